@@ -1,0 +1,236 @@
+//! What the admin API of a node says: the JSON of every answer, shared by `mqd` (which writes it)
+//! and `mq` (which reads it). Requests that create or change an address carry an
+//! [`Address`](crate::manifest::Address) document.
+//!
+//! Routes, all under `/api/v1` unless said otherwise:
+//!
+//! | method and path | request | answer |
+//! |---|---|---|
+//! | `GET /node` | | [`Node`] |
+//! | `GET /statistics` | | [`Statistics`] |
+//! | `GET /config` | | the configuration in force, secrets as `***` |
+//! | `GET /log-level`, `PUT /log-level` | [`LogLevel`] | [`LogLevel`] |
+//! | `GET /addresses` | | [`List`] of [`Address`](crate::manifest::Address) |
+//! | `GET /addresses/{name}` | | `Address`, 404 |
+//! | `PUT /addresses/{name}` | `Address` | `Address`; 201 created, 200 unchanged or updated, 422 invalid |
+//! | `POST /addresses` | `Address` | `Address`; 201 created, 409 exists |
+//! | `DELETE /addresses/{name}` | | 204, 404 |
+//! | `GET /connections` | | [`List`] of [`Connection`] |
+//! | `GET /connections/{id}` | | [`Connection`], 404 |
+//! | `GET /connections/{id}/sessions` | | [`List`] of [`Session`], 404 |
+//! | `DELETE /connections/{id}?reason=` | | 204, 404: closes the connection with `amqp:connection:forced` |
+//! | `GET /links` (`?address=`, `?connection=`) | | [`List`] of [`Link`] |
+//! | `GET /openapi.json` | | the OpenAPI 3.1 document |
+//! | `GET /livez`, `GET /readyz`, `GET /metrics` (at the root) | | text |
+//!
+//! Path parameters are percent-encoded (an address may hold `/`). Every error is a [`Problem`]
+//! with content type `application/problem+json`.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A list answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct List<T> {
+    pub items: Vec<T>,
+}
+
+/// An error answer (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// A short name of the kind of problem, such as `not-found`, `conflict`, `invalid`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// One sentence: what happened, to what, what to do.
+    pub detail: String,
+}
+
+/// What a node is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeState {
+    /// Serving.
+    Running,
+    /// Stopping: no new connections, unsettled deliveries are settling.
+    Draining,
+}
+
+/// A protocol that a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    Amqp,
+    Http,
+}
+
+/// One listener of a node, with the port that it really has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    pub name: String,
+    pub protocol: Protocol,
+    /// IP address, such as `127.0.0.1` or `::1`.
+    pub host: String,
+    pub port: u16,
+}
+
+/// A node: who it is and how it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    pub name: String,
+    /// The fleet that the node belongs to.
+    pub fleet: String,
+    pub version: String,
+    pub pid: u32,
+    pub state: NodeState,
+    pub started_at: Timestamp,
+    pub uptime_seconds: u64,
+    /// Shards: threads that own connections.
+    pub workers: u32,
+    pub listeners: Vec<Listener>,
+    /// The hash of the configuration file that the node was started with (see
+    /// [`DaemonConfig::hash`](crate::config::DaemonConfig::hash)).
+    pub config_hash: String,
+    /// Resident memory in bytes.
+    pub resident_bytes: u64,
+    /// CPU time used, user and system, in seconds.
+    pub cpu_seconds: f64,
+}
+
+/// Deliveries by outcome, seen from the consumers' side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcomes {
+    pub accepted: u64,
+    pub rejected: u64,
+    pub released: u64,
+    pub modified: u64,
+    /// Sent settled: the outcome is not known.
+    pub presettled: u64,
+}
+
+/// Counters of a node since its start, and rates over the last ten seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Statistics {
+    pub connections: u64,
+    /// Connections accepted since the start.
+    pub connections_opened: u64,
+    pub sessions: u64,
+    pub producers: u64,
+    pub consumers: u64,
+    pub addresses: u64,
+    /// Deliveries received from producers.
+    pub deliveries_in: u64,
+    /// Deliveries sent to consumers.
+    pub deliveries_out: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub outcomes: Outcomes,
+    /// Pre-settled deliveries dropped by the overload policy.
+    pub dropped: u64,
+    /// Deliveries whose time to live ran out before a consumer took them.
+    pub expired: u64,
+    /// Deliveries received and not yet handed to a consumer.
+    pub undelivered: u64,
+    /// Deliveries handed to a consumer and not yet settled.
+    pub unsettled: u64,
+    /// Deliveries per second received from producers.
+    pub rate_in: f64,
+    /// Deliveries per second sent to consumers.
+    pub rate_out: f64,
+}
+
+/// A client connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// Unique on the node, such as `c42`.
+    pub id: String,
+    pub listener: String,
+    pub protocol: Protocol,
+    /// The peer's `host:port`.
+    pub peer: String,
+    /// AMQP container-id; empty before the open.
+    pub container: String,
+    /// The authenticated user; `anonymous` without authentication.
+    pub user: String,
+    /// The peer's product and version from its connection properties, when it says so.
+    pub product: Option<String>,
+    pub opened_at: Timestamp,
+    /// The shard that owns the connection.
+    pub worker: u32,
+    pub sessions: u32,
+    pub producers: u32,
+    pub consumers: u32,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+/// A session of a connection (AMQP 2.5).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// The channel the peer uses.
+    pub channel: u16,
+    /// Transfer frames the peer may still send.
+    pub incoming_window: u32,
+    /// Transfer frames the node may still send.
+    pub remote_incoming_window: u32,
+    pub links: u32,
+    /// Unsettled deliveries received from the peer.
+    pub unsettled_in: u64,
+    /// Unsettled deliveries sent to the peer.
+    pub unsettled_out: u64,
+}
+
+/// Which way messages go, seen from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkDirection {
+    /// The client sends.
+    Producer,
+    /// The client receives.
+    Consumer,
+}
+
+/// A link of a connection (AMQP 2.6).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    pub connection: String,
+    pub name: String,
+    pub direction: LinkDirection,
+    /// `None`: an anonymous relay.
+    pub address: Option<String>,
+    /// Credit the receiving end has left to use.
+    pub credit: u32,
+    pub unsettled: u64,
+    pub deliveries: u64,
+}
+
+/// The level of the log, as `tracing` directives (`info`, `mqd=debug,warn`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LogLevel {
+    pub filter: String,
+}
+
+/// What a running `mqd` writes to `node.json` in its state directory once it serves: how `mq`
+/// finds it again. Removed on a clean stop; `mqd.lock` beside it is locked while the daemon lives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Runtime {
+    pub node: String,
+    pub fleet: String,
+    pub pid: u32,
+    pub version: String,
+    pub config_hash: String,
+    pub listeners: Vec<Listener>,
+}
