@@ -1,1 +1,3 @@
-//! Under construction.
+//! The mq data-plane daemon: the only place with sockets, threads and clocks.
+
+pub mod hub;
