@@ -1,1 +1,3 @@
-//! Under construction.
+//! AMQP 1.0 without IO.
+
+pub mod performative;
