@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::{Fleet, FleetLimits};
+
 /// One node's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -96,6 +98,68 @@ pub enum LogFormat {
     Auto,
     Text,
     Json,
+}
+
+impl DaemonConfig {
+    /// The configuration without a file: one node of the fleet `default` on loopback, AMQP on 5672,
+    /// the admin API on 8080, every limit at its default.
+    pub fn embedded(state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            fleet: default_fleet(),
+            node: default_node(),
+            state_dir: state_dir.into(),
+            workers: 0,
+            listeners: Listeners::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+            drain_seconds: default_drain(),
+        }
+    }
+
+    /// The configuration of one node of a fleet.
+    pub fn from_fleet(fleet: &Fleet, node: &str, state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            fleet: fleet.metadata.name.clone(),
+            node: node.to_owned(),
+            state_dir: state_dir.into(),
+            workers: fleet.spec.workers,
+            listeners: fleet.spec.listeners.clone(),
+            limits: Limits::from_fleet(&fleet.spec.limits),
+            log: fleet.spec.log.clone(),
+            drain_seconds: fleet.spec.drain_seconds.unwrap_or_else(default_drain),
+        }
+    }
+
+    /// A fingerprint of the whole configuration: 16 hexadecimal digits, equal for two files that
+    /// mean the same (comments, order and written-out defaults do not count). `mq deploy` restarts
+    /// a node whose running fingerprint differs. It is FNV-1a over the JSON of every field: it finds
+    /// changes, it does not protect against someone who wants a collision.
+    pub fn hash(&self) -> String {
+        // A path that is not UTF-8 has no JSON; the debug form is as unique.
+        let text = serde_json::to_string(self).unwrap_or_else(|_| format!("{self:?}"));
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("{hash:016x}")
+    }
+}
+
+impl Limits {
+    /// The daemon's defaults with what the fleet says in their place.
+    fn from_fleet(fleet: &FleetLimits) -> Self {
+        let default = Self::default();
+        Self {
+            max_connections: fleet.max_connections.unwrap_or(default.max_connections),
+            max_sessions: fleet.max_sessions.unwrap_or(default.max_sessions),
+            max_links: fleet.max_links.unwrap_or(default.max_links),
+            max_frame_size: fleet.max_frame_size.unwrap_or(default.max_frame_size),
+            session_window: fleet.session_window.unwrap_or(default.session_window),
+            max_message_size: fleet.max_message_size.unwrap_or(default.max_message_size),
+            link_credit: fleet.link_credit.unwrap_or(default.link_credit),
+            idle_timeout_ms: fleet.idle_timeout_ms.unwrap_or(default.idle_timeout_ms),
+            handshake_timeout_ms: fleet.handshake_timeout_ms.unwrap_or(default.handshake_timeout_ms),
+        }
+    }
 }
 
 impl Default for Listeners {

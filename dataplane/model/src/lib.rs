@@ -4,3 +4,8 @@
 pub mod admin;
 pub mod config;
 pub mod manifest;
+mod names;
+
+pub use names::{
+    MAX_ADDRESS_NAME, MAX_NAME, RESERVED_PREFIX, TEMPORARY_PREFIX, validate_address_name, validate_name,
+};

@@ -11,6 +11,12 @@ use crate::config;
 /// The API group and version of every document. `mq/v1` is accepted in files as a shorthand.
 pub const API_VERSION: &str = "mq.dev/v1";
 
+/// The `kind` of an [`Address`].
+pub const ADDRESS_KIND: &str = "Address";
+
+/// The `kind` of a [`Fleet`].
+pub const FLEET_KIND: &str = "Fleet";
+
 /// Name and labels of a document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -176,6 +182,50 @@ pub struct FleetLimits {
     pub link_credit: Option<u32>,
     pub idle_timeout_ms: Option<u32>,
     pub handshake_timeout_ms: Option<u32>,
+}
+
+impl Address {
+    /// An address document without labels and status.
+    pub fn new(name: impl Into<String>, spec: AddressSpec) -> Self {
+        Self {
+            api_version: API_VERSION.into(),
+            kind: ADDRESS_KIND.into(),
+            metadata: Metadata::named(name),
+            spec,
+            status: None,
+        }
+    }
+}
+
+impl AddressSpec {
+    /// An address of this type with every default.
+    pub fn new(kind: AddressType) -> Self {
+        Self {
+            kind,
+            slow_consumer: None,
+            limits: AddressLimits::default(),
+            ttl: Ttl::default(),
+            priority: None,
+        }
+    }
+}
+
+impl Fleet {
+    /// A fleet document without labels.
+    pub fn new(name: impl Into<String>, spec: FleetSpec) -> Self {
+        Self {
+            api_version: API_VERSION.into(),
+            kind: FLEET_KIND.into(),
+            metadata: Metadata::named(name),
+            spec,
+        }
+    }
+}
+
+impl Metadata {
+    fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), labels: BTreeMap::new() }
+    }
 }
 
 impl AddressLimits {
