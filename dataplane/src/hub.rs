@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mq_model::admin::{Connection, Link, Outcomes, Session};
 use mq_model::manifest::AddressSpec;
@@ -75,13 +76,26 @@ pub struct AddressStatistics {
 #[derive(Clone, Debug)]
 pub struct Hub {
     shards: Arc<[mpsc::UnboundedSender<ShardCommand>]>,
+    counts: Arc<[AtomicUsize]>,
 }
 
 impl Hub {
     /// A hub over the shards' command channels. The channels carry control commands alone, whose
     /// number the callers bound: each waits for its answer.
     pub fn new(shards: Vec<mpsc::UnboundedSender<ShardCommand>>) -> Self {
-        Self { shards: shards.into() }
+        let counts = shards.iter().map(|_| AtomicUsize::new(0)).collect();
+        Self { shards: shards.into(), counts }
+    }
+
+    /// Connections of every shard, in the order of the shards. [`accept`](Self::accept) counts one
+    /// up when it hands a connection over; the shard counts it down when the connection has ended.
+    pub fn connection_counts(&self) -> &Arc<[AtomicUsize]> {
+        &self.counts
+    }
+
+    /// Whether the shard's thread still takes commands.
+    pub fn is_alive(&self, shard: usize) -> bool {
+        self.shards.get(shard).is_some_and(|sender| !sender.is_closed())
     }
 
     /// Shards of the node.
@@ -91,9 +105,11 @@ impl Hub {
 
     /// Hands a connection to one shard; the caller chooses the one with the fewest.
     pub fn accept(&self, shard: usize, stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str>) {
-        if let Some(sender) = self.shards.get(shard) {
-            // A shard that is gone closes the socket by dropping it.
-            let _ = sender.send(ShardCommand::Accept { stream, peer, listener });
+        let (Some(sender), Some(count)) = (self.shards.get(shard), self.counts.get(shard)) else { return };
+        count.fetch_add(1, Ordering::Relaxed);
+        if sender.send(ShardCommand::Accept { stream, peer, listener }).is_err() {
+            // The shard is gone: dropping the command has closed the socket.
+            count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
