@@ -1,1 +1,60 @@
-//! Under construction.
+//! The routing core of mq, without IO: addresses, producers, consumers, deliveries, credit and
+//! settlement.
+//!
+//! Every thread of a node that owns connections (a *shard*) owns one [`Core`]. The core sees
+//! messages as opaque bytes: never a frame, a socket, a task, a clock, a random source or the name
+//! of a protocol. Time comes in as `now`, which never goes back.
+//!
+//! Drive it like this: translate what a connection did into one call ([`Core::begin`],
+//! [`Core::settle_by_consumer`], ...), then take every [`Effect`] out with [`Core::poll_effect`] and
+//! carry it out; arm a timer from [`Core::poll_timeout`] and call [`Core::handle_timeout`] when it
+//! fires. Effects for other shards ([`Effect::Peer`]) are handed to [`Core::handle_peer`] of that
+//! shard's core, in order and without loss.
+//!
+//! Effects name links by key. A key that the caller has removed can still stand in an effect that
+//! was queued before; ignore such an effect. Calls with a key that no longer exists do nothing.
+//!
+//! What holds at every moment, and is tested with random operations:
+//!
+//! - A delivery is handed to one consumer (anycast) or to each consumer that was there when it
+//!   arrived (multicast), at most once each, and its producer learns exactly one settlement.
+//! - A consumer never gets more deliveries than the credit it has given.
+//! - `credit + owed + in flight` of a producer is its `link_credit`: nothing it may send is
+//!   unbounded, and none of it leaks.
+//! - When every link has left, no delivery, leg, link or unnamed address remains.
+
+mod address;
+mod anycast;
+pub mod condition;
+mod consumer;
+mod core;
+mod delivery;
+mod effect;
+mod expiry;
+mod key;
+mod lane;
+mod list;
+mod multicast;
+mod outcome;
+mod peer;
+mod producer;
+mod ready;
+mod settings;
+mod settle;
+mod statistics;
+
+pub use self::consumer::ConsumerOptions;
+pub use self::core::Core;
+pub use self::delivery::{Begun, COPY_UP_TO, Incoming};
+pub use self::effect::{CloseReason, Effect, Refused};
+pub use self::key::{AddressKey, ConsumerKey, DeliveryKey, LaneKey, LegKey, ProducerKey};
+pub use self::outcome::{ErrorInfo, Outcome};
+pub use self::peer::{PEER_FREE_BYTES, PeerMessage};
+pub use self::producer::{ProducerOptions, ProducerTarget};
+pub use self::settings::{AddressKind, AddressSettings, CoreLimits, Overload, ShardId};
+pub use self::statistics::{
+    AddressStatistics, ConsumerStatistics, OutcomeCounts, ProducerStatistics, Statistics,
+};
+
+#[cfg(test)]
+mod tests;

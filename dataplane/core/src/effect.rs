@@ -1,0 +1,85 @@
+//! What the core wants done, and what it says when it refuses.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::key::{ConsumerKey, LegKey, ProducerKey};
+use crate::outcome::Outcome;
+use crate::peer::PeerMessage;
+use crate::settings::ShardId;
+
+/// Something for the caller of [`Core::poll_effect`](crate::Core::poll_effect) to carry out, in order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Give the producer `credit` deliveries more than it has.
+    Grant { producer: ProducerKey, credit: u32 },
+    /// Take the producer's unused credit back (ask it to drain). What it sends meanwhile is passed
+    /// to `begin` as always. No `Grant` follows until
+    /// [`producer_stopped`](crate::Core::producer_stopped) says that it has no credit left.
+    StopProducer { producer: ProducerKey },
+    /// Start a delivery to a consumer. It uses one of the consumer's credits.
+    Deliver {
+        consumer: ConsumerKey,
+        /// `None` when the delivery is sent settled. Otherwise tell the core your own id of the
+        /// delivery with [`set_leg_handle`](crate::Core::set_leg_handle) before the next call.
+        leg: Option<LegKey>,
+        chunk: Bytes,
+        /// Whether `Continue` or `Abort` follows. The consumer gets no other delivery until then.
+        more: bool,
+        settled: bool,
+        message_format: u32,
+        /// What is left of the message's time to live, when it has one and has waited for at least
+        /// a millisecond: the header should say so.
+        ttl_left: Option<Duration>,
+    },
+    /// The next bytes of the consumer's unfinished delivery.
+    Continue { consumer: ConsumerKey, chunk: Bytes, more: bool },
+    /// The consumer's unfinished delivery ends here and counts as settled.
+    Abort { consumer: ConsumerKey },
+    /// Tell the producer the state of the delivery with this handle; it is forgotten when `settled`.
+    UpdateProducer { producer: ProducerKey, handle: u64, outcome: Option<Outcome>, settled: bool },
+    /// Tell the consumer the state of the delivery with this handle; it is forgotten when `settled`.
+    UpdateConsumer { consumer: ConsumerKey, handle: u64, outcome: Option<Outcome>, settled: bool },
+    /// Nothing is left to send to a consumer that asked to drain: its credit is used up.
+    Drained { consumer: ConsumerKey },
+    /// So many bytes of the producer's chunks, of which `begin` or `append` said that they were not
+    /// consumed, have left the core.
+    Consumed { producer: ProducerKey, bytes: usize },
+    /// Close the producer's link, then call [`remove_producer`](crate::Core::remove_producer).
+    CloseProducer { producer: ProducerKey, reason: CloseReason },
+    /// Close the consumer's link, then call [`remove_consumer`](crate::Core::remove_consumer).
+    CloseConsumer { consumer: ConsumerKey, reason: CloseReason },
+    /// Hand the message to the core of another shard: in order, without loss.
+    Peer { to: ShardId, message: PeerMessage },
+}
+
+/// Why the core closes a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    #[error("the address was deleted")]
+    AddressDeleted,
+    #[error("the consumer did not keep up: more messages wait for it than the address allows; give more credit")]
+    SlowConsumer,
+}
+
+/// Why the core does not let a link in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    #[error("no address {0}; create it first")]
+    NotFound(Box<str>),
+    #[error("{what} already has {limit} {links}; close one or raise the limit")]
+    LimitExceeded { what: Box<str>, links: &'static str, limit: u64 },
+    #[error("messages of producers that left fill address {0}; attach a consumer to take them")]
+    Full(Box<str>),
+    #[error("address {0} exists already; choose another name")]
+    Exists(Box<str>),
+    #[error("temporary address {0} has only the consumer that created it")]
+    NotAllowed(Box<str>),
+    #[error("the node is stopping; connect to another one")]
+    Stopping,
+    #[error("the session of the link is gone")]
+    NoLane,
+}

@@ -1,0 +1,173 @@
+//! Keyed storage: slabs whose keys say which use of a slot they mean.
+//!
+//! A key is an index and a generation. Removing a value ends the generation, so a key kept too long
+//! finds nothing instead of its successor.
+
+use std::marker::PhantomData;
+use std::num::NonZeroU32;
+
+/// A key of an [`Arena`].
+pub(crate) trait Key: Copy + Eq {
+    fn new(index: u32, generation: NonZeroU32) -> Self;
+    fn index(self) -> u32;
+    fn generation(self) -> NonZeroU32;
+}
+
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            index: u32,
+            generation: NonZeroU32,
+        }
+
+        impl $name {
+            /// The key as a number, never 0.
+            pub fn to_bits(self) -> u64 {
+                u64::from(self.generation.get()) << 32 | u64::from(self.index)
+            }
+
+            /// The key that `to_bits` made into this number; `None` when it cannot have.
+            pub fn from_bits(bits: u64) -> Option<Self> {
+                Some(Self { index: bits as u32, generation: NonZeroU32::new((bits >> 32) as u32)? })
+            }
+        }
+
+        impl Key for $name {
+            fn new(index: u32, generation: NonZeroU32) -> Self {
+                Self { index, generation }
+            }
+
+            fn index(self) -> u32 {
+                self.index
+            }
+
+            fn generation(self) -> NonZeroU32 {
+                self.generation
+            }
+        }
+    )*};
+}
+
+keys! {
+    /// A link that sends to the core.
+    ProducerKey
+    /// A link that the core sends to.
+    ConsumerKey
+    /// A delivery that a producer started.
+    DeliveryKey
+    /// One way of a delivery: to one consumer or one other shard.
+    LegKey
+    /// What the deliveries of a session of a connection share: a budget of bytes.
+    LaneKey
+    /// An address, as one shard knows it.
+    AddressKey
+}
+
+/// Values by generational key. Inserting and removing take constant time and, once the slots exist,
+/// no allocation.
+#[derive(Debug)]
+pub(crate) struct Arena<K, V> {
+    slots: Vec<Slot<V>>,
+    free: Option<u32>,
+    len: usize,
+    key: PhantomData<K>,
+}
+
+#[derive(Debug)]
+struct Slot<V> {
+    generation: NonZeroU32,
+    next_free: Option<u32>,
+    value: Option<V>,
+}
+
+impl<K: Key, V> Arena<K, V> {
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), free: None, len: 0, key: PhantomData }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn insert(&mut self, value: V) -> K {
+        self.len += 1;
+        if let Some(index) = self.free
+            && let Some(slot) = self.slots.get_mut(index as usize)
+        {
+            self.free = slot.next_free;
+            slot.value = Some(value);
+            return K::new(index, slot.generation);
+        }
+        // Every value is bounded by a limit far below u32::MAX, so the index fits.
+        let index = self.slots.len() as u32;
+        self.slots.push(Slot { generation: NonZeroU32::MIN, next_free: None, value: Some(value) });
+        K::new(index, NonZeroU32::MIN)
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<&V> {
+        let slot = self.slots.get(key.index() as usize)?;
+        if slot.generation == key.generation() { slot.value.as_ref() } else { None }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        let slot = self.slots.get_mut(key.index() as usize)?;
+        if slot.generation == key.generation() { slot.value.as_mut() } else { None }
+    }
+
+    pub(crate) fn contains(&self, key: K) -> bool {
+        self.get(key).is_some()
+    }
+
+    pub(crate) fn remove(&mut self, key: K) -> Option<V> {
+        let slot = self.slots.get_mut(key.index() as usize)?;
+        if slot.generation != key.generation() {
+            return None;
+        }
+        let value = slot.value.take()?;
+        slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        slot.next_free = self.free;
+        self.free = Some(key.index());
+        self.len -= 1;
+        Some(value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            slot.value.as_ref().map(|value| (K::new(index as u32, slot.generation), value))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_key_does_not_find_its_successor() {
+        let mut arena = Arena::<LegKey, u8>::new();
+        let first = arena.insert(1);
+        assert_eq!(arena.remove(first), Some(1));
+        let second = arena.insert(2);
+        assert_eq!(second.index(), first.index());
+        assert_eq!(arena.get(first), None);
+        assert_eq!(arena.remove(first), None);
+        assert_eq!(arena.get(second), Some(&2));
+        assert_eq!(arena.len(), 1);
+    }
+
+    #[test]
+    fn a_key_survives_its_bits() {
+        let mut arena = Arena::<LegKey, u8>::new();
+        let old = arena.insert(0);
+        arena.remove(old);
+        let key = arena.insert(0);
+        assert_eq!(LegKey::from_bits(key.to_bits()), Some(key));
+        assert_eq!(LegKey::from_bits(7), None);
+    }
+}
