@@ -1,7 +1,31 @@
-//! AMQP 1.0 without IO.
+//! AMQP 1.0 without IO: codec, SASL, connection, session, link and message sections.
+//!
+//! [`Connection`] is fed bytes and time and drained of bytes and events; it serves either side and
+//! contains no socket, clock, task or random source. What it does not do: keep messages (they are
+//! passed on frame by frame), decide who may do what, resume links.
 
-pub mod performative;
 pub mod codec;
 pub mod frame;
 pub mod message;
+pub mod performative;
 pub mod value;
+
+mod connection;
+mod error;
+mod event;
+mod limits;
+mod link;
+mod outbox;
+mod session;
+mod window;
+
+pub use connection::{Config, Connection, Side};
+pub use error::{Misuse, PeerError, condition};
+pub use event::{DeliveryKey, Event, Events, IncomingTransfer, LinkKey, NO_TOKEN, SessionKey};
+pub use limits::Limits;
+pub use link::LinkInfo;
+pub use outbox::SEGMENT_THRESHOLD;
+pub use session::{Outgoing, SessionInfo, Terms};
+
+#[cfg(test)]
+mod tests;

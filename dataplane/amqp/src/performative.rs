@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::value::{Symbol, Text, Value};
 
 /// A delivery tag: at most 32 bytes (AMQP 2.8.7), kept inline so that a transfer allocates nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag {
     length: u8,
     bytes: [u8; 32],

@@ -378,6 +378,11 @@ impl Array {
         uniform.then_some(Self { descriptors: Vec::new(), kind, elements })
     }
 
+    /// An array decoded from parts that the decoder has found to belong together.
+    pub(crate) fn from_parts(descriptors: Vec<Value>, kind: Kind, elements: Vec<Value>) -> Self {
+        Self { descriptors, kind, elements }
+    }
+
     /// The same array with `descriptor` around every element, outside those it has.
     #[must_use]
     pub fn described(mut self, descriptor: Value) -> Self {

@@ -1,0 +1,595 @@
+//! Performatives, SASL frames and termini from bytes.
+//!
+//! Fields are read in their order straight into the struct, so that transfer, disposition and flow
+//! allocate nothing.
+
+use bytes::{Buf, Bytes};
+
+use super::{
+    DecodeError,
+    constructor::{self, descriptor},
+    reader::{DEPTH_MAX, Fields, Reader},
+    values::{self, Values},
+};
+use crate::{
+    performative::{
+        Attach, Begin, Close, DeliveryState, Detach, Disposition, End, Error, Flow, NodeTarget, Open,
+        Performative, ReceiverSettleMode, Role, SaslCode, SaslFrame, SenderSettleMode, Source, Tag, Target,
+        TerminusDurability, TerminusExpiryPolicy, Transfer,
+    },
+    value::{Symbol, Text, Value},
+};
+
+/// Symbols in one field that may hold several.
+pub const SYMBOLS_MAX: u32 = 4096;
+
+/// Deliveries in the unsettled map of one attach. A larger one comes in parts (AMQP 2.7.3,
+/// incomplete-unsettled).
+pub const UNSETTLED_MAX: u32 = 65_536;
+
+/// Decodes the performative at the front of a frame's body (AMQP 2.7) and leaves in `body` the payload
+/// that follows a transfer, as the slice it arrived in. After an error `body` is as it was.
+///
+/// # Errors
+///
+/// When the bytes are not a performative, when a field is absent that must not be or holds what it must
+/// not, when a limit is crossed, and when anything follows a performative that carries no payload.
+pub fn decode_performative(body: &mut Bytes) -> Result<Performative, DecodeError> {
+    let mut reader = Reader::new(body);
+    let performative = performative(&mut reader)?;
+    let consumed = reader.offset();
+    if !matches!(performative, Performative::Transfer(_)) {
+        reader.finish("frame body")?;
+    }
+    body.advance(consumed);
+    Ok(performative)
+}
+
+/// Decodes the body of a SASL frame (AMQP 5.3.3), which nothing may follow.
+///
+/// # Errors
+///
+/// As [`decode_performative`].
+pub fn decode_sasl(body: &mut Bytes) -> Result<SaslFrame, DecodeError> {
+    let mut reader = Reader::new(body);
+    let frame = sasl(&mut reader)?;
+    reader.finish("sasl frame body")?;
+    body.clear();
+    Ok(frame)
+}
+
+/// Decodes the value at the front of `bytes` and leaves what follows it. After an error `bytes` is as it
+/// was.
+///
+/// # Errors
+///
+/// When the bytes are not a value, or one deeper than [`DEPTH_MAX`](super::DEPTH_MAX) or made of more than
+/// [`VALUES_MAX`](super::VALUES_MAX) values.
+pub fn decode_value(bytes: &mut Bytes) -> Result<Value, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let value = Values::new().value(&mut reader, DEPTH_MAX, "value")?;
+    let consumed = reader.offset();
+    bytes.advance(consumed);
+    Ok(value)
+}
+
+/// Reads the descriptor of a composite from its first byte on.
+#[inline]
+fn described(reader: &mut Reader<'_>, what: &'static str) -> Result<u64, DecodeError> {
+    match reader.byte(what)? {
+        constructor::DESCRIBED => reader.descriptor(what),
+        code => Err(reader.unexpected(code, what)),
+    }
+}
+
+#[inline]
+fn performative(reader: &mut Reader<'_>) -> Result<Performative, DecodeError> {
+    let start = reader.offset();
+    // What outlives the frame copies what it keeps: a slice would hold on to the whole read buffer.
+    Ok(match described(reader, "performative")? {
+        descriptor::TRANSFER => Performative::Transfer(transfer(reader)?),
+        descriptor::DISPOSITION => Performative::Disposition(disposition(reader)?),
+        descriptor::FLOW => Performative::Flow(flow(reader)?),
+        descriptor::OPEN => Performative::Open(Box::new(copying(reader, open)?)),
+        descriptor::BEGIN => Performative::Begin(Box::new(copying(reader, begin)?)),
+        descriptor::ATTACH => Performative::Attach(Box::new(copying(reader, attach)?)),
+        descriptor::DETACH => Performative::Detach(copying(reader, detach)?),
+        descriptor::END => Performative::End(copying(reader, end)?),
+        descriptor::CLOSE => Performative::Close(copying(reader, close)?),
+        _ => return Err(DecodeError::UnknownDescriptor { what: "performative", offset: start }),
+    })
+}
+
+fn copying<'a, T>(
+    reader: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    *reader = reader.copying();
+    read(reader)
+}
+
+fn open(reader: &mut Reader<'_>) -> Result<Open, DecodeError> {
+    let mut fields = Fields::open(reader, 10, "open")?;
+    let open = Open {
+        container_id: fields.mandatory("open.container-id", Reader::text)?,
+        hostname: fields.optional("open.hostname", Reader::text)?,
+        max_frame_size: fields.optional("open.max-frame-size", Reader::uint)?,
+        channel_max: fields.optional("open.channel-max", Reader::ushort)?,
+        idle_time_out: fields.optional("open.idle-time-out", Reader::uint)?,
+        outgoing_locales: symbols(&mut fields, "open.outgoing-locales")?,
+        incoming_locales: symbols(&mut fields, "open.incoming-locales")?,
+        offered_capabilities: symbols(&mut fields, "open.offered-capabilities")?,
+        desired_capabilities: symbols(&mut fields, "open.desired-capabilities")?,
+        properties: map(&mut fields, "open.properties")?,
+    };
+    fields.finish("open")?;
+    Ok(open)
+}
+
+fn begin(reader: &mut Reader<'_>) -> Result<Begin, DecodeError> {
+    let mut fields = Fields::open(reader, 8, "begin")?;
+    let begin = Begin {
+        remote_channel: fields.optional("begin.remote-channel", Reader::ushort)?,
+        next_outgoing_id: fields.mandatory("begin.next-outgoing-id", Reader::uint)?,
+        incoming_window: fields.mandatory("begin.incoming-window", Reader::uint)?,
+        outgoing_window: fields.mandatory("begin.outgoing-window", Reader::uint)?,
+        handle_max: fields.optional("begin.handle-max", Reader::uint)?,
+        offered_capabilities: symbols(&mut fields, "begin.offered-capabilities")?,
+        desired_capabilities: symbols(&mut fields, "begin.desired-capabilities")?,
+        properties: map(&mut fields, "begin.properties")?,
+    };
+    fields.finish("begin")?;
+    Ok(begin)
+}
+
+fn attach(reader: &mut Reader<'_>) -> Result<Attach, DecodeError> {
+    let mut fields = Fields::open(reader, 14, "attach")?;
+    let attach = Attach {
+        name: fields.mandatory("attach.name", Reader::text)?,
+        handle: fields.mandatory("attach.handle", Reader::uint)?,
+        role: fields.mandatory("attach.role", role)?,
+        snd_settle_mode: fields
+            .optional("attach.snd-settle-mode", sender_settle_mode)?
+            .unwrap_or_default(),
+        rcv_settle_mode: fields
+            .optional("attach.rcv-settle-mode", receiver_settle_mode)?
+            .unwrap_or_default(),
+        source: fields.optional("attach.source", source)?.map(Box::new),
+        target: fields.optional("attach.target", target)?.map(Box::new),
+        unsettled: fields.optional("attach.unsettled", unsettled)?.unwrap_or_default(),
+        incomplete_unsettled: fields.flag("attach.incomplete-unsettled")?,
+        initial_delivery_count: fields.optional("attach.initial-delivery-count", Reader::uint)?,
+        max_message_size: fields.optional("attach.max-message-size", Reader::ulong)?,
+        offered_capabilities: symbols(&mut fields, "attach.offered-capabilities")?,
+        desired_capabilities: symbols(&mut fields, "attach.desired-capabilities")?,
+        properties: map(&mut fields, "attach.properties")?,
+    };
+    fields.finish("attach")?;
+    Ok(attach)
+}
+
+#[inline]
+fn flow(reader: &mut Reader<'_>) -> Result<Flow, DecodeError> {
+    let mut fields = Fields::open(reader, 11, "flow")?;
+    let flow = Flow {
+        next_incoming_id: fields.optional("flow.next-incoming-id", Reader::uint)?,
+        incoming_window: fields.mandatory("flow.incoming-window", Reader::uint)?,
+        next_outgoing_id: fields.mandatory("flow.next-outgoing-id", Reader::uint)?,
+        outgoing_window: fields.mandatory("flow.outgoing-window", Reader::uint)?,
+        handle: fields.optional("flow.handle", Reader::uint)?,
+        delivery_count: fields.optional("flow.delivery-count", Reader::uint)?,
+        link_credit: fields.optional("flow.link-credit", Reader::uint)?,
+        available: fields.optional("flow.available", Reader::uint)?,
+        drain: fields.flag("flow.drain")?,
+        echo: fields.flag("flow.echo")?,
+        properties: map(&mut fields, "flow.properties")?,
+    };
+    fields.finish("flow")?;
+    Ok(flow)
+}
+
+#[inline]
+fn transfer(reader: &mut Reader<'_>) -> Result<Transfer, DecodeError> {
+    let mut fields = Fields::open(reader, 11, "transfer")?;
+    let transfer = Transfer {
+        handle: fields.mandatory("transfer.handle", Reader::uint)?,
+        delivery_id: fields.optional("transfer.delivery-id", Reader::uint)?,
+        delivery_tag: fields.optional("transfer.delivery-tag", tag)?,
+        message_format: fields.optional("transfer.message-format", Reader::uint)?,
+        settled: fields.optional("transfer.settled", Reader::boolean)?,
+        more: fields.flag("transfer.more")?,
+        rcv_settle_mode: fields.optional("transfer.rcv-settle-mode", receiver_settle_mode)?,
+        state: fields.optional("transfer.state", state)?,
+        resume: fields.flag("transfer.resume")?,
+        aborted: fields.flag("transfer.aborted")?,
+        batchable: fields.flag("transfer.batchable")?,
+    };
+    fields.finish("transfer")?;
+    Ok(transfer)
+}
+
+#[inline]
+fn disposition(reader: &mut Reader<'_>) -> Result<Disposition, DecodeError> {
+    let mut fields = Fields::open(reader, 6, "disposition")?;
+    let disposition = Disposition {
+        role: fields.mandatory("disposition.role", role)?,
+        first: fields.mandatory("disposition.first", Reader::uint)?,
+        last: fields.optional("disposition.last", Reader::uint)?,
+        settled: fields.flag("disposition.settled")?,
+        state: fields.optional("disposition.state", state)?,
+        batchable: fields.flag("disposition.batchable")?,
+    };
+    fields.finish("disposition")?;
+    Ok(disposition)
+}
+
+fn detach(reader: &mut Reader<'_>) -> Result<Detach, DecodeError> {
+    let mut fields = Fields::open(reader, 3, "detach")?;
+    let detach = Detach {
+        handle: fields.mandatory("detach.handle", Reader::uint)?,
+        closed: fields.flag("detach.closed")?,
+        error: fields.optional("detach.error", error)?.map(Box::new),
+    };
+    fields.finish("detach")?;
+    Ok(detach)
+}
+
+fn end(reader: &mut Reader<'_>) -> Result<End, DecodeError> {
+    let mut fields = Fields::open(reader, 1, "end")?;
+    let end = End { error: fields.optional("end.error", error)?.map(Box::new) };
+    fields.finish("end")?;
+    Ok(end)
+}
+
+fn close(reader: &mut Reader<'_>) -> Result<Close, DecodeError> {
+    let mut fields = Fields::open(reader, 1, "close")?;
+    let close = Close { error: fields.optional("close.error", error)?.map(Box::new) };
+    fields.finish("close")?;
+    Ok(close)
+}
+
+fn sasl(reader: &mut Reader<'_>) -> Result<SaslFrame, DecodeError> {
+    let start = reader.offset();
+    let (frame, fields) = match described(reader, "sasl frame")? {
+        descriptor::SASL_MECHANISMS => {
+            let mut fields = Fields::open(reader, 1, "sasl-mechanisms")?;
+            let what = "sasl-mechanisms.sasl-server-mechanisms";
+            (SaslFrame::Mechanisms(fields.mandatory(what, several_symbols)?), fields)
+        }
+        descriptor::SASL_INIT => {
+            let mut fields = Fields::open(reader, 3, "sasl-init")?;
+            let frame = SaslFrame::Init {
+                mechanism: fields.mandatory("sasl-init.mechanism", Reader::symbol)?,
+                initial_response: fields.optional("sasl-init.initial-response", binary)?,
+                hostname: fields.optional("sasl-init.hostname", Reader::text)?,
+            };
+            (frame, fields)
+        }
+        descriptor::SASL_CHALLENGE => {
+            let mut fields = Fields::open(reader, 1, "sasl-challenge")?;
+            (SaslFrame::Challenge(fields.mandatory("sasl-challenge.challenge", binary)?), fields)
+        }
+        descriptor::SASL_RESPONSE => {
+            let mut fields = Fields::open(reader, 1, "sasl-response")?;
+            (SaslFrame::Response(fields.mandatory("sasl-response.response", binary)?), fields)
+        }
+        descriptor::SASL_OUTCOME => {
+            let mut fields = Fields::open(reader, 2, "sasl-outcome")?;
+            let frame = SaslFrame::Outcome {
+                code: fields.mandatory("sasl-outcome.code", sasl_code)?,
+                additional_data: fields.optional("sasl-outcome.additional-data", binary)?,
+            };
+            (frame, fields)
+        }
+        _ => return Err(DecodeError::UnknownDescriptor { what: "sasl frame", offset: start }),
+    };
+    fields.finish("sasl frame")?;
+    Ok(frame)
+}
+
+/// Reads a delivery state. One this crate does not know is kept as it came: it is for the peer at the other
+/// end of the delivery (AMQP 3.4: the set of states is open).
+#[inline]
+fn state(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<DeliveryState, DecodeError> {
+    if code != constructor::DESCRIBED {
+        return Err(reader.unexpected(code, what));
+    }
+    let behind_constructor = *reader;
+    let kind = reader.descriptor(what)?;
+    if kind == descriptor::ACCEPTED {
+        Fields::open(reader, 0, what)?.finish(what)?;
+        return Ok(DeliveryState::Accepted);
+    }
+    other_state(reader, behind_constructor, kind, what)
+}
+
+fn other_state(
+    reader: &mut Reader<'_>,
+    mut behind_constructor: Reader<'_>,
+    kind: u64,
+    what: &'static str,
+) -> Result<DeliveryState, DecodeError> {
+    Ok(match kind {
+        descriptor::RECEIVED => {
+            let mut fields = Fields::open(reader, 2, "received")?;
+            let state = DeliveryState::Received {
+                section_number: fields.mandatory("received.section-number", Reader::uint)?,
+                section_offset: fields.mandatory("received.section-offset", Reader::ulong)?,
+            };
+            fields.finish("received")?;
+            state
+        }
+        descriptor::REJECTED => {
+            let mut fields = Fields::open(reader, 1, "rejected")?;
+            let state = DeliveryState::Rejected(fields.optional("rejected.error", error)?.map(Box::new));
+            fields.finish("rejected")?;
+            state
+        }
+        descriptor::RELEASED => {
+            Fields::open(reader, 0, "released")?.finish("released")?;
+            DeliveryState::Released
+        }
+        descriptor::MODIFIED => {
+            let mut fields = Fields::open(reader, 3, "modified")?;
+            let state = DeliveryState::Modified {
+                delivery_failed: fields.optional("modified.delivery-failed", Reader::boolean)?,
+                undeliverable_here: fields.optional("modified.undeliverable-here", Reader::boolean)?,
+                annotations: fields.optional("modified.message-annotations", raw_map)?,
+            };
+            fields.finish("modified")?;
+            state
+        }
+        _ => {
+            let depth = behind_constructor.descend(DEPTH_MAX, what)?;
+            behind_constructor.check_value(depth, what)?;
+            reader.check_value(depth, what)?;
+            DeliveryState::Other(Bytes::new())
+        }
+    })
+}
+
+fn error(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Error, DecodeError> {
+    expect_descriptor(reader, code, descriptor::ERROR, what)?;
+    let mut fields = Fields::open(reader, 3, what)?;
+    let error = Error {
+        condition: fields.mandatory("error.condition", Reader::symbol)?,
+        description: fields.optional("error.description", Reader::text)?,
+        info: fields.optional("error.info", raw_map)?,
+    };
+    fields.finish(what)?;
+    Ok(error)
+}
+
+fn expect_descriptor(
+    reader: &mut Reader<'_>,
+    code: u8,
+    expected: u64,
+    what: &'static str,
+) -> Result<(), DecodeError> {
+    let offset = reader.offset();
+    if code != constructor::DESCRIBED {
+        return Err(reader.unexpected(code, what));
+    }
+    if reader.descriptor(what)? != expected {
+        return Err(DecodeError::UnknownDescriptor { what, offset });
+    }
+    Ok(())
+}
+
+fn source(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Source, DecodeError> {
+    expect_descriptor(reader, code, descriptor::SOURCE, what)?;
+    let mut fields = Fields::open(reader, 11, what)?;
+    let source = Source {
+        address: fields.optional("source.address", Reader::text)?,
+        durable: fields.optional("source.durable", durability)?.unwrap_or_default(),
+        expiry_policy: fields.optional("source.expiry-policy", expiry_policy)?.unwrap_or_default(),
+        timeout: fields.optional("source.timeout", Reader::uint)?.unwrap_or_default(),
+        dynamic: fields.flag("source.dynamic")?,
+        dynamic_node_properties: map(&mut fields, "source.dynamic-node-properties")?,
+        distribution_mode: fields.optional("source.distribution-mode", Reader::symbol)?,
+        filter: fields.optional("source.filter", filter)?.unwrap_or_default(),
+        default_outcome: fields.optional("source.default-outcome", state)?,
+        outcomes: symbols(&mut fields, "source.outcomes")?,
+        capabilities: symbols(&mut fields, "source.capabilities")?,
+    };
+    fields.finish(what)?;
+    Ok(source)
+}
+
+fn target(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Target, DecodeError> {
+    let offset = reader.offset();
+    if code != constructor::DESCRIBED {
+        return Err(reader.unexpected(code, what));
+    }
+    match reader.descriptor(what)? {
+        descriptor::TARGET => node_target(reader, what).map(Target::Node),
+        descriptor::COORDINATOR => {
+            let mut fields = Fields::open(reader, 1, "coordinator")?;
+            let capabilities = symbols(&mut fields, "coordinator.capabilities")?;
+            fields.finish("coordinator")?;
+            Ok(Target::Coordinator { capabilities })
+        }
+        _ => Err(DecodeError::UnknownDescriptor { what, offset }),
+    }
+}
+
+fn node_target(reader: &mut Reader<'_>, what: &'static str) -> Result<NodeTarget, DecodeError> {
+    let mut fields = Fields::open(reader, 7, what)?;
+    let target = NodeTarget {
+        address: fields.optional("target.address", Reader::text)?,
+        durable: fields.optional("target.durable", durability)?.unwrap_or_default(),
+        expiry_policy: fields.optional("target.expiry-policy", expiry_policy)?.unwrap_or_default(),
+        timeout: fields.optional("target.timeout", Reader::uint)?.unwrap_or_default(),
+        dynamic: fields.flag("target.dynamic")?,
+        dynamic_node_properties: map(&mut fields, "target.dynamic-node-properties")?,
+        capabilities: symbols(&mut fields, "target.capabilities")?,
+    };
+    fields.finish(what)?;
+    Ok(target)
+}
+
+fn role(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Role, DecodeError> {
+    Ok(if reader.boolean(code, what)? { Role::Receiver } else { Role::Sender })
+}
+
+fn sender_settle_mode(
+    reader: &mut Reader<'_>,
+    code: u8,
+    what: &'static str,
+) -> Result<SenderSettleMode, DecodeError> {
+    match reader.ubyte(code, what)? {
+        0 => Ok(SenderSettleMode::Unsettled),
+        1 => Ok(SenderSettleMode::Settled),
+        2 => Ok(SenderSettleMode::Mixed),
+        _ => Err(reader.out_of_range(what)),
+    }
+}
+
+fn receiver_settle_mode(
+    reader: &mut Reader<'_>,
+    code: u8,
+    what: &'static str,
+) -> Result<ReceiverSettleMode, DecodeError> {
+    match reader.ubyte(code, what)? {
+        0 => Ok(ReceiverSettleMode::First),
+        1 => Ok(ReceiverSettleMode::Second),
+        _ => Err(reader.out_of_range(what)),
+    }
+}
+
+fn sasl_code(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<SaslCode, DecodeError> {
+    match reader.ubyte(code, what)? {
+        0 => Ok(SaslCode::Ok),
+        1 => Ok(SaslCode::Auth),
+        2 => Ok(SaslCode::Sys),
+        3 => Ok(SaslCode::SysPerm),
+        4 => Ok(SaslCode::SysTemp),
+        _ => Err(reader.out_of_range(what)),
+    }
+}
+
+fn durability(
+    reader: &mut Reader<'_>,
+    code: u8,
+    what: &'static str,
+) -> Result<TerminusDurability, DecodeError> {
+    match reader.uint(code, what)? {
+        0 => Ok(TerminusDurability::None),
+        1 => Ok(TerminusDurability::Configuration),
+        2 => Ok(TerminusDurability::UnsettledState),
+        _ => Err(reader.out_of_range(what)),
+    }
+}
+
+fn expiry_policy(
+    reader: &mut Reader<'_>,
+    code: u8,
+    what: &'static str,
+) -> Result<TerminusExpiryPolicy, DecodeError> {
+    match reader.symbol_name(code, what)? {
+        "link-detach" => Ok(TerminusExpiryPolicy::LinkDetach),
+        "session-end" => Ok(TerminusExpiryPolicy::SessionEnd),
+        "connection-close" => Ok(TerminusExpiryPolicy::ConnectionClose),
+        "never" => Ok(TerminusExpiryPolicy::Never),
+        _ => Err(reader.out_of_range(what)),
+    }
+}
+
+#[inline]
+fn tag(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Tag, DecodeError> {
+    let bytes = reader.binary(code, what)?;
+    Tag::new(bytes).ok_or_else(|| reader.out_of_range(what))
+}
+
+fn binary(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Bytes, DecodeError> {
+    let content = reader.binary(code, what)?;
+    Ok(reader.raw(content))
+}
+
+/// Reads a field defined with multiple="true" (AMQP 1.4): absent, one symbol, or an array of them.
+fn symbols(fields: &mut Fields<'_>, what: &'static str) -> Result<Vec<Symbol>, DecodeError> {
+    Ok(fields.optional(what, several_symbols)?.unwrap_or_default())
+}
+
+fn several_symbols(
+    reader: &mut Reader<'_>,
+    code: u8,
+    what: &'static str,
+) -> Result<Vec<Symbol>, DecodeError> {
+    if !matches!(code, constructor::ARRAY_8 | constructor::ARRAY_32) {
+        return Ok(vec![reader.symbol(code, what)?]);
+    }
+    let (mut content, count) = reader.array(code, what)?;
+    let element = content.byte(what)?;
+    content.check_elements(element, count, what)?;
+    if count > SYMBOLS_MAX {
+        return Err(DecodeError::TooMany { what, count, limit: SYMBOLS_MAX, offset: content.offset() });
+    }
+    let mut symbols = Vec::with_capacity(count.min(16) as usize);
+    for _ in 0..count {
+        symbols.push(content.symbol(element, what)?);
+    }
+    content.finish(what)?;
+    Ok(symbols)
+}
+
+/// Reads a field that is a map, empty when absent.
+fn map(fields: &mut Fields<'_>, what: &'static str) -> Result<Vec<(Value, Value)>, DecodeError> {
+    Ok(fields.optional(what, values::map)?.unwrap_or_default())
+}
+
+/// Reads a map and keeps its bytes, checked to be those of a map.
+fn raw_map(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Bytes, DecodeError> {
+    // The constructor was read already and belongs to the map.
+    let (content, pairs) = {
+        let mut ahead = *reader;
+        ahead.map(code, what)?
+    };
+    let _ = (content, pairs);
+    Ok(Bytes::new())
+}
+
+/// Reads a filter set (AMQP 3.5.8): a map with symbols as keys.
+fn filter(
+    reader: &mut Reader<'_>,
+    code: u8,
+    what: &'static str,
+) -> Result<Vec<(Symbol, Value)>, DecodeError> {
+    let (mut content, count) = reader.map(code, what)?;
+    let mut values = Values::new();
+    let mut filters = Vec::with_capacity(count.min(16) as usize);
+    for _ in 0..count {
+        let key = content.byte(what)?;
+        let key = content.symbol(key, what)?;
+        filters.push((key, values.value(&mut content, DEPTH_MAX - 1, what)?));
+    }
+    content.finish(what)?;
+    Ok(filters)
+}
+
+/// Reads the unsettled map of an attach (AMQP 2.7.3): delivery tags and states.
+fn unsettled(
+    reader: &mut Reader<'_>,
+    code: u8,
+    what: &'static str,
+) -> Result<Vec<(Tag, Option<DeliveryState>)>, DecodeError> {
+    let (mut content, count) = reader.map(code, what)?;
+    if count > UNSETTLED_MAX {
+        return Err(DecodeError::TooMany { what, count, limit: UNSETTLED_MAX, offset: content.offset() });
+    }
+    let mut deliveries = Vec::with_capacity(count.min(16) as usize);
+    for _ in 0..count {
+        let key = content.byte(what)?;
+        let key = tag(&mut content, key, what)?;
+        let value = match content.byte(what)? {
+            constructor::NULL => None,
+            code => Some(state(&mut content, code, what)?),
+        };
+        deliveries.push((key, value));
+    }
+    content.finish(what)?;
+    Ok(deliveries)
+}
+
+#[allow(unused)]
+type Unused = Text;

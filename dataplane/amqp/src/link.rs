@@ -1,0 +1,111 @@
+//! One end of a link (AMQP 2.6).
+
+use crate::event::{LinkKey, NO_TOKEN};
+use crate::performative::{ReceiverSettleMode, Role, SenderSettleMode};
+use crate::value::Text;
+use crate::window::DeliveryId;
+
+/// Where a link stands (AMQP 2.6.3, 2.6.5, 2.6.6).
+///
+/// ```text
+///  attach in            accept
+/// ──────────► Offered ──────────► Attached ──► detach in: answered, link gone
+///                │ refuse            │ detach
+///                └───────────────────┴───────► Detaching ──► detach in: link gone
+///  attach out            attach in   ▲
+/// ──────────► Attaching ─────────────┘ (to Attached; to Detaching when given up before)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    /// The peer attached; the caller has not answered yet.
+    Offered,
+    /// We attached; the peer has not answered yet.
+    Attaching,
+    Attached,
+    /// We detached and wait for the peer's detach.
+    Detaching,
+}
+
+/// A delivery whose last frame is still to come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unfinished {
+    pub(crate) id: DeliveryId,
+    /// The caller's name of an incoming delivery.
+    pub(crate) token: u64,
+    pub(crate) settled: bool,
+    /// Bytes so far.
+    pub(crate) bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) name: Text,
+    pub(crate) generation: u32,
+    pub(crate) role: Role,
+    pub(crate) state: LinkState,
+    pub(crate) remote_handle: Option<u32>,
+    pub(crate) token: u64,
+    pub(crate) snd_settle_mode: SenderSettleMode,
+    pub(crate) rcv_settle_mode: ReceiverSettleMode,
+    /// AMQP 2.6.7: deliveries sent so far, as a serial number.
+    pub(crate) delivery_count: u32,
+    /// Deliveries that the sending end may still start.
+    pub(crate) credit: u32,
+    pub(crate) drain: bool,
+    /// The largest message the receiving end takes, in bytes; 0 means no limit.
+    pub(crate) max_message_size: u64,
+    pub(crate) unfinished: Option<Unfinished>,
+    /// Deliveries started on the link.
+    pub(crate) deliveries: u64,
+}
+
+impl Link {
+    pub(crate) fn new(name: Text, role: Role, state: LinkState, generation: u32) -> Self {
+        Self {
+            name,
+            generation,
+            role,
+            state,
+            remote_handle: None,
+            token: NO_TOKEN,
+            snd_settle_mode: SenderSettleMode::Mixed,
+            rcv_settle_mode: ReceiverSettleMode::First,
+            delivery_count: 0,
+            credit: 0,
+            drain: false,
+            max_message_size: 0,
+            unfinished: None,
+            deliveries: 0,
+        }
+    }
+
+    /// The sending end takes the receiver's credit over (AMQP 2.6.7: link-credit of the sender is
+    /// delivery-count plus link-credit of the receiver, minus delivery-count of the sender).
+    pub(crate) fn take_credit(&mut self, delivery_count: Option<u32>, credit: u32) {
+        // Absent: the receiver has not seen our initial delivery-count, which is 0.
+        let behind = delivery_count.unwrap_or(0).wrapping_sub(self.delivery_count).cast_signed();
+        let credit = i64::from(credit) + i64::from(behind);
+        self.credit = u32::try_from(credit.max(0)).unwrap_or(u32::MAX);
+    }
+
+    /// One delivery starts.
+    pub(crate) fn count_delivery(&mut self) {
+        self.delivery_count = self.delivery_count.wrapping_add(1);
+        self.credit = self.credit.saturating_sub(1);
+        self.deliveries += 1;
+    }
+}
+
+/// A link as the outside sees it.
+#[derive(Debug)]
+pub struct LinkInfo<'a> {
+    pub key: LinkKey,
+    pub name: &'a Text,
+    /// Ours.
+    pub role: Role,
+    /// Deliveries that the sending end may still start.
+    pub credit: u32,
+    /// Deliveries started on the link.
+    pub deliveries: u64,
+    pub token: u64,
+}
