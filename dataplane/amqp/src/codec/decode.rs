@@ -17,7 +17,7 @@ use crate::{
         Performative, ReceiverSettleMode, Role, SaslCode, SaslFrame, SenderSettleMode, Source, Tag, Target,
         TerminusDurability, TerminusExpiryPolicy, Transfer,
     },
-    value::{Symbol, Text, Value},
+    value::{Symbol, Value},
 };
 
 /// Symbols in one field that may hold several.
@@ -148,12 +148,8 @@ fn attach(reader: &mut Reader<'_>) -> Result<Attach, DecodeError> {
         name: fields.mandatory("attach.name", Reader::text)?,
         handle: fields.mandatory("attach.handle", Reader::uint)?,
         role: fields.mandatory("attach.role", role)?,
-        snd_settle_mode: fields
-            .optional("attach.snd-settle-mode", sender_settle_mode)?
-            .unwrap_or_default(),
-        rcv_settle_mode: fields
-            .optional("attach.rcv-settle-mode", receiver_settle_mode)?
-            .unwrap_or_default(),
+        snd_settle_mode: fields.optional("attach.snd-settle-mode", sender_settle_mode)?.unwrap_or_default(),
+        rcv_settle_mode: fields.optional("attach.rcv-settle-mode", receiver_settle_mode)?.unwrap_or_default(),
         source: fields.optional("attach.source", source)?.map(Box::new),
         target: fields.optional("attach.target", target)?.map(Box::new),
         unsettled: fields.optional("attach.unsettled", unsettled)?.unwrap_or_default(),
@@ -199,7 +195,7 @@ fn transfer(reader: &mut Reader<'_>) -> Result<Transfer, DecodeError> {
         settled: fields.optional("transfer.settled", Reader::boolean)?,
         more: fields.flag("transfer.more")?,
         rcv_settle_mode: fields.optional("transfer.rcv-settle-mode", receiver_settle_mode)?,
-        state: fields.optional("transfer.state", state)?,
+        state: fields.whole("transfer.state", state)?,
         resume: fields.flag("transfer.resume")?,
         aborted: fields.flag("transfer.aborted")?,
         batchable: fields.flag("transfer.batchable")?,
@@ -216,7 +212,7 @@ fn disposition(reader: &mut Reader<'_>) -> Result<Disposition, DecodeError> {
         first: fields.mandatory("disposition.first", Reader::uint)?,
         last: fields.optional("disposition.last", Reader::uint)?,
         settled: fields.flag("disposition.settled")?,
-        state: fields.optional("disposition.state", state)?,
+        state: fields.whole("disposition.state", state)?,
         batchable: fields.flag("disposition.batchable")?,
     };
     fields.finish("disposition")?;
@@ -287,25 +283,28 @@ fn sasl(reader: &mut Reader<'_>) -> Result<SaslFrame, DecodeError> {
     Ok(frame)
 }
 
-/// Reads a delivery state. One this crate does not know is kept as it came: it is for the peer at the other
-/// end of the delivery (AMQP 3.4: the set of states is open).
+/// Reads a delivery state or null. One this crate does not know is kept as it came: it is for the peer at
+/// the other end of the delivery (AMQP 3.4: the set of states is open).
 #[inline]
-fn state(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<DeliveryState, DecodeError> {
-    if code != constructor::DESCRIBED {
-        return Err(reader.unexpected(code, what));
+fn state(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<DeliveryState>, DecodeError> {
+    let start = *reader;
+    match reader.byte(what)? {
+        constructor::DESCRIBED => {}
+        constructor::NULL => return Ok(None),
+        code => return Err(reader.unexpected(code, what)),
     }
-    let behind_constructor = *reader;
     let kind = reader.descriptor(what)?;
     if kind == descriptor::ACCEPTED {
-        Fields::open(reader, 0, what)?.finish(what)?;
-        return Ok(DeliveryState::Accepted);
+        Fields::open(reader, 0, "accepted")?.finish("accepted")?;
+        return Ok(Some(DeliveryState::Accepted));
     }
-    other_state(reader, behind_constructor, kind, what)
+    other_state(reader, &start, kind, what).map(Some)
 }
 
-fn other_state(
-    reader: &mut Reader<'_>,
-    mut behind_constructor: Reader<'_>,
+/// Reads what follows the descriptor of a state that begins at `start`.
+fn other_state<'a>(
+    reader: &mut Reader<'a>,
+    start: &Reader<'a>,
     kind: u64,
     what: &'static str,
 ) -> Result<DeliveryState, DecodeError> {
@@ -334,16 +333,16 @@ fn other_state(
             let state = DeliveryState::Modified {
                 delivery_failed: fields.optional("modified.delivery-failed", Reader::boolean)?,
                 undeliverable_here: fields.optional("modified.undeliverable-here", Reader::boolean)?,
-                annotations: fields.optional("modified.message-annotations", raw_map)?,
+                annotations: fields.whole("modified.message-annotations", raw_map)?,
             };
             fields.finish("modified")?;
             state
         }
         _ => {
-            let depth = behind_constructor.descend(DEPTH_MAX, what)?;
-            behind_constructor.check_value(depth, what)?;
-            reader.check_value(depth, what)?;
-            DeliveryState::Other(Bytes::new())
+            // The descriptor was read as one of ours would be; as part of a foreign value it is checked again.
+            *reader = *start;
+            reader.check_value(DEPTH_MAX, what)?;
+            DeliveryState::Other(reader.since(start))
         }
     })
 }
@@ -354,7 +353,7 @@ fn error(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Error,
     let error = Error {
         condition: fields.mandatory("error.condition", Reader::symbol)?,
         description: fields.optional("error.description", Reader::text)?,
-        info: fields.optional("error.info", raw_map)?,
+        info: fields.whole("error.info", raw_map)?,
     };
     fields.finish(what)?;
     Ok(error)
@@ -388,7 +387,7 @@ fn source(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Sourc
         dynamic_node_properties: map(&mut fields, "source.dynamic-node-properties")?,
         distribution_mode: fields.optional("source.distribution-mode", Reader::symbol)?,
         filter: fields.optional("source.filter", filter)?.unwrap_or_default(),
-        default_outcome: fields.optional("source.default-outcome", state)?,
+        default_outcome: fields.whole("source.default-outcome", state)?,
         outcomes: symbols(&mut fields, "source.outcomes")?,
         capabilities: symbols(&mut fields, "source.capabilities")?,
     };
@@ -538,15 +537,17 @@ fn map(fields: &mut Fields<'_>, what: &'static str) -> Result<Vec<(Value, Value)
     Ok(fields.optional(what, values::map)?.unwrap_or_default())
 }
 
-/// Reads a map and keeps its bytes, checked to be those of a map.
-fn raw_map(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Bytes, DecodeError> {
-    // The constructor was read already and belongs to the map.
-    let (content, pairs) = {
-        let mut ahead = *reader;
-        ahead.map(code, what)?
-    };
-    let _ = (content, pairs);
-    Ok(Bytes::new())
+/// Reads a map or null and keeps the bytes of the map, checked to be well-formed.
+fn raw_map(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<Bytes>, DecodeError> {
+    let start = *reader;
+    match reader.byte(what)? {
+        constructor::NULL => Ok(None),
+        code @ (constructor::MAP_8 | constructor::MAP_32) => {
+            reader.check_content(code, DEPTH_MAX, what)?;
+            Ok(Some(reader.since(&start)))
+        }
+        code => Err(reader.unexpected(code, what)),
+    }
 }
 
 /// Reads a filter set (AMQP 3.5.8): a map with symbols as keys.
@@ -581,15 +582,8 @@ fn unsettled(
     for _ in 0..count {
         let key = content.byte(what)?;
         let key = tag(&mut content, key, what)?;
-        let value = match content.byte(what)? {
-            constructor::NULL => None,
-            code => Some(state(&mut content, code, what)?),
-        };
-        deliveries.push((key, value));
+        deliveries.push((key, state(&mut content, what)?));
     }
     content.finish(what)?;
     Ok(deliveries)
 }
-
-#[allow(unused)]
-type Unused = Text;

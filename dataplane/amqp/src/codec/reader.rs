@@ -329,12 +329,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks the count of an array whose elements have constructor `code` and fill the rest.
-    pub(crate) fn check_elements(
-        &self,
-        code: u8,
-        count: u32,
-        what: &'static str,
-    ) -> Result<(), DecodeError> {
+    pub(crate) fn check_elements(&self, code: u8, count: u32, what: &'static str) -> Result<(), DecodeError> {
         if constructor::kind(code).is_none() {
             return Err(self.unexpected(code, what));
         }
@@ -369,7 +364,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the content behind constructor `code`, like [`Self::check_value`].
-    fn check_content(&mut self, code: u8, depth: u32, what: &'static str) -> Result<(), DecodeError> {
+    pub(crate) fn check_content(
+        &mut self,
+        code: u8,
+        depth: u32,
+        what: &'static str,
+    ) -> Result<(), DecodeError> {
         match code {
             constructor::BOOLEAN => self.boolean(code, what).map(drop),
             constructor::CHAR => self.character(what).map(drop),
@@ -392,9 +392,7 @@ impl<'a> Reader<'a> {
                 let (content, count) = self.array(code, what)?;
                 content.check_array(count, depth, what)
             }
-            code if constructor::kind(code).is_some() => {
-                self.take(fixed_width(code), what).map(drop)
-            }
+            code if constructor::kind(code).is_some() => self.take(fixed_width(code), what).map(drop),
             code => Err(self.unexpected(code, what)),
         }
     }
@@ -474,11 +472,7 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Opens the list that is next in `reader` and has at most `limit` fields.
     #[inline]
-    pub(crate) fn open(
-        reader: &mut Reader<'a>,
-        limit: u32,
-        what: &'static str,
-    ) -> Result<Self, DecodeError> {
+    pub(crate) fn open(reader: &mut Reader<'a>, limit: u32, what: &'static str) -> Result<Self, DecodeError> {
         let code = reader.byte(what)?;
         let (content, count) = reader.list(code, what)?;
         if count > limit {
@@ -509,6 +503,20 @@ impl<'a> Fields<'a> {
             Some(code) => read(&mut self.reader, code, what).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The next field as `read` reads it, constructor, null and all.
+    #[inline]
+    pub(crate) fn whole<T>(
+        &mut self,
+        what: &'static str,
+        read: impl FnOnce(&mut Reader<'a>, &'static str) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        read(&mut self.reader, what)
     }
 
     /// The next field, which must be there.

@@ -1,8 +1,7 @@
 //! Values of any type from bytes.
 
 use super::{
-    DecodeError,
-    constructor,
+    DecodeError, constructor,
     reader::{DEPTH_MAX, Reader},
 };
 use crate::value::{Array, Value};
@@ -84,9 +83,7 @@ impl Values {
             constructor::STRING_8 | constructor::STRING_32 => Value::String(reader.text(code, what)?),
             constructor::SYMBOL_8 | constructor::SYMBOL_32 => Value::Symbol(reader.symbol(code, what)?),
             constructor::LIST_0 => Value::List(Vec::new()),
-            constructor::LIST_8 | constructor::LIST_32 => {
-                Value::List(self.list(reader, code, depth, what)?)
-            }
+            constructor::LIST_8 | constructor::LIST_32 => Value::List(self.list(reader, code, depth, what)?),
             constructor::MAP_8 | constructor::MAP_32 => Value::Map(self.map(reader, code, depth, what)?),
             constructor::ARRAY_8 | constructor::ARRAY_32 => {
                 Value::Array(self.array(reader, code, depth, what)?)
