@@ -4,12 +4,12 @@
 //! are there, and nesting has a limit. What it accepts it accepts in every encoding that AMQP 1.0 defines.
 //! Encoding writes the smallest of them.
 
-mod constructor;
+pub(crate) mod constructor;
 mod decode;
-mod encode;
+pub(crate) mod encode;
 mod error;
-mod reader;
-mod values;
+pub(crate) mod reader;
+pub(crate) mod values;
 
 pub use self::{
     decode::{SYMBOLS_MAX, UNSETTLED_MAX, decode_performative, decode_sasl, decode_value},

@@ -518,7 +518,7 @@ fn write_symbols(out: &mut BytesMut, symbols: &[Symbol]) {
     array.finish(out, length_field(symbols.len()));
 }
 
-fn write_list(out: &mut BytesMut, elements: &[Value]) {
+pub(crate) fn write_list(out: &mut BytesMut, elements: &[Value]) {
     if elements.is_empty() {
         return out.put_u8(constructor::LIST_0);
     }

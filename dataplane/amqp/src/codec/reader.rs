@@ -50,18 +50,8 @@ impl<'a> Reader<'a> {
         self.end - self.rest.len()
     }
 
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
-    }
-
-    /// The next byte, left in place.
-    #[inline]
-    pub(crate) fn peek(&self) -> Option<u8> {
-        self.rest.first().copied()
     }
 
     #[inline]

@@ -171,3 +171,8 @@ pub(crate) fn map(
 ) -> Result<Vec<(Value, Value)>, DecodeError> {
     Values::new().map(reader, code, DEPTH_MAX, what)
 }
+
+/// Reads a list of any values from its constructor on.
+pub(crate) fn list(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Vec<Value>, DecodeError> {
+    Values::new().list(reader, code, DEPTH_MAX, what)
+}
