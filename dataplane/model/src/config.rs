@@ -12,25 +12,31 @@ use crate::manifest::{Fleet, FleetLimits};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DaemonConfig {
-    /// The fleet's name.
+    /// The fleet's name: 1 to 63 of `a` to `z`, `0` to `9` and `-`.
     #[serde(default = "default_fleet")]
     pub fleet: String,
     /// The node's name, unique in the fleet; the AMQP container-id.
     #[serde(default = "default_node")]
     pub node: String,
-    /// Where the node keeps its state: configuration objects, lock, `node.json`.
+    /// The folder in which the node keeps its state: configuration objects, lock, `node.json`. It is
+    /// created when it does not exist; a relative path starts at the working directory.
     pub state_dir: PathBuf,
     /// Threads that own connections; 0 means one per core. At most 256.
     #[serde(default)]
+    #[schemars(range(max = 256))]
     pub workers: u16,
+    /// Where clients and the admin API reach the node.
     #[serde(default)]
     pub listeners: Listeners,
+    /// What a client may use.
     #[serde(default)]
     pub limits: Limits,
+    /// What is logged, and how.
     #[serde(default)]
     pub log: Log,
     /// Seconds that a stopping node waits for unsettled deliveries. At most 3600.
     #[serde(default = "default_drain")]
+    #[schemars(range(max = 3_600))]
     pub drain_seconds: u32,
 }
 
@@ -38,7 +44,9 @@ pub struct DaemonConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Listeners {
+    /// AMQP 1.0. Default 127.0.0.1:5672.
     pub amqp: ListenerConfig,
+    /// The admin API, health and metrics. Default 127.0.0.1:8080.
     pub http: ListenerConfig,
 }
 
@@ -46,7 +54,7 @@ pub struct Listeners {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ListenerConfig {
-    /// An IP address.
+    /// An IP address of this machine; `0.0.0.0` means every IPv4 address, `::` every address.
     #[serde(default = "default_host")]
     pub host: String,
     /// 0 picks a free port; `node.json` and the admin API say which.
@@ -57,26 +65,35 @@ pub struct ListenerConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Limits {
-    /// Client connections of the node. Default 100,000.
+    /// Client connections of the node; more are refused. Default 100,000; 1 to 10,000,000.
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub max_connections: u32,
-    /// Sessions of one connection. Default 256, at most 65,536.
+    /// Sessions of one connection. Default 256; 1 to 65,536.
+    #[schemars(range(min = 1, max = 65_536))]
     pub max_sessions: u32,
-    /// Links of one session. Default 1,024, at most 65,536.
+    /// Links of one session. Default 1,024; 1 to 65,536.
+    #[schemars(range(min = 1, max = 65_536))]
     pub max_links: u32,
     /// Bytes of a frame, header included. Default 16,384; 512 to 1,048,576.
+    #[schemars(range(min = 512, max = 1_048_576))]
     pub max_frame_size: u32,
     /// Bytes that a session may hold in the node: received and not yet passed on. Default 16 MiB;
     /// 64 KiB to 1 GiB. The node's memory for one session stays below one and a half times this.
+    #[schemars(range(min = 65_536, max = 1_073_741_824))]
     pub session_window: u64,
-    /// Bytes of a message; 0 means no limit. Default 0: messages stream through.
+    /// Bytes of a message; 0 means no limit. Default 0: messages stream through. At most 1 TiB.
+    #[schemars(range(max = 1_099_511_627_776_u64))]
     pub max_message_size: u64,
     /// Credit of a producer on an address that does not say its own. Default 250; 1 to 10,000.
+    #[schemars(range(min = 1, max = 10_000))]
     pub link_credit: u32,
     /// Milliseconds without a frame after which a client is disconnected. Default 60,000;
     /// 0 (never) or 1,000 to 86,400,000.
+    #[schemars(range(max = 86_400_000))]
     pub idle_timeout_ms: u32,
     /// Milliseconds that a client has to complete the opening handshake. Default 10,000;
     /// 100 to 600,000.
+    #[schemars(range(min = 100, max = 600_000))]
     pub handshake_timeout_ms: u32,
 }
 
@@ -86,6 +103,7 @@ pub struct Limits {
 pub struct Log {
     /// `tracing` directives, such as `info` or `mqd::driver=debug,info`.
     pub filter: String,
+    /// How log lines look.
     pub format: LogFormat,
 }
 
@@ -96,7 +114,9 @@ pub enum LogFormat {
     /// Text on a terminal, JSON otherwise.
     #[default]
     Auto,
+    /// Lines for people.
     Text,
+    /// One JSON object a line.
     Json,
 }
 

@@ -2,10 +2,23 @@
 //! the daemon share.
 
 pub mod admin;
+mod check;
+mod code;
 pub mod config;
+mod diagnostic;
+mod documents;
 pub mod manifest;
 mod names;
+pub mod schema;
+mod shape;
+mod suggest;
+mod validate;
+mod yaml;
 
+pub use code::Code;
+pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS};
+pub use documents::{Documents, Source};
 pub use names::{
     MAX_ADDRESS_NAME, MAX_NAME, RESERVED_PREFIX, TEMPORARY_PREFIX, validate_address_name, validate_name,
 };
+pub use validate::{Invalid, Violation};

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::config;
 
-/// The API group and version of every document. `mq/v1` is accepted in files as a shorthand.
+/// The API group and version of every document.
 pub const API_VERSION: &str = "mq.dev/v1";
+
+/// What files may say in place of [`API_VERSION`].
+pub const API_VERSION_SHORT: &str = "mq/v1";
 
 /// The `kind` of an [`Address`].
 pub const ADDRESS_KIND: &str = "Address";
@@ -21,7 +24,13 @@ pub const FLEET_KIND: &str = "Fleet";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
+    /// The object's name, unique among the objects of its kind. Of an address: what clients send to
+    /// and receive from, 1 to 255 bytes, levels separated by `/`, no wildcards. Of a fleet: 1 to 63
+    /// of `a` to `z`, `0` to `9` and `-`.
+    #[schemars(length(min = 1, max = 255))]
     pub name: String,
+    /// Notes of the user, such as `team: heating`; mq stores them and shows them. At most 64, keys
+    /// of 128 and values of 256 bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
@@ -30,12 +39,18 @@ pub struct Metadata {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Address {
+    /// The group and version of the document's fields.
+    #[schemars(extend("enum" = [API_VERSION, API_VERSION_SHORT]))]
     pub api_version: String,
     /// Always `Address`.
+    #[schemars(extend("const" = ADDRESS_KIND))]
     pub kind: String,
+    /// Name and labels.
     pub metadata: Metadata,
+    /// What is wanted of the address.
     pub spec: AddressSpec,
     /// Written by the node, ignored when sent to it.
+    #[schemars(extend("readOnly" = true))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<AddressStatus>,
 }
@@ -44,17 +59,22 @@ pub struct Address {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AddressSpec {
+    /// Who gets a message.
     #[serde(rename = "type")]
     pub kind: AddressType,
     /// What happens when a consumer is slower than its producers. Default: `block`.
+    #[schemars(extend("default" = "block"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_consumer: Option<SlowConsumer>,
+    /// Limits of this address.
     #[serde(default, skip_serializing_if = "AddressLimits::is_empty")]
     pub limits: AddressLimits,
+    /// How long messages wait for a consumer.
     #[serde(default, skip_serializing_if = "Ttl::is_empty")]
     pub ttl: Ttl,
     /// Priority of every message of this address, 0 (last) to 9, in place of the message's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 9))]
     pub priority: Option<u8>,
 }
 
@@ -85,21 +105,26 @@ pub enum SlowConsumer {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AddressLimits {
-    /// Producer links. Default: no limit of its own.
+    /// Producer links; more are refused. 1 to 1,000,000. Default: no limit of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_producers: Option<u32>,
-    /// Consumer links. Default: no limit of its own.
+    /// Consumer links; more are refused. 1 to 1,000,000. Default: no limit of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_consumers: Option<u32>,
-    /// Bytes of a message. Default: the node's limit.
+    /// Bytes of a message; a larger one is refused. 1 to 1 TiB. Default: the node's limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_099_511_627_776_u64))]
     pub max_message_size: Option<u64>,
     /// Credit of a producer: messages that it may have in flight. 1 to 10,000. Default: the node's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
     pub link_credit: Option<u32>,
     /// Messages waiting for one slow consumer before `slowConsumer` applies. 1 to 1,000,000.
     /// Default 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 1_000))]
     pub max_undelivered: Option<u32>,
 }
 
@@ -107,14 +132,17 @@ pub struct AddressLimits {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ttl {
-    /// For messages that say none.
+    /// For messages that say none, in milliseconds. Default: they live for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub default_ms: Option<u32>,
-    /// A message may not say less.
+    /// A message that says less gets this, in milliseconds. Default: no minimum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub min_ms: Option<u32>,
-    /// A message may not say more.
+    /// A message that says more gets this, in milliseconds. Default: no maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub max_ms: Option<u32>,
 }
 
@@ -138,10 +166,15 @@ pub struct AddressStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fleet {
+    /// The group and version of the document's fields.
+    #[schemars(extend("enum" = [API_VERSION, API_VERSION_SHORT]))]
     pub api_version: String,
     /// Always `Fleet`.
+    #[schemars(extend("const" = FLEET_KIND))]
     pub kind: String,
+    /// Name and labels.
     pub metadata: Metadata,
+    /// What is wanted of the fleet. Without it every field has its default.
     #[serde(default)]
     pub spec: FleetSpec,
 }
@@ -150,13 +183,19 @@ pub struct Fleet {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FleetSpec {
+    /// Where the daemons run.
     pub target: Target,
     /// Threads of each daemon that own connections; 0 means one per core. At most 256.
+    #[schemars(range(max = 256))]
     pub workers: u16,
+    /// Where clients and the admin API reach the daemons.
     pub listeners: config::Listeners,
+    /// What a client may use.
     pub limits: FleetLimits,
+    /// What the daemons log, and how.
     pub log: config::Log,
     /// Seconds that a stopping node waits for unsettled deliveries. 0 to 3600. Default 10.
+    #[schemars(range(max = 3_600), extend("default" = 10))]
     pub drain_seconds: Option<u32>,
 }
 
@@ -173,14 +212,35 @@ pub enum Target {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FleetLimits {
+    /// Client connections of the node; more are refused. Default 100,000; 1 to 10,000,000.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
     pub max_connections: Option<u32>,
+    /// Sessions of one connection. Default 256; 1 to 65,536.
+    #[schemars(range(min = 1, max = 65_536), extend("default" = 256))]
     pub max_sessions: Option<u32>,
+    /// Links of one session. Default 1,024; 1 to 65,536.
+    #[schemars(range(min = 1, max = 65_536), extend("default" = 1_024))]
     pub max_links: Option<u32>,
+    /// Bytes of a frame, header included. Default 16,384; 512 to 1,048,576.
+    #[schemars(range(min = 512, max = 1_048_576), extend("default" = 16_384))]
     pub max_frame_size: Option<u32>,
+    /// Bytes that a session may hold in the node: received and not yet passed on. Default 16 MiB;
+    /// 64 KiB to 1 GiB. The node's memory for one session stays below one and a half times this.
+    #[schemars(range(min = 65_536, max = 1_073_741_824), extend("default" = 16_777_216))]
     pub session_window: Option<u64>,
+    /// Bytes of a message; 0 means no limit. Default 0: messages stream through. At most 1 TiB.
+    #[schemars(range(max = 1_099_511_627_776_u64), extend("default" = 0))]
     pub max_message_size: Option<u64>,
+    /// Credit of a producer on an address that does not say its own. Default 250; 1 to 10,000.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 250))]
     pub link_credit: Option<u32>,
+    /// Milliseconds without a frame after which a client is disconnected. Default 60,000;
+    /// 0 (never) or 1,000 to 86,400,000.
+    #[schemars(range(max = 86_400_000), extend("default" = 60_000))]
     pub idle_timeout_ms: Option<u32>,
+    /// Milliseconds that a client has to complete the opening handshake. Default 10,000;
+    /// 100 to 600,000.
+    #[schemars(range(min = 100, max = 600_000), extend("default" = 10_000))]
     pub handshake_timeout_ms: Option<u32>,
 }
 

@@ -1,0 +1,360 @@
+//! Files with manifests, and the configuration file of the daemon: text in, values or every problem
+//! out.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+
+use crate::check::{check, listed};
+use crate::code::Code;
+use crate::config::DaemonConfig;
+use crate::diagnostic::{Collector, Diagnostics, Finding, Findings, Lines};
+use crate::manifest::{
+    ADDRESS_KIND, API_VERSION, Address, AddressSpec, FLEET_KIND, Fleet, FleetSpec, Metadata,
+};
+use crate::names::shown;
+use crate::schema::shapes;
+use crate::shape::Shape;
+use crate::suggest::nearest;
+use crate::validate::{self, Violation};
+use crate::yaml::{self, MAX_BYTES, Node, Value};
+
+/// The kinds of documents in manifest files.
+const KINDS: [&str; 2] = [FLEET_KIND, ADDRESS_KIND];
+
+/// The documents of the files of one command.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Documents {
+    pub fleet: Option<Fleet>,
+    /// In the order of the files; no name appears twice.
+    pub addresses: Vec<Address>,
+}
+
+/// A file that somebody has read.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The path as the user gave it; it appears in diagnostics.
+    pub path: &'a str,
+    pub bytes: &'a [u8],
+}
+
+impl Documents {
+    /// Reads one file of YAML or JSON: any number of `Fleet` (at most one) and `Address` documents
+    /// in any order.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the file with its place. Behind a syntax error nothing is read.
+    pub fn parse(path: &str, text: &str) -> Result<Self, Diagnostics> {
+        Self::parse_files(&[Source { path, bytes: text.as_bytes() }])
+    }
+
+    /// Reads the files of one command as if they were one. A file may have 1 MiB.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of all files with its place, names that appear in two files included.
+    pub fn parse_files(sources: &[Source<'_>]) -> Result<Self, Diagnostics> {
+        let mut reader = Reader::default();
+        let mut collector = Collector::default();
+        for source in sources {
+            read(*source, &mut collector, |nodes, lines, findings| {
+                for node in nodes {
+                    reader.document(node, &Place { path: source.path, lines }, findings);
+                }
+            });
+        }
+        collector.finish()?;
+        Ok(reader.documents)
+    }
+}
+
+impl DaemonConfig {
+    /// Reads the configuration file of `mqd`, YAML or JSON.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the file with its place.
+    pub fn parse(path: &str, text: &str) -> Result<Self, Diagnostics> {
+        Self::parse_bytes(path, text.as_bytes())
+    }
+
+    /// As [`DaemonConfig::parse`], for a file whose encoding has not been checked.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the file with its place.
+    pub fn parse_bytes(path: &str, bytes: &[u8]) -> Result<Self, Diagnostics> {
+        let mut collector = Collector::default();
+        let mut config = None;
+        read(Source { path, bytes }, &mut collector, |nodes, _, findings| {
+            if let Some(second) = nodes.get(1) {
+                let message = "the configuration of a daemon is one document, and this is a second one";
+                let finding = Finding::new(Code::SeveralDocuments, second.start(), message);
+                findings.push(finding.help("remove it, and the `---` before it"));
+            }
+            config = nodes.first().and_then(|node| daemon(node, findings));
+        });
+        collector.finish()?;
+        // Without findings there is a configuration; the embedded one is never reached.
+        Ok(config.unwrap_or_else(|| Self::embedded("")))
+    }
+}
+
+/// Decodes and parses a file, lets `use_nodes` check its documents, and files what was found.
+fn read(
+    source: Source<'_>,
+    collector: &mut Collector,
+    use_nodes: impl FnOnce(&[Node], &Lines<'_>, &mut Findings),
+) {
+    let mut findings = Findings::default();
+    if source.bytes.len() > MAX_BYTES {
+        let message =
+            format!("the file has {} bytes; a file may have {MAX_BYTES} (1 MiB)", source.bytes.len());
+        let finding = Finding::new(Code::FileSize, 0..0, message);
+        findings.push(finding.help("split it; `-f` may be given several times"));
+        collector.add(source.path, &Lines::new(""), findings);
+        return;
+    }
+    let text = match std::str::from_utf8(source.bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            // Up to the bad byte the two texts are the same, so the place is right.
+            let lossy = String::from_utf8_lossy(source.bytes);
+            let at = error.valid_up_to();
+            let message = format!("byte {at} of the file is not UTF-8");
+            findings.push(Finding::new(Code::Encoding, at..at + 1, message).help("save the file as UTF-8"));
+            collector.add(source.path, &Lines::new(&lossy), findings);
+            return;
+        }
+    };
+    let lines = Lines::new(text);
+    let nodes = yaml::parse(text, &mut findings);
+    if nodes.is_empty() && findings.is_empty() {
+        let finding = Finding::new(Code::EmptyDocument, 0..0, "the file holds no document");
+        findings.push(finding.help("write one, or leave the file out"));
+    }
+    use_nodes(&nodes, &lines, &mut findings);
+    collector.add(source.path, &lines, findings);
+}
+
+/// Where a document stands.
+struct Place<'a> {
+    path: &'a str,
+    lines: &'a Lines<'a>,
+}
+
+impl Place<'_> {
+    fn of(&self, span: &Range<usize>) -> String {
+        format!("{}:{}", self.path, self.lines.number(span.start) + 1)
+    }
+}
+
+/// Gathers the documents of several files.
+#[derive(Default)]
+struct Reader {
+    documents: Documents,
+    /// Where each kind and name was first seen.
+    seen: HashMap<(&'static str, String), String>,
+    /// Where the first fleet was seen.
+    fleet: Option<String>,
+}
+
+impl Reader {
+    fn document(&mut self, node: &Node, place: &Place<'_>, findings: &mut Findings) {
+        match kind(node, findings) {
+            Some(FLEET_KIND) => self.fleet(node, place, findings),
+            Some(ADDRESS_KIND) => self.address(node, place, findings),
+            _ => {}
+        }
+    }
+
+    fn fleet(&mut self, node: &Node, place: &Place<'_>, findings: &mut Findings) {
+        let span = node.field("kind").map_or_else(|| node.start(), |entry| entry.value.span.clone());
+        if let Some(first) = &self.fleet {
+            let finding = Finding::new(Code::SeveralFleets, span, "there is more than one Fleet");
+            findings
+                .push(finding.help("put it into a file of its own").note(format!("the first is at {first}")));
+        } else {
+            self.fleet = Some(place.of(&span));
+        }
+        let Some(mut parts) = Parts::read(node, &shapes().fleet, FLEET_KIND, findings) else { return };
+        let metadata = parts.take::<Metadata>("metadata", validate::fleet_metadata, findings);
+        let spec = parts.take_or_default::<FleetSpec>(
+            "spec",
+            |spec| validate::fleet_spec(spec, &["spec"]),
+            findings,
+        );
+        if let (Some(metadata), Some(spec)) = (metadata, spec) {
+            self.documents.fleet =
+                Some(Fleet { api_version: API_VERSION.into(), kind: FLEET_KIND.into(), metadata, spec });
+        }
+    }
+
+    fn address(&mut self, node: &Node, place: &Place<'_>, findings: &mut Findings) {
+        let Some(mut parts) = Parts::read(node, &shapes().address, ADDRESS_KIND, findings) else { return };
+        let metadata = parts.take::<Metadata>("metadata", validate::address_metadata, findings);
+        let spec =
+            parts.take::<AddressSpec>("spec", |spec| validate::address_spec(spec, &["spec"]), findings);
+        let Some(metadata) = metadata else { return };
+        let span = locate(node, &["metadata".into(), "name".into()]);
+        if let Some(first) = self.seen.get(&(ADDRESS_KIND, metadata.name.clone())) {
+            let message = format!("the address `{}` is defined twice", shown(&metadata.name));
+            let finding = Finding::new(Code::DuplicateObject, span, message);
+            findings.push(finding.help("rename or remove one").note(format!("the first is at {first}")));
+            return;
+        }
+        self.seen.insert((ADDRESS_KIND, metadata.name.clone()), place.of(&span));
+        if let Some(spec) = spec {
+            self.documents.addresses.push(Address {
+                api_version: API_VERSION.into(),
+                kind: ADDRESS_KIND.into(),
+                metadata,
+                spec,
+                status: None,
+            });
+        }
+    }
+}
+
+/// A document whose shape has been checked, ready to be taken apart. Each part is checked by its own
+/// rules, so that a problem in one does not hide those of another.
+struct Parts<'a> {
+    node: &'a Node,
+    value: serde_json::Map<String, serde_json::Value>,
+    /// Whether the shape had no problem, so that every part must be readable.
+    is_whole: bool,
+}
+
+impl<'a> Parts<'a> {
+    fn read(node: &'a Node, shape: &Shape, kind: &str, findings: &mut Findings) -> Option<Self> {
+        let before = findings.total();
+        let value = check(node, shape, kind, findings)?;
+        let is_whole = findings.total() == before;
+        match value {
+            serde_json::Value::Object(value) => Some(Self { node, value, is_whole }),
+            _ => None,
+        }
+    }
+
+    fn take<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        rules: impl FnOnce(&T) -> Vec<Violation>,
+        findings: &mut Findings,
+    ) -> Option<T> {
+        let value = self.value.remove(name)?;
+        self.accept(value, name, rules, findings)
+    }
+
+    fn take_or_default<T: DeserializeOwned + Default>(
+        &mut self,
+        name: &str,
+        rules: impl FnOnce(&T) -> Vec<Violation>,
+        findings: &mut Findings,
+    ) -> Option<T> {
+        let Some(value) = self.value.remove(name) else { return Some(T::default()) };
+        self.accept(value, name, rules, findings)
+    }
+
+    fn accept<T: DeserializeOwned>(
+        &self,
+        value: serde_json::Value,
+        name: &str,
+        rules: impl FnOnce(&T) -> Vec<Violation>,
+        findings: &mut Findings,
+    ) -> Option<T> {
+        match serde_json::from_value::<T>(value) {
+            Ok(part) => {
+                report(rules(&part), self.node, findings);
+                Some(part)
+            }
+            // A required field is missing or was refused: reported already.
+            Err(_) if !self.is_whole => None,
+            Err(error) => {
+                let span = locate(self.node, &[name.to_owned()]);
+                findings.push(Finding::new(Code::InvalidValue, span, error.to_string()));
+                None
+            }
+        }
+    }
+}
+
+/// The kind of a document, when it is one of [`KINDS`].
+fn kind(node: &Node, findings: &mut Findings) -> Option<&'static str> {
+    let known = || listed(KINDS.into_iter(), "or");
+    match &node.value {
+        Value::Null => {
+            let finding = Finding::new(Code::EmptyDocument, node.span.clone(), "the document is empty");
+            findings.push(finding.help("remove the extra `---`"));
+            return None;
+        }
+        Value::Map(_) => {}
+        _ => {
+            let message = "a document must be an object with `apiVersion`, `kind`, `metadata` and `spec`";
+            findings.push(Finding::new(Code::WrongType, node.start(), message));
+            return None;
+        }
+    }
+    let Some(entry) = node.field("kind") else {
+        let finding = Finding::new(Code::MissingField, node.start(), "missing field `kind` in the document");
+        findings.push(finding.help(format!("add `kind: …` with {}", known())));
+        return None;
+    };
+    let Some(name) = entry.value.text() else {
+        let message = format!("kind must be {}", known());
+        findings.push(Finding::new(Code::WrongType, entry.key_span.clone(), message));
+        return None;
+    };
+    let found = KINDS.into_iter().find(|&kind| kind == name);
+    if found.is_none() {
+        let help = nearest(name, KINDS)
+            .map_or_else(|| format!("use {}", known()), |kind| format!("did you mean `{kind}`?"));
+        let message = format!("unknown kind `{}`", shown(name));
+        findings.push(Finding::new(Code::UnknownKind, entry.value.span.clone(), message).help(help));
+    }
+    found
+}
+
+fn daemon(node: &Node, findings: &mut Findings) -> Option<DaemonConfig> {
+    if matches!(node.value, Value::Null) {
+        let finding = Finding::new(Code::EmptyDocument, node.span.clone(), "the configuration is empty");
+        findings.push(finding.help("set at least `state-dir`"));
+        return None;
+    }
+    let before = findings.total();
+    let value = check(node, &shapes().daemon, "DaemonConfig", findings)?;
+    match serde_json::from_value::<DaemonConfig>(value) {
+        Ok(config) => {
+            report(validate::daemon(&config), node, findings);
+            Some(config)
+        }
+        Err(_) if findings.total() > before => None,
+        Err(error) => {
+            findings.push(Finding::new(Code::InvalidValue, node.start(), error.to_string()));
+            None
+        }
+    }
+}
+
+fn report(violations: Vec<Violation>, node: &Node, findings: &mut Findings) {
+    for violation in violations {
+        let finding = Finding::new(violation.code, locate(node, &violation.path), violation.message);
+        findings.push(finding.help_maybe(violation.help));
+    }
+}
+
+/// Where a field stands: its value when that is on one line, or else its key; of a field that is
+/// not there, the nearest object that is.
+fn locate(node: &Node, path: &[String]) -> Range<usize> {
+    let mut span = node.start();
+    let mut node = node;
+    for name in path {
+        let Some(entry) = node.field(name) else { break };
+        let is_scalar = !matches!(entry.value.value, Value::Map(_) | Value::List(_) | Value::Null);
+        span = if is_scalar { entry.value.span.clone() } else { entry.key_span.clone() };
+        node = &entry.value;
+    }
+    span
+}
