@@ -7,6 +7,7 @@ mod code;
 pub mod config;
 mod diagnostic;
 mod documents;
+mod explain;
 pub mod manifest;
 mod names;
 pub mod schema;
@@ -18,6 +19,7 @@ mod yaml;
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS};
 pub use documents::{Documents, Source};
+pub use explain::{AllowedValue, ExplainError, Explanation, FieldSummary, explain, paths};
 pub use names::{
     MAX_ADDRESS_NAME, MAX_NAME, RESERVED_PREFIX, TEMPORARY_PREFIX, validate_address_name, validate_name,
 };

@@ -1,0 +1,126 @@
+//! The files that the repository keeps for users: the schemas are the ones of the types, and the
+//! examples are valid.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mq_model::config::DaemonConfig;
+use mq_model::{Documents, schema};
+use serde_json::Value;
+
+/// Set to write the schemas in place of comparing them.
+const WRITE: &str = "MQ_WRITE_SCHEMA";
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn committed_schemas_are_those_of_the_types() {
+    for (path, text) in schema::files() {
+        if std::env::var_os(WRITE).is_some() {
+            fs::write(repository().join(path), &text).expect("the repository is writable");
+        }
+        assert!(
+            read(path) == text,
+            "{path} is stale; run `cargo run -p mq -- generate --write`, or this test with {WRITE}=1"
+        );
+    }
+}
+
+#[test]
+fn examples_of_manifests_are_valid() {
+    for (path, has_fleet, addresses) in
+        [("manifests/examples/local.yaml", true, 4), ("manifests/examples/addresses.yaml", false, 2)]
+    {
+        let documents = Documents::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!((documents.fleet.is_some(), documents.addresses.len()), (has_fleet, addresses), "{path}");
+    }
+}
+
+#[test]
+fn the_example_of_the_daemon_shows_the_defaults() {
+    let path = "manifests/examples/mqd.yaml";
+    let config = DaemonConfig::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config, DaemonConfig::embedded("./mqd-state"));
+    assert_eq!(config.hash(), DaemonConfig::embedded("./mqd-state").hash());
+}
+
+#[test]
+fn defaults_named_in_the_example_fleet_are_the_defaults() {
+    // A comment such as `# maxLinks: 1024` must not lie.
+    let text = read("manifests/examples/local.yaml").replace("    # max", "    max");
+    let text = ["session", "link", "idle", "handshake"]
+        .into_iter()
+        .fold(text, |text, name| text.replace(&format!("    # {name}"), &format!("    {name}")));
+    let fleet = Documents::parse("local.yaml", &text).unwrap_or_else(|problems| panic!("{problems}")).fleet;
+    let config = DaemonConfig::from_fleet(&fleet.expect("a fleet"), "node-1", "s");
+    let mut expected = DaemonConfig::embedded("s");
+    expected.fleet = "local".into();
+    expected.limits.max_connections = 10_000;
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn example_schema_lines_point_to_the_schemas() {
+    for path in ["local.yaml", "addresses.yaml", "mqd.yaml"] {
+        let text = read(&format!("manifests/examples/{path}"));
+        let line = text.lines().next().unwrap_or("");
+        let target = line.strip_prefix("# yaml-language-server: $schema=").expect(path);
+        assert!(repository().join("manifests/examples").join(target).is_file(), "{target}");
+    }
+}
+
+#[test]
+fn manifests_are_camel_case_and_the_daemon_is_kebab_case() {
+    let (manifest, daemon) = (schema::manifest_schema(), schema::daemon_schema());
+    for name in property_names(&manifest) {
+        assert!(name.chars().all(|character| character.is_ascii_alphanumeric()), "{name}");
+    }
+    for name in property_names(&daemon) {
+        assert!(name.chars().all(|character| character.is_ascii_lowercase() || character == '-'), "{name}");
+    }
+}
+
+#[test]
+fn limits_of_a_fleet_are_those_of_the_daemon() {
+    let (manifest, daemon) = (schema::manifest_schema(), schema::daemon_schema());
+    let fleet = manifest["$defs"]["FleetLimits"]["properties"].as_object().expect("fleet limits");
+    let limits = daemon["$defs"]["Limits"]["properties"].as_object().expect("daemon limits");
+    assert_eq!(fleet.len(), limits.len());
+    for (name, limit) in limits {
+        let property = &fleet[&camel_case(name)];
+        for fact in ["minimum", "maximum", "default", "type", "description"] {
+            assert_eq!(property[fact], limit[fact], "{name}: {fact}");
+        }
+    }
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('-');
+    let mut result = words.next().unwrap_or("").to_owned();
+    for word in words {
+        result.extend(word.chars().next().map(|first| first.to_ascii_uppercase()));
+        result.push_str(word.get(1..).unwrap_or(""));
+    }
+    result
+}
+
+fn property_names(schema: &Value) -> Vec<String> {
+    let mut names = Vec::new();
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Object(properties)) = object.get("properties") {
+                names.extend(properties.keys().cloned());
+            }
+            names.extend(object.values().flat_map(property_names));
+        }
+        Value::Array(items) => names.extend(items.iter().flat_map(property_names)),
+        _ => {}
+    }
+    names
+}
