@@ -1,1 +1,333 @@
+//! Addresses: names that messages are sent to and received from.
+//!
+//! Every shard knows every configured address, told by its caller. It also knows those that other
+//! shards speak of: temporary addresses, which live where their consumer is, and addresses of which
+//! the caller will speak in a moment. An entry stays as long as somebody speaks of it.
+//!
+//! Invariant: the producers of an address are active exactly while it is reachable, that is while a
+//! consumer is here or on another shard.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::anycast::Queue;
+use crate::consumer::ConsumerOptions;
+use crate::core::Core;
+use crate::delivery::ByAddress;
+use crate::effect::{CloseReason, Effect, Refused};
+use crate::key::{AddressKey, ConsumerKey, LaneKey, ProducerKey};
+use crate::list::List;
+use crate::peer::Peering;
+use crate::ready::Ready;
+use crate::settings::{AddressKind, AddressSettings, Overload};
+use crate::statistics::{AddressCounters, AddressStatistics};
+
+/// Why an address is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Only another shard has spoken of it (so far, or still): no link can use it.
+    Rumoured,
+    /// The caller has set it.
+    Configured,
+    /// Made for a consumer of this shard, and gone with it.
+    Temporary,
+    /// A temporary address of another shard.
+    Visiting,
+}
+
+#[derive(Debug)]
+pub(crate) struct Address {
+    pub(crate) name: Arc<str>,
+    pub(crate) settings: AddressSettings,
+    pub(crate) standing: Standing,
+    pub(crate) producers: List<ProducerKey, ByAddress>,
+    pub(crate) members: Vec<ConsumerKey>,
+    /// The credit of all members together.
+    pub(crate) credit: u64,
+    /// Anycast members that can take a delivery.
+    pub(crate) ready: Ready,
+    /// Anycast messages that nobody can take yet.
+    pub(crate) queue: Queue,
+    sequence: u64,
+    /// Multicast members whose backlog is at its limit.
+    pub(crate) overloaded: u32,
+    /// Producers of pre-settled multicast messages, one entry for each credit that is withheld.
+    /// Bounded by the credit they had.
+    pub(crate) withheld: VecDeque<ProducerKey>,
+    /// What chunks of producers that have left cost.
+    pub(crate) orphaned: u64,
+    /// What other shards and this one know of each other, by shard; empty while they know nothing.
+    pub(crate) peers: Vec<Peering>,
+    /// Counts the times that the last member has left; see [`crate::peer`].
+    pub(crate) epoch: u32,
+    /// Whether other shards were told that there are members.
+    announced: bool,
+    reachable: bool,
+    /// Stands in the list of addresses whose peers may have to be told something.
+    pub(crate) dirty: bool,
+    /// Deliveries handed to members since the peers were last told something.
+    pub(crate) handed_over: u32,
+    pub(crate) counters: AddressCounters,
+}
+
+impl Address {
+    fn new(name: Arc<str>, settings: AddressSettings, standing: Standing) -> Self {
+        Self {
+            name,
+            settings,
+            standing,
+            producers: List::default(),
+            members: Vec::new(),
+            credit: 0,
+            ready: Ready::default(),
+            queue: Queue::default(),
+            sequence: 0,
+            overloaded: 0,
+            withheld: VecDeque::new(),
+            orphaned: 0,
+            peers: Vec::new(),
+            epoch: 0,
+            announced: false,
+            reachable: false,
+            dirty: false,
+            handed_over: 0,
+            counters: AddressCounters::default(),
+        }
+    }
+
+    /// Whether links can use it.
+    pub(crate) fn is_known(&self) -> bool {
+        self.standing != Standing::Rumoured
+    }
+
+    pub(crate) fn is_temporary(&self) -> bool {
+        matches!(self.standing, Standing::Temporary | Standing::Visiting)
+    }
+
+    /// Whether a consumer is here or on another shard.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.reachable
+    }
+
+    /// Whether producers of pre-settled multicast messages have to wait.
+    pub(crate) fn is_blocked(&self) -> bool {
+        (self.settings.overload == Overload::Block && self.overloaded > 0)
+            || self.peers.iter().any(|peer| peer.is_full())
+    }
+
+    /// Consumers on all shards, as far as this one knows.
+    pub(crate) fn all_consumers(&self) -> u64 {
+        self.members.len() as u64 + self.peers.iter().map(|peer| u64::from(peer.consumers)).sum::<u64>()
+    }
+
+    /// Producers on all shards, as far as this one knows.
+    pub(crate) fn all_producers(&self) -> u64 {
+        u64::from(self.producers.len()) + self.peers.iter().map(|peer| u64::from(peer.producers)).sum::<u64>()
+    }
+
+    pub(crate) fn label(&self) -> Box<str> {
+        format!("address {}", self.name).into()
+    }
+
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    pub(crate) fn statistics(&self) -> AddressStatistics {
+        AddressStatistics {
+            name: self.name.clone(),
+            producers: u64::from(self.producers.len()),
+            consumers: self.members.len() as u64,
+            deliveries_in: self.counters.deliveries_in,
+            deliveries_out: self.counters.deliveries_out,
+            dropped: self.counters.dropped,
+            expired: self.counters.expired,
+            undelivered: self.counters.undelivered,
+            unsettled: self.counters.unsettled,
+        }
+    }
+}
+
+impl Core {
+    /// Creates an address or changes its settings. Its links stay; a new `link_credit` holds for
+    /// producers that come later. A change of kind closes the links, as removing the address does.
+    pub fn set_address(&mut self, now: Instant, name: &Arc<str>, settings: AddressSettings) {
+        let existing = self.names.get(name).copied();
+        let mut key = existing;
+        if let Some(address) = existing.and_then(|key| self.addresses.get(key))
+            && (address.is_temporary() || address.settings.kind != settings.kind)
+            && address.is_known()
+        {
+            self.remove_address(now, name);
+            key = self.names.get(name).copied();
+        }
+        match key.and_then(|key| self.addresses.get_mut(key).map(|address| (key, address))) {
+            Some((key, address)) => {
+                address.settings = settings;
+                address.standing = Standing::Configured;
+                self.settings_changed(key);
+            }
+            None => {
+                self.insert_address(name.clone(), settings, Standing::Configured);
+            }
+        }
+    }
+
+    /// Removes an address: its links are closed, what waits is released. Deliveries that a consumer
+    /// has are settled as usual until its link is removed.
+    pub fn remove_address(&mut self, now: Instant, name: &str) {
+        let Some(key) = self.names.get(name).copied() else { return };
+        let Some(address) = self.addresses.get_mut(key) else { return };
+        if address.standing == Standing::Temporary {
+            self.temporaries = self.temporaries.saturating_sub(1);
+        }
+        address.standing = Standing::Rumoured;
+        while let Some(producer) = self.addresses.get(key).and_then(|address| address.producers.first()) {
+            let reason = CloseReason::AddressDeleted;
+            self.effects.push_back(Effect::CloseProducer { producer, reason });
+            self.leave_as_producer(producer);
+        }
+        while let Some(consumer) = self.addresses.get(key).and_then(|address| address.members.last()).copied()
+        {
+            self.close_consumer(now, consumer, CloseReason::AddressDeleted);
+        }
+        self.release_waiting(key);
+        while let Some(producer) =
+            self.addresses.get_mut(key).and_then(|address| address.withheld.pop_front())
+        {
+            self.replenish(producer);
+        }
+        self.forget_if_unused(key);
+    }
+
+    /// Creates a temporary anycast address with its only consumer, for replies. The name must be
+    /// unique among all addresses of the node; it is gone when the consumer is. Producers of every
+    /// shard can send to it.
+    ///
+    /// # Errors
+    /// `Exists` when this shard knows the name, `LimitExceeded` when the shard has its number of
+    /// temporary addresses or of consumers, `NoLane` without that lane, and `Stopping`.
+    pub fn add_temporary(
+        &mut self,
+        now: Instant,
+        lane: LaneKey,
+        name: Arc<str>,
+        options: ConsumerOptions,
+    ) -> Result<ConsumerKey, Refused> {
+        self.check_consumer(lane)?;
+        let limit = u64::from(self.limits.max_temporaries);
+        if u64::from(self.temporaries) >= limit {
+            let links = "temporary addresses";
+            return Err(Refused::LimitExceeded { what: "the shard".into(), links, limit });
+        }
+        if self.names.contains_key(&name) {
+            return Err(Refused::Exists((&*name).into()));
+        }
+        self.temporaries += 1;
+        let settings = self.temporary_settings();
+        let key = self.insert_address(name, settings, Standing::Temporary);
+        Ok(self.insert_consumer(now, key, lane, options))
+    }
+
+    pub(crate) fn temporary_settings(&self) -> AddressSettings {
+        AddressSettings { link_credit: self.limits.link_credit, ..AddressSettings::default() }
+    }
+
+    pub(crate) fn insert_address(
+        &mut self,
+        name: Arc<str>,
+        settings: AddressSettings,
+        standing: Standing,
+    ) -> AddressKey {
+        let key = self.addresses.insert(Address::new(name.clone(), settings, standing));
+        self.names.insert(name, key);
+        key
+    }
+
+    /// The address of that name, if links can use it.
+    pub(crate) fn known_address(&self, name: &str) -> Result<AddressKey, Refused> {
+        self.names
+            .get(name)
+            .copied()
+            .filter(|key| self.addresses.get(*key).is_some_and(|address| address.is_known()))
+            .ok_or_else(|| Refused::NotFound(name.into()))
+    }
+
+    fn settings_changed(&mut self, key: AddressKey) {
+        let mut index = 0;
+        while let Some(member) =
+            self.addresses.get(key).and_then(|address| address.members.get(index)).copied()
+        {
+            self.note_backlog(member);
+            index += 1;
+        }
+        self.unblock(key);
+        self.mark_dirty(key);
+    }
+
+    /// What follows when a consumer has come or left.
+    pub(crate) fn members_changed(&mut self, now: Instant, key: AddressKey) {
+        let Some(address) = self.addresses.get_mut(key) else { return };
+        let present = !address.members.is_empty();
+        if present == address.announced {
+            self.mark_dirty(key);
+        } else {
+            address.announced = present;
+            if !present {
+                self.end_epoch(now, key);
+            }
+            self.announce(key);
+        }
+        self.reachability_changed(key);
+        let Some(address) = self.addresses.get(key) else { return };
+        if !present && address.standing == Standing::Temporary {
+            let name = address.name.clone();
+            self.remove_address(now, &name);
+        }
+    }
+
+    pub(crate) fn producers_changed(&mut self, key: AddressKey) {
+        if self.addresses.get(key).is_some_and(|address| address.settings.max_producers > 0) {
+            self.mark_dirty(key);
+        }
+    }
+
+    /// Starts or stops the producers when the first consumer has come or the last has left, here or
+    /// elsewhere.
+    pub(crate) fn reachability_changed(&mut self, key: AddressKey) {
+        let Some(address) = self.addresses.get_mut(key) else { return };
+        let reachable = !address.members.is_empty() || address.peers_with_consumers() > 0;
+        if reachable == address.reachable {
+            return;
+        }
+        address.reachable = reachable;
+        let mut next = address.producers.first();
+        while let Some(producer) = next {
+            next = List::<ProducerKey, ByAddress>::after(&self.producers, producer);
+            if reachable {
+                self.resume(producer);
+            } else {
+                self.stop(producer);
+            }
+        }
+        if !reachable {
+            self.release_waiting(key);
+        }
+    }
+
+    /// Forgets an address of which nobody speaks any more.
+    pub(crate) fn forget_if_unused(&mut self, key: AddressKey) {
+        let Some(address) = self.addresses.get(key) else { return };
+        if address.standing == Standing::Rumoured && !address.peers.iter().any(|peer| peer.is_known()) {
+            self.names.remove(&address.name);
+            self.addresses.remove(key);
+        }
+    }
+
+    /// Whether the address is anycast; rumours of unknown addresses say so themselves.
+    pub(crate) fn is_anycast(&self, key: AddressKey) -> bool {
+        self.addresses.get(key).is_some_and(|address| address.settings.kind == AddressKind::Anycast)
+    }
+}

@@ -1,55 +1,133 @@
-//! The core itself: what its caller may ask of it.
+//! The core itself: what it holds, and how effects leave it.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use crate::address::Address;
+use crate::consumer::Consumer;
+use crate::delivery::{Chunk, Delivery, Leg};
+use crate::effect::Effect;
+use crate::key::{AddressKey, Arena, ConsumerKey, DeliveryKey, LaneKey, LegKey, ProducerKey};
+use crate::lane::Lane;
+use crate::producer::Producer;
+use crate::settings::{CoreLimits, ShardId};
+use crate::statistics::Statistics;
 
-use crate::consumer::ConsumerOptions;
-use crate::delivery::{Begun, Incoming};
-use crate::effect::{Effect, Refused};
-use crate::key::{ConsumerKey, DeliveryKey, LaneKey, LegKey, ProducerKey};
-use crate::outcome::Outcome;
-use crate::peer::PeerMessage;
-use crate::producer::{ProducerOptions, ProducerTarget};
-use crate::settings::{AddressSettings, CoreLimits, ShardId};
-use crate::statistics::*;
-
+/// The routing core of one shard; see the [crate's documentation](crate) for how to drive it.
 #[derive(Debug)]
-pub struct Core {}
+pub struct Core {
+    pub(crate) shard: ShardId,
+    pub(crate) shards: u16,
+    pub(crate) limits: CoreLimits,
+    /// The node is stopping: nothing new is let in.
+    pub(crate) stopping: bool,
+    pub(crate) addresses: Arena<AddressKey, Address>,
+    /// Ordered, so that names that a client chooses cannot make it slow.
+    pub(crate) names: BTreeMap<Arc<str>, AddressKey>,
+    pub(crate) temporaries: u32,
+    pub(crate) producers: Arena<ProducerKey, Producer>,
+    pub(crate) consumers: Arena<ConsumerKey, Consumer>,
+    pub(crate) lanes: Arena<LaneKey, Lane>,
+    pub(crate) deliveries: Arena<DeliveryKey, Delivery>,
+    pub(crate) legs: Arena<LegKey, Leg>,
+    /// Deliveries of other shards, by what those call them.
+    pub(crate) tokens: HashMap<(ShardId, LegKey), DeliveryKey, BuildHasherDefault<TokenHasher>>,
+    /// Waiting deliveries with a deadline.
+    pub(crate) timers: BTreeSet<(Instant, DeliveryKey)>,
+    /// Producers to grant credit to.
+    pub(crate) due: Vec<ProducerKey>,
+    /// Addresses whose peers may have to be told something.
+    pub(crate) dirty: Vec<AddressKey>,
+    pub(crate) effects: VecDeque<Effect>,
+    /// What chunks of anonymous producers that have left cost.
+    pub(crate) orphaned: u64,
+    /// Rows for chunks, empty, of deliveries that are gone: so that keeping a chunk allocates nothing.
+    pub(crate) spare_rows: Vec<VecDeque<Chunk>>,
+    pub(crate) counters: Statistics,
+}
 
-#[allow(unused_variables, clippy::needless_pass_by_ref_mut)]
 impl Core {
-    pub fn new(shard: ShardId, shards: u16, limits: CoreLimits) -> Self { Self {} }
-    pub fn set_address(&mut self, now: Instant, name: &Arc<str>, settings: AddressSettings) {}
-    pub fn remove_address(&mut self, now: Instant, name: &str) {}
-    pub fn add_lane(&mut self) -> LaneKey { loop {} }
-    pub fn remove_lane(&mut self, now: Instant, lane: LaneKey) {}
-    pub fn set_lane_budget(&mut self, now: Instant, lane: LaneKey, bytes: usize) {}
-    pub fn add_producer(&mut self, now: Instant, target: ProducerTarget<'_>, options: ProducerOptions) -> Result<ProducerKey, Refused> { Err(Refused::Stopping) }
-    pub fn add_consumer(&mut self, now: Instant, lane: LaneKey, source: &str, options: ConsumerOptions) -> Result<ConsumerKey, Refused> { Err(Refused::Stopping) }
-    pub fn add_temporary(&mut self, now: Instant, lane: LaneKey, name: Arc<str>, options: ConsumerOptions) -> Result<ConsumerKey, Refused> { Err(Refused::Stopping) }
-    pub fn remove_producer(&mut self, now: Instant, producer: ProducerKey) {}
-    pub fn remove_consumer(&mut self, now: Instant, consumer: ConsumerKey) {}
-    pub fn begin(&mut self, now: Instant, producer: ProducerKey, incoming: Incoming<'_>) -> Begun { Begun { delivery: None, consumed: true } }
-    pub fn append(&mut self, now: Instant, delivery: DeliveryKey, chunk: Bytes, more: bool) -> bool { true }
-    pub fn abort(&mut self, now: Instant, delivery: DeliveryKey) {}
-    pub fn settle_by_producer(&mut self, now: Instant, delivery: DeliveryKey, outcome: Option<Outcome>, settled: bool) {}
-    /// After `StopProducer`: the producer has no credit left (drained, or all of it used).
-    pub fn producer_stopped(&mut self, now: Instant, producer: ProducerKey) {}
-    pub fn set_credit(&mut self, now: Instant, consumer: ConsumerKey, credit: u32, drain: bool) {}
-    pub fn set_leg_handle(&mut self, leg: LegKey, handle: u64) {}
-    pub fn settle_by_consumer(&mut self, now: Instant, leg: LegKey, outcome: Option<Outcome>, settled: bool) {}
-    pub fn poll_effect(&mut self) -> Option<Effect> { None }
-    pub fn poll_timeout(&self) -> Option<Instant> { None }
-    pub fn handle_timeout(&mut self, now: Instant) {}
-    pub fn handle_peer(&mut self, now: Instant, from: ShardId, message: PeerMessage) {}
-    /// Another shard (later: node) is gone: everything in flight there is settled now.
-    pub fn handle_peer_gone(&mut self, now: Instant, peer: ShardId) {}
-    pub fn drain(&mut self, now: Instant) {}
-    pub fn statistics(&self) -> Statistics { Statistics::default() }
-    pub fn address(&self, name: &str) -> Option<AddressStatistics> { None }
-    pub fn addresses(&self) -> impl Iterator<Item = AddressStatistics> { std::iter::empty() }
-    pub fn producer(&self, producer: ProducerKey) -> Option<ProducerStatistics> { None }
-    pub fn consumer(&self, consumer: ConsumerKey) -> Option<ConsumerStatistics> { None }
+    /// The core of one of `shards` shards. A single shard has no peers.
+    pub fn new(shard: ShardId, shards: u16, limits: CoreLimits) -> Self {
+        Self {
+            shard,
+            shards: shards.max(1),
+            limits,
+            stopping: false,
+            addresses: Arena::new(),
+            names: BTreeMap::new(),
+            temporaries: 0,
+            producers: Arena::new(),
+            consumers: Arena::new(),
+            lanes: Arena::new(),
+            deliveries: Arena::new(),
+            legs: Arena::new(),
+            tokens: HashMap::default(),
+            timers: BTreeSet::new(),
+            due: Vec::new(),
+            dirty: Vec::new(),
+            effects: VecDeque::new(),
+            orphaned: 0,
+            spare_rows: Vec::new(),
+            counters: Statistics::default(),
+        }
+    }
+
+    /// The next effect to carry out. Take all of them before waiting for anything; taking them after
+    /// several calls instead of after each one makes for fewer and larger grants of credit.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        loop {
+            if let Some(effect) = self.effects.pop_front() {
+                return Some(effect);
+            }
+            if !self.due.is_empty() {
+                self.grant_due();
+            } else if !self.dirty.is_empty() {
+                self.tell_peers();
+            } else {
+                return None;
+            }
+        }
+    }
+
+    /// The node is stopping: unused credit of every producer is taken back, none is given any more,
+    /// and no link is let in. Messages that still come are delivered as usual.
+    pub fn drain(&mut self, _now: Instant) {
+        self.stopping = true;
+        let producers: Vec<ProducerKey> = self.producers.iter().map(|(key, _)| key).collect();
+        for producer in producers {
+            self.stop(producer);
+        }
+    }
+}
+
+/// A hash of tokens, which are small numbers of our own making.
+#[derive(Debug, Default)]
+pub(crate) struct TokenHasher(u64);
+
+impl Hasher for TokenHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u16(&mut self, value: u16) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        // The odd number nearest to 2^64 divided by the golden ratio spreads consecutive numbers.
+        self.0 = (self.0.rotate_left(25) ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
 }

@@ -10,7 +10,7 @@ use crate::peer::PeerMessage;
 use crate::settings::ShardId;
 
 /// Something for the caller of [`Core::poll_effect`](crate::Core::poll_effect) to carry out, in order.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Effect {
     /// Give the producer `credit` deliveries more than it has.
     Grant { producer: ProducerKey, credit: u32 },
@@ -60,7 +60,9 @@ pub enum Effect {
 pub enum CloseReason {
     #[error("the address was deleted")]
     AddressDeleted,
-    #[error("the consumer did not keep up: more messages wait for it than the address allows; give more credit")]
+    #[error(
+        "the consumer did not keep up: more messages wait for it than the address allows; give more credit"
+    )]
     SlowConsumer,
 }
 

@@ -91,10 +91,6 @@ impl<K: Key, V> Arena<K, V> {
         self.len
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub(crate) fn insert(&mut self, value: V) -> K {
         self.len += 1;
         if let Some(index) = self.free

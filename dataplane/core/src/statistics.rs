@@ -2,20 +2,26 @@
 
 use std::sync::Arc;
 
+use crate::core::Core;
+use crate::key::AddressKey;
+use crate::outcome::Outcome;
+
 /// Deliveries by the outcome that consumers gave them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutcomeCounts {
+    /// Unknown outcomes among them.
     pub accepted: u64,
     pub rejected: u64,
     pub released: u64,
     pub modified: u64,
-    /// Sent settled to the consumer: the outcome is not known.
+    /// Sent settled, or settled by the producer first: the outcome is not known.
     pub presettled: u64,
 }
 
 /// Counters of one core since its start, and gauges of what it holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
+    /// Addresses that links can use, temporary ones of other shards among them.
     pub addresses: u64,
     pub producers: u64,
     pub consumers: u64,
@@ -55,7 +61,7 @@ pub struct AddressStatistics {
 pub struct ProducerStatistics {
     /// Deliveries that it may still send.
     pub credit: u32,
-    /// Deliveries begun and not yet settled (pre-settled: not yet handed on).
+    /// Deliveries begun whose credit has not come back: not settled, or pre-settled and waiting.
     pub unsettled: u64,
     pub deliveries: u64,
 }
@@ -67,4 +73,60 @@ pub struct ConsumerStatistics {
     pub credit: u32,
     pub unsettled: u64,
     pub deliveries: u64,
+}
+
+/// What an address counts itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AddressCounters {
+    pub(crate) deliveries_in: u64,
+    pub(crate) deliveries_out: u64,
+    pub(crate) dropped: u64,
+    pub(crate) expired: u64,
+    pub(crate) undelivered: u64,
+    pub(crate) unsettled: u64,
+}
+
+impl OutcomeCounts {
+    pub(crate) fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Rejected(_) => self.rejected += 1,
+            Outcome::Released => self.released += 1,
+            Outcome::Modified { .. } => self.modified += 1,
+            Outcome::Accepted | Outcome::Received { .. } | Outcome::Other(_) => self.accepted += 1,
+        }
+    }
+}
+
+impl Core {
+    /// Counters of the whole core.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            addresses: self.addresses.iter().filter(|(_, address)| address.is_known()).count() as u64,
+            producers: self.producers.len() as u64,
+            consumers: self.consumers.len() as u64,
+            ..self.counters
+        }
+    }
+
+    /// Counters of one address; `None` when there is none of that name.
+    pub fn address(&self, name: &str) -> Option<AddressStatistics> {
+        let address = self.addresses.get(*self.names.get(name)?)?;
+        address.is_known().then(|| address.statistics())
+    }
+
+    /// Counters of every address, by name.
+    pub fn addresses(&self) -> impl Iterator<Item = AddressStatistics> {
+        self.names
+            .values()
+            .filter_map(|key| self.addresses.get(*key))
+            .filter(|address| address.is_known())
+            .map(|address| address.statistics())
+    }
+
+    pub(crate) fn count_dropped(&mut self, address: Option<AddressKey>, count: u64) {
+        self.counters.dropped += count;
+        if let Some(address) = address.and_then(|key| self.addresses.get_mut(key)) {
+            address.counters.dropped += count;
+        }
+    }
 }
