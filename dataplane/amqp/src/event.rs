@@ -45,6 +45,11 @@ pub struct DeliveryKey {
 }
 
 impl DeliveryKey {
+    /// The session of the delivery.
+    pub fn session(self) -> SessionKey {
+        self.session
+    }
+
     /// The key as a number, to be kept by a layer that knows nothing of AMQP.
     pub fn to_bits(self) -> u64 {
         u64::from(self.session.channel) << 48 | u64::from(self.session.generation) << 32 | u64::from(self.id.0)

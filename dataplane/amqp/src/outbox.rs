@@ -14,7 +14,7 @@ const MAX_RESERVE: usize = 64 << 10;
 
 /// Bytes to be written, in order.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     segments: VecDeque<Bytes>,
     segment_bytes: usize,
     tail: BytesMut,
@@ -24,17 +24,17 @@ pub struct Outbox {
 
 impl Outbox {
     /// Bytes that wait to be written.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.segment_bytes + self.tail.len()
     }
 
     /// Whether nothing waits to be written.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.segments.is_empty() && self.tail.is_empty()
     }
 
     /// Fills `slices` with what to write next; says how many it used.
-    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let parts = self.segments.iter().map(|segment| &segment[..]).chain(std::iter::once(&self.tail[..]));
         let mut used = 0;
         for (slot, part) in slices.iter_mut().zip(parts.filter(|part| !part.is_empty())) {
@@ -46,7 +46,7 @@ impl Outbox {
 
     /// Forgets `count` bytes that have been written. A buffer that has been written whole is given
     /// back: an idle connection holds none.
-    pub fn advance(&mut self, mut count: usize) {
+    pub(crate) fn advance(&mut self, mut count: usize) {
         while count > 0 {
             let Some(front) = self.segments.front_mut() else { break };
             let part = front.len().min(count);

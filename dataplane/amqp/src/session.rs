@@ -219,10 +219,6 @@ impl Session {
         })
     }
 
-    pub(crate) fn link_count(&self) -> usize {
-        self.links.len()
-    }
-
     fn link_key(&self, handle: usize, generation: u32) -> LinkKey {
         // Handles stay below 65,536: `insert_link` refuses more.
         let handle = u16::try_from(handle).unwrap_or(u16::MAX);
@@ -517,11 +513,8 @@ impl Session {
                         link.credit -= used;
                     }
                 }
-                if link.drain && link.credit == 0 {
-                    link.drain = false;
-                    let link = self.link_key(usize::from(handle), generation);
-                    events.push_back(Event::LinkDrained { link, token });
-                }
+                let key = self.link_key(usize::from(handle), generation);
+                self.note_drained(key, events);
             }
         }
         if flow.echo {
@@ -709,7 +702,20 @@ impl Session {
             state: transfer.state,
             payload,
         }));
+        self.note_drained(key, events);
         Ok(())
+    }
+
+    /// AMQP 2.6.7: a sender that used its last credit has nothing left to give back.
+    fn note_drained(&mut self, key: LinkKey, events: &mut Events) {
+        if let Ok(link) = self.link_mut(key)
+            && link.drain
+            && link.credit == 0
+        {
+            link.drain = false;
+            let token = link.token;
+            events.push_back(Event::LinkDrained { link: key, token });
+        }
     }
 
     fn continue_delivery(

@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 
 /// A delivery-id: a serial number in the scope of a session and a direction (RFC 1982, AMQP 2.8.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DeliveryId(pub u32);
+pub(crate) struct DeliveryId(pub(crate) u32);
 
 impl DeliveryId {
     /// The id that follows; wraps at 2^32.
     #[must_use]
-    pub fn next(self) -> Self {
+    pub(crate) fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }
 
     /// How far `self` lies behind `base`, as a serial number: negative when it lies before.
-    pub fn distance_from(self, base: Self) -> i32 {
+    pub(crate) fn distance_from(self, base: Self) -> i32 {
         self.0.wrapping_sub(base.0).cast_signed()
     }
 }

@@ -1,0 +1,746 @@
+//! AMQP 1.0 between the engine and the core: events in, effects out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use mq_amqp::performative::{
+    Attach, DeliveryState, Error, NodeTarget, Open, ReceiverSettleMode, Role, SaslCode, SenderSettleMode, Source,
+    Tag, Target, TerminusDurability,
+};
+use mq_amqp::value::{Symbol, Text, Value};
+use mq_amqp::{
+    Config, DeliveryKey, Event, IncomingTransfer, Limits, LinkKey, NO_TOKEN, Outgoing, SessionKey, Terms, condition,
+};
+use mq_core::{
+    CloseReason, ConsumerKey, ConsumerOptions, Effect, Incoming, LaneKey, LegKey, ProducerKey, ProducerOptions,
+    ProducerTarget, Refused,
+};
+use mq_model::config::DaemonConfig;
+use tracing::{debug, error, info};
+
+use super::connection::SessionState;
+use super::message::{Start, read_start, with_ttl};
+use super::outcome::{from_state, to_state};
+use super::{LANE_BUDGET, LinkRef, Shard};
+
+/// The token of a delivery whose remaining frames are of no interest.
+const DISCARDED: u64 = NO_TOKEN - 1;
+
+/// Bytes of a connection's product and container that are kept.
+const MAX_LABEL: usize = 128;
+
+/// SASL mechanisms, best first. Without authentication every client is anonymous, also one that
+/// names itself with PLAIN.
+const MECHANISMS: [&str; 2] = ["ANONYMOUS", "PLAIN"];
+
+/// What the engine of every connection of the node has in common.
+pub(super) fn engine_config(config: &DaemonConfig) -> Config {
+    let limits = &config.limits;
+    let millis = |millis: u32| Duration::from_millis(millis.into());
+    // The window counts frames; the largest frames fill it to the configured bytes.
+    let window = limits.session_window / u64::from(limits.max_frame_size);
+    Config {
+        container_id: Text::from(config.node.as_str()),
+        hostname: None,
+        mechanisms: MECHANISMS.map(Symbol::from_static).to_vec(),
+        allow_plain_header: true,
+        idle_timeout: (limits.idle_timeout_ms > 0).then(|| millis(limits.idle_timeout_ms)),
+        offered_capabilities: vec![Symbol::from_static("ANONYMOUS-RELAY")],
+        desired_capabilities: Vec::new(),
+        properties: vec![
+            (Value::Symbol(Symbol::from_static("product")), Value::from("mq")),
+            (Value::Symbol(Symbol::from_static("version")), Value::from(env!("CARGO_PKG_VERSION"))),
+        ],
+        limits: Limits {
+            max_frame_size: limits.max_frame_size,
+            channel_max: u16::try_from(limits.max_sessions.saturating_sub(1)).unwrap_or(u16::MAX),
+            handle_max: limits.max_links.saturating_sub(1).min(u32::from(u16::MAX)),
+            incoming_window: u32::try_from(window.max(4)).unwrap_or(u32::MAX),
+            handshake_timeout: millis(limits.handshake_timeout_ms),
+            ..Limits::default()
+        },
+    }
+}
+
+/// An error for a peer.
+fn refusal(condition: &'static str, text: impl AsRef<str>) -> Error {
+    Error::new(condition, text)
+}
+
+fn refused(refused: &Refused) -> Error {
+    let condition = match refused {
+        Refused::NotFound(_) => condition::NOT_FOUND,
+        Refused::LimitExceeded { .. } | Refused::Full(_) => condition::RESOURCE_LIMIT_EXCEEDED,
+        Refused::NotAllowed(_) | Refused::Exists(_) => condition::NOT_ALLOWED,
+        Refused::Stopping => condition::CONNECTION_FORCED,
+        _ => condition::ILLEGAL_STATE,
+    };
+    refusal(condition, refused.to_string())
+}
+
+fn closed(reason: CloseReason) -> Error {
+    let condition = match reason {
+        CloseReason::AddressDeleted => condition::RESOURCE_DELETED,
+        _ => condition::RESOURCE_LIMIT_EXCEEDED,
+    };
+    refusal(condition, reason.to_string())
+}
+
+/// What an attach asks for.
+enum Wanted {
+    Producer { address: Option<Text> },
+    Consumer { address: Text },
+    Temporary,
+}
+
+impl Shard {
+    /// Feeds the engine and serves every event, until it wants more input.
+    pub(super) fn handle_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
+        let mut events = std::mem::take(&mut self.events);
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { break };
+            let result = connection.engine.handle_input(now, buffer, &mut events);
+            let had_events = !events.is_empty();
+            while let Some(event) = events.pop_front() {
+                self.handle_event(now, key, event);
+            }
+            if let Err(error) = result {
+                info!(connection = %self.name_of(key), %error, "closing");
+                break;
+            }
+            if !had_events || buffer.is_empty() {
+                break;
+            }
+        }
+        self.events = events;
+    }
+
+    fn handle_event(&mut self, now: Instant, key: usize, event: Event) {
+        match event {
+            Event::Transfer(transfer) => self.handle_transfer(now, key, transfer),
+            Event::Disposition { role, delivery: _, delivery_token, state, settled } => {
+                self.handle_disposition(now, role, delivery_token, state, settled);
+            }
+            Event::LinkFlow { token, credit, drain, .. } => {
+                if let Some(consumer) = ConsumerKey::from_bits(token) {
+                    self.core.set_credit(now, consumer, credit, drain);
+                }
+            }
+            Event::LinkDrained { token, .. } => {
+                if let Some(producer) = ProducerKey::from_bits(token) {
+                    self.core.producer_stopped(now, producer);
+                }
+            }
+            Event::LinkAttached { link, attach } => self.handle_attach(now, key, link, &attach),
+            Event::LinkDetached { role, token, error, .. } => {
+                if let Some(error) = error {
+                    debug!(connection = %self.name_of(key), condition = %error.condition, "link detached");
+                }
+                self.remove_link(now, role, token);
+            }
+            Event::SessionBegun { session } => self.handle_begin(now, key, session),
+            Event::SessionEnded { session, links, error, .. } => {
+                if let Some(error) = error {
+                    debug!(connection = %self.name_of(key), condition = %error.condition, "session ended");
+                }
+                self.handle_end(now, key, session, &links);
+            }
+            Event::SaslInit { mechanism, response, .. } => self.handle_sasl(key, &mechanism, response.as_deref()),
+            Event::SaslResponse(response) => self.handle_sasl_response(key, &response),
+            Event::Opened(open) => self.handle_open(now, key, &open),
+            Event::Closed { error } => {
+                if let Some(error) = error {
+                    info!(connection = %self.name_of(key), condition = %error.condition, "closed by the client");
+                }
+            }
+            // A server asks, it is not asked.
+            Event::SaslMechanisms(_) | Event::SaslChallenge(_) | Event::SaslOutcome(_) => {}
+        }
+        self.run_effects(now);
+    }
+
+    // ---- connection and session -----------------------------------------------------------------
+
+    fn handle_sasl(&mut self, key: usize, mechanism: &Symbol, response: Option<&[u8]>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let result = match (mechanism.as_str(), response) {
+            ("PLAIN", None) => connection.engine.sasl_challenge(Bytes::new()),
+            ("PLAIN", Some(response)) if !is_plain(response) => connection.engine.sasl_outcome(SaslCode::Auth),
+            _ => connection.engine.sasl_outcome(SaslCode::Ok),
+        };
+        debug_assert!(result.is_ok(), "the engine asked for an answer");
+    }
+
+    /// Only PLAIN is ever challenged.
+    fn handle_sasl_response(&mut self, key: usize, response: &[u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let code = if is_plain(response) { SaslCode::Ok } else { SaslCode::Auth };
+        let result = connection.engine.sasl_outcome(code);
+        debug_assert!(result.is_ok(), "the engine asked for an answer");
+    }
+
+    fn handle_open(&mut self, now: Instant, key: usize, open: &Open) {
+        let is_draining = self.is_draining;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.container = label(open.container_id.as_str());
+        connection.product = product_of(open);
+        if is_draining {
+            connection.engine.close(now, Some(refusal(condition::CONNECTION_FORCED, Refused::Stopping.to_string())));
+            return;
+        }
+        let result = connection.engine.open();
+        debug_assert!(result.is_ok(), "the engine asked for an answer");
+        let (container, peer) = (connection.container.clone(), connection.peer);
+        info!(connection = %self.name_of(key), %container, %peer, "opened");
+    }
+
+    fn handle_begin(&mut self, now: Instant, key: usize, session: SessionKey) {
+        let lane = self.core.add_lane();
+        self.core.set_lane_budget(now, lane, LANE_BUDGET);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let index = usize::from(session.channel());
+        if connection.sessions.len() <= index {
+            connection.sessions.resize_with(index + 1, || None);
+        }
+        connection.sessions[index] = Some(SessionState { key: session, lane, held: 0, owed: 0, has_sent: false });
+    }
+
+    fn handle_end(&mut self, now: Instant, key: usize, session: SessionKey, links: &[(Role, u64)]) {
+        for (role, token) in links {
+            self.remove_link(now, *role, *token);
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let slot = connection.sessions.get_mut(usize::from(session.channel()));
+        if let Some(slot) = slot
+            && let Some(state) = slot.take_if(|state| state.key == session)
+        {
+            self.core.remove_lane(now, state.lane);
+        }
+    }
+
+    fn lane_of(&self, key: usize, session: SessionKey) -> Option<LaneKey> {
+        let state = self.connections.get(key)?.sessions.get(usize::from(session.channel()))?.as_ref()?;
+        (state.key == session).then_some(state.lane)
+    }
+
+    // ---- links --------------------------------------------------------------------------------
+
+    fn handle_attach(&mut self, now: Instant, key: usize, link: LinkKey, attach: &Attach) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let Ok(session) = connection.engine.session_of_link(link) else { return };
+        let done = match wanted(attach) {
+            Ok(Wanted::Producer { address }) => self.attach_producer(now, key, link, session, attach, address),
+            Ok(Wanted::Consumer { address }) => {
+                self.attach_consumer(now, key, link, session, attach, Some(address.as_str()))
+            }
+            Ok(Wanted::Temporary) => self.attach_consumer(now, key, link, session, attach, None),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            debug!(connection = %self.name_of(key), link = %attach.name, condition = %error.condition,
+                description = error.description.as_ref().map(Text::as_str), "link refused");
+            if let Some(connection) = self.connections.get_mut(key) {
+                // Gone already: the peer detached in the same breath.
+                let _ = connection.engine.refuse(link, error);
+            }
+        }
+    }
+
+    fn attach_producer(
+        &mut self,
+        now: Instant,
+        key: usize,
+        link: LinkKey,
+        session: SessionKey,
+        attach: &Attach,
+        address: Option<Text>,
+    ) -> Result<(), Error> {
+        let name = address.as_ref().map(|address| local_name(address.as_str()));
+        let options = ProducerOptions { settles_second: attach.rcv_settle_mode == ReceiverSettleMode::Second };
+        let target = name.map_or(ProducerTarget::AnyAddress, ProducerTarget::Address);
+        let producer = self.core.add_producer(now, target, options).map_err(|error| refused(&error))?;
+        let terms = Terms {
+            source: attach.source.clone(),
+            target: Some(Box::new(Target::Node(NodeTarget { address: address.clone(), ..NodeTarget::default() }))),
+            snd_settle_mode: attach.snd_settle_mode,
+            rcv_settle_mode: attach.rcv_settle_mode,
+            max_message_size: Some(self.config.limits.max_message_size),
+            ..Terms::default()
+        };
+        let address = name.map(Into::into);
+        let bits = producer.to_bits();
+        self.producers.insert(LinkRef { bits, connection: key, link, session, address, held: 0 });
+        self.accept(now, key, link, Role::Receiver, terms, bits);
+        Ok(())
+    }
+
+    fn attach_consumer(
+        &mut self,
+        now: Instant,
+        key: usize,
+        link: LinkKey,
+        session: SessionKey,
+        attach: &Attach,
+        address: Option<&str>,
+    ) -> Result<(), Error> {
+        let lane = self
+            .lane_of(key, session)
+            .ok_or_else(|| refusal(condition::ILLEGAL_STATE, Refused::NoLane.to_string()))?;
+        let source = attach.source.as_deref().cloned().unwrap_or_default();
+        let is_settled = attach.snd_settle_mode == SenderSettleMode::Settled;
+        let default_outcome = source.default_outcome.clone().map(from_state);
+        let options = ConsumerOptions { settled: is_settled, default_outcome };
+        let name: Arc<str> = match address {
+            Some(address) => local_name(address).into(),
+            None => self.temporary_name(),
+        };
+        let consumer = match address {
+            Some(_) => self.core.add_consumer(now, lane, &name, options),
+            None => self.core.add_temporary(now, lane, name.clone(), options),
+        };
+        let consumer = consumer.map_err(|error| refused(&error))?;
+        let granted = Source {
+            address: Some(address.map_or_else(|| Text::from(&*name), Text::from)),
+            durable: TerminusDurability::None,
+            expiry_policy: source.expiry_policy,
+            timeout: 0,
+            dynamic: address.is_none(),
+            dynamic_node_properties: source.dynamic_node_properties,
+            distribution_mode: source.distribution_mode,
+            // AMQP 3.5.3: the filters in place; none is supported here.
+            filter: Vec::new(),
+            default_outcome: source.default_outcome,
+            outcomes: source.outcomes,
+            capabilities: Vec::new(),
+        };
+        let terms = Terms {
+            source: Some(Box::new(granted)),
+            target: attach.target.clone(),
+            snd_settle_mode: if is_settled { SenderSettleMode::Settled } else { SenderSettleMode::Mixed },
+            rcv_settle_mode: attach.rcv_settle_mode,
+            ..Terms::default()
+        };
+        let bits = consumer.to_bits();
+        self.consumers.insert(LinkRef { bits, connection: key, link, session, address: Some(name), held: 0 });
+        self.accept(now, key, link, Role::Sender, terms, bits);
+        Ok(())
+    }
+
+    /// Answers an attach; when the peer has taken it back in the meantime, the core's link goes.
+    fn accept(&mut self, now: Instant, key: usize, link: LinkKey, role: Role, terms: Terms, token: u64) {
+        let accepted =
+            self.connections.get_mut(key).is_some_and(|connection| connection.engine.accept(link, terms, token).is_ok());
+        if !accepted {
+            self.remove_link(now, role, token);
+        }
+    }
+
+    /// A name for a dynamic node: the node and the shard make it unique in the fleet, the random
+    /// part makes it unguessable for others.
+    fn temporary_name(&self) -> Arc<str> {
+        let random = (fastrand::u64(..), fastrand::u64(..));
+        format!("$temp/{}/{}-{:016x}{:016x}", self.config.node, self.id.0, random.0, random.1).into()
+    }
+
+    /// A link is gone; `role` is ours.
+    pub(super) fn remove_link(&mut self, now: Instant, role: Role, token: u64) {
+        match role {
+            Role::Receiver => {
+                let Some(producer) = ProducerKey::from_bits(token) else { return };
+                let Some(link) = self.producers.remove(token) else { return };
+                self.release_bytes(&link, link.held);
+                self.core.remove_producer(now, producer);
+            }
+            Role::Sender => {
+                let Some(consumer) = ConsumerKey::from_bits(token) else { return };
+                if self.consumers.remove(token).is_some() {
+                    self.core.remove_consumer(now, consumer);
+                }
+            }
+        }
+    }
+
+    // ---- messages in ------------------------------------------------------------------------------
+
+    fn handle_transfer(&mut self, now: Instant, key: usize, transfer: IncomingTransfer) {
+        let (session, size, token) = (transfer.delivery.session(), transfer.payload.len(), transfer.token);
+        let is_consumed = if transfer.first {
+            self.start_delivery(now, key, transfer)
+        } else {
+            self.continue_delivery(now, transfer)
+        };
+        if is_consumed {
+            self.consume(key, session, 1);
+        } else {
+            self.hold(key, session, token, size as u64);
+        }
+    }
+
+    /// Begins a delivery in the core; true when its bytes have left it.
+    fn start_delivery(&mut self, now: Instant, key: usize, transfer: IncomingTransfer) -> bool {
+        let Some(producer) = ProducerKey::from_bits(transfer.token) else { return true };
+        let wants_to = self.producer_ref(producer).is_some_and(|link| link.address.is_none());
+        let start = match read_start(transfer.payload, transfer.message_format, wants_to) {
+            Ok(start) => start,
+            Err(error) => {
+                let text = format!("the message cannot be read: {error}");
+                let state = DeliveryState::Rejected(Some(Box::new(refusal(condition::DECODE_ERROR, text))));
+                self.turn_away(key, transfer.link, transfer.delivery, state, transfer.settled);
+                return true;
+            }
+        };
+        let Start { priority, ttl, header, chunk, to } = start;
+        let (first, rest) = match header {
+            Some(header) => (header, Some(chunk)),
+            None => (chunk, None),
+        };
+        let begun = self.core.begin(
+            now,
+            producer,
+            Incoming {
+                to: to.as_deref().map(local_name),
+                handle: transfer.delivery.to_bits(),
+                settled: transfer.settled,
+                priority,
+                ttl,
+                message_format: transfer.message_format,
+                chunk: first,
+                more: transfer.more || rest.is_some(),
+            },
+        );
+        let mut is_consumed = begun.consumed;
+        if let Some(delivery) = begun.delivery {
+            if let Some(connection) = self.connections.get_mut(key) {
+                let bits = delivery.to_bits();
+                let _ = connection.engine.name_delivery(transfer.link, transfer.delivery, bits);
+            }
+            if let Some(rest) = rest {
+                self.run_effects(now);
+                is_consumed &= self.core.append(now, delivery, rest, transfer.more);
+            }
+        }
+        is_consumed
+    }
+
+    fn continue_delivery(&mut self, now: Instant, transfer: IncomingTransfer) -> bool {
+        if transfer.delivery_token == DISCARDED {
+            return true;
+        }
+        let Some(delivery) = mq_core::DeliveryKey::from_bits(transfer.delivery_token) else { return true };
+        if transfer.aborted {
+            self.core.abort(now, delivery);
+            return true;
+        }
+        if transfer.settled {
+            // The core ignores what it knows already.
+            self.core.settle_by_producer(now, delivery, None, true);
+            self.run_effects(now);
+        }
+        self.core.append(now, delivery, transfer.payload, transfer.more)
+    }
+
+    /// Answers a delivery that the core never sees, and gives its credit back.
+    fn turn_away(&mut self, key: usize, link: LinkKey, delivery: DeliveryKey, state: DeliveryState, settled: bool) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let engine = &mut connection.engine;
+        let _ = engine.name_delivery(link, delivery, DISCARDED);
+        if !settled {
+            let _ = engine.settle(Role::Receiver, delivery, Some(state), true);
+        }
+        let _ = engine.grant(link, 1);
+    }
+
+    fn handle_disposition(
+        &mut self,
+        now: Instant,
+        role: Role,
+        token: u64,
+        state: Option<DeliveryState>,
+        settled: bool,
+    ) {
+        let outcome = state.map(from_state);
+        match role {
+            Role::Sender => {
+                if let Some(leg) = LegKey::from_bits(token) {
+                    self.core.settle_by_consumer(now, leg, outcome, settled);
+                }
+            }
+            Role::Receiver => {
+                if let Some(delivery) = mq_core::DeliveryKey::from_bits(token) {
+                    self.core.settle_by_producer(now, delivery, outcome, settled);
+                }
+            }
+        }
+    }
+
+    // ---- the session window: bytes held, frames owed ------------------------------------------------
+
+    /// The peer may send `frames` frames more.
+    fn consume(&mut self, key: usize, session: SessionKey, frames: u32) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            // Gone with its window.
+            let _ = connection.engine.consume(session, frames);
+        }
+    }
+
+    /// The core keeps a frame's bytes. Up to half of the session's window that does not slow the
+    /// peer down; beyond it, the window stays shut for as many frames until bytes have left.
+    fn hold(&mut self, key: usize, session: SessionKey, token: u64, bytes: u64) {
+        let half = self.config.limits.session_window / 2;
+        let Some(link) = self.producers.get_mut(token) else {
+            self.consume(key, session, 1);
+            return;
+        };
+        link.held += bytes;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let state = connection.sessions.get_mut(usize::from(session.channel())).and_then(Option::as_mut);
+        let Some(state) = state.filter(|state| state.key == session) else { return };
+        state.held += bytes;
+        if state.held <= half {
+            let _ = connection.engine.consume(session, 1);
+        } else {
+            state.owed += 1;
+        }
+    }
+
+    /// Bytes have left the core.
+    fn release_held(&mut self, producer: ProducerKey, bytes: u64) {
+        let Some(link) = self.producers.get_mut(producer.to_bits()) else { return };
+        link.held = link.held.saturating_sub(bytes);
+        let link = LinkRef { address: None, ..*link };
+        self.release_bytes(&link, bytes);
+    }
+
+    fn release_bytes(&mut self, link: &LinkRef, bytes: u64) {
+        let half = self.config.limits.session_window / 2;
+        let Some(state) = self.session_of(link) else { return };
+        state.held = state.held.saturating_sub(bytes);
+        if state.held <= half && state.owed > 0 {
+            let (session, owed) = (state.key, std::mem::take(&mut state.owed));
+            self.consume(link.connection, session, owed);
+            self.mark_dirty(link.connection);
+        }
+    }
+
+    // ---- effects ----------------------------------------------------------------------------------
+
+    /// Carries out what the core wants.
+    pub(super) fn run_effects(&mut self, now: Instant) {
+        while let Some(effect) = self.core.poll_effect() {
+            self.carry_out(now, effect);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, effect: Effect) {
+        match effect {
+            Effect::Deliver { consumer, leg, chunk, more, settled, message_format, ttl_left } => {
+                let chunk = match ttl_left {
+                    Some(ttl) => with_ttl(chunk, message_format, ttl),
+                    None => chunk,
+                };
+                self.deliver(now, consumer, leg, chunk, more, settled, message_format);
+            }
+            Effect::UpdateProducer { producer, handle, outcome, settled } => {
+                let link = self.producer_ref(producer).map(|link| link.connection);
+                self.tell_state(link, Role::Receiver, handle, outcome.map(to_state), settled);
+            }
+            Effect::UpdateConsumer { consumer, handle, outcome, settled } => {
+                let link = self.consumer_ref(consumer).map(|link| link.connection);
+                self.tell_state(link, Role::Sender, handle, outcome.map(to_state), settled);
+            }
+            Effect::Grant { producer, credit } => {
+                self.on_producer(producer, |engine, link| {
+                    let _ = engine.grant(link, credit);
+                });
+            }
+            Effect::Peer { to, message } => {
+                if let Some(messages) = self.outgoing.get_mut(usize::from(to.0)) {
+                    messages.push((self.id, message));
+                }
+            }
+            Effect::Consumed { producer, bytes } => self.release_held(producer, bytes as u64),
+            Effect::Continue { consumer, chunk, more } => {
+                self.on_consumer(consumer, |engine, link| {
+                    let _ = engine.send_more(link, chunk, more);
+                });
+            }
+            Effect::Abort { consumer } => self.on_consumer(consumer, |engine, link| {
+                let _ = engine.abort(link);
+            }),
+            Effect::Drained { consumer } => self.on_consumer(consumer, |engine, link| {
+                let _ = engine.drained(link);
+            }),
+            Effect::StopProducer { producer } => self.stop_producer(now, producer),
+            Effect::CloseProducer { producer, reason } => {
+                self.on_producer(producer, |engine, link| {
+                    let _ = engine.detach(link, true, Some(closed(reason)));
+                });
+                self.remove_link(now, Role::Receiver, producer.to_bits());
+            }
+            Effect::CloseConsumer { consumer, reason } => {
+                self.on_consumer(consumer, |engine, link| {
+                    let _ = engine.detach(link, true, Some(closed(reason)));
+                });
+                self.remove_link(now, Role::Sender, consumer.to_bits());
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of one effect")]
+    fn deliver(
+        &mut self,
+        now: Instant,
+        consumer: ConsumerKey,
+        leg: Option<LegKey>,
+        payload: Bytes,
+        more: bool,
+        settled: bool,
+        message_format: u32,
+    ) {
+        let Some(link) = self.consumers.get(consumer.to_bits()) else { return };
+        let (key, link, session) = (link.connection, link.link, link.session);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Some(Some(state)) = connection.sessions.get_mut(usize::from(session.channel())) {
+            state.has_sent = true;
+        }
+        self.next_tag = self.next_tag.wrapping_add(1);
+        let token = leg.map_or(NO_TOKEN, LegKey::to_bits);
+        let tag = Tag::from(self.next_tag);
+        let sent = connection.engine.send(link, Outgoing { tag, token, settled, message_format, payload, more });
+        match (sent, leg) {
+            (Ok(delivery), Some(leg)) => self.core.set_leg_handle(leg, delivery.to_bits()),
+            (Ok(_), None) => {}
+            (Err(misuse), leg) => {
+                // Core and engine count the same credit: a difference is a defect of ours.
+                error!(connection = %self.name_of(key), %misuse, "a delivery could not be sent");
+                if let Some(leg) = leg {
+                    self.core.settle_by_consumer(now, leg, Some(mq_core::Outcome::Released), true);
+                }
+            }
+        }
+        self.mark_dirty(key);
+    }
+
+    fn tell_state(
+        &mut self,
+        connection: Option<usize>,
+        role: Role,
+        handle: u64,
+        state: Option<DeliveryState>,
+        settled: bool,
+    ) {
+        let Some(key) = connection else { return };
+        if let Some(connection) = self.connections.get_mut(key) {
+            let _ = connection.engine.settle(role, DeliveryKey::from_bits(handle), state, settled);
+        }
+        self.mark_dirty(key);
+    }
+
+    /// Takes unused credit back. Without any there is nothing to ask the peer for.
+    fn stop_producer(&mut self, now: Instant, producer: ProducerKey) {
+        let mut has_credit = false;
+        self.on_producer(producer, |engine, link| {
+            has_credit = engine.credit(link).is_ok_and(|credit| credit > 0);
+            if has_credit {
+                let _ = engine.drain(link);
+            }
+        });
+        if !has_credit {
+            self.core.producer_stopped(now, producer);
+        }
+    }
+
+    fn on_producer(&mut self, producer: ProducerKey, command: impl FnOnce(&mut mq_amqp::Connection, LinkKey)) {
+        let Some((key, link)) = self.producer_ref(producer).map(|link| (link.connection, link.link)) else { return };
+        self.on_link(key, link, command);
+    }
+
+    fn on_consumer(&mut self, consumer: ConsumerKey, command: impl FnOnce(&mut mq_amqp::Connection, LinkKey)) {
+        let Some(reference) = self.consumers.get(consumer.to_bits()) else { return };
+        let (key, link, session) = (reference.connection, reference.link, reference.session);
+        if let Some(connection) = self.connections.get_mut(key)
+            && let Some(Some(state)) = connection.sessions.get_mut(usize::from(session.channel()))
+        {
+            state.has_sent = true;
+        }
+        self.on_link(key, link, command);
+    }
+
+    fn on_link(&mut self, key: usize, link: LinkKey, command: impl FnOnce(&mut mq_amqp::Connection, LinkKey)) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            command(&mut connection.engine, link);
+        }
+        self.mark_dirty(key);
+    }
+}
+
+/// What a peer's attach wants, or why it cannot be had.
+fn wanted(attach: &Attach) -> Result<Wanted, Error> {
+    match attach.role {
+        Role::Sender => match attach.target.as_deref() {
+            None => Err(refusal(condition::PRECONDITION_FAILED, "a producer's attach needs a target")),
+            Some(Target::Coordinator { .. }) => {
+                Err(refusal(condition::NOT_IMPLEMENTED, "transactions are not supported"))
+            }
+            Some(Target::Node(target)) if target.dynamic => {
+                Err(refusal(condition::NOT_IMPLEMENTED, "a dynamic target is not supported; use a dynamic source"))
+            }
+            // AMQP, anonymous terminus for message routing: a target without an address.
+            Some(Target::Node(target)) => Ok(Wanted::Producer { address: target.address.clone() }),
+        },
+        Role::Receiver => match attach.source.as_deref() {
+            None => Err(refusal(condition::PRECONDITION_FAILED, "a consumer's attach needs a source")),
+            Some(source) if source.dynamic => Ok(Wanted::Temporary),
+            Some(Source { address: Some(address), .. }) => Ok(Wanted::Consumer { address: address.clone() }),
+            Some(_) => Err(refusal(condition::INVALID_FIELD, "a consumer's source needs an address")),
+        },
+    }
+}
+
+/// The address without the slash that some clients keep from the path of their URL.
+fn local_name(address: &str) -> &str {
+    address.strip_prefix('/').unwrap_or(address)
+}
+
+/// RFC 4616: `[authzid] NUL authcid NUL passwd`.
+fn is_plain(response: &[u8]) -> bool {
+    let mut parts = response.split(|byte| *byte == 0);
+    let named = parts.nth(1).is_some_and(|user| !user.is_empty() && std::str::from_utf8(user).is_ok());
+    named && parts.next().is_some() && parts.next().is_none()
+}
+
+fn product_of(open: &Open) -> Option<Box<str>> {
+    let property = |name: &str| {
+        open.properties.iter().find(|(key, _)| key.as_str() == Some(name)).and_then(|(_, value)| value.as_str())
+    };
+    let product = property("product")?;
+    Some(match property("version") {
+        Some(version) => label(&format!("{product} {version}")),
+        None => label(product),
+    })
+}
+
+/// A peer's word for people to read: bounded, and without control characters.
+fn label(text: &str) -> Box<str> {
+    text.chars().filter(|character| !character.is_control()).take(MAX_LABEL).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_response_names_a_user_and_has_two_zeros() {
+        assert!(is_plain(b"\0user\0secret") && is_plain(b"as\0user\0"));
+        for wrong in [&b""[..], b"user", b"\0user", b"\0\0secret", b"\0user\0secret\0", b"\0\xff\0secret"] {
+            assert!(!is_plain(wrong), "{}", wrong.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_label_is_bounded_and_printable() {
+        assert_eq!(&*label("a\u{1b}[31mb"), "a[31mb");
+        assert_eq!(label(&"x".repeat(10_000)).len(), MAX_LABEL);
+    }
+}

@@ -1,0 +1,387 @@
+//! One client's socket: reading, writing, deadlines and the end.
+
+use std::future::Future;
+use std::io::{ErrorKind, IoSlice};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::BytesMut;
+use jiff::Timestamp;
+use mq_amqp::{Side, condition};
+use mq_core::LaneKey;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tracing::{debug, info, warn};
+
+use super::{LANE_BUDGET, LINGER, LinkRef, OUTBOX_LIMIT, READ_SIZE, READS_PER_TURN, Shard};
+use crate::shard::Handle;
+
+/// Segments of one vectored write.
+const SLICES: usize = 64;
+
+/// A session of the connection, as the driver sees it.
+#[derive(Debug)]
+pub(super) struct SessionState {
+    pub(super) key: mq_amqp::SessionKey,
+    pub(super) lane: LaneKey,
+    /// Bytes received on the session that the core has not passed on.
+    pub(super) held: u64,
+    /// Transfer frames of those bytes that the peer's window has not got back.
+    pub(super) owed: u32,
+    /// Something was sent on the session since its lane was filled up.
+    pub(super) has_sent: bool,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Serving,
+    /// The engine is done: the last bytes have to leave before the deadline.
+    Closing { deadline: Instant },
+    /// Our end of the socket is shut: what comes is discarded until the peer's end is shut too, so
+    /// that no reset overtakes our last bytes.
+    Lingering { deadline: Instant },
+    Dead,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Unique on the shard: tells a connection from its successor in the slab.
+    pub(super) number: u64,
+    pub(super) engine: mq_amqp::Connection,
+    stream: TcpStream,
+    waker: Waker,
+    pub(super) life: Life,
+    /// The start of a frame whose rest has not come.
+    input: BytesMut,
+    wants_write: bool,
+    pub(super) is_dirty: bool,
+    deadline: Option<Instant>,
+    pub(super) sessions: Vec<Option<SessionState>>,
+    pub(super) peer: SocketAddr,
+    pub(super) listener: Arc<str>,
+    pub(super) container: Box<str>,
+    pub(super) product: Option<Box<str>>,
+    pub(super) user: Box<str>,
+    pub(super) opened_at: Timestamp,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Connection {
+    /// Lets the connection's task run.
+    pub(super) fn wake(&self) {
+        self.waker.wake_by_ref();
+    }
+}
+
+/// Starts to serve a client.
+pub(crate) fn accept(handle: &Handle, stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str>) {
+    let mut shard = handle.shard.borrow_mut();
+    let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => {
+            warn!(%peer, %error, "cannot serve the connection");
+            shard.count_connection_out();
+            return;
+        }
+    };
+    let now = Instant::now();
+    shard.connections_opened += 1;
+    let number = shard.connections_opened;
+    let engine = mq_amqp::Connection::new(shard.engine_config.clone(), Side::Server, now);
+    let key = shard.connections.insert(Box::new(Connection {
+        number,
+        engine,
+        stream,
+        waker: Waker::noop().clone(),
+        life: Life::Serving,
+        input: BytesMut::new(),
+        wants_write: false,
+        is_dirty: false,
+        deadline: None,
+        sessions: Vec::new(),
+        peer,
+        listener,
+        container: "".into(),
+        product: None,
+        user: "anonymous".into(),
+        opened_at: Timestamp::now(),
+        bytes_in: 0,
+        bytes_out: 0,
+    }));
+    debug!(connection = %shard.connection_name(number), %peer, "accepted");
+    if shard.is_draining {
+        shard.release(now, key);
+        shard.start_closing(now, key);
+    }
+    drop(shard);
+    tokio::task::spawn_local(Serve { handle: handle.clone(), key });
+}
+
+/// The task of a connection: each poll is a turn.
+struct Serve {
+    handle: Handle,
+    key: usize,
+}
+
+impl Future for Serve {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.handle.shard.borrow_mut().poll_connection(self.key, context)
+    }
+}
+
+impl Shard {
+    fn poll_connection(&mut self, key: usize, context: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(()) };
+        connection.waker.clone_from(context.waker());
+        if connection.wants_write && connection.stream.poll_write_ready(context).is_ready() {
+            connection.wants_write = false;
+            self.mark_dirty(key);
+            self.finish_turn(now);
+        }
+        self.read_turn(now, key, context);
+        self.arm_connection(key);
+        self.finish_turn(now);
+        if self.connections.get(key).is_some_and(|connection| connection.life == Life::Dead) {
+            self.release(now, key);
+            self.finish_turn(now);
+            self.remove(key);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Reads until the socket is dry or the turn is over.
+    fn read_turn(&mut self, now: Instant, key: usize, context: &mut Context<'_>) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        if let Some(connection) = self.connections.get_mut(key) {
+            let input = std::mem::take(&mut connection.input);
+            if !input.is_empty() {
+                buffer.reserve(input.len() + READ_SIZE);
+                buffer.extend_from_slice(&input);
+            }
+        }
+        let mut reads = 0;
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { break };
+            let is_full = connection.engine.buffered() > OUTBOX_LIMIT;
+            if connection.life == Life::Dead || (connection.life == Life::Serving && is_full) {
+                // Reading goes on when the outbox has been written.
+                break;
+            }
+            if reads == READS_PER_TURN {
+                connection.wake();
+                break;
+            }
+            reads += 1;
+            buffer.reserve(READ_SIZE);
+            match pin!(connection.stream.read_buf(&mut buffer)).poll(context) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => {
+                    connection.life = Life::Dead;
+                    break;
+                }
+                Poll::Ready(Ok(count)) => {
+                    connection.bytes_in += count as u64;
+                    self.bytes_in += count as u64;
+                    self.take_input(now, key, &mut buffer);
+                }
+                Poll::Ready(Err(error)) => {
+                    debug!(connection = %self.name_of(key), %error, "reading failed");
+                    self.kill(key);
+                    break;
+                }
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(key)
+            && !buffer.is_empty()
+        {
+            // A copy: the rest of a frame would pin the shard's read buffer.
+            connection.input = BytesMut::from(&buffer[..]);
+        }
+        buffer.clear();
+        self.buffer = buffer;
+    }
+
+    fn take_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.life != Life::Serving {
+            buffer.clear();
+            return;
+        }
+        self.handle_input(now, key, buffer);
+        self.mark_dirty(key);
+        if self.connections.get(key).is_some_and(|connection| connection.engine.is_done()) {
+            buffer.clear();
+            self.start_closing(now, key);
+        }
+    }
+
+    /// Writes what a connection has to write, and lets the core fill its lanes up again.
+    pub(super) fn flush_connection(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.is_dirty = false;
+        connection.engine.flush();
+        let before = connection.bytes_out;
+        while !connection.wants_write && connection.life != Life::Dead {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let used = connection.engine.slices(&mut slices);
+            if used == 0 {
+                break;
+            }
+            match connection.stream.try_write_vectored(&slices[..used]) {
+                Ok(count) => {
+                    connection.engine.written(now, count);
+                    connection.bytes_out += count as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    connection.wants_write = true;
+                    connection.wake();
+                }
+                Err(error) => {
+                    debug!(connection = connection.number, %error, "writing failed");
+                    connection.life = Life::Dead;
+                    connection.wake();
+                }
+            }
+        }
+        self.bytes_out += connection.bytes_out - before;
+        self.refill_lanes(now, key);
+        self.advance_life(now, key);
+        self.arm_connection(key);
+    }
+
+    fn refill_lanes(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let buffered = connection.engine.buffered();
+        for session in connection.sessions.iter_mut().flatten().filter(|session| session.has_sent) {
+            let waiting = buffered + connection.engine.pending_bytes(session.key);
+            // While something waits, the session is visited again when that has been written or
+            // the peer has opened its window.
+            session.has_sent = waiting > 0;
+            self.core.set_lane_budget(now, session.lane, LANE_BUDGET.saturating_sub(waiting));
+        }
+        self.run_effects(now);
+    }
+
+    /// The steps of a close, each when the one before is done.
+    fn advance_life(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if matches!(connection.life, Life::Closing { .. }) && connection.engine.buffered() == 0 {
+            let socket = socket2::SockRef::from(&connection.stream);
+            connection.life = match socket.shutdown(std::net::Shutdown::Write) {
+                Ok(()) => Life::Lingering { deadline: now + LINGER },
+                Err(_) => Life::Dead,
+            };
+            connection.wake();
+        }
+    }
+
+    pub(super) fn start_closing(&mut self, now: Instant, key: usize) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.life == Life::Serving
+        {
+            connection.life = Life::Closing { deadline: now + LINGER };
+            self.release(now, key);
+            self.mark_dirty(key);
+        }
+    }
+
+    fn kill(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.life = Life::Dead;
+            connection.wake();
+        }
+    }
+
+    /// Asks the heap for the connection's next deadline when it comes before the one it knows.
+    fn arm_connection(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let next = match connection.life {
+            Life::Serving => connection.engine.poll_timeout(),
+            Life::Closing { deadline } | Life::Lingering { deadline } => Some(deadline),
+            Life::Dead => None,
+        };
+        let Some(next) = next else { return };
+        if connection.deadline.is_none_or(|deadline| next < deadline) {
+            connection.deadline = Some(next);
+            self.deadlines.push(std::cmp::Reverse((next, key, connection.number)));
+        }
+    }
+
+    pub(super) fn handle_connection_timeout(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.deadline = None;
+        match connection.life {
+            Life::Serving => {
+                connection.engine.shrink();
+                if let Err(error) = connection.engine.handle_timeout(now) {
+                    info!(connection = %self.name_of(key), %error, "closing");
+                    self.start_closing(now, key);
+                }
+                self.mark_dirty(key);
+            }
+            Life::Closing { deadline } | Life::Lingering { deadline } if now >= deadline => self.kill(key),
+            Life::Closing { .. } | Life::Lingering { .. } | Life::Dead => {}
+        }
+        self.arm_connection(key);
+    }
+
+    /// Closes a connection for a reason of ours.
+    pub(super) fn force_close(&mut self, now: Instant, key: usize, reason: &str) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.engine.close(now, Some(mq_amqp::performative::Error::new(condition::CONNECTION_FORCED, reason)));
+        let is_done = connection.engine.is_done();
+        self.release(now, key);
+        self.mark_dirty(key);
+        if is_done {
+            self.start_closing(now, key);
+        }
+    }
+
+    /// Takes everything of a connection out of the core.
+    pub(super) fn release(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let sessions = std::mem::take(&mut connection.sessions);
+        let links: Vec<_> = connection.engine.links().map(|link| (link.role, link.token)).collect();
+        for (role, token) in links {
+            self.remove_link(now, role, token);
+        }
+        for session in sessions.into_iter().flatten() {
+            self.core.remove_lane(now, session.lane);
+        }
+        self.run_effects(now);
+    }
+
+    fn remove(&mut self, key: usize) {
+        if let Some(connection) = self.connections.try_remove(key) {
+            let name = self.connection_name(connection.number);
+            info!(connection = %name, container = %connection.container, "closed");
+            self.count_connection_out();
+        }
+    }
+
+    /// The name of a connection, unique on the node.
+    pub(super) fn connection_name(&self, number: u64) -> String {
+        format!("c{}-{number}", self.id.0)
+    }
+
+    pub(super) fn name_of(&self, key: usize) -> String {
+        self.connections.get(key).map_or_else(String::new, |connection| self.connection_name(connection.number))
+    }
+
+    /// The session of a link, when both are still there.
+    pub(super) fn session_of(&mut self, link: &LinkRef) -> Option<&mut SessionState> {
+        let connection = self.connections.get_mut(link.connection)?;
+        let session = connection.sessions.get_mut(usize::from(link.session.channel()))?.as_mut()?;
+        (session.key == link.session).then_some(session)
+    }
+}

@@ -1,0 +1,271 @@
+//! Between sockets, engines and the core: what a shard does in a turn.
+//!
+//! A turn starts with a readable socket, mail of another shard, a deadline or a command. It feeds
+//! the engine, carries out what the core wants, and ends in [`Shard::finish_turn`], which writes
+//! every touched connection once. A turn is bounded ([`READS_PER_TURN`], [`FLUSHES_PER_TURN`]), so
+//! that one firehose cannot starve ten thousand trickles.
+
+mod amqp;
+mod connection;
+mod message;
+mod outcome;
+mod view;
+
+use std::collections::BinaryHeap;
+use std::cmp::Reverse;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use mq_amqp::{Config, Events, LinkKey, SessionKey};
+use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId};
+use mq_model::config::DaemonConfig;
+use slab::Slab;
+use tokio::sync::Notify;
+
+pub(crate) use self::connection::accept;
+use self::connection::Connection;
+use crate::mailbox::Mailbox;
+
+/// Bytes that one read takes at most.
+const READ_SIZE: usize = 64 << 10;
+
+/// Reads of one connection before the others get their turn.
+const READS_PER_TURN: usize = 4;
+
+/// Rounds of writing and refilling in one turn before the others get theirs.
+const FLUSHES_PER_TURN: usize = 8;
+
+/// Bytes that the core may have in flight towards one session: in our buffers, not in the socket's.
+const LANE_BUDGET: usize = 256 << 10;
+
+/// Bytes waiting to be written at which a connection is no longer read: whoever asks for answers
+/// has to take them.
+const OUTBOX_LIMIT: usize = 1 << 20;
+
+/// How long a peer has to take our last bytes and to close its end of the socket.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A link as the core's key finds it.
+#[derive(Debug)]
+pub(crate) struct LinkRef {
+    /// The core's key, to tell a link from its successor in the slot.
+    bits: u64,
+    connection: usize,
+    link: LinkKey,
+    session: SessionKey,
+    /// `None`: an anonymous relay.
+    address: Option<Arc<str>>,
+    /// Producer: bytes that the core has not passed on yet.
+    held: u64,
+}
+
+/// The links of one direction, by the slot of the core's key.
+#[derive(Debug, Default)]
+pub(crate) struct LinkTable(Vec<Option<LinkRef>>);
+
+impl LinkTable {
+    fn insert(&mut self, link: LinkRef) {
+        let slot = slot_of(link.bits);
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        self.0[slot] = Some(link);
+    }
+
+    fn get(&self, bits: u64) -> Option<&LinkRef> {
+        self.0.get(slot_of(bits))?.as_ref().filter(|link| link.bits == bits)
+    }
+
+    fn get_mut(&mut self, bits: u64) -> Option<&mut LinkRef> {
+        self.0.get_mut(slot_of(bits))?.as_mut().filter(|link| link.bits == bits)
+    }
+
+    fn remove(&mut self, bits: u64) -> Option<LinkRef> {
+        self.get(bits)?;
+        self.0.get_mut(slot_of(bits))?.take()
+    }
+}
+
+/// The core's keys are an index below a generation.
+fn slot_of(bits: u64) -> usize {
+    (bits & u64::from(u32::MAX)) as usize
+}
+
+/// Everything that one thread owns.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) config: DaemonConfig,
+    pub(crate) core: Core,
+    pub(crate) mailboxes: Arc<[Mailbox]>,
+    pub(crate) connections_opened: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    engine_config: Arc<Config>,
+    counts: Arc<[AtomicUsize]>,
+    connections: Slab<Box<Connection>>,
+    producers: LinkTable,
+    consumers: LinkTable,
+    /// Connections that the turn has touched.
+    dirty: Vec<usize>,
+    /// What the turn wants other shards to do, by shard.
+    outgoing: Vec<Vec<(ShardId, PeerMessage)>>,
+    /// One read buffer and one event queue for all connections: an idle connection holds none.
+    buffer: BytesMut,
+    events: Events,
+    deadlines: BinaryHeap<Reverse<(Instant, usize, u64)>>,
+    /// What the timer sleeps for.
+    armed: Option<Instant>,
+    timer: Rc<Notify>,
+    next_tag: u64,
+    is_draining: bool,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        id: ShardId,
+        config: &DaemonConfig,
+        core: Core,
+        mailboxes: Arc<[Mailbox]>,
+        counts: Arc<[AtomicUsize]>,
+        timer: Rc<Notify>,
+    ) -> Self {
+        let outgoing = mailboxes.iter().map(|_| Vec::new()).collect();
+        Self {
+            id,
+            config: config.clone(),
+            core,
+            mailboxes,
+            connections_opened: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            engine_config: Arc::new(amqp::engine_config(config)),
+            counts,
+            connections: Slab::new(),
+            producers: LinkTable::default(),
+            consumers: LinkTable::default(),
+            dirty: Vec::new(),
+            outgoing,
+            buffer: BytesMut::new(),
+            events: Events::new(),
+            deadlines: BinaryHeap::new(),
+            armed: None,
+            timer,
+            next_tag: 0,
+            is_draining: false,
+        }
+    }
+
+    /// Mail of other shards.
+    pub(crate) fn handle_mail(&mut self, now: Instant, mail: &mut Vec<(ShardId, PeerMessage)>) {
+        for (from, message) in mail.drain(..) {
+            self.core.handle_peer(now, from, message);
+            self.run_effects(now);
+        }
+        self.finish_turn(now);
+    }
+
+    /// The deadline for which the timer has to sleep.
+    pub(crate) fn arm_timer(&mut self) -> Option<Instant> {
+        self.armed = self.next_deadline();
+        self.armed
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let connection = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
+        connection.into_iter().chain(self.core.poll_timeout()).min()
+    }
+
+    /// Serves every deadline that has come.
+    pub(crate) fn handle_timeouts(&mut self, now: Instant) {
+        while let Some(Reverse((deadline, key, number))) = self.deadlines.peek().copied() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.pop();
+            if self.connections.get(key).is_some_and(|connection| connection.number == number) {
+                self.handle_connection_timeout(now, key);
+            }
+        }
+        self.core.handle_timeout(now);
+        self.finish_turn(now);
+    }
+
+    /// Ends a turn: carries out what the core wants, writes every touched connection once, hands
+    /// mail over and re-arms the timer.
+    pub(crate) fn finish_turn(&mut self, now: Instant) {
+        self.run_effects(now);
+        for _ in 0..FLUSHES_PER_TURN {
+            if self.dirty.is_empty() {
+                break;
+            }
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for key in dirty.drain(..) {
+                self.flush_connection(now, key);
+            }
+            // The allocation is kept, what the refilled lanes have touched comes next.
+            dirty.append(&mut self.dirty);
+            self.dirty = dirty;
+        }
+        if let Some(connection) = self.dirty.first().and_then(|key| self.connections.get(*key)) {
+            // More can be written than one turn may: go on after the others.
+            connection.wake();
+        }
+        for (mailbox, messages) in self.mailboxes.iter().zip(&mut self.outgoing) {
+            if !messages.is_empty() {
+                mailbox.post(messages);
+            }
+        }
+        let next = self.next_deadline();
+        if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
+            self.timer.notify_one();
+        }
+    }
+
+    fn mark_dirty(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.is_dirty
+        {
+            connection.is_dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// No producer gets credit from here on, and new links are refused.
+    pub(crate) fn start_drain(&mut self, now: Instant) {
+        self.is_draining = true;
+        self.core.drain(now);
+        self.finish_turn(now);
+    }
+
+    /// Closes every connection with a reason.
+    pub(crate) fn close_all(&mut self, now: Instant, reason: &str) {
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.force_close(now, key, reason);
+        }
+        self.finish_turn(now);
+    }
+
+    /// Client connections of the shard.
+    pub(crate) fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn count_connection_out(&self) {
+        if let Some(count) = self.counts.get(usize::from(self.id.0)) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn producer_ref(&self, key: ProducerKey) -> Option<&LinkRef> {
+        self.producers.get(key.to_bits())
+    }
+
+    fn consumer_ref(&self, key: ConsumerKey) -> Option<&LinkRef> {
+        self.consumers.get(key.to_bits())
+    }
+}

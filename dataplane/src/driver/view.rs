@@ -1,0 +1,113 @@
+//! What the admin API sees of a shard's connections.
+
+use std::time::Instant;
+
+use mq_amqp::performative::Role;
+use mq_core::{ConsumerKey, ProducerKey};
+use mq_model::admin;
+
+use super::connection::{Connection, Life};
+use super::Shard;
+
+impl Shard {
+    /// Sessions of all connections.
+    pub(crate) fn session_count(&self) -> u64 {
+        self.connections.iter().map(|(_, connection)| connection.engine.sessions().count() as u64).sum()
+    }
+
+    /// Every connection.
+    pub(crate) fn connections(&self) -> impl Iterator<Item = admin::Connection> {
+        self.connections.iter().map(|(_, connection)| self.connection_view(connection))
+    }
+
+    fn connection_view(&self, connection: &Connection) -> admin::Connection {
+        let of = |role: Role| {
+            let count = connection.engine.links().filter(|link| link.role == role).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        admin::Connection {
+            id: self.connection_name(connection.number),
+            listener: connection.listener.to_string(),
+            protocol: admin::Protocol::Amqp,
+            peer: connection.peer.to_string(),
+            container: connection.container.to_string(),
+            user: connection.user.to_string(),
+            product: connection.product.as_deref().map(Into::into),
+            opened_at: connection.opened_at,
+            worker: u32::from(self.id.0),
+            sessions: u32::try_from(connection.engine.sessions().count()).unwrap_or(u32::MAX),
+            producers: of(Role::Receiver),
+            consumers: of(Role::Sender),
+            bytes_in: connection.bytes_in,
+            bytes_out: connection.bytes_out,
+        }
+    }
+
+    /// The slab key of a connection by its name.
+    fn find(&self, name: &str) -> Option<usize> {
+        let (shard, number) = name.strip_prefix('c')?.split_once('-')?;
+        if shard.parse() != Ok(self.id.0) {
+            return None;
+        }
+        let number: u64 = number.parse().ok()?;
+        self.connections.iter().find(|(_, connection)| connection.number == number).map(|(key, _)| key)
+    }
+
+    /// The sessions of a connection, when it is here.
+    pub(crate) fn sessions(&self, connection: &str) -> Option<Vec<admin::Session>> {
+        let connection = self.connections.get(self.find(connection)?)?;
+        let view = |session: mq_amqp::SessionInfo| admin::Session {
+            channel: session.remote_channel,
+            incoming_window: session.incoming_window,
+            remote_incoming_window: session.remote_incoming_window,
+            links: u32::try_from(session.links).unwrap_or(u32::MAX),
+            unsettled_in: session.unsettled_incoming as u64,
+            unsettled_out: session.unsettled_outgoing as u64,
+        };
+        Some(connection.engine.sessions().map(view).collect())
+    }
+
+    /// Links, of one address and of one connection when given.
+    pub(crate) fn links(&self, address: Option<&str>, connection: Option<&str>) -> Vec<admin::Link> {
+        let wanted = connection.map(|name| self.find(name));
+        let connections = self.connections.iter().filter(|(key, _)| wanted.is_none_or(|wanted| wanted == Some(*key)));
+        let links = connections.flat_map(|(_, connection)| {
+            let name = self.connection_name(connection.number);
+            connection.engine.links().filter_map(move |link| self.link_view(&name, &link))
+        });
+        links.filter(|link| address.is_none() || link.address.as_deref() == address).collect()
+    }
+
+    fn link_view(&self, connection: &str, link: &mq_amqp::LinkInfo<'_>) -> Option<admin::Link> {
+        let (reference, direction, unsettled) = match link.role {
+            Role::Receiver => {
+                let statistics = self.core.producer(ProducerKey::from_bits(link.token)?)?;
+                (self.producers.get(link.token)?, admin::LinkDirection::Producer, statistics.unsettled)
+            }
+            Role::Sender => {
+                let statistics = self.core.consumer(ConsumerKey::from_bits(link.token)?)?;
+                (self.consumers.get(link.token)?, admin::LinkDirection::Consumer, statistics.unsettled)
+            }
+        };
+        Some(admin::Link {
+            connection: connection.into(),
+            name: link.name.to_string(),
+            direction,
+            address: reference.address.as_deref().map(Into::into),
+            credit: link.credit,
+            unsettled,
+            deliveries: link.deliveries,
+        })
+    }
+
+    /// Closes a connection by its name; false when it is not here or closing already.
+    pub(crate) fn close_connection(&mut self, now: Instant, name: &str, reason: &str) -> bool {
+        let Some(key) = self.find(name) else { return false };
+        if self.connections.get(key).is_none_or(|connection| connection.life != Life::Serving) {
+            return false;
+        }
+        self.force_close(now, key, reason);
+        self.finish_turn(now);
+        true
+    }
+}
