@@ -93,7 +93,10 @@ impl Checker<'_> {
             }
         }
         for field in object.fields.iter().filter(|field| field.required) {
-            if !unique.iter().any(|entry| entry.key == field.name) {
+            if !unique
+                .iter()
+                .any(|entry| entry.key == field.name || meant(entry, object) == Some(&field.name))
+            {
                 self.missing_field(field, path, owner);
             }
         }
@@ -232,16 +235,22 @@ impl Checker<'_> {
     }
 }
 
+/// The field that an unknown key was probably meant to be. It has been reported once; that the field
+/// is missing says nothing new.
+fn meant<'a>(entry: &Entry, object: &'a Object) -> Option<&'a str> {
+    let names = || object.fields.iter().map(|field| field.name.as_str());
+    if names().any(|name| name == entry.key) { None } else { nearest(&entry.key, names()) }
+}
+
 /// How to write a value of the wrong type rightly, where that can be told.
 fn conversion(value: &Value, shape: &Shape) -> Option<String> {
     match (&shape.kind, value) {
-        (Kind::Text | Kind::Choice(_), Value::Boolean(value)) => {
-            Some(format!("put it in quotes: \"{value}\""))
+        (Kind::Text, Value::Boolean(value)) => Some(format!("put it in quotes: \"{value}\"")),
+        (Kind::Text, Value::Integer(value)) => Some(format!("put it in quotes: \"{value}\"")),
+        (Kind::Text, Value::Float(value)) => Some(format!("put it in quotes: \"{value}\"")),
+        (Kind::Choice(choices), _) => {
+            Some(format!("use {}", listed(choices.iter().map(|choice| choice.value.as_str()), "or")))
         }
-        (Kind::Text | Kind::Choice(_), Value::Integer(value)) => {
-            Some(format!("put it in quotes: \"{value}\""))
-        }
-        (Kind::Text | Kind::Choice(_), Value::Float(value)) => Some(format!("put it in quotes: \"{value}\"")),
         (Kind::Integer { .. }, Value::Text(text)) => whole_number(text),
         (Kind::Object(object), _) => {
             let names =

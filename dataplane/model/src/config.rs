@@ -228,3 +228,46 @@ fn default_host() -> String {
 fn default_drain() -> u32 {
     10
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_ignores_how_the_configuration_is_written() {
+        let short = DaemonConfig::parse("a", "state-dir: s\n").expect("valid");
+        let long = "# A comment.\ndrain-seconds: 10\nlog: { format: auto, filter: info }\nstate-dir: s\n";
+        let long = DaemonConfig::parse("b", long).expect("valid");
+        assert_eq!(short.hash(), long.hash());
+        assert_eq!(short.hash(), DaemonConfig::embedded("s").hash());
+    }
+
+    #[test]
+    fn the_hash_changes_with_every_field() {
+        let base = DaemonConfig::embedded("s");
+        let changes: [fn(&mut DaemonConfig); 10] = [
+            |config| config.fleet.push('x'),
+            |config| config.node.push('x'),
+            |config| config.state_dir = "t".into(),
+            |config| config.workers = 1,
+            |config| config.listeners.amqp.port = 1,
+            |config| config.listeners.http.host.push('0'),
+            |config| config.limits.max_links -= 1,
+            |config| config.limits.handshake_timeout_ms -= 1,
+            |config| config.log.format = LogFormat::Json,
+            |config| config.drain_seconds = 0,
+        ];
+        let mut hashes = std::collections::HashSet::from([base.hash()]);
+        for change in changes {
+            let mut config = base.clone();
+            change(&mut config);
+            assert!(hashes.insert(config.hash()), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_the_same_in_every_build() {
+        // When a field is added this number changes, and every node is restarted once by `mq deploy`.
+        assert_eq!(DaemonConfig::embedded("/s").hash(), "d8adb3b861ad9459");
+    }
+}

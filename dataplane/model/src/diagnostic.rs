@@ -154,12 +154,12 @@ impl Collector {
         self.items.extend(shown.map(|finding| lines.diagnostic(file, finding)));
     }
 
-    /// `Ok` when nothing was found.
-    pub(crate) fn finish(self) -> Result<(), Diagnostics> {
-        if self.items.is_empty() {
-            return Ok(());
+    /// The value that was read when nothing was found.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Diagnostics> {
+        match value {
+            Some(value) if self.items.is_empty() => Ok(value),
+            _ => Err(Diagnostics { items: self.items, omitted: self.omitted }),
         }
-        Err(Diagnostics { items: self.items, omitted: self.omitted })
     }
 }
 
@@ -288,7 +288,7 @@ mod tests {
         spans.for_each(|span| findings.push(Finding::new(Code::Syntax, span, "wrong")));
         let mut collector = Collector::default();
         collector.add("f.yaml", &Lines::new(text), findings);
-        collector.finish().expect_err("findings")
+        collector.finish(Some(())).expect_err("findings")
     }
 
     fn one(text: &str, span: Range<usize>) -> Diagnostic {

@@ -65,8 +65,7 @@ impl Documents {
                 }
             });
         }
-        collector.finish()?;
-        Ok(reader.documents)
+        collector.finish(Some(reader.documents))
     }
 }
 
@@ -96,9 +95,7 @@ impl DaemonConfig {
             }
             config = nodes.first().and_then(|node| daemon(node, findings));
         });
-        collector.finish()?;
-        // Without findings there is a configuration; the embedded one is never reached.
-        Ok(config.unwrap_or_else(|| Self::embedded("")))
+        collector.finish(config)
     }
 }
 

@@ -191,11 +191,13 @@ pub struct FleetSpec {
     /// Where clients and the admin API reach the daemons.
     pub listeners: config::Listeners,
     /// What a client may use.
+    #[serde(skip_serializing_if = "FleetLimits::is_empty")]
     pub limits: FleetLimits,
     /// What the daemons log, and how.
     pub log: config::Log,
     /// Seconds that a stopping node waits for unsettled deliveries. 0 to 3600. Default 10.
     #[schemars(range(max = 3_600), extend("default" = 10))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_seconds: Option<u32>,
 }
 
@@ -214,33 +216,42 @@ pub enum Target {
 pub struct FleetLimits {
     /// Client connections of the node; more are refused. Default 100,000; 1 to 10,000,000.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
     /// Sessions of one connection. Default 256; 1 to 65,536.
     #[schemars(range(min = 1, max = 65_536), extend("default" = 256))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
     /// Links of one session. Default 1,024; 1 to 65,536.
     #[schemars(range(min = 1, max = 65_536), extend("default" = 1_024))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_links: Option<u32>,
     /// Bytes of a frame, header included. Default 16,384; 512 to 1,048,576.
     #[schemars(range(min = 512, max = 1_048_576), extend("default" = 16_384))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_frame_size: Option<u32>,
     /// Bytes that a session may hold in the node: received and not yet passed on. Default 16 MiB;
     /// 64 KiB to 1 GiB. The node's memory for one session stays below one and a half times this.
     #[schemars(range(min = 65_536, max = 1_073_741_824), extend("default" = 16_777_216))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub session_window: Option<u64>,
     /// Bytes of a message; 0 means no limit. Default 0: messages stream through. At most 1 TiB.
     #[schemars(range(max = 1_099_511_627_776_u64), extend("default" = 0))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_message_size: Option<u64>,
     /// Credit of a producer on an address that does not say its own. Default 250; 1 to 10,000.
     #[schemars(range(min = 1, max = 10_000), extend("default" = 250))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub link_credit: Option<u32>,
     /// Milliseconds without a frame after which a client is disconnected. Default 60,000;
     /// 0 (never) or 1,000 to 86,400,000.
     #[schemars(range(max = 86_400_000), extend("default" = 60_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_timeout_ms: Option<u32>,
     /// Milliseconds that a client has to complete the opening handshake. Default 10,000;
     /// 100 to 600,000.
     #[schemars(range(min = 100, max = 600_000), extend("default" = 10_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake_timeout_ms: Option<u32>,
 }
 
@@ -285,6 +296,12 @@ impl Fleet {
 impl Metadata {
     fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), labels: BTreeMap::new() }
+    }
+}
+
+impl FleetLimits {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 

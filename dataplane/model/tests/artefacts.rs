@@ -43,6 +43,42 @@ fn examples_of_manifests_are_valid() {
 }
 
 #[test]
+fn examples_obey_the_published_schemas() {
+    for (path, schema) in [
+        ("manifests/examples/local.yaml", schema::manifest_schema()),
+        ("manifests/examples/addresses.yaml", schema::manifest_schema()),
+        ("manifests/examples/mqd.yaml", schema::daemon_schema()),
+    ] {
+        let validator = jsonschema::validator_for(&schema).expect("the schema is a schema");
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&read(path)).expect("the example is YAML");
+        for document in documents {
+            let problems: Vec<_> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
+            assert_eq!(problems, Vec::<String>::new(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn the_published_schemas_refuse_what_the_reader_refuses() {
+    let validator = jsonschema::validator_for(&schema::manifest_schema()).expect("the schema is a schema");
+    for spec in [
+        r#"{"type": "queue"}"#,
+        r#"{"type": "anycast", "priority": 10}"#,
+        r#"{"type": "anycast", "colour": "red"}"#,
+        r#"{"type": "anycast", "limits": {"linkCredit": 0}}"#,
+        r#"{"type": "anycast", "ttl": {"minMs": "5s"}}"#,
+        "{}",
+    ] {
+        let text = format!(
+            r#"{{"apiVersion": "mq/v1", "kind": "Address", "metadata": {{"name": "a"}}, "spec": {spec}}}"#
+        );
+        let document: Value = serde_json::from_str(&text).expect("JSON");
+        assert!(!validator.is_valid(&document), "{spec}");
+        assert!(Documents::parse("f.json", &text).is_err(), "{spec}");
+    }
+}
+
+#[test]
 fn the_example_of_the_daemon_shows_the_defaults() {
     let path = "manifests/examples/mqd.yaml";
     let config = DaemonConfig::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
