@@ -1,1 +1,4 @@
+//! Two engines in memory, with a virtual clock.
 
+mod basics;
+mod pair;
