@@ -147,6 +147,11 @@ impl<'a> Reader<'a> {
                 Ok(descriptor::by_name(self.variable(code, what)?))
             }
             // AMQP 1.2 reserves descriptors of other types: they describe nothing we know.
+            constructor::DESCRIBED => {
+                self.check_value(DEPTH_MAX, what)?;
+                self.check_value(DEPTH_MAX, what)?;
+                Ok(descriptor::UNKNOWN)
+            }
             code => {
                 self.check_content(code, DEPTH_MAX, what)?;
                 Ok(descriptor::UNKNOWN)

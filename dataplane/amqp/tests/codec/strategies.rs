@@ -1,4 +1,5 @@
-//! Arbitrary values and performatives.
+//! Arbitrary values and performatives. The large strategies are boxed: the state of one within the other
+//! would not fit the stack of a test's thread.
 
 use bytes::Bytes;
 use mq_amqp::{
@@ -116,12 +117,12 @@ pub(crate) fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-pub(crate) fn properties() -> impl Strategy<Value = Vec<(Value, Value)>> {
-    pairs(value())
+pub(crate) fn properties() -> BoxedStrategy<Vec<(Value, Value)>> {
+    pairs(value()).boxed()
 }
 
-fn symbols() -> impl Strategy<Value = Vec<Symbol>> {
-    vec(symbol(), 0..4)
+fn symbols() -> BoxedStrategy<Vec<Symbol>> {
+    vec(symbol(), 0..4).boxed()
 }
 
 fn raw_map() -> impl Strategy<Value = Bytes> {
@@ -142,7 +143,7 @@ fn boxed_error() -> impl Strategy<Value = Option<Box<Error>>> {
     option::of(error().prop_map(Box::new))
 }
 
-pub(crate) fn state() -> impl Strategy<Value = DeliveryState> {
+pub(crate) fn state() -> BoxedStrategy<DeliveryState> {
     prop_oneof![
         3 => Just(DeliveryState::Accepted),
         1 => Just(DeliveryState::Released),
@@ -166,6 +167,7 @@ pub(crate) fn state() -> impl Strategy<Value = DeliveryState> {
             DeliveryState::Other(raw.into())
         }),
     ]
+    .boxed()
 }
 
 prop_compose! {
@@ -266,8 +268,8 @@ fn attach() -> impl Strategy<Value = Attach> {
         role(),
         sender_settle_mode(),
         receiver_settle_mode(),
-        option::of(source().prop_map(Box::new)),
-        option::of(target().prop_map(Box::new)),
+        option::of(source().prop_map(Box::new)).boxed(),
+        option::of(target().prop_map(Box::new)).boxed(),
     );
     let rest = (
         vec((tag(), option::of(state())), 0..4),
@@ -335,12 +337,12 @@ prop_compose! {
 
 pub(crate) fn performative() -> impl Strategy<Value = Performative> {
     prop_oneof![
-        open().prop_map(|open| Performative::Open(Box::new(open))),
-        begin().prop_map(|begin| Performative::Begin(Box::new(begin))),
-        attach().prop_map(|attach| Performative::Attach(Box::new(attach))),
-        flow().prop_map(Performative::Flow),
-        transfer().prop_map(Performative::Transfer),
-        disposition().prop_map(Performative::Disposition),
+        open().prop_map(|open| Performative::Open(Box::new(open))).boxed(),
+        begin().prop_map(|begin| Performative::Begin(Box::new(begin))).boxed(),
+        attach().prop_map(|attach| Performative::Attach(Box::new(attach))).boxed(),
+        flow().prop_map(Performative::Flow).boxed(),
+        transfer().prop_map(Performative::Transfer).boxed(),
+        disposition().prop_map(Performative::Disposition).boxed(),
         (uint(), any::<bool>(), boxed_error())
             .prop_map(|(handle, closed, error)| Performative::Detach(Detach { handle, closed, error })),
         boxed_error().prop_map(|error| Performative::End(End { error })),

@@ -328,7 +328,7 @@ fn decode_value_leaves_what_follows_and_consumes_nothing_on_error() {
 }
 
 /// The same value in the types of `serde_amqp`; `None` for what that crate cannot express.
-fn theirs(value: &Value) -> Option<Theirs> {
+pub(crate) fn theirs(value: &Value) -> Option<Theirs> {
     Some(match value {
         Value::Null => Theirs::Null,
         Value::Boolean(v) => Theirs::Bool(*v),
@@ -359,7 +359,13 @@ fn theirs(value: &Value) -> Option<Theirs> {
             }
             Theirs::Map(map)
         }
-        Value::Array(v) if v.descriptors().is_empty() => {
+        // It knows no descriptors in arrays, miscounts nulls and compounds in them, and writes an empty one without the
+        // constructor of its elements.
+        Value::Array(v)
+            if v.descriptors().is_empty()
+                && !v.elements().is_empty()
+                && !matches!(v.kind(), Kind::Null | Kind::List | Kind::Map | Kind::Array) =>
+        {
             Theirs::Array(v.elements().iter().map(theirs).collect::<Option<Vec<_>>>()?.into())
         }
         Value::Array(_) => return None,

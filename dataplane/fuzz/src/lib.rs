@@ -1,0 +1,6 @@
+//! What the fuzz targets do with their input.
+//!
+//! The bodies are plain functions, so that the tests of the crates they exercise run them too, on random
+//! input, without a fuzzer.
+
+pub mod codec;
