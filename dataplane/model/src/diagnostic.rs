@@ -147,7 +147,7 @@ impl Collector {
     /// counts once.
     pub(crate) fn add(&mut self, file: &str, lines: &Lines<'_>, findings: Findings) {
         let Findings { mut items, omitted } = findings;
-        items.sort_by(|a, b| (a.span.start, a.code).cmp(&(b.span.start, b.code)));
+        items.sort_by_key(|finding| (finding.span.start, finding.code));
         items.dedup();
         self.omitted += omitted + items.len().saturating_sub(MAX_DIAGNOSTICS);
         let shown = items.into_iter().take(MAX_DIAGNOSTICS);

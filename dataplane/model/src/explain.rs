@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_path_that_leads_nowhere_gets_the_nearest_name() {
         for (path, hint) in [
-            ("Adress", "did you mean `Address`?"),
+            ("Adres", "did you mean `Address`?"),
             ("MQ107", "did you mean `MQ0107`?"),
             ("Address.spec.slowConsumr", "did you mean `Address.spec.slowConsumer`?"),
             ("Address.spec.colour", "its fields are `type`"),

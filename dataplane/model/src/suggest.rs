@@ -10,12 +10,15 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
         return None;
     }
     let wanted = normalised(name);
-    let allowed = (wanted.len() / 3).max(1);
     candidates
         .into_iter()
-        .map(|candidate| (distance(&wanted, &normalised(candidate)), candidate))
-        .filter(|&(distance, candidate)| distance <= allowed && distance < candidate.chars().count())
-        .min_by_key(|&(distance, _)| distance)
+        .filter_map(|candidate| {
+            let letters = normalised(candidate);
+            let steps = distance(&wanted, &letters);
+            let is_near = steps <= (wanted.len().max(letters.len()) / 3).max(1) && steps < letters.len();
+            is_near.then_some((steps, candidate))
+        })
+        .min_by_key(|&(steps, _)| steps)
         .map(|(_, candidate)| candidate)
 }
 

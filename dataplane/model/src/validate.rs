@@ -175,23 +175,29 @@ pub(crate) fn fleet_metadata(metadata: &Metadata) -> Vec<Violation> {
 }
 
 pub(crate) fn address_spec(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
-    let ttl = &spec.ttl;
-    let pairs = [
-        (("minMs", ttl.min_ms), ("maxMs", ttl.max_ms)),
-        (("minMs", ttl.min_ms), ("defaultMs", ttl.default_ms)),
-        (("defaultMs", ttl.default_ms), ("maxMs", ttl.max_ms)),
-    ];
-    let conflict = |((low, lower), (high, upper)): ((&str, Option<u32>), (&str, Option<u32>))| {
-        let (lower, upper) = (lower?, upper?);
-        if lower <= upper {
-            return None;
-        }
-        let (lower, upper) = (grouped(lower.into()), grouped(upper.into()));
-        let message = format!("ttl.{low} is {lower}, above ttl.{high} with {upper}");
-        let violation = Violation::new(Code::Conflict, &[parent, &["ttl", low]].concat(), message);
-        Some(violation.help(format!("lower `{low}` or raise `{high}`")))
-    };
-    pairs.into_iter().filter_map(conflict).collect()
+    let least = ("minMs", spec.ttl.min_ms);
+    let default = ("defaultMs", spec.ttl.default_ms);
+    let most = ("maxMs", spec.ttl.max_ms);
+    [(least, most), (least, default), (default, most)]
+        .into_iter()
+        .filter_map(|(lower, upper)| out_of_order(lower, upper, parent))
+        .collect()
+}
+
+/// A time to live that is above the one it must not exceed.
+fn out_of_order(
+    (low, lower): (&str, Option<u32>),
+    (high, upper): (&str, Option<u32>),
+    parent: &[&str],
+) -> Option<Violation> {
+    let (lower, upper) = (lower?, upper?);
+    if lower <= upper {
+        return None;
+    }
+    let (lower, upper) = (grouped(lower.into()), grouped(upper.into()));
+    let message = format!("ttl.{low} is {lower}, above ttl.{high} with {upper}");
+    let violation = Violation::new(Code::Conflict, &[parent, &["ttl", low]].concat(), message);
+    Some(violation.help(format!("lower `{low}` or raise `{high}`")))
 }
 
 pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
