@@ -9,24 +9,43 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Code {
+    /// The text is not YAML.
     Syntax,
+    /// The file is not UTF-8.
     Encoding,
+    /// The file is larger than 1 MiB.
     FileSize,
+    /// Nested too deep, or too large with its aliases written out.
     Complexity,
+    /// A document, or the whole file, holds nothing.
     EmptyDocument,
+    /// Merge keys, tags, keys that are not text, aliases to nothing.
     Unsupported,
+    /// A key appears twice in one object.
     DuplicateKey,
+    /// The object has no such field.
     UnknownField,
+    /// A required field is not there.
     MissingField,
+    /// The value is of another type than the field.
     WrongType,
+    /// The number is too small or too large.
     OutOfRange,
+    /// The field takes one of a few words, and this is none.
     UnknownValue,
+    /// The text does not have the form that the field needs.
     InvalidValue,
+    /// No document is of this kind.
     UnknownKind,
+    /// The version of the document is not known.
     ApiVersion,
+    /// Two documents of one kind have one name.
     DuplicateObject,
+    /// Two fleets in one command.
     SeveralFleets,
+    /// Values that are allowed, but not together.
     Conflict,
+    /// The configuration of a daemon is one document.
     SeveralDocuments,
 }
 
