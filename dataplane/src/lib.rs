@@ -1,6 +1,18 @@
 //! The mq data-plane daemon: the only place with sockets, threads and clocks.
 
-pub mod hub;
-pub mod shard;
-mod mailbox;
+pub mod admin;
+pub mod app;
+pub mod config;
 mod driver;
+pub mod hub;
+pub mod listen;
+pub mod log;
+mod mailbox;
+mod metrics;
+mod node;
+pub mod objects;
+mod process;
+pub mod shard;
+mod signals;
+pub mod state;
+mod statistics;

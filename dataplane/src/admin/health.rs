@@ -1,0 +1,51 @@
+//! What a supervisor and a monitoring system ask.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text;
+
+use super::Api;
+use super::problem::Refusal;
+use crate::listen::Refusals;
+use crate::metrics::{CONTENT_TYPE, Snapshot};
+use crate::process::Usage;
+
+/// The control thread turns: that is all it says.
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+pub(super) async fn ready(State(api): State<Api>) -> Response {
+    match api.node.readiness() {
+        Ok(()) => "ok\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Refusal> {
+    let node = &api.node;
+    api.metrics.set(Snapshot {
+        shards: node.hub.statistics().await,
+        addresses: node.catalogue.len() as u64,
+        is_ready: node.readiness().is_ok(),
+        refused: refused(&node.refusals),
+        usage: Usage::now(),
+        start_seconds: node.started_at.as_millisecond() as f64 / 1e3,
+    });
+    let mut page = String::new();
+    text::encode(&mut page, &api.registry).map_err(|error| {
+        let detail = format!("the metrics cannot be written: {error}");
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    })?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))], page).into_response())
+}
+
+fn refused(refusals: &Refusals) -> [(&'static str, u64); 3] {
+    use std::sync::atomic::Ordering::Relaxed;
+    [
+        ("limit", refusals.limit.load(Relaxed)),
+        ("no-worker", refusals.no_worker.load(Relaxed)),
+        ("out-of-resources", refusals.exhausted.load(Relaxed)),
+    ]
+}

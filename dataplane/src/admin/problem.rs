@@ -1,0 +1,79 @@
+//! Error answers (RFC 9457).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use mq_model::admin::Problem;
+
+use crate::log::FilterError;
+use crate::objects::{ChangeError, StoreError};
+
+/// Why a request is not carried out.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    kind: &'static str,
+    detail: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, detail: detail.into() }
+    }
+
+    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
+    }
+
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem =
+            Problem { kind: self.kind.to_owned(), status: self.status.as_u16(), detail: self.detail };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let kind = HeaderValue::from_static("application/problem+json");
+        (self.status, [(header::CONTENT_TYPE, kind)], body).into_response()
+    }
+}
+
+impl From<ChangeError> for Refusal {
+    fn from(error: ChangeError) -> Self {
+        let (status, kind) = match &error {
+            ChangeError::Exists(_) => (StatusCode::CONFLICT, "conflict"),
+            ChangeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
+            ChangeError::Full => (StatusCode::INSUFFICIENT_STORAGE, "limit-reached"),
+            ChangeError::Store(error) => (store_status(error), "storage-failed"),
+            ChangeError::NotServed(_) | ChangeError::Stopping => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            }
+        };
+        Self::new(status, kind, error.to_string())
+    }
+}
+
+impl From<FilterError> for Refusal {
+    fn from(error: FilterError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+fn store_status(error: &StoreError) -> StatusCode {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    match error {
+        StoreError::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded) => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

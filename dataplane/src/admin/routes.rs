@@ -1,0 +1,272 @@
+//! The table of routes: the router and the OpenAPI document are both made from it, so they cannot
+//! differ.
+
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use mq_model::admin::{Connection, Link, List, LogLevel, Node, Problem, Session, Statistics};
+use mq_model::config::DaemonConfig;
+use mq_model::manifest::Address;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::{Api, addresses, clients, health, node, openapi};
+
+/// One method of one path.
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    /// Unique among the routes; what generated clients call it.
+    pub(super) id: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) request: Option<SchemaOf>,
+    pub(super) answers: Vec<Answer>,
+    pub(super) handler: MethodRouter<Api>,
+}
+
+/// The methods that the API uses.
+#[derive(Clone, Copy)]
+pub(super) enum Method {
+    Get,
+    Put,
+    Post,
+    Delete,
+}
+
+/// A string in the path or the query.
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) place: Place,
+    pub(super) description: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Path,
+    Query,
+}
+
+/// An answer that a route may give.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) description: &'static str,
+    pub(super) content: Content,
+}
+
+pub(super) enum Content {
+    Empty,
+    Json(SchemaOf),
+    /// A JSON object that has no schema here.
+    AnyJson,
+    Problem,
+    Text(&'static str),
+}
+
+/// Makes the schema of a type.
+pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// The schema of the error answers.
+pub(super) const PROBLEM: SchemaOf = schema::<Problem>;
+
+impl Method {
+    /// The key of an operation in the OpenAPI document.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put => "put",
+            Self::Post => "post",
+            Self::Delete => "delete",
+        }
+    }
+
+    fn filter(self) -> MethodFilter {
+        match self {
+            Self::Get => MethodFilter::GET,
+            Self::Put => MethodFilter::PUT,
+            Self::Post => MethodFilter::POST,
+            Self::Delete => MethodFilter::DELETE,
+        }
+    }
+}
+
+impl Route {
+    fn new<H, T>(
+        method: Method,
+        path: &'static str,
+        id: &'static str,
+        summary: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        let handler = on(method.filter(), handler);
+        Self { method, path, id, summary, parameters: vec![], request: None, answers: vec![], handler }
+    }
+
+    fn path_parameter(mut self, name: &'static str, description: &'static str) -> Self {
+        self.parameters.push(Parameter { name, place: Place::Path, description });
+        self
+    }
+
+    fn query_parameter(mut self, name: &'static str, description: &'static str) -> Self {
+        self.parameters.push(Parameter { name, place: Place::Query, description });
+        self
+    }
+
+    fn takes<T: JsonSchema>(mut self) -> Self {
+        self.request = Some(schema::<T>);
+        self.refuses(400, "The body is not JSON")
+            .refuses(413, "The body is longer than 1 MiB")
+            .refuses(415, "The body is not declared as JSON")
+            .refuses(422, "The body is JSON, but not valid")
+    }
+
+    fn answers<T: JsonSchema>(self, status: u16, description: &'static str) -> Self {
+        self.answer(status, description, Content::Json(schema::<T>))
+    }
+
+    fn answers_nothing(self, description: &'static str) -> Self {
+        self.answer(204, description, Content::Empty)
+    }
+
+    fn refuses(self, status: u16, description: &'static str) -> Self {
+        self.answer(status, description, Content::Problem)
+    }
+
+    /// The answers of every route that writes to the disk.
+    fn stores(self) -> Self {
+        self.refuses(500, "The change cannot be stored; nothing has changed")
+            .refuses(503, "The node is stopping, or a worker does not answer")
+            .refuses(507, "There is no room for the change; nothing has changed")
+    }
+
+    fn answer(mut self, status: u16, description: &'static str, content: Content) -> Self {
+        self.answers.push(Answer { status, description, content });
+        self
+    }
+}
+
+/// Every route of the API.
+pub(super) fn routes() -> Vec<Route> {
+    [node_routes(), address_routes(), client_routes(), root_routes()].into_iter().flatten().collect()
+}
+
+fn node_routes() -> Vec<Route> {
+    use Method::{Get, Put};
+    vec![
+        Route::new(Get, "/api/v1/node", "showNode", "Who the node is and how it is", node::describe)
+            .answers::<Node>(200, "The node"),
+        Route::new(
+            Get,
+            "/api/v1/statistics",
+            "showStatistics",
+            "Counters since the start, and rates over the last ten seconds",
+            node::statistics,
+        )
+        .answers::<Statistics>(200, "The counters"),
+        Route::new(Get, "/api/v1/config", "showConfig", "The configuration in force", node::config)
+            .answers::<DaemonConfig>(200, "The configuration, secrets as `***`"),
+        Route::new(Get, "/api/v1/log-level", "showLogLevel", "The log filter in force", node::log_level)
+            .answers::<LogLevel>(200, "The filter"),
+        Route::new(
+            Put,
+            "/api/v1/log-level",
+            "setLogLevel",
+            "Change the log filter until the node is restarted",
+            node::set_log_level,
+        )
+        .takes::<LogLevel>()
+        .answers::<LogLevel>(200, "The filter, now in force"),
+    ]
+}
+
+fn address_routes() -> Vec<Route> {
+    use Method::{Delete, Get, Post, Put};
+    const ONE: &str = "/api/v1/addresses/{name}";
+    const NAME: &str = "The address's name, percent-encoded";
+    vec![
+        Route::new(Get, "/api/v1/addresses", "listAddresses", "Every address", addresses::list)
+            .answers::<List<Address>>(200, "The addresses in the order of their names"),
+        Route::new(Post, "/api/v1/addresses", "createAddress", "Create an address", addresses::create)
+            .takes::<Address>()
+            .answers::<Address>(201, "Created: stored, and served by every worker")
+            .refuses(409, "An address of that name exists")
+            .stores(),
+        Route::new(Get, ONE, "showAddress", "One address", addresses::show)
+            .path_parameter("name", NAME)
+            .answers::<Address>(200, "The address")
+            .refuses(404, "There is no such address"),
+        Route::new(Put, ONE, "putAddress", "Create an address or change it", addresses::put)
+            .path_parameter("name", NAME)
+            .takes::<Address>()
+            .answers::<Address>(200, "Changed, or as it was")
+            .answers::<Address>(201, "Created: stored, and served by every worker")
+            .stores(),
+        Route::new(Delete, ONE, "deleteAddress", "Remove an address and close its links", addresses::remove)
+            .path_parameter("name", NAME)
+            .answers_nothing("Removed")
+            .refuses(404, "There is no such address")
+            .stores(),
+    ]
+}
+
+fn client_routes() -> Vec<Route> {
+    use Method::{Delete, Get};
+    const ONE: &str = "/api/v1/connections/{id}";
+    const ID: &str = "The connection's id, such as `c42`";
+    vec![
+        Route::new(Get, "/api/v1/connections", "listConnections", "Every client connection", clients::list)
+            .answers::<List<Connection>>(200, "The connections, the oldest first"),
+        Route::new(Get, ONE, "showConnection", "One client connection", clients::show)
+            .path_parameter("id", ID)
+            .answers::<Connection>(200, "The connection")
+            .refuses(404, "There is no such connection"),
+        Route::new(Delete, ONE, "closeConnection", "Close a client connection", clients::close)
+            .path_parameter("id", ID)
+            .query_parameter("reason", "What the client is told, one line of at most 256 bytes")
+            .answers_nothing("Closed with `amqp:connection:forced`")
+            .refuses(404, "There is no such connection")
+            .refuses(422, "The reason is too long"),
+        Route::new(
+            Get,
+            "/api/v1/connections/{id}/sessions",
+            "listSessions",
+            "The sessions of a client connection",
+            clients::sessions,
+        )
+        .path_parameter("id", ID)
+        .answers::<List<Session>>(200, "The sessions")
+        .refuses(404, "There is no such connection"),
+        Route::new(Get, "/api/v1/links", "listLinks", "Links of client connections", clients::links)
+            .query_parameter("address", "Only the links of this address")
+            .query_parameter("connection", "Only the links of this connection")
+            .answers::<List<Link>>(200, "The links"),
+    ]
+}
+
+fn root_routes() -> Vec<Route> {
+    use Method::Get;
+    const PLAIN: &str = "text/plain; charset=utf-8";
+    vec![
+        Route::new(Get, "/api/v1/openapi.json", "showOpenApi", "This document", openapi::show).answer(
+            200,
+            "The OpenAPI 3.1 document of the API",
+            Content::AnyJson,
+        ),
+        Route::new(Get, "/livez", "showLiveness", "Whether the node lives", health::alive).answer(
+            200,
+            "It does",
+            Content::Text(PLAIN),
+        ),
+        Route::new(Get, "/readyz", "showReadiness", "Whether clients should be sent here", health::ready)
+            .answer(200, "They should", Content::Text(PLAIN))
+            .answer(503, "They should not, and why", Content::Text(PLAIN)),
+        Route::new(Get, "/metrics", "showMetrics", "Metrics in the OpenMetrics text format", health::metrics)
+            .answer(200, "The metrics", Content::Text(crate::metrics::CONTENT_TYPE)),
+    ]
+}

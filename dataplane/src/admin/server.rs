@@ -1,0 +1,127 @@
+//! Serves the admin API over HTTP/1.1 with limits on what a slow or silent client may hold: the
+//! number of connections, the time for a request's head, the time for a write to get anywhere.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Connections that are served at once; more wait in the kernel until one has ended.
+const MAX_CONNECTIONS: usize = 256;
+
+/// Time for the head of a request, also of the next one on a connection that is kept open.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time that a client may leave an answer unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time that answers under way have when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 64 << 10;
+
+/// A running server; dropping it ends it at once.
+pub(crate) struct Server {
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Begins to serve. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch the socket.
+    pub(crate) fn start(listener: std::net::TcpListener, router: Router) -> io::Result<Self> {
+        let listener = TcpListener::from_std(listener)?;
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(accept(listener, router, stopped));
+        Ok(Self { stop, task })
+    }
+
+    /// Takes no more requests, and waits a moment for the answers under way.
+    pub(crate) async fn stop(self) {
+        // An error means that the server has ended already.
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+    }
+}
+
+async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let next = async {
+            // The semaphore is never closed.
+            let permit = permits.clone().acquire_owned().await.ok()?;
+            Some((listener.accept().await, permit))
+        };
+        let accepted = tokio::select! {
+            () = requested(&mut stopped) => break,
+            // An accept that is cancelled leaves the connection in the kernel.
+            accepted = next => accepted,
+        };
+        match accepted {
+            Some((Ok((stream, _)), permit)) => {
+                let served = serve(stream, router.clone(), stopped.clone());
+                connections.spawn(async move {
+                    served.await;
+                    drop(permit);
+                });
+            }
+            Some((Err(error), _)) => {
+                tracing::warn!(%error, "cannot accept connections of the admin API; trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            None => break,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(STOP_TIMEOUT, ended).await;
+}
+
+async fn serve(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+    if let Err(error) = set_options(&stream) {
+        tracing::debug!(%error, "a client of the admin API left before it was served");
+        return;
+    }
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = requested(&mut stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection of the admin API failed");
+    }
+}
+
+/// Waits until the server is asked to stop. Cancel-safe.
+async fn requested(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which is a reason to stop as well.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+fn set_options(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    // Where the kernel has no such timeout, the limit of connections bounds what is held.
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT))?;
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! The life of a node: build (which may fail), run, drain.
+//!
+//! The thread that runs the [`App`] is the control thread: it accepts, serves the admin API, keeps
+//! the configuration and watches the clock. Messages are moved by the shards' threads alone.
+
+use std::net::TcpListener;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use jiff::Timestamp;
+use mq_model::admin::{Listener, Protocol};
+use mq_model::config::DaemonConfig;
+use mq_model::manifest::AddressSpec;
+use prometheus_client::registry::Registry;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::MissedTickBehavior;
+
+use crate::admin::{self, Api, Server};
+use crate::hub::Hub;
+use crate::listen::{Acceptor, BindError, Bound, Refusals, bind};
+use crate::log::LogControl;
+use crate::metrics::Metrics;
+use crate::node::{Node, listener};
+use crate::objects::{Loaded, StoreError};
+use crate::signals::Signals;
+use crate::state::{StateDir, StateError};
+use crate::statistics::Rates;
+use crate::{process, shard};
+
+/// How often the counters are sampled for the rates.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time beyond the drain's deadline in which the shards say what became of it.
+const DRAIN_GRACE: Duration = Duration::from_secs(4);
+
+/// Time that the shards' threads have to end.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a client reads when the node stops.
+const DRAIN_REASON: &str = "the node is stopping";
+
+/// Why a node cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("cannot start the control thread: {0}; raise the limits of the process")]
+    Control(io::Error),
+    #[error("cannot start the workers: {0}; lower workers, or raise the limits of the process")]
+    Workers(io::Error),
+}
+
+/// Why a node did not run to a clean end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("cannot watch a socket or a signal: {0}; raise the limit of open files")]
+    Watch(#[from] io::Error),
+}
+
+/// A node that has everything it needs to serve: its state directory, its objects, its sockets and
+/// its shards.
+pub struct App {
+    runtime: Runtime,
+    node: Arc<Node>,
+    state: StateDir,
+    amqp: Bound,
+    http: TcpListener,
+    shards: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Locks the state directory, reads the objects, binds the listeners and starts the shards.
+    ///
+    /// # Errors
+    ///
+    /// See [`BuildError`]. Nothing is left behind: no thread, no socket, no lock.
+    pub fn build(config: DaemonConfig, log: LogControl) -> Result<Self, BuildError> {
+        Self::build_with(config, log, shard::spawn)
+    }
+
+    /// Like [`build`](Self::build), with other shards: tests answer for them.
+    ///
+    /// # Errors
+    ///
+    /// See [`build`](Self::build).
+    pub fn build_with(
+        config: DaemonConfig,
+        log: LogControl,
+        spawn: impl FnOnce(&DaemonConfig, Vec<(Arc<str>, AddressSpec)>) -> io::Result<(Hub, Vec<JoinHandle<()>>)>,
+    ) -> Result<Self, BuildError> {
+        process::raise_file_limit();
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(BuildError::Control)?;
+        let state = StateDir::open(&config.state_dir)?;
+        let objects = Loaded::read(&state.objects()?)?;
+        let amqp = bind("amqp", &config.listeners.amqp)?;
+        let http = bind("http", &config.listeners.http)?;
+        let (hub, shards) = spawn(&config, objects.addresses()).map_err(BuildError::Workers)?;
+        let catalogue = {
+            let _context = runtime.enter();
+            objects.serve(hub.clone())
+        };
+        let node = Arc::new(Node {
+            hub,
+            catalogue,
+            log,
+            refusals: Arc::new(Refusals::default()),
+            listeners: vec![listener(&amqp, Protocol::Amqp), listener(&http, Protocol::Http)],
+            admin_host: http.address.ip(),
+            started_at: Timestamp::now(),
+            started: Instant::now(),
+            is_draining: AtomicBool::new(false),
+            rates: Mutex::new(Rates::default()),
+            config,
+        });
+        Ok(Self { runtime, node, state, amqp, http: http.listener, shards })
+    }
+
+    /// The listeners with the ports that they really have.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.node.listeners
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
+    ///
+    /// # Errors
+    ///
+    /// See [`RunError`].
+    pub fn run_until_signalled(self) -> Result<(), RunError> {
+        let signals = {
+            let _context = self.runtime.enter();
+            Signals::register()?
+        };
+        let runtime_path = self.state.runtime_path();
+        self.run(signals.stop_requested(runtime_path))
+    }
+
+    /// Serves until `stop` is ready, then drains: takes no new connections, lets unsettled
+    /// deliveries settle for as long as the configuration says, and closes every connection.
+    ///
+    /// # Errors
+    ///
+    /// See [`RunError`].
+    pub fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let Self { runtime, node, state, amqp, http, shards } = self;
+        let outcome = runtime.block_on(live(&node, &state, amqp, http, stop));
+        // The shards end when nobody can send them commands any more: the runtime's tasks can.
+        runtime.shutdown_timeout(JOIN_TIMEOUT);
+        drop(node);
+        join(shards);
+        outcome
+    }
+}
+
+async fn live(
+    node: &Arc<Node>,
+    state: &StateDir,
+    amqp: Bound,
+    http: TcpListener,
+    stop: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let api = Api { node: node.clone(), metrics, registry: Arc::new(registry) };
+    let server = Server::start(http, admin::router(api))?;
+    let limit = node.config.limits.max_connections;
+    let acceptor = Acceptor::new(amqp, node.hub.clone(), limit, node.refusals.clone())?;
+    let accepting = tokio::spawn(acceptor.run());
+    let sampling = tokio::spawn(sample(node.clone()));
+    state.announce(&node.runtime())?;
+    announce(node);
+
+    stop.await;
+
+    node.is_draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    accepting.abort();
+    // The listener is closed when the task is gone.
+    let _ = accepting.await;
+    drain(node).await;
+    sampling.abort();
+    server.stop().await;
+    state.forget_runtime()?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn announce(node: &Node) {
+    for listener in &node.listeners {
+        tracing::info!(listener = listener.name, host = listener.host, port = listener.port, "listening");
+    }
+    tracing::info!(
+        node = node.config.node,
+        fleet = node.config.fleet,
+        version = env!("CARGO_PKG_VERSION"),
+        workers = node.hub.workers(),
+        addresses = node.catalogue.len(),
+        "serving"
+    );
+}
+
+async fn drain(node: &Node) {
+    let time = Duration::from_secs(node.config.drain_seconds.into());
+    tracing::info!(limit_seconds = time.as_secs(), "draining");
+    let drained = node.hub.drain(Instant::now() + time, DRAIN_REASON);
+    match tokio::time::timeout(time + DRAIN_GRACE, drained).await {
+        Ok(0) => tracing::info!("every delivery is settled"),
+        Ok(unsettled) => tracing::warn!(unsettled, "deliveries were not settled in time"),
+        Err(_) => tracing::error!("a worker did not end in time; its connections are cut off"),
+    }
+}
+
+/// Samples the counters once a second, and says when a worker has ended.
+async fn sample(node: Arc<Node>) {
+    let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_whole = true;
+    loop {
+        ticks.tick().await;
+        let shards = node.hub.statistics().await;
+        node.record(Instant::now(), &shards);
+        if was_whole && !node.is_whole() {
+            was_whole = false;
+            tracing::error!("a worker has ended; its connections are lost; restart the node");
+        }
+    }
+}
+
+/// Waits a moment for the shards' threads. One that does not end goes down with the process.
+fn join(shards: Vec<JoinHandle<()>>) {
+    let (done, joined) = mpsc::channel();
+    thread::spawn(move || {
+        for shard in shards {
+            // A shard that panicked has been reported by the panic hook.
+            let _ = shard.join();
+        }
+        let _ = done.send(());
+    });
+    if joined.recv_timeout(JOIN_TIMEOUT).is_err() {
+        tracing::warn!("a worker's thread did not end");
+    }
+}

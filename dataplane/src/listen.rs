@@ -1,0 +1,287 @@
+//! Listeners: binding them, and handing what they accept to the shards.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use mq_model::config::ListenerConfig;
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::hub::Hub;
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 4_096;
+
+/// How long accepting pauses when the process or the system is out of files or memory.
+const EXHAUSTION_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a listener cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    #[error("`{host}` is not an IP address; set listeners.{listener}.host to one, such as 127.0.0.1")]
+    Host { listener: &'static str, host: String },
+    #[error("cannot bind {address}: {}; {}", reason(source), advice(source, listener))]
+    Bind { listener: &'static str, address: SocketAddr, source: io::Error },
+}
+
+/// A bound listener.
+#[derive(Debug)]
+pub struct Bound {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    pub listener: TcpListener,
+    /// The address that it really has.
+    pub address: SocketAddr,
+}
+
+/// Binds a listener; from here on clients may connect, though nobody answers yet.
+///
+/// # Errors
+///
+/// See [`BindError`].
+pub fn bind(name: &'static str, config: &ListenerConfig) -> Result<Bound, BindError> {
+    let ip: IpAddr =
+        config.host.parse().map_err(|_| BindError::Host { listener: name, host: config.host.clone() })?;
+    let address = SocketAddr::new(ip, config.port);
+    let failed = |source| BindError::Bind { listener: name, address, source };
+    let listener = open(address).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Bound { name, listener, address })
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of the previous process in TIME_WAIT do not keep the port busy.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn reason(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => "address in use".into(),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => source.to_string(),
+    }
+}
+
+fn advice(source: &io::Error, listener: &str) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => format!("stop the other listener or set listeners.{listener}.port"),
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "set listeners.{listener}.port to 1024 or more, or give mqd the right to bind lower ports"
+            )
+        }
+        _ => format!("set listeners.{listener}.host"),
+    }
+}
+
+/// Connections that were not served, by reason.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// The node had as many as `limits.max-connections` allows.
+    pub limit: AtomicU64,
+    /// No worker was there to serve it.
+    pub no_worker: AtomicU64,
+    /// The process or the system was out of files or memory. Counts pauses: the connections wait in
+    /// the kernel meanwhile.
+    pub exhausted: AtomicU64,
+}
+
+/// Accepts client connections and gives each to the shard with the fewest.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: tokio::net::TcpListener,
+    name: Arc<str>,
+    hub: Hub,
+    max_connections: usize,
+    refusals: Arc<Refusals>,
+    warnings: Throttle,
+}
+
+impl Acceptor {
+    /// An acceptor for a bound listener. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot watch the socket.
+    pub fn new(bound: Bound, hub: Hub, max_connections: u32, refusals: Arc<Refusals>) -> io::Result<Self> {
+        Ok(Self {
+            listener: tokio::net::TcpListener::from_std(bound.listener)?,
+            name: bound.name.into(),
+            hub,
+            max_connections: max_connections as usize,
+            refusals,
+            warnings: Throttle::default(),
+        })
+    }
+
+    /// Accepts for ever; dropping the future closes the listener. Cancel-safe: a connection is
+    /// either still in the kernel or with its shard.
+    pub async fn run(mut self) {
+        loop {
+            // The runtime makes a busy accept yield now and then.
+            match self.listener.accept().await {
+                Ok((stream, peer)) => self.hand_over(stream, peer),
+                Err(error) if is_exhaustion(&error) => self.pause(&error).await,
+                // The client has gone between connecting and being accepted.
+                Err(error) => tracing::debug!(%error, "cannot accept a connection"),
+            }
+        }
+    }
+
+    /// Accepting again at once would fail again at once: the connection still waits.
+    async fn pause(&mut self, error: &io::Error) {
+        self.refusals.exhausted.fetch_add(1, Ordering::Relaxed);
+        if self.warnings.is_due(Instant::now()) {
+            tracing::warn!(
+                listener = %self.name,
+                %error,
+                "cannot accept connections; raise the limit of open files (ulimit -n) or close some"
+            );
+        }
+        tokio::time::sleep(EXHAUSTION_PAUSE).await;
+    }
+
+    fn hand_over(&mut self, stream: tokio::net::TcpStream, peer: SocketAddr) {
+        let counts = self.hub.connection_counts();
+        let loads: Vec<usize> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        if loads.iter().sum::<usize>() >= self.max_connections {
+            self.refusals.limit.fetch_add(1, Ordering::Relaxed);
+            if self.warnings.is_due(Instant::now()) {
+                tracing::warn!(
+                    %peer,
+                    listener = %self.name,
+                    limit = self.max_connections,
+                    "refused a connection: limits.max-connections is reached"
+                );
+            }
+            return;
+        }
+        let Some(shard) = least_loaded(&loads, |shard| self.hub.is_alive(shard)) else {
+            self.refusals.no_worker.fetch_add(1, Ordering::Relaxed);
+            if self.warnings.is_due(Instant::now()) {
+                tracing::error!(%peer, listener = %self.name, "refused a connection: every worker has ended");
+            }
+            return;
+        };
+        // Small frames must not wait for the acknowledgement of earlier ones. The socket stays
+        // non-blocking on its way to the shard's runtime.
+        match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
+            Ok(stream) => self.hub.accept(shard, stream, peer, self.name.clone()),
+            Err(error) => tracing::debug!(%peer, %error, "the client left before it was served"),
+        }
+    }
+}
+
+/// The living shard with the fewest connections; the first among equals.
+fn least_loaded(loads: &[usize], is_alive: impl Fn(usize) -> bool) -> Option<usize> {
+    let living = loads.iter().enumerate().filter(|(shard, _)| is_alive(*shard));
+    living.min_by_key(|(_, load)| **load).map(|(shard, _)| shard)
+}
+
+/// Whether accepting fails for want of files, memory or buffers, and goes on failing for a while.
+fn is_exhaustion(error: &io::Error) -> bool {
+    let exhaustion = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| exhaustion.contains(&errno))
+}
+
+/// Lets one warning through each second.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    last: Option<Instant>,
+}
+
+impl Throttle {
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
+        let is_due =
+            self.last.is_none_or(|last| now.saturating_duration_since(last) >= Duration::from_secs(1));
+        if is_due {
+            self.last = Some(now);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::hub::ShardCommand;
+
+    fn loopback(port: u16) -> ListenerConfig {
+        ListenerConfig { host: "127.0.0.1".into(), port }
+    }
+
+    #[test]
+    fn a_port_in_use_names_the_address_and_the_setting() {
+        let first = bind("amqp", &loopback(0)).unwrap();
+        let port = first.address.port();
+        let error = bind("amqp", &loopback(port)).unwrap_err();
+        let expected = format!(
+            "cannot bind 127.0.0.1:{port}: address in use; stop the other listener or set listeners.amqp.port"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_host_that_is_no_ip_address_names_the_setting() {
+        let error = bind("http", &ListenerConfig { host: "localhost".into(), port: 0 }).unwrap_err();
+        assert!(error.to_string().contains("listeners.http.host"), "{error}");
+    }
+
+    #[test]
+    fn the_living_shard_with_the_fewest_connections_is_chosen() {
+        assert_eq!(least_loaded(&[3, 1, 1], |_| true), Some(1));
+        assert_eq!(least_loaded(&[3, 1, 2], |shard| shard != 1), Some(2));
+        assert_eq!(least_loaded(&[3, 1, 2], |_| false), None);
+    }
+
+    #[test]
+    fn one_warning_passes_each_second() {
+        let (mut throttle, start) = (Throttle::default(), Instant::now());
+        assert!(throttle.is_due(start));
+        assert!(!throttle.is_due(start + Duration::from_millis(999)));
+        assert!(throttle.is_due(start + Duration::from_secs(1)));
+    }
+
+    #[tokio::test]
+    async fn connections_are_spread_and_those_beyond_the_limit_are_closed() {
+        let (first, mut first_commands) = mpsc::unbounded_channel();
+        let (second, mut second_commands) = mpsc::unbounded_channel();
+        let hub = Hub::new(vec![first, second]);
+        let bound = bind("amqp", &loopback(0)).unwrap();
+        let address = bound.address;
+        let refusals = Arc::new(Refusals::default());
+        let acceptor = Acceptor::new(bound, hub.clone(), 2, refusals.clone()).unwrap();
+        let accepting = tokio::spawn(acceptor.run());
+
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            clients.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        for commands in [&mut first_commands, &mut second_commands] {
+            let command = commands.recv().await.unwrap();
+            assert!(matches!(&command, ShardCommand::Accept { listener, .. } if &**listener == "amqp"));
+        }
+        let refused = tokio::net::TcpStream::connect(address).await.unwrap();
+        refused.readable().await.unwrap();
+        assert_eq!(refused.try_read(&mut [0; 1]).unwrap(), 0, "closed without a byte");
+        assert_eq!(refusals.limit.load(Ordering::Relaxed), 1);
+
+        // A connection that has ended makes room.
+        hub.connection_counts()[1].fetch_sub(1, Ordering::Relaxed);
+        let _third = tokio::net::TcpStream::connect(address).await.unwrap();
+        assert!(second_commands.recv().await.is_some());
+        accepting.abort();
+    }
+}

@@ -1,0 +1,258 @@
+//! The node's metrics. Labels are bounded: workers, directions, outcomes and reasons, never
+//! addresses, connections or users.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::hub::ShardStatistics;
+use crate::process::Usage;
+
+/// The metrics of a node, once they are registered. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    latest: Arc<Mutex<Snapshot>>,
+    /// Requests of the admin API.
+    pub(crate) requests: Family<RequestLabels, Counter>,
+}
+
+/// What a request of the admin API came to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RequestLabels {
+    /// The method of a route, `other` when there is no such route.
+    pub(crate) method: &'static str,
+    /// The pattern of the route, empty when there is none.
+    pub(crate) route: String,
+    pub(crate) status: u16,
+}
+
+/// Everything that is read anew for each scrape.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    /// One entry per worker that answered.
+    pub(crate) shards: Vec<ShardStatistics>,
+    pub(crate) addresses: u64,
+    pub(crate) is_ready: bool,
+    /// Connections refused, by reason.
+    pub(crate) refused: [(&'static str, u64); 3],
+    pub(crate) usage: Usage,
+    /// Seconds since the epoch.
+    pub(crate) start_seconds: f64,
+}
+
+impl Metrics {
+    /// Adds the node's metrics to a registry.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let version = ("version", env!("CARGO_PKG_VERSION"));
+        registry.register("mq_build", "The daemon that runs", Info::new([version]));
+        let requests = Family::<RequestLabels, Counter>::default();
+        registry.register("mq_admin_requests", "Requests of the admin API", requests.clone());
+        let latest = Arc::new(Mutex::new(Snapshot::default()));
+        registry.register_collector(Box::new(Latest(latest.clone())));
+        Self { latest, requests }
+    }
+
+    /// What the next scrape shows.
+    pub(crate) fn set(&self, snapshot: Snapshot) {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+}
+
+/// The content type of the text that a scrape answers with.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Debug)]
+struct Latest(Arc<Mutex<Snapshot>>);
+
+impl Collector for Latest {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut page = Page { encoder };
+        page.shards(&snapshot.shards)?;
+        page.node(&snapshot)?;
+        page.process(&snapshot)
+    }
+}
+
+/// Writes families of constants.
+struct Page<'a> {
+    encoder: DescriptorEncoder<'a>,
+}
+
+type PerShard = fn(&ShardStatistics) -> u64;
+
+impl Page<'_> {
+    fn shards(&mut self, shards: &[ShardStatistics]) -> fmt::Result {
+        let gauges: [(&str, &str, PerShard); 6] = [
+            ("mq_connections", "Client connections", |shard| shard.connections),
+            ("mq_sessions", "Sessions of client connections", |shard| shard.sessions),
+            ("mq_producers", "Links on which clients send", |shard| shard.producers),
+            ("mq_consumers", "Links on which clients receive", |shard| shard.consumers),
+            ("mq_undelivered", "Deliveries received and not yet handed to a consumer", |shard| {
+                shard.undelivered
+            }),
+            ("mq_unsettled", "Deliveries handed to a consumer and not yet settled", |shard| shard.unsettled),
+        ];
+        for (name, help, value) in gauges {
+            self.gauges(name, help, shards.iter().enumerate().map(|(index, shard)| (index, value(shard))))?;
+        }
+        let counters: [(&str, &str, PerShard); 3] = [
+            ("mq_connections_opened", "Client connections since the start", |shard| shard.connections_opened),
+            ("mq_dropped", "Pre-settled deliveries dropped by the overload policy", |shard| shard.dropped),
+            ("mq_expired", "Deliveries whose time to live ran out", |shard| shard.expired),
+        ];
+        for (name, help, value) in counters {
+            let values = shards.iter().enumerate().map(|(index, shard)| ([worker(index)], value(shard)));
+            self.counters(name, help, None, values)?;
+        }
+        self.directions(shards)?;
+        let outcomes = shards.iter().enumerate().flat_map(|(index, shard)| {
+            let outcomes = shard.outcomes;
+            let named = [
+                ("accepted", outcomes.accepted),
+                ("rejected", outcomes.rejected),
+                ("released", outcomes.released),
+                ("modified", outcomes.modified),
+                ("presettled", outcomes.presettled),
+            ];
+            named.map(|(outcome, count)| ([worker(index), ("outcome", outcome.to_owned())], count))
+        });
+        self.counters("mq_outcomes", "Deliveries to consumers by outcome", None, outcomes)
+    }
+
+    fn directions(&mut self, shards: &[ShardStatistics]) -> fmt::Result {
+        let deliveries = by_direction(shards, |shard| [shard.deliveries_in, shard.deliveries_out]);
+        self.counters("mq_deliveries", "Deliveries from producers and to consumers", None, deliveries)?;
+        let bytes = by_direction(shards, |shard| [shard.bytes_in, shard.bytes_out]);
+        self.counters("mq_network", "Bytes from and to clients", Some(&Unit::Bytes), bytes)
+    }
+
+    fn node(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        self.gauge("mq_addresses", "Addresses of the node", None, snapshot.addresses as f64)?;
+        self.gauge(
+            "mq_ready",
+            "Whether clients should be sent here: 1 or 0",
+            None,
+            f64::from(u8::from(snapshot.is_ready)),
+        )?;
+        let refused = snapshot.refused.iter().filter(|(reason, _)| !reason.is_empty());
+        let refused = refused.map(|(reason, count)| ([("reason", (*reason).to_owned())], *count));
+        self.counters("mq_connections_refused", "Client connections that were not served", None, refused)
+    }
+
+    fn process(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let usage = snapshot.usage;
+        let cpu = ConstCounter::new(usage.cpu.as_secs_f64());
+        let help = "CPU time of the process, user and system";
+        let metric =
+            self.encoder.encode_descriptor("process_cpu", help, Some(&Unit::Seconds), MetricType::Counter)?;
+        cpu.encode(metric)?;
+        let help = "When the process began, since the epoch";
+        self.gauge("process_start_time", help, Some(&Unit::Seconds), snapshot.start_seconds)?;
+        let optional = [
+            ("process_resident_memory", "Resident memory", Some(&Unit::Bytes), usage.resident_bytes),
+            ("process_threads", "Threads of the process", None, usage.threads),
+            ("process_open_fds", "Open file descriptors", None, usage.open_files),
+            ("process_max_fds", "File descriptors that may be open", None, usage.max_files),
+        ];
+        for (name, help, unit, value) in optional {
+            if let Some(value) = value {
+                self.gauge(name, help, unit, value as f64)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
+        let metric = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(metric)
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, values: impl Iterator<Item = (usize, u64)>) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (index, value) in values {
+            ConstGauge::new(value as f64).encode(family.encode_family(&[worker(index)])?)?;
+        }
+        Ok(())
+    }
+
+    fn counters<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        values: impl Iterator<Item = ([(&'static str, String); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        for (labels, value) in values {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn worker(index: usize) -> (&'static str, String) {
+    ("worker", index.to_string())
+}
+
+fn by_direction(
+    shards: &[ShardStatistics],
+    values: fn(&ShardStatistics) -> [u64; 2],
+) -> impl Iterator<Item = ([(&'static str, String); 2], u64)> {
+    shards.iter().enumerate().flat_map(move |(index, shard)| {
+        let [inward, outward] = values(shard);
+        [("in", inward), ("out", outward)]
+            .map(|(direction, count)| ([worker(index), ("direction", direction.to_owned())], count))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(snapshot: Snapshot) -> String {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.set(snapshot);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn counters_carry_worker_and_direction_and_end_in_total() {
+        let shard = ShardStatistics { deliveries_in: 7, bytes_out: 9, ..ShardStatistics::default() };
+        let text = page(Snapshot { shards: vec![ShardStatistics::default(), shard], ..Snapshot::default() });
+        for line in [
+            "mq_deliveries_total{worker=\"1\",direction=\"in\"} 7",
+            "mq_network_bytes_total{worker=\"1\",direction=\"out\"} 9",
+            "mq_connections{worker=\"0\"} 0.0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn the_version_is_a_label_of_the_build() {
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(page(Snapshot::default()).contains(&format!("mq_build_info{{version=\"{version}\"}} 1")));
+    }
+
+    #[test]
+    fn what_the_system_does_not_tell_is_left_out() {
+        let text = page(Snapshot::default());
+        assert!(!text.contains("process_resident_memory_bytes"), "{text}");
+        let usage = Usage { resident_bytes: Some(4096), ..Usage::default() };
+        let text = page(Snapshot { usage, ..Snapshot::default() });
+        assert!(text.contains("process_resident_memory_bytes 4096.0"), "{text}");
+    }
+}

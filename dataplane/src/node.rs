@@ -1,0 +1,113 @@
+//! The running node as its control side sees it: who it is, how it is, and what it counts.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use mq_model::admin::{self, NodeState, Protocol, Runtime, Statistics};
+use mq_model::config::DaemonConfig;
+
+use crate::hub::{Hub, ShardStatistics};
+use crate::listen::{Bound, Refusals};
+use crate::log::LogControl;
+use crate::objects::Catalogue;
+use crate::process::Usage;
+use crate::statistics::{Rates, sum};
+
+/// What the admin API, the metrics and the life cycle share.
+pub(crate) struct Node {
+    pub(crate) config: DaemonConfig,
+    pub(crate) hub: Hub,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) log: LogControl,
+    pub(crate) refusals: Arc<Refusals>,
+    pub(crate) listeners: Vec<admin::Listener>,
+    /// Where the admin API is bound.
+    pub(crate) admin_host: IpAddr,
+    pub(crate) started_at: Timestamp,
+    pub(crate) started: Instant,
+    pub(crate) is_draining: AtomicBool,
+    pub(crate) rates: Mutex<Rates>,
+}
+
+impl Node {
+    /// The node as the admin API describes it.
+    pub(crate) fn describe(&self) -> admin::Node {
+        let usage = Usage::now();
+        admin::Node {
+            name: self.config.node.clone(),
+            fleet: self.config.fleet.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            state: if self.is_draining() { NodeState::Draining } else { NodeState::Running },
+            started_at: self.started_at,
+            uptime_seconds: self.started.elapsed().as_secs(),
+            workers: u32::try_from(self.hub.workers()).unwrap_or(u32::MAX),
+            listeners: self.listeners.clone(),
+            config_hash: self.config.hash(),
+            resident_bytes: usage.resident_bytes.unwrap_or_default(),
+            cpu_seconds: usage.cpu.as_secs_f64(),
+        }
+    }
+
+    /// What `node.json` says.
+    pub(crate) fn runtime(&self) -> Runtime {
+        Runtime {
+            node: self.config.node.clone(),
+            fleet: self.config.fleet.clone(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_hash: self.config.hash(),
+            listeners: self.listeners.clone(),
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether every shard of the node lives.
+    pub(crate) fn is_whole(&self) -> bool {
+        (0..self.hub.workers()).all(|shard| self.hub.is_alive(shard))
+    }
+
+    /// Whether clients should be sent here.
+    ///
+    /// # Errors
+    ///
+    /// The reason why they should not.
+    pub(crate) fn readiness(&self) -> Result<(), String> {
+        if self.is_draining() {
+            return Err("the node is stopping".into());
+        }
+        match (0..self.hub.workers()).find(|shard| !self.hub.is_alive(*shard)) {
+            Some(shard) => Err(format!("worker {shard} has ended; see the log and restart the node")),
+            None => Ok(()),
+        }
+    }
+
+    /// The node's counters and rates, from the counters of its shards.
+    pub(crate) fn total(&self, now: Instant, shards: &[ShardStatistics]) -> Statistics {
+        let mut total = sum(shards);
+        total.addresses = self.catalogue.len() as u64;
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner).rate(now, &mut total);
+        total
+    }
+
+    /// Remembers the counters of this moment, for the rates.
+    pub(crate) fn record(&self, now: Instant, shards: &[ShardStatistics]) {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner).record(now, &sum(shards));
+    }
+}
+
+/// How the admin API shows a bound listener.
+pub(crate) fn listener(bound: &Bound, protocol: Protocol) -> admin::Listener {
+    admin::Listener {
+        name: bound.name.to_owned(),
+        protocol,
+        host: bound.address.ip().to_string(),
+        port: bound.address.port(),
+    }
+}

@@ -1,0 +1,421 @@
+//! The configuration objects of the node: its addresses.
+//!
+//! A change is answered when it is durable and every shard serves it, in this order: journal,
+//! shards, view. Changes that arrive together are flushed together. Reads see the view alone and
+//! never wait for the disk.
+
+mod journal;
+mod record;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use mq_model::manifest::AddressSpec;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::hub::Hub;
+use journal::{Journal, JournalFile};
+use record::Change;
+
+pub(crate) use journal::write_atomically;
+
+/// Addresses that one node may hold.
+pub const MAX_ADDRESSES: usize = 1_000_000;
+
+/// How long a shard may take to serve a change before the caller is told that it has not.
+const SHARD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Changes that wait for the journal; further callers wait for room.
+const WAITING_CHANGES: usize = 1_024;
+
+/// Changes that are flushed together.
+const BATCH: usize = 256;
+
+/// An address as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Changes with every change of the object and never goes back, not even when it is removed
+    /// and created again.
+    pub version: u64,
+    pub labels: BTreeMap<String, String>,
+    pub spec: AddressSpec,
+}
+
+/// What a request to put an address did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    Created,
+    Updated,
+    Unchanged,
+}
+
+/// Why the journal of objects cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A byte that was once written has changed. Nothing is skipped: the operator decides.
+    #[error(
+        "the configuration objects in {} are damaged at offset {offset}: {reason}; restore the file, or move it \
+         away to start without addresses",
+        path.display()
+    )]
+    Corrupt { path: PathBuf, offset: u64, reason: String },
+    #[error("cannot {action} the configuration objects in {}: {source}; {}", path.display(), advice(source))]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// Why an address was not changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    #[error("address `{0}` exists already; change it with PUT, or choose another name")]
+    Exists(Arc<str>),
+    #[error("address `{0}` does not exist; GET /api/v1/addresses lists those that do")]
+    NotFound(Arc<str>),
+    #[error("the node holds {MAX_ADDRESSES} addresses, which is the most; remove some first")]
+    Full,
+    /// Nothing has changed.
+    #[error("{0}")]
+    Store(Arc<StoreError>),
+    /// The change is durable, but not yet in force everywhere.
+    #[error(
+        "address `{0}` is stored, but not every worker has answered within {seconds} s; try again",
+        seconds = SHARD_DEADLINE.as_secs()
+    )]
+    NotServed(Arc<str>),
+    #[error("the node is stopping; try again when it is back")]
+    Stopping,
+}
+
+/// The addresses of the node. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    view: View,
+    changes: mpsc::Sender<Request>,
+}
+
+type View = Arc<RwLock<BTreeMap<Arc<str>, Arc<Object>>>>;
+
+/// The objects as they were read at the start, before anybody serves them.
+pub struct Loaded {
+    journal: Journal,
+}
+
+impl Loaded {
+    /// Reads the objects in a directory, which must exist.
+    ///
+    /// # Errors
+    ///
+    /// When the journal is damaged or cannot be read; see [`StoreError`].
+    pub fn read(directory: &Path) -> Result<Self, StoreError> {
+        let file = JournalFile::new(directory.join("addresses.journal"));
+        Ok(Self { journal: Journal::open(Box::new(file))? })
+    }
+
+    /// The addresses that the shards are started with.
+    pub fn addresses(&self) -> Vec<(Arc<str>, AddressSpec)> {
+        self.journal.objects().map(|(name, object)| (name.clone(), object.spec.clone())).collect()
+    }
+
+    /// Begins to take changes. The task ends when the last [`Catalogue`] is dropped. Must be called
+    /// within a tokio runtime.
+    pub fn serve(self, hub: Hub) -> Catalogue {
+        let objects = self.journal.objects().map(|(name, object)| (name.clone(), object.clone()));
+        let view: View = Arc::new(RwLock::new(objects.collect()));
+        let (changes, requests) = mpsc::channel(WAITING_CHANGES);
+        tokio::spawn(Writer { journal: self.journal, hub, view: view.clone() }.run(requests));
+        Catalogue { view, changes }
+    }
+}
+
+impl Catalogue {
+    /// Number of addresses.
+    pub fn len(&self) -> usize {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One address, as it is in force.
+    pub fn address(&self, name: &str) -> Option<Arc<Object>> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Every address in the order of the names.
+    pub fn addresses(&self) -> Vec<(Arc<str>, Arc<Object>)> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        view.iter().map(|(name, object)| (name.clone(), object.clone())).collect()
+    }
+
+    /// Creates an address.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Exists`] when there is one of that name, and the errors of [`put`](Self::put).
+    pub async fn create(
+        &self,
+        name: Arc<str>,
+        labels: BTreeMap<String, String>,
+        spec: AddressSpec,
+    ) -> Result<Arc<Object>, ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Put { name, labels, spec, only_new: true, reply }, answer)
+            .await
+            .map(|(_, object)| object)
+    }
+
+    /// Creates an address or changes it to what is given.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Full`], [`ChangeError::Store`] when it cannot be made durable,
+    /// [`ChangeError::NotServed`], [`ChangeError::Stopping`].
+    pub async fn put(
+        &self,
+        name: Arc<str>,
+        labels: BTreeMap<String, String>,
+        spec: AddressSpec,
+    ) -> Result<(Put, Arc<Object>), ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Put { name, labels, spec, only_new: false, reply }, answer).await
+    }
+
+    /// Removes an address.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::NotFound`], and the errors of [`put`](Self::put).
+    pub async fn remove(&self, name: Arc<str>) -> Result<(), ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Remove { name, reply }, answer).await
+    }
+
+    async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<Answer<T>>) -> Answer<T> {
+        self.changes.send(request).await.map_err(|_| ChangeError::Stopping)?;
+        answer.await.unwrap_or(Err(ChangeError::Stopping))
+    }
+}
+
+type Answer<T> = Result<T, ChangeError>;
+
+#[derive(Debug)]
+enum Request {
+    Put {
+        name: Arc<str>,
+        labels: BTreeMap<String, String>,
+        spec: AddressSpec,
+        /// Refuse when the address exists.
+        only_new: bool,
+        reply: oneshot::Sender<Answer<(Put, Arc<Object>)>>,
+    },
+    Remove {
+        name: Arc<str>,
+        reply: oneshot::Sender<Answer<()>>,
+    },
+}
+
+/// The task that owns the journal: decides a batch, makes it durable, puts it in force, answers.
+struct Writer {
+    journal: Journal,
+    hub: Hub,
+    view: View,
+}
+
+/// What a batch is about to do.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    /// Every name the batch changes, and what it will then be.
+    outcome: HashMap<Arc<str>, Option<Arc<Object>>>,
+    answers: Vec<(Arc<str>, Pending)>,
+}
+
+/// An answer that waits for its batch.
+enum Pending {
+    Put(oneshot::Sender<Answer<(Put, Arc<Object>)>>, Answer<(Put, Arc<Object>)>),
+    Remove(oneshot::Sender<Answer<()>>, Answer<()>),
+}
+
+impl Writer {
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut waiting = Vec::with_capacity(BATCH);
+        while requests.recv_many(&mut waiting, BATCH).await > 0 {
+            let batch = self.decide(waiting.drain(..));
+            let Some(writer) = self.carry_out(batch).await else { return };
+            self = writer;
+        }
+    }
+
+    fn decide(&self, requests: impl Iterator<Item = Request>) -> Batch {
+        let mut batch = Batch::default();
+        let mut count = self.journal.len();
+        for request in requests {
+            let revision = self.journal.revision() + batch.changes.len() as u64 + 1;
+            match request {
+                Request::Put { name, labels, spec, only_new, reply } => {
+                    let object = Arc::new(Object { version: revision, labels, spec });
+                    let answer = self.decide_put(&batch, &name, object, only_new, count);
+                    if let Ok((put @ (Put::Created | Put::Updated), object)) = &answer {
+                        count += usize::from(*put == Put::Created);
+                        batch.put(revision, &name, object.clone());
+                    }
+                    batch.answers.push((name, Pending::Put(reply, answer)));
+                }
+                Request::Remove { name, reply } => {
+                    let answer = match self.current(&batch, &name) {
+                        None => Err(ChangeError::NotFound(name.clone())),
+                        Some(_) => {
+                            count -= 1;
+                            batch.remove(revision, &name);
+                            Ok(())
+                        }
+                    };
+                    batch.answers.push((name, Pending::Remove(reply, answer)));
+                }
+            }
+        }
+        batch
+    }
+
+    fn decide_put(
+        &self,
+        batch: &Batch,
+        name: &Arc<str>,
+        object: Arc<Object>,
+        only_new: bool,
+        count: usize,
+    ) -> Answer<(Put, Arc<Object>)> {
+        match self.current(batch, name) {
+            Some(_) if only_new => Err(ChangeError::Exists(name.clone())),
+            Some(current) if current.spec == object.spec && current.labels == object.labels => {
+                Ok((Put::Unchanged, current))
+            }
+            Some(_) => Ok((Put::Updated, object)),
+            None if count >= MAX_ADDRESSES => Err(ChangeError::Full),
+            None => Ok((Put::Created, object)),
+        }
+    }
+
+    /// The object as it will be after what the batch holds so far.
+    fn current(&self, batch: &Batch, name: &str) -> Option<Arc<Object>> {
+        match batch.outcome.get(name) {
+            Some(outcome) => outcome.clone(),
+            None => self.journal.object(name).cloned(),
+        }
+    }
+
+    /// Journal, shards, view, answers. `None` when the runtime is going down.
+    async fn carry_out(self, mut batch: Batch) -> Option<Self> {
+        let Self { mut journal, hub, view } = self;
+        let changes = std::mem::take(&mut batch.changes);
+        let (journal, stored) = if changes.is_empty() {
+            (journal, Ok(()))
+        } else {
+            let commit = move || {
+                let stored = journal.commit(&changes);
+                (journal, stored)
+            };
+            tokio::task::spawn_blocking(commit).await.ok()?
+        };
+        match stored {
+            Ok(()) => {
+                let unserved = put_in_force(&hub, &batch.outcome).await;
+                show(&view, &batch.outcome);
+                batch.answer(|name| unserved.contains(name).then(|| ChangeError::NotServed(name.clone())));
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot store a change of the configuration");
+                let error = Arc::new(error);
+                let changed = std::mem::take(&mut batch.outcome);
+                batch.answer(|name| changed.contains_key(name).then(|| ChangeError::Store(error.clone())));
+            }
+        }
+        Some(Self { journal, hub, view })
+    }
+}
+
+impl Batch {
+    fn put(&mut self, revision: u64, name: &Arc<str>, object: Arc<Object>) {
+        self.changes.push(Change::PutAddress {
+            revision,
+            name: name.clone(),
+            labels: object.labels.clone(),
+            spec: object.spec.clone(),
+        });
+        self.outcome.insert(name.clone(), Some(object));
+    }
+
+    fn remove(&mut self, revision: u64, name: &Arc<str>) {
+        self.changes.push(Change::RemoveAddress { revision, name: name.clone() });
+        self.outcome.insert(name.clone(), None);
+    }
+
+    /// Sends every answer, or the failure in its place where there is one.
+    fn answer(self, failure: impl Fn(&Arc<str>) -> Option<ChangeError>) {
+        for (name, pending) in self.answers {
+            // A caller that has gone away misses its answer; the change stays.
+            match pending {
+                Pending::Put(reply, answer) => {
+                    let _ = reply.send(failure(&name).map_or(answer, Err));
+                }
+                Pending::Remove(reply, answer) => {
+                    let _ = reply.send(failure(&name).map_or(answer, Err));
+                }
+            }
+        }
+    }
+}
+
+/// Tells the shards; returns the names that not every shard has confirmed in time. Each name comes
+/// once, so the order in which the shards hear of them does not matter.
+async fn put_in_force(hub: &Hub, outcome: &HashMap<Arc<str>, Option<Arc<Object>>>) -> Vec<Arc<str>> {
+    let mut tasks = JoinSet::new();
+    for (name, object) in outcome {
+        let (hub, name, object) = (hub.clone(), name.clone(), object.clone());
+        tasks.spawn(async move {
+            let told = async {
+                match &object {
+                    Some(object) => hub.set_address(&name, &object.spec).await,
+                    None => hub.remove_address(&name).await,
+                }
+            };
+            tokio::time::timeout(SHARD_DEADLINE, told).await.err().map(|_| name)
+        });
+    }
+    tasks.join_all().await.into_iter().flatten().collect()
+}
+
+fn show(view: &View, outcome: &HashMap<Arc<str>, Option<Arc<Object>>>) {
+    let mut view = view.write().unwrap_or_else(PoisonError::into_inner);
+    for (name, object) in outcome {
+        match object {
+            Some(object) => view.insert(name.clone(), object.clone()),
+            None => view.remove(name),
+        };
+    }
+}
+
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space and try again",
+        io::ErrorKind::ReadOnlyFilesystem => "make the file system writable and try again",
+        io::ErrorKind::PermissionDenied => "give the user of mqd the right to write there",
+        io::ErrorKind::InvalidData => "make it smaller",
+        _ => "check the disk and try again",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! The journal under crashes, corruption and failing disks; the catalogue above it.
+
+use std::sync::Mutex;
+
+use mq_model::manifest::{AddressSpec, AddressType};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::journal::Medium;
+use super::*;
+use crate::hub::ShardCommand;
+
+/// A journal in memory whose writes can be made to fail.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<MemoryState>>);
+
+#[derive(Default)]
+struct MemoryState {
+    content: Option<Vec<u8>>,
+    /// What the next writes fail with; a failing append still leaves half of its bytes.
+    fault: Option<io::ErrorKind>,
+    replacements: usize,
+}
+
+impl Memory {
+    fn holding(content: &[u8]) -> Self {
+        let memory = Self::default();
+        memory.0.lock().unwrap().content = Some(content.to_vec());
+        memory
+    }
+
+    fn content(&self) -> Vec<u8> {
+        self.0.lock().unwrap().content.clone().unwrap_or_default()
+    }
+
+    fn fail_with(&self, fault: Option<io::ErrorKind>) {
+        self.0.lock().unwrap().fault = fault;
+    }
+
+    fn open(&self) -> Result<Journal, StoreError> {
+        Journal::open(Box::new(self.clone()))
+    }
+}
+
+impl Medium for Memory {
+    fn path(&self) -> &Path {
+        Path::new("objects/addresses.journal")
+    }
+
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.0.lock().unwrap().content.clone())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        let fault = state.fault;
+        let kept = if fault.is_some() { bytes.len() / 2 } else { bytes.len() };
+        state.content.as_mut().unwrap().extend_from_slice(&bytes[..kept]);
+        fault.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        if let Some(kind) = state.fault {
+            return Err(kind.into());
+        }
+        state.content.as_mut().unwrap().truncate(usize::try_from(length).unwrap());
+        Ok(())
+    }
+
+    fn replace(&mut self, content: &[u8]) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        if let Some(kind) = state.fault {
+            return Err(kind.into());
+        }
+        state.content = Some(content.to_vec());
+        state.replacements += 1;
+        Ok(())
+    }
+}
+
+fn spec(link_credit: u32) -> AddressSpec {
+    let mut spec = AddressSpec::new(AddressType::Anycast);
+    spec.limits.link_credit = Some(link_credit);
+    spec
+}
+
+fn put(journal: &Journal, name: &str, link_credit: u32) -> Change {
+    let labels = BTreeMap::from([("team".to_owned(), "sensors".to_owned())]);
+    Change::PutAddress {
+        revision: journal.revision() + 1,
+        name: name.into(),
+        labels,
+        spec: spec(link_credit),
+    }
+}
+
+fn remove(journal: &Journal, name: &str) -> Change {
+    Change::RemoveAddress { revision: journal.revision() + 1, name: name.into() }
+}
+
+fn names(journal: &Journal) -> Vec<String> {
+    journal.objects().map(|(name, _)| name.to_string()).collect()
+}
+
+/// A journal of three puts and a removal, and its length after each of them.
+fn sample() -> (Vec<u8>, Vec<(usize, Vec<String>)>) {
+    let memory = Memory::default();
+    let mut journal = memory.open().unwrap();
+    let mut steps = vec![(memory.content().len(), names(&journal))];
+    for step in 0..4 {
+        let change = match step {
+            3 => remove(&journal, "a-1"),
+            number => put(&journal, &format!("a-{number}"), 10 + number),
+        };
+        journal.commit(&[change]).unwrap();
+        steps.push((memory.content().len(), names(&journal)));
+    }
+    (memory.content(), steps)
+}
+
+#[test]
+fn a_journal_cut_off_at_any_byte_opens_with_every_whole_change() {
+    let (content, steps) = sample();
+    for length in 0..=content.len() {
+        let memory = Memory::holding(&content[..length]);
+        let journal = memory.open().unwrap_or_else(|error| panic!("cut at {length}: {error}"));
+        let expected = steps.iter().rev().find(|(end, _)| *end <= length).map(|(_, names)| names.clone());
+        assert_eq!(names(&journal), expected.unwrap_or_default(), "cut at {length}");
+    }
+}
+
+#[test]
+fn a_journal_cut_off_at_any_byte_takes_further_changes_and_opens_again() {
+    let (content, _) = sample();
+    for length in 0..=content.len() {
+        let memory = Memory::holding(&content[..length]);
+        let mut journal = memory.open().unwrap();
+        journal.commit(&[put(&journal, "later", 5)]).unwrap();
+        let expected = names(&journal);
+        assert_eq!(names(&memory.open().unwrap()), expected, "cut at {length}");
+    }
+}
+
+#[test]
+fn room_that_the_file_system_filled_with_zeros_is_cut_off() {
+    let (content, steps) = sample();
+    for length in steps[0].0..=content.len() {
+        let mut padded = content[..length].to_vec();
+        padded.resize(content.len() + 4096, 0);
+        let memory = Memory::holding(&padded);
+        let journal = memory.open().unwrap_or_else(|error| panic!("zeros from {length}: {error}"));
+        let expected = steps.iter().rev().find(|(end, _)| *end <= length).map(|(_, names)| names.clone());
+        assert_eq!(Some(names(&journal)), expected, "zeros from {length}");
+    }
+}
+
+#[test]
+fn a_changed_byte_anywhere_is_found_and_placed() {
+    let (content, steps) = sample();
+    for position in 0..content.len() {
+        let mut damaged = content.clone();
+        damaged[position] ^= 0x40;
+        let Err(StoreError::Corrupt { offset, path, .. }) = Memory::holding(&damaged).open() else {
+            panic!("the byte at {position} was changed and nobody noticed");
+        };
+        let mut starts: Vec<usize> = steps.iter().map(|(end, _)| *end).collect();
+        starts.splice(0..0, [0, record::MAGIC.len()]);
+        let expected = starts.iter().rev().find(|start| **start <= position).copied().unwrap();
+        assert_eq!(offset, expected as u64, "byte {position}");
+        assert_eq!(path, Path::new("objects/addresses.journal"));
+    }
+}
+
+#[test]
+fn a_file_that_is_not_a_journal_is_refused_and_not_overwritten() {
+    let memory = Memory::holding(b"something else entirely");
+    assert!(matches!(memory.open(), Err(StoreError::Corrupt { offset: 0, .. })));
+    assert_eq!(memory.content(), b"something else entirely");
+}
+
+#[test]
+fn a_journal_of_a_newer_version_is_refused_with_that_reason() {
+    let Err(error) = Memory::holding(b"mqobjs2\nwhatever").open() else { panic!("opened") };
+    assert!(error.to_string().contains("version"), "{error}");
+}
+
+#[test]
+fn what_is_read_back_is_what_was_put() {
+    let memory = Memory::default();
+    let mut journal = memory.open().unwrap();
+    journal.commit(&[put(&journal, "a/b c:ä", 7)]).unwrap();
+    let written = journal.object("a/b c:ä").unwrap().clone();
+    assert_eq!(memory.open().unwrap().object("a/b c:ä"), Some(&written));
+    assert_eq!(written.version, 1);
+}
+
+#[test]
+fn a_full_disk_refuses_changes_and_the_next_one_repairs_the_file() {
+    let memory = Memory::default();
+    let mut journal = memory.open().unwrap();
+    journal.commit(&[put(&journal, "kept", 1)]).unwrap();
+
+    memory.fail_with(Some(io::ErrorKind::StorageFull));
+    for _ in 0..2 {
+        let error = journal.commit(&[put(&journal, "refused", 2)]).unwrap_err();
+        assert!(error.to_string().ends_with("free some space and try again"), "{error}");
+        assert_eq!(names(&journal), ["kept"]);
+    }
+    // The half of a record that the disk took is not in the way of a restart either.
+    memory.fail_with(None);
+    assert_eq!(names(&memory.open().unwrap()), ["kept"]);
+
+    journal.commit(&[put(&journal, "after", 3)]).unwrap();
+    assert_eq!(names(&memory.open().unwrap()), ["after", "kept"]);
+}
+
+#[test]
+fn an_object_that_is_changed_often_does_not_fill_the_disk() {
+    let memory = Memory::default();
+    let mut journal = memory.open().unwrap();
+    for round in 0..10_000 {
+        journal.commit(&[put(&journal, "busy", round % 10_000 + 1)]).unwrap();
+    }
+    assert!(memory.content().len() < 1 << 20, "{} bytes", memory.content().len());
+    assert!(memory.0.lock().unwrap().replacements > 1);
+    let reopened = memory.open().unwrap();
+    assert_eq!(reopened.object("busy"), journal.object("busy"));
+    assert_eq!(reopened.revision(), 10_000);
+}
+
+#[test]
+fn revisions_never_go_back_even_when_the_latest_change_was_a_removal() {
+    let memory = Memory::default();
+    let mut journal = memory.open().unwrap();
+    for round in 0..5_000 {
+        journal.commit(&[put(&journal, "x", round + 1)]).unwrap();
+        journal.commit(&[remove(&journal, "x")]).unwrap();
+    }
+    assert!(memory.0.lock().unwrap().replacements > 1);
+    assert_eq!(memory.open().unwrap().revision(), 10_000);
+}
+
+#[test]
+fn creating_addresses_alone_never_rewrites_the_journal() {
+    let memory = Memory::default();
+    let mut journal = memory.open().unwrap();
+    for number in 0..10_000 {
+        journal.commit(&[put(&journal, &format!("address-{number}"), 1)]).unwrap();
+    }
+    assert_eq!(memory.0.lock().unwrap().replacements, 1, "the first one began the journal");
+}
+
+#[test]
+fn a_journal_on_disk_survives_reopening_and_leftovers_of_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("addresses.journal");
+    for number in 0..3 {
+        std::fs::write(directory.path().join("addresses.journal.new"), "half").unwrap();
+        let mut journal = Journal::open(Box::new(JournalFile::new(path.clone()))).unwrap();
+        assert_eq!(journal.len(), number);
+        journal.commit(&[put(&journal, &format!("a-{number}"), 1)]).unwrap();
+    }
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// A catalogue over a memory journal and one shard that confirms everything; what the shard was
+/// told comes out of the receiver.
+fn catalogue(memory: &Memory) -> (Catalogue, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let (commands, mut received) = unbounded_channel();
+    let (told, tellings) = unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(command) = received.recv().await {
+            match command {
+                ShardCommand::SetAddress { name, reply, .. } => {
+                    let _ = (told.send(format!("+{name}")), reply.send(()));
+                }
+                ShardCommand::RemoveAddress { name, reply } => {
+                    let _ = (told.send(format!("-{name}")), reply.send(()));
+                }
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    });
+    let loaded = Loaded { journal: memory.open().unwrap() };
+    (loaded.serve(Hub::new(vec![commands])), tellings)
+}
+
+#[tokio::test]
+async fn a_change_is_answered_when_it_is_durable_and_served() {
+    let memory = Memory::default();
+    let (catalogue, mut tellings) = catalogue(&memory);
+    let created = catalogue.create("a".into(), BTreeMap::new(), spec(1)).await.unwrap();
+    assert_eq!(names(&memory.open().unwrap()), ["a"]);
+    assert_eq!(tellings.try_recv().unwrap(), "+a");
+    assert_eq!(catalogue.address("a"), Some(created));
+
+    catalogue.remove("a".into()).await.unwrap();
+    assert!(names(&memory.open().unwrap()).is_empty());
+    assert_eq!(tellings.try_recv().unwrap(), "-a");
+    assert_eq!(catalogue.len(), 0);
+}
+
+#[tokio::test]
+async fn putting_what_is_there_changes_nothing() {
+    let memory = Memory::default();
+    let (catalogue, mut tellings) = catalogue(&memory);
+    let (first, object) = catalogue.put("a".into(), BTreeMap::new(), spec(1)).await.unwrap();
+    let length = memory.content().len();
+    let (second, same) = catalogue.put("a".into(), BTreeMap::new(), spec(1)).await.unwrap();
+    let (third, changed) = catalogue.put("a".into(), BTreeMap::new(), spec(2)).await.unwrap();
+    assert_eq!([first, second, third], [Put::Created, Put::Unchanged, Put::Updated]);
+    assert_eq!(object, same);
+    assert!(changed.version > object.version);
+    assert!(memory.content().len() > length);
+    assert_eq!(tellings.try_recv().unwrap(), "+a");
+    assert_eq!(tellings.try_recv().unwrap(), "+a");
+    assert!(tellings.try_recv().is_err(), "the unchanged put reached the shard");
+}
+
+#[tokio::test]
+async fn changes_that_arrive_together_are_decided_in_order() {
+    let memory = Memory::default();
+    let (catalogue, _tellings) = catalogue(&memory);
+    let (first, second, removed, missing, third) = tokio::join!(
+        catalogue.create("a".into(), BTreeMap::new(), spec(1)),
+        catalogue.create("a".into(), BTreeMap::new(), spec(2)),
+        catalogue.remove("a".into()),
+        catalogue.remove("a".into()),
+        catalogue.create("a".into(), BTreeMap::new(), spec(3)),
+    );
+    assert!(first.is_ok() && removed.is_ok(), "{first:?} {removed:?}");
+    assert!(matches!(second, Err(ChangeError::Exists(_))), "{second:?}");
+    assert!(matches!(missing, Err(ChangeError::NotFound(_))), "{missing:?}");
+    assert_eq!(third.unwrap().spec, spec(3));
+    assert_eq!(memory.open().unwrap().object("a").unwrap().spec, spec(3));
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_stored_reaches_nobody() {
+    let memory = Memory::default();
+    let (catalogue, mut tellings) = catalogue(&memory);
+    memory.fail_with(Some(io::ErrorKind::ReadOnlyFilesystem));
+    let error = catalogue.create("a".into(), BTreeMap::new(), spec(1)).await.unwrap_err();
+    assert!(matches!(error, ChangeError::Store(_)), "{error}");
+    assert!(error.to_string().contains("objects/addresses.journal"), "{error}");
+    assert!(catalogue.is_empty());
+    assert!(tellings.try_recv().is_err());
+
+    memory.fail_with(None);
+    catalogue.create("a".into(), BTreeMap::new(), spec(1)).await.unwrap();
+    assert_eq!(tellings.try_recv().unwrap(), "+a");
+}
