@@ -90,7 +90,12 @@ pub(crate) fn plain_array() -> impl Strategy<Value = Value> {
 
 /// Pairs with distinct keys, as AMQP 1.6.23 wants them.
 fn pairs(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Vec<(Value, Value)>> {
-    vec((leaf(), value), 0..6).prop_map(|mut pairs| {
+    let names = prop_oneof![text().prop_map(Value::String), symbol().prop_map(Value::Symbol)];
+    let all_strings = vec(text().prop_map(Value::String), 0..6);
+    let any_keys = vec(prop_oneof![2 => names, 1 => leaf()], 0..6);
+    let keys = prop_oneof![all_strings, any_keys];
+    (keys, vec(value, 6)).prop_map(|(keys, values)| {
+        let mut pairs: Vec<_> = keys.into_iter().zip(values).collect();
         let mut keys = Vec::new();
         pairs.retain(|(key, _)| {
             let new = !keys.contains(key);

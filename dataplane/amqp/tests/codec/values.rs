@@ -403,11 +403,30 @@ proptest! {
     }
 
     #[test]
-    fn we_read_what_serde_amqp_writes(value in strategies::value()) {
-        if let Some(written) = theirs(&value) {
+    fn we_read_what_serde_amqp_writes(
+        value in prop_oneof![5 => strategies::value(), 1 => strategies::plain_array()],
+    ) {
+        if let (Some(written), false) = (theirs(&value), is_miswritten(&value)) {
             let bytes = serde_amqp::to_vec(&written).expect("writable");
             let read = decode(&bytes.into());
             prop_assert_eq!(read.as_ref().ok().and_then(theirs), Some(written), "{:?}", read);
         }
+    }
+}
+
+/// What `serde_amqp` does not write as AMQP wants it: it counts characters where the strings of an array
+/// want bytes, and the type of a key in a map rubs off on the value.
+fn is_miswritten(value: &Value) -> bool {
+    match value {
+        Value::Array(array) => array
+            .elements()
+            .iter()
+            .any(|element| matches!(element, Value::String(text) if !text.as_str().is_ascii())),
+        Value::List(elements) => elements.iter().any(is_miswritten),
+        Value::Map(pairs) => {
+            pairs.iter().any(|(key, value)| !matches!(key, Value::String(_)) || is_miswritten(value))
+        }
+        Value::Described(described) => is_miswritten(&described.1),
+        _ => false,
     }
 }
