@@ -138,6 +138,7 @@ impl Core {
                 }
                 self.keep_chunk(delivery, Chunk { bytes: chunk, takers: 1, charged: !consumed });
                 self.send(delivery, peer);
+                self.conclude_if_done(delivery);
                 (self.deliveries.contains(delivery).then_some(delivery), consumed)
             }
             None => {
@@ -175,8 +176,8 @@ impl Core {
         consumer: ConsumerKey,
         arrival: &mut Arrival,
     ) -> (Option<DeliveryKey>, bool) {
-        let chunk = std::mem::take(&mut arrival.chunk);
         if arrival.settled && !arrival.more {
+            let chunk = std::mem::take(&mut arrival.chunk);
             let message_format = arrival.message_format;
             let ttl_left = ttl_left(now, arrival.arrived, arrival.deadline);
             self.emit_first(
@@ -189,6 +190,7 @@ impl Core {
             return (None, true);
         }
         let delivery = self.insert_delivery(arrival, Some(key), Stage::Going);
+        let chunk = std::mem::take(&mut arrival.chunk);
         if let Some(delivery) = self.deliveries.get_mut(delivery) {
             delivery.first_chunk = 1;
         }
@@ -340,9 +342,6 @@ impl Core {
             self.take_chunks(key, first_chunk, first_chunk + 1);
         }
         self.mark_dirty(address_key);
-        if !tracked {
-            self.conclude_if_done(key);
-        }
     }
 
     /// Sends the chunks after the first one.

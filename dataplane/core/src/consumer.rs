@@ -308,10 +308,9 @@ impl Core {
             return;
         }
         let Some(address) = self.addresses.get_mut(consumer.address) else { return };
-        // A multicast backlog with credit left is only there while the lane holds the consumer; an
-        // anycast address with messages waiting would have handed them to it. Other shards may
-        // still have some.
-        if consumer.credit > 0 && address.is_wanted_by_peer() {
+        // What waits here is on its way to it, or it would be aside or held; what waits on other
+        // shards has been called for.
+        if consumer.credit > 0 && (!address.queue.is_empty() || address.is_wanted_by_peer()) {
             return;
         }
         let address_key = consumer.address;

@@ -571,8 +571,6 @@ impl Core {
             return;
         }
         let origin = delivery.origin;
-        // What ends with the legs must not be concluded: the origin knows how it ended.
-        delivery.stage = Stage::Sunk;
         self.dequeue(key);
         self.abort_legs(now, key);
         self.release_all_chunks(key);

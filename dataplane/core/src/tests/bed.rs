@@ -1,0 +1,455 @@
+//! A test bed: cores joined in memory, a clock that is moved by hand, and a driver that carries out
+//! effects the way the daemon does and checks them against what it knows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::core::Core;
+use crate::peer::PeerMessage;
+use crate::*;
+
+/// A producer, by shard and key.
+pub(crate) type P = (usize, ProducerKey);
+/// A consumer, by shard and key.
+pub(crate) type C = (usize, ConsumerKey);
+
+/// What the driver knows of a producer.
+#[derive(Debug, Default)]
+pub(crate) struct ProducerState {
+    /// Credit granted and not used.
+    pub(crate) credit: u32,
+    pub(crate) stopped: bool,
+    pub(crate) closed: Option<CloseReason>,
+    /// Bytes of which the core has not said that they left.
+    pub(crate) unconsumed: usize,
+    /// Every state of every delivery, by handle.
+    pub(crate) updates: BTreeMap<u64, Vec<(Option<Outcome>, bool)>>,
+    pub(crate) grants: Vec<u32>,
+}
+
+/// One delivery as a consumer sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) leg: Option<LegKey>,
+    pub(crate) handle: u64,
+    pub(crate) body: Vec<u8>,
+    pub(crate) chunks: usize,
+    pub(crate) whole: bool,
+    pub(crate) aborted: bool,
+    pub(crate) settled: bool,
+    pub(crate) updates: Vec<(Option<Outcome>, bool)>,
+    pub(crate) ttl_left: Option<Duration>,
+    pub(crate) message_format: u32,
+}
+
+/// What the driver knows of a consumer.
+#[derive(Debug, Default)]
+pub(crate) struct ConsumerState {
+    pub(crate) credit: u32,
+    pub(crate) received: Vec<Received>,
+    pub(crate) drained: u32,
+    pub(crate) closed: Option<CloseReason>,
+}
+
+/// Cores and their driver.
+pub(crate) struct Bed {
+    pub(crate) cores: Vec<Core>,
+    pub(crate) now: Instant,
+    /// Messages on their way, by shard from and to.
+    pub(crate) mail: BTreeMap<(usize, usize), VecDeque<PeerMessage>>,
+    pub(crate) producers: BTreeMap<P, ProducerState>,
+    pub(crate) consumers: BTreeMap<C, ConsumerState>,
+    /// Whether effects for other shards are handed over at once.
+    pub(crate) deliver_mail: bool,
+    next_handle: u64,
+}
+
+pub(crate) fn name(text: &str) -> Arc<str> {
+    text.into()
+}
+
+pub(crate) fn anycast() -> AddressSettings {
+    AddressSettings { link_credit: 10, ..AddressSettings::default() }
+}
+
+pub(crate) fn multicast() -> AddressSettings {
+    AddressSettings { kind: AddressKind::Multicast, link_credit: 10, max_undelivered: 5, ..AddressSettings::default() }
+}
+
+pub(crate) fn rejected() -> Outcome {
+    let info = ErrorInfo { condition: "app:bad".into(), description: Some("no good".into()), info: None };
+    Outcome::Rejected(Some(Box::new(info)))
+}
+
+impl Bed {
+    pub(crate) fn new(shards: u16) -> Self {
+        Self::with_limits(shards, CoreLimits { link_credit: 10, ..CoreLimits::default() })
+    }
+
+    pub(crate) fn with_limits(shards: u16, limits: CoreLimits) -> Self {
+        Self {
+            cores: (0..shards).map(|shard| Core::new(ShardId(shard), shards, limits.clone())).collect(),
+            now: Instant::now(),
+            mail: BTreeMap::new(),
+            producers: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            deliver_mail: true,
+            next_handle: 1,
+        }
+    }
+
+    /// One shard with an anycast address `a` and a multicast address `m`.
+    pub(crate) fn single() -> Self {
+        Self::with_addresses(1)
+    }
+
+    pub(crate) fn with_addresses(shards: u16) -> Self {
+        let mut bed = Self::new(shards);
+        bed.set("a", anycast());
+        bed.set("m", multicast());
+        bed
+    }
+
+    pub(crate) fn set(&mut self, text: &str, settings: AddressSettings) {
+        for core in &mut self.cores {
+            core.set_address(self.now, &name(text), settings.clone());
+        }
+        self.run();
+    }
+
+    pub(crate) fn remove(&mut self, text: &str) {
+        for core in &mut self.cores {
+            core.remove_address(self.now, text);
+        }
+        self.run();
+    }
+
+    pub(crate) fn lane(&mut self, shard: usize, budget: usize) -> LaneKey {
+        let lane = self.cores[shard].add_lane();
+        self.cores[shard].set_lane_budget(self.now, lane, budget);
+        lane
+    }
+
+    pub(crate) fn budget(&mut self, shard: usize, lane: LaneKey, bytes: usize) {
+        self.cores[shard].set_lane_budget(self.now, lane, bytes);
+        self.run();
+    }
+
+    pub(crate) fn producer(&mut self, shard: usize, address: &str) -> P {
+        self.try_producer(shard, ProducerTarget::Address(address), ProducerOptions::default())
+            .expect("the address takes producers")
+    }
+
+    pub(crate) fn anonymous(&mut self, shard: usize) -> P {
+        self.try_producer(shard, ProducerTarget::AnyAddress, ProducerOptions::default())
+            .expect("the shard takes producers")
+    }
+
+    pub(crate) fn try_producer(
+        &mut self,
+        shard: usize,
+        target: ProducerTarget<'_>,
+        options: ProducerOptions,
+    ) -> Result<P, Refused> {
+        let key = self.cores[shard].add_producer(self.now, target, options)?;
+        self.producers.insert((shard, key), ProducerState::default());
+        self.run();
+        Ok((shard, key))
+    }
+
+    /// A consumer with a lane of its own, whose budget does not run out.
+    pub(crate) fn consumer(&mut self, shard: usize, address: &str, credit: u32) -> C {
+        let lane = self.lane(shard, usize::MAX);
+        self.consumer_in(shard, lane, address, ConsumerOptions::default(), credit)
+            .expect("the address takes consumers")
+    }
+
+    pub(crate) fn consumer_in(
+        &mut self,
+        shard: usize,
+        lane: LaneKey,
+        address: &str,
+        options: ConsumerOptions,
+        credit: u32,
+    ) -> Result<C, Refused> {
+        let key = self.cores[shard].add_consumer(self.now, lane, address, options)?;
+        self.adopt(shard, key, credit);
+        Ok((shard, key))
+    }
+
+    pub(crate) fn temporary(&mut self, shard: usize, text: &str, credit: u32) -> Result<C, Refused> {
+        let lane = self.lane(shard, usize::MAX);
+        let key = self.cores[shard].add_temporary(self.now, lane, name(text), ConsumerOptions::default())?;
+        self.adopt(shard, key, credit);
+        Ok((shard, key))
+    }
+
+    fn adopt(&mut self, shard: usize, key: ConsumerKey, credit: u32) {
+        self.consumers.insert((shard, key), ConsumerState::default());
+        self.run();
+        if credit > 0 {
+            self.credit((shard, key), credit, false);
+        }
+    }
+
+    pub(crate) fn credit(&mut self, consumer: C, credit: u32, drain: bool) {
+        self.consumers.get_mut(&consumer).expect("known").credit = credit;
+        self.cores[consumer.0].set_credit(self.now, consumer.1, credit, drain);
+        self.run();
+    }
+
+    pub(crate) fn remove_producer(&mut self, producer: P) {
+        self.cores[producer.0].remove_producer(self.now, producer.1);
+        self.run();
+        self.producers.remove(&producer);
+    }
+
+    pub(crate) fn remove_consumer(&mut self, consumer: C) -> ConsumerState {
+        self.cores[consumer.0].remove_consumer(self.now, consumer.1);
+        self.run();
+        self.consumers.remove(&consumer).expect("known")
+    }
+
+    /// Sends an unsettled whole message; gives its handle.
+    pub(crate) fn send(&mut self, producer: P, body: &str) -> u64 {
+        self.begin(producer, self.incoming(body, false, false)).0
+    }
+
+    /// Sends a pre-settled whole message.
+    pub(crate) fn send_settled(&mut self, producer: P, body: &str) -> u64 {
+        self.begin(producer, self.incoming(body, true, false)).0
+    }
+
+    pub(crate) fn incoming<'a>(&self, body: &str, settled: bool, more: bool) -> Incoming<'a> {
+        Incoming {
+            to: None,
+            handle: self.next_handle,
+            settled,
+            priority: 4,
+            ttl: None,
+            message_format: 0,
+            chunk: Bytes::copy_from_slice(body.as_bytes()),
+            more,
+        }
+    }
+
+    pub(crate) fn begin(&mut self, producer: P, mut incoming: Incoming<'_>) -> (u64, Option<DeliveryKey>) {
+        let handle = self.next_handle;
+        self.next_handle += 1;
+        incoming.handle = handle;
+        let bytes = incoming.chunk.len();
+        let state = self.producers.get_mut(&producer).expect("known");
+        state.credit = state.credit.saturating_sub(1);
+        state.updates.insert(handle, Vec::new());
+        let begun = self.cores[producer.0].begin(self.now, producer.1, incoming);
+        if !begun.consumed {
+            self.producers.get_mut(&producer).expect("known").unconsumed += bytes;
+        }
+        self.run();
+        (handle, begun.delivery)
+    }
+
+    pub(crate) fn append(&mut self, producer: P, delivery: DeliveryKey, body: &str, more: bool) -> bool {
+        let chunk = Bytes::copy_from_slice(body.as_bytes());
+        let consumed = self.cores[producer.0].append(self.now, delivery, chunk, more);
+        if !consumed {
+            self.producers.get_mut(&producer).expect("known").unconsumed += body.len();
+        }
+        self.run();
+        consumed
+    }
+
+    pub(crate) fn abort(&mut self, producer: P, delivery: DeliveryKey) {
+        self.cores[producer.0].abort(self.now, delivery);
+        self.run();
+    }
+
+    pub(crate) fn settle(&mut self, consumer: C, index: usize, outcome: Option<Outcome>, settled: bool) {
+        let leg = self.consumers[&consumer].received[index].leg.expect("unsettled");
+        self.cores[consumer.0].settle_by_consumer(self.now, leg, outcome, settled);
+        self.run();
+    }
+
+    pub(crate) fn advance(&mut self, time: Duration) {
+        self.now += time;
+        for core in &mut self.cores {
+            if core.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
+                core.handle_timeout(self.now);
+            }
+        }
+        self.run();
+    }
+
+    /// Carries out every effect; with `deliver_mail` also those of the messages between shards.
+    pub(crate) fn run(&mut self) {
+        loop {
+            for shard in 0..self.cores.len() {
+                self.take_effects(shard);
+            }
+            if !self.deliver_mail {
+                return;
+            }
+            let Some(pair) = self.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair) else {
+                return;
+            };
+            self.post(pair);
+        }
+    }
+
+    /// Hands over the oldest message between two shards.
+    pub(crate) fn post(&mut self, (from, to): (usize, usize)) {
+        if let Some(message) = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
+            self.cores[to].handle_peer(self.now, ShardId(from as u16), message);
+            self.take_effects(to);
+        }
+    }
+
+    fn take_effects(&mut self, shard: usize) {
+        while let Some(effect) = self.cores[shard].poll_effect() {
+            self.carry_out(shard, effect);
+        }
+        self.cores[shard].check();
+    }
+
+    fn carry_out(&mut self, shard: usize, effect: Effect) {
+        match effect {
+            Effect::Grant { producer, credit } => {
+                let Some(state) = self.producers.get_mut(&(shard, producer)) else { return };
+                assert!(credit > 0, "a grant of nothing");
+                assert!(!state.stopped, "credit for a producer that is being stopped");
+                state.credit += credit;
+                state.grants.push(credit);
+            }
+            Effect::StopProducer { producer } => {
+                if let Some(state) = self.producers.get_mut(&(shard, producer)) {
+                    state.stopped = true;
+                }
+            }
+            Effect::Deliver {
+                consumer,
+                leg,
+                chunk,
+                more,
+                settled,
+                message_format,
+                ttl_left,
+            } => {
+                assert_eq!(leg.is_none(), settled);
+                let handle = self.next_handle;
+                self.next_handle += 1;
+                if let Some(leg) = leg {
+                    self.cores[shard].set_leg_handle(leg, handle);
+                }
+                let Some(state) = self.consumers.get_mut(&(shard, consumer)) else { return };
+                assert!(state.credit > 0, "a delivery beyond the credit");
+                assert!(
+                    state.received.last().is_none_or(|last| last.whole || last.aborted),
+                    "deliveries interleave"
+                );
+                state.credit -= 1;
+                state.received.push(Received {
+                    leg,
+                    handle,
+                    body: chunk.to_vec(),
+                    chunks: 1,
+                    whole: !more,
+                    aborted: false,
+                    settled,
+                    updates: Vec::new(),
+                    ttl_left,
+                    message_format,
+                });
+            }
+            Effect::Continue { consumer, chunk, more } => {
+                let Some(state) = self.consumers.get_mut(&(shard, consumer)) else { return };
+                let last = state.received.last_mut().expect("a delivery to continue");
+                assert!(!last.whole && !last.aborted, "a chunk beyond the end");
+                last.body.extend_from_slice(&chunk);
+                last.chunks += 1;
+                last.whole = !more;
+            }
+            Effect::Abort { consumer } => {
+                let Some(state) = self.consumers.get_mut(&(shard, consumer)) else { return };
+                let last = state.received.last_mut().expect("a delivery to abort");
+                assert!(!last.whole && !last.aborted, "an abort beyond the end");
+                last.aborted = true;
+            }
+            Effect::UpdateProducer { producer, handle, outcome, settled } => {
+                let Some(state) = self.producers.get_mut(&(shard, producer)) else { return };
+                let updates = state.updates.get_mut(&handle).expect("a delivery of this producer");
+                assert!(updates.iter().all(|(_, settled)| !settled), "a delivery is settled twice");
+                updates.push((outcome, settled));
+            }
+            Effect::UpdateConsumer { consumer, handle, outcome, settled } => {
+                let Some(state) = self.consumers.get_mut(&(shard, consumer)) else { return };
+                let received = state.received.iter_mut().find(|received| received.handle == handle);
+                received.expect("a delivery of this consumer").updates.push((outcome, settled));
+            }
+            Effect::Drained { consumer } => {
+                if let Some(state) = self.consumers.get_mut(&(shard, consumer)) {
+                    state.credit = 0;
+                    state.drained += 1;
+                }
+            }
+            Effect::Consumed { producer, bytes } => {
+                if let Some(state) = self.producers.get_mut(&(shard, producer)) {
+                    // An effect queued by `begin` itself may come before its answer is booked.
+                    state.unconsumed =
+                        state.unconsumed.checked_sub(bytes).expect("more bytes consumed than held");
+                }
+            }
+            Effect::CloseProducer { producer, reason } => {
+                if let Some(state) = self.producers.get_mut(&(shard, producer)) {
+                    state.closed = Some(reason);
+                }
+            }
+            Effect::CloseConsumer { consumer, reason } => {
+                if let Some(state) = self.consumers.get_mut(&(shard, consumer)) {
+                    state.closed = Some(reason);
+                }
+            }
+            Effect::Peer { to, message } => {
+                self.mail.entry((shard, usize::from(to.0))).or_default().push_back(message);
+            }
+        }
+    }
+
+    /// The states of a producer's delivery.
+    pub(crate) fn updates(&self, producer: P, handle: u64) -> &[(Option<Outcome>, bool)] {
+        &self.producers[&producer].updates[&handle]
+    }
+
+    /// The outcome that settled a producer's delivery; `None` while it is not settled.
+    pub(crate) fn outcome(&self, producer: P, handle: u64) -> Option<Outcome> {
+        let (outcome, _) = self.updates(producer, handle).iter().find(|(_, settled)| *settled)?;
+        outcome.clone()
+    }
+
+    /// The bodies that a consumer has got.
+    pub(crate) fn bodies(&self, consumer: C) -> Vec<String> {
+        let received = self.consumers[&consumer].received.iter();
+        received.map(|received| String::from_utf8_lossy(&received.body).into_owned()).collect()
+    }
+
+    pub(crate) fn credit_of(&self, producer: P) -> u32 {
+        self.producers[&producer].credit
+    }
+
+    /// Removes every link and checks that nothing is left.
+    pub(crate) fn clear(mut self) {
+        self.deliver_mail = true;
+        for consumer in self.consumers.keys().copied().collect::<Vec<_>>() {
+            self.remove_consumer(consumer);
+        }
+        for producer in self.producers.keys().copied().collect::<Vec<_>>() {
+            self.remove_producer(producer);
+        }
+        self.run();
+        for core in &self.cores {
+            core.check_empty();
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests that drive whole cores, one or several, in memory and with a virtual clock.
+
+mod bed;
+mod check;
+mod limits;
+mod one_shard;
+mod peers;
+mod random;
+mod streaming;
