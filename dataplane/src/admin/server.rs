@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 const MAX_CONNECTIONS: usize = 256;
 
 /// Time for the head of a request, also of the next one on a connection that is kept open.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time that a client may leave an answer unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,355 @@
+//! The admin API of a node in this process, over real HTTP.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use mq_model::admin::{List, Node as NodeInfo, Problem, Statistics};
+use mq_model::config::DaemonConfig;
+use mq_model::manifest::Address;
+use serde_json::{Value, json};
+use support::{DEADLINE, Node, anycast, config, delete, get, request, send_json, wait_for};
+
+const ADDRESSES: &str = "/api/v1/addresses";
+
+fn node() -> (Node, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (Node::start(config(&directory.path().join("state"))), directory)
+}
+
+#[track_caller]
+fn problem(answer: &support::Answer, status: u16, kind: &str) -> Problem {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let problem: Problem = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((problem.kind.as_str(), problem.status), (kind, status), "{}", problem.detail);
+    problem
+}
+
+#[test]
+fn an_address_is_created_shown_changed_and_removed() {
+    let (node, _directory) = node();
+    let path = format!("{ADDRESSES}/telemetry");
+    problem(&get(node.http, &path), 404, "not-found");
+
+    let created = send_json(node.http, "PUT", &path, &anycast("telemetry"));
+    assert_eq!(created.status, 201, "{created:?}");
+    let created: Address = serde_json::from_slice(&created.body).unwrap();
+    assert!(created.status.unwrap().ready);
+
+    assert_eq!(send_json(node.http, "PUT", &path, &anycast("telemetry")).status, 200);
+    let mut changed = anycast("telemetry");
+    changed["spec"]["limits"] = json!({ "linkCredit": 7 });
+    changed["metadata"]["labels"] = json!({ "team": "sensors" });
+    assert_eq!(send_json(node.http, "PUT", &path, &changed).status, 200);
+    let shown = get(node.http, &path).json();
+    assert_eq!(shown["spec"], changed["spec"]);
+    assert_eq!(shown["metadata"], changed["metadata"]);
+
+    let list: List<Address> = serde_json::from_slice(&get(node.http, ADDRESSES).body).unwrap();
+    assert_eq!(list.items.len(), 1);
+    assert_eq!(delete(node.http, &path).status, 204);
+    problem(&delete(node.http, &path), 404, "not-found");
+}
+
+#[test]
+fn creating_what_exists_is_a_conflict() {
+    let (node, _directory) = node();
+    assert_eq!(send_json(node.http, "POST", ADDRESSES, &anycast("a")).status, 201);
+    problem(&send_json(node.http, "POST", ADDRESSES, &anycast("a")), 409, "conflict");
+}
+
+#[test]
+fn a_name_may_hold_whatever_percent_encoding_carries() {
+    let (node, _directory) = node();
+    let path = format!("{ADDRESSES}/a%2Fb%20c%3A%C3%A4");
+    let created = send_json(node.http, "PUT", &path, &anycast("a/b c:ä"));
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(get(node.http, &path).json()["metadata"]["name"], "a/b c:ä");
+    problem(&get(node.http, &format!("{ADDRESSES}/%ff")), 400, "malformed");
+}
+
+#[test]
+fn a_body_that_does_not_fit_is_refused_with_its_place() {
+    let (node, _directory) = node();
+    let path = format!("{ADDRESSES}/a");
+    let json = [("Content-Type", "application/json")];
+
+    let syntax = request(node.http, "PUT", &path, &json, b"{\n  \"kind\": nope }");
+    assert!(problem(&syntax, 400, "malformed").detail.contains("line 2 column 12"), "{syntax:?}");
+
+    let mut unknown = anycast("a");
+    unknown["spec"]["sise"] = json!(1);
+    let unknown = send_json(node.http, "PUT", &path, &unknown);
+    assert!(problem(&unknown, 422, "invalid").detail.contains("sise"));
+
+    let renamed = send_json(node.http, "PUT", &path, &anycast("b"));
+    assert!(problem(&renamed, 422, "invalid").detail.contains("make them equal"));
+    for name in ["", "$reserved", "a+b", "#", &"x".repeat(256)] {
+        problem(&send_json(node.http, "POST", ADDRESSES, &anycast(name)), 422, "invalid");
+    }
+    let mut bound = anycast("a");
+    bound["spec"]["priority"] = json!(10);
+    problem(&send_json(node.http, "POST", ADDRESSES, &bound), 422, "invalid");
+}
+
+#[test]
+fn a_body_that_is_not_declared_as_json_is_refused() {
+    let (node, _directory) = node();
+    let body = serde_json::to_vec(&anycast("a")).unwrap();
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""] {
+        let headers: &[(&str, &str)] = if kind.is_empty() { &[] } else { &[("Content-Type", kind)] };
+        problem(&request(node.http, "POST", ADDRESSES, headers, &body), 415, "unsupported-media-type");
+    }
+    let charset = [("Content-Type", "application/json; charset=utf-8")];
+    assert_eq!(request(node.http, "POST", ADDRESSES, &charset, &body).status, 201);
+}
+
+#[test]
+fn a_body_beyond_the_limit_is_refused_however_it_is_sent() {
+    let (node, _directory) = node();
+    let json = [("Content-Type", "application/json")];
+    let body = vec![b' '; (1 << 20) + 1];
+    problem(&request(node.http, "POST", ADDRESSES, &json, &body), 413, "too-large");
+
+    let head = format!(
+        "POST {ADDRESSES} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+        node.http,
+        body.len()
+    );
+    let chunked = [head.as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+    problem(&support::parse(&support::exchange(node.http, &chunked)), 413, "too-large");
+}
+
+#[test]
+fn unknown_routes_and_wrong_methods_are_problems() {
+    let (node, _directory) = node();
+    for path in ["/", "/api/v1", "/api/v1/nodes", "/api/v1/addresses/", "/api/v2/node", "/livez/x"] {
+        problem(&get(node.http, path), 404, "not-found");
+    }
+    let wrong = request(node.http, "PATCH", ADDRESSES, &[], &[]);
+    problem(&wrong, 405, "method-not-allowed");
+    assert!(wrong.header("allow").is_some_and(|allow| allow.contains("POST")), "{wrong:?}");
+}
+
+#[test]
+fn a_page_of_another_origin_cannot_use_the_api() {
+    let (node, _directory) = node();
+    let body = serde_json::to_vec(&anycast("a")).unwrap();
+    let foreign = [("Content-Type", "application/json"), ("Origin", "http://attacker.example")];
+    problem(&request(node.http, "POST", ADDRESSES, &foreign, &body), 403, "forbidden");
+    let rebound = [("Host", "attacker.example:8080")];
+    problem(&request(node.http, "GET", ADDRESSES, &rebound, &[]), 403, "forbidden");
+    problem(&request(node.http, "GET", "/nowhere", &rebound, &[]), 403, "forbidden");
+    assert_eq!(get(node.http, ADDRESSES).json()["items"], json!([]));
+}
+
+#[test]
+fn unknown_connections_and_queries_are_refused() {
+    let (node, _directory) = node();
+    problem(&get(node.http, "/api/v1/connections/c999"), 404, "not-found");
+    problem(&get(node.http, "/api/v1/connections/c999/sessions"), 404, "not-found");
+    problem(&delete(node.http, "/api/v1/connections/c999?reason=bye"), 404, "not-found");
+    problem(&delete(node.http, "/api/v1/connections/c999?reason=a%0Ab"), 422, "invalid");
+    problem(&get(node.http, "/api/v1/links?adress=a"), 400, "malformed");
+    assert_eq!(get(node.http, "/api/v1/links?address=a&connection=c1").json()["items"], json!([]));
+}
+
+#[test]
+fn the_log_filter_is_shown_and_changed() {
+    let (node, _directory) = node();
+    let path = "/api/v1/log-level";
+    assert_eq!(get(node.http, path).json(), json!({ "filter": "info" }));
+    let debug = json!({ "filter": "mqd=debug,warn" });
+    assert_eq!(send_json(node.http, "PUT", path, &debug).json(), debug);
+    assert_eq!(get(node.http, path).json(), debug);
+    problem(&send_json(node.http, "PUT", path, &json!({ "filter": "mqd=loudest" })), 422, "invalid");
+    assert_eq!(get(node.http, path).json(), debug);
+}
+
+#[test]
+fn the_node_says_who_it_is_and_what_it_was_configured_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let configured = config(directory.path());
+    let node = Node::start(configured.clone());
+    let info: NodeInfo = serde_json::from_slice(&get(node.http, "/api/v1/node").body).unwrap();
+    assert_eq!((info.name.as_str(), info.workers), ("node-1", 2));
+    assert_eq!(info.config_hash, configured.hash());
+    let ports: Vec<u16> = info.listeners.iter().map(|listener| listener.port).collect();
+    assert_eq!(ports, [node.amqp.port(), node.http.port()]);
+    let shown: DaemonConfig = serde_json::from_slice(&get(node.http, "/api/v1/config").body).unwrap();
+    assert_eq!(shown, configured);
+}
+
+#[test]
+fn statistics_count_connections_and_addresses() {
+    let (node, _directory) = node();
+    send_json(node.http, "POST", ADDRESSES, &anycast("a"));
+    let _client = TcpStream::connect(node.amqp).unwrap();
+    wait_for("the connection to be counted", || {
+        let answer = get(node.http, "/api/v1/statistics");
+        let statistics: Statistics = serde_json::from_slice(&answer.body).unwrap();
+        (statistics.addresses == 1 && statistics.connections_opened == 1).then_some(())
+    });
+}
+
+#[test]
+fn a_request_head_that_never_ends_is_bounded() {
+    let (node, _directory) = node();
+    let mut stream = TcpStream::connect(node.http).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let line = format!("X-Filler: {}\r\n", "x".repeat(8_000));
+    let _ = stream.write_all(format!("GET /livez HTTP/1.1\r\nHost: {}\r\n", node.http).as_bytes());
+    let sent = (0..1_000).take_while(|_| stream.write_all(line.as_bytes()).is_ok()).count();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(sent < 1_000 || answer.starts_with(b"HTTP/1.1 431"), "8 MB of headers were taken");
+    assert_eq!(get(node.http, "/livez").status, 200);
+}
+
+#[test]
+fn silent_clients_do_not_keep_others_out() {
+    let (node, _directory) = node();
+    // More than the server serves at once; the last ones wait until the first have timed out.
+    let silent: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(node.http).unwrap()).collect();
+    assert_eq!(get(node.http, "/livez").status, 200);
+    drop(silent);
+}
+
+#[test]
+fn a_draining_node_is_alive_but_not_ready() {
+    let (mut node, _directory) = node();
+    assert_eq!(get(node.http, "/readyz").status, 200);
+    // An open connection of the admin API outlives the listener while the node drains.
+    let mut stream = TcpStream::connect(node.http).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    node.ask_to_stop();
+    wait_for("the node to refuse clients", || TcpStream::connect(node.amqp).is_err().then_some(()));
+    let _ = stream.write_all(
+        format!("GET /readyz HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", node.http).as_bytes(),
+    );
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    // With nothing to drain the node may be gone before it has read the request.
+    if !answer.is_empty() {
+        let answer = support::parse(&answer);
+        assert_eq!((answer.status, answer.text()), (503, "the node is stopping\n"));
+    }
+    node.stop();
+}
+
+#[test]
+fn every_documented_route_answers_and_every_answer_fits_its_schema() {
+    let (node, _directory) = node();
+    assert_eq!(send_json(node.http, "POST", ADDRESSES, &anycast("known")).status, 201);
+    let document = get(node.http, "/api/v1/openapi.json").json();
+    assert_eq!(document, mqd::admin::document());
+    assert_eq!(document["openapi"], "3.1.0");
+
+    let mut checked = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            for name in ["known", "unknown"] {
+                let url = path.replace("{name}", name).replace("{id}", name);
+                let method = method.to_uppercase();
+                let answer = match sample_body(&url, operation) {
+                    Some(body) => send_json(node.http, &method, &url, &body),
+                    None => request(node.http, &method, &url, &[], &[]),
+                };
+                check_answer(&document, operation, &answer, &format!("{method} {url}"));
+                checked.insert(format!("{method} {path}"));
+            }
+        }
+    }
+    assert_eq!(checked.len(), 19, "{checked:#?}");
+}
+
+fn sample_body(url: &str, operation: &Value) -> Option<Value> {
+    operation.get("requestBody")?;
+    Some(match url {
+        "/api/v1/log-level" => json!({ "filter": "info" }),
+        ADDRESSES => anycast("another"),
+        _ => anycast(url.rsplit('/').next().unwrap()),
+    })
+}
+
+#[track_caller]
+fn check_answer(document: &Value, operation: &Value, answer: &support::Answer, what: &str) {
+    let documented = &operation["responses"][answer.status.to_string()];
+    assert!(documented.is_object(), "{what} answered {}, which is not documented", answer.status);
+    assert_ne!(answer.status, 405, "{what}");
+    let Some(content) = documented.get("content") else {
+        assert!(answer.body.is_empty(), "{what}: {answer:?}");
+        return;
+    };
+    let kind = answer.header("content-type").unwrap();
+    let schema = &content[kind]["schema"];
+    assert!(schema.is_object(), "{what} answered {kind}, documented is {content}");
+    if !kind.contains("json") {
+        return;
+    }
+    let mut schema = schema.clone();
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["components"] = document["components"].clone();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let body = answer.json();
+    let errors: Vec<String> = validator.iter_errors(&body).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{what}: {errors:?} in {body}");
+}
+
+#[test]
+fn operation_ids_are_unique_and_every_path_parameter_is_documented() {
+    let document = mqd::admin::document();
+    let mut ids = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for operation in operations.as_object().unwrap().values() {
+            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path").count();
+            assert_eq!(in_path, path.matches('{').count(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn metrics_follow_the_rules_of_the_text_format() {
+    let (node, _directory) = node();
+    get(node.http, "/nowhere");
+    let answer = get(node.http, "/metrics");
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    let (mut types, mut series) = (std::collections::BTreeMap::new(), BTreeSet::new());
+    assert!(text.ends_with("# EOF\n"));
+    for line in text.trim_end_matches("# EOF\n").lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let mut words = comment.splitn(3, ' ');
+            let (keyword, name, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+            match keyword {
+                "TYPE" => assert!(types.insert(name, rest).is_none(), "{name} twice"),
+                "UNIT" => assert!(name.ends_with(rest), "{line}"),
+                "HELP" => assert!(!rest.is_empty(), "{line}"),
+                _ => panic!("unknown comment {line}"),
+            }
+            continue;
+        }
+        let (identity, value) = line.rsplit_once(' ').unwrap();
+        value.parse::<f64>().unwrap_or_else(|_| panic!("{line}"));
+        assert!(series.insert(identity), "{identity} twice");
+        let name = identity.split('{').next().unwrap();
+        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+        let family = ["_total", "_info"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+        assert!(types.contains_key(family), "{name} has no type");
+    }
+    for wanted in [
+        "mq_build_info",
+        "mq_connections{worker=\"1\"}",
+        "mq_deliveries_total{worker=\"0\",direction=\"in\"}",
+        "process_cpu_seconds_total",
+        "mq_admin_requests_total{method=\"GET\",route=\"\",status=\"404\"}",
+    ] {
+        assert!(series.iter().any(|found| found.starts_with(wanted)), "{wanted} in\n{text}");
+    }
+}
