@@ -16,6 +16,7 @@ use mq_core::{
     CloseReason, ConsumerKey, ConsumerOptions, Effect, Incoming, LaneKey, LegKey, ProducerKey, ProducerOptions,
     ProducerTarget, Refused,
 };
+use mq_model::TEMPORARY_PREFIX;
 use mq_model::config::DaemonConfig;
 use tracing::{debug, error, info};
 
@@ -340,7 +341,7 @@ impl Shard {
     /// part makes it unguessable for others.
     fn temporary_name(&self) -> Arc<str> {
         let random = (fastrand::u64(..), fastrand::u64(..));
-        format!("$temp/{}/{}-{:016x}{:016x}", self.config.node, self.id.0, random.0, random.1).into()
+        format!("{TEMPORARY_PREFIX}{}.{}-{:016x}{:016x}", self.config.node, self.id.0, random.0, random.1).into()
     }
 
     /// A link is gone; `role` is ours.

@@ -1,0 +1,117 @@
+//! A real `mqd` on free ports, and what it costs.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) amqp: SocketAddr,
+    http: SocketAddr,
+    _state: tempfile::TempDir,
+}
+
+impl Daemon {
+    pub(crate) fn start(binary: &Path, workers: u16) -> Result<Self> {
+        let state = tempfile::tempdir()?;
+        let config = state.path().join("mqd.yaml");
+        let text = format!(
+            "state-dir: {}\nworkers: {workers}\nlisteners:\n  amqp: {{host: 127.0.0.1, port: 0}}\n  \
+             http: {{host: 127.0.0.1, port: 0}}\nlog: {{filter: warn}}\n",
+            state.path().join("state").display()
+        );
+        std::fs::write(&config, text)?;
+        let mut child = Command::new(binary)
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", binary.display()))?;
+        let runtime = match wait_for(&state.path().join("state/node.json")) {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
+        let port = |name: &str| -> Result<SocketAddr> {
+            let listeners = runtime["listeners"].as_array().context("node.json has no listeners")?;
+            let listener = listeners.iter().find(|listener| listener["protocol"] == name).context("no listener")?;
+            let host = listener["host"].as_str().context("no host")?;
+            Ok(format!("{host}:{}", listener["port"]).parse()?)
+        };
+        Ok(Self { amqp: port("amqp")?, http: port("http")?, child, _state: state })
+    }
+
+    /// Creates an address through the admin API.
+    pub(crate) fn create(&self, name: &str, kind: &str) -> Result<()> {
+        let body = format!(
+            r#"{{"apiVersion":"mq.dev/v1","kind":"Address","metadata":{{"name":"{name}"}},"spec":{{"type":"{kind}"}}}}"#
+        );
+        let mut stream = TcpStream::connect(self.http)?;
+        write!(
+            stream,
+            "PUT /api/v1/addresses/{name} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            self.http,
+            body.len()
+        )?;
+        let mut reader = BufReader::new(stream);
+        let mut status = String::new();
+        reader.read_line(&mut status)?;
+        if status.contains(" 201 ") || status.contains(" 200 ") {
+            return Ok(());
+        }
+        let mut rest = String::new();
+        let _ = reader.read_to_string(&mut rest);
+        bail!("cannot create {name}: {status} {rest}")
+    }
+
+    /// User and system time of all threads so far.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let mut total = 0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // Nanoseconds on a CPU: finer than the ticks of stat.
+            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            total += text.split_whitespace().next().context("an empty schedstat")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(total))
+    }
+
+    /// A line of /proc/PID/status in KiB, such as `VmRSS`.
+    pub(crate) fn memory_kib(&self, line: &str) -> Result<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let found = text.lines().find(|candidate| candidate.starts_with(line)).context("no such line")?;
+        Ok(found.split_whitespace().nth(1).context("no number")?.parse()?)
+    }
+
+    /// Forgets the highest resident size so far.
+    pub(crate) fn reset_peak(&self) -> Result<()> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_for(path: &PathBuf) -> Result<serde_json::Value> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Ok(text) = std::fs::read_to_string(path) {
+            return Ok(serde_json::from_str(&text)?);
+        }
+        if Instant::now() > deadline {
+            bail!("mqd did not write {} within 10 s", path.display());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

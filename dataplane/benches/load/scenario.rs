@@ -1,0 +1,354 @@
+//! The work: one function a line of the report.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use mq_amqp::performative::Role;
+
+use super::client::{Client, body};
+use super::daemon::Daemon;
+
+/// What the command line asks for.
+pub(crate) struct Options {
+    only: Option<String>,
+    messages: u64,
+    body: usize,
+    connections: usize,
+    credit: u32,
+    mqd: PathBuf,
+}
+
+impl Options {
+    pub(crate) fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self> {
+        let mut options = Self {
+            only: None,
+            messages: 1_000_000,
+            body: 100,
+            connections: 5_000,
+            credit: 500,
+            mqd: env!("CARGO_BIN_EXE_mqd").into(),
+        };
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                // Passed by cargo.
+                "--bench" => {}
+                "--messages" => options.messages = value()?.parse()?,
+                "--body" => options.body = value()?.parse()?,
+                "--connections" => options.connections = value()?.parse()?,
+                "--credit" => options.credit = value()?.parse()?,
+                "--mqd" => options.mqd = value()?.into(),
+                name if !name.starts_with('-') => options.only = Some(name.into()),
+                other => bail!("unknown flag {other}"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// As many open files as the system lets us have.
+pub(crate) fn raise_file_limit() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
+}
+
+type Work = fn(&Options) -> Result<()>;
+
+pub(crate) fn run_all(options: &Options) -> Result<()> {
+    let work: [(&str, Work); 11] = [
+        ("anycast 1 to 1, unsettled", |options| flow(options, "anycast", 1, 1, false, 1)),
+        ("anycast 1 to 1, pre-settled", |options| flow(options, "anycast", 1, 1, true, 1)),
+        ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, "anycast", 1, 1, false, 2)),
+        ("anycast 4 to 4, unsettled, 2 shards", |options| flow(options, "anycast", 4, 4, false, 2)),
+        ("anycast 4 to 4, pre-settled, 2 shards", |options| flow(options, "anycast", 4, 4, true, 2)),
+        ("multicast 1 to 10, pre-settled", |options| flow(options, "multicast", 1, 10, true, 1)),
+        ("multicast 1 to 10, unsettled", |options| flow(options, "multicast", 1, 10, false, 1)),
+        ("request/reply", round_trips),
+        ("idle connections", idle),
+        ("one message of 1 GiB, slow reader", one_large),
+        ("100 messages of 10 MiB, slow readers", many_large),
+    ];
+    let mut found = false;
+    for (name, work) in work {
+        if options.only.as_ref().is_none_or(|only| name.contains(only)) {
+            found = true;
+            print!("{name:<44} ");
+            std::io::stdout().flush()?;
+            work(options).with_context(|| name.to_owned())?;
+        }
+    }
+    if found { Ok(()) } else { bail!("no work has that word in its name") }
+}
+
+/// `producers` send, `consumers` take, through one address.
+fn flow(options: &Options, kind: &str, producers: u64, consumers: u64, settled: bool, workers: u16) -> Result<()> {
+    let daemon = Daemon::start(&options.mqd, workers)?;
+    daemon.create("load", kind)?;
+    let (to, credit) = (daemon.amqp, options.credit);
+    let each = options.messages / producers / if kind == "multicast" { 4 } else { 1 };
+    let sent = each * producers;
+    let deliveries = if kind == "multicast" { sent * consumers } else { sent };
+    let per_consumer = deliveries / consumers;
+    let start = Arc::new(Barrier::new(usize::try_from(producers + consumers)? + 1));
+    let mut threads = Vec::new();
+    // The last consumers take what the balancing gives them, so each stops on its own share only
+    // when there is one of them, or when everybody gets everything.
+    let total = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let exact = consumers == 1 || kind == "multicast";
+    for _ in 0..consumers {
+        let (start, total) = (start.clone(), total.clone());
+        threads.push(thread::spawn(move || -> Result<()> {
+            let mut client = Client::connect(to)?;
+            let link = client.attach("load", Role::Receiver, settled)?;
+            start.wait();
+            if exact {
+                return client.receive_all(link, per_consumer, credit);
+            }
+            client.receive_shared(link, deliveries, credit, &total)
+        }));
+    }
+    let message = body(options.body);
+    for _ in 0..producers {
+        let (start, message) = (start.clone(), message.clone());
+        threads.push(thread::spawn(move || -> Result<()> {
+            let mut client = Client::connect(to)?;
+            let link = client.attach("load", Role::Sender, settled)?;
+            start.wait();
+            client.send_all(link, each, &message, settled)
+        }));
+    }
+    start.wait();
+    let (cpu, begun) = (daemon.cpu()?, Instant::now());
+    for thread in threads {
+        thread.join().map_err(|_| anyhow!("a client panicked"))??;
+    }
+    let (took, cpu) = (begun.elapsed(), daemon.cpu()? - cpu);
+    let rate = deliveries as f64 / took.as_secs_f64();
+    println!("{rate:>12.0} {:>14.2}", cpu.as_secs_f64() * 1e6 / deliveries as f64);
+    Ok(())
+}
+
+/// Round trips through the daemon, and through a bare relay.
+fn round_trips(options: &Options) -> Result<()> {
+    let trips = usize::try_from(options.messages / 50)?;
+    let daemon = Daemon::start(&options.mqd, 1)?;
+    daemon.create("there", "anycast")?;
+    daemon.create("back", "anycast")?;
+    let to = daemon.amqp;
+    let message = body(options.body);
+    let answers = message.clone();
+    let responder = thread::spawn(move || -> Result<()> {
+        let mut client = Client::connect(to)?;
+        let into = client.attach("there", Role::Receiver, true)?;
+        client.grant(into, 1_000_000_000)?;
+        let out = client.attach("back", Role::Sender, true)?;
+        for trip in 1..=trips as u64 {
+            while client.received < trip || !client.has_credit() {
+                client.pump()?;
+            }
+            client.send_one(out, answers.clone(), true)?;
+            client.write()?;
+        }
+        Ok(())
+    });
+    let mut client = Client::connect(to)?;
+    let into = client.attach("back", Role::Receiver, true)?;
+    client.grant(into, 1_000_000_000)?;
+    let out = client.attach("there", Role::Sender, true)?;
+    let cpu = daemon.cpu()?;
+    let mut times = Vec::with_capacity(trips);
+    for trip in 1..=trips as u64 {
+        while !client.has_credit() {
+            client.pump()?;
+        }
+        let begun = Instant::now();
+        client.send_one(out, message.clone(), true)?;
+        client.write()?;
+        while client.received < trip {
+            client.pump()?;
+        }
+        times.push(begun.elapsed());
+    }
+    let cpu = daemon.cpu()? - cpu;
+    responder.join().map_err(|_| anyhow!("the responder panicked"))??;
+    let (p50, p99) = percentiles(&mut times);
+    let (relay50, relay99) = relay_round_trips(trips, message.len())?;
+    println!(
+        "{:>12} {:>14.2} p50 {p50:.0} us p99 {p99:.0} us; bare relay p50 {relay50:.0} us p99 {relay99:.0} us; ratio {:.2}",
+        "",
+        cpu.as_secs_f64() * 1e6 / trips as f64,
+        p50 / relay50
+    );
+    Ok(())
+}
+
+fn percentiles(times: &mut [Duration]) -> (f64, f64) {
+    times.sort_unstable();
+    let at = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e6;
+    (at(0.5), at(0.99))
+}
+
+/// The same round trip through a process that only copies bytes.
+fn relay_round_trips(trips: usize, size: usize) -> Result<(f64, f64)> {
+    let front = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let far = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let (near_address, far_address): (SocketAddr, SocketAddr) = (front.local_addr()?, far.local_addr()?);
+    let relay = thread::spawn(move || -> Result<()> {
+        let (near, _) = front.accept()?;
+        let far = TcpStream::connect(far_address)?;
+        near.set_nodelay(true)?;
+        far.set_nodelay(true)?;
+        let (near_in, far_out) = (near.try_clone()?, far.try_clone()?);
+        let up = thread::spawn(move || copy(near_in, far_out));
+        copy(far, near);
+        up.join().map_err(|_| anyhow!("the relay panicked"))
+    });
+    let echo = thread::spawn(move || -> Result<()> {
+        let (stream, _) = far.accept()?;
+        stream.set_nodelay(true)?;
+        copy(stream.try_clone()?, stream);
+        Ok(())
+    });
+    let mut stream = TcpStream::connect(near_address)?;
+    stream.set_nodelay(true)?;
+    let (message, mut answer) = (vec![0; size + 40], vec![0; size + 40]);
+    let mut times = Vec::with_capacity(trips);
+    for _ in 0..trips {
+        let begun = Instant::now();
+        stream.write_all(&message)?;
+        stream.read_exact(&mut answer)?;
+        times.push(begun.elapsed());
+    }
+    drop(stream);
+    relay.join().map_err(|_| anyhow!("the relay panicked"))??;
+    echo.join().map_err(|_| anyhow!("the echo panicked"))??;
+    Ok(percentiles(&mut times))
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(count) = from.read(&mut buffer) {
+        if count == 0 || to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Write);
+}
+
+/// Resident memory of connections with one receiver link each that do nothing.
+fn idle(options: &Options) -> Result<()> {
+    let daemon = Daemon::start(&options.mqd, 2)?;
+    daemon.create("idle", "multicast")?;
+    // What the first connections set up is not the price of the next one.
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        clients.push(idle_client(&daemon)?);
+    }
+    let before = daemon.memory_kib("VmRSS")?;
+    for _ in 0..options.connections {
+        clients.push(idle_client(&daemon)?);
+    }
+    let after = daemon.memory_kib("VmRSS")?;
+    println!(
+        "{:>12} {:>14} {:.2} KiB each ({} connections, {} KiB before, {} KiB after)",
+        "",
+        "",
+        (after - before) as f64 / options.connections as f64,
+        options.connections,
+        before,
+        after
+    );
+    Ok(())
+}
+
+fn idle_client(daemon: &Daemon) -> Result<TcpStream> {
+    let mut client = Client::connect(daemon.amqp)?;
+    let link = client.attach("idle", Role::Receiver, false)?;
+    client.grant(link, 100)?;
+    Ok(client.into_stream())
+}
+
+fn one_large(options: &Options) -> Result<()> {
+    large(options, 1, 1 << 30)
+}
+
+fn many_large(options: &Options) -> Result<()> {
+    large(options, 100, 10 << 20)
+}
+
+/// `count` producers send one message of `size` bytes each, at a time; the readers stop now and then.
+fn large(options: &Options, count: usize, size: usize) -> Result<()> {
+    const PIECE: usize = 256 << 10;
+    let daemon = Daemon::start(&options.mqd, 2)?;
+    let before = daemon.memory_kib("VmRSS")?;
+    daemon.reset_peak()?;
+    let mut threads = Vec::new();
+    for index in 0..count {
+        let address = format!("large-{index}");
+        daemon.create(&address, "anycast")?;
+        let to = daemon.amqp;
+        let name = address.clone();
+        threads.push(thread::spawn(move || -> Result<()> {
+            let mut client = Client::connect(to)?;
+            let link = client.attach(&name, Role::Receiver, false)?;
+            client.grant(link, 1)?;
+            while client.received == 0 {
+                client.pump()?;
+                client.write()?;
+                if client.received_bytes % 64 == 0 {
+                    thread::sleep(Duration::from_micros(500));
+                }
+            }
+            if client.received_bytes < size as u64 {
+                bail!("{} of {size} bytes came", client.received_bytes);
+            }
+            Ok(())
+        }));
+        threads.push(thread::spawn(move || -> Result<()> {
+            let mut client = Client::connect(to)?;
+            let link = client.attach(&address, Role::Sender, false)?;
+            while !client.has_credit() {
+                client.pump()?;
+            }
+            let first = size.min(PIECE);
+            let mut left = size - first;
+            client.send_piece(link, start_of_data(size, first), true, left > 0)?;
+            let piece = Bytes::from(vec![b'x'; PIECE]);
+            while left > 0 {
+                let part = piece.slice(..left.min(PIECE));
+                left -= part.len();
+                client.send_piece(link, part, false, left > 0)?;
+            }
+            client.wait_settled(1)
+        }));
+    }
+    let begun = Instant::now();
+    for thread in threads {
+        thread.join().map_err(|_| anyhow!("a client panicked"))??;
+    }
+    let peak = daemon.memory_kib("VmHWM")?;
+    println!(
+        "{:>12} {:>14} memory grew by {:.1} MiB in {:.1} s ({} MiB passed)",
+        "",
+        "",
+        (peak.saturating_sub(before)) as f64 / 1024.0,
+        begun.elapsed().as_secs_f64(),
+        count * size >> 20
+    );
+    Ok(())
+}
+
+/// The first piece of a message whose one data section holds `size` bytes in all.
+fn start_of_data(size: usize, first: usize) -> Bytes {
+    let mut bytes = vec![0x00, 0x53, 0x75, 0xb0];
+    bytes.extend_from_slice(&u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes());
+    bytes.resize(8 + first, b'x');
+    bytes.into()
+}
