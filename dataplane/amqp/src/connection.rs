@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::codec::{decode_performative, decode_sasl, encode_sasl};
+use crate::codec::{DecodeError, decode_performative, decode_sasl, encode_sasl};
 use crate::error::{Misuse, PeerError, condition};
-use crate::event::{DeliveryKey, Event, Events, LinkKey, SessionKey};
+use crate::event::{DeliveryKey, Event, Events, LinkKey, NO_TOKEN, SessionKey};
 use crate::frame::{Frame, FrameKind, HEARTBEAT, ProtocolHeader, begin_frame, finish_frame, next_frame};
 use crate::limits::Limits;
-use crate::link::LinkInfo;
+use crate::link::{LinkInfo, LinkState};
 use crate::outbox::Outbox;
 use crate::performative::{
     Begin, Close, DeliveryState, End, Error, Open, Performative, Role, SaslCode, SaslFrame,
@@ -49,15 +49,17 @@ pub enum Side {
 /// What the next input has to be.
 ///
 /// ```text
-/// Server:  Header ─► (SASL header) SaslFrames ⇄ SaslAnswer ─► Header ─► Open ─► OpenAnswer ─► Frames
-/// Client:  Header ─► (SASL header) SaslFrames ⇄ SaslAnswer ─► Header ─► Open ─► Frames
+/// Server:  Header ─► (SASL) SaslStart ─► SaslAnswer ⇄ SaslFrames ─► Header ─► Open ─► OpenAnswer ─► Frames
+/// Client:  Header ─► (SASL) SaslStart ─► SaslAnswer ⇄ SaslFrames ─► Header ─► Open ─► Frames
 /// ```
 /// Any state goes to `Done` on the peer's close, on ours being answered, and on an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expect {
     /// A protocol header (AMQP 2.2).
     Header,
-    /// A SASL frame of the peer.
+    /// The first SASL frame of the peer: a client's init, a server's mechanisms.
+    SaslStart,
+    /// A further SASL frame of the peer.
     SaslFrames,
     /// The caller's word; input waits.
     SaslAnswer,
@@ -76,8 +78,9 @@ enum Expect {
 /// Feed it with [`handle_input`](Self::handle_input) and [`handle_timeout`](Self::handle_timeout).
 /// Each may queue events; the caller takes them all, answers with commands (`accept`, `grant`,
 /// `send`, `settle`, ...), and calls `handle_input` again while bytes are left and events came: the
-/// engine takes no input while it waits for the answer to a SASL frame or an open. At the end of a
-/// turn call [`flush`](Self::flush), then write what [`slices`](Self::slices) holds, tell
+/// engine takes no input while it waits for the answer to a SASL frame or an open, and pauses after
+/// an event whose answer gives something a name (a session or a link of the peer, a delivery of
+/// several frames), so that the next frame of it finds the name. At the end of a turn call [`flush`](Self::flush), then write what [`slices`](Self::slices) holds, tell
 /// [`written`](Self::written), and arm a timer for [`poll_timeout`](Self::poll_timeout).
 /// `now` never goes back. It holds no socket and no clock.
 ///
@@ -140,7 +143,9 @@ impl Connection {
 
     // ---- input ------------------------------------------------------------------------------
 
-    /// Takes every whole frame out of `input`; a partial one stays in it.
+    /// Takes whole frames out of `input` until one of them causes an event; a partial one stays in
+    /// it. Call it again as long as events came: what they name (a link, a delivery) has to be
+    /// named before the next frame speaks of it.
     ///
     /// # Errors
     /// When the peer broke a rule that ends the connection. What tells it so is queued.
@@ -158,7 +163,8 @@ impl Connection {
     }
 
     fn take_input(&mut self, now: Instant, input: &mut BytesMut, events: &mut Events) -> Result<(), PeerError> {
-        loop {
+        let queued = events.len();
+        while events.len() == queued {
             match self.expect {
                 Expect::Done => {
                     input.clear();
@@ -170,16 +176,36 @@ impl Connection {
                         return Ok(());
                     }
                 }
-                Expect::SaslFrames | Expect::Open | Expect::Frames => {
+                Expect::SaslStart | Expect::SaslFrames | Expect::Open | Expect::Frames => {
                     let Some(frame) = next_frame(input, self.max_frame_size())
                         .map_err(|error| PeerError::framing(error.to_string()))?
                     else {
                         return Ok(());
                     };
                     self.last_received = now;
+                    let before = events.len();
                     self.handle_frame(now, frame, events)?;
+                    if [events.get(before), events.back()].into_iter().flatten().any(|event| self.wants_name(event)) {
+                        return Ok(());
+                    }
                 }
             }
+        }
+    }
+
+    /// Whether the caller answers an event by naming what further frames will be about.
+    fn wants_name(&self, event: &Event) -> bool {
+        match event {
+            Event::Transfer(transfer) => transfer.first && transfer.more,
+            Event::LinkAttached { link, .. } => {
+                let session = self.sessions.get(usize::from(link.session.channel)).and_then(Option::as_ref);
+                session.is_some_and(|session| session.link(*link).is_ok_and(|link| link.state == LinkState::Offered))
+            }
+            Event::SessionBegun { session } => {
+                let session = self.sessions.get(usize::from(session.channel)).and_then(Option::as_ref);
+                session.is_some_and(|session| session.token == NO_TOKEN)
+            }
+            _ => false,
         }
     }
 
@@ -207,9 +233,9 @@ impl Connection {
                 }
                 self.write_header(ProtocolHeader::Sasl);
                 self.write_sasl(&SaslFrame::Mechanisms(self.config.mechanisms.clone()));
-                self.expect = Expect::SaslFrames;
+                self.expect = Expect::SaslStart;
             }
-            (ProtocolHeader::Sasl, Side::Client) if !self.has_authenticated => self.expect = Expect::SaslFrames,
+            (ProtocolHeader::Sasl, Side::Client) if !self.has_authenticated => self.expect = Expect::SaslStart,
             (ProtocolHeader::Amqp, Side::Server) if self.has_authenticated || self.config.allow_plain_header => {
                 self.write_header(ProtocolHeader::Amqp);
                 self.expect = Expect::Open;
@@ -233,7 +259,7 @@ impl Connection {
     fn handle_frame(&mut self, now: Instant, frame: Frame, events: &mut Events) -> Result<(), PeerError> {
         let Frame { kind, channel, mut body } = frame;
         match (kind, self.expect) {
-            (FrameKind::Sasl, Expect::SaslFrames) => {
+            (FrameKind::Sasl, Expect::SaslStart | Expect::SaslFrames) => {
                 let frame = decode_sasl(&mut body).map_err(|error| PeerError::framing(error.to_string()))?;
                 self.handle_sasl(frame, events)
             }
@@ -241,7 +267,7 @@ impl Connection {
             (FrameKind::Amqp, Expect::Frames) if body.is_empty() => Ok(()),
             (FrameKind::Amqp, Expect::Open | Expect::Frames) => {
                 let performative = decode_performative(&mut body)
-                    .map_err(|error| PeerError::connection(condition::DECODE_ERROR, error.to_string()))?;
+                    .map_err(|error| PeerError::connection(decode_condition(&error), error.to_string()))?;
                 self.handle_performative(now, channel, performative, body, events)
             }
             (kind, expect) => Err(PeerError::framing(format!("a {kind:?} frame where {expect:?} is due"))),
@@ -250,8 +276,9 @@ impl Connection {
 
     /// AMQP 5.3.2.
     fn handle_sasl(&mut self, frame: SaslFrame, events: &mut Events) -> Result<(), PeerError> {
+        let is_first = self.expect == Expect::SaslStart;
         let (event, next) = match (frame, self.side) {
-            (SaslFrame::Init { mechanism, initial_response, hostname }, Side::Server) => {
+            (SaslFrame::Init { mechanism, initial_response, hostname }, Side::Server) if is_first => {
                 if !self.config.mechanisms.contains(&mechanism) {
                     let text = format!("the SASL mechanism {mechanism} is not offered");
                     self.write_sasl(&SaslFrame::Outcome { code: SaslCode::Auth, additional_data: None });
@@ -260,12 +287,16 @@ impl Connection {
                 let event = Event::SaslInit { mechanism, response: initial_response, hostname };
                 (event, Expect::SaslAnswer)
             }
-            (SaslFrame::Response(response), Side::Server) => (Event::SaslResponse(response), Expect::SaslAnswer),
-            (SaslFrame::Mechanisms(mechanisms), Side::Client) => {
+            (SaslFrame::Response(response), Side::Server) if !is_first => {
+                (Event::SaslResponse(response), Expect::SaslAnswer)
+            }
+            (SaslFrame::Mechanisms(mechanisms), Side::Client) if is_first => {
                 (Event::SaslMechanisms(mechanisms), Expect::SaslAnswer)
             }
-            (SaslFrame::Challenge(challenge), Side::Client) => (Event::SaslChallenge(challenge), Expect::SaslAnswer),
-            (SaslFrame::Outcome { code, .. }, Side::Client) => {
+            (SaslFrame::Challenge(challenge), Side::Client) if !is_first => {
+                (Event::SaslChallenge(challenge), Expect::SaslAnswer)
+            }
+            (SaslFrame::Outcome { code, .. }, Side::Client) if !is_first => {
                 if code == SaslCode::Ok {
                     self.has_authenticated = true;
                     self.write_header(ProtocolHeader::Amqp);
@@ -275,7 +306,8 @@ impl Connection {
                 }
             }
             (frame, side) => {
-                return Err(PeerError::framing(format!("a {side:?} does not expect {frame:?}")));
+                let name = sasl_name(&frame);
+                return Err(PeerError::framing(format!("a SASL {name} frame is not what the {side:?} waits for")));
             }
         };
         self.expect = next;
@@ -292,16 +324,16 @@ impl Connection {
         events: &mut Events,
     ) -> Result<(), PeerError> {
         match performative {
-            Performative::Open(open) => self.handle_open(open, events),
             Performative::Close(close) => {
                 self.handle_close(now, close, events);
                 Ok(())
             }
+            // After our close only the peer's close means anything (AMQP 2.4.6).
+            _ if self.close_sent && self.expect == Expect::Frames => Ok(()),
+            Performative::Open(open) => self.handle_open(open, events),
             _ if self.expect == Expect::Open => {
                 Err(PeerError::connection(condition::NOT_ALLOWED, "the first frame has to be an open"))
             }
-            // After our close only the peer's close means anything (AMQP 2.4.3).
-            _ if self.close_sent => Ok(()),
             Performative::Begin(begin) => self.handle_begin(channel, &begin, events),
             performative => self.handle_on_session(channel, performative, payload, events),
         }
@@ -327,7 +359,9 @@ impl Connection {
         self.remote_max_frame_size = max_frame_size as usize;
         self.remote_channel_max = open.channel_max.unwrap_or(u16::MAX);
         self.expect = if self.open_sent { Expect::Frames } else { Expect::OpenAnswer };
-        events.push_back(Event::Opened(open));
+        if !self.close_sent {
+            events.push_back(Event::Opened(open));
+        }
         Ok(())
     }
 
@@ -372,11 +406,10 @@ impl Connection {
         if let Some(slot) = self.remote_channels.get_mut(index) {
             *slot = Some(local);
         }
-        let config = self.config.clone();
-        let Some((session, mut wire)) = self.session_and_wire(local) else { return Ok(()) };
+        let Some((session, mut wire, limits)) = self.session_and_wire(local) else { return Ok(()) };
         session.handle_begin(channel, begin);
         if begin.remote_channel.is_none() {
-            session.write_begin(&mut wire, &config.limits);
+            session.write_begin(&mut wire, limits);
         }
         if session.state == SessionState::Mapped {
             events.push_back(Event::SessionBegun { session: session.key });
@@ -399,13 +432,11 @@ impl Connection {
             self.handle_end(channel, local, end, events);
             return Ok(());
         }
-        let config = self.config.clone();
-        let Some((session, mut wire)) = self.session_and_wire(local) else { return Ok(()) };
+        let Some((session, mut wire, limits)) = self.session_and_wire(local) else { return Ok(()) };
         if session.state == SessionState::Ending {
             // AMQP 2.5.5 DISCARDING: until the peer's end nothing on the channel counts.
             return Ok(());
         }
-        let limits = &config.limits;
         let done = match performative {
             Performative::Transfer(transfer) => {
                 session.handle_transfer(&mut wire, limits, transfer, payload, events)
@@ -429,7 +460,7 @@ impl Connection {
 
     /// AMQP 2.5.3.
     fn handle_end(&mut self, channel: u16, local: u16, end: End, events: &mut Events) {
-        if let Some((session, mut wire)) = self.session_and_wire(local) {
+        if let Some((session, mut wire, _)) = self.session_and_wire(local) {
             let was_ending = session.state == SessionState::Ending;
             session.end(&mut wire, None);
             if !was_ending {
@@ -499,7 +530,9 @@ impl Connection {
     pub fn open(&mut self) -> Result<(), Misuse> {
         let is_ready = match self.side {
             Side::Server => self.expect == Expect::OpenAnswer,
-            Side::Client => self.has_authenticated && matches!(self.expect, Expect::Header | Expect::Open),
+            Side::Client => {
+                self.has_authenticated && matches!(self.expect, Expect::Header | Expect::Open | Expect::OpenAnswer)
+            }
         };
         if self.open_sent || !is_ready {
             return Err(Misuse::State);
@@ -537,14 +570,13 @@ impl Connection {
     /// # Errors
     /// Before the connection is open, and when every channel is in use.
     pub fn begin(&mut self, token: u64) -> Result<SessionKey, Misuse> {
-        if !self.open_sent || self.close_sent {
+        if !self.open_sent || !self.takes_commands() {
             return Err(Misuse::State);
         }
         let local = self.new_session(SessionState::Beginning).ok_or(Misuse::NoChannel)?;
-        let config = self.config.clone();
-        let (session, mut wire) = self.session_and_wire(local).ok_or(Misuse::NoSession)?;
+        let (session, mut wire, limits) = self.session_and_wire(local).ok_or(Misuse::NoSession)?;
         session.token = token;
-        session.write_begin(&mut wire, &config.limits);
+        session.write_begin(&mut wire, limits);
         Ok(session.key)
     }
 
@@ -708,11 +740,13 @@ impl Connection {
 
     /// Ends a turn: what has been gathered becomes frames.
     pub fn flush(&mut self) {
-        let config = self.config.clone();
         let mut dirty = std::mem::take(&mut self.dirty);
+        let is_closed = !self.takes_commands();
         for channel in dirty.drain(..) {
-            if let Some((session, mut wire)) = self.session_and_wire(channel) {
-                session.flush(&mut wire, &config.limits);
+            if let Some((session, mut wire, limits)) = self.session_and_wire(channel)
+                && !is_closed
+            {
+                session.flush(&mut wire, limits);
             }
         }
         // Keeps the allocation.
@@ -823,19 +857,18 @@ impl Connection {
     /// # Errors
     /// When the link is gone.
     pub fn credit(&self, link: LinkKey) -> Result<u32, Misuse> {
-        let session = self.sessions.get(usize::from(link.channel)).and_then(Option::as_ref);
+        let session = self.sessions.get(usize::from(link.session.channel)).and_then(Option::as_ref);
         Ok(session.ok_or(Misuse::NoSession)?.link(link)?.credit)
     }
 
-    /// How far the ends of an attached link agree on settlement: sender's and receiver's mode.
+    /// The session that a link belongs to.
     ///
     /// # Errors
     /// When the link is gone.
     pub fn session_of_link(&self, link: LinkKey) -> Result<SessionKey, Misuse> {
-        let session = self.sessions.get(usize::from(link.channel)).and_then(Option::as_ref);
-        let session = session.ok_or(Misuse::NoSession)?;
-        session.link(link)?;
-        Ok(session.key)
+        let session = self.sessions.get(usize::from(link.session.channel)).and_then(Option::as_ref);
+        session.ok_or(Misuse::NoSession)?.link(link)?;
+        Ok(link.session)
     }
 
     /// Payload bytes of a session that wait for the peer's window.
@@ -846,9 +879,17 @@ impl Connection {
 
     // ---- inside ------------------------------------------------------------------------------------
 
+    /// Whether frames may still leave: nothing follows a close (AMQP 2.4.3).
+    fn takes_commands(&self) -> bool {
+        !self.close_sent && self.expect != Expect::Done
+    }
+
     fn session(&mut self, key: SessionKey) -> Result<(&mut Session, Wire<'_>), Misuse> {
+        if !self.takes_commands() {
+            return Err(Misuse::State);
+        }
         match self.session_and_wire(key.channel) {
-            Some((session, wire)) if session.key == key && session.state != SessionState::Ending => {
+            Some((session, wire, _)) if session.key == key && session.state != SessionState::Ending => {
                 Ok((session, wire))
             }
             _ => Err(Misuse::NoSession),
@@ -856,15 +897,13 @@ impl Connection {
     }
 
     fn session_of(&mut self, link: LinkKey) -> Result<(&mut Session, Wire<'_>), Misuse> {
-        match self.session_and_wire(link.channel) {
-            Some((session, wire)) if session.state != SessionState::Ending => Ok((session, wire)),
-            _ => Err(Misuse::NoSession),
-        }
+        self.session(link.session)
     }
 
-    fn session_and_wire(&mut self, channel: u16) -> Option<(&mut Session, Wire<'_>)> {
+    fn session_and_wire(&mut self, channel: u16) -> Option<(&mut Session, Wire<'_>, &Limits)> {
         let session = self.sessions.get_mut(usize::from(channel))?.as_mut()?;
-        Some((session, Wire { outbox: &mut self.outbox, max_frame_size: self.remote_max_frame_size }))
+        let wire = Wire { outbox: &mut self.outbox, max_frame_size: self.remote_max_frame_size };
+        Some((session, wire, &self.config.limits))
     }
 
     fn new_session(&mut self, state: SessionState) -> Option<u16> {
@@ -946,5 +985,24 @@ impl Connection {
     fn finish(&mut self) {
         self.expect = Expect::Done;
         self.close_sent_at = None;
+    }
+}
+
+/// The condition of the close that answers a frame which cannot be decoded (AMQP 2.8.15).
+fn decode_condition(error: &DecodeError) -> &'static str {
+    match error {
+        DecodeError::Missing { .. } | DecodeError::OutOfRange { .. } => condition::INVALID_FIELD,
+        DecodeError::TooMany { .. } | DecodeError::TooDeep { .. } => condition::RESOURCE_LIMIT_EXCEEDED,
+        _ => condition::DECODE_ERROR,
+    }
+}
+
+fn sasl_name(frame: &SaslFrame) -> &'static str {
+    match frame {
+        SaslFrame::Mechanisms(_) => "mechanisms",
+        SaslFrame::Init { .. } => "init",
+        SaslFrame::Challenge(_) => "challenge",
+        SaslFrame::Response(_) => "response",
+        SaslFrame::Outcome { .. } => "outcome",
     }
 }

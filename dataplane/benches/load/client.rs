@@ -129,8 +129,14 @@ impl Client {
             bail!("the daemon closed the connection");
         }
         self.input.extend_from_slice(&self.scratch[..count]);
-        self.engine.handle_input(Instant::now(), &mut self.input, &mut self.events)?;
-        Ok(())
+        let now = Instant::now();
+        loop {
+            let queued = self.events.len();
+            self.engine.handle_input(now, &mut self.input, &mut self.events)?;
+            if self.events.len() == queued {
+                return Ok(());
+            }
+        }
     }
 
     /// Sends `count` messages as fast as credit allows and waits until all are settled.

@@ -134,3 +134,27 @@ fn close_is_answered_and_ends_both() {
     assert!(pair.client.engine.is_done() && pair.server.engine.is_done());
     pair.server.expect("Closed", |event| matches!(event, Event::Closed { error: None }).then_some(()));
 }
+
+#[test]
+fn a_name_given_to_a_delivery_is_known_to_frames_of_the_same_read() {
+    let server = Limits { max_frame_size: 512, ..Limits::default() };
+    let mut pair = Pair::open_with(Limits::default(), server);
+    let session = pair.session();
+    let (out, into) = pair.link(session, "a", Role::Sender);
+    pair.server.engine.grant(into, 1).expect("receiving");
+    pair.run();
+    pair.client.engine.send(out, outgoing(1, vec![0; 2_000])).expect("credit");
+    let bytes = pair.client.written(pair.now);
+    pair.server.input.extend_from_slice(&bytes);
+    let mut tokens = Vec::new();
+    loop {
+        let server = &mut pair.server;
+        server.engine.handle_input(pair.now, &mut server.input, &mut server.events).expect("valid frames");
+        let Some(frame) = server.events.pop_front().and_then(transfer) else { break };
+        tokens.push(frame.delivery_token);
+        if frame.first {
+            server.engine.name_delivery(frame.link, frame.delivery, 77).expect("here");
+        }
+    }
+    assert!(tokens.len() > 2 && tokens[1..].iter().all(|token| *token == 77), "{tokens:?}");
+}

@@ -46,8 +46,14 @@ impl End {
     }
 
     pub(super) fn take_input(&mut self, now: Instant) {
-        if let Err(error) = self.engine.handle_input(now, &mut self.input, &mut self.events) {
-            self.error = Some(error);
+        loop {
+            let queued = self.events.len();
+            if let Err(error) = self.engine.handle_input(now, &mut self.input, &mut self.events) {
+                self.error = Some(error);
+            }
+            if self.events.len() == queued {
+                return;
+            }
         }
     }
 
