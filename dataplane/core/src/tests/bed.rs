@@ -76,7 +76,12 @@ pub(crate) fn anycast() -> AddressSettings {
 }
 
 pub(crate) fn multicast() -> AddressSettings {
-    AddressSettings { kind: AddressKind::Multicast, link_credit: 10, max_undelivered: 5, ..AddressSettings::default() }
+    AddressSettings {
+        kind: AddressKind::Multicast,
+        link_credit: 10,
+        max_undelivered: 5,
+        ..AddressSettings::default()
+    }
 }
 
 pub(crate) fn rejected() -> Outcome {
@@ -292,7 +297,8 @@ impl Bed {
             if !self.deliver_mail {
                 return;
             }
-            let Some(pair) = self.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair) else {
+            let Some(pair) = self.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair)
+            else {
                 return;
             };
             self.post(pair);
@@ -328,15 +334,7 @@ impl Bed {
                     state.stopped = true;
                 }
             }
-            Effect::Deliver {
-                consumer,
-                leg,
-                chunk,
-                more,
-                settled,
-                message_format,
-                ttl_left,
-            } => {
+            Effect::Deliver { consumer, leg, chunk, more, settled, message_format, ttl_left } => {
                 assert_eq!(leg.is_none(), settled);
                 let handle = self.next_handle;
                 self.next_handle += 1;

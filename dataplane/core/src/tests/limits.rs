@@ -48,7 +48,8 @@ fn the_limits_of_an_address_count_links_of_every_shard() {
 
 #[test]
 fn a_shard_takes_no_more_links_than_its_limits_say() {
-    let limits = CoreLimits { max_producers: 1, max_consumers: 2, max_temporaries: 1, ..CoreLimits::default() };
+    let limits =
+        CoreLimits { max_producers: 1, max_consumers: 2, max_temporaries: 1, ..CoreLimits::default() };
     let mut bed = Bed::with_limits(1, limits);
     bed.set("a", anycast());
     bed.anonymous(0);

@@ -330,10 +330,8 @@ fn everything_in_flight_at_a_shard_that_is_gone_is_settled_at_once() {
     let producer = bed.producer(0, "a");
     let gone = bed.consumer(1, "a", 5);
     let handle = bed.send(producer, "x");
-    let incoming = Incoming {
-        chunk: Bytes::from(vec![1; PEER_FREE_BYTES + 1]),
-        ..bed.incoming("", false, true)
-    };
+    let incoming =
+        Incoming { chunk: Bytes::from(vec![1; PEER_FREE_BYTES + 1]), ..bed.incoming("", false, true) };
     let (streaming, delivery) = bed.begin(producer, incoming);
     let from_gone = bed.producer(1, "m");
     let survivor = bed.consumer(0, "m", 5);
