@@ -1,7 +1,8 @@
 //! Nanoseconds that the core itself needs for a message: `cargo bench -p mq-core --bench forward`.
 //!
 //! A message is begun, its effects are taken out, and, unsettled, each delivery is settled and the
-//! update of the producer taken out. Nothing is encoded and nothing leaves the process.
+//! update of the producer taken out. Nothing is encoded and nothing leaves the process. A number
+//! behind `--` is that of the messages: few are enough for a count of instructions.
 
 #![allow(clippy::print_stdout)]
 
@@ -53,10 +54,12 @@ impl Bench {
 
     /// Nanoseconds for each of so many rounds of `batch` messages.
     fn run(&mut self, settled: bool, batch: u32) -> f64 {
-        self.rounds(settled, batch, MESSAGES / 20);
+        let messages =
+            std::env::args().next_back().and_then(|number| number.parse().ok()).unwrap_or(MESSAGES);
+        self.rounds(settled, batch, messages / 20);
         let start = Instant::now();
-        self.rounds(settled, batch, MESSAGES);
-        start.elapsed().as_nanos() as f64 / f64::from(MESSAGES)
+        self.rounds(settled, batch, messages);
+        start.elapsed().as_nanos() as f64 / f64::from(messages)
     }
 
     fn rounds(&mut self, settled: bool, batch: u32, messages: u32) {

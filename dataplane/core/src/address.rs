@@ -105,6 +105,12 @@ impl Address {
         matches!(self.standing, Standing::Temporary | Standing::Visiting)
     }
 
+    /// The bucket of a member with so many outstanding deliveries. With no other to compare it with,
+    /// a member stays in the first one, which saves moving it.
+    pub(crate) fn bucket(&self, outstanding: u32) -> u16 {
+        if self.members.len() == 1 { 0 } else { Ready::bucket(outstanding) }
+    }
+
     /// Whether a consumer is here or on another shard.
     pub(crate) fn is_reachable(&self) -> bool {
         self.reachable

@@ -7,7 +7,6 @@
 
 use std::time::Instant;
 
-use crate::consumer::Consumer;
 use crate::core::Core;
 use crate::delivery::{Arrival, ByAddress, Chunk, Delivery, Leg, Origin, Stage, To, is_free, ttl_left};
 use crate::effect::Effect;
@@ -281,7 +280,7 @@ impl Core {
     /// some. `here` leaves the shards out.
     fn choose(&mut self, key: AddressKey, here: bool) -> Option<To> {
         let local = self.first_ready(key);
-        let peer = if here { None } else { self.least_busy_peer(key) };
+        let peer = if here || self.shards == 1 { None } else { self.least_busy_peer(key) };
         match (local, peer) {
             (Some((consumer, outstanding)), Some(peer)) => {
                 // Their average is compared with our best; a draw stays here, where it is cheaper.
@@ -295,12 +294,13 @@ impl Core {
     }
 
     /// The first ready consumer whose lane has budget; those whose lane has none are held by it.
-    fn first_ready(&mut self, key: AddressKey) -> Option<(ConsumerKey, u16)> {
+    fn first_ready(&mut self, key: AddressKey) -> Option<(ConsumerKey, u32)> {
         loop {
-            let (consumer, bucket) = self.addresses.get(key)?.ready.first()?;
-            let lane = self.consumers.get(consumer).map(|consumer: &Consumer| consumer.lane)?;
+            let consumer = self.addresses.get(key)?.ready.first()?;
+            let value = self.consumers.get(consumer)?;
+            let (lane, outstanding) = (value.lane, value.outstanding);
             if self.has_budget(lane) {
-                return Some((consumer, bucket));
+                return Some((consumer, outstanding));
             }
             if self.lanes.contains(lane) {
                 self.hold(consumer);

@@ -19,7 +19,6 @@ use crate::effect::{CloseReason, Effect, Refused};
 use crate::key::{AddressKey, ConsumerKey, LaneKey, LegKey};
 use crate::list::{Linked, Links, List};
 use crate::outcome::Outcome;
-use crate::ready::Ready;
 use crate::settings::AddressKind;
 use crate::statistics::ConsumerStatistics;
 
@@ -165,8 +164,14 @@ impl Core {
             in_place: Links::default(),
             deliveries: 0,
         });
+        let mut first = None;
         if let Some(address) = self.addresses.get_mut(address_key) {
+            first = address.members.first().copied();
             address.members.push(key);
+        }
+        if let Some(first) = first.filter(|_| kind == AddressKind::Anycast) {
+            // If it was alone, it stood in the first bucket whatever it had outstanding.
+            self.put_in_place(first);
         }
         self.members_changed(now, address_key);
         key
@@ -257,9 +262,9 @@ impl Core {
     /// Puts an anycast consumer where its state says, at the end. Says whether it is ready.
     pub(crate) fn put_in_place(&mut self, key: ConsumerKey) -> bool {
         let Some(consumer) = self.consumers.get_mut(key) else { return false };
-        let bucket = Ready::bucket(consumer.outstanding);
         let free = consumer.is_free();
         let Some(address) = self.addresses.get_mut(consumer.address) else { return false };
+        let bucket = address.bucket(consumer.outstanding);
         match consumer.place {
             // The lane decides when it comes back.
             Place::Held => return false,
@@ -279,6 +284,19 @@ impl Core {
             consumer.place = Place::Ready(bucket);
         }
         true
+    }
+
+    /// Puts an anycast consumer that has just been given something behind its equals.
+    pub(crate) fn take_turn(&mut self, key: ConsumerKey) {
+        let is_alone = self
+            .consumers
+            .get(key)
+            .and_then(|consumer| self.addresses.get(consumer.address))
+            .is_some_and(|address| address.members.len() == 1);
+        if !is_alone {
+            self.set_aside(key);
+        }
+        self.put_in_place(key);
     }
 
     /// Takes a consumer out of the place where it stands.

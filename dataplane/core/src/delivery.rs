@@ -159,8 +159,8 @@ pub(crate) struct Leg {
     pub(crate) handle: u64,
     /// The terminal outcome that the consumer has reported without settling.
     pub(crate) outcome: Option<Outcome>,
-    in_link: Links<LegKey>,
-    in_delivery: Links<LegKey>,
+    pub(crate) in_link: Links<LegKey>,
+    pub(crate) in_delivery: Links<LegKey>,
 }
 
 /// The far end of a leg.
@@ -621,6 +621,9 @@ impl Core {
     /// Notes that somebody took chunks from `from` up to `to` (not included).
     pub(crate) fn take_chunks(&mut self, key: DeliveryKey, from: u64, to: u64) {
         let Some(delivery) = self.deliveries.get_mut(key) else { return };
+        if delivery.chunks.is_empty() {
+            return;
+        }
         let first = delivery.first_chunk;
         for number in from.max(first)..to.min(delivery.end()) {
             if let Some(chunk) = delivery.chunks.get_mut((number - first) as usize) {
@@ -686,13 +689,14 @@ impl Core {
         if delivery.stage == Stage::Queued || !delivery.legs.is_empty() {
             return;
         }
+        if !delivery.chunks.is_empty() {
+            self.release_all_chunks(key);
+        }
+        let Some(delivery) = self.deliveries.get_mut(key) else { return };
         if !delivery.whole {
             delivery.stage = Stage::Sunk;
-            self.release_all_chunks(key);
             return;
         }
-        self.release_all_chunks(key);
-        let Some(delivery) = self.deliveries.get_mut(key) else { return };
         let (origin, settled, replenished) = (delivery.origin, delivery.settled, delivery.replenished);
         let outcome = delivery.outcome.take();
         self.discard_delivery(key);
@@ -703,13 +707,17 @@ impl Core {
     pub(crate) fn discard_delivery(&mut self, key: DeliveryKey) {
         const SPARE_ROWS: usize = 256;
         const SPARE_CHUNKS: usize = 16;
-        self.cancel_timer(key);
-        let Some(delivery) = self.deliveries.remove(key) else { return };
-        let mut row = delivery.chunks;
-        if row.capacity() > 0 && row.capacity() <= SPARE_CHUNKS && self.spare_rows.len() < SPARE_ROWS {
+        let Some(delivery) = self.deliveries.get_mut(key) else { return };
+        if let Some(deadline) = delivery.deadline {
+            self.timers.remove(&(deadline, key));
+        }
+        let capacity = delivery.chunks.capacity();
+        if capacity > 0 && capacity <= SPARE_CHUNKS && self.spare_rows.len() < SPARE_ROWS {
+            let mut row = std::mem::take(&mut delivery.chunks);
             row.clear();
             self.spare_rows.push(row);
         }
+        self.deliveries.discard(key);
     }
 
     /// Keeps a chunk at the end of a delivery.

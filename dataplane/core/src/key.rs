@@ -91,6 +91,7 @@ impl<K: Key, V> Arena<K, V> {
         self.len
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, value: V) -> K {
         self.len += 1;
         if let Some(index) = self.free
@@ -106,11 +107,13 @@ impl<K: Key, V> Arena<K, V> {
         K::new(index, NonZeroU32::MIN)
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: K) -> Option<&V> {
         let slot = self.slots.get(key.index() as usize)?;
         if slot.generation == key.generation() { slot.value.as_ref() } else { None }
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
         let slot = self.slots.get_mut(key.index() as usize)?;
         if slot.generation == key.generation() { slot.value.as_mut() } else { None }
@@ -126,11 +129,30 @@ impl<K: Key, V> Arena<K, V> {
             return None;
         }
         let value = slot.value.take()?;
-        slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        slot.next_free = self.free;
-        self.free = Some(key.index());
-        self.len -= 1;
+        self.free_slot(key);
         Some(value)
+    }
+
+    /// Removes a value without moving it.
+    #[inline]
+    pub(crate) fn discard(&mut self, key: K) {
+        if let Some(slot) = self.slots.get_mut(key.index() as usize)
+            && slot.generation == key.generation()
+            && slot.value.is_some()
+        {
+            slot.value = None;
+            self.free_slot(key);
+        }
+    }
+
+    #[inline]
+    fn free_slot(&mut self, key: K) {
+        if let Some(slot) = self.slots.get_mut(key.index() as usize) {
+            slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+            slot.next_free = self.free;
+            self.free = Some(key.index());
+            self.len -= 1;
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {

@@ -64,16 +64,29 @@ impl<K: Key, L> List<K, L> {
         arena.get(key)?.links().next
     }
 
-    pub(crate) fn push_back<V: Linked<K, L>>(&mut self, arena: &mut Arena<K, V>, key: K) {
-        let previous = self.last;
-        let Some(value) = arena.get_mut(key) else { return };
-        *value.links_mut() = Links { previous, next: None };
-        match previous.and_then(|key| arena.get_mut(key)) {
+    /// The place that a value will have at the end of the list: for a value that is not in its
+    /// arena yet, to be followed by `attach`.
+    #[inline]
+    pub(crate) fn place_at_end(&self) -> Links<K> {
+        Links { previous: self.last, next: None }
+    }
+
+    /// Takes in a value that was made with `place_at_end`.
+    #[inline]
+    pub(crate) fn attach<V: Linked<K, L>>(&mut self, arena: &mut Arena<K, V>, key: K) {
+        match self.last.and_then(|key| arena.get_mut(key)) {
             Some(previous) => previous.links_mut().next = Some(key),
             None => self.first = Some(key),
         }
         self.last = Some(key);
         self.len += 1;
+    }
+
+    #[inline]
+    pub(crate) fn push_back<V: Linked<K, L>>(&mut self, arena: &mut Arena<K, V>, key: K) {
+        let Some(value) = arena.get_mut(key) else { return };
+        *value.links_mut() = self.place_at_end();
+        self.attach(arena, key);
     }
 
     /// Puts `key` before `next`, or at the end without one.
@@ -97,6 +110,7 @@ impl<K: Key, L> List<K, L> {
     }
 
     /// Takes `key` out. It must stand in this very list.
+    #[inline]
     pub(crate) fn remove<V: Linked<K, L>>(&mut self, arena: &mut Arena<K, V>, key: K) {
         let Some(value) = arena.get_mut(key) else { return };
         let Links { previous, next } = std::mem::take(value.links_mut());

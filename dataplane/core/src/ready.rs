@@ -65,10 +65,10 @@ impl Ready {
         }
     }
 
-    /// The next consumer and its bucket.
-    pub(crate) fn first(&self) -> Option<(ConsumerKey, u16)> {
+    /// The next consumer.
+    pub(crate) fn first(&self) -> Option<ConsumerKey> {
         let (word, bits) = self.occupied.iter().enumerate().find(|(_, bits)| **bits != 0)?;
         let index = word * 64 + bits.trailing_zeros() as usize;
-        Some((self.buckets.get(index)?.first()?, index as u16))
+        self.buckets.get(index)?.first()
     }
 }

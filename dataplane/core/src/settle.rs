@@ -80,14 +80,18 @@ impl Core {
                 delivery.outcome = Some(worst);
             }
         } else {
-            let leg = leg.unwrap_or_else(|| self.insert_leg(Leg::new(key, To::Consumer(to), settled)));
-            if let Some(value) = self.legs.get_mut(leg) {
+            let leg = match leg {
+                Some(leg) => leg,
+                None => self.insert_leg(Leg::new(key, To::Consumer(to), settled)),
+            };
+            if let Some(consumer) = self.consumers.get_mut(to)
+                && let Some(value) = self.legs.get_mut(leg)
+            {
                 value.started = true;
                 value.settled = settled;
                 value.next_chunk = number + 1;
-            }
-            if let Some(consumer) = self.consumers.get_mut(to) {
-                consumer.unsettled.push_back(&mut self.legs, leg);
+                value.in_link = consumer.unsettled.place_at_end();
+                consumer.unsettled.attach(&mut self.legs, leg);
             }
             self.emit_first(to, Some(leg), first);
         }
@@ -100,12 +104,11 @@ impl Core {
     }
 
     /// Puts a leg into the arena and among its delivery's legs.
-    pub(crate) fn insert_leg(&mut self, leg: Leg) -> LegKey {
-        let delivery = leg.delivery;
+    pub(crate) fn insert_leg(&mut self, mut leg: Leg) -> LegKey {
+        let Some(delivery) = self.deliveries.get_mut(leg.delivery) else { return self.legs.insert(leg) };
+        leg.in_delivery = delivery.legs.place_at_end();
         let key = self.legs.insert(leg);
-        if let Some(delivery) = self.deliveries.get_mut(delivery) {
-            delivery.legs.push_back(&mut self.legs, key);
-        }
+        delivery.legs.attach(&mut self.legs, key);
         key
     }
 
@@ -143,8 +146,7 @@ impl Core {
             ttl_left: first.ttl_left,
         });
         if kind == AddressKind::Anycast {
-            self.set_aside(key);
-            self.put_in_place(key);
+            self.take_turn(key);
         }
     }
 
@@ -189,45 +191,44 @@ impl Core {
 
     /// Ends a leg with what became of it, and its delivery when it was the last.
     pub(crate) fn end_leg(&mut self, key: LegKey, outcome: Outcome) {
-        let Some(leg) = self.detach_leg(key) else { return };
-        if let To::Consumer(_) = leg.to
-            && leg.started
-            && !leg.settled
-        {
+        let Some(leg) = self.legs.get(key) else { return };
+        let delivery_key = leg.delivery;
+        if leg.started && !leg.settled && matches!(leg.to, To::Consumer(_)) {
             self.counters.outcomes.count(&outcome);
         }
-        let Some(delivery) = self.deliveries.get_mut(leg.delivery) else { return };
+        self.detach_leg(key);
+        let Some(delivery) = self.deliveries.get_mut(delivery_key) else { return };
         let worst = Outcome::worst(delivery.outcome.take(), outcome);
         delivery.outcome = Some(worst);
         if delivery.legs.is_empty() {
-            self.conclude_if_done(leg.delivery);
+            self.conclude_if_done(delivery_key);
         } else if delivery.second {
-            self.tell_if_decided(leg.delivery);
+            self.tell_if_decided(delivery_key);
         }
     }
 
     /// Takes a leg out of everything it stands in. What it has not taken of its delivery, it never
     /// will.
-    pub(crate) fn detach_leg(&mut self, key: LegKey) -> Option<Leg> {
-        let leg = self.legs.get(key)?;
+    pub(crate) fn detach_leg(&mut self, key: LegKey) {
+        let Some(leg) = self.legs.get(key) else { return };
         let (to, started, settled, next_chunk) = (leg.to, leg.started, leg.settled, leg.next_chunk);
+        let delivery = leg.delivery;
         match to {
             To::Consumer(consumer) if !started => self.leave_backlog(consumer, key),
             To::Consumer(consumer) => self.leave_unsettled(consumer, key, settled),
             To::Peer(peer) => self.leave_peer(peer, key),
         }
-        let leg = self.drop_leg(key)?;
-        self.take_chunks(leg.delivery, next_chunk, u64::MAX);
-        Some(leg)
+        self.drop_leg(key);
+        self.take_chunks(delivery, next_chunk, u64::MAX);
     }
 
     /// Removes a leg that stands in no link's list any more.
-    pub(crate) fn drop_leg(&mut self, key: LegKey) -> Option<Leg> {
-        let delivery = self.legs.get(key)?.delivery;
-        if let Some(delivery) = self.deliveries.get_mut(delivery) {
+    pub(crate) fn drop_leg(&mut self, key: LegKey) {
+        let Some(leg) = self.legs.get(key) else { return };
+        if let Some(delivery) = self.deliveries.get_mut(leg.delivery) {
             delivery.legs.remove(&mut self.legs, key);
         }
-        self.legs.remove(key)
+        self.legs.discard(key);
     }
 
     fn leave_unsettled(&mut self, key: ConsumerKey, leg: LegKey, settled: bool) {

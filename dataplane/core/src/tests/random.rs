@@ -2,6 +2,8 @@
 //!
 //! `MQ_CORE_SEED=<number>` runs one seed; `MQ_CORE_SEEDS=<number>` runs that many.
 
+#![expect(clippy::print_stderr, reason = "a failing test says how to run it again")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
