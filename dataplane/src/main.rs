@@ -63,14 +63,16 @@ fn check(file: &Path) -> ExitCode {
 }
 
 fn serve(file: &Path, log_filter: Option<String>) -> ExitCode {
-    let mut config = match config::load(file) {
+    let config = match config::load(file) {
         Ok(config) => config,
         Err(error) => return fail(&error, CONFIGURATION),
     };
+    // The configuration stays what the file says: `mq` recognises the node by its hash.
+    let mut settings = config.log.clone();
     if let Some(filter) = log_filter {
-        config.log.filter = filter;
+        settings.filter = filter;
     }
-    let control = match log::install(&config.log) {
+    let control = match log::install(&settings) {
         Ok(control) => control,
         Err(error) => return fail(&error, CONFIGURATION),
     };

@@ -10,7 +10,7 @@ use mq_model::admin::{List, Node as NodeInfo, Problem, Statistics};
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::Address;
 use serde_json::{Value, json};
-use support::{DEADLINE, Node, anycast, config, delete, get, request, send_json, wait_for};
+use support::{DEADLINE, Node, anycast, config, delete, get, request, send_json, silent_client, wait_for};
 
 const ADDRESSES: &str = "/api/v1/addresses";
 
@@ -223,22 +223,37 @@ fn silent_clients_do_not_keep_others_out() {
 fn a_draining_node_is_alive_but_not_ready() {
     let (mut node, _directory) = node();
     assert_eq!(get(node.http, "/readyz").status, 200);
-    // An open connection of the admin API outlives the listener while the node drains.
-    let mut stream = TcpStream::connect(node.http).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let _client = silent_client(node.amqp);
     node.ask_to_stop();
     wait_for("the node to refuse clients", || TcpStream::connect(node.amqp).is_err().then_some(()));
-    let _ = stream.write_all(
-        format!("GET /readyz HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", node.http).as_bytes(),
-    );
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    // With nothing to drain the node may be gone before it has read the request.
-    if !answer.is_empty() {
-        let answer = support::parse(&answer);
-        assert_eq!((answer.status, answer.text()), (503, "the node is stopping\n"));
-    }
+    let ready = get(node.http, "/readyz");
+    assert_eq!((ready.status, ready.text()), (503, "the node is stopping\n"));
+    assert_eq!(get(node.http, "/livez").status, 200);
+    assert_eq!(get(node.http, "/api/v1/node").json()["state"], "draining");
     node.stop();
+}
+
+#[test]
+fn a_node_that_has_lost_a_worker_is_not_ready_and_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start_with_a_dead_worker(config(directory.path()));
+    let ready = get(node.http, "/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().starts_with("worker 1 has ended"), "{ready:?}");
+    assert_eq!(get(node.http, "/livez").status, 200);
+    let created = send_json(node.http, "POST", ADDRESSES, &anycast("a"));
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(created.json()["status"]["ready"], false);
+}
+
+#[test]
+fn a_body_that_does_not_arrive_is_given_up() {
+    let (node, _directory) = node();
+    let head = format!(
+        "POST {ADDRESSES} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{",
+        node.http
+    );
+    problem(&support::parse(&support::exchange(node.http, head.as_bytes())), 408, "timeout");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::problem::Refusal;
 pub(super) const MAX_BODY: usize = 1 << 20;
 
 /// Time for a body to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A JSON body, read within the limits of size and time.
 pub(super) struct Json<T>(pub(super) T);

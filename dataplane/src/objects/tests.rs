@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use mq_model::manifest::{AddressSpec, AddressType};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::journal::Medium;
 use super::*;
@@ -266,7 +266,7 @@ fn a_journal_on_disk_survives_reopening_and_leftovers_of_a_crash() {
 
 /// A catalogue over a memory journal and one shard that confirms everything; what the shard was
 /// told comes out of the receiver.
-fn catalogue(memory: &Memory) -> (Catalogue, tokio::sync::mpsc::UnboundedReceiver<String>) {
+fn catalogue(memory: &Memory) -> (Catalogue, UnboundedReceiver<String>) {
     let (commands, mut received) = unbounded_channel();
     let (told, tellings) = unbounded_channel();
     tokio::spawn(async move {

@@ -13,8 +13,10 @@ use mq_model::admin::{Protocol, Runtime};
 use mq_model::config::{DaemonConfig, ListenerConfig, Log};
 use mq_model::manifest::{Address, AddressSpec, AddressType};
 use mqd::app::App;
+use mqd::hub::{Hub, ShardCommand};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::oneshot;
 
 /// How long a test waits for what must happen.
@@ -126,7 +128,29 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn start(config: DaemonConfig) -> Self {
         let (subscriber, log) = mqd::log::build(&Log::default(), false, std::io::sink).unwrap();
-        let app = App::build(config, log).unwrap();
+        Self::run(App::build(config, log).unwrap(), subscriber)
+    }
+
+    /// A node of two workers, one of which has ended.
+    pub(crate) fn start_with_a_dead_worker(config: DaemonConfig) -> Self {
+        let (subscriber, log) = mqd::log::build(&Log::default(), false, std::io::sink).unwrap();
+        let spawn = |_: &DaemonConfig, _| {
+            let (living, mut commands) = unbounded_channel();
+            let (dead, _) = unbounded_channel();
+            // Whoever asks the living one for anything else sees it go without an answer.
+            let worker = std::thread::spawn(move || {
+                while let Some(command) = commands.blocking_recv() {
+                    if let ShardCommand::SetAddress { reply, .. } = command {
+                        let _ = reply.send(());
+                    }
+                }
+            });
+            Ok((Hub::new(vec![living, dead]), vec![worker]))
+        };
+        Self::run(App::build_with(config, log, spawn).unwrap(), subscriber)
+    }
+
+    fn run(app: App, subscriber: impl tracing::Subscriber + Send + Sync + 'static) -> Self {
         let address = |protocol| {
             let listener = app.listeners().iter().find(|listener| listener.protocol == protocol).unwrap();
             SocketAddr::new(listener.host.parse().unwrap(), listener.port)
@@ -266,6 +290,20 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An AMQP client that has opened its connection and then never says another word, not even when
+/// the node closes: it keeps a draining node waiting for as long as a node waits.
+pub(crate) fn silent_client(amqp: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(amqp).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    // AMQP 2.2 and 2.7.1: the header, then an open with the container-id `c` on channel 0.
+    stream.write_all(b"AMQP\x00\x01\x00\x00").unwrap();
+    stream.write_all(b"\x00\x00\x00\x11\x02\x00\x00\x00\x00\x53\x10\xc0\x04\x01\xa1\x01c").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer[..8], b"AMQP\x00\x01\x00\x00");
+    stream
 }
 
 /// Where the admin API of an announced node listens.
