@@ -1,1 +1,25 @@
-//! Under construction.
+//! The library behind `mq`: everything except the process.
+//!
+//! A command line becomes [`args`], `args` and the environment become [`settings`], a
+//! [`command`] does the work and returns data, and [`output`] prints it. stdout carries data only;
+//! what is said to a person goes to stderr.
+
+pub mod args;
+pub mod client;
+pub mod command;
+pub mod context;
+pub mod deploy;
+pub mod env;
+pub mod exit;
+pub mod failure;
+pub mod generate;
+pub mod output;
+pub mod record;
+pub mod settings;
+pub mod shape;
+pub mod template;
+pub mod topics;
+
+mod run;
+
+pub use run::run;

@@ -1,1 +1,7 @@
-fn main() {}
+//! `mq`: parse, run, exit.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mq_cli::run(std::env::args_os())
+}

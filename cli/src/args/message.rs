@@ -1,0 +1,239 @@
+//! `mq send`, `recv`, `request`, `reply`, `check`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::ValueEnum;
+
+use crate::{args::View, shape};
+
+/// Send messages to an address.
+///
+/// Waits until a consumer gives credit, sends, waits for the outcome of every message, and says what became
+/// of them. Exits with 9 when a message was not accepted.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq send telemetry hello
+  mq send telemetry -n 1000 -m 'reading {{seq}} {{rand 1 100}}' --template --rate 100
+  mq send telemetry --lines < readings.txt
+  mq recv old --until-idle 2s -o json | mq send new --json-lines
+  mq send amqp://192.0.2.7/telemetry -f photo.jpg -H site=north -H level:=3")]
+pub struct Send {
+    /// The address, or amqp://[user[:password]@]host[:port]/address.
+    pub address: String,
+    /// The body, as text; without a body, -m, -f, --lines or --json-lines the message is empty.
+    #[arg(conflicts_with_all = ["message", "file", "lines", "json_lines"])]
+    pub body: Option<String>,
+    /// The body, as text. With --lines and --template: the template of each body.
+    #[arg(short, long, value_name = "TEXT", conflicts_with_all = ["file", "json_lines"])]
+    pub message: Option<String>,
+    /// A file that is the body; `-` is stdin. With --lines or --json-lines: the file to read lines from.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Send each line of the input as one message.
+    #[arg(long, conflicts_with = "json_lines")]
+    pub lines: bool,
+    /// Send each line of the input as one message, in the format that `mq recv -o json` prints.
+    #[arg(long)]
+    pub json_lines: bool,
+    /// How many times to send the body [default: 1]. With --lines or --json-lines: at most this many.
+    #[arg(short = 'n', long, value_name = "COUNT", alias = "messages", value_parser = shape::count)]
+    pub count: Option<u64>,
+    #[command(flatten)]
+    pub fields: MessageFields,
+    /// Expand {{seq}}, {{now}}, {{uuid}} and the like in the body (see `mq help templates`).
+    #[arg(short = 'T', long)]
+    pub template: bool,
+    /// The seed of the random parts of a template: the same seed gives the same bodies.
+    #[arg(long, value_name = "NUMBER", requires = "template")]
+    pub seed: Option<u64>,
+    /// Send pre-settled: no outcome is asked for.
+    #[arg(long)]
+    pub settled: bool,
+    /// Messages per second, at most.
+    #[arg(short, long, value_name = "RATE", value_parser = shape::rate)]
+    pub rate: Option<u64>,
+    /// How many messages may wait for their outcome, 1 to 100,000.
+    #[arg(long, value_name = "COUNT", default_value = "100")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub in_flight: u32,
+    /// Give up when nothing moves for this long: no credit, no outcome; 0 waits for ever.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = shape::duration)]
+    pub timeout: Duration,
+}
+
+/// The parts of a message besides its body.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct MessageFields {
+    /// An application property: key=text, or key:=json for numbers, booleans and null; repeatable.
+    #[arg(short = 'H', long = "header", value_name = "KEY=VALUE")]
+    pub headers: Vec<String>,
+    /// A property: message-id, user-id, to, subject, reply-to, correlation-id, content-type,
+    /// content-encoding, group-id, group-sequence or reply-to-group-id; repeatable.
+    #[arg(long = "property", value_name = "NAME=VALUE")]
+    pub properties: Vec<String>,
+    /// Mark the message as durable.
+    #[arg(long)]
+    pub durable: bool,
+    /// The priority, 0 (last) to 9; 4 is the default of AMQP.
+    #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u8).range(0..=9))]
+    pub priority: Option<u8>,
+    /// How long the message may wait for a consumer.
+    #[arg(long, value_name = "TIME", value_parser = shape::milliseconds)]
+    pub ttl: Option<u32>,
+}
+
+/// Receive messages from an address.
+///
+/// Prints each body on a line of its own, until -n messages have come, until nothing comes any
+/// more (--wait, --until-idle), or until Ctrl-C. A message is settled after it has been printed.
+/// Exits with 4 when fewer than -n messages came, or none at all.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq recv telemetry
+  mq recv telemetry -n 10 --wait 30s
+  mq recv telemetry -o json > messages.jsonl
+  mq recv jobs --exec './work.sh'")]
+pub struct Recv {
+    /// The address, or amqp://[user[:password]@]host[:port]/address.
+    pub address: String,
+    /// Stop after this many messages.
+    #[arg(short = 'n', long, value_name = "COUNT", alias = "messages", value_parser = shape::count)]
+    pub count: Option<u64>,
+    /// Stop when no message has come for this long.
+    #[arg(short, long, value_name = "TIME", value_parser = shape::duration)]
+    pub wait: Option<Duration>,
+    /// Stop after this long in any case.
+    #[arg(long, value_name = "TIME", value_parser = shape::duration)]
+    pub timeout: Option<Duration>,
+    /// Stop, and call it a success, when no message has come for this long.
+    #[arg(long, value_name = "TIME", value_parser = shape::duration, conflicts_with = "wait")]
+    pub until_idle: Option<Duration>,
+    /// How to print messages.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: RecordFormat,
+    /// What to tell the sender about each message.
+    #[arg(long, value_name = "OUTCOME", default_value = "accept")]
+    pub ack: Ack,
+    /// How many messages to take ahead of the one being printed, 1 to 10,000.
+    #[arg(long, value_name = "COUNT", default_value = "100")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub credit: u32,
+    /// A shell command that gets each body on stdin, in place of printing it; a message is released
+    /// when it fails.
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+    /// How long one run of --exec may take.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = shape::duration)]
+    pub exec_timeout: Duration,
+}
+
+/// How messages are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecordFormat {
+    /// The body, one message per line.
+    Text,
+    /// The whole message as one line of JSON (see `mq help records`).
+    Json,
+    /// The bytes of the body and nothing else.
+    Raw,
+}
+
+/// What the sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ack {
+    /// The message has been dealt with.
+    Accept,
+    /// The message was not taken; another consumer may have it.
+    Release,
+    /// The message is invalid.
+    Reject,
+    /// The message was not taken, and this attempt counts as failed.
+    Modify,
+    /// Nothing: the message is in doubt when the command ends.
+    None,
+}
+
+/// Send a request and print the replies.
+///
+/// Asks the fleet for a temporary address, sends the request with it as reply-to, and waits.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq request time
+  mq request sum '1 2 3' --timeout 2s
+  mq request inventory --replies 5 -o json")]
+pub struct Request {
+    /// The address, or amqp://[user[:password]@]host[:port]/address.
+    pub address: String,
+    /// The body, as text.
+    #[arg(conflicts_with_all = ["message", "file"])]
+    pub body: Option<String>,
+    /// The body, as text.
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    pub message: Option<String>,
+    /// A file that is the body; `-` is stdin.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub fields: MessageFields,
+    /// How many replies to wait for.
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub replies: u32,
+    /// How long to wait for all of it.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = shape::duration)]
+    pub timeout: Duration,
+    /// How to print replies.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: RecordFormat,
+}
+
+/// Answer requests.
+///
+/// Receives from an address and sends what the command prints to the reply-to address of each request, until
+/// Ctrl-C. The correlation-id of a reply is that of the request, or else its message-id.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("answer").required(true))]
+#[command(after_help = "Examples:
+  mq reply time --exec date
+  mq reply upper --exec 'tr a-z A-Z'
+  mq reply ping -m pong -n 1")]
+pub struct Reply {
+    /// The address, or amqp://[user[:password]@]host[:port]/address.
+    pub address: String,
+    /// A shell command: the request's body is its stdin, its stdout is the reply.
+    #[arg(long, value_name = "COMMAND", group = "answer")]
+    pub exec: Option<String>,
+    /// Reply with the request's body.
+    #[arg(long, group = "answer")]
+    pub echo: bool,
+    /// Reply with this text.
+    #[arg(short, long, value_name = "TEXT", group = "answer")]
+    pub message: Option<String>,
+    /// Stop after this many requests.
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = shape::count)]
+    pub count: Option<u64>,
+    /// How long one run of --exec, and the delivery of one reply, may take.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = shape::duration)]
+    pub exec_timeout: Duration,
+    /// How many requests to take ahead of the one being answered, 1 to 10,000.
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub credit: u32,
+}
+
+/// Prove that the fleet works.
+///
+/// For every address type and protocol that the fleet serves: creates a temporary address, sends, receives,
+/// compares every byte, and removes the address again. Exits with 1 when anything failed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Check {
+    /// How many messages each check sends.
+    #[arg(short = 'n', long, value_name = "COUNT", default_value = "20")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+    /// How long each check may take.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = shape::duration)]
+    pub timeout: Duration,
+    #[command(flatten)]
+    pub view: View,
+}

@@ -1,0 +1,141 @@
+//! The command line, a file per noun. The doc comments are the help, the man pages and the
+//! reference: they are written for users.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::env;
+
+pub mod address;
+pub mod connection;
+pub mod context;
+pub mod deploy;
+pub mod message;
+pub mod meta;
+pub mod node;
+
+/// Messaging as a service, from the command line.
+///
+/// `mq` deploys a fleet of mqd routers from one YAML file and talks AMQP 1.0 to it: it sends,
+/// receives, requests and replies.
+///
+/// Start here: `mq deploy`, then `mq check`, then `mq address create telemetry --type anycast`,
+/// `mq recv telemetry` and, in another terminal, `mq send telemetry hello`.
+#[derive(Debug, Parser)]
+#[command(name = "mq", version, disable_help_subcommand = true, subcommand_required = true)]
+#[command(arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Topics: mq help exit-codes | environment | addresses | output | templates | records")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command accepts.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The context to use, in place of the current one.
+    #[arg(long, global = true, value_name = "NAME", env = env::CONTEXT, hide_env_values = true)]
+    pub context: Option<String>,
+    /// The AMQP URL to connect to, in place of the context's: amqp://[user[:password]@]host[:port].
+    #[arg(long, global = true, value_name = "URL", env = env::URL, hide_env_values = true)]
+    pub url: Option<String>,
+    /// The URL of the admin API, in place of the context's: http://host:port.
+    #[arg(long, global = true, value_name = "URL", env = env::ADMIN, hide_env_values = true)]
+    pub admin: Option<String>,
+    /// The user name for SASL PLAIN; without one the connection is anonymous.
+    #[arg(long, global = true, value_name = "NAME", env = env::USER, hide_env_values = true)]
+    pub user: Option<String>,
+    /// A file that holds the password for SASL PLAIN.
+    ///
+    /// The environment variable MQ_PASSWORD is the alternative. There is no flag for the password
+    /// itself: every user of the machine could read it in the list of processes.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// When to use colour.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+    /// Say nothing on stderr but errors.
+    #[arg(long, global = true)]
+    pub quiet: bool,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// How lists and objects are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people.
+    #[default]
+    Table,
+    /// A table with every column.
+    Wide,
+    /// One JSON document.
+    Json,
+    /// One JSON object per line.
+    Jsonl,
+    /// YAML.
+    Yaml,
+    /// Names only, one per line.
+    Name,
+}
+
+impl Format {
+    /// Whether a program reads the output.
+    pub fn is_structured(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonl | Self::Yaml)
+    }
+}
+
+/// `-o`, for commands that print lists or objects.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct View {
+    /// How to print the result.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+    /// Leave out the line of column titles.
+    #[arg(long)]
+    pub no_headers: bool,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Deploy(deploy::Deploy),
+    Undeploy(deploy::Undeploy),
+    Status(node::Status),
+    Check(message::Check),
+    Send(message::Send),
+    Recv(message::Recv),
+    Request(message::Request),
+    Reply(message::Reply),
+    #[command(subcommand)]
+    Address(address::AddressCommand),
+    Apply(address::Apply),
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    #[command(subcommand)]
+    Connection(connection::ConnectionCommand),
+    #[command(subcommand)]
+    Link(connection::LinkCommand),
+    Logs(node::Logs),
+    #[command(subcommand)]
+    Context(context::ContextCommand),
+    Explain(meta::Explain),
+    Completions(meta::Completions),
+    #[command(hide = true)]
+    Generate(meta::Generate),
+    Version(meta::Version),
+    Help(meta::Help),
+}

@@ -1,0 +1,204 @@
+//! The admin API of a node, as methods (see [`mq_model::admin`] for the routes).
+
+use std::time::Duration;
+
+use mq_model::{
+    admin::{Connection, Link, List, Node, Problem, Session, Statistics},
+    manifest::Address,
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    exit::Exit,
+    failure::{Failure, Outcome},
+};
+
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest answer that is read: a million addresses take a few hundred megabytes.
+const MAX_ANSWER: usize = 1 << 30;
+
+/// A client of one node's admin API.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    http: Client,
+    base: Url,
+}
+
+/// What a request to put an address did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    Created,
+    /// It was there: updated, or as wanted.
+    Present,
+}
+
+impl Admin {
+    pub fn new(base: Url) -> Outcome<Self> {
+        // The admin API is on loopback or in the same network: a proxy meant for the web is not asked.
+        let http = Client::builder()
+            .no_proxy()
+            .timeout(REQUEST_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Failure::failed(format!("cannot start an HTTP client: {}", causes(&error))))?;
+        Ok(Self { http, base })
+    }
+
+    /// `host:port` of the API, for messages.
+    pub fn place(&self) -> String {
+        self.base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    pub async fn node(&self) -> Outcome<Node> {
+        self.get(&["node"], &[]).await
+    }
+
+    pub async fn statistics(&self) -> Outcome<Statistics> {
+        self.get(&["statistics"], &[]).await
+    }
+
+    pub async fn addresses(&self) -> Outcome<Vec<Address>> {
+        Ok(self.get::<List<Address>>(&["addresses"], &[]).await?.items)
+    }
+
+    pub async fn address(&self, name: &str) -> Outcome<Address> {
+        self.get(&["addresses", name], &[]).await
+    }
+
+    /// Creates an address; a conflict when it exists.
+    pub async fn create_address(&self, address: &Address) -> Outcome<Address> {
+        let request = self.request(Method::POST, &["addresses"])?.json(address);
+        Ok(self.read(request).await?.1)
+    }
+
+    /// Creates or updates an address.
+    pub async fn put_address(&self, address: &Address) -> Outcome<(Put, Address)> {
+        let request = self.request(Method::PUT, &["addresses", &address.metadata.name])?.json(address);
+        let (status, address) = self.read(request).await?;
+        Ok((if status == StatusCode::CREATED { Put::Created } else { Put::Present }, address))
+    }
+
+    pub async fn delete_address(&self, name: &str) -> Outcome {
+        self.accepted(self.request(Method::DELETE, &["addresses", name])?).await.map(drop)
+    }
+
+    pub async fn connections(&self) -> Outcome<Vec<Connection>> {
+        Ok(self.get::<List<Connection>>(&["connections"], &[]).await?.items)
+    }
+
+    pub async fn connection(&self, id: &str) -> Outcome<Connection> {
+        self.get(&["connections", id], &[]).await
+    }
+
+    pub async fn sessions(&self, id: &str) -> Outcome<Vec<Session>> {
+        Ok(self.get::<List<Session>>(&["connections", id, "sessions"], &[]).await?.items)
+    }
+
+    pub async fn close_connection(&self, id: &str, reason: &str) -> Outcome {
+        let request = self.request(Method::DELETE, &["connections", id])?;
+        self.accepted(request.query(&[("reason", reason)])).await.map(drop)
+    }
+
+    pub async fn links(&self, address: Option<&str>, connection: Option<&str>) -> Outcome<Vec<Link>> {
+        let filters = [("address", address), ("connection", connection)];
+        let filters: Vec<(&str, &str)> =
+            filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        Ok(self.get::<List<Link>>(&["links"], &filters).await?.items)
+    }
+
+    /// Whether the node says that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        let mut url = self.base.clone();
+        url.set_path("/readyz");
+        let answer = self.http.get(url).timeout(Duration::from_secs(2)).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Outcome<T> {
+        Ok(self.read(self.request(Method::GET, path)?.query(query)).await?.1)
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> Outcome<RequestBuilder> {
+        let mut url = self.base.clone();
+        let mut segments = url
+            .path_segments_mut()
+            .map_err(|()| Failure::usage(format!("{} cannot be the URL of an admin API", self.base)))?;
+        // An address may hold `/`: each segment is percent-encoded as a whole.
+        segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+        drop(segments);
+        Ok(self.http.request(method, url))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Outcome<(StatusCode, T)> {
+        let answer = self.accepted(request).await?;
+        let status = answer.status();
+        let body = self.body(answer).await?;
+        let value = serde_json::from_slice(&body).map_err(|error| {
+            Failure::failed(format!("cannot understand the answer of {}: {error}", self.place()))
+                .help("compare `mq version` with the version of the node")
+        })?;
+        Ok((status, value))
+    }
+
+    /// Sends a request and turns every answer but success into an error.
+    async fn accepted(&self, request: RequestBuilder) -> Outcome<Response> {
+        let answer = request.send().await.map_err(|error| self.unanswered(&error))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let body = self.body(answer).await?;
+        let exit = match status.as_u16() {
+            400 | 413 | 422 => Exit::Usage,
+            401 | 403 => Exit::Denied,
+            404 => Exit::NotFound,
+            409 => Exit::Conflict,
+            _ => Exit::Failed,
+        };
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Err(Failure::new(exit, problem.detail)),
+            Err(_) => Err(Failure::new(exit, format!("{} answers {status}", self.place()))
+                .help("is this the admin API of mqd? see `mq context show`")),
+        }
+    }
+
+    async fn body(&self, mut answer: Response) -> Outcome<Vec<u8>> {
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.unanswered(&error))? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                let message = format!("the answer of {} is larger than {MAX_ANSWER} bytes", self.place());
+                return Err(Failure::failed(message));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn unanswered(&self, error: &reqwest::Error) -> Failure {
+        let place = self.place();
+        if error.is_timeout() && !error.is_connect() {
+            let seconds = REQUEST_TIMEOUT.as_secs();
+            return Failure::new(Exit::TimedOut, format!("{place} did not answer within {seconds}s"))
+                .help("look at `mq logs`");
+        }
+        Failure::new(Exit::Unreachable, format!("cannot reach the admin API at {place}: {}", causes(error)))
+            .help("start the fleet with `mq deploy`, or choose another one with `mq context use`")
+    }
+}
+
+/// The innermost reason, which is the one that tells: `connection refused`.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    match innermost.downcast_ref::<std::io::Error>() {
+        Some(error) => crate::failure::reason(error),
+        None => innermost.to_string(),
+    }
+}

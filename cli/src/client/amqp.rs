@@ -1,0 +1,463 @@
+//! AMQP 1.0 through a client library that shares no code with the daemon: every use of it is a test of how the
+//! daemon gets on with others.
+//!
+//! This module adds what a command line needs: deadlines, credit that never exceeds what will be
+//! read, and errors that say who refused what.
+
+use std::{fmt, future::Future, time::Duration};
+
+use fe2o3_amqp::{
+    Connection, Receiver, Sender, Session,
+    connection::{ConnectionHandle, ConnectionStopReason, OpenError},
+    link::{
+        DetachError, LinkStateError, ReceiverAttachError, RecvError, SendError, SenderAttachError,
+        SessionStopReason, delivery::Delivery, receiver::CreditMode,
+    },
+    sasl_profile::SaslProfile,
+    session::SessionHandle,
+    types::{
+        definitions::{self, AmqpError, ErrorCondition, Fields, SenderSettleMode},
+        messaging::{Body, Modified, Outcome as Disposition, Source, Target},
+        primitives::{Symbol, Value},
+    },
+};
+use tokio::net::TcpStream;
+
+use crate::{
+    args::message::Ack,
+    exit::Exit,
+    failure::{Failure, Outcome, reason},
+    settings::{Credentials, Endpoint},
+    shape,
+};
+
+/// How long the opening of a connection, a session or a link may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take to close before it is dropped.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a peer may be silent (AMQP 2.4.5), in milliseconds.
+const IDLE_TIMEOUT_MS: u32 = 60_000;
+/// The largest message that is received, in bytes: it is held in memory as a whole.
+const MAX_MESSAGE: u64 = 1 << 30;
+
+/// A message as it arrives.
+pub type AnyDelivery = Delivery<Body<Value>>;
+
+/// An open connection with one session.
+#[derive(Debug)]
+pub struct Client {
+    connection: ConnectionHandle<()>,
+    session: SessionHandle<()>,
+    place: String,
+}
+
+impl Client {
+    /// Connects, authenticates and begins a session.
+    pub async fn connect(endpoint: &Endpoint) -> Outcome<Self> {
+        let place = endpoint.place();
+        let opening = async {
+            let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
+            let stream = stream.await.map_err(|error| unreachable(endpoint, &reason(&error)))?;
+            // Messages are small and are waited for: none is held back for the next.
+            stream.set_nodelay(true).map_err(|error| unreachable(endpoint, &reason(&error)))?;
+            open(endpoint, stream).await
+        };
+        let mut connection = in_time(opening, || unreachable(endpoint, "no answer within 10s")).await?;
+        let beginning = async {
+            let begun = Session::begin(&mut connection).await;
+            begun.map_err(|error| Failure::failed(format!("{place} does not begin a session: {error}")))
+        };
+        let session = in_time(beginning, || unreachable(endpoint, "no session within 10s")).await?;
+        Ok(Self { connection, session, place })
+    }
+
+    /// Attaches a sender to an address; `None` is the anonymous relay: each message says its `to`.
+    pub async fn sender(&mut self, address: Option<&str>, mode: SenderSettleMode) -> Outcome<Sender> {
+        let mut target = Target::default();
+        target.address = address.map(str::to_owned);
+        let attaching = Sender::builder()
+            .name(link_name("sender"))
+            .target(target)
+            .sender_settle_mode(mode)
+            .attach(&mut self.session);
+        let shown = address.unwrap_or("the anonymous relay");
+        let attached = in_time(async { Ok(attaching.await) }, || no_link(&self.place, shown)).await?;
+        attached.map_err(|error| sender_refused(&error, shown, &self.place))
+    }
+
+    /// Attaches a receiver to an address. At most `limit` messages are asked for in all, and at most
+    /// `window` ahead of what has been read.
+    pub async fn receiver(&mut self, address: &str, window: u32, limit: Option<u64>) -> Outcome<Inlet> {
+        self.inlet(Source::builder().address(address).build(), address, window, limit).await
+    }
+
+    /// Attaches a receiver to a temporary address, and returns it with the address.
+    pub async fn dynamic_receiver(&mut self, window: u32) -> Outcome<(Inlet, String)> {
+        let source = Source::builder().dynamic(true).build();
+        let inlet = self.inlet(source, "a temporary address", window, None).await?;
+        let address = inlet.receiver.source().as_ref().and_then(|source| source.address.clone());
+        match address {
+            Some(address) => Ok((inlet, address)),
+            None => Err(Failure::failed(format!("{} gave no temporary address", self.place))),
+        }
+    }
+
+    async fn inlet(
+        &mut self,
+        source: Source,
+        shown: &str,
+        window: u32,
+        limit: Option<u64>,
+    ) -> Outcome<Inlet> {
+        let attaching = Receiver::builder()
+            .name(link_name("receiver"))
+            .source(source)
+            .credit_mode(CreditMode::Manual)
+            .max_message_size(MAX_MESSAGE)
+            .attach(&mut self.session);
+        let attached = in_time(async { Ok(attaching.await) }, || no_link(&self.place, shown)).await?;
+        let receiver = attached.map_err(|error| receiver_refused(&error, shown, &self.place))?;
+        let shown = shown.to_owned();
+        let mut inlet = Inlet { receiver, address: shown, window, limit, granted: 0, received: 0 };
+        inlet.grant().await?;
+        Ok(inlet)
+    }
+
+    /// Closes the connection, and with it everything on it.
+    pub async fn close(mut self) {
+        // A peer that does not answer the close is left: the process is about to end.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.connection.close()).await;
+    }
+}
+
+/// A receiving link that asks for as much as will be read and no more.
+#[derive(Debug)]
+pub struct Inlet {
+    receiver: Receiver,
+    address: String,
+    window: u32,
+    limit: Option<u64>,
+    /// Credit that was given in all.
+    granted: u64,
+    /// Messages that came.
+    received: u64,
+}
+
+impl Inlet {
+    /// Waits for the next message. Cancel-safe: a message is not lost when the future is dropped.
+    pub async fn recv(&mut self) -> Outcome<Arrival> {
+        let arrival = match self.receiver.recv::<Body<Value>>().await {
+            Ok(delivery) => Arrival::Message(Box::new(delivery)),
+            Err(RecvError::MessageDecode(error)) => {
+                let why = format!("cannot decode a message from `{}`: {}", self.address, error.source);
+                let refusal = definitions::Error::new(AmqpError::DecodeError, error.source.to_string(), None);
+                let told = self.receiver.reject(error.info, refusal).await;
+                told.map_err(|error| link_lost(&error, &self.address))?;
+                Arrival::Garbled(why)
+            }
+            Err(error) => return Err(receive_failure(&error, &self.address)),
+        };
+        self.received += 1;
+        Ok(arrival)
+    }
+
+    /// Tells the sender what became of a message, and asks for more.
+    pub async fn settle(&mut self, delivery: &AnyDelivery, ack: Ack) -> Outcome {
+        let receiver = &self.receiver;
+        let told = match ack {
+            Ack::Accept => receiver.accept(delivery).await,
+            Ack::Release => receiver.release(delivery).await,
+            Ack::Reject => receiver.reject(delivery, None).await,
+            Ack::Modify => {
+                let failed = Modified {
+                    delivery_failed: Some(true),
+                    undeliverable_here: None,
+                    message_annotations: None,
+                };
+                receiver.modify(delivery, failed).await
+            }
+            Ack::None => Ok(()),
+        };
+        told.map_err(|error| link_lost(&error, &self.address))?;
+        self.grant().await
+    }
+
+    /// Rejects a message and says why.
+    pub async fn reject(&mut self, delivery: &AnyDelivery, condition: AmqpError, why: &str) -> Outcome {
+        let error = definitions::Error::new(condition, why.to_owned(), None);
+        let told = self.receiver.reject(delivery, error).await;
+        told.map_err(|error| link_lost(&error, &self.address))?;
+        self.grant().await
+    }
+
+    /// Asks for more once half of what was asked for has come.
+    pub async fn grant(&mut self) -> Outcome {
+        let outstanding = self.granted.saturating_sub(self.received);
+        if outstanding * 2 > u64::from(self.window) {
+            return Ok(());
+        }
+        let room = u64::from(self.window).saturating_sub(outstanding);
+        let left = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.granted));
+        // Bounded by the window, which is a u32.
+        let more = room.min(left) as u32;
+        if more == 0 {
+            return Ok(());
+        }
+        let credit = self.receiver.credit().saturating_add(more);
+        let granted = self.receiver.set_credit(credit).await;
+        granted.map_err(|error| link_lost(&error, &self.address))?;
+        self.granted += u64::from(more);
+        Ok(())
+    }
+}
+
+/// What came from a link.
+#[derive(Debug)]
+pub enum Arrival {
+    Message(Box<AnyDelivery>),
+    /// A message that is no message, with the reason; it has been rejected.
+    Garbled(String),
+}
+
+impl Endpoint {
+    /// `host:port`.
+    pub fn place(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM, and says which.
+pub async fn interrupted() -> Exit {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => Exit::Interrupted,
+        _ = terminate.recv() => Exit::Terminated,
+    }
+}
+
+/// What became of a message, for people: `accepted`, `rejected: amqp:not-allowed: no`.
+pub fn disposition_text(disposition: &Disposition) -> String {
+    match disposition {
+        Disposition::Accepted(_) => "accepted".into(),
+        Disposition::Released(_) => "released".into(),
+        Disposition::Modified(_) => "modified".into(),
+        Disposition::Rejected(rejected) => match &rejected.error {
+            Some(error) => format!("rejected: {}", error_text(error)),
+            None => "rejected".into(),
+        },
+    }
+}
+
+/// Why a message could not be sent.
+pub fn send_failure(error: &SendError, address: &str) -> Failure {
+    match error {
+        SendError::MessageSizeExceeded(exceeded) => {
+            let (size, max) = (shape::bytes(exceeded.size), shape::bytes(exceeded.max_size));
+            let message = format!("a message of {size} is too large for `{address}`: at most {max}");
+            Failure::new(Exit::NotDelivered, message)
+        }
+        SendError::Detached(error) => link_lost(error, address),
+        error => link_lost(error, address),
+    }
+}
+
+async fn open(endpoint: &Endpoint, stream: TcpStream) -> Outcome<ConnectionHandle<()>> {
+    let profile = match &endpoint.credentials {
+        Credentials::Anonymous => SaslProfile::Anonymous,
+        Credentials::Plain { user, password } => {
+            SaslProfile::Plain { username: user.clone(), password: password.clone() }
+        }
+    };
+    let mut properties = Fields::new();
+    properties.insert(Symbol::from("product"), Value::from("mq"));
+    properties.insert(Symbol::from("version"), Value::from(env!("CARGO_PKG_VERSION")));
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let opened = Connection::builder()
+        .container_id(format!("mq-{}", id.get(..12).unwrap_or(&id)))
+        .scheme("amqp")
+        .hostname(endpoint.host.as_str())
+        .idle_time_out(IDLE_TIMEOUT_MS)
+        .properties(properties)
+        .sasl_profile(profile)
+        .open_with_stream(stream)
+        .await;
+    opened.map_err(|error| open_failure(&error, endpoint))
+}
+
+fn open_failure(error: &OpenError, endpoint: &Endpoint) -> Failure {
+    let place = endpoint.place();
+    match error {
+        OpenError::SaslError { .. } => {
+            let who = match &endpoint.credentials {
+                Credentials::Anonymous => "anonymous clients".to_owned(),
+                Credentials::Plain { user, .. } => format!("the user `{user}`"),
+            };
+            Failure::new(Exit::Denied, format!("{place} does not let {who} in"))
+                .help("check --user and the password")
+        }
+        OpenError::NotImplemented(_) => {
+            Failure::new(Exit::Denied, format!("{place} offers no way to authenticate that mq knows"))
+                .help("mq knows SASL ANONYMOUS and PLAIN")
+        }
+        OpenError::RemoteClosedWithError(error) => {
+            let message = format!("{place} closed the connection: {}", error_text(error));
+            Failure::new(exit_of(error, Exit::Unreachable), message)
+        }
+        OpenError::ProtocolHeaderMismatch(_) | OpenError::DecodeError(_) => {
+            Failure::new(Exit::Unreachable, format!("{place} does not speak AMQP 1.0"))
+                .help("check the port: 8080 is the admin API, 5672 is AMQP")
+        }
+        OpenError::Io(error) => unreachable(endpoint, &reason(error)),
+        error => unreachable(endpoint, &error.to_string()),
+    }
+}
+
+fn unreachable(endpoint: &Endpoint, why: &str) -> Failure {
+    let failure = Failure::new(Exit::Unreachable, format!("cannot connect to {}: {why}", endpoint.place()));
+    match endpoint.is_deployed {
+        true => failure.help("start the fleet with `mq deploy`; see what runs with `mq status`"),
+        false => failure.help("check the host and the port"),
+    }
+}
+
+fn no_link(place: &str, address: &str) -> Failure {
+    Failure::new(Exit::TimedOut, format!("{place} did not attach to {address} within 10s"))
+}
+
+async fn in_time<T>(work: impl Future<Output = Outcome<T>>, late: impl FnOnce() -> Failure) -> Outcome<T> {
+    match tokio::time::timeout(OPEN_TIMEOUT, work).await {
+        Ok(result) => result,
+        Err(_) => Err(late()),
+    }
+}
+
+fn sender_refused(error: &SenderAttachError, address: &str, place: &str) -> Failure {
+    match error {
+        SenderAttachError::RemoteClosedWithError(error) => refused(error, "send to", address, place),
+        SenderAttachError::SessionStopped(reason) => stopped(reason, address),
+        error => Failure::failed(format!("{place} does not attach a sender to `{address}`: {error}")),
+    }
+}
+
+fn receiver_refused(error: &ReceiverAttachError, address: &str, place: &str) -> Failure {
+    match error {
+        ReceiverAttachError::RemoteClosedWithError(error) => refused(error, "receive from", address, place),
+        ReceiverAttachError::SessionStopped(reason) => stopped(reason, address),
+        error => Failure::failed(format!("{place} does not attach a receiver to `{address}`: {error}")),
+    }
+}
+
+fn refused(error: &definitions::Error, verb: &str, address: &str, place: &str) -> Failure {
+    let exit = exit_of(error, Exit::Failed);
+    let failure = Failure::new(exit, format!("cannot {verb} `{address}` at {place}: {}", error_text(error)));
+    match exit {
+        Exit::NotFound => failure.help(format!(
+            "create it with `mq address create {address} --type anycast`; see what is there with `mq address list`"
+        )),
+        _ => failure,
+    }
+}
+
+fn receive_failure(error: &RecvError, address: &str) -> Failure {
+    match error {
+        RecvError::LinkStateError(error) => link_state_failure(error, address),
+        RecvError::MessageSizeExceeded(_) => {
+            let max = shape::bytes(MAX_MESSAGE);
+            Failure::failed(format!(
+                "a message from `{address}` is larger than {max}, which is all that mq takes"
+            ))
+        }
+        error => link_lost(error, address),
+    }
+}
+
+/// Why a link that worked does not work any more.
+pub fn link_state_failure(error: &LinkStateError, address: &str) -> Failure {
+    match error {
+        LinkStateError::RemoteDetachedWithError(error) | LinkStateError::RemoteClosedWithError(error) => {
+            let message = format!("the link to `{address}` was closed: {}", error_text(error));
+            Failure::new(exit_of(error, Exit::Failed), message)
+        }
+        LinkStateError::SessionStopped(reason) => stopped(reason, address),
+        error => link_lost(error, address),
+    }
+}
+
+/// As [`link_state_failure`], for an error of sending.
+pub fn delivery_failure(error: &SendError, address: &str) -> Failure {
+    match error {
+        SendError::Detached(
+            DetachError::RemoteDetachedWithError(error) | DetachError::RemoteClosedWithError(error),
+        ) => {
+            let message = format!("the link to `{address}` was closed: {}", error_text(error));
+            Failure::new(exit_of(error, Exit::Failed), message)
+        }
+        SendError::Detached(DetachError::SessionStopped(reason)) => stopped(reason, address),
+        error => send_failure(error, address),
+    }
+}
+
+fn stopped(reason: &SessionStopReason, address: &str) -> Failure {
+    match reason {
+        SessionStopReason::RemoteEndedWithError(error) => {
+            let message = format!("the session that serves `{address}` was ended: {}", error_text(error));
+            Failure::new(exit_of(error, Exit::Failed), message)
+        }
+        SessionStopReason::ConnectionStopped(ConnectionStopReason::RemoteClosedWithError(error)) => {
+            let message = format!("the connection was closed: {}", error_text(error));
+            Failure::new(exit_of(error, Exit::Unreachable), message)
+        }
+        SessionStopReason::ConnectionStopped(_) => {
+            Failure::new(Exit::Unreachable, "the connection was lost").help("see `mq status`")
+        }
+        _ => Failure::failed(format!("the session that serves `{address}` has ended")),
+    }
+}
+
+fn link_lost(error: &dyn fmt::Display, address: &str) -> Failure {
+    Failure::failed(format!("the link to `{address}` does not work any more: {error}"))
+}
+
+/// `amqp:not-found: there is no such address`.
+pub fn error_text(error: &definitions::Error) -> String {
+    let condition = condition(&error.condition);
+    match &error.description {
+        Some(description) if !description.is_empty() => format!("{description} ({condition})"),
+        _ => condition,
+    }
+}
+
+fn condition(condition: &ErrorCondition) -> String {
+    let symbol = match condition {
+        ErrorCondition::AmqpError(error) => Symbol::from(error),
+        ErrorCondition::ConnectionError(error) => Symbol::from(error),
+        ErrorCondition::SessionError(error) => Symbol::from(error),
+        ErrorCondition::LinkError(error) => Symbol::from(error),
+        ErrorCondition::Custom(symbol) => symbol.clone(),
+    };
+    symbol.0
+}
+
+fn exit_of(error: &definitions::Error, otherwise: Exit) -> Exit {
+    match condition(&error.condition).as_str() {
+        "amqp:not-found" | "amqp:resource-deleted" => Exit::NotFound,
+        "amqp:unauthorized-access" => Exit::Denied,
+        "amqp:link:message-size-exceeded" => Exit::NotDelivered,
+        _ => otherwise,
+    }
+}
+
+/// Unique in the connection's container, as AMQP 2.6.1 wants it.
+fn link_name(role: &str) -> String {
+    format!("{role}-{}", uuid::Uuid::new_v4().simple())
+}

@@ -1,0 +1,4 @@
+//! What speaks to a fleet: the admin API over HTTP and messages over AMQP 1.0.
+
+pub mod admin;
+pub mod amqp;

@@ -1,0 +1,211 @@
+//! What `send`, `request`, `reply` and `recv` have in common: building messages, running commands,
+//! printing what came.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use fe2o3_amqp::types::{
+    messaging::{ApplicationProperties, Body, Header, Message, Priority, Properties},
+    primitives::{OrderedMap, Value as Amqp},
+};
+use tokio::io::AsyncWriteExt;
+
+use super::files;
+use crate::{
+    args::message::{MessageFields, RecordFormat},
+    failure::{Failure, Outcome, reason},
+    output::Output,
+    record::{self, AnyMessage, Reception},
+};
+
+/// The largest body that is read from a file or from a command: it is held in memory.
+pub(super) const MAX_BODY: u64 = 1 << 30;
+
+/// The parts of a message besides its body, checked once and used for every message.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields {
+    header: Option<Header>,
+    properties: Option<Properties>,
+    application: Option<ApplicationProperties>,
+}
+
+impl Fields {
+    pub(super) fn parse(args: &MessageFields) -> Outcome<Self> {
+        let mut fields = Self::default();
+        if args.durable || args.priority.is_some() || args.ttl.is_some() {
+            let mut header = Header { durable: args.durable, ttl: args.ttl, ..Header::default() };
+            if let Some(priority) = args.priority {
+                header.priority = Priority(priority);
+            }
+            fields.header = Some(header);
+        }
+        if !args.properties.is_empty() {
+            let mut properties = Properties::new();
+            for text in &args.properties {
+                let (name, value) = text.split_once('=').ok_or_else(|| no_value("--property", text))?;
+                record::set_property_text(&mut properties, name, value).map_err(|why| {
+                    Failure::usage(format!("--property {name}: {why}")).help("see `mq send --help`")
+                })?;
+            }
+            fields.properties = Some(properties);
+        }
+        if !args.headers.is_empty() {
+            let mut application = OrderedMap::new();
+            for text in &args.headers {
+                let (key, value) = header(text)?;
+                let value =
+                    record::simple(value).map_err(|why| Failure::usage(format!("--header {key}: {why}")))?;
+                application.insert(key, value);
+            }
+            fields.application = Some(ApplicationProperties(application));
+        }
+        Ok(fields)
+    }
+
+    /// Whether nothing was asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.header.is_none() && self.properties.is_none() && self.application.is_none()
+    }
+
+    pub(super) fn message(&self, body: Body<Amqp>) -> AnyMessage {
+        let mut message = Message::from(body);
+        message.header.clone_from(&self.header);
+        message.properties.clone_from(&self.properties);
+        message.application_properties.clone_from(&self.application);
+        message
+    }
+}
+
+/// `key=text`, `key:text` or `key:=json`.
+fn header(text: &str) -> Outcome<(String, Amqp)> {
+    let position = text.find([':', '=']).ok_or_else(|| no_value("--header", text))?;
+    let (key, rest) = text.split_at(position);
+    if key.is_empty() {
+        return Err(Failure::usage(format!("--header `{text}`: the key is missing")));
+    }
+    let Some(json) = rest.strip_prefix(":=") else {
+        // The sign itself, one byte of ASCII, is not part of the value.
+        return Ok((key.to_owned(), Amqp::String(rest.get(1..).unwrap_or_default().to_owned())));
+    };
+    let value = serde_json::from_str(json).map_err(|_| {
+        Failure::usage(format!("--header {key}: `{json}` is not JSON")).help("write text with `=`")
+    })?;
+    let value =
+        record::value_from_json(&value).map_err(|why| Failure::usage(format!("--header {key}: {why}")))?;
+    Ok((key.to_owned(), value))
+}
+
+fn no_value(flag: &str, text: &str) -> Failure {
+    Failure::usage(format!("{flag} `{text}` has no value")).help(format!("write {flag} name=value"))
+}
+
+/// The body that the flags say, when they say one.
+pub(super) fn body(body: Option<&String>, message: Option<&String>, file: Option<&Path>) -> Outcome<Vec<u8>> {
+    match (body.or(message), file) {
+        (Some(text), _) => Ok(text.clone().into_bytes()),
+        (None, Some(path)) => {
+            let bytes = files::read(path, MAX_BODY + 1)?;
+            if bytes.len() as u64 > MAX_BODY {
+                return Err(Failure::usage(format!("{} is larger than 1 GiB", path.display())));
+            }
+            Ok(bytes)
+        }
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+/// Prints one message in the format that was asked for.
+pub(super) fn print(
+    message: &AnyMessage,
+    reception: Reception<'_>,
+    format: RecordFormat,
+    output: &mut Output,
+) -> Outcome {
+    match format {
+        RecordFormat::Json => output.line(&record::to_json(message, reception).to_string()),
+        RecordFormat::Raw => output.bytes(&record::body_bytes(&message.body)),
+        RecordFormat::Text => {
+            let mut line = record::body_bytes(&message.body);
+            line.push(b'\n');
+            output.bytes(&line)
+        }
+    }
+}
+
+/// How a command ended.
+pub(super) enum Ran {
+    Succeeded(Vec<u8>),
+    /// With the reason, such as `exit status: 1`.
+    Failed(String),
+}
+
+/// Runs a shell command with the body as its stdin; what it says on stderr is shown as it is.
+pub(super) async fn run(command: &str, body: &[u8], address: &str, deadline: Duration) -> Outcome<Ran> {
+    let cannot =
+        |error: &std::io::Error| Failure::failed(format!("cannot run `{command}`: {}", reason(error)));
+    let mut child = tokio::process::Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        .env("MQ_ADDRESS", address)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| cannot(&error))?;
+    let mut stdin = child.stdin.take();
+    let feeding = async {
+        if let Some(stdin) = &mut stdin {
+            // A command that does not read its input is allowed to.
+            let _ = stdin.write_all(body).await;
+        }
+        drop(stdin.take());
+    };
+    let finishing = async { tokio::join!(feeding, child.wait_with_output()).1 };
+    match tokio::time::timeout(deadline, finishing).await {
+        Err(_) => Ok(Ran::Failed(format!("not done within {}", crate::shape::elapsed(deadline)))),
+        Ok(Err(error)) => Err(cannot(&error)),
+        Ok(Ok(done)) if done.status.success() => Ok(Ran::Succeeded(done.stdout)),
+        Ok(Ok(done)) => Ok(Ran::Failed(done.status.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_text_or_typed() {
+        assert_eq!(header("a=b:c").unwrap(), ("a".into(), Amqp::String("b:c".into())));
+        assert_eq!(header("a:b=c").unwrap(), ("a".into(), Amqp::String("b=c".into())));
+        assert_eq!(header("a:=5").unwrap(), ("a".into(), Amqp::Long(5)));
+        assert_eq!(header("a:=true").unwrap(), ("a".into(), Amqp::Bool(true)));
+        assert_eq!(header(r#"a:={"i32":5}"#).unwrap(), ("a".into(), Amqp::Int(5)));
+    }
+
+    #[test]
+    fn a_header_that_makes_no_sense_is_refused() {
+        for (text, why) in [("a", "has no value"), ("=b", "key is missing"), ("a:=x", "is not JSON")] {
+            let failure = header(text).unwrap_err();
+            assert!(failure.message.contains(why), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_property_that_does_not_exist_is_refused() {
+        let args = MessageFields { properties: vec!["nope=1".into()], ..MessageFields::default() };
+        assert!(Fields::parse(&args).unwrap_err().message.contains("no such property"));
+    }
+
+    #[tokio::test]
+    async fn a_command_gets_the_body_and_answers_or_fails() {
+        let minute = Duration::from_secs(60);
+        let Ran::Succeeded(answer) = run("tr a-z A-Z", b"abc", "a", minute).await.unwrap() else { panic!() };
+        assert_eq!(answer, b"ABC");
+        let Ran::Failed(why) = run("exit 3", &[0; 1 << 20], "a", minute).await.unwrap() else { panic!() };
+        assert!(why.contains('3'), "{why}");
+        let Ran::Failed(why) = run("sleep 60", b"", "a", Duration::from_millis(50)).await.unwrap() else {
+            panic!()
+        };
+        assert!(why.contains("not done within"), "{why}");
+    }
+}

@@ -1,0 +1,64 @@
+//! The work of each command, a file per noun.
+
+use crate::{
+    args::{Cli, Command},
+    client::admin::Admin,
+    exit::Exit,
+    failure::Outcome,
+    output::Output,
+    settings::Settings,
+};
+
+mod address;
+mod check;
+mod connection;
+mod context;
+mod deploy;
+mod files;
+mod logs;
+mod message;
+mod meta;
+mod node;
+mod recv;
+mod reply;
+mod request;
+mod send;
+
+/// Does what the command line says, and returns the code that the process ends with.
+pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
+    let global = cli.global;
+    match cli.command {
+        // These need no settings: they must work when the contexts cannot be read.
+        Command::Explain(args) => meta::explain(&args, output),
+        Command::Completions(args) => meta::completions(&args, output),
+        Command::Generate(args) => meta::generate(&args, output),
+        Command::Help(args) => meta::help(&args, output),
+        Command::Deploy(args) => deploy::deploy(args, output).await,
+        Command::Undeploy(args) => deploy::undeploy(args, &Settings::of_user(global)?, output).await,
+        Command::Context(args) => context::run(&args, &Settings::of_user(global)?, output),
+        Command::Version(args) => meta::version(&args, global, output).await,
+        command => with_fleet(command, &Settings::of_user(global)?, output).await,
+    }
+}
+
+async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    match command {
+        Command::Status(args) => node::status(&args, settings, output).await,
+        Command::Node(args) => node::run(&args, settings, output).await,
+        Command::Logs(args) => logs::run(&args, settings, output).await,
+        Command::Address(args) => address::run(args, settings, output).await,
+        Command::Apply(args) => address::apply(&args, settings, output).await,
+        Command::Connection(args) => connection::run(&args, settings, output).await,
+        Command::Link(args) => connection::links(&args, settings, output).await,
+        Command::Check(args) => check::run(&args, settings, output).await,
+        Command::Send(args) => send::run(args, settings, output).await,
+        Command::Recv(args) => recv::run(args, settings, output).await,
+        Command::Request(args) => request::run(args, settings, output).await,
+        Command::Reply(args) => reply::run(args, settings, output).await,
+        _ => unreachable!("every other command is run without a fleet"),
+    }
+}
+
+fn admin(settings: &Settings) -> Outcome<Admin> {
+    Admin::new(settings.admin()?)
+}

@@ -1,0 +1,167 @@
+//! `mq recv`.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::message::{self, Ran};
+use crate::{
+    args::message::{Ack, Recv},
+    client::amqp::{AnyDelivery, Arrival, Client, Inlet, interrupted},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::Output,
+    record::{self, Reception},
+    settings::Settings,
+    shape,
+};
+
+/// Longer than any deadline: no deadline.
+const NEVER: Duration = shape::MAX_DURATION;
+
+pub(super) async fn run(args: Recv, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let endpoint = settings.address(&args.address)?;
+    if args.count == Some(0) {
+        return Ok(Exit::Ok);
+    }
+    let mut client = Client::connect(&endpoint).await?;
+    let result = match client.receiver(&endpoint.address, args.credit, args.count).await {
+        Ok(inlet) => receive(&args, inlet, &endpoint.address, output).await,
+        Err(failure) => Err(failure),
+    };
+    client.close().await;
+    result
+}
+
+async fn receive(args: &Recv, inlet: Inlet, address: &str, output: &mut Output) -> Outcome<Exit> {
+    let begin = Instant::now();
+    let mut receiving = Receiving { args, inlet, address, output, received: 0, bytes: 0, failed: 0 };
+    let result = receiving.all().await;
+    let (received, bytes, failed) = (receiving.received, receiving.bytes, receiving.failed);
+    let mut summary = format!("received {} ({})", shape::plural(received, "message"), shape::bytes(bytes));
+    if failed > 0 {
+        summary.push_str(&format!(", {} of them failed", shape::number(failed)));
+    }
+    output.talk(&format!("{summary} in {}", shape::elapsed(begin.elapsed())));
+    match result? {
+        End::Signal(exit) => Ok(exit),
+        End::Late if args.count.is_some_and(|count| received < count) || received == 0 => {
+            Err(too_few(args, address, received))
+        }
+        End::Done | End::Late if failed > 0 => Ok(Exit::Partial),
+        End::Done | End::Late => Ok(Exit::Ok),
+    }
+}
+
+fn too_few(args: &Recv, address: &str, received: u64) -> Failure {
+    let message = match args.count {
+        Some(count) => format!(
+            "{} of {} came from `{address}` in time",
+            shape::number(received),
+            shape::plural(count, "message")
+        ),
+        None => format!("no message came from `{address}` in time"),
+    };
+    Failure::new(Exit::TimedOut, message)
+}
+
+/// Why receiving ended.
+enum End {
+    /// As many as were asked for, or --until-idle.
+    Done,
+    /// A deadline passed.
+    Late,
+    Signal(Exit),
+}
+
+/// A receiving under way.
+struct Receiving<'a> {
+    args: &'a Recv,
+    inlet: Inlet,
+    address: &'a str,
+    output: &'a mut Output,
+    received: u64,
+    bytes: u64,
+    /// Messages that --exec failed on, or that could not be decoded.
+    failed: u64,
+}
+
+impl Receiving<'_> {
+    async fn all(&mut self) -> Outcome<End> {
+        let end = tokio::time::Instant::now() + self.args.timeout.unwrap_or(NEVER);
+        let idle = self.args.until_idle.or(self.args.wait).unwrap_or(NEVER);
+        let mut interrupt = std::pin::pin!(interrupted());
+        while self.args.count.is_none_or(|count| self.received < count) {
+            let idle_end = tokio::time::Instant::now() + idle;
+            let arrival = tokio::select! {
+                biased;
+                exit = &mut interrupt => return Ok(End::Signal(exit)),
+                arrival = self.inlet.recv() => arrival?,
+                () = tokio::time::sleep_until(end.min(idle_end)) => {
+                    let is_idle = self.args.until_idle.is_some() && idle_end <= end;
+                    return Ok(if is_idle { End::Done } else { End::Late });
+                }
+            };
+            let is_stopped = tokio::select! {
+                exit = &mut interrupt => Some(exit),
+                done = self.one(arrival) => { done?; None }
+            };
+            if let Some(exit) = is_stopped {
+                return Ok(End::Signal(exit));
+            }
+        }
+        Ok(End::Done)
+    }
+
+    async fn one(&mut self, arrival: Arrival) -> Outcome {
+        self.received += 1;
+        match arrival {
+            Arrival::Message(delivery) => self.message(&delivery).await,
+            Arrival::Garbled(why) => {
+                self.failed += 1;
+                self.output.warn(&why);
+                self.inlet.grant().await
+            }
+        }
+    }
+
+    /// Prints or hands over first, settles second: a message that was not dealt with is not lost.
+    async fn message(&mut self, delivery: &AnyDelivery) -> Outcome {
+        let message = delivery.message();
+        let body = record::body_bytes(&message.body);
+        self.bytes += body.len() as u64;
+        let mut ack = self.args.ack;
+        match &self.args.exec {
+            Some(command) => {
+                match message::run(command, &body, self.address, self.args.exec_timeout).await? {
+                    Ran::Succeeded(said) => self.output.bytes(&said)?,
+                    Ran::Failed(why) => {
+                        self.failed += 1;
+                        self.output.warn(&format!("`{command}` failed ({why}); the message is released"));
+                        ack = Ack::Release;
+                    }
+                }
+            }
+            None => {
+                let reception = Reception {
+                    address: self.address,
+                    at: Timestamp::now(),
+                    sequence: self.received,
+                    settlement: settlement(ack),
+                };
+                message::print(message, reception, self.args.output, self.output)?;
+            }
+        }
+        self.inlet.settle(delivery, ack).await
+    }
+}
+
+fn settlement(ack: Ack) -> &'static str {
+    match ack {
+        Ack::Accept => "accepted",
+        Ack::Release => "released",
+        Ack::Reject => "rejected",
+        Ack::Modify => "modified",
+        Ack::None => "none",
+    }
+}

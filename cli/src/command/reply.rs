@@ -1,0 +1,214 @@
+//! `mq reply`.
+
+use std::{collections::HashMap, time::Duration};
+
+use fe2o3_amqp::{
+    Sender,
+    types::{
+        definitions::{AmqpError, SenderSettleMode},
+        messaging::{Outcome as Disposition, Properties},
+    },
+};
+
+use super::message::{self, Fields, Ran};
+use crate::{
+    args::message::{Ack, Reply},
+    client::amqp::{AnyDelivery, Arrival, Client, Inlet, delivery_failure, disposition_text, interrupted},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::Output,
+    record::{self, AnyMessage},
+    settings::Settings,
+    shape,
+};
+
+/// Senders to reply addresses that are kept where there is no anonymous relay.
+const MAX_SENDERS: usize = 64;
+
+pub(super) async fn run(args: Reply, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let endpoint = settings.address(&args.address)?;
+    if args.count == Some(0) {
+        return Ok(Exit::Ok);
+    }
+    let mut client = Client::connect(&endpoint).await?;
+    let mut tally = Tally::default();
+    let result = {
+        let answering = answer(&args, &mut client, &endpoint.address, &mut tally, output);
+        tokio::select! {
+            result = answering => result,
+            exit = interrupted() => Ok(exit),
+        }
+    };
+    output.talk(&tally.summary());
+    client.close().await;
+    match result? {
+        Exit::Ok if tally.failed > 0 => Ok(Exit::Partial),
+        exit => Ok(exit),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    answered: u64,
+    failed: u64,
+}
+
+impl Tally {
+    fn summary(&self) -> String {
+        let mut text = format!("answered {}", shape::plural(self.answered, "request"));
+        if self.failed > 0 {
+            text.push_str(&format!(", {} failed", shape::number(self.failed)));
+        }
+        text
+    }
+}
+
+async fn answer(
+    args: &Reply,
+    client: &mut Client,
+    address: &str,
+    tally: &mut Tally,
+    output: &mut Output,
+) -> Outcome<Exit> {
+    let mut inlet = client.receiver(address, args.credit, args.count).await?;
+    let relay = client.sender(None, SenderSettleMode::Unsettled).await.ok();
+    let mut outlet = Outlet { relay, senders: HashMap::new(), deadline: args.exec_timeout };
+    while args.count.is_none_or(|count| tally.answered + tally.failed < count) {
+        let delivery = match inlet.recv().await? {
+            Arrival::Message(delivery) => delivery,
+            Arrival::Garbled(why) => {
+                tally.failed += 1;
+                output.warn(&why);
+                inlet.grant().await?;
+                continue;
+            }
+        };
+        match one(args, client, address, &delivery, &mut outlet).await? {
+            Answer::Sent => {
+                tally.answered += 1;
+                inlet.settle(&delivery, Ack::Accept).await?;
+            }
+            Answer::Undelivered(why) => {
+                // The request was dealt with; that its sender is gone is not the request's fault.
+                tally.failed += 1;
+                output.warn(&why);
+                inlet.settle(&delivery, Ack::Accept).await?;
+            }
+            Answer::Refused(why) => {
+                tally.failed += 1;
+                refuse(&mut inlet, &delivery, &why, output).await?;
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// What became of a request.
+enum Answer {
+    Sent,
+    /// There is an answer, and nobody to take it.
+    Undelivered(String),
+    /// There is no answer.
+    Refused(String),
+}
+
+async fn one(
+    args: &Reply,
+    client: &mut Client,
+    address: &str,
+    request: &AnyDelivery,
+    outlet: &mut Outlet,
+) -> Outcome<Answer> {
+    let request = request.message();
+    let properties = request.properties.clone().unwrap_or_default();
+    let Some(reply_to) = properties.reply_to.clone() else {
+        return Ok(Answer::Refused("the request has no reply-to".into()));
+    };
+    let body = match (&args.exec, &args.message) {
+        (Some(command), _) => {
+            let input = record::body_bytes(&request.body);
+            match message::run(command, &input, address, args.exec_timeout).await? {
+                Ran::Succeeded(mut said) => {
+                    // What a shell would strip: a command ends its line, a reply is no line.
+                    if said.last() == Some(&b'\n') {
+                        said.pop();
+                    }
+                    record::data(said)
+                }
+                Ran::Failed(why) => return Ok(Answer::Refused(format!("`{command}` failed: {why}"))),
+            }
+        }
+        (None, Some(text)) => record::data(text.as_bytes()),
+        (None, None) => request.body.clone(),
+    };
+    let mut reply = Fields::default().message(body);
+    reply.properties = Some(Properties {
+        to: Some(reply_to.clone()),
+        correlation_id: properties.correlation_id.or(properties.message_id),
+        content_type: if args.echo { properties.content_type } else { None },
+        ..Properties::new()
+    });
+    if args.echo {
+        reply.application_properties.clone_from(&request.application_properties);
+    }
+    outlet.send(client, &reply_to, reply).await
+}
+
+async fn refuse(inlet: &mut Inlet, delivery: &AnyDelivery, why: &str, output: &Output) -> Outcome {
+    output.warn(&format!("{why}; the request is rejected"));
+    inlet.reject(delivery, AmqpError::PreconditionFailed, why).await
+}
+
+/// Sends replies to wherever the requests came from.
+struct Outlet {
+    /// One link for every address, where the peer offers it.
+    relay: Option<Sender>,
+    senders: HashMap<String, Sender>,
+    deadline: Duration,
+}
+
+impl Outlet {
+    async fn send(&mut self, client: &mut Client, reply_to: &str, reply: AnyMessage) -> Outcome<Answer> {
+        let deadline = self.deadline;
+        let gone = |why: &str| {
+            Ok(Answer::Undelivered(format!("the reply to `{reply_to}` was not delivered: {why}")))
+        };
+        let sender = match &mut self.relay {
+            Some(relay) => relay,
+            None => match self.sender(client, reply_to).await {
+                Ok(sender) => sender,
+                Err(failure) if failure.exit == Exit::Unreachable => return Err(failure),
+                Err(failure) => return gone(&failure.message),
+            },
+        };
+        let sent = match tokio::time::timeout(deadline, sender.send(reply)).await {
+            Err(_) => return gone(&format!("nobody took it within {}", shape::elapsed(deadline))),
+            Ok(sent) => sent,
+        };
+        match sent {
+            Ok(Disposition::Accepted(_)) => Ok(Answer::Sent),
+            Ok(disposition) => gone(&disposition_text(&disposition)),
+            Err(error) => {
+                let failure = delivery_failure(&error, reply_to);
+                // The next reply gets a link of its own when this one is lost.
+                if self.relay.take().is_none() {
+                    self.senders.remove(reply_to);
+                }
+                if failure.exit == Exit::Unreachable { Err(failure) } else { gone(&failure.message) }
+            }
+        }
+    }
+
+    async fn sender(&mut self, client: &mut Client, address: &str) -> Result<&mut Sender, Failure> {
+        if !self.senders.contains_key(address) {
+            if self.senders.len() >= MAX_SENDERS {
+                self.senders.clear();
+            }
+            let sender = client.sender(Some(address), SenderSettleMode::Unsettled).await?;
+            self.senders.insert(address.to_owned(), sender);
+        }
+        self.senders
+            .get_mut(address)
+            .ok_or_else(|| Failure::failed(format!("there is no sender to `{address}`")))
+    }
+}

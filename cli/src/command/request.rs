@@ -1,0 +1,193 @@
+//! `mq request`.
+
+use std::time::Instant;
+
+use fe2o3_amqp::{
+    Sender,
+    types::{
+        definitions::SenderSettleMode,
+        messaging::{MessageId, Outcome as Disposition, Properties},
+    },
+};
+use jiff::Timestamp;
+
+use super::message::{self, Fields};
+use crate::{
+    args::message::{Ack, Request},
+    client::amqp::{AnyDelivery, Arrival, Client, Inlet, delivery_failure, disposition_text, interrupted},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::Output,
+    record::{self, AnyMessage, Reception},
+    settings::Settings,
+    shape,
+};
+
+/// Replies that are taken ahead of the one being printed, at most.
+const MAX_WINDOW: u32 = 100;
+
+pub(super) async fn run(args: Request, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let endpoint = settings.address(&args.address)?;
+    let fields = Fields::parse(&args.fields)?;
+    let body = message::body(args.body.as_ref(), args.message.as_ref(), args.file.as_deref())?;
+    let mut client = Client::connect(&endpoint).await?;
+    let mut replies = 0;
+    let result = {
+        let message = fields.message(record::data(body));
+        let exchange = exchange(&args, &mut client, &endpoint.address, message, &mut replies, output);
+        tokio::select! {
+            result = tokio::time::timeout(args.timeout, exchange) => result.ok(),
+            exit = interrupted() => Some(Ok(exit)),
+        }
+    };
+    client.close().await;
+    match result {
+        Some(result) => result,
+        None => Err(late(&args, &endpoint.address, replies)),
+    }
+}
+
+fn late(args: &Request, address: &str, replies: u32) -> Failure {
+    let timeout = shape::elapsed(args.timeout);
+    let message = match replies {
+        0 => format!("no reply from `{address}` within {timeout}"),
+        some => format!("{some} of {} replies from `{address}` within {timeout}", args.replies),
+    };
+    Failure::new(Exit::TimedOut, message)
+        .help(format!("is somebody there to answer? for a test: mq reply {address} --echo"))
+}
+
+async fn exchange(
+    args: &Request,
+    client: &mut Client,
+    address: &str,
+    mut message: AnyMessage,
+    replies: &mut u32,
+    output: &mut Output,
+) -> Outcome<Exit> {
+    let (inlet, reply_to) = client.dynamic_receiver(args.replies.min(MAX_WINDOW)).await?;
+    let sender = client.sender(Some(address), SenderSettleMode::Unsettled).await?;
+    let id = prepare(&mut message, reply_to.clone());
+    let mut exchange = Exchange { args, address, reply_to, id, inlet, replies, output };
+    exchange.run(sender, message).await
+}
+
+/// Makes a message a request, and returns the id that its replies will carry.
+pub(super) fn prepare(message: &mut AnyMessage, reply_to: String) -> MessageId {
+    let properties = message.properties.get_or_insert_with(Properties::new);
+    properties.reply_to = Some(reply_to);
+    let id =
+        properties.message_id.take().unwrap_or_else(|| MessageId::String(uuid::Uuid::new_v4().to_string()));
+    properties.message_id = Some(id.clone());
+    // A responder answers with the correlation-id when there is one.
+    properties.correlation_id.clone().unwrap_or(id)
+}
+
+/// Whether a message answers the request with this id. A responder that sends no correlation-id is taken at its
+/// word: the address is ours alone.
+pub(super) fn answers(message: &AnyMessage, id: &MessageId) -> bool {
+    let correlation = message.properties.as_ref().and_then(|properties| properties.correlation_id.as_ref());
+    correlation.is_none_or(|correlation| correlation == id)
+}
+
+/// A request that is being answered.
+struct Exchange<'a> {
+    args: &'a Request,
+    address: &'a str,
+    reply_to: String,
+    id: MessageId,
+    inlet: Inlet,
+    replies: &'a mut u32,
+    output: &'a mut Output,
+}
+
+impl Exchange<'_> {
+    async fn run(&mut self, mut sender: Sender, message: AnyMessage) -> Outcome<Exit> {
+        let begin = Instant::now();
+        let sent = sender.send_batchable(message).await;
+        let mut outcome = sent.map_err(|error| delivery_failure(&error, self.address))?;
+        let mut is_settled = false;
+        // A reply may overtake the outcome of its request.
+        while *self.replies < self.args.replies {
+            tokio::select! {
+                settled = &mut outcome, if !is_settled => {
+                    is_settled = true;
+                    let disposition = settled.map_err(|error| delivery_failure(&error, self.address))?;
+                    self.check(&disposition)?;
+                }
+                arrival = self.inlet.recv() => self.arrival(arrival?).await?,
+            }
+        }
+        let elapsed = shape::elapsed(begin.elapsed());
+        self.output.talk(&format!("received {} in {elapsed}", plural_replies(*self.replies)));
+        Ok(Exit::Ok)
+    }
+
+    fn check(&self, disposition: &Disposition) -> Outcome {
+        if matches!(disposition, Disposition::Accepted(_)) {
+            return Ok(());
+        }
+        let message = format!("the request to `{}` was {}", self.address, disposition_text(disposition));
+        Err(Failure::new(Exit::NotDelivered, message))
+    }
+
+    async fn arrival(&mut self, arrival: Arrival) -> Outcome {
+        match arrival {
+            Arrival::Message(delivery) if answers(delivery.message(), &self.id) => {
+                self.reply(&delivery).await
+            }
+            Arrival::Message(delivery) => {
+                self.output.warn("a message that answers another request is left out");
+                self.inlet.settle(&delivery, Ack::Accept).await
+            }
+            Arrival::Garbled(why) => {
+                self.output.warn(&why);
+                self.inlet.grant().await
+            }
+        }
+    }
+
+    async fn reply(&mut self, delivery: &AnyDelivery) -> Outcome {
+        *self.replies += 1;
+        let reception = Reception {
+            address: &self.reply_to,
+            at: Timestamp::now(),
+            sequence: u64::from(*self.replies),
+            settlement: "accepted",
+        };
+        message::print(delivery.message(), reception, self.args.output, self.output)?;
+        self.inlet.settle(delivery, Ack::Accept).await
+    }
+}
+
+fn plural_replies(count: u32) -> String {
+    if count == 1 { "1 reply".into() } else { format!("{} replies", shape::number(count.into())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use fe2o3_amqp::types::messaging::{Body, Message};
+
+    use super::*;
+
+    #[test]
+    fn a_reply_carries_the_correlation_id_of_the_request_or_else_its_message_id() {
+        let mut request = Message::from(Body::Empty);
+        let id = prepare(&mut request, "here".into());
+        let properties = request.properties.as_mut().unwrap();
+        assert_eq!(properties.message_id.as_ref(), Some(&id));
+        assert_eq!(properties.reply_to.as_deref(), Some("here"));
+        properties.correlation_id = Some(MessageId::Ulong(7));
+        assert_eq!(prepare(&mut request, "here".into()), MessageId::Ulong(7));
+    }
+
+    #[test]
+    fn an_answer_to_another_request_is_none_to_this_one() {
+        let mut reply = Message::from(Body::Empty);
+        assert!(answers(&reply, &MessageId::Ulong(1)), "no correlation-id");
+        let properties = Properties { correlation_id: Some(MessageId::Ulong(2)), ..Properties::new() };
+        reply.properties = Some(properties);
+        assert!(answers(&reply, &MessageId::Ulong(2)));
+        assert!(!answers(&reply, &MessageId::Ulong(1)));
+    }
+}

@@ -1,0 +1,237 @@
+//! Contexts: names for where a fleet is reached, in `contexts.yaml`.
+//!
+//! The file is small and written whole: to a temporary name, then renamed, so that a reader sees the
+//! old one or the new one. Two commands that change it at once are kept apart by a lock file.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    env,
+    exit::Exit,
+    failure::{Failure, Outcome, reason},
+};
+
+/// The largest file of contexts that is read: a mebibyte is thousands of contexts.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Where one fleet is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Context {
+    /// `amqp://host:port`.
+    pub amqp: String,
+    /// `http://host:port` of the admin API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+    /// The directory that holds the fleet's nodes, when `mq deploy` runs them on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathBuf>,
+}
+
+/// All contexts of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Contexts {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    #[serde(default)]
+    pub contexts: BTreeMap<String, Context>,
+}
+
+/// The file that holds the contexts.
+#[derive(Clone, Debug)]
+pub struct Store {
+    path: PathBuf,
+}
+
+impl Store {
+    /// The user's store, below `$XDG_CONFIG_HOME/mq`.
+    pub fn of_user() -> Outcome<Self> {
+        Ok(Self::at(base(env::CONFIG_HOME, ".config")?.join("mq").join("contexts.yaml")))
+    }
+
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub fn load(&self) -> Outcome<Contexts> {
+        let text = match read_bounded(&self.path, MAX_FILE) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contexts::default()),
+            Err(error) => return Err(Failure::file("read", &self.path, &error)),
+        };
+        if text.trim().is_empty() {
+            return Ok(Contexts::default());
+        }
+        serde_saphyr::from_str(&text).map_err(|error| {
+            Failure::usage(format!("cannot read the contexts in {}: {error}", self.path.display()))
+                .help("correct the file, or delete it and run `mq deploy` again")
+        })
+    }
+
+    /// Changes the contexts under the lock; what `change` refuses is not written.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Contexts) -> Outcome<T>) -> Outcome<T> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(directory).map_err(|error| Failure::file("create", directory, &error))?;
+        let _lock = self.lock()?;
+        let mut contexts = self.load()?;
+        let before = contexts.clone();
+        let result = change(&mut contexts)?;
+        if contexts != before {
+            self.write(&contexts)?;
+        }
+        Ok(result)
+    }
+
+    fn lock(&self) -> Outcome<File> {
+        let path = self.path.with_extension("lock");
+        let file = File::create(&path).map_err(|error| Failure::file("open", &path, &error))?;
+        // Held for one read and one write of a small file: waiting is short.
+        file.lock().map_err(|error| Failure::file("lock", &path, &error))?;
+        Ok(file)
+    }
+
+    fn write(&self, contexts: &Contexts) -> Outcome {
+        let text = serde_saphyr::to_string(contexts)
+            .map_err(|error| Failure::failed(format!("cannot write the contexts: {error}")))?;
+        replace(&self.path, text.as_bytes())
+    }
+}
+
+impl Contexts {
+    /// The context called `name`, or an error that lists the ones there are.
+    pub fn named(&self, name: &str) -> Outcome<&Context> {
+        self.contexts.get(name).ok_or_else(|| {
+            let failure = Failure::new(Exit::NotFound, format!("there is no context `{name}`"));
+            if self.contexts.is_empty() {
+                return failure.help("deploy a fleet first: mq deploy");
+            }
+            let names: Vec<&str> = self.contexts.keys().map(String::as_str).collect();
+            failure.help(format!("contexts: {}", names.join(", ")))
+        })
+    }
+
+    /// Writes a context and makes it the current one; says whether that changed anything.
+    pub fn adopt(&mut self, name: &str, context: Context) -> bool {
+        let is_same = self.current.as_deref() == Some(name) && self.contexts.get(name) == Some(&context);
+        self.current = Some(name.to_owned());
+        self.contexts.insert(name.to_owned(), context);
+        !is_same
+    }
+
+    /// Removes a context. When it was the current one, the only other one takes its place, if there
+    /// is exactly one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let is_removed = self.contexts.remove(name).is_some();
+        if self.current.as_deref() == Some(name) {
+            self.current = match self.contexts.len() {
+                1 => self.contexts.keys().next().cloned(),
+                _ => None,
+            };
+        }
+        is_removed
+    }
+}
+
+/// An XDG base directory: the variable when it is an absolute path, else `fallback` in the home directory.
+pub fn base(variable: &str, fallback: &str) -> Outcome<PathBuf> {
+    // The specification: relative paths in these variables are invalid and are ignored.
+    if let Some(path) = env::path(variable).filter(|path| path.is_absolute()) {
+        return Ok(path);
+    }
+    match env::path(env::HOME).filter(|path| path.is_absolute()) {
+        Some(home) => Ok(home.join(fallback)),
+        None => {
+            Err(Failure::failed(format!("neither {variable} nor {} is set to an absolute path", env::HOME))
+                .help(format!("set {variable} to a directory of yours")))
+        }
+    }
+}
+
+/// Reads a text file of at most `limit` bytes.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<String> {
+    read_text(File::open(path)?, limit)
+}
+
+/// Reads at most `limit` bytes of UTF-8.
+pub fn read_text(source: impl io::Read, limit: u64) -> io::Result<String> {
+    use io::Read;
+    let mut bytes = Vec::new();
+    source.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {limit} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        io::Error::new(io::ErrorKind::InvalidData, format!("not UTF-8 at byte {place}"))
+    })
+}
+
+/// Replaces a file in one step: readers see the old content or the new, never half of it.
+pub fn replace(path: &Path, content: &[u8]) -> Outcome {
+    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
+    let written = fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        Failure::failed(format!("cannot write {}: {}", path.display(), reason(&error)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(port: u16) -> Context {
+        Context { amqp: format!("amqp://127.0.0.1:{port}"), admin: None, state: None }
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::at(directory.path().join("mq/contexts.yaml"));
+        assert_eq!(store.load().unwrap(), Contexts::default());
+        assert!(store.change(|contexts| Ok(contexts.adopt("a", context(1)))).unwrap());
+        assert!(!store.change(|contexts| Ok(contexts.adopt("a", context(1)))).unwrap());
+        let contexts = store.load().unwrap();
+        assert_eq!(contexts.current.as_deref(), Some("a"));
+        assert_eq!(contexts.named("a").unwrap(), &context(1));
+    }
+
+    #[test]
+    fn removing_the_current_context_falls_back_to_the_only_other_one() {
+        let mut contexts = Contexts::default();
+        contexts.adopt("a", context(1));
+        contexts.adopt("b", context(2));
+        assert!(contexts.remove("b"));
+        assert_eq!(contexts.current.as_deref(), Some("a"));
+        assert!(contexts.remove("a"));
+        assert_eq!(contexts.current, None);
+        assert!(!contexts.remove("a"));
+    }
+
+    #[test]
+    fn an_unknown_context_is_answered_with_the_known_ones() {
+        let mut contexts = Contexts::default();
+        contexts.adopt("a", context(1));
+        let failure = contexts.named("b").unwrap_err();
+        assert_eq!(failure.exit, Exit::NotFound);
+        assert_eq!(failure.help.as_deref(), Some("contexts: a"));
+    }
+
+    #[test]
+    fn a_broken_file_is_named_and_not_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("contexts.yaml");
+        fs::write(&path, "contexts: [").unwrap();
+        let failure = Store::at(path.clone()).change(|contexts| Ok(contexts.remove("a"))).unwrap_err();
+        assert!(failure.message.contains("contexts.yaml"), "{failure}");
+        assert_eq!(fs::read_to_string(path).unwrap(), "contexts: [");
+    }
+}

@@ -1,0 +1,540 @@
+//! Nodes as processes of this user on this machine.
+//!
+//! Everything about a fleet lies in `$XDG_STATE_HOME/mq/<fleet>/`: `deploy.lock`, and per node a directory
+//! with `mqd.yaml` (its configuration), `mqd.log` (what it says) and `state/` (what it keeps). A node
+//! lives exactly as long as its lock on `state/mqd.lock` is held; process ids are used to send it a
+//! signal, and never to decide whether it lives.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom},
+    net::{IpAddr, TcpListener},
+    os::unix::{fs::DirBuilderExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use indicatif::ProgressBar;
+use mq_model::{
+    admin::{self, Protocol, Runtime},
+    config::{DaemonConfig, ListenerConfig},
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{
+    Backend, Stopped,
+    plan::{NodeState, ObservedNode},
+};
+use crate::{
+    client::admin::Admin,
+    context::{Contexts, base, read_bounded, replace},
+    env,
+    exit::Exit,
+    failure::{Failure, Outcome, reason},
+    output::Output,
+    settings::{http_url, listener_url, runtime},
+};
+
+/// How often a condition is looked at while waiting for it.
+const POLL: Duration = Duration::from_millis(20);
+/// How long a killed process may take to be gone.
+const KILL_DEADLINE: Duration = Duration::from_secs(5);
+/// How long `mqd --version` may take.
+const VERSION_DEADLINE: Duration = Duration::from_secs(5);
+/// A log that is larger than this when its node starts is set aside as `mqd.log.1`.
+const MAX_LOG: u64 = 16 << 20;
+/// How much of the end of a log an error shows.
+const EXCERPT_LINES: usize = 10;
+const EXCERPT_BYTES: u64 = 8 << 10;
+/// The largest configuration file that is read back.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// The nodes of one fleet on this machine.
+#[derive(Clone, Debug)]
+pub struct Local {
+    fleet: String,
+    directory: PathBuf,
+    mqd: Option<PathBuf>,
+    contexts: Contexts,
+}
+
+impl Local {
+    /// The fleet called `fleet` below the user's state directory. `mqd` is the binary to start,
+    /// `contexts` tell whose port it is that is in use.
+    pub fn new(fleet: &str, mqd: Option<PathBuf>, contexts: Contexts) -> Outcome<Self> {
+        let directory = base(env::STATE_HOME, ".local/state")?.join("mq").join(fleet);
+        Ok(Self { fleet: fleet.to_owned(), directory, mqd, contexts })
+    }
+
+    /// The directory that holds everything about the fleet.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub fn node_directory(&self, node: &str) -> PathBuf {
+        self.directory.join(node)
+    }
+
+    /// Where the node called `node` keeps its state.
+    pub fn state(&self, node: &str) -> PathBuf {
+        state_of_node(&self.node_directory(node))
+    }
+
+    /// Keeps other commands from changing the fleet until the lock is dropped.
+    pub fn lock(&self) -> Outcome<File> {
+        create_private(&self.directory)?;
+        let path = self.directory.join("deploy.lock");
+        let file = File::create(&path).map_err(|error| Failure::file("open", &path, &error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(Failure::new(
+                Exit::Conflict,
+                format!("another command is changing the fleet `{}`", self.fleet),
+            )
+            .help("wait until it has ended, then try again")),
+            Err(TryLockError::Error(error)) => Err(Failure::file("lock", &path, &error)),
+        }
+    }
+
+    /// The names of the nodes that have a directory, sorted.
+    pub fn nodes(&self) -> Outcome<Vec<String>> {
+        node_names(&self.directory)
+    }
+
+    /// Deletes everything about the fleet. The nodes must have stopped.
+    pub fn purge(&self) -> Outcome {
+        match fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Failure::file("delete", &self.directory, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The binary of the daemon.
+    pub fn daemon(&self) -> Outcome<PathBuf> {
+        if let Some(path) = self.mqd.clone().or_else(|| env::path(env::MQD)) {
+            if path.is_file() {
+                return fs::canonicalize(&path).map_err(|error| Failure::file("find", &path, &error));
+            }
+            let message = format!("cannot find the daemon's binary: {} is not a file", path.display());
+            return Err(Failure::failed(message).help(format!("correct --mqd or {}", env::MQD)));
+        }
+        let beside = std::env::current_exe().ok().and_then(|mq| Some(mq.parent()?.join("mqd")));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let in_path = std::env::split_paths(&path).map(|directory| directory.join("mqd"));
+        let found = beside.into_iter().chain(in_path).find(|candidate| candidate.is_file());
+        found.ok_or_else(|| {
+            Failure::failed("cannot find the daemon's binary `mqd`, neither beside mq nor in PATH").help(
+                format!(
+                    "build it with `cargo build --release`, or say where it is with --mqd or {}",
+                    env::MQD
+                ),
+            )
+        })
+    }
+
+    async fn observe_node(&self, node: &DaemonConfig) -> Outcome<ObservedNode> {
+        let directory = self.node_directory(&node.node);
+        let path = directory.join("mqd.yaml");
+        let config = read_bounded(&path, MAX_CONFIG)
+            .ok()
+            .and_then(|text| DaemonConfig::parse(&path.display().to_string(), &text).ok());
+        let state = if directory.exists() { self.node_state(&node.node).await? } else { NodeState::Absent };
+        Ok(ObservedNode { name: node.node.clone(), state, config })
+    }
+
+    async fn node_state(&self, node: &str) -> Outcome<NodeState> {
+        let state = self.state(node);
+        if !is_locked(&state)? {
+            return Ok(NodeState::Stopped { is_clean: !state.join("node.json").exists() });
+        }
+        let Some(runtime) = runtime(&state) else { return Ok(NodeState::Silent) };
+        let admin = admin_of(&runtime)?;
+        if !admin.is_ready().await {
+            return Ok(NodeState::Silent);
+        }
+        let is_running = admin.node().await.is_ok_and(|node| node.state == admin::NodeState::Running);
+        match admin.statistics().await {
+            Ok(statistics) if is_running => {
+                Ok(NodeState::Running { runtime, connections: statistics.connections })
+            }
+            _ => Ok(NodeState::Silent),
+        }
+    }
+
+    fn spawn(&self, node: &DaemonConfig) -> Outcome<(Child, u64)> {
+        let directory = self.node_directory(&node.node);
+        create_private(&directory)?;
+        let config = directory.join("mqd.yaml");
+        let text = serde_saphyr::to_string(node)
+            .map_err(|error| Failure::failed(format!("cannot write the configuration: {error}")))?;
+        replace(&config, format!("# Written by `mq deploy`, which overwrites it.\n{text}").as_bytes())?;
+        let (log, start) = open_log(&directory)?;
+        let errors = log.try_clone().map_err(|error| Failure::file("open", &directory, &error))?;
+        let daemon = self.daemon()?;
+        // A group of its own: Ctrl-C in this terminal is not meant for the daemon.
+        let child = Command::new(&daemon)
+            .arg("--config")
+            .arg(&config)
+            .current_dir(&directory)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .process_group(0)
+            .spawn()
+            .map_err(|error| Failure::file("start", &daemon, &error))?;
+        Ok((child, start))
+    }
+
+    /// Why the node's process ended, with the end of what it said.
+    fn died(&self, node: &str, status: std::process::ExitStatus, log_start: u64) -> Failure {
+        let log = self.node_directory(node).join("mqd.log");
+        let excerpt = excerpt(&log, log_start).unwrap_or_default();
+        let mut message = format!("the node `{node}` ended while it was starting: {status}");
+        for line in excerpt {
+            message.push_str("\n  | ");
+            message.push_str(&line);
+        }
+        Failure::failed(message).help(format!("the whole log: {}", log.display()))
+    }
+
+    fn late(&self, node: &str, deadline: Duration) -> Failure {
+        let message = format!("the node `{node}` was not ready within {}", crate::shape::elapsed(deadline));
+        Failure::new(Exit::TimedOut, message)
+            .help(format!("look at {}", self.node_directory(node).join("mqd.log").display()))
+    }
+
+    fn check_port(&self, listener: &ListenerConfig, flag: &str, held: &[u16]) -> Outcome {
+        let Ok(host) = listener.host.parse::<IpAddr>() else {
+            return Err(Failure::usage(format!("cannot listen on `{}`: not an IP address", listener.host)));
+        };
+        if listener.port == 0 || held.contains(&listener.port) {
+            return Ok(());
+        }
+        let Err(error) = TcpListener::bind((host, listener.port)) else { return Ok(()) };
+        let place = format!("{}:{}", listener.host, listener.port);
+        if error.kind() != io::ErrorKind::AddrInUse {
+            let message = format!("cannot listen on {place}: {}", reason(&error));
+            return Err(Failure::failed(message).help(format!("choose another port with {flag}")));
+        }
+        let message = match self.fleet_on(listener.port) {
+            Some(fleet) => format!("cannot listen on {place}: the fleet `{fleet}` has this port"),
+            None => format!("cannot listen on {place}: another program has this port"),
+        };
+        let help = format!("choose another port with {flag} PORT (0 picks a free one), or stop what has it");
+        Err(Failure::failed(message).help(help))
+    }
+
+    fn fleet_on(&self, port: u16) -> Option<&str> {
+        let end = format!(":{port}");
+        let contexts = self.contexts.contexts.iter().filter(|(name, context)| {
+            let admin = context.admin.as_deref().unwrap_or_default();
+            **name != self.fleet
+                && context.state.is_some()
+                && (context.amqp.ends_with(&end) || admin.ends_with(&end))
+        });
+        contexts.map(|(name, _)| name.as_str()).next()
+    }
+}
+
+impl Backend for Local {
+    async fn observe(&self, nodes: &[DaemonConfig]) -> Outcome<Vec<ObservedNode>> {
+        let mut observed = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            observed.push(self.observe_node(node).await?);
+        }
+        Ok(observed)
+    }
+
+    async fn version(&self) -> Outcome<Option<String>> {
+        let daemon = self.daemon()?;
+        let mut command = tokio::process::Command::new(&daemon);
+        command.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
+        let Ok(finished) = tokio::time::timeout(VERSION_DEADLINE, command.output()).await else {
+            let message = format!("`{} --version` did not end within 5s", daemon.display());
+            return Err(Failure::failed(message).help("is it the mqd of mq?"));
+        };
+        let finished = finished.map_err(|error| Failure::file("start", &daemon, &error))?;
+        let text = String::from_utf8_lossy(&finished.stdout);
+        Ok(text.split_whitespace().nth(1).filter(|_| text.starts_with("mqd ")).map(str::to_owned))
+    }
+
+    fn preflight(&self, node: &DaemonConfig, held: Option<&Runtime>) -> Outcome {
+        self.daemon()?;
+        let held: Vec<u16> = held.iter().flat_map(|held| &held.listeners).map(|held| held.port).collect();
+        self.check_port(&node.listeners.amqp, "--amqp-port", &held)?;
+        self.check_port(&node.listeners.http, "--http-port", &held)
+    }
+
+    async fn start(&self, node: &DaemonConfig, deadline: Duration, output: &Output) -> Outcome<Runtime> {
+        let (mut child, log_start) = self.spawn(node)?;
+        let state = self.state(&node.node);
+        let waiting = Waiting::new(output, format!("{} is starting", node.node));
+        let end = Instant::now() + deadline;
+        loop {
+            let ended = child.try_wait().map_err(|error| Failure::file("wait for", &state, &error))?;
+            if let Some(status) = ended {
+                return Err(self.died(&node.node, status, log_start));
+            }
+            // A node.json of an earlier process is not about this one.
+            let runtime = runtime(&state).filter(|runtime| runtime.pid == child.id());
+            if let Some(runtime) = runtime
+                && admin_of(&runtime)?.is_ready().await
+            {
+                return Ok(runtime);
+            }
+            if Instant::now() >= end {
+                return Err(self.late(&node.node, deadline));
+            }
+            waiting.tick();
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn wait_ready(&self, node: &str, deadline: Duration, output: &Output) -> Outcome<Runtime> {
+        let waiting = Waiting::new(output, format!("waiting for {node}"));
+        let end = Instant::now() + deadline;
+        loop {
+            match self.node_state(node).await? {
+                NodeState::Running { runtime, .. } => return Ok(runtime),
+                NodeState::Silent => {}
+                NodeState::Absent | NodeState::Stopped { .. } => {
+                    let message = format!("the node `{node}` ended while mq waited for it");
+                    return Err(Failure::failed(message).help("run `mq deploy` again"));
+                }
+            }
+            if Instant::now() >= end {
+                return Err(self.late(node, deadline));
+            }
+            waiting.tick();
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn stop(&self, node: &str, deadline: Duration, output: &Output) -> Outcome<Stopped> {
+        let state = self.state(node);
+        if !is_locked(&state)? {
+            return Ok(Stopped::Already);
+        }
+        let waiting = Waiting::new(output, format!("{node} is draining"));
+        signal(&state, Signal::TERM)?;
+        if is_released(&state, deadline, &waiting).await? {
+            return Ok(Stopped::Drained);
+        }
+        signal(&state, Signal::KILL)?;
+        if is_released(&state, KILL_DEADLINE, &waiting).await? {
+            return Ok(Stopped::Killed);
+        }
+        let message = format!("the node `{node}` is still there after it was killed");
+        Err(Failure::failed(message).help(format!("see what holds {}", state.join("mqd.lock").display())))
+    }
+}
+
+/// A spinner while somebody watches, silence otherwise.
+struct Waiting(ProgressBar);
+
+impl Waiting {
+    fn new(output: &Output, message: String) -> Self {
+        let bar = if output.is_watched() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        bar.set_message(message);
+        Self(bar)
+    }
+
+    fn tick(&self) {
+        self.0.tick();
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Where a node keeps its state, given its directory.
+pub fn state_of_node(directory: &Path) -> PathBuf {
+    directory.join("state")
+}
+
+/// The names of the node directories in a fleet's directory, sorted.
+pub fn node_names(fleet: &Path) -> Outcome<Vec<String>> {
+    let entries = match fs::read_dir(fleet) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Failure::file("read", fleet, &error)),
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a process uses the state directory.
+pub fn is_locked(state: &Path) -> Outcome<bool> {
+    let path = state.join("mqd.lock");
+    let file = match OpenOptions::new().read(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Failure::file("open", &path, &error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(Failure::file("lock", &path, &error)),
+    }
+}
+
+async fn is_released(state: &Path, deadline: Duration, waiting: &Waiting) -> Outcome<bool> {
+    let end = Instant::now() + deadline;
+    while is_locked(state)? {
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        waiting.tick();
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(true)
+}
+
+/// Sends a signal to the process that holds the lock.
+fn signal(state: &Path, signal: Signal) -> Outcome {
+    let Some(pid) = owner(state) else {
+        let message = format!("cannot tell which process uses {}", state.display());
+        return Err(Failure::failed(message).help("find it with `lsof`, and stop it"));
+    };
+    match kill_process(pid, signal) {
+        // It has just ended by itself.
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => {
+            let error = io::Error::from(error);
+            Err(Failure::failed(format!(
+                "cannot stop the process {}: {}",
+                pid.as_raw_nonzero(),
+                reason(&error)
+            )))
+        }
+    }
+}
+
+/// The process that holds the lock wrote its id into the lock's file, and into `node.json` once it served.
+fn owner(state: &Path) -> Option<Pid> {
+    let lock = read_bounded(&state.join("mqd.lock"), 64).ok();
+    let from_lock = lock.and_then(|text| text.trim().parse::<i32>().ok());
+    let from_runtime = || runtime(state).and_then(|runtime| i32::try_from(runtime.pid).ok());
+    // 0 and negative numbers would name groups of processes.
+    Pid::from_raw(from_lock.or_else(from_runtime).filter(|pid| *pid > 1)?)
+}
+
+fn admin_of(runtime: &Runtime) -> Outcome<Admin> {
+    match listener_url(runtime, Protocol::Http) {
+        Some(url) => Admin::new(http_url(&url)?),
+        None => Err(Failure::failed(format!("the node `{}` has no admin API", runtime.node))),
+    }
+}
+
+/// Directories with state are nobody else's business.
+fn create_private(path: &Path) -> Outcome {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(|error| Failure::file("create", path, &error))
+}
+
+/// The log, opened for appending, and the position at which this run begins.
+fn open_log(directory: &Path) -> Outcome<(File, u64)> {
+    let path = directory.join("mqd.log");
+    let size = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+    if size > MAX_LOG {
+        fs::rename(&path, directory.join("mqd.log.1"))
+            .map_err(|error| Failure::file("rename", &path, &error))?;
+    }
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    let file = file.map_err(|error| Failure::file("open", &path, &error))?;
+    Ok((file, if size > MAX_LOG { 0 } else { size }))
+}
+
+/// The last lines that were written after `start`.
+fn excerpt(log: &Path, start: u64) -> io::Result<Vec<String>> {
+    let mut file = File::open(log)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(start.max(size.saturating_sub(EXCERPT_BYTES))))?;
+    let mut bytes = Vec::new();
+    file.take(EXCERPT_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines.iter().skip(lines.len().saturating_sub(EXCERPT_LINES)).map(|line| (*line).to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(directory: &Path) -> Local {
+        Local {
+            fleet: "test".into(),
+            directory: directory.join("test"),
+            mqd: None,
+            contexts: Contexts::default(),
+        }
+    }
+
+    #[test]
+    fn a_port_that_another_program_has_is_named_with_the_flag_that_changes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let listener = ListenerConfig { host: "127.0.0.1".into(), port };
+        let local = local(directory.path());
+        let failure = local.check_port(&listener, "--amqp-port", &[]).unwrap_err();
+        let expected = format!("cannot listen on 127.0.0.1:{port}: another program has this port");
+        assert_eq!(failure.message, expected);
+        assert!(failure.help.unwrap().contains("--amqp-port PORT"));
+        assert!(local.check_port(&listener, "--amqp-port", &[port]).is_ok(), "the node's own port");
+    }
+
+    #[test]
+    fn two_commands_cannot_change_one_fleet_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let local = local(directory.path());
+        let _lock = local.lock().unwrap();
+        assert_eq!(local.lock().unwrap_err().exit, Exit::Conflict);
+    }
+
+    #[test]
+    fn a_lock_that_nobody_holds_means_that_the_node_is_dead() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!is_locked(directory.path()).unwrap());
+        let file = File::create(directory.path().join("mqd.lock")).unwrap();
+        assert!(!is_locked(directory.path()).unwrap());
+        file.lock().unwrap();
+        assert!(is_locked(directory.path()).unwrap());
+    }
+
+    #[test]
+    fn no_signal_goes_to_a_group_of_processes() {
+        let directory = tempfile::tempdir().unwrap();
+        for text in ["0", "-1", "1", "", "x"] {
+            fs::write(directory.path().join("mqd.lock"), text).unwrap();
+            assert_eq!(owner(directory.path()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_excerpt_is_the_end_of_what_this_run_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("mqd.log");
+        fs::write(&log, "old\nnew 1\nnew 2\n").unwrap();
+        assert_eq!(excerpt(&log, 4).unwrap(), ["new 1", "new 2"]);
+    }
+
+    #[test]
+    fn a_daemon_that_is_not_there_is_an_error_with_advice() {
+        let directory = tempfile::tempdir().unwrap();
+        let local = Local { mqd: Some(directory.path().join("nothing")), ..local(directory.path()) };
+        let failure = local.daemon().unwrap_err();
+        assert!(failure.message.contains("is not a file"), "{failure}");
+    }
+}

@@ -1,0 +1,539 @@
+//! What has to happen so that a fleet is as it should be: a pure function from desired and observed
+//! state to steps, each with its consequences in words.
+//!
+//! Nothing here reads a file, a clock or a socket: every decision can be tested with two values.
+
+use mq_model::{
+    admin::Runtime,
+    config::DaemonConfig,
+    manifest::{Address, AddressSpec},
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{output::value, shape};
+
+/// What the user wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    pub fleet: String,
+    pub nodes: Vec<DaemonConfig>,
+    pub addresses: Vec<Address>,
+    /// Delete the addresses that are not wanted.
+    pub prune: bool,
+    /// Restart nodes that need no restart.
+    pub restart: bool,
+    /// The version of the daemon that would be started.
+    pub version: Option<String>,
+}
+
+/// What is there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    pub nodes: Vec<ObservedNode>,
+    /// The addresses of the fleet; `None` while no node can say.
+    pub addresses: Option<Vec<Address>>,
+}
+
+/// One node as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedNode {
+    pub name: String,
+    pub state: NodeState,
+    /// The configuration file that lies in the node's directory, when it can be read.
+    pub config: Option<DaemonConfig>,
+}
+
+/// Whether a node lives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeState {
+    /// There is no trace of it.
+    Absent,
+    /// It has a directory, and no process uses it. `is_clean`: it was stopped, it did not die.
+    Stopped { is_clean: bool },
+    /// A process holds its lock and does not answer.
+    Silent,
+    /// It serves.
+    Running { runtime: Runtime, connections: u64 },
+}
+
+/// A plan: steps in the order they are done.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    pub fleet: String,
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub action: Action,
+    pub object: Object,
+    pub name: String,
+    /// Why, and with what consequence.
+    pub detail: String,
+    /// Client connections that the step closes.
+    pub connections: u64,
+    /// What changes, field by field.
+    pub changes: Vec<Change>,
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// A node that never was, or an address.
+    Create,
+    /// A node that was there before.
+    Start,
+    Restart,
+    /// Waits for a node that has a process and does not answer yet.
+    Await,
+    Update,
+    /// Creates or updates, whichever turns out to be needed once a node can say what is there.
+    Ensure,
+    Delete,
+    Unchanged,
+    /// Is there, is not wanted, and is left alone.
+    Keep,
+}
+
+/// What a step is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Object {
+    Node,
+    Address,
+}
+
+/// One field that changes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// The path of the field, such as `listeners.amqp.port`.
+    pub field: String,
+    pub from: Value,
+    pub to: Value,
+}
+
+impl Plan {
+    /// Compares what is wanted with what is there.
+    pub fn new(desired: &Desired, observed: &Observed) -> Self {
+        let mut steps: Vec<Step> =
+            desired.nodes.iter().map(|node| node_step(desired, node, observed)).collect();
+        let is_new = observed.nodes.iter().all(|node| node.state == NodeState::Absent);
+        match &observed.addresses {
+            Some(there) => steps.extend(address_steps(desired, there)),
+            None if is_new => steps.extend(address_steps(desired, &[])),
+            None => steps.extend(desired.addresses.iter().map(unknown_address_step)),
+        }
+        Self { fleet: desired.fleet.clone(), steps }
+    }
+
+    /// Whether the plan changes anything.
+    pub fn is_change(&self) -> bool {
+        self.steps.iter().any(|step| step.action.is_change())
+    }
+
+    /// Client connections that the plan closes.
+    pub fn connections(&self) -> u64 {
+        self.steps.iter().map(|step| step.connections).sum()
+    }
+
+    /// The names of the addresses that the plan deletes.
+    pub fn deleted(&self) -> Vec<&str> {
+        let deleted = self.steps.iter().filter(|step| step.action == Action::Delete);
+        deleted.map(|step| step.name.as_str()).collect()
+    }
+
+    /// `1 to start, 2 unchanged`.
+    pub fn summary(&self) -> String {
+        let order = [
+            (Action::Create, "to create"),
+            (Action::Start, "to start"),
+            (Action::Restart, "to restart"),
+            (Action::Await, "to wait for"),
+            (Action::Update, "to update"),
+            (Action::Ensure, "to create or update"),
+            (Action::Delete, "to delete"),
+            (Action::Unchanged, "unchanged"),
+            (Action::Keep, "left alone"),
+        ];
+        let parts: Vec<String> = order
+            .iter()
+            .filter_map(|(action, words)| {
+                let count = self.steps.iter().filter(|step| step.action == *action).count();
+                (count > 0).then(|| format!("{} {words}", shape::number(count as u64)))
+            })
+            .collect();
+        parts.join(", ")
+    }
+}
+
+impl Action {
+    pub fn is_change(self) -> bool {
+        !matches!(self, Self::Unchanged | Self::Keep)
+    }
+
+    /// The sign in front of a step: `+` is new, `~` changes, `-` goes, `=` stays.
+    pub fn sign(self) -> char {
+        match self {
+            Self::Create | Self::Start => '+',
+            Self::Restart | Self::Await | Self::Update | Self::Ensure => '~',
+            Self::Delete => '-',
+            Self::Unchanged | Self::Keep => '=',
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Start => "start",
+            Self::Restart => "restart",
+            Self::Await => "wait for",
+            Self::Update => "update",
+            Self::Ensure => "create or update",
+            Self::Delete => "delete",
+            Self::Unchanged => "unchanged",
+            Self::Keep => "left alone",
+        }
+    }
+}
+
+impl Object {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Address => "address",
+        }
+    }
+}
+
+impl Step {
+    fn new(action: Action, object: Object, name: &str, detail: impl Into<String>) -> Self {
+        let (name, detail) = (name.to_owned(), detail.into());
+        Self { action, object, name, detail, connections: 0, changes: Vec::new() }
+    }
+}
+
+fn node_step(desired: &Desired, node: &DaemonConfig, observed: &Observed) -> Step {
+    let step = |action, detail: String| Step::new(action, Object::Node, &node.node, detail);
+    let Some(found) = observed.nodes.iter().find(|found| found.name == node.node) else {
+        return step(Action::Create, listens(node));
+    };
+    match &found.state {
+        NodeState::Absent => step(Action::Create, listens(node)),
+        NodeState::Stopped { is_clean: true } => {
+            step(Action::Start, format!("it is stopped; {}", listens(node)))
+        }
+        NodeState::Stopped { is_clean: false } => {
+            step(Action::Start, format!("its process is gone; {}", listens(node)))
+        }
+        NodeState::Silent => step(Action::Await, "it has a process and does not answer yet".into()),
+        NodeState::Running { runtime, connections } => {
+            running_step(desired, node, found.config.as_ref(), runtime, *connections)
+        }
+    }
+}
+
+fn running_step(
+    desired: &Desired,
+    node: &DaemonConfig,
+    file: Option<&DaemonConfig>,
+    runtime: &Runtime,
+    connections: u64,
+) -> Step {
+    let new_version = desired.version.as_ref().filter(|version| **version != runtime.version);
+    let why = if node.hash() != runtime.config_hash {
+        "its configuration changes".to_owned()
+    } else if let Some(version) = new_version {
+        format!("mqd {} becomes {version}", runtime.version)
+    } else if desired.restart {
+        "as asked for".to_owned()
+    } else {
+        return Step::new(Action::Unchanged, Object::Node, &node.node, serves(runtime));
+    };
+    let consequence = match connections {
+        0 => "nobody is connected".to_owned(),
+        count => format!("closes {}", shape::plural(count, "connection")),
+    };
+    let mut step = Step::new(Action::Restart, Object::Node, &node.node, format!("{why}; {consequence}"));
+    step.connections = connections;
+    // The file tells what the node runs with only when it is the file that the node was started with.
+    let running = file.filter(|file| file.hash() == runtime.config_hash);
+    step.changes = running.map(|running| changes(&value(running), &value(node))).unwrap_or_default();
+    step
+}
+
+fn listens(node: &DaemonConfig) -> String {
+    let place = |listener: &mq_model::config::ListenerConfig| match listener.port {
+        0 => format!("a free port of {}", listener.host),
+        port => format!("{}:{port}", listener.host),
+    };
+    format!("amqp on {}, http on {}", place(&node.listeners.amqp), place(&node.listeners.http))
+}
+
+/// Where a running node listens.
+pub fn serves(runtime: &Runtime) -> String {
+    let places: Vec<String> = runtime
+        .listeners
+        .iter()
+        .map(|listener| format!("{} on {}:{}", listener.name, listener.host, listener.port))
+        .collect();
+    places.join(", ")
+}
+
+/// What the addresses need, given the ones that are there.
+pub fn address_steps(desired: &Desired, there: &[Address]) -> Vec<Step> {
+    let mut steps: Vec<Step> = desired.addresses.iter().map(|wanted| address_step(wanted, there)).collect();
+    for address in there {
+        let name = &address.metadata.name;
+        if desired.addresses.iter().any(|wanted| wanted.metadata.name == *name) {
+            continue;
+        }
+        steps.push(if desired.prune {
+            let detail = attached(address).unwrap_or_else(|| "it is not in the files".into());
+            Step::new(Action::Delete, Object::Address, name, detail)
+        } else {
+            Step::new(Action::Keep, Object::Address, name, "it is not in the files")
+        });
+    }
+    steps
+}
+
+fn attached(address: &Address) -> Option<String> {
+    let status = address.status.as_ref()?;
+    let links = status.producers + status.consumers;
+    (links > 0).then(|| format!("it is not in the files; closes {}", shape::plural(links, "link")))
+}
+
+fn unknown_address_step(address: &Address) -> Step {
+    let detail = format!("{}, once a node can say what is there", kind(&address.spec));
+    Step::new(Action::Ensure, Object::Address, &address.metadata.name, detail)
+}
+
+/// What one address needs, given the addresses that are there.
+pub fn address_step(wanted: &Address, there: &[Address]) -> Step {
+    let name = &wanted.metadata.name;
+    let Some(found) = there.iter().find(|found| found.metadata.name == *name) else {
+        return Step::new(Action::Create, Object::Address, name, kind(&wanted.spec));
+    };
+    let changes = changes(&comparable(found), &comparable(wanted));
+    if changes.is_empty() {
+        return Step::new(Action::Unchanged, Object::Address, name, kind(&wanted.spec));
+    }
+    let mut step = Step::new(Action::Update, Object::Address, name, kind(&wanted.spec));
+    step.changes = changes;
+    step
+}
+
+/// What two addresses are compared by: not the status, not the spelling of the API version.
+fn comparable(address: &Address) -> Value {
+    serde_json::json!({ "labels": value(&address.metadata.labels), "spec": value(&address.spec) })
+}
+
+fn kind(spec: &AddressSpec) -> String {
+    value(&spec.kind).as_str().unwrap_or_default().to_owned()
+}
+
+/// The leaves in which two values differ; a field that is absent counts as null.
+pub fn changes(from: &Value, to: &Value) -> Vec<Change> {
+    let mut changes = Vec::new();
+    collect_changes("", from, to, &mut changes);
+    changes
+}
+
+fn collect_changes(path: &str, from: &Value, to: &Value, changes: &mut Vec<Change>) {
+    let empty = serde_json::Map::new();
+    let (left, right) = match (from, to) {
+        (Value::Object(left), Value::Object(right)) => (left, right),
+        (Value::Null, Value::Object(right)) => (&empty, right),
+        (Value::Object(left), Value::Null) => (left, &empty),
+        _ if from == to => return,
+        _ => {
+            changes.push(Change { field: path.to_owned(), from: from.clone(), to: to.clone() });
+            return;
+        }
+    };
+    let added = right.keys().filter(|key| !left.contains_key(*key));
+    for key in left.keys().chain(added) {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let value_of = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+        collect_changes(&path, &value_of(left), &value_of(right), changes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mq_model::{
+        admin::{Listener, Protocol},
+        manifest::AddressType,
+    };
+
+    use super::*;
+
+    fn node() -> DaemonConfig {
+        DaemonConfig::embedded("/state")
+    }
+
+    fn desired() -> Desired {
+        Desired {
+            fleet: "default".into(),
+            nodes: vec![node()],
+            addresses: Vec::new(),
+            prune: false,
+            restart: false,
+            version: Some("1.0.0".into()),
+        }
+    }
+
+    fn running(config: &DaemonConfig, connections: u64) -> Observed {
+        let listener =
+            Listener { name: "amqp".into(), protocol: Protocol::Amqp, host: "127.0.0.1".into(), port: 5672 };
+        let runtime = Runtime {
+            node: config.node.clone(),
+            fleet: config.fleet.clone(),
+            pid: 1,
+            version: "1.0.0".into(),
+            config_hash: config.hash(),
+            listeners: vec![listener],
+        };
+        let state = NodeState::Running { runtime, connections };
+        let node = ObservedNode { name: config.node.clone(), state, config: Some(config.clone()) };
+        Observed { nodes: vec![node], addresses: Some(Vec::new()) }
+    }
+
+    fn found(state: NodeState) -> Observed {
+        let node = ObservedNode { name: "node-1".into(), state, config: None };
+        Observed { nodes: vec![node], addresses: None }
+    }
+
+    fn address(name: &str, kind: AddressType) -> Address {
+        let spec = serde_json::json!({ "type": kind });
+        Address::new(name, serde_json::from_value(spec).unwrap())
+    }
+
+    fn only_step(plan: &Plan) -> &Step {
+        assert_eq!(plan.steps.len(), 1, "{plan:?}");
+        &plan.steps[0]
+    }
+
+    #[test]
+    fn a_fleet_that_runs_as_wanted_needs_nothing() {
+        let plan = Plan::new(&desired(), &running(&node(), 7));
+        assert_eq!(only_step(&plan).action, Action::Unchanged);
+        assert!(!plan.is_change());
+        assert_eq!(plan.summary(), "1 unchanged");
+    }
+
+    #[test]
+    fn a_node_that_never_was_is_created() {
+        let plan = Plan::new(&desired(), &Observed::default());
+        assert_eq!(only_step(&plan).action, Action::Create);
+        assert_eq!(only_step(&plan).detail, "amqp on 127.0.0.1:5672, http on 127.0.0.1:8080");
+    }
+
+    #[test]
+    fn a_dead_node_is_started_and_the_plan_says_that_it_died() {
+        let plan = Plan::new(&desired(), &found(NodeState::Stopped { is_clean: false }));
+        assert_eq!(only_step(&plan).action, Action::Start);
+        assert!(only_step(&plan).detail.starts_with("its process is gone"), "{plan:?}");
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_is_waited_for_and_not_doubled() {
+        let plan = Plan::new(&desired(), &found(NodeState::Silent));
+        assert_eq!(only_step(&plan).action, Action::Await);
+    }
+
+    #[test]
+    fn a_changed_configuration_restarts_and_says_what_and_whom_it_hurts() {
+        let mut old = node();
+        old.listeners.amqp.port = 5673;
+        let plan = Plan::new(&desired(), &running(&old, 2));
+        let step = only_step(&plan);
+        assert_eq!(step.action, Action::Restart);
+        assert_eq!(step.detail, "its configuration changes; closes 2 connections");
+        let change = Change { field: "listeners.amqp.port".into(), from: 5673.into(), to: 5672.into() };
+        assert_eq!(step.changes, [change]);
+        assert_eq!(plan.connections(), 2);
+    }
+
+    #[test]
+    fn a_file_that_the_node_was_not_started_with_is_not_compared() {
+        let mut old = node();
+        old.workers = 3;
+        let mut observed = running(&old, 0);
+        observed.nodes[0].config = Some(node());
+        let plan = Plan::new(&desired(), &observed);
+        assert_eq!(only_step(&plan).action, Action::Restart);
+        assert!(only_step(&plan).changes.is_empty());
+    }
+
+    #[test]
+    fn another_version_of_the_daemon_restarts_the_node() {
+        let newer = Desired { version: Some("1.1.0".into()), ..desired() };
+        let plan = Plan::new(&newer, &running(&node(), 0));
+        assert_eq!(only_step(&plan).detail, "mqd 1.0.0 becomes 1.1.0; nobody is connected");
+        let unknown = Desired { version: None, ..desired() };
+        assert!(!Plan::new(&unknown, &running(&node(), 0)).is_change());
+    }
+
+    #[test]
+    fn addresses_are_created_updated_and_left_alone() {
+        let mut wanted = desired();
+        wanted.addresses = vec![address("new", AddressType::Anycast), address("same", AddressType::Anycast)];
+        wanted.addresses.push(address("other", AddressType::Multicast));
+        let mut observed = running(&node(), 0);
+        observed.addresses = Some(vec![
+            address("same", AddressType::Anycast),
+            address("other", AddressType::Anycast),
+            address("mine", AddressType::Anycast),
+        ]);
+        let plan = Plan::new(&wanted, &observed);
+        let actions: Vec<(&str, Action)> =
+            plan.steps.iter().skip(1).map(|step| (step.name.as_str(), step.action)).collect();
+        let expected = [
+            ("new", Action::Create),
+            ("same", Action::Unchanged),
+            ("other", Action::Update),
+            ("mine", Action::Keep),
+        ];
+        assert_eq!(actions, expected);
+        let change = &plan.steps[3].changes[0];
+        assert_eq!((change.field.as_str(), &change.to), ("spec.type", &Value::from("multicast")));
+    }
+
+    #[test]
+    fn pruning_deletes_what_is_not_wanted_and_counts_the_links() {
+        let mut observed = running(&node(), 0);
+        let mut mine = address("mine", AddressType::Anycast);
+        let status = serde_json::json!({
+            "ready": true, "producers": 1, "consumers": 2, "deliveriesIn": 0, "deliveriesOut": 0,
+            "undelivered": 0, "unsettled": 0, "dropped": 0, "expired": 0,
+        });
+        mine.status = Some(serde_json::from_value(status).unwrap());
+        observed.addresses = Some(vec![mine]);
+        let plan = Plan::new(&Desired { prune: true, ..desired() }, &observed);
+        assert_eq!(plan.deleted(), ["mine"]);
+        assert_eq!(plan.steps[1].detail, "it is not in the files; closes 3 links");
+    }
+
+    #[test]
+    fn what_a_node_writes_beside_the_specification_is_no_difference() {
+        let mut found = address("a", AddressType::Anycast);
+        found.status = Some(mq_model::manifest::AddressStatus::default());
+        let mut wanted = address("a", AddressType::Anycast);
+        wanted.api_version = "mq/v1".into();
+        assert_eq!(address_step(&wanted, &[found]).action, Action::Unchanged);
+    }
+
+    #[test]
+    fn the_addresses_of_a_stopped_node_are_not_guessed() {
+        let mut wanted = desired();
+        wanted.addresses = vec![address("a", AddressType::Anycast)];
+        let plan = Plan::new(&wanted, &found(NodeState::Stopped { is_clean: true }));
+        assert_eq!(plan.steps[1].action, Action::Ensure);
+    }
+}

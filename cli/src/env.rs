@@ -1,0 +1,52 @@
+//! Every environment variable that `mq` reads, in one place. A flag always wins over a variable.
+
+/// The context to use, in place of the current one.
+pub const CONTEXT: &str = "MQ_CONTEXT";
+/// The AMQP URL to connect to, in place of the context's.
+pub const URL: &str = "MQ_URL";
+/// The URL of the admin API, in place of the context's.
+pub const ADMIN: &str = "MQ_ADMIN";
+/// The user name for SASL PLAIN.
+pub const USER: &str = "MQ_USER";
+/// The password for SASL PLAIN.
+pub const PASSWORD: &str = "MQ_PASSWORD";
+/// The path of the daemon's binary.
+pub const MQD: &str = "MQ_MQD";
+/// The base directory of state files; `~/.local/state` when it is not set.
+pub const STATE_HOME: &str = "XDG_STATE_HOME";
+/// The base directory of configuration files; `~/.config` when it is not set.
+pub const CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// The home directory.
+pub const HOME: &str = "HOME";
+/// Any value but the empty one turns colour off (<https://no-color.org>).
+pub const NO_COLOR: &str = "NO_COLOR";
+/// Any value but `0` turns colour on even when the output is not a terminal.
+pub const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
+/// Any value but the empty one says that nobody is watching: no spinner, no question.
+pub const CI: &str = "CI";
+
+/// Name and meaning of every variable, as `mq help environment` prints them.
+pub const ALL: [(&str, &str); 12] = [
+    (CONTEXT, "the context to use, in place of the current one"),
+    (URL, "the AMQP URL to connect to, in place of the context's"),
+    (ADMIN, "the URL of the admin API, in place of the context's"),
+    (USER, "the user name for SASL PLAIN"),
+    (PASSWORD, "the password for SASL PLAIN; --password-file keeps it out of the environment"),
+    (MQD, "the path of the mqd binary that `mq deploy` starts"),
+    (STATE_HOME, "base directory of state; default ~/.local/state"),
+    (CONFIG_HOME, "base directory of configuration; default ~/.config"),
+    (HOME, "the home directory"),
+    (NO_COLOR, "not empty: no colour"),
+    (CLICOLOR_FORCE, "not 0: colour even when the output is not a terminal"),
+    (CI, "not empty: no spinner and no question"),
+];
+
+/// The value of `name`, unless it is absent, empty or not UTF-8.
+pub fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The value of `name` as a path, unless it is absent or empty.
+pub fn path(name: &str) -> Option<std::path::PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(Into::into)
+}

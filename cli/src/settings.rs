@@ -1,0 +1,359 @@
+//! Which fleet a command talks to: flags, then environment, then context.
+
+use std::path::{Path, PathBuf};
+
+use mq_model::admin::{Protocol, Runtime};
+use reqwest::Url;
+
+use crate::{
+    args::Global,
+    context::{Context, Contexts, Store, read_bounded},
+    env,
+    exit::Exit,
+    failure::{Failure, Outcome},
+};
+
+/// The port of AMQP without TLS (IANA).
+pub const AMQP_PORT: u16 = 5672;
+
+/// The largest `node.json`, password file or other small file that is read.
+const MAX_SMALL_FILE: u64 = 64 << 10;
+
+/// What a command needs to know to reach a fleet.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    global: Global,
+    contexts: Contexts,
+}
+
+/// Who `mq` says it is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    Anonymous,
+    Plain { user: String, password: String },
+}
+
+/// Where and what: one AMQP address on one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub host: String,
+    pub port: u16,
+    pub credentials: Credentials,
+    /// The address; empty when only the connection was asked for.
+    pub address: String,
+    /// The fleet is one that `mq deploy` runs on this machine, so that is what to suggest.
+    pub is_deployed: bool,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::Plain { user, .. } => write!(f, "Plain({user}, ***)"),
+        }
+    }
+}
+
+impl Settings {
+    pub fn new(global: Global, contexts: Contexts) -> Self {
+        Self { global, contexts }
+    }
+
+    pub fn of_user(global: Global) -> Outcome<Self> {
+        Ok(Self::new(global, Store::of_user()?.load()?))
+    }
+
+    /// The name of the context in use.
+    pub fn context_name(&self) -> Option<&str> {
+        self.global.context.as_deref().or(self.contexts.current.as_deref())
+    }
+
+    /// The context in use, with the ports that its fleet has now.
+    pub fn context(&self) -> Outcome<Context> {
+        let Some(name) = self.context_name() else {
+            return Err(Failure::new(Exit::NotFound, "there is no fleet to talk to")
+                .help("deploy one with `mq deploy`, or say where it is with --url amqp://host:port"));
+        };
+        let context = self.contexts.named(name)?.clone();
+        Ok(refreshed(context))
+    }
+
+    /// The URL of the admin API.
+    pub fn admin(&self) -> Outcome<Url> {
+        if let Some(url) = &self.global.admin {
+            return http_url(url);
+        }
+        match self.context()?.admin {
+            Some(url) => http_url(&url),
+            None => Err(Failure::usage(format!(
+                "the context `{}` does not say where the admin API is",
+                self.context_name().unwrap_or_default()
+            ))
+            .help("say it with --admin http://host:port")),
+        }
+    }
+
+    /// Where `target` is: a bare address in the context's fleet, or an address in an AMQP URL.
+    pub fn endpoint(&self, target: &str) -> Outcome<Endpoint> {
+        let (base, address, is_deployed) = match target.split_once("://") {
+            Some(_) => (amqp_url(target)?, None, false),
+            None => {
+                let (url, is_deployed) = self.amqp()?;
+                (url, Some(target.to_owned()), is_deployed)
+            }
+        };
+        let address = match address {
+            Some(address) => address,
+            None => decoded(base.path().trim_start_matches('/'), target)?,
+        };
+        Ok(Endpoint {
+            host: host(&base),
+            port: base.port().unwrap_or(AMQP_PORT),
+            credentials: self.credentials(&base)?,
+            address,
+            is_deployed,
+        })
+    }
+
+    /// As [`endpoint`](Self::endpoint), for a command that needs an address.
+    pub fn address(&self, target: &str) -> Outcome<Endpoint> {
+        let endpoint = self.endpoint(target)?;
+        if endpoint.address.is_empty() {
+            return Err(Failure::usage(format!("`{target}` names no address"))
+                .help("write amqp://host:port/address, or a bare address"));
+        }
+        Ok(endpoint)
+    }
+
+    fn amqp(&self) -> Outcome<(Url, bool)> {
+        match &self.global.url {
+            Some(url) => Ok((amqp_url(url)?, false)),
+            None => {
+                let context = self.context()?;
+                Ok((amqp_url(&context.amqp)?, context.state.is_some()))
+            }
+        }
+    }
+
+    fn credentials(&self, url: &Url) -> Outcome<Credentials> {
+        let from_url = (!url.username().is_empty()).then(|| decoded(url.username(), "the user name"));
+        let user = match (from_url, &self.global.user) {
+            (Some(user), _) => user?,
+            (None, Some(user)) => user.clone(),
+            (None, None) => return Ok(Credentials::Anonymous),
+        };
+        let password = match url.password() {
+            Some(password) => decoded(password, "the password")?,
+            None => self.password(&user)?,
+        };
+        Ok(Credentials::Plain { user, password })
+    }
+
+    fn password(&self, user: &str) -> Outcome<String> {
+        if let Some(path) = &self.global.password_file {
+            let text = read_bounded(path, MAX_SMALL_FILE);
+            let text = text.map_err(|error| Failure::file("read the password in", path, &error))?;
+            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+        }
+        env::text(env::PASSWORD).ok_or_else(|| {
+            Failure::usage(format!("there is no password for the user `{user}`"))
+                .help(format!("say it with --password-file FILE or in {}", env::PASSWORD))
+        })
+    }
+}
+
+/// The context with the listeners that its node has now.
+///
+/// A daemon that was restarted by hand, or on another port 0, has other ports than the context remembers;
+/// its `node.json` knows better.
+fn refreshed(mut context: Context) -> Context {
+    let Some(runtime) = context.state.as_deref().and_then(first_runtime) else {
+        return context;
+    };
+    if let Some(url) = listener_url(&runtime, Protocol::Amqp) {
+        context.amqp = url;
+    }
+    if let Some(url) = listener_url(&runtime, Protocol::Http) {
+        context.admin = Some(url);
+    }
+    context
+}
+
+fn first_runtime(state: &Path) -> Option<Runtime> {
+    let mut nodes: Vec<PathBuf> =
+        std::fs::read_dir(state).ok()?.flatten().map(|entry| entry.path()).collect();
+    nodes.sort();
+    nodes.iter().find_map(|node| runtime(&crate::deploy::local::state_of_node(node)))
+}
+
+/// What a running daemon wrote about itself, when it is there and can be read.
+pub fn runtime(state: &Path) -> Option<Runtime> {
+    let text = read_bounded(&state.join("node.json"), MAX_SMALL_FILE).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// The URL of a node's listener for one protocol; a wildcard host is reached over loopback.
+pub fn listener_url(runtime: &Runtime, protocol: Protocol) -> Option<String> {
+    let listener = runtime.listeners.iter().find(|listener| listener.protocol == protocol)?;
+    let scheme = match protocol {
+        Protocol::Amqp => "amqp",
+        Protocol::Http => "http",
+    };
+    let host = match listener.host.as_str() {
+        "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" => "[::1]".to_owned(),
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
+    };
+    Some(format!("{scheme}://{host}:{}", listener.port))
+}
+
+/// Checks the URL of an AMQP peer.
+pub fn amqp_url(text: &str) -> Outcome<Url> {
+    const EXAMPLE: &str = "write it like amqp://127.0.0.1:5672/telemetry";
+    let url = Url::parse(text)
+        .map_err(|error| Failure::usage(format!("`{}` is not a URL: {error}", masked(text))).help(EXAMPLE))?;
+    let refuse =
+        |why: &str| Err(Failure::usage(format!("cannot use `{}`: {why}", masked(text))).help(EXAMPLE));
+    match url.scheme() {
+        "amqp" => {}
+        "amqps" => return refuse("this version of mq does not speak TLS"),
+        scheme => return refuse(&format!("the scheme is `{scheme}`, and mq speaks amqp")),
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return refuse("there is no host");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse("an address has no `?` and no `#`; write them as %3F and %23");
+    }
+    Ok(url)
+}
+
+/// Checks the URL of an admin API.
+pub fn http_url(text: &str) -> Outcome<Url> {
+    let help = "write it like http://127.0.0.1:8080";
+    let url = Url::parse(text)
+        .map_err(|error| Failure::usage(format!("`{text}` is not a URL: {error}")).help(help))?;
+    if url.scheme() != "http" {
+        let why =
+            format!("cannot use `{text}`: the scheme is `{}`, and the admin API speaks http", url.scheme());
+        return Err(Failure::usage(why).help(help));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err(
+            Failure::usage(format!("cannot use `{text}`: only a host and a port are allowed")).help(help)
+        );
+    }
+    Ok(url)
+}
+
+/// `text` without what may be a password.
+fn masked(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+        _ => text.to_owned(),
+    }
+}
+
+fn host(url: &Url) -> String {
+    url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
+}
+
+/// Undoes percent-encoding (RFC 3986).
+fn decoded(text: &str, what: &str) -> Outcome<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let encoded = tail.first_chunk::<2>().filter(|_| *first == b'%').and_then(hexadecimal);
+        match encoded {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("{what} is not UTF-8 after percent-decoding")))
+}
+
+fn hexadecimal(digits: &[u8; 2]) -> Option<u8> {
+    let high = char::from(digits[0]).to_digit(16)?;
+    let low = char::from(digits[1]).to_digit(16)?;
+    u8::try_from(high * 16 + low).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(global: Global) -> Settings {
+        let mut contexts = Contexts::default();
+        let context = Context {
+            amqp: "amqp://127.0.0.1:5673".into(),
+            admin: Some("http://127.0.0.1:8081".into()),
+            state: None,
+        };
+        contexts.adopt("lab", context);
+        Settings::new(global, contexts)
+    }
+
+    #[test]
+    fn a_bare_address_is_in_the_fleet_of_the_context() {
+        let endpoint = settings(Global::default()).address("sensors/kitchen").unwrap();
+        assert_eq!((endpoint.host.as_str(), endpoint.port), ("127.0.0.1", 5673));
+        assert_eq!(endpoint.address, "sensors/kitchen");
+        assert_eq!(endpoint.credentials, Credentials::Anonymous);
+    }
+
+    #[test]
+    fn a_url_needs_no_context_and_may_hold_user_and_password() {
+        let settings = Settings::new(Global::default(), Contexts::default());
+        let endpoint = settings.address("amqp://ann:a%20b@[::1]/sensors/a%2Fb").unwrap();
+        assert_eq!((endpoint.host.as_str(), endpoint.port), ("::1", AMQP_PORT));
+        assert_eq!(endpoint.address, "sensors/a/b");
+        let plain = Credentials::Plain { user: "ann".into(), password: "a b".into() };
+        assert_eq!(endpoint.credentials, plain);
+        assert_eq!(format!("{:?}", endpoint.credentials), "Plain(ann, ***)");
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_context() {
+        let global = Global { url: Some("amqp://10.0.0.1".into()), ..Global::default() };
+        assert_eq!(settings(global).address("a").unwrap().host, "10.0.0.1");
+        let global = Global { admin: Some("http://10.0.0.1:1".into()), ..Global::default() };
+        assert_eq!(settings(global).admin().unwrap().as_str(), "http://10.0.0.1:1/");
+    }
+
+    #[test]
+    fn without_a_context_the_error_says_how_to_get_one() {
+        let failure = Settings::new(Global::default(), Contexts::default()).address("a").unwrap_err();
+        assert_eq!(failure.exit, Exit::NotFound);
+        assert!(failure.help.unwrap().contains("mq deploy"));
+    }
+
+    #[test]
+    fn a_url_that_cannot_work_is_refused_with_the_reason() {
+        let settings = Settings::new(Global::default(), Contexts::default());
+        for (url, why) in [
+            ("amqps://h/a", "does not speak TLS"),
+            ("mqtt://h/a", "the scheme is `mqtt`"),
+            ("amqp:///a", "no host"),
+            ("amqp://h/a?b", "%3F"),
+            ("amqp://h", "names no address"),
+        ] {
+            let failure = settings.address(url).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains(why), "{failure}");
+        }
+    }
+
+    #[test]
+    fn an_error_never_shows_a_password() {
+        let failure = amqp_url("amqps://ann:secret@h/a").unwrap_err();
+        assert!(!failure.message.contains("secret"), "{failure}");
+    }
+}

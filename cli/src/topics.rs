@@ -1,0 +1,109 @@
+//! The texts of `mq help TOPIC`.
+
+use crate::{env, exit::Exit};
+
+/// Name and text of every topic.
+pub fn all() -> Vec<(&'static str, String)> {
+    vec![
+        ("exit-codes", exit_codes()),
+        ("environment", environment()),
+        ("addresses", ADDRESSES.to_owned()),
+        ("output", OUTPUT.to_owned()),
+        ("templates", TEMPLATES.to_owned()),
+        ("records", RECORDS.to_owned()),
+    ]
+}
+
+fn exit_codes() -> String {
+    let mut text = String::from("Every command of mq ends with one of these codes:\n\n");
+    for exit in Exit::ALL {
+        text.push_str(&format!("  {:>3}  {}\n", exit.code(), exit.meaning()));
+    }
+    text
+}
+
+fn environment() -> String {
+    let mut text = String::from("A flag wins over a variable, a variable wins over the context:\n\n");
+    for (name, meaning) in env::ALL {
+        text.push_str(&format!("  {name:<16}{meaning}\n"));
+    }
+    text
+}
+
+const ADDRESSES: &str = "\
+Where a command sends to or receives from:
+
+  telemetry                              an address in the fleet of the current context
+  sensors/kitchen                        the same; `/`, `.` and `:` are part of the name
+  amqp://host/telemetry                  an address on any AMQP 1.0 peer, no deployment needed
+  amqp://user:password@host:5672/a%2Fb   with SASL PLAIN, a port and a percent-encoded name
+
+Prefer --user with --password-file or MQ_PASSWORD to a password in the URL: every user of the
+machine can read a command line.
+";
+
+const OUTPUT: &str = "\
+stdout carries data, stderr carries everything else. A reader that closes the pipe ends the command
+with exit code 0.
+
+  -o table   for people; nothing is printed when there is nothing to show
+  -o wide    a table with every column
+  -o json    one document: {\"apiVersion\": \"mq.cli/v1\", \"kind\": ..., \"items\": [...]}
+  -o jsonl   one JSON object per line
+  -o yaml    addresses as documents that `mq apply -f -` reads
+  -o name    names only, one per line
+
+With json, jsonl and yaml an error is one JSON object on stderr:
+{\"apiVersion\": \"mq.cli/v1\", \"kind\": \"Error\", \"error\": {\"exitCode\": 7, \"message\": ..., \"help\": ...}}
+";
+
+const TEMPLATES: &str = "\
+With --template, `mq send` expands these in the body of each message:
+
+  {{seq}}          1, 2, 3, ...
+  {{seqmod 16}}    the remainder of seq - 1 divided by 16: 0 to 15, over and over
+  {{now}}          the time in RFC 3339, in UTC
+  {{unix_ms}}      the time as milliseconds since 1970
+  {{uuid}}         a random UUID, version 4
+  {{rand 1 9}}     a random whole number, both ends included
+  {{randstr 32}}   random letters and digits
+  {{line}}         the line of the input, with --lines
+  {{env.NAME}}     an environment variable
+
+--seed makes uuid, rand and randstr the same in every run.
+";
+
+const RECORDS: &str = "\
+`mq recv -o json` prints each message as one line of JSON; `mq send --json-lines` reads it back, and
+the message it sends is the same.
+
+  v                        1, the version of the format
+  proto, address, at, seq  where, when and as which message of this run it was received
+  header                   durable, priority, ttl_ms, first_acquirer, delivery_count
+  properties               message_id, to, subject, reply_to, correlation_id, content_type, ...
+  application_properties, message_annotations, delivery_annotations, footer
+  body                     {\"kind\": \"data\", \"enc\": \"utf8\" or \"base64\", \"value\": ...},
+                           {\"kind\": \"value\" or \"sequence\", \"enc\": \"json\", \"value\": ...} or
+                           {\"kind\": \"none\"}
+  settlement               what the sender is told
+
+Strings, booleans and null are themselves; every other AMQP type names itself:
+{\"i32\": 5}, {\"u64\": 7}, {\"f64\": 0.5}, {\"uuid\": \"...\"}, {\"timestamp\": 1700000000000},
+{\"symbol\": \"x\"}, {\"binary\": \"base64\"}, {\"list\": [...]}, {\"map\": [[key, value], ...]},
+{\"array\": [...]}, {\"described\": [descriptor, value]}.
+On input a bare whole number is an i64, another number an f64, a string is a body of text, and every
+field may be left out. What belongs to a delivery and not to the message is not sent again:
+first_acquirer, delivery_count and delivery_annotations.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topic_of_exit_codes_lists_every_one() {
+        for exit in Exit::ALL {
+            assert!(exit_codes().contains(&format!("{:>3}  {}", exit.code(), exit.meaning())));
+        }
+    }
+}
