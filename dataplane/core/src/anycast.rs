@@ -195,19 +195,20 @@ impl Core {
         }
         self.start(now, delivery, consumer, None, Some((chunk, arrival.more)));
         self.finish_drain(consumer);
-        if self.deliveries.get(delivery).is_some_and(|delivery| delivery.legs.is_empty()) {
-            self.conclude_if_done(delivery);
-        }
+        self.conclude_if_done(delivery);
         (self.deliveries.contains(delivery).then_some(delivery), true)
     }
 
     /// Puts a message into the queue of its address.
     pub(crate) fn enqueue(&mut self, key: AddressKey, delivery_key: DeliveryKey) {
         let Some(delivery) = self.deliveries.get_mut(delivery_key) else { return };
+        let Some(address) = self.addresses.get_mut(key) else { return };
         delivery.stage = Stage::Queued;
+        if delivery.sequence == 0 {
+            delivery.sequence = address.next_sequence();
+        }
         let foreign = delivery.is_foreign();
         let deadline = delivery.deadline;
-        let Some(address) = self.addresses.get_mut(key) else { return };
         address.queue.row(foreign).insert(&mut self.deliveries, delivery_key);
         address.counters.undelivered += 1;
         self.counters.undelivered += 1;
@@ -316,6 +317,12 @@ impl Core {
         let Some(delivery) = self.deliveries.get_mut(key) else { return };
         delivery.stage = Stage::Going;
         let Some(address_key) = delivery.address else { return };
+        if delivery.sequence == 0
+            && let Some(address) = self.addresses.get_mut(address_key)
+        {
+            // It may come back.
+            delivery.sequence = address.next_sequence();
+        }
         let first_chunk = delivery.first_chunk;
         let Some(first) = delivery.chunks.front() else { return };
         let chunk = first.bytes.clone();

@@ -286,19 +286,6 @@ impl Core {
         true
     }
 
-    /// Puts an anycast consumer that has just been given something behind its equals.
-    pub(crate) fn take_turn(&mut self, key: ConsumerKey) {
-        let is_alone = self
-            .consumers
-            .get(key)
-            .and_then(|consumer| self.addresses.get(consumer.address))
-            .is_some_and(|address| address.members.len() == 1);
-        if !is_alone {
-            self.set_aside(key);
-        }
-        self.put_in_place(key);
-    }
-
     /// Takes a consumer out of the place where it stands.
     pub(crate) fn set_aside(&mut self, key: ConsumerKey) {
         let Some(consumer) = self.consumers.get_mut(key) else { return };

@@ -130,7 +130,7 @@ pub(crate) struct Delivery {
     pub(crate) whole: bool,
     pub(crate) level: u8,
     pub(crate) message_format: u32,
-    /// Its place in its address's order.
+    /// Its place in its address's order, if it is or may come to be in the queue.
     pub(crate) sequence: u64,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Option<Instant>,
@@ -334,12 +334,12 @@ impl Core {
                 Err(outcome) => self.refuse(&arrival, None, outcome),
             },
         };
-        if let Some(value) = self.producers.get_mut(producer) {
-            if incoming.more {
-                value.current = delivery;
-            }
-            self.note_due(producer);
+        if incoming.more
+            && let Some(value) = self.producers.get_mut(producer)
+        {
+            value.current = delivery;
         }
+        self.note_due(producer);
         let delivery = if incoming.more || !incoming.settled { delivery } else { None };
         Begun { delivery, consumed }
     }
@@ -421,10 +421,6 @@ impl Core {
         address: Option<AddressKey>,
         stage: Stage,
     ) -> DeliveryKey {
-        let sequence = match address.and_then(|key| self.addresses.get_mut(key)) {
-            Some(address) => address.next_sequence(),
-            None => 0,
-        };
         let key = self.deliveries.insert(Delivery {
             origin: arrival.origin,
             address,
@@ -436,7 +432,7 @@ impl Core {
             whole: !arrival.more,
             level: arrival.level,
             message_format: arrival.message_format,
-            sequence,
+            sequence: 0,
             arrived: arrival.arrived,
             deadline: arrival.deadline,
             bytes: arrival.chunk.len() as u64,
@@ -699,7 +695,11 @@ impl Core {
         }
         let (origin, settled, replenished) = (delivery.origin, delivery.settled, delivery.replenished);
         let outcome = delivery.outcome.take();
-        self.discard_delivery(key);
+        if delivery.deadline.is_none() && delivery.chunks.capacity() == 0 {
+            self.deliveries.discard(key);
+        } else {
+            self.discard_delivery(key);
+        }
         self.conclude(origin, settled, outcome, replenished);
     }
 
@@ -750,13 +750,15 @@ impl Core {
     ) {
         match origin {
             Origin::Producer { key, handle, .. } => {
-                if !settled && self.producers.contains(key) {
+                let Some(producer) = self.producers.get_mut(key) else { return };
+                if !replenished {
+                    producer.in_flight = producer.in_flight.saturating_sub(1);
+                }
+                if !settled {
                     let update = Effect::UpdateProducer { producer: key, handle, outcome, settled: true };
                     self.effects.push_back(update);
                 }
-                if !replenished {
-                    self.replenish(key);
-                }
+                self.note_due(key);
             }
             Origin::Peer { shard, token: Some(token) } => {
                 self.tokens.remove(&(shard, token));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::consumer::Place;
 use crate::core::Core;
 use crate::delivery::{ByDelivery, Leg, Origin, To};
 use crate::effect::Effect;
@@ -124,12 +125,15 @@ impl Core {
         if !first.settled {
             consumer.outstanding += 1;
         }
-        let (kind, lane) = (consumer.kind, consumer.lane);
+        let lane = consumer.lane;
+        let mut moves = consumer.kind == AddressKind::Anycast;
         if let Some(address) = self.addresses.get_mut(consumer.address) {
             address.credit = address.credit.saturating_sub(1);
             address.handed_over = address.handed_over.saturating_add(1);
             address.counters.deliveries_out += 1;
             address.counters.unsettled += u64::from(!first.settled);
+            // A lone consumer that can take more is next again.
+            moves &= address.members.len() != 1 || !consumer.is_free();
         }
         self.counters.deliveries_out += 1;
         self.counters.bytes_out += bytes as u64;
@@ -145,8 +149,9 @@ impl Core {
             message_format: first.message_format,
             ttl_left: first.ttl_left,
         });
-        if kind == AddressKind::Anycast {
-            self.take_turn(key);
+        if moves {
+            self.set_aside(key);
+            self.put_in_place(key);
         }
     }
 
@@ -237,10 +242,21 @@ impl Core {
         if consumer.current == Some(leg) {
             consumer.current = None;
         }
+        let Some(address) = self.addresses.get_mut(consumer.address) else {
+            if !settled {
+                self.count_settled(key);
+            }
+            return;
+        };
         if !settled {
-            self.count_settled(key);
+            consumer.outstanding = consumer.outstanding.saturating_sub(1);
+            address.counters.unsettled = address.counters.unsettled.saturating_sub(1);
+            self.counters.unsettled = self.counters.unsettled.saturating_sub(1);
         }
-        self.reposition(key);
+        let is_in_place = consumer.place == Place::Ready(address.bucket(consumer.outstanding));
+        if !is_in_place && consumer.kind == AddressKind::Anycast {
+            self.put_in_place(key);
+        }
     }
 
     /// One delivery less is outstanding at the consumer.
