@@ -8,10 +8,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::codec::{DecodeError, decode_performative, decode_sasl, encode_sasl};
 use crate::error::{Misuse, PeerError, condition};
-use crate::event::{DeliveryKey, Event, Events, LinkKey, NO_TOKEN, SessionKey};
+use crate::event::{DeliveryKey, Event, Events, LinkKey, SessionKey};
 use crate::frame::{Frame, FrameKind, HEARTBEAT, ProtocolHeader, begin_frame, finish_frame, next_frame};
 use crate::limits::Limits;
-use crate::link::{LinkInfo, LinkState};
+use crate::link::LinkInfo;
 use crate::outbox::Outbox;
 use crate::performative::{
     Begin, Close, DeliveryState, End, Error, Open, Performative, Role, SaslCode, SaslFrame,
@@ -78,11 +78,10 @@ enum Expect {
 /// Feed it with [`handle_input`](Self::handle_input) and [`handle_timeout`](Self::handle_timeout).
 /// Each may queue events; the caller takes them all, answers with commands (`accept`, `grant`,
 /// `send`, `settle`, ...), and calls `handle_input` again while bytes are left and events came: the
-/// engine takes no input while it waits for the answer to a SASL frame or an open, and pauses after
-/// an event whose answer gives something a name (a session or a link of the peer, a delivery of
-/// several frames), so that the next frame of it finds the name. At the end of a turn call [`flush`](Self::flush), then write what [`slices`](Self::slices) holds, tell
-/// [`written`](Self::written), and arm a timer for [`poll_timeout`](Self::poll_timeout).
-/// `now` never goes back. It holds no socket and no clock.
+/// engine takes no input past a frame that caused an event, and none while it waits for the answer
+/// to a SASL frame or an open. At the end of a turn call [`flush`](Self::flush), then write what
+/// [`slices`](Self::slices) holds, tell [`written`](Self::written), and arm a timer for
+/// [`poll_timeout`](Self::poll_timeout). `now` never goes back. It holds no socket and no clock.
 ///
 /// On an error the engine has queued what tells the peer; write it out and close the socket.
 #[derive(Debug)]
@@ -162,7 +161,12 @@ impl Connection {
         result
     }
 
-    fn take_input(&mut self, now: Instant, input: &mut BytesMut, events: &mut Events) -> Result<(), PeerError> {
+    fn take_input(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+        events: &mut Events,
+    ) -> Result<(), PeerError> {
         let queued = events.len();
         while events.len() == queued {
             match self.expect {
@@ -183,30 +187,11 @@ impl Connection {
                         return Ok(());
                     };
                     self.last_received = now;
-                    let before = events.len();
                     self.handle_frame(now, frame, events)?;
-                    if [events.get(before), events.back()].into_iter().flatten().any(|event| self.wants_name(event)) {
-                        return Ok(());
-                    }
                 }
             }
         }
-    }
-
-    /// Whether the caller answers an event by naming what further frames will be about.
-    fn wants_name(&self, event: &Event) -> bool {
-        match event {
-            Event::Transfer(transfer) => transfer.first && transfer.more,
-            Event::LinkAttached { link, .. } => {
-                let session = self.sessions.get(usize::from(link.session.channel)).and_then(Option::as_ref);
-                session.is_some_and(|session| session.link(*link).is_ok_and(|link| link.state == LinkState::Offered))
-            }
-            Event::SessionBegun { session } => {
-                let session = self.sessions.get(usize::from(session.channel)).and_then(Option::as_ref);
-                session.is_some_and(|session| session.token == NO_TOKEN)
-            }
-            _ => false,
-        }
+        Ok(())
     }
 
     fn max_frame_size(&self) -> u32 {
@@ -235,8 +220,12 @@ impl Connection {
                 self.write_sasl(&SaslFrame::Mechanisms(self.config.mechanisms.clone()));
                 self.expect = Expect::SaslStart;
             }
-            (ProtocolHeader::Sasl, Side::Client) if !self.has_authenticated => self.expect = Expect::SaslStart,
-            (ProtocolHeader::Amqp, Side::Server) if self.has_authenticated || self.config.allow_plain_header => {
+            (ProtocolHeader::Sasl, Side::Client) if !self.has_authenticated => {
+                self.expect = Expect::SaslStart
+            }
+            (ProtocolHeader::Amqp, Side::Server)
+                if self.has_authenticated || self.config.allow_plain_header =>
+            {
                 self.write_header(ProtocolHeader::Amqp);
                 self.expect = Expect::Open;
             }
@@ -307,7 +296,9 @@ impl Connection {
             }
             (frame, side) => {
                 let name = sasl_name(&frame);
-                return Err(PeerError::framing(format!("a SASL {name} frame is not what the {side:?} waits for")));
+                return Err(PeerError::framing(format!(
+                    "a SASL {name} frame is not what the {side:?} waits for"
+                )));
             }
         };
         self.expect = next;
@@ -349,7 +340,10 @@ impl Connection {
             return Err(PeerError::connection(condition::INVALID_FIELD, text));
         }
         // AMQP 2.4.5: an idle timeout that we cannot serve closes the connection.
-        let idle = open.idle_time_out.filter(|millis| *millis > 0).map(|millis| Duration::from_millis(millis.into()));
+        let idle = open
+            .idle_time_out
+            .filter(|millis| *millis > 0)
+            .map(|millis| Duration::from_millis(millis.into()));
         if idle.is_some_and(|idle| idle < self.config.limits.min_remote_idle_timeout) {
             let least = self.config.limits.min_remote_idle_timeout.as_millis();
             let text = format!("an idle-time-out below {least} ms cannot be served");
@@ -396,7 +390,10 @@ impl Connection {
                 ours
             }
             None => self.new_session(SessionState::Mapped).ok_or_else(|| {
-                PeerError::connection(condition::RESOURCE_LIMIT_EXCEEDED, "no channel is left for the session")
+                PeerError::connection(
+                    condition::RESOURCE_LIMIT_EXCEEDED,
+                    "no channel is left for the session",
+                )
             })?,
         };
         let index = usize::from(channel);
@@ -445,7 +442,10 @@ impl Connection {
             Performative::Flow(flow) => session.handle_flow(&mut wire, &flow, events),
             Performative::Attach(attach) => session.handle_attach(&mut wire, limits, attach, events),
             Performative::Detach(detach) => session.handle_detach(&mut wire, detach, events),
-            Performative::Open(_) | Performative::Begin(_) | Performative::End(_) | Performative::Close(_) => Ok(()),
+            Performative::Open(_)
+            | Performative::Begin(_)
+            | Performative::End(_)
+            | Performative::Close(_) => Ok(()),
         };
         if let Err(error) = done {
             let (key, token) = (session.key, session.token);
@@ -531,7 +531,8 @@ impl Connection {
         let is_ready = match self.side {
             Side::Server => self.expect == Expect::OpenAnswer,
             Side::Client => {
-                self.has_authenticated && matches!(self.expect, Expect::Header | Expect::Open | Expect::OpenAnswer)
+                self.has_authenticated
+                    && matches!(self.expect, Expect::Header | Expect::Open | Expect::OpenAnswer)
             }
         };
         if self.open_sent || !is_ready {
@@ -809,7 +810,9 @@ impl Connection {
                     }
                 }
                 match self.config.idle_timeout {
-                    Some(timeout) if now >= self.last_received + timeout => PeerError::Idle(timeout.as_millis()),
+                    Some(timeout) if now >= self.last_received + timeout => {
+                        PeerError::Idle(timeout.as_millis())
+                    }
                     _ => return Ok(()),
                 }
             }
@@ -828,6 +831,18 @@ impl Connection {
             session.shrink();
         }
         self.dirty = Vec::new();
+    }
+
+    /// Memory kept for what may come: 0 on a connection that is idle and shrunk.
+    #[cfg(test)]
+    pub(crate) fn spare_capacity(&self) -> usize {
+        let sessions: usize = self.sessions.iter().flatten().map(|session| session.spare_capacity()).sum();
+        sessions + self.dirty.capacity() + self.outbox.capacity()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn session_mut(&mut self, channel: u16) -> &mut Session {
+        self.sessions[usize::from(channel)].as_mut().expect("the test began it")
     }
 
     // ---- what the outside sees -------------------------------------------------------------------
@@ -871,7 +886,7 @@ impl Connection {
         Ok(link.session)
     }
 
-    /// Payload bytes of a session that wait for the peer's window.
+    /// Bytes of a session that wait for the peer's window: payloads, and what keeping each takes.
     pub fn pending_bytes(&self, key: SessionKey) -> usize {
         let session = self.sessions.get(usize::from(key.channel)).and_then(Option::as_ref);
         session.filter(|session| session.key == key).map_or(0, |session| session.pending_bytes())
@@ -923,7 +938,9 @@ impl Connection {
     }
 
     fn mark_dirty(&mut self, channel: u16) {
-        let Some(session) = self.sessions.get_mut(usize::from(channel)).and_then(Option::as_mut) else { return };
+        let Some(session) = self.sessions.get_mut(usize::from(channel)).and_then(Option::as_mut) else {
+            return;
+        };
         if !session.is_dirty {
             session.is_dirty = true;
             self.dirty.push(channel);
@@ -950,7 +967,9 @@ impl Connection {
             max_frame_size: Some(config.limits.max_frame_size),
             channel_max: Some(config.limits.channel_max),
             // AMQP 2.4.5: "the value in idle-time-out SHOULD be half the peer's actual timeout".
-            idle_time_out: config.idle_timeout.and_then(|timeout| u32::try_from(timeout.as_millis() / 2).ok()),
+            idle_time_out: config
+                .idle_timeout
+                .and_then(|timeout| u32::try_from(timeout.as_millis() / 2).ok()),
             offered_capabilities: config.offered_capabilities.clone(),
             desired_capabilities: config.desired_capabilities.clone(),
             properties: config.properties.clone(),

@@ -29,10 +29,10 @@ impl SessionKey {
     }
 }
 
-/// A link of a connection. The generation tells a new link from an old one on its handle.
+/// A link of a session. The generation tells a new link from an old one on its handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinkKey {
-    pub(crate) channel: u16,
+    pub(crate) session: SessionKey,
     pub(crate) handle: u16,
     pub(crate) generation: u32,
 }
@@ -52,7 +52,9 @@ impl DeliveryKey {
 
     /// The key as a number, to be kept by a layer that knows nothing of AMQP.
     pub fn to_bits(self) -> u64 {
-        u64::from(self.session.channel) << 48 | u64::from(self.session.generation) << 32 | u64::from(self.id.0)
+        u64::from(self.session.channel) << 48
+            | u64::from(self.session.generation) << 32
+            | u64::from(self.id.0)
     }
 
     /// The inverse of [`to_bits`](Self::to_bits).

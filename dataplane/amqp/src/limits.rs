@@ -16,12 +16,11 @@ pub struct Limits {
     pub handle_max: u32,
     /// Transfer frames that a session takes in before somebody consumes one (AMQP 2.5.6).
     pub incoming_window: u32,
-    /// Unsettled deliveries of a session that the peer may leave open, each way.
+    /// Unsettled deliveries that the peer may have under way to us in a session; one more ends the
+    /// session. What we send is bounded by who sends it.
     pub max_unsettled: u32,
     /// Bytes of a link name or an address.
     pub max_name_length: usize,
-    /// Sessions or links that may wait for the peer's second word (end, detach).
-    pub max_half_closed: usize,
     /// The shortest idle timeout of the peer that we serve; a shorter one closes the connection
     /// (AMQP 2.4.5).
     pub min_remote_idle_timeout: Duration,
@@ -41,7 +40,6 @@ impl Default for Limits {
             incoming_window: 1_024,
             max_unsettled: 65_536,
             max_name_length: 1_024,
-            max_half_closed: 1_024,
             min_remote_idle_timeout: Duration::from_millis(100),
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(2),

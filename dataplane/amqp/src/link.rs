@@ -1,7 +1,7 @@
 //! One end of a link (AMQP 2.6).
 
 use crate::event::{LinkKey, NO_TOKEN};
-use crate::performative::{ReceiverSettleMode, Role, SenderSettleMode};
+use crate::performative::{Attach, Role};
 use crate::value::Text;
 use crate::window::DeliveryId;
 
@@ -10,10 +10,11 @@ use crate::window::DeliveryId;
 /// ```text
 ///  attach in            accept
 /// ──────────► Offered ──────────► Attached ──► detach in: answered, link gone
-///                │ refuse            │ detach
-///                └───────────────────┴───────► Detaching ──► detach in: link gone
-///  attach out            attach in   ▲
-/// ──────────► Attaching ─────────────┘ (to Attached; to Detaching when given up before)
+///                │ refuse          ▲ │ detach
+///                │       attach in │ └─────────► Detaching ──► detach in: link gone
+///                │            Attaching ───────────▲  │
+///  attach out    └──────────────────┼─ detach ─────┘  │ detach in while ours waits
+/// ──────────────────────────────────┘                 └──► Leaving ──► ours written: link gone
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkState {
@@ -24,6 +25,15 @@ pub(crate) enum LinkState {
     Attached,
     /// We detached and wait for the peer's detach.
     Detaching,
+    /// Both ends have detached; our detach still waits behind transfers for the peer's window.
+    Leaving,
+}
+
+impl LinkState {
+    /// Whether the caller still knows the link.
+    pub(crate) fn is_known(self) -> bool {
+        !matches!(self, Self::Detaching | Self::Leaving)
+    }
 }
 
 /// A delivery whose last frame is still to come.
@@ -35,6 +45,8 @@ pub(crate) struct Unfinished {
     pub(crate) settled: bool,
     /// Bytes so far.
     pub(crate) bytes: u64,
+    /// Its frames are taken in and dropped.
+    pub(crate) is_ignored: bool,
 }
 
 #[derive(Debug)]
@@ -45,8 +57,6 @@ pub(crate) struct Link {
     pub(crate) state: LinkState,
     pub(crate) remote_handle: Option<u32>,
     pub(crate) token: u64,
-    pub(crate) snd_settle_mode: SenderSettleMode,
-    pub(crate) rcv_settle_mode: ReceiverSettleMode,
     /// AMQP 2.6.7: deliveries sent so far, as a serial number.
     pub(crate) delivery_count: u32,
     /// Deliveries that the sending end may still start.
@@ -57,6 +67,8 @@ pub(crate) struct Link {
     pub(crate) unfinished: Option<Unfinished>,
     /// Deliveries started on the link.
     pub(crate) deliveries: u64,
+    /// Of these, how many wait with their first frame for the peer's window.
+    pub(crate) unsent: u32,
 }
 
 impl Link {
@@ -68,24 +80,41 @@ impl Link {
             state,
             remote_handle: None,
             token: NO_TOKEN,
-            snd_settle_mode: SenderSettleMode::Mixed,
-            rcv_settle_mode: ReceiverSettleMode::First,
             delivery_count: 0,
             credit: 0,
             drain: false,
             max_message_size: 0,
             unfinished: None,
             deliveries: 0,
+            unsent: 0,
+        }
+    }
+
+    /// What the peer's attach says of the link.
+    pub(crate) fn take_terms(&mut self, attach: &Attach) {
+        self.remote_handle = Some(attach.handle);
+        match self.role {
+            Role::Receiver => self.delivery_count = attach.initial_delivery_count.unwrap_or(0),
+            Role::Sender => self.max_message_size = attach.max_message_size.unwrap_or(0),
         }
     }
 
     /// The sending end takes the receiver's credit over (AMQP 2.6.7: link-credit of the sender is
     /// delivery-count plus link-credit of the receiver, minus delivery-count of the sender).
     pub(crate) fn take_credit(&mut self, delivery_count: Option<u32>, credit: u32) {
-        // Absent: the receiver has not seen our initial delivery-count, which is 0.
+        // Absent: the receiver has not seen our initial delivery-count, which is 0; what has been
+        // sent since then comes off its credit all the same.
         let behind = delivery_count.unwrap_or(0).wrapping_sub(self.delivery_count).cast_signed();
         let credit = i64::from(credit) + i64::from(behind);
         self.credit = u32::try_from(credit.max(0)).unwrap_or(u32::MAX);
+    }
+
+    /// What a flow of the link tells: delivery-count and link-credit.
+    ///
+    /// Deliveries that wait for the session's window are not told as sent: the receiver takes the
+    /// count for what has arrived, and would take each off its credit a second time.
+    pub(crate) fn told(&self) -> (u32, u32) {
+        (self.delivery_count.wrapping_sub(self.unsent), self.credit.saturating_add(self.unsent))
     }
 
     /// One delivery starts.

@@ -28,6 +28,12 @@ impl Outbox {
         self.segment_bytes + self.tail.len()
     }
 
+    /// Memory held, in bytes and segments.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.segments.capacity() + self.tail.capacity()
+    }
+
     /// Whether nothing waits to be written.
     pub(crate) fn is_empty(&self) -> bool {
         self.segments.is_empty() && self.tail.is_empty()

@@ -79,11 +79,15 @@ struct Unsettled {
     token: u64,
 }
 
-/// A transfer that waits for the peer's window.
+/// What waits for the peer's window, in the order in which it was said.
 #[derive(Debug)]
-struct Pending {
-    transfer: Transfer,
-    payload: Bytes,
+enum Pending {
+    Transfer {
+        transfer: Transfer,
+        payload: Bytes,
+    },
+    /// A detach stays behind the transfers of its link.
+    Detach(Detach),
 }
 
 /// Settlements that will leave as one disposition.
@@ -200,12 +204,20 @@ impl Session {
 
     pub(crate) fn link(&self, key: LinkKey) -> Result<&Link, Misuse> {
         let link = self.links.get(usize::from(key.handle)).ok_or(Misuse::NoLink)?;
-        if link.generation == key.generation { Ok(link) } else { Err(Misuse::NoLink) }
+        if key.session == self.key && link.generation == key.generation {
+            Ok(link)
+        } else {
+            Err(Misuse::NoLink)
+        }
     }
 
     pub(crate) fn link_mut(&mut self, key: LinkKey) -> Result<&mut Link, Misuse> {
         let link = self.links.get_mut(usize::from(key.handle)).ok_or(Misuse::NoLink)?;
-        if link.generation == key.generation { Ok(link) } else { Err(Misuse::NoLink) }
+        if key.session == self.key && link.generation == key.generation {
+            Ok(link)
+        } else {
+            Err(Misuse::NoLink)
+        }
     }
 
     pub(crate) fn links(&self) -> impl Iterator<Item = LinkInfo<'_>> {
@@ -222,7 +234,7 @@ impl Session {
     fn link_key(&self, handle: usize, generation: u32) -> LinkKey {
         // Handles stay below 65,536: `insert_link` refuses more.
         let handle = u16::try_from(handle).unwrap_or(u16::MAX);
-        LinkKey { channel: self.key.channel, handle, generation }
+        LinkKey { session: self.key, handle, generation }
     }
 
     fn insert_link(&mut self, name: Text, role: Role, state: LinkState) -> Option<LinkKey> {
@@ -271,18 +283,29 @@ impl Session {
             let text = format!("a link name is longer than {} bytes", limits.max_name_length);
             return Err(Error::new(condition::RESOURCE_LIMIT_EXCEEDED, text));
         }
+        // Links of a peer that attaches and detaches again go when the aborted rest of their
+        // deliveries has left; one that keeps its window shut must not pile them up.
+        if self.links.len() > limits.handle_max as usize || self.pending.len() > limits.max_unsettled as usize
+        {
+            let text = "too many links and deliveries wait for the session's window or for a detach";
+            return Err(Error::new(condition::RESOURCE_LIMIT_EXCEEDED, text));
+        }
         if attach.role == Role::Sender && attach.initial_delivery_count.is_none() {
             // AMQP 2.7.3: "This MUST NOT be null if role is sender".
-            return Err(Error::new(condition::INVALID_FIELD, "a sender's attach needs initial-delivery-count"));
+            return Err(Error::new(
+                condition::INVALID_FIELD,
+                "a sender's attach needs initial-delivery-count",
+            ));
         }
         let role = match attach.role {
             Role::Sender => Role::Receiver,
             Role::Receiver => Role::Sender,
         };
-        let ours = self.links.iter().find(|(_, link)| {
+        // The oldest first: the peer answers in the order in which we asked.
+        let ours = self.links.iter().filter(|(_, link)| {
             link.role == role && link.remote_handle.is_none() && link.name == attach.name
         });
-        if let Some((handle, _)) = ours {
+        if let Some((handle, _)) = ours.min_by_key(|(_, link)| link.generation) {
             self.complete_attach(handle, attach, events);
             return Ok(());
         }
@@ -292,13 +315,12 @@ impl Session {
         };
         self.map_remote_handle(attach.handle, key.handle);
         if let Ok(link) = self.link_mut(key) {
-            link.remote_handle = Some(attach.handle);
-            link.snd_settle_mode = attach.snd_settle_mode;
-            link.rcv_settle_mode = attach.rcv_settle_mode;
-            match role {
-                Role::Receiver => link.delivery_count = attach.initial_delivery_count.unwrap_or(0),
-                Role::Sender => link.max_message_size = attach.max_message_size.unwrap_or(0),
-            }
+            link.take_terms(&attach);
+        }
+        if longest_address(&attach) > limits.max_name_length {
+            let text = format!("an address is longer than {} bytes", limits.max_name_length);
+            let _ = self.refuse(wire, key, Box::new(Error::new(condition::RESOURCE_LIMIT_EXCEEDED, text)));
+            return Ok(());
         }
         events.push_back(Event::LinkAttached { link: key, attach });
         Ok(())
@@ -309,30 +331,30 @@ impl Session {
         let Ok(handle) = u16::try_from(handle) else { return };
         self.map_remote_handle(attach.handle, handle);
         let Some(link) = self.links.get_mut(usize::from(handle)) else { return };
-        link.remote_handle = Some(attach.handle);
-        link.snd_settle_mode = attach.snd_settle_mode;
-        link.rcv_settle_mode = attach.rcv_settle_mode;
-        match link.role {
-            Role::Receiver => link.delivery_count = attach.initial_delivery_count.unwrap_or(0),
-            Role::Sender => link.max_message_size = attach.max_message_size.unwrap_or(0),
-        }
+        link.take_terms(&attach);
         if link.state == LinkState::Attaching {
             link.state = LinkState::Attached;
             let generation = link.generation;
-            events.push_back(Event::LinkAttached { link: self.link_key(usize::from(handle), generation), attach });
+            events.push_back(Event::LinkAttached {
+                link: self.link_key(usize::from(handle), generation),
+                attach,
+            });
         }
     }
 
     /// AMQP 2.6.1: a link name stands for one link; a second attach takes it over.
     fn steal_link(&mut self, wire: &mut Wire<'_>, name: &Text, role: Role, events: &mut Events) {
         let held = self.links.iter().find(|(_, link)| {
-            link.role == role && link.name == *name && matches!(link.state, LinkState::Attached | LinkState::Offered)
+            link.role == role
+                && link.name == *name
+                && matches!(link.state, LinkState::Attached | LinkState::Offered)
         });
         let Some((handle, link)) = held else { return };
         let (key, token) = (self.link_key(handle, link.generation), link.token);
-        let error = Error::new(condition::LINK_STOLEN, format!("another attach took the link name {name:?} over"));
-        let _ = self.detach(wire, key, true, Some(Box::new(error)));
-        events.push_back(Event::LinkDetached { link: key, role, token, closed: true, error: None });
+        let error =
+            Some(Box::new(Error::new(condition::LINK_STOLEN, "another attach took the link name over")));
+        let _ = self.detach(wire, key, true, error.clone());
+        events.push_back(Event::LinkDetached { link: key, role, token, closed: true, error });
     }
 
     /// Attaches a link of ours (AMQP 2.6.3).
@@ -351,7 +373,13 @@ impl Session {
     }
 
     /// Answers the peer's attach: the link exists from here on.
-    pub(crate) fn accept(&mut self, wire: &mut Wire<'_>, key: LinkKey, terms: Terms, token: u64) -> Result<(), Misuse> {
+    pub(crate) fn accept(
+        &mut self,
+        wire: &mut Wire<'_>,
+        key: LinkKey,
+        terms: Terms,
+        token: u64,
+    ) -> Result<(), Misuse> {
         let link = self.link_mut(key)?;
         if link.state != LinkState::Offered {
             return Err(Misuse::State);
@@ -363,18 +391,20 @@ impl Session {
 
     /// AMQP 2.6.3: "the link endpoint is created, then immediately destroyed": an attach with no
     /// terminus of ours, then a detach that says why.
-    pub(crate) fn refuse(&mut self, wire: &mut Wire<'_>, key: LinkKey, error: Box<Error>) -> Result<(), Misuse> {
+    pub(crate) fn refuse(
+        &mut self,
+        wire: &mut Wire<'_>,
+        key: LinkKey,
+        error: Box<Error>,
+    ) -> Result<(), Misuse> {
         if self.link(key)?.state != LinkState::Offered {
             return Err(Misuse::State);
         }
-        self.write_attach(wire, key, Terms::default())?;
         self.detach(wire, key, true, Some(error))
     }
 
     fn write_attach(&mut self, wire: &mut Wire<'_>, key: LinkKey, terms: Terms) -> Result<(), Misuse> {
         let link = self.link_mut(key)?;
-        link.snd_settle_mode = terms.snd_settle_mode;
-        link.rcv_settle_mode = terms.rcv_settle_mode;
         if link.role == Role::Receiver {
             link.max_message_size = terms.max_message_size.unwrap_or(0);
         }
@@ -406,13 +436,20 @@ impl Session {
         closed: bool,
         error: Option<Box<Error>>,
     ) -> Result<(), Misuse> {
-        if self.link(key)?.state == LinkState::Detaching {
-            return Err(Misuse::State);
+        match self.link(key)?.state {
+            LinkState::Detaching | LinkState::Leaving => return Err(Misuse::State),
+            // What has not been attached cannot be detached.
+            LinkState::Offered => self.write_attach(wire, key, Terms::default())?,
+            LinkState::Attaching | LinkState::Attached => {}
         }
         self.flush_settlements(wire);
-        self.forget_deliveries(key.handle);
+        let has_to_wait = self.forget_deliveries(key.handle);
         let detach = Detach { handle: u32::from(key.handle), closed, error };
-        wire.write(self.key.channel, &Performative::Detach(detach));
+        if has_to_wait {
+            self.pending.push_back(Pending::Detach(detach));
+        } else {
+            wire.write(self.key.channel, &Performative::Detach(detach));
+        }
         self.link_mut(key)?.state = LinkState::Detaching;
         Ok(())
     }
@@ -431,17 +468,18 @@ impl Session {
         let Some(link) = self.links.get(usize::from(handle)) else { return Ok(()) };
         let (key, state) = (self.link_key(usize::from(handle), link.generation), link.state);
         let (role, token) = (link.role, link.token);
-        if state == LinkState::Offered {
-            // The peer gave up before we answered: both ends are told in one breath.
-            let _ = self.write_attach(wire, key, Terms::default());
-        }
         if state != LinkState::Detaching {
             // AMQP 2.6.6: a closing detach is answered with a closing detach.
             let _ = self.detach(wire, key, detach.closed, None);
             let Detach { closed, error, .. } = detach;
             events.push_back(Event::LinkDetached { link: key, role, token, closed, error });
         }
-        self.links.remove(usize::from(handle));
+        let is_waiting = self.pending.iter().any(|pending| pending.is_detach_of(handle));
+        match self.links.get_mut(usize::from(handle)) {
+            Some(link) if is_waiting => link.state = LinkState::Leaving,
+            Some(_) => drop(self.links.remove(usize::from(handle))),
+            None => {}
+        }
         Ok(())
     }
 
@@ -451,22 +489,35 @@ impl Session {
         })
     }
 
-    /// A link is going: nothing of it stays unsettled or waits for the window.
-    fn forget_deliveries(&mut self, handle: u16) {
+    /// A link is going: nothing of it stays unsettled, and what waits for the window is given up.
+    /// True when frames of it have to leave all the same: a delivery that has not begun leaves as
+    /// an aborted one without a payload, because delivery-ids follow each other without a gap
+    /// (AMQP 2.7.5) and the next one is promised already.
+    fn forget_deliveries(&mut self, handle: u16) -> bool {
         self.incoming.remove_if(|unsettled| unsettled.handle == handle);
         self.outgoing.remove_if(|unsettled| unsettled.handle == handle);
-        let handle = u32::from(handle);
-        let bytes = &mut self.pending_bytes;
-        self.pending.retain(|pending| {
-            let stays = pending.transfer.handle != handle;
-            if !stays {
-                *bytes -= pending.payload.len();
-            }
-            stays
-        });
-        if let Some(link) = self.links.get_mut(handle as usize) {
+        if let Some(link) = self.links.get_mut(usize::from(handle)) {
             link.unfinished = None;
         }
+        let bytes = &mut self.pending_bytes;
+        let mut has_to_wait = false;
+        self.pending.retain_mut(|pending| {
+            let Pending::Transfer { transfer, payload } = pending else { return true };
+            if transfer.handle != u32::from(handle) {
+                return true;
+            }
+            *bytes -= Pending::cost(payload);
+            if transfer.delivery_id.is_none() {
+                return false;
+            }
+            *payload = Bytes::new();
+            *bytes += Pending::cost(payload);
+            transfer.more = false;
+            transfer.aborted = true;
+            has_to_wait = true;
+            true
+        });
+        has_to_wait
     }
 
     // ---- flow -------------------------------------------------------------------------------
@@ -481,7 +532,8 @@ impl Session {
         // AMQP 2.5.6: remote-incoming-window is next-incoming-id plus incoming-window of the flow,
         // minus our next-outgoing-id. Absent: the peer has not seen our begin, which said 0.
         let behind = flow.next_incoming_id.unwrap_or(0).wrapping_sub(self.next_outgoing_id).cast_signed();
-        let window = i64::from(flow.incoming_window) + i64::from(behind);
+        // A peer cannot have seen more than we sent.
+        let window = i64::from(flow.incoming_window) + i64::from(behind.min(0));
         self.remote_incoming_window = u32::try_from(window.max(0)).unwrap_or(u32::MAX);
         self.send_pending(wire);
         let Some(remote_handle) = flow.handle else {
@@ -525,7 +577,7 @@ impl Session {
 
     fn write_flow(&mut self, wire: &mut Wire<'_>, handle: Option<u16>) {
         // Every flow tells the window, so what has been consumed is told with it.
-        self.incoming_window += std::mem::take(&mut self.consumed);
+        self.incoming_window = self.incoming_window.saturating_add(std::mem::take(&mut self.consumed));
         let link = handle.and_then(|handle| self.links.get(usize::from(handle)));
         let flow = Flow {
             next_incoming_id: self.remote_channel.map(|_| self.next_incoming_id),
@@ -533,8 +585,8 @@ impl Session {
             next_outgoing_id: self.next_outgoing_id,
             outgoing_window: OUTGOING_WINDOW,
             handle: link.and(handle).map(u32::from),
-            delivery_count: link.map(|link| link.delivery_count),
-            link_credit: link.map(|link| link.credit),
+            delivery_count: link.map(|link| link.told().0),
+            link_credit: link.map(|link| link.told().1),
             available: None,
             drain: link.is_some_and(|link| link.drain),
             echo: false,
@@ -588,7 +640,7 @@ impl Session {
 
     /// The caller has passed `frames` transfer frames on: the peer may send as many again.
     pub(crate) fn consume(&mut self, frames: u32) {
-        self.consumed += frames;
+        self.consumed = self.consumed.saturating_add(frames);
     }
 
     // ---- incoming transfers -----------------------------------------------------------------
@@ -659,7 +711,7 @@ impl Session {
         }
         self.next_incoming_delivery = Some(id.next());
         let Some(link) = self.links.get_mut(usize::from(handle)) else { return Ok(()) };
-        let key = LinkKey { channel: self.key.channel, handle, generation: link.generation };
+        let key = LinkKey { session: self.key, handle, generation: link.generation };
         let token = link.token;
         if link.credit == 0 {
             self.consumed += 1;
@@ -674,12 +726,17 @@ impl Session {
             self.fail_oversize(wire, key, events);
             return Ok(());
         }
-        if transfer.aborted {
-            self.consumed += 1;
-            return Ok(());
+        // AMQP 2.7.5, resume: "The receiver MUST ignore resumed deliveries that are not in its local
+        // unsettled map", and ours is always empty.
+        let is_ignored = transfer.resume;
+        if transfer.more && !transfer.aborted {
+            let bytes = payload.len() as u64;
+            link.unfinished = Some(Unfinished { id, token: NO_TOKEN, settled, bytes, is_ignored });
         }
-        if transfer.more {
-            link.unfinished = Some(Unfinished { id, token: NO_TOKEN, settled, bytes: payload.len() as u64 });
+        if transfer.aborted || is_ignored {
+            self.consumed += 1;
+            self.note_drained(key, events);
+            return Ok(());
         }
         if !settled {
             if self.incoming.len() >= limits.max_unsettled as usize {
@@ -727,7 +784,7 @@ impl Session {
         events: &mut Events,
     ) -> Result<(), SessionFault> {
         let Some(link) = self.links.get_mut(usize::from(handle)) else { return Ok(()) };
-        let key = LinkKey { channel: self.key.channel, handle, generation: link.generation };
+        let key = LinkKey { session: self.key, handle, generation: link.generation };
         let Some(unfinished) = &mut link.unfinished else { return Ok(()) };
         if transfer.delivery_id.is_some_and(|id| id != unfinished.id.0) {
             let text = format!("delivery {} is unfinished on the link", unfinished.id.0);
@@ -742,10 +799,14 @@ impl Session {
         // AMQP 2.7.5: settled is true when any transfer of the delivery said so.
         let newly_settled = transfer.settled == Some(true) && !unfinished.settled;
         unfinished.settled |= newly_settled;
-        let Unfinished { id, token: delivery_token, settled, .. } = *unfinished;
+        let Unfinished { id, token: delivery_token, settled, is_ignored, .. } = *unfinished;
         let token = link.token;
         if !transfer.more || transfer.aborted {
             link.unfinished = None;
+        }
+        if is_ignored {
+            self.consumed += 1;
+            return Ok(());
         }
         if newly_settled || transfer.aborted {
             // AMQP 2.7.5: "Aborted messages SHOULD be discarded by the recipient", settled.
@@ -778,9 +839,6 @@ impl Session {
     fn fail_link(&mut self, wire: &mut Wire<'_>, key: LinkKey, error: Error, events: &mut Events) {
         let Ok(link) = self.link(key) else { return };
         let (role, token) = (link.role, link.token);
-        if link.state == LinkState::Offered {
-            let _ = self.write_attach(wire, key, Terms::default());
-        }
         let error = Some(Box::new(error));
         if self.detach(wire, key, true, error.clone()).is_ok() {
             events.push_back(Event::LinkDetached { link: key, role, token, closed: true, error });
@@ -803,7 +861,12 @@ impl Session {
     // ---- outgoing transfers -----------------------------------------------------------------
 
     /// Starts a delivery.
-    pub(crate) fn send(&mut self, wire: &mut Wire<'_>, key: LinkKey, outgoing: Outgoing) -> Result<DeliveryKey, Misuse> {
+    pub(crate) fn send(
+        &mut self,
+        wire: &mut Wire<'_>,
+        key: LinkKey,
+        outgoing: Outgoing,
+    ) -> Result<DeliveryKey, Misuse> {
         let id = self.next_outgoing_delivery;
         let link = self.sending(key)?;
         if link.credit == 0 {
@@ -814,8 +877,8 @@ impl Session {
         }
         link.count_delivery();
         if outgoing.more {
-            let settled = outgoing.settled;
-            link.unfinished = Some(Unfinished { id, token: outgoing.token, settled, bytes: 0 });
+            let (token, settled) = (outgoing.token, outgoing.settled);
+            link.unfinished = Some(Unfinished { id, token, settled, bytes: 0, is_ignored: false });
         }
         self.next_outgoing_delivery = id.next();
         if !outgoing.settled {
@@ -875,8 +938,13 @@ impl Session {
             transfer = transfer.following();
             payload = rest;
         }
-        self.pending_bytes += payload.len();
-        self.pending.push_back(Pending { transfer, payload });
+        if transfer.delivery_id.is_some()
+            && let Some(link) = self.links.get_mut(transfer.handle as usize)
+        {
+            link.unsent += 1;
+        }
+        self.pending_bytes += Pending::cost(&payload);
+        self.pending.push_back(Pending::Transfer { transfer, payload });
     }
 
     fn write_transfer(&mut self, wire: &mut Wire<'_>, transfer: &mut Transfer, payload: Bytes) -> Bytes {
@@ -886,14 +954,36 @@ impl Session {
     }
 
     fn send_pending(&mut self, wire: &mut Wire<'_>) {
-        while self.remote_incoming_window > 0 {
-            let Some(mut pending) = self.pending.pop_front() else { return };
-            self.pending_bytes -= pending.payload.len();
-            let rest = self.write_transfer(wire, &mut pending.transfer, pending.payload);
-            if !rest.is_empty() {
-                self.pending_bytes += rest.len();
-                self.pending.push_front(Pending { transfer: pending.transfer.following(), payload: rest });
+        while let Some(next) = self.pending.pop_front() {
+            match next {
+                Pending::Transfer { mut transfer, payload } if self.remote_incoming_window > 0 => {
+                    if transfer.delivery_id.is_some()
+                        && let Some(link) = self.links.get_mut(transfer.handle as usize)
+                    {
+                        link.unsent = link.unsent.saturating_sub(1);
+                    }
+                    self.pending_bytes -= Pending::cost(&payload);
+                    let rest = self.write_transfer(wire, &mut transfer, payload);
+                    if !rest.is_empty() {
+                        self.pending_bytes += Pending::cost(&rest);
+                        let transfer = transfer.following();
+                        self.pending.push_front(Pending::Transfer { transfer, payload: rest });
+                    }
+                }
+                Pending::Transfer { .. } => {
+                    self.pending.push_front(next);
+                    return;
+                }
+                Pending::Detach(detach) => self.write_late_detach(wire, detach),
             }
+        }
+    }
+
+    fn write_late_detach(&mut self, wire: &mut Wire<'_>, detach: Detach) {
+        let handle = detach.handle as usize;
+        wire.write(self.key.channel, &Performative::Detach(detach));
+        if self.links.get(handle).is_some_and(|link| link.state == LinkState::Leaving) {
+            self.links.remove(handle);
         }
     }
 
@@ -946,6 +1036,9 @@ impl Session {
         if !known {
             return false;
         }
+        if role == Role::Sender && self.settle_unsent(id, settled) {
+            return true;
+        }
         let waiting = &mut self.settlements[usize::from(role == Role::Sender)];
         if let Some(settlement) = waiting
             && settlement.last.next() == id
@@ -960,6 +1053,19 @@ impl Session {
         }
         let settlement = Settlement { first: id, last: id, settled, state };
         self.settlements[usize::from(role == Role::Sender)] = Some(settlement);
+        true
+    }
+
+    /// A delivery that still waits for the window is settled by its own first frame: a disposition
+    /// would name a delivery that the peer does not know yet, and be forgotten. False when it does
+    /// not wait.
+    fn settle_unsent(&mut self, id: DeliveryId, settled: bool) -> bool {
+        let first = self.pending.iter_mut().find_map(|pending| match pending {
+            Pending::Transfer { transfer, .. } if transfer.delivery_id == Some(id.0) => Some(transfer),
+            _ => None,
+        });
+        let Some(transfer) = first else { return false };
+        transfer.settled = Some(settled);
         true
     }
 
@@ -1010,19 +1116,30 @@ impl Session {
     pub(crate) fn take_links(&mut self) -> Vec<(Role, u64)> {
         let links = std::mem::take(&mut self.links);
         self.remote_handles = Vec::new();
-        let known = links.into_iter().filter(|(_, link)| link.state != LinkState::Detaching);
+        let known = links.into_iter().filter(|(_, link)| link.state.is_known());
         known.map(|(_, link)| (link.role, link.token)).filter(|(_, token)| *token != NO_TOKEN).collect()
     }
 
     pub(crate) fn shrink(&mut self) {
         self.incoming.shrink();
         self.outgoing.shrink();
-        if self.pending.is_empty() {
-            self.pending = VecDeque::new();
-        }
+        self.pending.shrink_to(self.pending.len());
     }
 
-    /// Payload bytes that wait for the peer's window.
+    /// Entries and bytes of memory kept for what may come.
+    #[cfg(test)]
+    pub(crate) fn spare_capacity(&self) -> usize {
+        self.incoming.capacity() + self.outgoing.capacity() + self.pending.capacity()
+    }
+
+    /// As after `id` transfers and deliveries out and `id` in; both ends have to be told.
+    #[cfg(test)]
+    pub(crate) fn start_ids_at(&mut self, id: u32) {
+        (self.next_incoming_id, self.next_outgoing_id) = (id, id);
+        self.next_outgoing_delivery = DeliveryId(id);
+    }
+
+    /// Bytes that wait for the peer's window.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.pending_bytes
     }
@@ -1039,6 +1156,27 @@ impl Session {
             token: self.token,
         }
     }
+}
+
+impl Pending {
+    /// Bytes that a waiting transfer takes: small payloads cost more than their length.
+    fn cost(payload: &Bytes) -> usize {
+        payload.len() + size_of::<Self>()
+    }
+
+    fn is_detach_of(&self, handle: u16) -> bool {
+        matches!(self, Self::Detach(detach) if detach.handle == u32::from(handle))
+    }
+}
+
+/// The longest address in an attach, in bytes.
+fn longest_address(attach: &Attach) -> usize {
+    let source = attach.source.as_ref().and_then(|source| source.address.as_ref());
+    let target = attach.target.as_ref().and_then(|target| match target.as_ref() {
+        Target::Node(target) => target.address.as_ref(),
+        Target::Coordinator { .. } => None,
+    });
+    source.into_iter().chain(target).map(|address| address.as_str().len()).max().unwrap_or(0)
 }
 
 /// A delivery that we start.

@@ -96,11 +96,15 @@ impl<T> Window<T> {
         self.live = self.entries.len();
     }
 
-    /// Gives memory back when the window is empty.
+    /// Gives back memory that the entries do not need.
     pub(crate) fn shrink(&mut self) {
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
-        }
+        self.entries.shrink_to(self.entries.len());
+    }
+
+    /// Entries that there is memory for.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries.capacity()
     }
 
     /// The index of the first entry whose id is `id` or later.
