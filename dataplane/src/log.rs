@@ -74,7 +74,11 @@ where
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(is_terminal);
+    let mut lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    if !is_terminal {
+        // On a terminal the colours are there unless NO_COLOR is set.
+        lines.set_ansi(false);
+    }
     let lines =
         if is_text { lines.boxed() } else { lines.json().flatten_event(true).with_span_list(false).boxed() };
     let control = LogControl { handle, filter: Arc::new(Mutex::new(settings.filter.clone())) };
@@ -93,11 +97,7 @@ pub fn install(settings: &Log) -> Result<LogControl, FilterError> {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
         let thread = std::thread::current();
-        tracing::error!(
-            thread = thread.name(),
-            location,
-            message = reason(panic.payload()),
-        );
+        tracing::error!(thread = thread.name(), location, message = reason(panic.payload()),);
     }));
     Ok(control)
 }

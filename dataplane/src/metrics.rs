@@ -152,8 +152,12 @@ impl Page<'_> {
         let usage = snapshot.usage;
         let cpu = ConstCounter::new(usage.cpu.as_secs_f64());
         let help = "CPU time of the process, user and system";
-        let metric =
-            self.encoder.encode_descriptor("process_cpu", help, Some(&Unit::Seconds), MetricType::Counter)?;
+        let metric = self.encoder.encode_descriptor(
+            "process_cpu",
+            &sentence(help),
+            Some(&Unit::Seconds),
+            MetricType::Counter,
+        )?;
         cpu.encode(metric)?;
         let help = "When the process began, since the epoch";
         self.gauge("process_start_time", help, Some(&Unit::Seconds), snapshot.start_seconds)?;
@@ -172,12 +176,12 @@ impl Page<'_> {
     }
 
     fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
-        let metric = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        let metric = self.encoder.encode_descriptor(name, &sentence(help), unit, MetricType::Gauge)?;
         ConstGauge::new(value).encode(metric)
     }
 
     fn gauges(&mut self, name: &str, help: &str, values: impl Iterator<Item = (usize, u64)>) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self.encoder.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?;
         for (index, value) in values {
             ConstGauge::new(value as f64).encode(family.encode_family(&[worker(index)])?)?;
         }
@@ -191,12 +195,17 @@ impl Page<'_> {
         unit: Option<&Unit>,
         values: impl Iterator<Item = ([(&'static str, String); N], u64)>,
     ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        let mut family = self.encoder.encode_descriptor(name, &sentence(help), unit, MetricType::Counter)?;
         for (labels, value) in values {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
+}
+
+/// The registry ends the help of its own families with a full stop.
+fn sentence(help: &str) -> String {
+    format!("{help}.")
 }
 
 fn worker(index: usize) -> (&'static str, String) {

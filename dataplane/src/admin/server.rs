@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -13,6 +13,8 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+
+use crate::listen::Throttle;
 
 /// Connections that are served at once; more wait in the kernel until one has ended.
 const MAX_CONNECTIONS: usize = 256;
@@ -25,6 +27,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time that answers under way have when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long accepting pauses after an error, most often for want of files.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 64 << 10;
@@ -59,6 +64,7 @@ impl Server {
 async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut warnings = Throttle::default();
     loop {
         let next = async {
             // The semaphore is never closed.
@@ -79,8 +85,10 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
                 });
             }
             Some((Err(error), _)) => {
-                tracing::warn!(%error, "cannot accept connections of the admin API; trying again");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                if warnings.is_due(Instant::now()) {
+                    tracing::warn!(%error, "cannot accept connections of the admin API; trying again");
+                }
+                tokio::time::sleep(ERROR_PAUSE).await;
             }
             None => break,
         }
