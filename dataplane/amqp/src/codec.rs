@@ -11,6 +11,7 @@ mod error;
 pub(crate) mod reader;
 pub(crate) mod values;
 
+pub(crate) use self::error::{Fault, fault};
 pub use self::{
     decode::{SYMBOLS_MAX, UNSETTLED_MAX, decode_performative, decode_sasl, decode_value},
     encode::{

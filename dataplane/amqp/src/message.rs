@@ -9,10 +9,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     codec::{
-        DEPTH_MAX, DecodeError,
+        DEPTH_MAX, DecodeError, Fault,
         constructor::{self, descriptor},
         encode::{self, Fields as FieldWriter},
-        encode_value,
+        encode_value, fault,
         reader::{Fields, Reader},
         values::{self, Values},
     },
@@ -73,7 +73,7 @@ impl MessageIndex {
         while !reader.is_empty() {
             let start = reader.offset();
             let section = match section(&mut reader) {
-                Err(DecodeError::Truncated { .. }) => return Ok(index),
+                Err(fault) if fault.is_truncated() => return Ok(index),
                 section => section?,
             };
             if !section.may_follow(last) {
@@ -81,7 +81,7 @@ impl MessageIndex {
             }
             last = section;
             let end = match skip_section(&mut reader, section) {
-                Err(DecodeError::Truncated { .. }) => None,
+                Err(fault) if fault.is_truncated() => None,
                 skipped => {
                     skipped?;
                     Some(reader.offset())
@@ -177,7 +177,7 @@ impl Section {
 }
 
 /// Reads the descriptor of the next section.
-fn section(reader: &mut Reader<'_>) -> Result<Section, DecodeError> {
+fn section(reader: &mut Reader<'_>) -> Result<Section, Fault> {
     let offset = reader.offset();
     let what = "message section";
     match reader.byte(what)? {
@@ -194,12 +194,12 @@ fn section(reader: &mut Reader<'_>) -> Result<Section, DecodeError> {
         descriptor::SEQUENCE => Section::Body(BodyKind::Sequence),
         descriptor::VALUE => Section::Body(BodyKind::Value),
         descriptor::FOOTER => Section::Footer,
-        _ => return Err(DecodeError::UnknownDescriptor { what, offset }),
+        _ => return Err(fault(DecodeError::UnknownDescriptor { what, offset })),
     })
 }
 
 /// Skips the content of a section whose descriptor was read, checking its type only.
-fn skip_section(reader: &mut Reader<'_>, section: Section) -> Result<(), DecodeError> {
+fn skip_section(reader: &mut Reader<'_>, section: Section) -> Result<(), Fault> {
     let what = section.name();
     if section == Section::Body(BodyKind::Value) {
         return reader.skip_value(what);
@@ -219,12 +219,12 @@ fn skip_section(reader: &mut Reader<'_>, section: Section) -> Result<(), DecodeE
 }
 
 /// Reads the descriptor of a section that must be `expected`.
-fn expect(reader: &mut Reader<'_>, expected: Section) -> Result<(), DecodeError> {
+fn expect(reader: &mut Reader<'_>, expected: Section) -> Result<(), Fault> {
     let offset = reader.offset();
     if section(reader)? == expected {
         Ok(())
     } else {
-        Err(DecodeError::UnknownDescriptor { what: expected.name(), offset })
+        Err(fault(DecodeError::UnknownDescriptor { what: expected.name(), offset }))
     }
 }
 
@@ -300,7 +300,7 @@ pub enum MessageId {
 }
 
 impl MessageId {
-    fn read(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Self, Fault> {
         Ok(match code {
             constructor::ULONG_0 | constructor::SMALL_ULONG | constructor::ULONG => {
                 Self::ULong(reader.ulong(code, what)?)
@@ -357,7 +357,7 @@ impl Properties {
         Ok(properties)
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
         expect(reader, Section::Properties)?;
         let mut fields = Fields::open(reader, PROPERTIES_FIELDS, "properties")?;
         let properties = Self {
@@ -409,11 +409,11 @@ impl Properties {
         let mut fields = Fields::open(&mut reader, PROPERTIES_FIELDS, "properties")?;
         fields.optional("properties.message-id", Reader::skip_content)?;
         fields.optional("properties.user-id", Reader::skip_content)?;
-        fields.optional("properties.to", Reader::string)
+        Ok(fields.optional("properties.to", Reader::string)?)
     }
 }
 
-fn read_binary(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Bytes, DecodeError> {
+fn read_binary(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Bytes, Fault> {
     let content = reader.binary(code, what)?;
     Ok(reader.raw(content))
 }
@@ -537,14 +537,14 @@ impl Message {
     }
 }
 
-fn read_map(reader: &mut Reader<'_>, section: Section) -> Result<Vec<(Value, Value)>, DecodeError> {
+fn read_map(reader: &mut Reader<'_>, section: Section) -> Result<Vec<(Value, Value)>, Fault> {
     let what = section.name();
     let code = reader.byte(what)?;
     values::map(reader, code, what)
 }
 
 /// Reads one section of a body into `body`, which holds those before it, all of the same kind.
-fn read_body(reader: &mut Reader<'_>, kind: BodyKind, body: &mut Option<Body>) -> Result<(), DecodeError> {
+fn read_body(reader: &mut Reader<'_>, kind: BodyKind, body: &mut Option<Body>) -> Result<(), Fault> {
     let what = Section::Body(kind).name();
     match kind {
         BodyKind::Data => {

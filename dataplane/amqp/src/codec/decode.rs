@@ -6,8 +6,9 @@
 use bytes::{Buf, Bytes};
 
 use super::{
-    DecodeError,
+    DecodeError, Fault,
     constructor::{self, descriptor},
+    fault,
     reader::{DEPTH_MAX, Fields, Reader},
     values::{self, Values},
 };
@@ -36,13 +37,13 @@ pub const UNSETTLED_MAX: u32 = 65_536;
 /// not, when a limit is crossed, and when anything follows a performative that carries no payload.
 pub fn decode_performative(body: &mut Bytes) -> Result<Performative, DecodeError> {
     let mut reader = Reader::new(body);
-    let performative = performative(&mut reader)?;
+    // One result, filled in where the caller wants it: moving it costs as much as decoding it.
+    let performative = performative(&mut reader);
     let consumed = reader.offset();
-    if !matches!(performative, Performative::Transfer(_)) {
-        reader.finish("frame body")?;
+    if performative.is_ok() {
+        body.advance(consumed);
     }
-    body.advance(consumed);
-    Ok(performative)
+    performative
 }
 
 /// Decodes the body of a SASL frame (AMQP 5.3.3), which nothing may follow.
@@ -74,41 +75,48 @@ pub fn decode_value(bytes: &mut Bytes) -> Result<Value, DecodeError> {
 }
 
 /// Reads the descriptor of a composite from its first byte on.
-#[inline]
-fn described(reader: &mut Reader<'_>, what: &'static str) -> Result<u64, DecodeError> {
+#[inline(always)]
+fn described(reader: &mut Reader<'_>, what: &'static str) -> Result<u64, Fault> {
     match reader.byte(what)? {
         constructor::DESCRIBED => reader.descriptor(what),
         code => Err(reader.unexpected(code, what)),
     }
 }
 
-#[inline]
+/// Reads a performative and, unless it is a transfer, the end of the frame behind it. The frequent ones have
+/// a function of their own, the others share one, so that the large ones do not weigh on the small.
+#[inline(always)]
 fn performative(reader: &mut Reader<'_>) -> Result<Performative, DecodeError> {
     let start = reader.offset();
+    match described(reader, "performative") {
+        Ok(descriptor::TRANSFER) => transfer(reader),
+        Ok(descriptor::DISPOSITION) => disposition(reader),
+        Ok(descriptor::FLOW) => flow(reader),
+        Ok(kind) => rare_performative(reader, kind, start),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+#[cold]
+fn rare_performative(reader: &mut Reader<'_>, kind: u64, start: usize) -> Result<Performative, DecodeError> {
     // What outlives the frame copies what it keeps: a slice would hold on to the whole read buffer.
-    Ok(match described(reader, "performative")? {
-        descriptor::TRANSFER => Performative::Transfer(transfer(reader)?),
-        descriptor::DISPOSITION => Performative::Disposition(disposition(reader)?),
-        descriptor::FLOW => Performative::Flow(flow(reader)?),
-        descriptor::OPEN => Performative::Open(Box::new(copying(reader, open)?)),
-        descriptor::BEGIN => Performative::Begin(Box::new(copying(reader, begin)?)),
-        descriptor::ATTACH => Performative::Attach(Box::new(copying(reader, attach)?)),
-        descriptor::DETACH => Performative::Detach(copying(reader, detach)?),
-        descriptor::END => Performative::End(copying(reader, end)?),
-        descriptor::CLOSE => Performative::Close(copying(reader, close)?),
-        _ => return Err(DecodeError::UnknownDescriptor { what: "performative", offset: start }),
-    })
-}
-
-fn copying<'a, T>(
-    reader: &mut Reader<'a>,
-    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
-) -> Result<T, DecodeError> {
     *reader = reader.copying();
-    read(reader)
+    let performative = match kind {
+        descriptor::OPEN => Performative::Open(Box::new(open(reader)?)),
+        descriptor::BEGIN => Performative::Begin(Box::new(begin(reader)?)),
+        descriptor::ATTACH => Performative::Attach(Box::new(attach(reader)?)),
+        descriptor::DETACH => Performative::Detach(detach(reader)?),
+        descriptor::END => Performative::End(end(reader)?),
+        descriptor::CLOSE => Performative::Close(close(reader)?),
+        _ => return Err(DecodeError::UnknownDescriptor { what: "performative", offset: start }),
+    };
+    reader.finish(FRAME_BODY)?;
+    Ok(performative)
 }
 
-fn open(reader: &mut Reader<'_>) -> Result<Open, DecodeError> {
+const FRAME_BODY: &str = "frame body";
+
+fn open(reader: &mut Reader<'_>) -> Result<Open, Fault> {
     let mut fields = Fields::open(reader, 10, "open")?;
     let open = Open {
         container_id: fields.mandatory("open.container-id", Reader::text)?,
@@ -126,7 +134,7 @@ fn open(reader: &mut Reader<'_>) -> Result<Open, DecodeError> {
     Ok(open)
 }
 
-fn begin(reader: &mut Reader<'_>) -> Result<Begin, DecodeError> {
+fn begin(reader: &mut Reader<'_>) -> Result<Begin, Fault> {
     let mut fields = Fields::open(reader, 8, "begin")?;
     let begin = Begin {
         remote_channel: fields.optional("begin.remote-channel", Reader::ushort)?,
@@ -142,7 +150,7 @@ fn begin(reader: &mut Reader<'_>) -> Result<Begin, DecodeError> {
     Ok(begin)
 }
 
-fn attach(reader: &mut Reader<'_>) -> Result<Attach, DecodeError> {
+fn attach(reader: &mut Reader<'_>) -> Result<Attach, Fault> {
     let mut fields = Fields::open(reader, 14, "attach")?;
     let attach = Attach {
         name: fields.mandatory("attach.name", Reader::text)?,
@@ -164,8 +172,8 @@ fn attach(reader: &mut Reader<'_>) -> Result<Attach, DecodeError> {
     Ok(attach)
 }
 
-#[inline]
-fn flow(reader: &mut Reader<'_>) -> Result<Flow, DecodeError> {
+#[inline(never)]
+fn flow(reader: &mut Reader<'_>) -> Result<Performative, DecodeError> {
     let mut fields = Fields::open(reader, 11, "flow")?;
     let flow = Flow {
         next_incoming_id: fields.optional("flow.next-incoming-id", Reader::uint)?,
@@ -181,45 +189,72 @@ fn flow(reader: &mut Reader<'_>) -> Result<Flow, DecodeError> {
         properties: map(&mut fields, "flow.properties")?,
     };
     fields.finish("flow")?;
-    Ok(flow)
+    reader.finish(FRAME_BODY)?;
+    Ok(Performative::Flow(flow))
 }
 
-#[inline]
-fn transfer(reader: &mut Reader<'_>) -> Result<Transfer, DecodeError> {
+#[inline(never)]
+fn transfer(reader: &mut Reader<'_>) -> Result<Performative, DecodeError> {
     let mut fields = Fields::open(reader, 11, "transfer")?;
-    let transfer = Transfer {
+    let mut transfer = Transfer {
         handle: fields.mandatory("transfer.handle", Reader::uint)?,
         delivery_id: fields.optional("transfer.delivery-id", Reader::uint)?,
-        delivery_tag: fields.optional("transfer.delivery-tag", tag)?,
-        message_format: fields.optional("transfer.message-format", Reader::uint)?,
-        settled: fields.optional("transfer.settled", Reader::boolean)?,
-        more: fields.flag("transfer.more")?,
-        rcv_settle_mode: fields.optional("transfer.rcv-settle-mode", receiver_settle_mode)?,
-        state: fields.whole("transfer.state", state)?,
-        resume: fields.flag("transfer.resume")?,
-        aborted: fields.flag("transfer.aborted")?,
-        batchable: fields.flag("transfer.batchable")?,
+        delivery_tag: None,
+        message_format: None,
+        settled: None,
+        more: false,
+        rcv_settle_mode: None,
+        state: None,
+        resume: false,
+        aborted: false,
+        batchable: false,
     };
+    // The large fields are written where they stay.
+    if let Some(bytes) = fields.optional("transfer.delivery-tag", Reader::binary)? {
+        transfer.delivery_tag = Tag::new(bytes);
+        if transfer.delivery_tag.is_none() {
+            return Err(fields.reader.out_of_range("transfer.delivery-tag").into());
+        }
+    }
+    transfer.message_format = fields.optional("transfer.message-format", Reader::uint)?;
+    transfer.settled = fields.optional("transfer.settled", Reader::boolean)?;
+    transfer.more = fields.flag("transfer.more")?;
+    transfer.rcv_settle_mode = fields.optional("transfer.rcv-settle-mode", receiver_settle_mode)?;
+    if fields.take_accepted() {
+        transfer.state = Some(DeliveryState::Accepted);
+    } else if fields.is_present() {
+        transfer.state = fields.whole("transfer.state", state)?;
+    }
+    transfer.resume = fields.flag("transfer.resume")?;
+    transfer.aborted = fields.flag("transfer.aborted")?;
+    transfer.batchable = fields.flag("transfer.batchable")?;
     fields.finish("transfer")?;
-    Ok(transfer)
+    Ok(Performative::Transfer(transfer))
 }
 
-#[inline]
-fn disposition(reader: &mut Reader<'_>) -> Result<Disposition, DecodeError> {
+#[inline(never)]
+fn disposition(reader: &mut Reader<'_>) -> Result<Performative, DecodeError> {
     let mut fields = Fields::open(reader, 6, "disposition")?;
-    let disposition = Disposition {
+    let mut disposition = Disposition {
         role: fields.mandatory("disposition.role", role)?,
         first: fields.mandatory("disposition.first", Reader::uint)?,
         last: fields.optional("disposition.last", Reader::uint)?,
         settled: fields.flag("disposition.settled")?,
-        state: fields.whole("disposition.state", state)?,
-        batchable: fields.flag("disposition.batchable")?,
+        state: None,
+        batchable: false,
     };
+    if fields.take_accepted() {
+        disposition.state = Some(DeliveryState::Accepted);
+    } else {
+        disposition.state = fields.whole("disposition.state", state)?;
+    }
+    disposition.batchable = fields.flag("disposition.batchable")?;
     fields.finish("disposition")?;
-    Ok(disposition)
+    reader.finish(FRAME_BODY)?;
+    Ok(Performative::Disposition(disposition))
 }
 
-fn detach(reader: &mut Reader<'_>) -> Result<Detach, DecodeError> {
+fn detach(reader: &mut Reader<'_>) -> Result<Detach, Fault> {
     let mut fields = Fields::open(reader, 3, "detach")?;
     let detach = Detach {
         handle: fields.mandatory("detach.handle", Reader::uint)?,
@@ -230,21 +265,21 @@ fn detach(reader: &mut Reader<'_>) -> Result<Detach, DecodeError> {
     Ok(detach)
 }
 
-fn end(reader: &mut Reader<'_>) -> Result<End, DecodeError> {
+fn end(reader: &mut Reader<'_>) -> Result<End, Fault> {
     let mut fields = Fields::open(reader, 1, "end")?;
     let end = End { error: fields.optional("end.error", error)?.map(Box::new) };
     fields.finish("end")?;
     Ok(end)
 }
 
-fn close(reader: &mut Reader<'_>) -> Result<Close, DecodeError> {
+fn close(reader: &mut Reader<'_>) -> Result<Close, Fault> {
     let mut fields = Fields::open(reader, 1, "close")?;
     let close = Close { error: fields.optional("close.error", error)?.map(Box::new) };
     fields.finish("close")?;
     Ok(close)
 }
 
-fn sasl(reader: &mut Reader<'_>) -> Result<SaslFrame, DecodeError> {
+fn sasl(reader: &mut Reader<'_>) -> Result<SaslFrame, Fault> {
     let start = reader.offset();
     let (frame, fields) = match described(reader, "sasl frame")? {
         descriptor::SASL_MECHANISMS => {
@@ -277,7 +312,7 @@ fn sasl(reader: &mut Reader<'_>) -> Result<SaslFrame, DecodeError> {
             };
             (frame, fields)
         }
-        _ => return Err(DecodeError::UnknownDescriptor { what: "sasl frame", offset: start }),
+        _ => return Err(fault(DecodeError::UnknownDescriptor { what: "sasl frame", offset: start })),
     };
     fields.finish("sasl frame")?;
     Ok(frame)
@@ -285,8 +320,8 @@ fn sasl(reader: &mut Reader<'_>) -> Result<SaslFrame, DecodeError> {
 
 /// Reads a delivery state or null. One this crate does not know is kept as it came: it is for the peer at
 /// the other end of the delivery (AMQP 3.4: the set of states is open).
-#[inline]
-fn state(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<DeliveryState>, DecodeError> {
+#[inline(always)]
+fn state(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<DeliveryState>, Fault> {
     let start = *reader;
     match reader.byte(what)? {
         constructor::DESCRIBED => {}
@@ -298,16 +333,17 @@ fn state(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<DeliveryS
         Fields::open(reader, 0, "accepted")?.finish("accepted")?;
         return Ok(Some(DeliveryState::Accepted));
     }
-    other_state(reader, &start, kind, what).map(Some)
+    reader.apart(|reader| other_state(reader, &start, kind, what)).map(Some)
 }
 
 /// Reads what follows the descriptor of a state that begins at `start`.
+#[inline(never)]
 fn other_state<'a>(
     reader: &mut Reader<'a>,
     start: &Reader<'a>,
     kind: u64,
     what: &'static str,
-) -> Result<DeliveryState, DecodeError> {
+) -> Result<DeliveryState, Fault> {
     Ok(match kind {
         descriptor::RECEIVED => {
             let mut fields = Fields::open(reader, 2, "received")?;
@@ -347,7 +383,7 @@ fn other_state<'a>(
     })
 }
 
-fn error(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Error, DecodeError> {
+fn error(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Error, Fault> {
     expect_descriptor(reader, code, descriptor::ERROR, what)?;
     let mut fields = Fields::open(reader, 3, what)?;
     let error = Error {
@@ -364,18 +400,18 @@ fn expect_descriptor(
     code: u8,
     expected: u64,
     what: &'static str,
-) -> Result<(), DecodeError> {
+) -> Result<(), Fault> {
     let offset = reader.offset();
     if code != constructor::DESCRIBED {
         return Err(reader.unexpected(code, what));
     }
     if reader.descriptor(what)? != expected {
-        return Err(DecodeError::UnknownDescriptor { what, offset });
+        return Err(fault(DecodeError::UnknownDescriptor { what, offset }));
     }
     Ok(())
 }
 
-fn source(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Source, DecodeError> {
+fn source(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Source, Fault> {
     expect_descriptor(reader, code, descriptor::SOURCE, what)?;
     let mut fields = Fields::open(reader, 11, what)?;
     let source = Source {
@@ -395,7 +431,7 @@ fn source(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Sourc
     Ok(source)
 }
 
-fn target(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Target, DecodeError> {
+fn target(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Target, Fault> {
     let offset = reader.offset();
     if code != constructor::DESCRIBED {
         return Err(reader.unexpected(code, what));
@@ -408,11 +444,11 @@ fn target(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Targe
             fields.finish("coordinator")?;
             Ok(Target::Coordinator { capabilities })
         }
-        _ => Err(DecodeError::UnknownDescriptor { what, offset }),
+        _ => Err(fault(DecodeError::UnknownDescriptor { what, offset })),
     }
 }
 
-fn node_target(reader: &mut Reader<'_>, what: &'static str) -> Result<NodeTarget, DecodeError> {
+fn node_target(reader: &mut Reader<'_>, what: &'static str) -> Result<NodeTarget, Fault> {
     let mut fields = Fields::open(reader, 7, what)?;
     let target = NodeTarget {
         address: fields.optional("target.address", Reader::text)?,
@@ -427,7 +463,8 @@ fn node_target(reader: &mut Reader<'_>, what: &'static str) -> Result<NodeTarget
     Ok(target)
 }
 
-fn role(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Role, DecodeError> {
+#[inline(always)]
+fn role(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Role, Fault> {
     Ok(if reader.boolean(code, what)? { Role::Receiver } else { Role::Sender })
 }
 
@@ -435,7 +472,7 @@ fn sender_settle_mode(
     reader: &mut Reader<'_>,
     code: u8,
     what: &'static str,
-) -> Result<SenderSettleMode, DecodeError> {
+) -> Result<SenderSettleMode, Fault> {
     match reader.ubyte(code, what)? {
         0 => Ok(SenderSettleMode::Unsettled),
         1 => Ok(SenderSettleMode::Settled),
@@ -444,11 +481,12 @@ fn sender_settle_mode(
     }
 }
 
+#[inline(always)]
 fn receiver_settle_mode(
     reader: &mut Reader<'_>,
     code: u8,
     what: &'static str,
-) -> Result<ReceiverSettleMode, DecodeError> {
+) -> Result<ReceiverSettleMode, Fault> {
     match reader.ubyte(code, what)? {
         0 => Ok(ReceiverSettleMode::First),
         1 => Ok(ReceiverSettleMode::Second),
@@ -456,7 +494,7 @@ fn receiver_settle_mode(
     }
 }
 
-fn sasl_code(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<SaslCode, DecodeError> {
+fn sasl_code(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<SaslCode, Fault> {
     match reader.ubyte(code, what)? {
         0 => Ok(SaslCode::Ok),
         1 => Ok(SaslCode::Auth),
@@ -467,11 +505,7 @@ fn sasl_code(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Sa
     }
 }
 
-fn durability(
-    reader: &mut Reader<'_>,
-    code: u8,
-    what: &'static str,
-) -> Result<TerminusDurability, DecodeError> {
+fn durability(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<TerminusDurability, Fault> {
     match reader.uint(code, what)? {
         0 => Ok(TerminusDurability::None),
         1 => Ok(TerminusDurability::Configuration),
@@ -484,7 +518,7 @@ fn expiry_policy(
     reader: &mut Reader<'_>,
     code: u8,
     what: &'static str,
-) -> Result<TerminusExpiryPolicy, DecodeError> {
+) -> Result<TerminusExpiryPolicy, Fault> {
     match reader.symbol_name(code, what)? {
         "link-detach" => Ok(TerminusExpiryPolicy::LinkDetach),
         "session-end" => Ok(TerminusExpiryPolicy::SessionEnd),
@@ -494,27 +528,23 @@ fn expiry_policy(
     }
 }
 
-#[inline]
-fn tag(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Tag, DecodeError> {
+#[inline(always)]
+fn tag(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Tag, Fault> {
     let bytes = reader.binary(code, what)?;
     Tag::new(bytes).ok_or_else(|| reader.out_of_range(what))
 }
 
-fn binary(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Bytes, DecodeError> {
+fn binary(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Bytes, Fault> {
     let content = reader.binary(code, what)?;
     Ok(reader.raw(content))
 }
 
 /// Reads a field defined with multiple="true" (AMQP 1.4): absent, one symbol, or an array of them.
-fn symbols(fields: &mut Fields<'_>, what: &'static str) -> Result<Vec<Symbol>, DecodeError> {
+fn symbols(fields: &mut Fields<'_>, what: &'static str) -> Result<Vec<Symbol>, Fault> {
     Ok(fields.optional(what, several_symbols)?.unwrap_or_default())
 }
 
-fn several_symbols(
-    reader: &mut Reader<'_>,
-    code: u8,
-    what: &'static str,
-) -> Result<Vec<Symbol>, DecodeError> {
+fn several_symbols(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Vec<Symbol>, Fault> {
     if !matches!(code, constructor::ARRAY_8 | constructor::ARRAY_32) {
         return Ok(vec![reader.symbol(code, what)?]);
     }
@@ -526,7 +556,12 @@ fn several_symbols(
     let element = content.byte(what)?;
     content.check_elements(element, count, what)?;
     if count > SYMBOLS_MAX {
-        return Err(DecodeError::TooMany { what, count, limit: SYMBOLS_MAX, offset: content.offset() });
+        return Err(fault(DecodeError::TooMany {
+            what,
+            count,
+            limit: SYMBOLS_MAX,
+            offset: content.offset(),
+        }));
     }
     let mut symbols = Vec::with_capacity(count.min(16) as usize);
     for _ in 0..count {
@@ -537,12 +572,15 @@ fn several_symbols(
 }
 
 /// Reads a field that is a map, empty when absent.
-fn map(fields: &mut Fields<'_>, what: &'static str) -> Result<Vec<(Value, Value)>, DecodeError> {
-    Ok(fields.optional(what, values::map)?.unwrap_or_default())
+#[inline(always)]
+fn map(fields: &mut Fields<'_>, what: &'static str) -> Result<Vec<(Value, Value)>, Fault> {
+    let map =
+        fields.optional(what, |reader, code, what| reader.apart(|reader| values::map(reader, code, what)))?;
+    Ok(map.unwrap_or_default())
 }
 
 /// Reads a map or null and keeps the bytes of the map, checked to be well-formed.
-fn raw_map(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<Bytes>, DecodeError> {
+fn raw_map(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<Bytes>, Fault> {
     let start = *reader;
     match reader.byte(what)? {
         constructor::NULL => Ok(None),
@@ -555,11 +593,7 @@ fn raw_map(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<Bytes>,
 }
 
 /// Reads a filter set (AMQP 3.5.8): a map with symbols as keys.
-fn filter(
-    reader: &mut Reader<'_>,
-    code: u8,
-    what: &'static str,
-) -> Result<Vec<(Symbol, Value)>, DecodeError> {
+fn filter(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Vec<(Symbol, Value)>, Fault> {
     let (mut content, count) = reader.map(code, what)?;
     let mut values = Values::new();
     let mut filters = Vec::with_capacity(count.min(16) as usize);
@@ -577,10 +611,15 @@ fn unsettled(
     reader: &mut Reader<'_>,
     code: u8,
     what: &'static str,
-) -> Result<Vec<(Tag, Option<DeliveryState>)>, DecodeError> {
+) -> Result<Vec<(Tag, Option<DeliveryState>)>, Fault> {
     let (mut content, count) = reader.map(code, what)?;
     if count > UNSETTLED_MAX {
-        return Err(DecodeError::TooMany { what, count, limit: UNSETTLED_MAX, offset: content.offset() });
+        return Err(fault(DecodeError::TooMany {
+            what,
+            count,
+            limit: UNSETTLED_MAX,
+            offset: content.offset(),
+        }));
     }
     let mut deliveries = Vec::with_capacity(count.min(16) as usize);
     for _ in 0..count {

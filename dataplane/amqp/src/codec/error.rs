@@ -36,6 +36,11 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// Whether the same bytes with more behind them might be well-formed.
+    pub(crate) fn is_truncated(&self) -> bool {
+        matches!(self, Self::Truncated { .. })
+    }
+
     /// The condition to close with (AMQP 2.8.15): the field's own where the bytes could be read but mean
     /// nothing allowed.
     pub fn condition(&self) -> Symbol {
@@ -44,5 +49,20 @@ impl DecodeError {
             Self::TooMany { .. } | Self::TooDeep { .. } => "amqp:resource-limit-exceeded",
             _ => "amqp:decode-error",
         })
+    }
+}
+
+/// A decode error on its way out. Boxed, so that the results of the many small steps of decoding travel in
+/// registers; only bad input pays for the box.
+pub(crate) type Fault = Box<DecodeError>;
+
+#[cold]
+pub(crate) fn fault(error: DecodeError) -> Fault {
+    Box::new(error)
+}
+
+impl From<Fault> for DecodeError {
+    fn from(fault: Fault) -> Self {
+        *fault
     }
 }

@@ -1,7 +1,7 @@
 //! Values of any type from bytes.
 
 use super::{
-    DecodeError, constructor,
+    DecodeError, Fault, constructor, fault,
     reader::{DEPTH_MAX, Reader},
 };
 use crate::value::{Array, Value};
@@ -29,7 +29,7 @@ impl Values {
         reader: &mut Reader<'_>,
         depth: u32,
         what: &'static str,
-    ) -> Result<Value, DecodeError> {
+    ) -> Result<Value, Fault> {
         let code = reader.byte(what)?;
         if code != constructor::DESCRIBED {
             return self.content(reader, code, depth, what);
@@ -47,7 +47,7 @@ impl Values {
         code: u8,
         depth: u32,
         what: &'static str,
-    ) -> Result<Value, DecodeError> {
+    ) -> Result<Value, Fault> {
         self.count(reader, what)?;
         Ok(match code {
             constructor::NULL => Value::Null,
@@ -98,7 +98,7 @@ impl Values {
         code: u8,
         depth: u32,
         what: &'static str,
-    ) -> Result<Vec<Value>, DecodeError> {
+    ) -> Result<Vec<Value>, Fault> {
         let depth = reader.descend(depth, what)?;
         let (mut content, count) = reader.list(code, what)?;
         let mut elements = Vec::with_capacity(count.min(TRUSTED_CAPACITY) as usize);
@@ -115,7 +115,7 @@ impl Values {
         code: u8,
         depth: u32,
         what: &'static str,
-    ) -> Result<Vec<(Value, Value)>, DecodeError> {
+    ) -> Result<Vec<(Value, Value)>, Fault> {
         let depth = reader.descend(depth, what)?;
         let (mut content, count) = reader.map(code, what)?;
         let mut pairs = Vec::with_capacity(count.min(TRUSTED_CAPACITY) as usize);
@@ -133,7 +133,7 @@ impl Values {
         code: u8,
         depth: u32,
         what: &'static str,
-    ) -> Result<Array, DecodeError> {
+    ) -> Result<Array, Fault> {
         let mut depth = reader.descend(depth, what)?;
         let (mut content, count) = reader.array(code, what)?;
         let mut descriptors = Vec::new();
@@ -153,10 +153,15 @@ impl Values {
         Ok(Array::from_parts(descriptors, kind, elements))
     }
 
-    fn count(&mut self, reader: &Reader<'_>, what: &'static str) -> Result<(), DecodeError> {
+    fn count(&mut self, reader: &Reader<'_>, what: &'static str) -> Result<(), Fault> {
         let Some(left) = self.left.checked_sub(1) else {
             let limit = VALUES_MAX;
-            return Err(DecodeError::TooMany { what, count: limit + 1, limit, offset: reader.offset() });
+            return Err(fault(DecodeError::TooMany {
+                what,
+                count: limit + 1,
+                limit,
+                offset: reader.offset(),
+            }));
         };
         self.left = left;
         Ok(())
@@ -168,11 +173,11 @@ pub(crate) fn map(
     reader: &mut Reader<'_>,
     code: u8,
     what: &'static str,
-) -> Result<Vec<(Value, Value)>, DecodeError> {
+) -> Result<Vec<(Value, Value)>, Fault> {
     Values::new().map(reader, code, DEPTH_MAX, what)
 }
 
 /// Reads a list of any values from its constructor on.
-pub(crate) fn list(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Vec<Value>, DecodeError> {
+pub(crate) fn list(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Vec<Value>, Fault> {
     Values::new().list(reader, code, DEPTH_MAX, what)
 }

@@ -10,6 +10,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use crate::{messages::any_message, strategies, written};
 
 #[path = "../../../fuzz/src/codec.rs"]
+#[expect(unreachable_pub, reason = "public in the crate of the fuzz targets, which this file belongs to")]
 mod fuzz;
 
 /// Changes to bytes: where, and to what.
