@@ -72,9 +72,9 @@ pub enum CloseReason {
 pub enum Refused {
     #[error("no address {0}; create it first")]
     NotFound(Box<str>),
-    #[error("{what} already has {limit} {links}; close one or raise the limit")]
+    #[error("{what} is at its limit for {links}, which is {limit}; close one or raise the limit")]
     LimitExceeded { what: Box<str>, links: &'static str, limit: u64 },
-    #[error("messages of producers that left fill address {0}; attach a consumer to take them")]
+    #[error("messages of producers that have left fill {0}; let consumers take them first")]
     Full(Box<str>),
     #[error("address {0} exists already; choose another name")]
     Exists(Box<str>),

@@ -556,6 +556,11 @@ impl Core {
         peer.wanting = waiting;
         peer.answered = false;
         self.mark_dirty(key);
+        self.finish_drains(key);
+    }
+
+    /// Ends the drains that only waited for other shards.
+    fn finish_drains(&mut self, key: AddressKey) {
         let mut index = 0;
         while let Some(member) =
             self.addresses.get(key).and_then(|address| address.members.get(index)).copied()
@@ -690,6 +695,7 @@ impl Core {
             let is_over = address.standing == Standing::Visiting && address.peers_with_consumers() == 0;
             let name = address.name.clone();
             self.reachability_changed(key);
+            self.finish_drains(key);
             if is_over {
                 self.remove_address(now, &name);
             }

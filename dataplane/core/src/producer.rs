@@ -128,7 +128,7 @@ impl Core {
             return Err(Refused::LimitExceeded { what: address.label(), links: "producers", limit });
         }
         if address.orphaned > self.limits.max_orphaned_bytes {
-            return Err(Refused::Full(name.into()));
+            return Err(Refused::Full(address.label()));
         }
         let (credit, active) = (address.settings.link_credit, address.is_reachable());
         let key = self.insert_producer(Target::Address(address_key), options, credit, active);
@@ -141,7 +141,7 @@ impl Core {
 
     fn add_anonymous(&mut self, options: ProducerOptions) -> Result<ProducerKey, Refused> {
         if self.orphaned > self.limits.max_orphaned_bytes {
-            return Err(Refused::Full("of anonymous producers".into()));
+            return Err(Refused::Full("the share of anonymous producers".into()));
         }
         Ok(self.insert_producer(Target::Any { last: None }, options, self.limits.link_credit, true))
     }

@@ -70,8 +70,8 @@ pub struct CoreLimits {
     /// lets it send. 0 counts as 1.
     pub peer_window: u32,
     /// Bytes (each chunk counts 256 more) that may wait at one address for consumers although their
-    /// producers have left. Beyond it, no new producer is let in and messages of anonymous
-    /// producers are released.
+    /// producers have left; beyond it, the address lets no new producer in. What anonymous producers
+    /// left counts by itself, for all addresses together, and keeps new anonymous ones out.
     pub max_orphaned_bytes: u64,
 }
 

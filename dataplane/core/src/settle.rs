@@ -203,8 +203,10 @@ impl Core {
         }
         self.detach_leg(key);
         let Some(delivery) = self.deliveries.get_mut(delivery_key) else { return };
-        let worst = Outcome::worst(delivery.outcome.take(), outcome);
-        delivery.outcome = Some(worst);
+        delivery.outcome = Some(match delivery.outcome.take() {
+            None => outcome,
+            first => Outcome::worst(first, outcome),
+        });
         if delivery.legs.is_empty() {
             self.conclude_if_done(delivery_key);
         } else if delivery.second {
@@ -314,7 +316,13 @@ impl Core {
             leg.outcome.get_or_insert(outcome);
             self.tell_if_decided(delivery_key);
         } else {
-            self.forward(key, Some(outcome.clone()), true);
+            let to = leg.to;
+            let is_unfinished = matches!(to, To::Consumer(consumer)
+                if self.consumers.get(consumer).is_some_and(|consumer| consumer.current == Some(key)));
+            // An unfinished one is aborted, which settles it.
+            if !is_unfinished {
+                self.forward(key, Some(outcome.clone()), true);
+            }
             self.end_leg(key, outcome);
         }
     }

@@ -16,7 +16,7 @@ fn an_address_takes_no_more_links_than_its_limits_say() {
     bed.producer(0, "a");
     assert_eq!(
         refusal(bed.try_producer(0, target, ProducerOptions::default())),
-        "address a already has 2 producers; close one or raise the limit"
+        "address a is at its limit for producers, which is 2; close one or raise the limit"
     );
     bed.remove_producer(first);
     bed.producer(0, "a");
@@ -24,7 +24,7 @@ fn an_address_takes_no_more_links_than_its_limits_say() {
     let lane = bed.lane(0, 1);
     assert_eq!(
         refusal(bed.consumer_in(0, lane, "a", ConsumerOptions::default(), 1)),
-        "address a already has 1 consumers; close one or raise the limit"
+        "address a is at its limit for consumers, which is 1; close one or raise the limit"
     );
     bed.clear();
 }
@@ -57,7 +57,7 @@ fn a_shard_takes_no_more_links_than_its_limits_say() {
     let temporary = bed.temporary(0, "t1", 1).expect("let in");
     assert_eq!(
         refusal(bed.temporary(0, "t2", 1)),
-        "the shard already has 1 temporary addresses; close one or raise the limit"
+        "the shard is at its limit for temporary addresses, which is 1; close one or raise the limit"
     );
     bed.consumer(0, "a", 1);
     let lane = bed.lane(0, 1);
@@ -181,7 +181,7 @@ fn the_messages_of_producers_that_left_are_bounded() {
     }
     let target = ProducerTarget::Address("a");
     let refused = bed.try_producer(0, target, ProducerOptions::default());
-    assert_eq!(refused, Err(Refused::Full("a".into())));
+    assert_eq!(refused, Err(Refused::Full("address a".into())));
     bed.credit(consumer, 4, false);
     assert_eq!(bed.bodies(consumer).len(), 4);
     bed.producer(0, "a");

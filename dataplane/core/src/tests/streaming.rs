@@ -175,19 +175,22 @@ fn the_rest_of_a_message_whose_consumer_left_is_swallowed_and_it_fails_at_the_en
 }
 
 #[test]
-fn a_consumer_that_settles_in_the_middle_gets_no_more_of_it_and_is_free() {
-    let mut bed = Bed::single();
-    let (producer, other) = (bed.producer(0, "a"), bed.producer(0, "a"));
-    let consumer = bed.consumer(0, "a", 2);
-    let incoming = bed.incoming("half", false, true);
-    let (handle, delivery) = bed.begin(producer, incoming);
-    bed.send(other, "next");
-    bed.settle(consumer, 0, Some(rejected()), true);
-    assert!(bed.consumers[&consumer].received[0].aborted);
-    assert_eq!(bed.bodies(consumer), ["half", "next"]);
-    bed.append(producer, delivery.expect("unfinished"), "end", false);
-    assert_eq!(bed.updates(producer, handle), [(Some(rejected()), true)]);
-    bed.clear();
+fn a_consumer_that_decides_in_the_middle_gets_no_more_of_it_and_is_free() {
+    for settled in [false, true] {
+        let mut bed = Bed::single();
+        let (producer, other) = (bed.producer(0, "a"), bed.producer(0, "a"));
+        let consumer = bed.consumer(0, "a", 2);
+        let incoming = bed.incoming("half", false, true);
+        let (handle, delivery) = bed.begin(producer, incoming);
+        bed.send(other, "next");
+        bed.settle(consumer, 0, Some(rejected()), settled);
+        let received = &bed.consumers[&consumer].received[0];
+        assert!(received.aborted && received.updates.is_empty());
+        assert_eq!(bed.bodies(consumer), ["half", "next"]);
+        bed.append(producer, delivery.expect("unfinished"), "end", false);
+        assert_eq!(bed.updates(producer, handle), [(Some(rejected()), true)]);
+        bed.clear();
+    }
 }
 
 #[test]
