@@ -14,6 +14,40 @@
 //! Effects name links by key. A key that the caller has removed can still stand in an effect that
 //! was queued before; ignore such an effect. Calls with a key that no longer exists do nothing.
 //!
+//! ```
+//! use std::time::Instant;
+//! use mq_core::*;
+//!
+//! let now = Instant::now();
+//! let mut core = Core::new(ShardId(0), 1, CoreLimits::default());
+//! core.set_address(now, &"telemetry".into(), AddressSettings::default());
+//! let producer =
+//!     core.add_producer(now, ProducerTarget::Address("telemetry"), ProducerOptions::default())?;
+//! assert!(core.poll_effect().is_none(), "no consumer, no credit");
+//!
+//! let lane = core.add_lane();
+//! core.set_lane_budget(now, lane, 1 << 20);
+//! let consumer = core.add_consumer(now, lane, "telemetry", ConsumerOptions::default())?;
+//! core.set_credit(now, consumer, 10, false);
+//! assert!(matches!(core.poll_effect(), Some(Effect::Grant { credit: 250, .. })));
+//!
+//! let message = Incoming {
+//!     to: None,
+//!     handle: 7,
+//!     settled: false,
+//!     priority: 4,
+//!     ttl: None,
+//!     message_format: 0,
+//!     chunk: "hello".into(),
+//!     more: false,
+//! };
+//! core.begin(now, producer, message);
+//! let Some(Effect::Deliver { leg: Some(leg), .. }) = core.poll_effect() else { unreachable!() };
+//! core.settle_by_consumer(now, leg, Some(Outcome::Accepted), true);
+//! assert!(matches!(core.poll_effect(), Some(Effect::UpdateProducer { handle: 7, settled: true, .. })));
+//! # Ok::<(), Refused>(())
+//! ```
+//!
 //! What holds at every moment, and is tested with random operations:
 //!
 //! - A delivery is handed to one consumer (anycast) or to each consumer that was there when it
