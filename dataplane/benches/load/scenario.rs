@@ -289,6 +289,7 @@ fn large(options: &Options, count: usize, size: usize) -> Result<()> {
     let daemon = Daemon::start(&options.mqd, 2)?;
     let before = daemon.memory_kib("VmRSS")?;
     daemon.reset_peak()?;
+    let begun = Instant::now();
     let mut threads = Vec::new();
     for index in 0..count {
         let address = format!("large-{index}");
@@ -329,7 +330,6 @@ fn large(options: &Options, count: usize, size: usize) -> Result<()> {
             client.wait_settled(1)
         }));
     }
-    let begun = Instant::now();
     for thread in threads {
         thread.join().map_err(|_| anyhow!("a client panicked"))??;
     }
