@@ -1,1 +1,18 @@
-//! Under construction.
+//! The harness of the tests that need processes: a real `mqd`, the real `mq`, clients written by
+//! others, and clients that do not keep to the rules.
+//!
+//! Whatever a test starts belongs to a value that ends it when it is dropped. A test waits for a
+//! condition with a deadline ([`eventually`]), never for time to pass. Everything listens on
+//! loopback, on ports that the system picks.
+
+pub mod admin;
+mod command;
+mod daemon;
+pub mod foreign;
+mod program;
+mod wait;
+
+pub use self::command::{Finished, Mq, Running};
+pub use self::daemon::{Daemon, DaemonBuilder, run_mqd};
+pub use self::program::{mq_path, mqd_path, repository};
+pub use self::wait::{PATIENCE, eventually, eventually_within};

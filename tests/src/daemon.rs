@@ -1,0 +1,272 @@
+//! A real `mqd`.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+
+use mq_model::admin::{Protocol, Runtime};
+use mq_model::config::{DaemonConfig, LogFormat};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::admin::Admin;
+use crate::command::{Finished, Running};
+use crate::program::mqd_path;
+use crate::wait::eventually;
+
+/// Lines of the log that a failed test prints.
+const LOG_TAIL: usize = 60;
+
+/// A daemon that is about to start.
+#[derive(Debug)]
+pub struct DaemonBuilder {
+    folder: TempDir,
+    config: DaemonConfig,
+}
+
+impl DaemonBuilder {
+    /// Changes the configuration: by default two workers, free ports on loopback, and every limit
+    /// as it ships.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut DaemonConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Starts the daemon and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not serve in time; its log is printed.
+    #[track_caller]
+    pub fn start(self) -> Daemon {
+        Daemon::serve(self.folder, self.config)
+    }
+}
+
+/// A daemon that serves, with a state directory of its own. Dropping it kills it.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    folder: TempDir,
+    config: DaemonConfig,
+    runtime: Runtime,
+}
+
+impl Daemon {
+    /// A daemon as it ships.
+    ///
+    /// # Panics
+    /// When it does not serve in time.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// A daemon with a configuration of its own.
+    ///
+    /// # Panics
+    /// When there is no temporary folder.
+    pub fn builder() -> DaemonBuilder {
+        let folder = TempDir::with_prefix("mq-tests-").expect("a temporary folder can be made");
+        let mut config = DaemonConfig::embedded(folder.path().join("state"));
+        // Two, so that clients meet across shards.
+        config.workers = 2;
+        config.listeners.amqp.port = 0;
+        config.listeners.http.port = 0;
+        config.log.format = LogFormat::Text;
+        DaemonBuilder { folder, config }
+    }
+
+    #[track_caller]
+    fn serve(folder: TempDir, config: DaemonConfig) -> Self {
+        let child = spawn(folder.path(), &config);
+        let pid = child.id();
+        let path = config.state_dir.join("node.json");
+        // The value that kills the process exists before anything is waited for.
+        let runtime = Runtime {
+            node: String::new(),
+            fleet: String::new(),
+            pid,
+            version: String::new(),
+            config_hash: String::new(),
+            listeners: Vec::new(),
+        };
+        let mut daemon = Self { child, folder, config, runtime };
+        daemon.runtime = eventually("a daemon that serves", || {
+            let ended = daemon.child.try_wait().expect("the daemon can be waited for");
+            assert!(ended.is_none(), "the daemon ended with {ended:?}");
+            // A node.json of another process is one left over.
+            read_runtime(&path).filter(|runtime| runtime.pid == pid)
+        });
+        daemon
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the daemon wrote to `node.json`.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub fn state_dir(&self) -> &Path {
+        &self.config.state_dir
+    }
+
+    pub fn config(&self) -> &DaemonConfig {
+        &self.config
+    }
+
+    /// Where AMQP clients connect.
+    pub fn amqp(&self) -> SocketAddr {
+        self.listener(Protocol::Amqp)
+    }
+
+    /// The URL of an address.
+    pub fn url(&self, address: &str) -> String {
+        format!("amqp://{}/{address}", self.amqp())
+    }
+
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.listener(Protocol::Http))
+    }
+
+    fn listener(&self, protocol: Protocol) -> SocketAddr {
+        let listener = self.runtime.listeners.iter().find(|listener| listener.protocol == protocol);
+        let listener = listener.expect("the daemon has a listener of each protocol");
+        SocketAddr::new(listener.host.parse().expect("listeners name IP addresses"), listener.port)
+    }
+
+    /// Memory that the process has resident, in bytes.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[track_caller]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the daemon is alive");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the daemon is alive");
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("the kernel writes a number");
+        kibibytes * 1024
+    }
+
+    /// Sends SIGTERM.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn terminate(&self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("the daemon is alive");
+    }
+
+    /// Waits for the process to end.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the end of the daemon", || child.try_wait().expect("the daemon can be waited for"))
+    }
+
+    /// Ends the process with SIGKILL, as a crash would, and starts another one with the same
+    /// configuration and state.
+    ///
+    /// # Panics
+    /// When the new one does not serve.
+    #[must_use]
+    #[track_caller]
+    pub fn crash_and_restart(mut self) -> Self {
+        self.kill();
+        self.start_again()
+    }
+
+    /// Starts another process with the configuration and state of one that has ended.
+    ///
+    /// # Panics
+    /// When this one is alive, or the new one does not serve.
+    #[must_use]
+    #[track_caller]
+    pub fn start_again(mut self) -> Self {
+        let ended = self.child.try_wait().expect("the daemon can be waited for");
+        assert!(ended.is_some(), "the daemon is alive");
+        let path = self.folder.path().to_owned();
+        let empty = TempDir::new().expect("a temporary folder can be made");
+        let folder = std::mem::replace(&mut self.folder, empty);
+        debug_assert_eq!(folder.path(), path);
+        Self::serve(folder, self.config.clone())
+    }
+
+    /// What the daemon has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(log_path(self.folder.path())).unwrap_or_default()
+    }
+
+    /// The file that the daemon was started with.
+    pub fn config_path(&self) -> PathBuf {
+        config_path(self.folder.path())
+    }
+
+    fn kill(&mut self) {
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n");
+            report(&format!("---- log of mqd, pid {}\n{tail}\n----", self.pid()));
+        }
+    }
+}
+
+/// Says something about a failed test; the test runner captures what is printed.
+#[expect(clippy::print_stderr, reason = "the runner shows it with the failed test")]
+pub(crate) fn report(text: &str) {
+    eprintln!("{text}");
+}
+
+fn spawn(folder: &Path, config: &DaemonConfig) -> Child {
+    let path = config_path(folder);
+    // JSON is YAML.
+    let text = serde_json::to_string_pretty(config).expect("the configuration has a JSON form");
+    fs::write(&path, text).expect("the temporary folder can be written");
+    let log = File::options().create(true).append(true).open(log_path(folder));
+    let log = log.expect("the temporary folder can be written");
+    let mut command = Command::new(mqd_path());
+    command.arg("--config").arg(&path).current_dir(folder).stdin(Stdio::null());
+    command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+    command.spawn().expect("mqd can be started")
+}
+
+fn config_path(folder: &Path) -> PathBuf {
+    folder.join("mqd.yaml")
+}
+
+fn log_path(folder: &Path) -> PathBuf {
+    folder.join("mqd.log")
+}
+
+fn read_runtime(path: &Path) -> Option<Runtime> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Runs `mqd` with arguments until it ends by itself.
+///
+/// # Panics
+/// When it does not end.
+#[track_caller]
+pub fn run_mqd(arguments: &[&str]) -> Finished {
+    let mut command = Command::new(mqd_path());
+    command.args(arguments);
+    Running::start(command, "").finish()
+}
