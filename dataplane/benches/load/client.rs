@@ -88,9 +88,7 @@ impl Client {
         loop {
             self.write()?;
             let found = self.events.iter().any(&wanted);
-            while let Some(event) = self.events.pop_front() {
-                self.note(&event)?;
-            }
+            self.take_events()?;
             if found {
                 return Ok(());
             }
@@ -153,10 +151,7 @@ impl Client {
                     continue;
                 }
                 if settled || self.settled < target {
-                    self.read()?;
-                    while let Some(event) = self.events.pop_front() {
-                        self.note(&event)?;
-                    }
+                    self.pump()?;
                 }
             }
         }
@@ -199,6 +194,10 @@ impl Client {
     /// Takes one read's worth of events.
     pub(crate) fn pump(&mut self) -> Result<()> {
         self.read()?;
+        self.take_events()
+    }
+
+    fn take_events(&mut self) -> Result<()> {
         while let Some(event) = self.events.pop_front() {
             if let Event::Transfer(transfer) = event {
                 self.accept(&transfer)?;
