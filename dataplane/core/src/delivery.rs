@@ -63,8 +63,8 @@ pub struct Begun {
     pub consumed: bool,
 }
 
-/// A whole message of at most so many bytes is copied when it has to wait: it is a slice of a read
-/// buffer, and a hundred bytes would keep all of that buffer alive.
+/// A chunk of at most so many bytes is copied when it has to wait: it is a slice of a read buffer,
+/// and a hundred bytes would keep all of that buffer alive.
 pub const COPY_UP_TO: usize = 4096;
 
 /// What every chunk in the core costs beyond its bytes, where bytes are limited.
@@ -273,9 +273,13 @@ impl Arrival {
 
     /// The first chunk, as it is kept.
     pub(crate) fn take_to_keep(&mut self) -> Bytes {
-        let chunk = std::mem::take(&mut self.chunk);
-        if !self.more && chunk.len() <= COPY_UP_TO { Bytes::copy_from_slice(&chunk) } else { chunk }
+        to_keep(std::mem::take(&mut self.chunk))
     }
+}
+
+/// A chunk that has to wait, in memory of its own if it is small.
+pub(crate) fn to_keep(chunk: Bytes) -> Bytes {
+    if chunk.len() <= COPY_UP_TO { Bytes::copy_from_slice(&chunk) } else { chunk }
 }
 
 /// What is left of a time to live, when there is one and the message has waited for a millisecond.
@@ -486,7 +490,7 @@ impl Core {
             }
             Stage::Queued => {
                 let (origin, len) = (delivery.origin, chunk.len());
-                self.keep_chunk(key, Chunk { bytes: chunk, takers: 1, charged: true });
+                self.keep_chunk(key, Chunk { bytes: to_keep(chunk), takers: 1, charged: true });
                 self.charge(origin, len);
                 false
             }
@@ -529,6 +533,7 @@ impl Core {
         let Some(index) = number.checked_sub(delivery.first_chunk) else { return true };
         let Some(kept) = delivery.chunks.get_mut(index as usize) else { return true };
         kept.charged = true;
+        kept.bytes = to_keep(std::mem::take(&mut kept.bytes));
         self.charge(origin, len);
         false
     }

@@ -11,10 +11,8 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use crate::core::Core;
-use crate::delivery::{Arrival, COPY_UP_TO, Chunk, Leg, Origin, Stage, To, ttl_left};
+use crate::delivery::{Arrival, Chunk, Leg, Origin, Stage, To, to_keep, ttl_left};
 use crate::effect::CloseReason;
 use crate::key::{AddressKey, ConsumerKey, DeliveryKey, LegKey};
 use crate::outcome::Outcome;
@@ -177,9 +175,7 @@ impl Core {
         let charged = arrival.is_charged(self.first_chunk_len(key));
         let Some(delivery) = self.deliveries.get_mut(key) else { return true };
         let Some(chunk) = delivery.chunks.front_mut() else { return true };
-        if !arrival.more && chunk.bytes.len() <= COPY_UP_TO {
-            chunk.bytes = Bytes::copy_from_slice(&chunk.bytes);
-        }
+        chunk.bytes = to_keep(std::mem::take(&mut chunk.bytes));
         chunk.charged = charged;
         let (origin, len, deadline) = (delivery.origin, chunk.bytes.len(), delivery.deadline);
         if let Some(deadline) = deadline {
@@ -265,6 +261,10 @@ impl Core {
                 return self.hold(key);
             }
             self.start(now, delivery_key, key, Some(leg_key), None);
+            if self.legs.get(leg_key).is_some_and(|leg| !leg.started) {
+                // Its chunk is not there: a mistake in counting takers must not stop the shard.
+                self.end_leg(leg_key, Outcome::Released);
+            }
             self.conclude_if_done(delivery_key);
         }
     }

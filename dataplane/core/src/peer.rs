@@ -556,7 +556,9 @@ impl Core {
         peer.wanting = waiting;
         peer.answered = false;
         self.mark_dirty(key);
-        self.finish_drains(key);
+        if waiting == 0 {
+            self.finish_drains(key);
+        }
     }
 
     /// Ends the drains that only waited for other shards.

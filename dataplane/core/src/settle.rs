@@ -134,6 +134,11 @@ impl Core {
             address.counters.unsettled += u64::from(!first.settled);
             // A lone consumer that can take more is next again.
             moves &= address.members.len() != 1 || !consumer.is_free();
+            if address.credit == 0 && self.shards > 1 && !address.dirty {
+                // Other shards should know that there is none left.
+                address.dirty = true;
+                self.dirty.push(consumer.address);
+            }
         }
         self.counters.deliveries_out += 1;
         self.counters.bytes_out += bytes as u64;

@@ -118,6 +118,19 @@ fn with_block_a_full_backlog_withholds_credit_until_it_is_below_the_limit() {
 }
 
 #[test]
+fn a_change_of_policy_gives_withheld_credit_back() {
+    let mut bed = Bed::single();
+    let producer = bed.producer(0, "m");
+    bed.consumer(0, "m", 0);
+    while bed.credit_of(producer) > 0 {
+        bed.send_settled(producer, "x");
+    }
+    bed.set("m", AddressSettings { overload: Overload::Drop, ..multicast() });
+    assert_eq!(bed.credit_of(producer), 10);
+    bed.clear();
+}
+
+#[test]
 fn with_drop_the_oldest_beyond_the_limit_are_dropped_for_the_slow_consumer_alone() {
     let mut bed = Bed::single();
     bed.set("m", AddressSettings { overload: Overload::Drop, ..multicast() });

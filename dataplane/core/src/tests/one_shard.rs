@@ -158,6 +158,22 @@ fn pre_settled_messages_go_round_equal_consumers() {
 }
 
 #[test]
+fn a_consumer_that_joins_a_busy_one_is_next() {
+    let mut bed = Bed::single();
+    let producer = bed.producer(0, "a");
+    let busy = bed.consumer(0, "a", 100);
+    for _ in 0..4 {
+        bed.send(producer, "x");
+    }
+    let idle = bed.consumer(0, "a", 100);
+    for _ in 0..4 {
+        bed.send(producer, "x");
+    }
+    assert_eq!((bed.bodies(busy).len(), bed.bodies(idle).len()), (4, 4));
+    bed.clear();
+}
+
+#[test]
 fn a_consumer_without_credit_is_passed_over() {
     let mut bed = Bed::single();
     let producer = bed.producer(0, "a");

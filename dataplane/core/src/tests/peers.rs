@@ -290,6 +290,20 @@ fn a_shard_whose_own_producers_use_all_credit_lets_others_have_a_share() {
 }
 
 #[test]
+fn a_limit_is_taken_back_when_the_credit_behind_it_is_used_up() {
+    let mut bed = Bed::with_addresses(2);
+    let (here, there) = (bed.producer(0, "a"), bed.producer(1, "a"));
+    let far = bed.consumer(1, "a", 2);
+    bed.send(there, "x");
+    bed.send(there, "y");
+    // Sent to the other shard, this would wait for a consumer without credit.
+    bed.send(here, "z");
+    let near = bed.consumer(0, "a", 1);
+    assert_eq!((bed.bodies(far).len(), bed.bodies(near).len()), (2, 1));
+    bed.clear();
+}
+
+#[test]
 fn a_drain_waits_for_messages_of_other_shards() {
     let mut bed = Bed::with_addresses(2);
     let producer = bed.producer(0, "a");

@@ -206,7 +206,7 @@ fn a_message_that_starts_while_another_is_unfinished_aborts_that_one() {
 }
 
 #[test]
-fn a_small_message_that_waits_does_not_keep_the_buffer_it_came_in() {
+fn a_small_chunk_that_waits_does_not_keep_the_buffer_it_came_in() {
     for (address, size, copied) in
         [("a", COPY_UP_TO, true), ("a", COPY_UP_TO + 1, false), ("m", COPY_UP_TO, true)]
     {
@@ -216,6 +216,12 @@ fn a_small_message_that_waits_does_not_keep_the_buffer_it_came_in() {
         let buffer = Bytes::from(vec![7; 64 << 10]);
         let incoming = Incoming { chunk: buffer.slice(..size), ..bed.incoming("", true, false) };
         bed.begin(producer, incoming);
+        assert_eq!(buffer.is_unique(), copied, "{address} {size}");
+        let incoming = bed.incoming("start", true, true);
+        let (_, delivery) = bed.begin(producer, incoming);
+        let (now, chunk) = (bed.now, buffer.slice(..COPY_UP_TO));
+        assert!(!bed.cores[0].append(now, delivery.expect("unfinished"), chunk, true));
+        bed.producers.get_mut(&producer).expect("known").unconsumed += COPY_UP_TO;
         assert_eq!(buffer.is_unique(), copied, "{address} {size}");
         bed.clear();
     }
