@@ -381,7 +381,7 @@ impl<'a> Reader<'a> {
             constructor::STRING_8 | constructor::STRING_32 => self.string(code, what).map(drop),
             constructor::SYMBOL_8 | constructor::SYMBOL_32 => self.symbol_name(code, what).map(drop),
             constructor::BINARY_8 | constructor::BINARY_32 => self.binary(code, what).map(drop),
-            constructor::LIST_8 | constructor::LIST_32 => {
+            constructor::LIST_0 | constructor::LIST_8 | constructor::LIST_32 => {
                 let depth = self.descend(depth, what)?;
                 let (content, count) = self.list(code, what)?;
                 content.check_values(count, depth, what)

@@ -82,8 +82,10 @@ impl Values {
             }
             constructor::STRING_8 | constructor::STRING_32 => Value::String(reader.text(code, what)?),
             constructor::SYMBOL_8 | constructor::SYMBOL_32 => Value::Symbol(reader.symbol(code, what)?),
-            constructor::LIST_0 => Value::List(Vec::new()),
-            constructor::LIST_8 | constructor::LIST_32 => Value::List(self.list(reader, code, depth, what)?),
+            // An empty list is a level in each of its encodings: what decodes must decode again.
+            constructor::LIST_0 | constructor::LIST_8 | constructor::LIST_32 => {
+                Value::List(self.list(reader, code, depth, what)?)
+            }
             constructor::MAP_8 | constructor::MAP_32 => Value::Map(self.map(reader, code, depth, what)?),
             constructor::ARRAY_8 | constructor::ARRAY_32 => {
                 Value::Array(self.array(reader, code, depth, what)?)

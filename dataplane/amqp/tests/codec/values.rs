@@ -285,6 +285,18 @@ fn nesting_ends_at_the_limit_and_never_in_the_stack() {
 }
 
 #[test]
+fn an_empty_list_is_a_level_in_each_of_its_encodings() {
+    for empty in ["45", "c0 01 00", "d0 00 00 00 04 00 00 00 00"] {
+        let nested = |levels: u32| {
+            let innermost = hex(empty).to_vec();
+            decode(&(0..levels).fold(innermost, |inner, _| in_description(inner)).into())
+        };
+        assert!(nested(DEPTH_MAX - 1).is_ok(), "{empty}");
+        assert!(matches!(nested(DEPTH_MAX), Err(DecodeError::TooDeep { .. })), "{empty}");
+    }
+}
+
+#[test]
 fn values_are_counted_across_lists() {
     let list = |count: u32| {
         let size = (count + 4).to_be_bytes();
