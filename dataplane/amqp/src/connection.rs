@@ -383,7 +383,7 @@ impl Connection {
         let local = match begin.remote_channel {
             Some(ours) => {
                 let session = self.sessions.get(usize::from(ours)).and_then(Option::as_ref);
-                if !session.is_some_and(|session| session.remote_channel.is_none()) {
+                if session.is_none_or(|session| session.remote_channel.is_some()) {
                     let text = format!("a begin answers channel {ours}, which did not ask");
                     return Err(PeerError::connection(condition::NOT_ALLOWED, text));
                 }

@@ -24,8 +24,12 @@ fn a_connection_opens_with_and_without_sasl_whatever_the_reads_cut() {
             pair.read_size = read_size;
             pair.run();
             if sasl_first {
-                pair.client.expect("mechanisms", |event| matches!(event, Event::SaslMechanisms(_)).then_some(()));
-                pair.client.engine.sasl_init(crate::value::Symbol::from_static("ANONYMOUS"), None).expect("offered");
+                pair.client
+                    .expect("mechanisms", |event| matches!(event, Event::SaslMechanisms(_)).then_some(()));
+                pair.client
+                    .engine
+                    .sasl_init(crate::value::Symbol::from_static("ANONYMOUS"), None)
+                    .expect("offered");
                 pair.run();
             }
             pair.client.engine.open().expect("authenticated");
@@ -51,10 +55,17 @@ fn a_message_arrives_is_accepted_and_is_settled_on_both_ends() {
     pair.run();
     let got = pair.server.expect("Transfer", transfer);
     assert_eq!((&got.payload[..], got.more, got.settled, got.token), (&b"hello"[..], false, false, 2));
-    assert!(pair.server.engine.settle(Role::Receiver, got.delivery, Some(DeliveryState::Accepted), true).expect("here"));
+    assert!(
+        pair.server
+            .engine
+            .settle(Role::Receiver, got.delivery, Some(DeliveryState::Accepted), true)
+            .expect("here")
+    );
     pair.run();
     let told = pair.client.expect("Disposition", |event| match event {
-        Event::Disposition { delivery_token, state, settled, role, .. } => Some((delivery_token, state, settled, role)),
+        Event::Disposition { delivery_token, state, settled, role, .. } => {
+            Some((delivery_token, state, settled, role))
+        }
         _ => None,
     });
     assert_eq!(told, (42, Some(DeliveryState::Accepted), true, Role::Sender));
@@ -106,10 +117,14 @@ fn settlements_of_a_turn_leave_in_one_disposition() {
         pair.client.engine.send(out, outgoing(token, "x")).expect("credit");
     }
     pair.run();
-    let deliveries: Vec<_> = pair.server.events.drain(..).filter_map(transfer).map(|got| got.delivery).collect();
+    let deliveries: Vec<_> =
+        pair.server.events.drain(..).filter_map(transfer).map(|got| got.delivery).collect();
     assert_eq!(deliveries.len(), 100);
     for delivery in deliveries {
-        pair.server.engine.settle(Role::Receiver, delivery, Some(DeliveryState::Accepted), true).expect("here");
+        pair.server
+            .engine
+            .settle(Role::Receiver, delivery, Some(DeliveryState::Accepted), true)
+            .expect("here");
     }
     let bytes = pair.server.written(pair.now);
     assert!(bytes.len() < 64, "{} bytes for one hundred settlements", bytes.len());

@@ -8,7 +8,9 @@ use bytes::{Bytes, BytesMut};
 
 use crate::performative::{NodeTarget, Open, Role, SaslCode, SenderSettleMode, Source, Tag, Target};
 use crate::value::{Symbol, Text};
-use crate::{Config, Connection, Event, Events, Limits, LinkKey, Outgoing, PeerError, SessionKey, Side, Terms};
+use crate::{
+    Config, Connection, Event, Events, Limits, LinkKey, Outgoing, PeerError, SessionKey, Side, Terms,
+};
 
 /// One end with what it has been told.
 pub(super) struct End {
@@ -19,7 +21,7 @@ pub(super) struct End {
 }
 
 impl End {
-    fn new(config: Config, side: Side, now: Instant) -> Self {
+    pub(super) fn new(config: Config, side: Side, now: Instant) -> Self {
         let engine = Connection::new(Arc::new(config), side, now);
         Self { engine, input: BytesMut::new(), events: Events::new(), error: None }
     }
@@ -135,7 +137,8 @@ impl Pair {
         self.server.events.append(&mut keep);
         if !self.server.input.is_empty() {
             self.server.take_input(self.now);
-            if self.server.events.iter().any(|event| matches!(event, Event::Opened(_))) && !self.server.engine.is_open()
+            if self.server.events.iter().any(|event| matches!(event, Event::Opened(_)))
+                && !self.server.engine.is_open()
             {
                 self.answer();
             }
@@ -168,7 +171,8 @@ impl Pair {
         ours: Terms,
         theirs: Terms,
     ) -> (LinkKey, LinkKey) {
-        let client = self.client.engine.attach(session, Text::from(name), role, ours, 1).expect("a free handle");
+        let client =
+            self.client.engine.attach(session, Text::from(name), role, ours, 1).expect("a free handle");
         self.run();
         let server = self.server.expect("LinkAttached", |event| match event {
             Event::LinkAttached { link, .. } => Some(link),
@@ -188,7 +192,10 @@ pub(super) fn config(name: &str, limits: Limits) -> Config {
 pub(super) fn terms(address: &str) -> Terms {
     Terms {
         source: Some(Box::new(Source { address: Some(Text::from(address)), ..Source::default() })),
-        target: Some(Box::new(Target::Node(NodeTarget { address: Some(Text::from(address)), ..NodeTarget::default() }))),
+        target: Some(Box::new(Target::Node(NodeTarget {
+            address: Some(Text::from(address)),
+            ..NodeTarget::default()
+        }))),
         snd_settle_mode: SenderSettleMode::Mixed,
         ..Terms::default()
     }
