@@ -142,7 +142,7 @@ pub(crate) struct Peering {
     /// Deliveries sent there in this epoch.
     sent: u64,
     /// Unsettled deliveries there.
-    outstanding: u32,
+    pub(crate) outstanding: u32,
     /// The legs of the deliveries there.
     legs: List<LegKey, ByLink>,
     /// What the last `Want` to it said.
@@ -175,7 +175,8 @@ impl Peering {
         self.remote.is_some()
     }
 
-    fn remaining(&self) -> u64 {
+    /// What may still be sent there.
+    pub(crate) fn remaining(&self) -> u64 {
         self.limit.saturating_sub(self.sent)
     }
 
@@ -185,7 +186,7 @@ impl Peering {
     }
 
     /// What it may still send, as far as it was told.
-    fn told_remaining(&self) -> u64 {
+    pub(crate) fn told_remaining(&self) -> u64 {
         self.told_limit.saturating_sub(self.received)
     }
 }

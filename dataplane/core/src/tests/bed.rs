@@ -305,6 +305,18 @@ impl Bed {
         }
     }
 
+    /// Checks what the cores think of each other, once no mail is on its way.
+    pub(crate) fn check_peers(&self) {
+        assert!(self.mail.values().all(VecDeque::is_empty));
+        for (index, core) in self.cores.iter().enumerate() {
+            for (other, peer) in self.cores.iter().enumerate() {
+                if index != other {
+                    core.check_peer(peer);
+                }
+            }
+        }
+    }
+
     /// Hands over the oldest message between two shards.
     pub(crate) fn post(&mut self, (from, to): (usize, usize)) {
         if let Some(message) = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front) {

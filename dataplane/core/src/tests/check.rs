@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::consumer::Place;
 use crate::core::Core;
-use crate::delivery::{Stage, To};
+use crate::delivery::{Delivery, Stage, To};
 
 impl Core {
     /// Checks the invariants that the modules state.
@@ -70,6 +70,25 @@ impl Core {
             assert!(address.is_known(), "{} is not forgotten", address.name);
             assert!(address.members.is_empty() && address.withheld.is_empty());
             assert_eq!((address.orphaned, address.credit), (0, 0));
+        }
+    }
+
+    /// Checks what this core and another one, between which no message is on its way, think of each
+    /// other.
+    pub(crate) fn check_peer(&self, other: &Self) {
+        for (key, address) in self.addresses.iter() {
+            let Some(peer) = address.peers.get(usize::from(other.shard.0)) else { continue };
+            let there = self.legs.iter().filter(|(_, leg)| {
+                let of_address = |delivery: &Delivery| delivery.address == Some(key);
+                leg.to == To::Peer(other.shard)
+                    && !leg.settled
+                    && self.deliveries.get(leg.delivery).is_some_and(of_address)
+            });
+            assert_eq!(there.count(), peer.outstanding as usize, "outstanding at a peer");
+            let remote = other.names.get(&address.name).and_then(|key| other.addresses.get(*key));
+            let Some(remote) = remote.filter(|_| peer.consumers > 0) else { continue };
+            let told = remote.peers.get(usize::from(self.shard.0)).map(|peer| peer.told_remaining());
+            assert_eq!(Some(peer.remaining()), told, "the limit for {}", address.name);
         }
     }
 }

@@ -304,6 +304,38 @@ fn a_limit_is_taken_back_when_the_credit_behind_it_is_used_up() {
 }
 
 #[test]
+fn what_must_stay_on_a_shard_does_not_hold_up_what_may_leave_it() {
+    let mut bed = Bed::with_addresses(2);
+    let lane = bed.lane(1, 0);
+    let stuck = bed.consumer_in(1, lane, "a", ConsumerOptions::default(), 5).expect("let in");
+    let (here, there) = (bed.producer(0, "a"), bed.producer(1, "a"));
+    bed.send(here, "stays");
+    assert_eq!(bed.cores[1].statistics().undelivered, 1);
+    let free = bed.consumer(0, "a", 5);
+    bed.send(there, "leaves");
+    assert_eq!(bed.bodies(free), ["leaves"]);
+    bed.budget(1, lane, 1);
+    assert_eq!(bed.bodies(stuck), ["stays"]);
+    bed.clear();
+}
+
+#[test]
+fn a_delivery_of_an_epoch_that_is_over_does_not_count_in_the_next() {
+    let mut bed = Bed::with_addresses(2);
+    let producer = bed.producer(0, "a");
+    let first = bed.consumer(1, "a", 5);
+    bed.deliver_mail = false;
+    bed.send(producer, "x");
+    bed.remove_consumer(first);
+    let second = bed.consumer(1, "a", 5);
+    bed.deliver_mail = true;
+    bed.run();
+    assert_eq!(bed.bodies(second), ["x"]);
+    bed.check_peers();
+    bed.clear();
+}
+
+#[test]
 fn a_drain_waits_for_messages_of_other_shards() {
     let mut bed = Bed::with_addresses(2);
     let producer = bed.producer(0, "a");

@@ -288,6 +288,7 @@ impl Play {
     fn finish(mut self) {
         self.bed.deliver_mail = true;
         self.bed.run();
+        self.bed.check_peers();
         for (producer, (handle, delivery)) in std::mem::take(&mut self.unfinished) {
             self.bed.append(producer, delivery, "end", false);
             let sent = self.sent.get_mut(&handle).expect("known");
@@ -310,6 +311,7 @@ impl Play {
             }
         }
         self.check();
+        self.bed.check_peers();
         self.check_messages();
         let statistics: Vec<Statistics> = self.bed.cores.iter().map(Core::statistics).collect();
         for statistics in &statistics {
