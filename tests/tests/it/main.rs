@@ -1,4 +1,6 @@
 //! Tests with real processes. One binary: it links once, and its tests share the installed clients.
 
+mod cross;
 mod proton;
+mod rhea;
 mod scenarios;
