@@ -10,6 +10,7 @@ mod command;
 mod daemon;
 pub mod foreign;
 mod program;
+pub mod raw;
 mod wait;
 
 pub use self::command::{Finished, Mq, Running};

@@ -1,6 +1,7 @@
 //! Tests with real processes. One binary: it links once, and its tests share the installed clients.
 
 mod cross;
+mod hostile;
 mod proton;
 mod rhea;
 mod scenarios;
