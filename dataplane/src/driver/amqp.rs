@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use mq_amqp::performative::{
-    Attach, DeliveryState, Error, NodeTarget, Open, ReceiverSettleMode, Role, SaslCode, SenderSettleMode, Source,
-    Tag, Target, TerminusDurability,
+    Attach, DeliveryState, Error, NodeTarget, Open, ReceiverSettleMode, Role, SaslCode, SenderSettleMode,
+    Source, Tag, Target, TerminusDurability,
 };
 use mq_amqp::value::{Symbol, Text, Value};
 use mq_amqp::{
-    Config, DeliveryKey, Event, IncomingTransfer, Limits, LinkKey, NO_TOKEN, Outgoing, SessionKey, Terms, condition,
+    Config, DeliveryKey, Event, IncomingTransfer, Limits, LinkKey, NO_TOKEN, Outgoing, SessionKey, Terms,
+    condition,
 };
 use mq_core::{
-    CloseReason, ConsumerKey, ConsumerOptions, Effect, Incoming, LaneKey, LegKey, ProducerKey, ProducerOptions,
-    ProducerTarget, Refused,
+    CloseReason, ConsumerKey, ConsumerOptions, Effect, Incoming, LaneKey, LegKey, ProducerKey,
+    ProducerOptions, ProducerTarget, Refused,
 };
 use mq_model::TEMPORARY_PREFIX;
 use mq_model::config::DaemonConfig;
@@ -147,7 +148,9 @@ impl Shard {
                 }
                 self.handle_end(now, key, session, &links);
             }
-            Event::SaslInit { mechanism, response, .. } => self.handle_sasl(key, &mechanism, response.as_deref()),
+            Event::SaslInit { mechanism, response, .. } => {
+                self.handle_sasl(key, &mechanism, response.as_deref())
+            }
             Event::SaslResponse(response) => self.handle_sasl_response(key, &response),
             Event::Opened(open) => self.handle_open(now, key, &open),
             Event::Closed { error } => {
@@ -167,7 +170,9 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let result = match (mechanism.as_str(), response) {
             ("PLAIN", None) => connection.engine.sasl_challenge(Bytes::new()),
-            ("PLAIN", Some(response)) if !is_plain(response) => connection.engine.sasl_outcome(SaslCode::Auth),
+            ("PLAIN", Some(response)) if !is_plain(response) => {
+                connection.engine.sasl_outcome(SaslCode::Auth)
+            }
             _ => connection.engine.sasl_outcome(SaslCode::Ok),
         };
         debug_assert!(result.is_ok(), "the engine asked for an answer");
@@ -187,7 +192,9 @@ impl Shard {
         connection.container = label(open.container_id.as_str());
         connection.product = product_of(open);
         if is_draining {
-            connection.engine.close(now, Some(refusal(condition::CONNECTION_FORCED, Refused::Stopping.to_string())));
+            connection
+                .engine
+                .close(now, Some(refusal(condition::CONNECTION_FORCED, Refused::Stopping.to_string())));
             return;
         }
         let result = connection.engine.open();
@@ -204,7 +211,8 @@ impl Shard {
         if connection.sessions.len() <= index {
             connection.sessions.resize_with(index + 1, || None);
         }
-        connection.sessions[index] = Some(SessionState { key: session, lane, held: 0, owed: 0, has_sent: false });
+        connection.sessions[index] =
+            Some(SessionState { key: session, lane, held: 0, owed: 0, has_sent: false });
     }
 
     fn handle_end(&mut self, now: Instant, key: usize, session: SessionKey, links: &[(Role, u64)]) {
@@ -231,7 +239,9 @@ impl Shard {
         let Some(connection) = self.connections.get(key) else { return };
         let Ok(session) = connection.engine.session_of_link(link) else { return };
         let done = match wanted(attach) {
-            Ok(Wanted::Producer { address }) => self.attach_producer(now, key, link, session, attach, address),
+            Ok(Wanted::Producer { address }) => {
+                self.attach_producer(now, key, link, session, attach, address)
+            }
             Ok(Wanted::Consumer { address }) => {
                 self.attach_consumer(now, key, link, session, attach, Some(address.as_str()))
             }
@@ -258,12 +268,16 @@ impl Shard {
         address: Option<Text>,
     ) -> Result<(), Error> {
         let name = address.as_ref().map(|address| local_name(address.as_str()));
-        let options = ProducerOptions { settles_second: attach.rcv_settle_mode == ReceiverSettleMode::Second };
+        let options =
+            ProducerOptions { settles_second: attach.rcv_settle_mode == ReceiverSettleMode::Second };
         let target = name.map_or(ProducerTarget::AnyAddress, ProducerTarget::Address);
         let producer = self.core.add_producer(now, target, options).map_err(|error| refused(&error))?;
         let terms = Terms {
             source: attach.source.clone(),
-            target: Some(Box::new(Target::Node(NodeTarget { address: address.clone(), ..NodeTarget::default() }))),
+            target: Some(Box::new(Target::Node(NodeTarget {
+                address: address.clone(),
+                ..NodeTarget::default()
+            }))),
             snd_settle_mode: attach.snd_settle_mode,
             rcv_settle_mode: attach.rcv_settle_mode,
             max_message_size: Some(self.config.limits.max_message_size),
@@ -330,8 +344,10 @@ impl Shard {
 
     /// Answers an attach; when the peer has taken it back in the meantime, the core's link goes.
     fn accept(&mut self, now: Instant, key: usize, link: LinkKey, role: Role, terms: Terms, token: u64) {
-        let accepted =
-            self.connections.get_mut(key).is_some_and(|connection| connection.engine.accept(link, terms, token).is_ok());
+        let accepted = self
+            .connections
+            .get_mut(key)
+            .is_some_and(|connection| connection.engine.accept(link, terms, token).is_ok());
         if !accepted {
             self.remove_link(now, role, token);
         }
@@ -341,7 +357,8 @@ impl Shard {
     /// part makes it unguessable for others.
     fn temporary_name(&self) -> Arc<str> {
         let random = (fastrand::u64(..), fastrand::u64(..));
-        format!("{TEMPORARY_PREFIX}{}.{}-{:016x}{:016x}", self.config.node, self.id.0, random.0, random.1).into()
+        format!("{TEMPORARY_PREFIX}{}.{}-{:016x}{:016x}", self.config.node, self.id.0, random.0, random.1)
+            .into()
     }
 
     /// A link is gone; `role` is ours.
@@ -442,7 +459,14 @@ impl Shard {
     }
 
     /// Answers a delivery that the core never sees, and gives its credit back.
-    fn turn_away(&mut self, key: usize, link: LinkKey, delivery: DeliveryKey, state: DeliveryState, settled: bool) {
+    fn turn_away(
+        &mut self,
+        key: usize,
+        link: LinkKey,
+        delivery: DeliveryKey,
+        state: DeliveryState,
+        settled: bool,
+    ) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let engine = &mut connection.engine;
         let _ = engine.name_delivery(link, delivery, DISCARDED);
@@ -608,7 +632,8 @@ impl Shard {
         self.next_tag = self.next_tag.wrapping_add(1);
         let token = leg.map_or(NO_TOKEN, LegKey::to_bits);
         let tag = Tag::from(self.next_tag);
-        let sent = connection.engine.send(link, Outgoing { tag, token, settled, message_format, payload, more });
+        let sent =
+            connection.engine.send(link, Outgoing { tag, token, settled, message_format, payload, more });
         match (sent, leg) {
             (Ok(delivery), Some(leg)) => self.core.set_leg_handle(leg, delivery.to_bits()),
             (Ok(_), None) => {}
@@ -652,12 +677,22 @@ impl Shard {
         }
     }
 
-    fn on_producer(&mut self, producer: ProducerKey, command: impl FnOnce(&mut mq_amqp::Connection, LinkKey)) {
-        let Some((key, link)) = self.producer_ref(producer).map(|link| (link.connection, link.link)) else { return };
+    fn on_producer(
+        &mut self,
+        producer: ProducerKey,
+        command: impl FnOnce(&mut mq_amqp::Connection, LinkKey),
+    ) {
+        let Some((key, link)) = self.producer_ref(producer).map(|link| (link.connection, link.link)) else {
+            return;
+        };
         self.on_link(key, link, command);
     }
 
-    fn on_consumer(&mut self, consumer: ConsumerKey, command: impl FnOnce(&mut mq_amqp::Connection, LinkKey)) {
+    fn on_consumer(
+        &mut self,
+        consumer: ConsumerKey,
+        command: impl FnOnce(&mut mq_amqp::Connection, LinkKey),
+    ) {
         let Some(reference) = self.consumers.get(consumer.to_bits()) else { return };
         let (key, link, session) = (reference.connection, reference.link, reference.session);
         if let Some(connection) = self.connections.get_mut(key)
@@ -668,7 +703,12 @@ impl Shard {
         self.on_link(key, link, command);
     }
 
-    fn on_link(&mut self, key: usize, link: LinkKey, command: impl FnOnce(&mut mq_amqp::Connection, LinkKey)) {
+    fn on_link(
+        &mut self,
+        key: usize,
+        link: LinkKey,
+        command: impl FnOnce(&mut mq_amqp::Connection, LinkKey),
+    ) {
         if let Some(connection) = self.connections.get_mut(key) {
             command(&mut connection.engine, link);
         }
@@ -684,9 +724,10 @@ fn wanted(attach: &Attach) -> Result<Wanted, Error> {
             Some(Target::Coordinator { .. }) => {
                 Err(refusal(condition::NOT_IMPLEMENTED, "transactions are not supported"))
             }
-            Some(Target::Node(target)) if target.dynamic => {
-                Err(refusal(condition::NOT_IMPLEMENTED, "a dynamic target is not supported; use a dynamic source"))
-            }
+            Some(Target::Node(target)) if target.dynamic => Err(refusal(
+                condition::NOT_IMPLEMENTED,
+                "a dynamic target is not supported; use a dynamic source",
+            )),
             // AMQP, anonymous terminus for message routing: a target without an address.
             Some(Target::Node(target)) => Ok(Wanted::Producer { address: target.address.clone() }),
         },
@@ -713,7 +754,10 @@ fn is_plain(response: &[u8]) -> bool {
 
 fn product_of(open: &Open) -> Option<Box<str>> {
     let property = |name: &str| {
-        open.properties.iter().find(|(key, _)| key.as_str() == Some(name)).and_then(|(_, value)| value.as_str())
+        open.properties
+            .iter()
+            .find(|(key, _)| key.as_str() == Some(name))
+            .and_then(|(_, value)| value.as_str())
     };
     let product = property("product")?;
     Some(match property("version") {

@@ -40,10 +40,14 @@ pub(super) struct SessionState {
 pub(super) enum Life {
     Serving,
     /// The engine is done: the last bytes have to leave before the deadline.
-    Closing { deadline: Instant },
+    Closing {
+        deadline: Instant,
+    },
     /// Our end of the socket is shut: what comes is discarded until the peer's end is shut too, so
     /// that no reset overtakes our last bytes.
-    Lingering { deadline: Instant },
+    Lingering {
+        deadline: Instant,
+    },
     Dead,
 }
 
@@ -338,7 +342,9 @@ impl Shard {
     /// Closes a connection for a reason of ours.
     pub(super) fn force_close(&mut self, now: Instant, key: usize, reason: &str) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.engine.close(now, Some(mq_amqp::performative::Error::new(condition::CONNECTION_FORCED, reason)));
+        connection
+            .engine
+            .close(now, Some(mq_amqp::performative::Error::new(condition::CONNECTION_FORCED, reason)));
         let is_done = connection.engine.is_done();
         self.release(now, key);
         self.mark_dirty(key);
@@ -375,7 +381,9 @@ impl Shard {
     }
 
     pub(super) fn name_of(&self, key: usize) -> String {
-        self.connections.get(key).map_or_else(String::new, |connection| self.connection_name(connection.number))
+        self.connections
+            .get(key)
+            .map_or_else(String::new, |connection| self.connection_name(connection.number))
     }
 
     /// The session of a link, when both are still there.

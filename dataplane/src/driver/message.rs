@@ -27,7 +27,8 @@ pub(super) struct Start {
 /// # Errors
 /// When a section that had to be read is malformed.
 pub(super) fn read_start(payload: Bytes, format: u32, wants_to: bool) -> Result<Start, DecodeError> {
-    let plain = |chunk| Start { priority: Header::DEFAULT_PRIORITY, ttl: None, header: None, chunk, to: None };
+    let plain =
+        |chunk| Start { priority: Header::DEFAULT_PRIORITY, ttl: None, header: None, chunk, to: None };
     if format != AMQP_FORMAT || (!wants_to && starts_with_bare_message(&payload)) {
         return Ok(plain(payload));
     }
@@ -119,8 +120,10 @@ mod tests {
 
     #[test]
     fn a_malformed_header_is_an_error() {
-        assert!(read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0xc0, 0x09]), 0, false).is_err()
-            || read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0x40]), 0, false).is_err());
+        assert!(
+            read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0xc0, 0x09]), 0, false).is_err()
+                || read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0x40]), 0, false).is_err()
+        );
         assert!(read_start(Bytes::from_static(&[0xff, 0xff]), 0, false).is_err());
     }
 }

@@ -11,8 +11,8 @@ mod message;
 mod outcome;
 mod view;
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,8 +25,8 @@ use mq_model::config::DaemonConfig;
 use slab::Slab;
 use tokio::sync::Notify;
 
-pub(crate) use self::connection::accept;
 use self::connection::Connection;
+pub(crate) use self::connection::accept;
 use crate::mailbox::Mailbox;
 
 /// Bytes that one read takes at most.

@@ -6,8 +6,8 @@ use mq_amqp::performative::Role;
 use mq_core::{ConsumerKey, ProducerKey};
 use mq_model::admin;
 
-use super::connection::{Connection, Life};
 use super::Shard;
+use super::connection::{Connection, Life};
 
 impl Shard {
     /// Sessions of all connections.
@@ -70,7 +70,8 @@ impl Shard {
     /// Links, of one address and of one connection when given.
     pub(crate) fn links(&self, address: Option<&str>, connection: Option<&str>) -> Vec<admin::Link> {
         let wanted = connection.map(|name| self.find(name));
-        let connections = self.connections.iter().filter(|(key, _)| wanted.is_none_or(|wanted| wanted == Some(*key)));
+        let connections =
+            self.connections.iter().filter(|(key, _)| wanted.is_none_or(|wanted| wanted == Some(*key)));
         let links = connections.flat_map(|(_, connection)| {
             let name = self.connection_name(connection.number);
             connection.engine.links().filter_map(move |link| self.link_view(&name, &link))
