@@ -78,7 +78,7 @@ impl Store {
 
     /// Changes the contexts under the lock; what `change` refuses is not written.
     pub fn change<T>(&self, change: impl FnOnce(&mut Contexts) -> Outcome<T>) -> Outcome<T> {
-        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(directory).map_err(|error| Failure::file("create", directory, &error))?;
         let _lock = self.lock()?;
         let mut contexts = self.load()?;

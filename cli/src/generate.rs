@@ -92,7 +92,9 @@ fn man_pages(command: &Command, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Outco
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let path = Path::new(MAN).join(format!("{name}.1"));
     let mut page = Vec::new();
-    let man = clap_mangen::Man::new(command.clone()).manual("mq manual");
+    let man = clap_mangen::Man::new(command.clone())
+        .source(concat!("mq ", env!("CARGO_PKG_VERSION")))
+        .manual("mq manual");
     man.render(&mut page)
         .map_err(|error| Failure::failed(format!("cannot render {}: {error}", path.display())))?;
     files.insert(path, page);

@@ -33,7 +33,7 @@ pub struct AddressCreate {
     /// The name that messages are sent to and received from.
     pub name: String,
     /// Who gets a message.
-    #[arg(short, long = "type", value_name = "TYPE")]
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
     pub kind: AddressType,
     /// What happens when a consumer is slower than its producers [default: block].
     #[arg(long, value_name = "POLICY")]

@@ -62,24 +62,22 @@ impl Client {
             stream.set_nodelay(true).map_err(|error| unreachable(endpoint, &reason(&error)))?;
             open(endpoint, stream).await
         };
-        let mut connection = in_time(opening, || unreachable(endpoint, "no answer within 10s")).await?;
+        let mut connection =
+            in_time(Box::pin(opening), || unreachable(endpoint, "no answer within 10s")).await?;
         let beginning = async {
             let begun = Session::begin(&mut connection).await;
             begun.map_err(|error| Failure::failed(format!("{place} does not begin a session: {error}")))
         };
-        let session = in_time(beginning, || unreachable(endpoint, "no session within 10s")).await?;
+        let session = in_time(Box::pin(beginning), || unreachable(endpoint, "no session within 10s")).await?;
         Ok(Self { connection, session, place })
     }
 
     /// Attaches a sender to an address; `None` is the anonymous relay: each message says its `to`.
     pub async fn sender(&mut self, address: Option<&str>, mode: SenderSettleMode) -> Outcome<Sender> {
-        let mut target = Target::default();
-        target.address = address.map(str::to_owned);
-        let attaching = Sender::builder()
-            .name(link_name("sender"))
-            .target(target)
-            .sender_settle_mode(mode)
-            .attach(&mut self.session);
+        let target = Target { address: address.map(str::to_owned), ..Target::default() };
+        let builder = Sender::builder().name(link_name("sender")).target(target).sender_settle_mode(mode);
+        // Boxed, here and below: the futures of the library are large, and are waited for once.
+        let attaching = Box::pin(builder.attach(&mut self.session));
         let shown = address.unwrap_or("the anonymous relay");
         let attached = in_time(async { Ok(attaching.await) }, || no_link(&self.place, shown)).await?;
         attached.map_err(|error| sender_refused(&error, shown, &self.place))
@@ -109,12 +107,12 @@ impl Client {
         window: u32,
         limit: Option<u64>,
     ) -> Outcome<Inlet> {
-        let attaching = Receiver::builder()
+        let builder = Receiver::builder()
             .name(link_name("receiver"))
             .source(source)
             .credit_mode(CreditMode::Manual)
-            .max_message_size(MAX_MESSAGE)
-            .attach(&mut self.session);
+            .max_message_size(MAX_MESSAGE);
+        let attaching = Box::pin(builder.attach(&mut self.session));
         let attached = in_time(async { Ok(attaching.await) }, || no_link(&self.place, shown)).await?;
         let receiver = attached.map_err(|error| receiver_refused(&error, shown, &self.place))?;
         let shown = shown.to_owned();
@@ -159,6 +157,13 @@ impl Inlet {
         };
         self.received += 1;
         Ok(arrival)
+    }
+
+    /// Closes the link. Returns when the peer has, and so has seen everything that was settled before: a
+    /// connection that is closed without it may overtake the last outcomes.
+    pub async fn close(self) {
+        // A peer that does not answer is left: its answer would change nothing.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.receiver.close()).await;
     }
 
     /// Tells the sender what became of a message, and asks for more.
@@ -228,6 +233,11 @@ impl Endpoint {
             format!("{}:{}", self.host, self.port)
         }
     }
+}
+
+/// Closes a sending link once everything that was sent on it has left, pre-settled messages included.
+pub async fn close_sender(sender: Sender) {
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, sender.close()).await;
 }
 
 /// Waits for Ctrl-C or SIGTERM, and says which.

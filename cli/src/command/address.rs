@@ -233,8 +233,7 @@ impl Applied {
 }
 
 fn checked_name(name: &str) -> Outcome {
-    validate_address_name(name)
-        .map_err(|why| Failure::usage(format!("`{name}` cannot be the name of an address: {why}")))
+    validate_address_name(name).map_err(Failure::usage)
 }
 
 fn not_found(failure: Failure, name: &str) -> Failure {

@@ -157,9 +157,9 @@ impl Fleet<'_> {
 
     async fn amqp(&self) -> Vec<Checked> {
         vec![
-            self.timed("anycast", "amqp", self.flow(AddressType::Anycast)).await,
-            self.timed("multicast", "amqp", self.flow(AddressType::Multicast)).await,
-            self.timed("request/reply", "amqp", self.request_reply()).await,
+            self.timed("anycast", "amqp", Box::pin(self.flow(AddressType::Anycast))).await,
+            self.timed("multicast", "amqp", Box::pin(self.flow(AddressType::Multicast))).await,
+            self.timed("request/reply", "amqp", Box::pin(self.request_reply())).await,
         ]
     }
 

@@ -34,7 +34,7 @@ fn list(args: &ContextList, store: &Store, settings: &Settings, output: &mut Out
 
 fn show(args: &ContextShow, store: &Store, settings: &Settings, output: &mut Output) -> Outcome {
     let contexts = store.load()?;
-    let name = args.name.as_deref().or(settings.context_name()).ok_or_else(|| {
+    let name = args.name.as_deref().or_else(|| settings.context_name()).ok_or_else(|| {
         Failure::new(Exit::NotFound, "there is no current context").help("choose one with `mq context use`")
     })?;
     let row = row(name, contexts.named(name)?, settings.context_name());
@@ -56,8 +56,7 @@ fn choose(name: &str, store: &Store, output: &mut Output) -> Outcome {
 }
 
 fn add(args: &ContextAdd, store: &Store, output: &mut Output) -> Outcome {
-    validate_name(&args.name)
-        .map_err(|why| Failure::usage(format!("cannot call a context `{}`: {why}", args.name)))?;
+    validate_name(&args.name).map_err(Failure::usage)?;
     let amqp = amqp_url(&args.amqp)?;
     if amqp.password().is_some() || !amqp.username().is_empty() {
         return Err(Failure::usage("a context does not hold a user or a password")

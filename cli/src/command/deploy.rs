@@ -82,7 +82,7 @@ fn wanted(args: &Deploy) -> Outcome<(Fleet, Vec<mq_model::manifest::Address>)> {
         }
     };
     if let Some(name) = &args.name {
-        validate_name(name).map_err(|why| Failure::usage(format!("cannot call a fleet `{name}`: {why}")))?;
+        validate_name(name).map_err(Failure::usage)?;
         fleet.metadata.name.clone_from(name);
     }
     if let Some(port) = args.amqp_port {
@@ -328,29 +328,25 @@ fn undo(plan: &Plan, applied: &Applied) -> String {
         DEFAULT_FLEET => String::new(),
         name => format!(" --name {name}"),
     };
-    let is_done =
-        |action: Action| plan.steps.iter().any(|step| step.object == Object::Node && step.action == action);
-    if is_done(Action::Create) {
-        return format!("mq undeploy{name} --purge");
+    let node = plan.steps.iter().find(|step| step.object == Object::Node && step.action.is_change());
+    let changed: Vec<&Step> = applied.addresses.iter().filter(|step| step.action.is_change()).collect();
+    match node.map(|step| step.action) {
+        Some(Action::Create) => return format!("mq undeploy{name} --purge"),
+        Some(Action::Start) => return format!("mq undeploy{name}"),
+        Some(_) if node.is_some_and(|step| !step.changes.is_empty()) => return BEFORE.into(),
+        _ if changed.is_empty() => return "there is nothing to take back".into(),
+        _ => {}
     }
-    if is_done(Action::Start) {
-        return format!("mq undeploy{name}");
-    }
-    let created: Vec<&str> = applied
-        .addresses
-        .iter()
-        .filter(|step| step.action == Action::Create)
-        .map(|step| step.name.as_str())
-        .collect();
-    let is_only_creating = applied
-        .addresses
-        .iter()
-        .all(|step| matches!(step.action, Action::Create | Action::Unchanged | Action::Keep));
-    if is_only_creating && (1..=8).contains(&created.len()) && !is_done(Action::Restart) {
+    let created: Vec<&str> = changed.iter().map(|step| step.name.as_str()).collect();
+    let is_only_creating = changed.iter().all(|step| step.action == Action::Create);
+    if is_only_creating && created.len() <= 8 {
         return format!("mq address delete {}", created.join(" "));
     }
-    "mq deploy with the files and flags of before".into()
+    BEFORE.into()
 }
+
+/// What takes back a change whose old state only the old files tell.
+const BEFORE: &str = "mq deploy with the files and flags of before";
 
 pub(super) async fn undeploy(args: Undeploy, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let store = Store::of_user()?;
@@ -358,7 +354,7 @@ pub(super) async fn undeploy(args: Undeploy, settings: &Settings, output: &mut O
         Some(name) => name.clone(),
         None => settings.context_name().unwrap_or(DEFAULT_FLEET).to_owned(),
     };
-    validate_name(&name).map_err(|why| Failure::usage(format!("no fleet is called `{name}`: {why}")))?;
+    validate_name(&name).map_err(Failure::usage)?;
     let local = Local::new(&name, None, store.load()?)?;
     if !local.directory().exists() {
         // A context whose fleet is gone is repaired; one that points elsewhere is not ours to touch.

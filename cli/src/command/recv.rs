@@ -38,6 +38,7 @@ async fn receive(args: &Recv, inlet: Inlet, address: &str, output: &mut Output) 
     let mut receiving = Receiving { args, inlet, address, output, received: 0, bytes: 0, failed: 0 };
     let result = receiving.all().await;
     let (received, bytes, failed) = (receiving.received, receiving.bytes, receiving.failed);
+    receiving.inlet.close().await;
     let mut summary = format!("received {} ({})", shape::plural(received, "message"), shape::bytes(bytes));
     if failed > 0 {
         summary.push_str(&format!(", {} of them failed", shape::number(failed)));

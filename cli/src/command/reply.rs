@@ -25,22 +25,36 @@ use crate::{
 /// Senders to reply addresses that are kept where there is no anonymous relay.
 const MAX_SENDERS: usize = 64;
 
-pub(super) async fn run(args: Reply, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+pub(super) async fn run(args: Reply, settings: &Settings, output: &Output) -> Outcome<Exit> {
     let endpoint = settings.address(&args.address)?;
     if args.count == Some(0) {
         return Ok(Exit::Ok);
     }
     let mut client = Client::connect(&endpoint).await?;
+    let result = match client.receiver(&endpoint.address, args.credit, args.count).await {
+        Ok(inlet) => answer(&args, &mut client, inlet, &endpoint.address, output).await,
+        Err(failure) => Err(failure),
+    };
+    client.close().await;
+    result
+}
+
+async fn answer(
+    args: &Reply,
+    client: &mut Client,
+    mut inlet: Inlet,
+    address: &str,
+    output: &Output,
+) -> Outcome<Exit> {
+    let relay = client.sender(None, SenderSettleMode::Unsettled).await.ok();
+    let mut outlet = Outlet { relay, senders: HashMap::new(), deadline: args.exec_timeout };
     let mut tally = Tally::default();
-    let result = {
-        let answering = answer(&args, &mut client, &endpoint.address, &mut tally, output);
-        tokio::select! {
-            result = answering => result,
-            exit = interrupted() => Ok(exit),
-        }
+    let result = tokio::select! {
+        result = answer_all(args, client, address, &mut inlet, &mut outlet, &mut tally, output) => result,
+        exit = interrupted() => Ok(exit),
     };
     output.talk(&tally.summary());
-    client.close().await;
+    inlet.close().await;
     match result? {
         Exit::Ok if tally.failed > 0 => Ok(Exit::Partial),
         exit => Ok(exit),
@@ -63,16 +77,15 @@ impl Tally {
     }
 }
 
-async fn answer(
+async fn answer_all(
     args: &Reply,
     client: &mut Client,
     address: &str,
+    inlet: &mut Inlet,
+    outlet: &mut Outlet,
     tally: &mut Tally,
-    output: &mut Output,
+    output: &Output,
 ) -> Outcome<Exit> {
-    let mut inlet = client.receiver(address, args.credit, args.count).await?;
-    let relay = client.sender(None, SenderSettleMode::Unsettled).await.ok();
-    let mut outlet = Outlet { relay, senders: HashMap::new(), deadline: args.exec_timeout };
     while args.count.is_none_or(|count| tally.answered + tally.failed < count) {
         let delivery = match inlet.recv().await? {
             Arrival::Message(delivery) => delivery,
@@ -83,7 +96,7 @@ async fn answer(
                 continue;
             }
         };
-        match one(args, client, address, &delivery, &mut outlet).await? {
+        match one(args, client, address, &delivery, outlet).await? {
             Answer::Sent => {
                 tally.answered += 1;
                 inlet.settle(&delivery, Ack::Accept).await?;
@@ -96,7 +109,7 @@ async fn answer(
             }
             Answer::Refused(why) => {
                 tally.failed += 1;
-                refuse(&mut inlet, &delivery, &why, output).await?;
+                refuse(inlet, &delivery, &why, output).await?;
             }
         }
     }
@@ -181,9 +194,8 @@ impl Outlet {
                 Err(failure) => return gone(&failure.message),
             },
         };
-        let sent = match tokio::time::timeout(deadline, sender.send(reply)).await {
-            Err(_) => return gone(&format!("nobody took it within {}", shape::elapsed(deadline))),
-            Ok(sent) => sent,
+        let Ok(sent) = tokio::time::timeout(deadline, sender.send(reply)).await else {
+            return gone(&format!("nobody took it within {}", shape::elapsed(deadline)));
         };
         match sent {
             Ok(Disposition::Accepted(_)) => Ok(Answer::Sent),

@@ -69,7 +69,9 @@ async fn exchange(
     let sender = client.sender(Some(address), SenderSettleMode::Unsettled).await?;
     let id = prepare(&mut message, reply_to.clone());
     let mut exchange = Exchange { args, address, reply_to, id, inlet, replies, output };
-    exchange.run(sender, message).await
+    let result = exchange.run(sender, message).await;
+    exchange.inlet.close().await;
+    result
 }
 
 /// Makes a message a request, and returns the id that its replies will carry.

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use super::message::{self, Fields};
 use crate::{
     args::message::Send,
-    client::amqp::{Client, delivery_failure, disposition_text, interrupted},
+    client::amqp::{Client, close_sender, delivery_failure, disposition_text, interrupted},
     env,
     exit::Exit,
     failure::{Failure, Outcome, reason},
@@ -39,7 +39,7 @@ const LINES_AHEAD: usize = 64;
 /// After how long without credit a person is told what is being waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(args: Send, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+pub(super) async fn run(args: Send, settings: &Settings, output: &Output) -> Outcome<Exit> {
     let endpoint = settings.address(&args.address)?;
     let mut source = Source::new(&args)?;
     let mut client = Client::connect(&endpoint).await?;
@@ -76,6 +76,7 @@ async fn send(
     };
     let in_doubt = sending.in_flight.len() as u64;
     let tally = sending.tally;
+    close_sender(sending.sender).await;
     output.talk(&tally.summary(in_doubt, begin.elapsed()));
     match result? {
         Some(exit) => Ok(exit),

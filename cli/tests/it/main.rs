@@ -1,0 +1,6 @@
+//! `mq` as a process: what it prints, what it exits with, and what it does to a real `mqd`.
+
+mod command_line;
+mod deploy;
+mod messages;
+mod sandbox;

@@ -1,0 +1,609 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mq_global_optspecs
+    string join \n context= url= admin= user= password-file= color= quiet h/help V/version
+end
+
+function __fish_mq_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mq_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mq_using_subcommand
+    set -l cmd (__fish_mq_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mq -n "__fish_mq_needs_command" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_needs_command" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_needs_command" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_needs_command" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_needs_command" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_needs_command" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_needs_command" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_needs_command" -s V -l version -d 'Print version'
+complete -c mq -n "__fish_mq_needs_command" -f -a "deploy" -d 'Deploy a fleet, or bring a deployed one up to date'
+complete -c mq -n "__fish_mq_needs_command" -f -a "undeploy" -d 'Stop a fleet of this machine'
+complete -c mq -n "__fish_mq_needs_command" -f -a "status" -d 'Show the fleet: its nodes, what they listen on and how much they do'
+complete -c mq -n "__fish_mq_needs_command" -f -a "check" -d 'Prove that the fleet works'
+complete -c mq -n "__fish_mq_needs_command" -f -a "send" -d 'Send messages to an address'
+complete -c mq -n "__fish_mq_needs_command" -f -a "recv" -d 'Receive messages from an address'
+complete -c mq -n "__fish_mq_needs_command" -f -a "request" -d 'Send a request and print the replies'
+complete -c mq -n "__fish_mq_needs_command" -f -a "reply" -d 'Answer requests'
+complete -c mq -n "__fish_mq_needs_command" -f -a "address" -d 'Create, look at and delete addresses'
+complete -c mq -n "__fish_mq_needs_command" -f -a "apply" -d 'Create or update addresses from files'
+complete -c mq -n "__fish_mq_needs_command" -f -a "node" -d 'Look at the nodes of the fleet'
+complete -c mq -n "__fish_mq_needs_command" -f -a "connection" -d 'Look at and close client connections'
+complete -c mq -n "__fish_mq_needs_command" -f -a "link" -d 'Look at links: who sends to and receives from what'
+complete -c mq -n "__fish_mq_needs_command" -f -a "logs" -d 'Print the log of a node of this machine'
+complete -c mq -n "__fish_mq_needs_command" -f -a "context" -d 'Choose which fleet the other commands talk to'
+complete -c mq -n "__fish_mq_needs_command" -f -a "explain" -d 'Explain a field of the YAML documents, or the code of an error'
+complete -c mq -n "__fish_mq_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c mq -n "__fish_mq_needs_command" -f -a "generate" -d 'Write the files that are generated from the command line and the data model'
+complete -c mq -n "__fish_mq_needs_command" -f -a "version" -d 'Print the version of `mq` and of the fleet\'s nodes'
+complete -c mq -n "__fish_mq_needs_command" -f -a "help" -d 'Print the help of a command, or a topic'
+complete -c mq -n "__fish_mq_using_subcommand deploy" -s f -l file -d 'A YAML or JSON file with a Fleet and its Address documents; repeatable; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l name -d 'The fleet\'s name, in place of the file\'s. Default: `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l amqp-port -d 'The port for AMQP, in place of the file\'s; 0 picks a free one' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l http-port -d 'The port of the admin API, in place of the file\'s; 0 picks a free one' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l wait -d 'How long each node may take to become ready, and to stop' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l dry-run -d 'Print the plan and change nothing'
+complete -c mq -n "__fish_mq_using_subcommand deploy" -s y -l yes -d 'Do not ask: restart nodes that have connections, delete what --prune finds'
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l prune -d 'Delete the addresses that are not in the files'
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l restart -d 'Restart the nodes even when nothing has changed'
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand deploy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l wait -d 'How long a node may take to stop before it is killed' -r
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l purge -d 'Delete the fleet\'s state as well: addresses, configuration and logs'
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand status" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand status" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand status" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand status" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand status" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand status" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand status" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand status" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand status" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand check" -s n -l count -d 'How many messages each check sends' -r
+complete -c mq -n "__fish_mq_using_subcommand check" -l timeout -d 'How long each check may take' -r
+complete -c mq -n "__fish_mq_using_subcommand check" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand check" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand check" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand check" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand check" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand check" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand check" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand check" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand check" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand send" -s m -l message -d 'The body, as text. With --lines and --template: the template of each body' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -s f -l file -d 'A file that is the body; `-` is stdin. With --lines or --json-lines: the file to read lines from' -r -F
+complete -c mq -n "__fish_mq_using_subcommand send" -s n -l count -d 'How many times to send the body [default: 1]. With --lines or --json-lines: at most this many' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -s H -l header -d 'An application property: key=text, or key:=json for numbers, booleans and null; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l property -d 'A property: message-id, user-id, to, subject, reply-to, correlation-id, content-type, content-encoding, group-id, group-sequence or reply-to-group-id; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l priority -d 'The priority, 0 (last) to 9; 4 is the default of AMQP' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l ttl -d 'How long the message may wait for a consumer' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l seed -d 'The seed of the random parts of a template: the same seed gives the same bodies' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -s r -l rate -d 'Messages per second, at most' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l in-flight -d 'How many messages may wait for their outcome, 1 to 100,000' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l timeout -d 'Give up when nothing moves for this long: no credit, no outcome; 0 waits for ever' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand send" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand send" -l lines -d 'Send each line of the input as one message'
+complete -c mq -n "__fish_mq_using_subcommand send" -l json-lines -d 'Send each line of the input as one message, in the format that `mq recv -o json` prints'
+complete -c mq -n "__fish_mq_using_subcommand send" -l durable -d 'Mark the message as durable'
+complete -c mq -n "__fish_mq_using_subcommand send" -s T -l template -d 'Expand {{seq}}, {{now}}, {{uuid}} and the like in the body (see `mq help templates`)'
+complete -c mq -n "__fish_mq_using_subcommand send" -l settled -d 'Send pre-settled: no outcome is asked for'
+complete -c mq -n "__fish_mq_using_subcommand send" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand send" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand recv" -s n -l count -d 'Stop after this many messages' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -s w -l wait -d 'Stop when no message has come for this long' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l timeout -d 'Stop after this long in any case' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l until-idle -d 'Stop, and call it a success, when no message has come for this long' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -s o -l output -d 'How to print messages' -r -f -a "text\t'The body, one message per line'
+json\t'The whole message as one line of JSON (see `mq help records`)'
+raw\t'The bytes of the body and nothing else'"
+complete -c mq -n "__fish_mq_using_subcommand recv" -l ack -d 'What to tell the sender about each message' -r -f -a "accept\t'The message has been dealt with'
+release\t'The message was not taken; another consumer may have it'
+reject\t'The message is invalid'
+modify\t'The message was not taken, and this attempt counts as failed'
+none\t'Nothing: the message is in doubt when the command ends'"
+complete -c mq -n "__fish_mq_using_subcommand recv" -l credit -d 'How many messages to take ahead of the one being printed, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l exec -d 'A shell command that gets each body on stdin, in place of printing it; a message is released when it fails' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l exec-timeout -d 'How long one run of --exec may take' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand recv" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand recv" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand recv" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand request" -s m -l message -d 'The body, as text' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -s f -l file -d 'A file that is the body; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand request" -s H -l header -d 'An application property: key=text, or key:=json for numbers, booleans and null; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l property -d 'A property: message-id, user-id, to, subject, reply-to, correlation-id, content-type, content-encoding, group-id, group-sequence or reply-to-group-id; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l priority -d 'The priority, 0 (last) to 9; 4 is the default of AMQP' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l ttl -d 'How long the message may wait for a consumer' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l replies -d 'How many replies to wait for' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l timeout -d 'How long to wait for all of it' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -s o -l output -d 'How to print replies' -r -f -a "text\t'The body, one message per line'
+json\t'The whole message as one line of JSON (see `mq help records`)'
+raw\t'The bytes of the body and nothing else'"
+complete -c mq -n "__fish_mq_using_subcommand request" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand request" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand request" -l durable -d 'Mark the message as durable'
+complete -c mq -n "__fish_mq_using_subcommand request" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand request" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand reply" -l exec -d 'A shell command: the request\'s body is its stdin, its stdout is the reply' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -s m -l message -d 'Reply with this text' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -s n -l count -d 'Stop after this many requests' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -l exec-timeout -d 'How long one run of --exec, and the delivery of one reply, may take' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -l credit -d 'How many requests to take ahead of the one being answered, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand reply" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand reply" -l echo -d 'Reply with the request\'s body'
+complete -c mq -n "__fish_mq_using_subcommand reply" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand reply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -f -a "create" -d 'Create an address'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -f -a "list" -d 'List the addresses'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -f -a "show" -d 'Show one address'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -f -a "delete" -d 'Delete addresses'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -s t -l type -d 'Who gets a message' -r -f -a "anycast\t'One consumer, the least busy'
+multicast\t'Every consumer that is online'"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l slow-consumer -d 'What happens when a consumer is slower than its producers [default: block]' -r -f -a "block\t'Producers wait for the slowest consumer'
+drop\t'Pre-settled messages beyond the limit are dropped and counted'
+disconnect\t'The consumer\'s link is closed'"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-producers -d 'How many producers may be attached' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-consumers -d 'How many consumers may be attached' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-message-size -d 'The largest message, such as 256Ki or 1MiB' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l credit -d 'Messages that a producer may have in flight, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-undelivered -d 'Messages that may wait for one slow consumer, 1 to 1M' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ttl-default -d 'Time to live of messages that say none' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ttl-min -d 'The shortest time to live that a message may say' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ttl-max -d 'The longest time to live that a message may say' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l priority -d 'Priority of every message of this address, 0 (last) to 9, in place of the message\'s own' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l if-absent -d 'Succeed when the address exists as asked for; fail when it exists and differs'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when an address does not exist'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand apply" -s f -l file -d 'A YAML or JSON file; repeatable; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand apply" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand apply" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand apply" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand apply" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand apply" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand apply" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand apply" -l dry-run -d 'Say what would change and change nothing'
+complete -c mq -n "__fish_mq_using_subcommand apply" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -f -a "list" -d 'List the nodes'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -f -a "show" -d 'Show one node with its counters'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -f -a "list" -d 'List the connections'
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -f -a "show" -d 'Show one connection with its sessions'
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -f -a "close" -d 'Close a connection; the client is told why'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l reason -d 'What the client is told' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -f -a "list" -d 'List the links'
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l address -d 'Only links of this address' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l connection -d 'Only links of this connection' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand logs" -s n -l lines -d 'How many lines from the end to print first' -r
+complete -c mq -n "__fish_mq_using_subcommand logs" -l node -d 'The node. Default: every node of the fleet' -r
+complete -c mq -n "__fish_mq_using_subcommand logs" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand logs" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand logs" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand logs" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand logs" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand logs" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand logs" -s f -l follow -d 'Go on printing what is written from now on'
+complete -c mq -n "__fish_mq_using_subcommand logs" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "list" -d 'List the contexts; the current one is marked'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "use" -d 'Make a context the current one'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "show" -d 'Show a context'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "add" -d 'Add a context for a fleet that something else deployed, or change one'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "delete" -d 'Delete a context. The fleet itself is not touched'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l amqp -d 'Where AMQP is served: amqp://host[:port]. It must not hold a password' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l http -d 'Where the admin API is served: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand explain" -s o -l output -d 'How to print the explanation' -r -f -a "text\t''
+json\t''"
+complete -c mq -n "__fish_mq_using_subcommand explain" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand explain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand explain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand explain" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand explain" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand explain" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand explain" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand completions" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand completions" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand completions" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand completions" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand completions" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand completions" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand completions" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand generate" -l root -d 'The root of the source tree' -r -F
+complete -c mq -n "__fish_mq_using_subcommand generate" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand generate" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand generate" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand generate" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand generate" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand generate" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand generate" -l write -d 'Write the files'
+complete -c mq -n "__fish_mq_using_subcommand generate" -l check -d 'Compare the files with what would be written; exit 1 when one is stale'
+complete -c mq -n "__fish_mq_using_subcommand generate" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand version" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand version" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand version" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand version" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand version" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand version" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand version" -l client -d 'Print the version of `mq` only'
+complete -c mq -n "__fish_mq_using_subcommand version" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand help" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand help" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand help" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand help" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand help" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand help" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand help" -s h -l help -d 'Print help (see more with \'--help\')'
