@@ -5,6 +5,7 @@
 //! what is said to a person goes to stderr.
 
 pub mod args;
+pub mod bench;
 pub mod client;
 pub mod command;
 pub mod context;

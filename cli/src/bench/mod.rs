@@ -1,0 +1,5 @@
+//! `mq bench`: load with a schedule, latency from the intended time, and what it cost the target.
+//!
+//! A [`result::BenchResult`] is what everything ends in and what reports and verdicts start from.
+
+pub mod result;
