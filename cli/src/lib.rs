@@ -20,6 +20,7 @@ pub mod settings;
 pub mod shape;
 pub mod template;
 pub mod topics;
+pub mod value;
 
 mod run;
 

@@ -39,6 +39,7 @@ pub(super) async fn deploy(args: Deploy, output: &mut Output) -> Outcome<Exit> {
     let store = Store::of_user()?;
     let (fleet, addresses) = wanted(&args)?;
     let local = Local::new(&fleet.metadata.name, args.mqd.clone(), store.load()?)?;
+    refuse_foreign_context(&local, &fleet.metadata.name, &store)?;
     let config = DaemonConfig::from_fleet(&fleet, NODE, local.state(NODE));
     config.validate().map_err(|error| Failure::usage(error.to_string()))?;
     let _lock: Option<File> = if args.dry_run { None } else { Some(local.lock()?) };
@@ -92,6 +93,17 @@ fn wanted(args: &Deploy) -> Outcome<(Fleet, Vec<mq_model::manifest::Address>)> {
         fleet.spec.listeners.http.port = port;
     }
     Ok((fleet, documents.addresses))
+}
+
+/// A context that the user wrote for a fleet elsewhere is not overwritten by one of this machine.
+fn refuse_foreign_context(local: &Local, name: &str, store: &Store) -> Outcome {
+    match store.load()?.contexts.get(name) {
+        Some(context) if context.state.as_deref() != Some(local.directory()) => {
+            Err(Failure::new(Exit::Conflict, format!("the context `{name}` points to another fleet"))
+                .help(format!("choose another name with --name, or `mq context delete {name}`")))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn observe(local: &Local, desired: &Desired) -> Outcome<Observed> {
@@ -377,7 +389,10 @@ pub(super) async fn undeploy(args: Undeploy, settings: &Settings, output: &mut O
         say_stopped(&node, stopped, args.wait, output);
         is_changed |= stopped != Stopped::Already;
     }
-    is_changed |= store.change(|contexts| Ok(contexts.remove(&name)))?;
+    is_changed |= store.change(|contexts| {
+        let is_ours = contexts.contexts.get(&name).is_some_and(|context| context.state.is_some());
+        Ok(is_ours && contexts.remove(&name))
+    })?;
     if args.purge {
         local.purge()?;
         drop(lock);

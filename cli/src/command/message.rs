@@ -15,6 +15,7 @@ use crate::{
     failure::{Failure, Outcome, reason},
     output::Output,
     record::{self, AnyMessage, Reception},
+    value,
 };
 
 /// The largest body that is read from a file or from a command: it is held in memory.
@@ -53,7 +54,7 @@ impl Fields {
             for text in &args.headers {
                 let (key, value) = header(text)?;
                 let value =
-                    record::simple(value).map_err(|why| Failure::usage(format!("--header {key}: {why}")))?;
+                    value::simple(value).map_err(|why| Failure::usage(format!("--header {key}: {why}")))?;
                 application.insert(key, value);
             }
             fields.application = Some(ApplicationProperties(application));
@@ -90,7 +91,7 @@ fn header(text: &str) -> Outcome<(String, Amqp)> {
         Failure::usage(format!("--header {key}: `{json}` is not JSON")).help("write text with `=`")
     })?;
     let value =
-        record::value_from_json(&value).map_err(|why| Failure::usage(format!("--header {key}: {why}")))?;
+        value::value_from_json(&value).map_err(|why| Failure::usage(format!("--header {key}: {why}")))?;
     Ok((key.to_owned(), value))
 }
 

@@ -202,8 +202,11 @@ impl Local {
 
     fn late(&self, node: &str, deadline: Duration) -> Failure {
         let message = format!("the node `{node}` was not ready within {}", crate::shape::elapsed(deadline));
-        Failure::new(Exit::TimedOut, message)
-            .help(format!("look at {}", self.node_directory(node).join("mqd.log").display()))
+        Failure::new(Exit::TimedOut, message).help(format!(
+            "look at {}; stop it with `mq undeploy --name {}`",
+            self.node_directory(node).join("mqd.log").display(),
+            self.fleet
+        ))
     }
 
     fn check_port(&self, listener: &ListenerConfig, flag: &str, held: &[u16]) -> Outcome {

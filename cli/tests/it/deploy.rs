@@ -152,6 +152,31 @@ fn several_fleets_run_side_by_side_and_a_context_tells_them_apart() {
 }
 
 #[test]
+fn a_context_of_another_fleet_is_not_overwritten() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("context add default --amqp amqp://192.0.2.7");
+    let refused = sandbox.run(&format!("deploy {FREE}"));
+    assert_eq!(refused.code, 8);
+    assert!(refused.stderr.contains("the context `default` points to another fleet"), "{refused:?}");
+    assert_eq!(sandbox.run("undeploy").code, 7);
+    assert_eq!(sandbox.ok("context list -o name"), "default\n");
+}
+
+#[test]
+fn a_node_that_hangs_is_reported_and_can_still_be_stopped() {
+    let sandbox = Sandbox::deployed();
+    let pid = Pid::from_raw(sandbox.node("/pid").as_i64().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let late = sandbox.run(&format!("deploy {FREE} --wait 100ms"));
+    assert_eq!(late.code, 4, "{late:?}");
+    assert!(late.stderr.contains("mq undeploy --name default"), "{late:?}");
+    let stopped = sandbox.run("undeploy --wait 100ms");
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    assert!(stopped.stderr.contains("was killed"), "{stopped:?}");
+    assert!(sandbox.ok(&format!("deploy {FREE}")).contains("+ node node-1  start"));
+}
+
+#[test]
 fn the_log_of_a_node_is_printed() {
     let sandbox = Sandbox::deployed();
     let log = sandbox.ok("logs -n 5");
