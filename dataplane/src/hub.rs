@@ -4,10 +4,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use mq_model::admin::{Connection, Link, Outcomes, Session};
 use mq_model::manifest::AddressSpec;
 use tokio::sync::{mpsc, oneshot};
+
+/// How often a draining node looks whether everything has settled.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 /// One shard's answer to a question, sent back through a one-shot channel.
 pub type Reply<T> = oneshot::Sender<T>;
@@ -33,10 +37,11 @@ pub enum ShardCommand {
     Links { address: Option<String>, connection: Option<String>, reply: Reply<Vec<Link>> },
     /// Close a connection with `amqp:connection:forced` and the reason; false when it is not here.
     Close { connection: String, reason: String, reply: Reply<bool> },
-    /// Grant no further credit to producers, let unsettled deliveries settle until the deadline,
-    /// then close every connection with `amqp:connection:forced` and the reason. Answers with the
-    /// number of deliveries that were still unsettled at the end.
-    Drain { deadline: std::time::Instant, reason: String, reply: Reply<u64> },
+    /// Grant no further credit to producers, and let no link in.
+    Drain { reply: Reply<()> },
+    /// Close every connection with `amqp:connection:forced` and the reason; answered when they are
+    /// gone or have had their time.
+    CloseAll { reason: String, reply: Reply<()> },
 }
 
 /// Counters of one shard since its start.
@@ -169,9 +174,30 @@ impl Hub {
         .contains(&true)
     }
 
-    /// Drains every shard; see [`ShardCommand::Drain`].
-    pub async fn drain(&self, deadline: std::time::Instant, reason: &str) -> u64 {
-        self.ask_all(|reply| ShardCommand::Drain { deadline, reason: reason.into(), reply }).await.iter().sum()
+    /// Lets no producer send anything new, waits until every delivery of the node is settled or the
+    /// deadline has come, and closes every connection with the reason. Returns the number of
+    /// deliveries that were still open.
+    ///
+    /// The shards wait for each other: what one holds for a producer may hang on another's consumer.
+    pub async fn drain(&self, deadline: Instant, reason: &str) -> u64 {
+        self.ask_all(|reply| ShardCommand::Drain { reply }).await;
+        let open = self.settle(deadline).await;
+        self.ask_all(|reply| ShardCommand::CloseAll { reason: reason.into(), reply }).await;
+        open
+    }
+
+    async fn settle(&self, deadline: Instant) -> u64 {
+        let mut was_settled = false;
+        loop {
+            let shards = self.statistics().await;
+            let open = shards.iter().map(|shard| shard.unsettled + shard.undelivered).sum();
+            // On its way between two shards a delivery is counted by neither: look twice.
+            if (open == 0 && was_settled) || Instant::now() >= deadline {
+                return open;
+            }
+            was_settled = open == 0;
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
     }
 
     /// Asks every shard at once and gathers the answers of those that live.

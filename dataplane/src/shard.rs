@@ -21,8 +21,8 @@ use crate::driver::Shard;
 use crate::hub::{AddressStatistics, Hub, Reply, ShardCommand, ShardStatistics};
 use crate::mailbox::Mailbox;
 
-/// How often a draining shard looks whether everything has settled.
-const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// How often a stopping shard looks whether its connections are gone.
+const CLOSE_POLL: Duration = Duration::from_millis(10);
 
 /// How long connections have to answer the close of a drain.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
@@ -159,10 +159,14 @@ fn obey(handle: &Handle, command: ShardCommand) {
             let closed = shard.close_connection(now, &connection, &reason);
             answer(reply, closed);
         }
-        ShardCommand::Drain { deadline, reason, reply } => {
+        ShardCommand::Drain { reply } => {
             shard.start_drain(now);
+            answer(reply, ());
+        }
+        ShardCommand::CloseAll { reason, reply } => {
+            shard.close_all(now, &reason);
             drop(shard);
-            tokio::task::spawn_local(drain(handle.clone(), deadline, reason, reply));
+            tokio::task::spawn_local(wait_for_closes(handle.clone(), reply));
         }
     }
 }
@@ -171,24 +175,13 @@ fn answer<T>(reply: Reply<T>, answer: T) {
     let _ = reply.send(answer);
 }
 
-/// Lets deliveries settle until the deadline, then closes every connection.
-async fn drain(handle: Handle, deadline: Instant, reason: String, reply: Reply<u64>) {
-    let open = loop {
-        let open = {
-            let statistics = handle.shard.borrow().core.statistics();
-            statistics.unsettled + statistics.undelivered
-        };
-        if open == 0 || Instant::now() >= deadline {
-            break open;
-        }
-        tokio::time::sleep(DRAIN_POLL).await;
-    };
-    handle.shard.borrow_mut().close_all(Instant::now(), &reason);
+/// Answers when every connection is gone or has had its time.
+async fn wait_for_closes(handle: Handle, reply: Reply<()>) {
     let given_up = Instant::now() + CLOSE_GRACE;
     while handle.shard.borrow().connection_count() > 0 && Instant::now() < given_up {
-        tokio::time::sleep(DRAIN_POLL).await;
+        tokio::time::sleep(CLOSE_POLL).await;
     }
-    answer(reply, open);
+    answer(reply, ());
 }
 
 fn statistics(shard: &Shard) -> ShardStatistics {

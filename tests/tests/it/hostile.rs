@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
 use mq_amqp::codec::encode_value;
-use mq_amqp::performative::{Disposition, Flow, Open, Performative, Role, Transfer};
+use mq_amqp::performative::{DeliveryState, Disposition, Flow, Open, Performative, Role, Transfer};
 use mq_amqp::value::{Symbol, Value};
 use mq_model::admin::LinkDirection;
 use mq_model::config::DaemonConfig;
@@ -317,7 +317,7 @@ fn no_connection_gets_65536_sessions() {
     let _ = client.try_send_bytes(&all);
     client.set_patience(PATIENCE);
     let error = closed_or_reset(&mut client);
-    assert!(error.is_none_or(|condition| condition == "amqp:not-allowed"));
+    assert!(error.is_none_or(|condition| condition == "amqp:connection:framing-error"));
     scene.is_left_alone();
 }
 
@@ -338,7 +338,7 @@ fn four_billion_credit_is_credit_and_nothing_else() {
         producer.send_bytes(&frame(0, &next, &message(b"counted")));
         let (id, _) = consumer.message();
         consumer.send(0, &accepted(id));
-        let _ = producer.settlement();
+        assert_eq!(producer.settlement(), DeliveryState::Accepted);
     }
     scene.is_calm();
 }
@@ -350,11 +350,11 @@ fn settling_what_was_never_sent_changes_nothing_and_costs_nothing() {
     client.begin(0);
     client.attach_receiver(0, 0, "stage", 10);
     client.attach_sender(0, 1, "stage");
-    for (first, last) in [(0, u32::MAX), (u32::MAX, 0), (7, 3), (1 << 31, (1 << 31) - 1), (5, u32::MAX - 5)] {
+    let half = i32::MAX.unsigned_abs();
+    for (first, last) in [(0, half), (u32::MAX, 0), (7, 7 + half), (1 << 31, u32::MAX), (u32::MAX, half - 1)]
+    {
         for role in [Role::Sender, Role::Receiver] {
-            let all =
-                Disposition { role, first, last: Some(last), settled: true, state: None, batchable: false };
-            client.send_bytes(&frame(0, &Performative::Disposition(all), &[]).repeat(200));
+            client.send_bytes(&frame(0, &settlement(role, first, last), &[]).repeat(200));
         }
     }
     // The client is none the worse for it, and what it sends now is not settled by what it said.
@@ -363,8 +363,34 @@ fn settling_what_was_never_sent_changes_nothing_and_costs_nothing() {
     let (id, content) = client.message();
     assert_eq!(content, message(b"real"));
     client.send(0, &accepted(id));
-    let _ = client.settlement();
+    assert_eq!(client.settlement(), DeliveryState::Accepted);
     scene.is_calm();
+}
+
+#[test]
+fn a_settlement_that_ends_before_it_begins_ends_the_session() {
+    let scene = Scene::start();
+    for (first, last) in [(0, u32::MAX), (7, 3), (u32::MAX, u32::MAX - 1)] {
+        let mut client = scene.client();
+        client.begin(0);
+        client.send(0, &settlement(Role::Receiver, first, last));
+        assert_eq!(end_of_session(&mut client), "amqp:invalid-field", "{first} to {last}");
+    }
+    scene.is_left_alone();
+}
+
+fn settlement(role: Role, first: u32, last: u32) -> Performative {
+    let range = Disposition { role, first, last: Some(last), settled: true, state: None, batchable: false };
+    Performative::Disposition(range)
+}
+
+/// Waits for the end of the session and returns its condition.
+#[track_caller]
+fn end_of_session(client: &mut Raw) -> String {
+    client.expect("the end of the session", |_, performative| match performative {
+        Performative::End(end) => Some(end.error.as_ref()?.condition.as_str().to_owned()),
+        _ => None,
+    })
 }
 
 #[test]
@@ -427,7 +453,7 @@ fn monsters() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn values_that_nest_without_end_or_claim_what_is_not_there_are_decode_errors() {
+fn values_that_nest_without_end_or_claim_what_is_not_there_close_the_connection() {
     let scene = Scene::start();
     for (name, body) in monsters() {
         let mut fresh = Raw::connect(scene.server());
@@ -439,12 +465,8 @@ fn values_that_nest_without_end_or_claim_what_is_not_there_are_decode_errors() {
         opened.send_bytes(&frame_of(0, &body));
         let error = opened.expect_close().unwrap_or_else(|| panic!("{name}: a close without a reason"));
         let condition = error.condition.as_str();
-        let expected = [
-            "amqp:decode-error",
-            "amqp:connection:framing-error",
-            "amqp:not-allowed",
-            "amqp:not-implemented",
-        ];
+        // Nesting is a limit of ours; everything else breaks the encoding itself.
+        let expected = ["amqp:decode-error", "amqp:resource-limit-exceeded"];
         assert!(expected.contains(&condition), "{name}: {error:?}");
     }
     scene.is_left_alone();
@@ -542,11 +564,7 @@ fn a_frame_on_a_channel_or_handle_that_is_not_there_closes_what_it_belongs_to() 
     let mut client = scene.client();
     client.begin(0);
     client.send_bytes(&frame(0, &Performative::Transfer(transfer(5, 0, false)), &message(b"lost")));
-    let condition = client.expect("the end of the session", |_, performative| match performative {
-        Performative::End(end) => end.error.as_ref().map(|error| error.condition.clone()),
-        _ => None,
-    });
-    assert_eq!(condition.as_str(), "amqp:session:unattached-handle");
+    assert_eq!(end_of_session(&mut client), "amqp:session:unattached-handle");
     drop(client);
     scene.is_left_alone();
 }

@@ -2,6 +2,7 @@
 
 mod cross;
 mod hostile;
+mod life;
 mod proton;
 mod rhea;
 mod scenarios;
