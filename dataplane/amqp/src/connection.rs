@@ -373,8 +373,10 @@ impl Connection {
     fn handle_begin(&mut self, channel: u16, begin: &Begin, events: &mut Events) -> Result<(), PeerError> {
         let limits = &self.config.limits;
         if channel > limits.channel_max {
+            // AMQP 2.7.1: "A peer that receives a channel number outside the supported range MUST
+            // close the connection with the framing-error error-code."
             let text = format!("channel {channel} is above channel-max {}", limits.channel_max);
-            return Err(PeerError::connection(condition::NOT_ALLOWED, text));
+            return Err(PeerError::framing(text));
         }
         if self.remote_channels.get(usize::from(channel)).copied().flatten().is_some() {
             let text = format!("channel {channel} has a session already");
@@ -433,6 +435,14 @@ impl Connection {
         if session.state == SessionState::Ending {
             // AMQP 2.5.5 DISCARDING: until the peer's end nothing on the channel counts.
             return Ok(());
+        }
+        if let Performative::Attach(attach) = &performative
+            && attach.handle > limits.handle_max
+        {
+            // AMQP 2.7.2: "A peer that receives a handle outside the supported range MUST close the
+            // connection with the framing-error error-code."
+            let text = format!("handle {} is above handle-max {}", attach.handle, limits.handle_max);
+            return Err(PeerError::framing(text));
         }
         let done = match performative {
             Performative::Transfer(transfer) => {

@@ -271,10 +271,6 @@ impl Session {
         attach: Box<Attach>,
         events: &mut Events,
     ) -> Result<(), SessionFault> {
-        if attach.handle > limits.handle_max {
-            let text = format!("handle {} is above handle-max {}", attach.handle, limits.handle_max);
-            return Err(Error::new(condition::NOT_ALLOWED, text));
-        }
         if self.remote_link(attach.handle).is_some() {
             let text = format!("handle {} is attached already", attach.handle);
             return Err(Error::new(condition::HANDLE_IN_USE, text));

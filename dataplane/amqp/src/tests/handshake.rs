@@ -215,12 +215,12 @@ fn what_cannot_be_decoded_closes_with_the_condition_of_its_fault() {
 
 #[test]
 fn a_begin_on_a_channel_in_use_or_above_channel_max_closes_the_connection() {
-    for channel in [0, 8] {
+    for (channel, expected) in [(0, condition::NOT_ALLOWED), (8, condition::FRAMING_ERROR)] {
         let mut peer = Peer::server(Limits { channel_max: 7, ..Limits::default() });
         peer.begins(0, begin());
         peer.said();
         peer.says(channel, Performative::Begin(Box::new(begin())));
-        assert_eq!(peer.refusal(), ("close", condition::NOT_ALLOWED.into()));
+        assert_eq!(peer.refusal(), ("close", expected.into()));
     }
 }
 
