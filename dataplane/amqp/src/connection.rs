@@ -840,7 +840,8 @@ impl Connection {
         for session in self.sessions.iter_mut().flatten() {
             session.shrink();
         }
-        self.dirty = Vec::new();
+        // Who is in it has been promised a flush.
+        self.dirty.shrink_to_fit();
     }
 
     /// Memory kept for what may come: 0 on a connection that is idle and shrunk.

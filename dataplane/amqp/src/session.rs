@@ -488,30 +488,36 @@ impl Session {
     /// A link is going: nothing of it stays unsettled, and what waits for the window is given up.
     /// True when frames of it have to leave all the same: a delivery that has not begun leaves as
     /// an aborted one without a payload, because delivery-ids follow each other without a gap
-    /// (AMQP 2.7.5) and the next one is promised already.
+    /// (AMQP 2.7.5) and the next one is promised already. One that has begun is aborted before it.
     fn forget_deliveries(&mut self, handle: u16) -> bool {
         self.incoming.remove_if(|unsettled| unsettled.handle == handle);
         self.outgoing.remove_if(|unsettled| unsettled.handle == handle);
         if let Some(link) = self.links.get_mut(usize::from(handle)) {
             link.unfinished = None;
         }
+        let handle = u32::from(handle);
+        let has_to_wait = self.pending.iter().any(|pending| {
+            matches!(pending, Pending::Transfer { transfer, .. }
+                if transfer.handle == handle && transfer.delivery_id.is_some())
+        });
         let bytes = &mut self.pending_bytes;
-        let mut has_to_wait = false;
+        let mut is_oldest = true;
         self.pending.retain_mut(|pending| {
             let Pending::Transfer { transfer, payload } = pending else { return true };
-            if transfer.handle != u32::from(handle) {
+            if transfer.handle != handle {
                 return true;
             }
             *bytes -= Pending::cost(payload);
-            if transfer.delivery_id.is_none() {
-                return false;
+            // Only the oldest frame can belong to a delivery that has begun.
+            let stays = has_to_wait && (transfer.delivery_id.is_some() || is_oldest);
+            is_oldest = false;
+            if stays {
+                *payload = Bytes::new();
+                *bytes += Pending::cost(payload);
+                transfer.more = false;
+                transfer.aborted = true;
             }
-            *payload = Bytes::new();
-            *bytes += Pending::cost(payload);
-            transfer.more = false;
-            transfer.aborted = true;
-            has_to_wait = true;
-            true
+            stays
         });
         has_to_wait
     }

@@ -4,3 +4,4 @@
 //! input, without a fuzzer.
 
 pub mod codec;
+pub mod pair;

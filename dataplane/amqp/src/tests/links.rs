@@ -237,10 +237,12 @@ fn a_handle_that_is_not_attached_ends_the_session() {
 }
 
 #[test]
-fn a_handle_above_handle_max_ends_the_session() {
-    let limits = || Limits { handle_max: 3, ..Limits::default() };
-    assert_eq!(session_error(limits(), attach(4, "other", Role::Receiver)), condition::NOT_ALLOWED);
-    assert_eq!(session_error(limits(), attach(u32::MAX, "other", Role::Receiver)), condition::NOT_ALLOWED);
+fn a_handle_above_handle_max_closes_the_connection() {
+    for handle in [4, u32::MAX] {
+        let (mut peer, _) = Peer::with_session(Limits { handle_max: 3, ..Limits::default() });
+        peer.says(0, attach(handle, "other", Role::Receiver));
+        assert_eq!(peer.refusal(), ("close", condition::FRAMING_ERROR.into()));
+    }
 }
 
 #[test]
@@ -280,13 +282,13 @@ fn a_peer_that_opens_65535_handles_gets_as_many_as_handle_max_says() {
         attached += peer.events().iter().filter(|event| matches!(event, Event::LinkAttached { .. })).count();
     }
     assert_eq!(attached, 10);
-    assert_eq!(peer.refusal(), ("end", condition::NOT_ALLOWED.into()));
-    assert_eq!(peer.end.engine.links().count(), 0);
+    assert_eq!(peer.refusal(), ("close", condition::FRAMING_ERROR.into()));
+    assert!(peer.end.engine.is_done());
 }
 
 #[test]
 fn links_whose_detach_is_never_answered_use_handles_up() {
-    let (mut peer, session) = Peer::with_session(Limits { handle_max: 3, ..Limits::default() });
+    let (mut peer, _) = Peer::with_session(Limits { handle_max: 3, ..Limits::default() });
     for handle in 0..4 {
         let link = peer.offers(handle, &format!("link {handle}"), Role::Receiver);
         peer.end.engine.refuse(link, Error::new(condition::NOT_FOUND, "no")).expect("offered");
@@ -294,8 +296,7 @@ fn links_whose_detach_is_never_answered_use_handles_up() {
     peer.said();
     assert_eq!(peer.end.engine.sessions().next().expect("here").links, 4);
     peer.says(0, attach(4, "one more", Role::Receiver));
-    assert_eq!(peer.refusal(), ("end", condition::NOT_ALLOWED.into()));
-    let _ = session;
+    assert_eq!(peer.refusal(), ("close", condition::FRAMING_ERROR.into()));
 }
 
 #[test]
@@ -382,6 +383,32 @@ fn deliveries_that_wait_for_the_window_leave_no_gap_in_the_ids_when_their_link_i
         assert_eq!(peer.end.engine.links().count(), 1);
         assert_eq!(peer.end.engine.pending_bytes(second.session), 0);
     }
+}
+
+#[test]
+fn a_delivery_that_has_begun_is_aborted_before_the_waiting_ones_of_its_detached_link() {
+    let mut pair = Pair::open_with(
+        Limits::default(),
+        Limits { max_frame_size: 512, incoming_window: 2, ..Limits::default() },
+    );
+    let session = pair.session();
+    let (out, into) = pair.link(session, "a", Role::Sender);
+    pair.server.engine.grant(into, 10).expect("receiving");
+    pair.run();
+    for token in 0..3 {
+        pair.client.engine.send(out, outgoing(token, vec![0; 5_000])).expect("credit");
+    }
+    pair.client.engine.detach(out, true, None).expect("here");
+    for _ in 0..5 {
+        pair.run();
+        let frames = pair.server.events.drain(..).filter(|event| matches!(event, Event::Transfer(_))).count();
+        let theirs = pair.server.engine.sessions().next().expect("the session goes on").key;
+        // The frames that ended nothing were consumed by the engine itself.
+        pair.server.engine.consume(theirs, u32::try_from(frames).expect("few")).expect("here");
+    }
+    assert_eq!(pair.client.engine.links().count() + pair.server.engine.links().count(), 0);
+    assert_eq!(pair.client.engine.pending_bytes(session), 0);
+    assert!(!pair.client.events.iter().any(|event| matches!(event, Event::SessionEnded { .. })));
 }
 
 #[test]

@@ -43,3 +43,27 @@ fn an_idle_connection_holds_no_buffers_after_heavy_traffic() {
         assert_eq!(end.engine.buffered(), 0);
     }
 }
+
+#[test]
+fn shrinking_in_the_middle_of_a_turn_forgets_no_settlement() {
+    let mut pair = Pair::open();
+    let session = pair.session();
+    let (out, into) = pair.link(session, "a", Role::Sender);
+    pair.server.engine.grant(into, 10).expect("receiving");
+    pair.run();
+    for token in 0..2 {
+        pair.client.engine.send(out, outgoing(token, "x")).expect("credit");
+        pair.run();
+        let delivery = pair.server.expect("Transfer", |event| match event {
+            Event::Transfer(got) => Some(got.delivery),
+            _ => None,
+        });
+        pair.server
+            .engine
+            .settle(Role::Receiver, delivery, Some(DeliveryState::Accepted), true)
+            .expect("here");
+        pair.server.engine.shrink();
+        pair.run();
+        pair.client.expect("Disposition", |event| matches!(event, Event::Disposition { .. }).then_some(()));
+    }
+}
