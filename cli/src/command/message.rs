@@ -7,6 +7,7 @@ use fe2o3_amqp::types::{
     messaging::{ApplicationProperties, Body, Header, Message, Priority, Properties},
     primitives::{OrderedMap, Value as Amqp},
 };
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 
 use super::files;
@@ -150,9 +151,10 @@ pub(super) async fn run(command: &str, body: &[u8], address: &str, deadline: Dur
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .kill_on_drop(true)
+        .process_group(0)
         .spawn()
         .map_err(|error| cannot(&error))?;
+    let mut group = Group::of(&child);
     let mut stdin = child.stdin.take();
     let feeding = async {
         if let Some(stdin) = &mut stdin {
@@ -162,11 +164,40 @@ pub(super) async fn run(command: &str, body: &[u8], address: &str, deadline: Dur
         drop(stdin.take());
     };
     let finishing = async { tokio::join!(feeding, child.wait_with_output()).1 };
-    match tokio::time::timeout(deadline, finishing).await {
+    let finished = tokio::time::timeout(deadline, finishing).await;
+    if finished.is_ok() {
+        group.release();
+    }
+    match finished {
         Err(_) => Ok(Ran::Failed(format!("not done within {}", crate::shape::elapsed(deadline)))),
         Ok(Err(error)) => Err(cannot(&error)),
         Ok(Ok(done)) if done.status.success() => Ok(Ran::Succeeded(done.stdout)),
         Ok(Ok(done)) => Ok(Ran::Failed(done.status.to_string())),
+    }
+}
+
+/// The processes of a command: killed together when nobody waits for them any more, because the command took
+/// too long or `mq` is told to stop. The shell alone would leave its children behind.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+
+    /// The command has ended by itself; its id may soon be somebody else's.
+    fn release(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended just now.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 
@@ -195,6 +226,25 @@ mod tests {
     fn a_property_that_does_not_exist_is_refused() {
         let args = MessageFields { properties: vec!["nope=1".into()], ..MessageFields::default() };
         assert!(Fields::parse(&args).unwrap_err().message.contains("no such property"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_takes_too_long_is_killed_with_its_children() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pid");
+        let command = format!("sleep 600 & echo $! > {}; wait", file.display());
+        let Ran::Failed(why) = run(&command, b"", "a", Duration::from_secs(1)).await.unwrap() else {
+            panic!()
+        };
+        assert!(why.contains("not done within"), "{why}");
+        let child = std::fs::read_to_string(&file).unwrap();
+        // Gone, or dead and not yet collected: a dead process has no command line.
+        let line = format!("/proc/{}/cmdline", child.trim());
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while std::fs::read(&line).is_ok_and(|line| !line.is_empty()) {
+            assert!(std::time::Instant::now() < end, "the child {child} lives on");
+            std::thread::yield_now();
+        }
     }
 
     #[tokio::test]
