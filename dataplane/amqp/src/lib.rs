@@ -4,6 +4,9 @@
 //! contains no socket, clock, task or random source. What it does not do: keep messages (they are
 //! passed on frame by frame), decide who may do what, resume links.
 
+// What this package may not touch stands in its clippy.toml; tests may.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod codec;
 pub mod frame;
 pub mod message;

@@ -57,6 +57,9 @@
 //!   unbounded, and none of it leaks.
 //! - When every link has left, no delivery, leg, link or unnamed address remains.
 
+// What this package may not touch stands in its clippy.toml; tests may.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod address;
 mod anycast;
 pub mod condition;

@@ -1,6 +1,9 @@
 //! Manifests, daemon configuration and admin API types of mq: the one definition that the CLI and
 //! the daemon share.
 
+// What this package may not touch stands in its clippy.toml; tests may.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod admin;
 mod check;
 mod code;
@@ -23,4 +26,5 @@ pub use explain::{AllowedValue, ExplainError, Explanation, FieldSummary, explain
 pub use names::{
     MAX_ADDRESS_NAME, MAX_NAME, RESERVED_PREFIX, TEMPORARY_PREFIX, validate_address_name, validate_name,
 };
+pub use suggest::nearest;
 pub use validate::{Invalid, Violation};

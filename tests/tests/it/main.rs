@@ -2,6 +2,7 @@
 
 mod cross;
 mod hostile;
+mod layers;
 mod life;
 mod proton;
 mod rhea;

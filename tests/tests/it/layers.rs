@@ -1,0 +1,118 @@
+//! Who may know whom: the packages of the workspace, and what stays out of the engines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::process::Command;
+
+use mq_tests::repository;
+use serde_json::Value;
+
+/// Every edge that is allowed between packages of ours; the tests may know everyone.
+const ALLOWED: [(&str, &[&str]); 6] = [
+    ("mq", &["mq-model"]),
+    ("mqd", &["mq-amqp", "mq-core", "mq-model"]),
+    ("mq-core", &[]),
+    ("mq-amqp", &[]),
+    ("mq-model", &[]),
+    ("mq-tests", &["mq-amqp", "mq-core", "mq-model"]),
+];
+
+/// Packages without IO: no socket, task, thread, file, clock, random source or environment.
+const PURE: [&str; 3] = ["mq-amqp", "mq-core", "mq-model"];
+
+/// Libraries that bring IO, a runtime, randomness or a clock with them.
+const IMPURE: [&str; 24] = [
+    "async-std", "axum", "chrono", "fastrand", "fe2o3-amqp", "futures-executor", "getrandom", "hyper", "libc", "mio",
+    "nix", "polling", "rand", "rand_core", "reqwest", "rustix", "rustls", "smol", "socket2", "tempfile", "time",
+    "tokio", "tracing-subscriber", "uuid",
+];
+
+fn metadata() -> Value {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(repository()).args(["metadata", "--format-version", "1", "--locked", "--offline"]);
+    let output = command.output().expect("cargo runs: it has started this test");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON")
+}
+
+fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value[field].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+/// Packages of the workspace by name, each with the packages it names in its manifest, whatever the
+/// kind of dependency.
+fn members(metadata: &Value) -> BTreeMap<&str, &Value> {
+    let ids: BTreeSet<&str> = list(metadata, "workspace_members").iter().filter_map(Value::as_str).collect();
+    let packages = list(metadata, "packages").iter().filter(|package| ids.contains(text(package, "id")));
+    packages.map(|package| (text(package, "name"), package)).collect()
+}
+
+#[test]
+fn packages_know_only_whom_they_may_know() {
+    let metadata = metadata();
+    let members = members(&metadata);
+    let names: Vec<&str> = members.keys().copied().collect();
+    let mut expected: Vec<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
+    expected.sort_unstable();
+    assert_eq!(names, expected, "a package that the design does not know");
+    for (name, allowed) in ALLOWED {
+        for dependency in list(members[name], "dependencies") {
+            let other = text(dependency, "name");
+            let is_fine = !members.contains_key(other) || allowed.contains(&other);
+            assert!(is_fine, "{name} must not know {other}: it may know {allowed:?}");
+        }
+    }
+}
+
+/// Packages by id, each with the ids of what it is built with (development and build dependencies
+/// left out).
+fn normal_edges(metadata: &Value) -> BTreeMap<&str, Vec<&str>> {
+    let nodes = list(&metadata["resolve"], "nodes");
+    let edges = nodes.iter().map(|node| {
+        let is_normal = |edge: &&Value| list(edge, "dep_kinds").iter().any(|kind| kind["kind"].is_null());
+        let targets = list(node, "deps").iter().filter(is_normal).map(|edge| text(edge, "pkg")).collect();
+        (text(node, "id"), targets)
+    });
+    edges.collect()
+}
+
+#[test]
+fn engines_reach_no_io_through_any_library() {
+    let metadata = metadata();
+    let members = members(&metadata);
+    let names: BTreeMap<&str, &str> =
+        list(&metadata, "packages").iter().map(|package| (text(package, "id"), text(package, "name"))).collect();
+    let edges = normal_edges(&metadata);
+    for name in PURE {
+        let mut found = BTreeSet::new();
+        let mut waiting = vec![text(members[name], "id")];
+        while let Some(id) = waiting.pop() {
+            if found.insert(id) {
+                waiting.extend(edges.get(id).into_iter().flatten());
+            }
+        }
+        let reached: Vec<&str> =
+            found.iter().filter_map(|id| names.get(id).copied()).filter(|name| IMPURE.contains(name)).collect();
+        assert!(reached.is_empty(), "{name} reaches {reached:?}");
+    }
+}
+
+#[test]
+fn dependencies_are_named_once_for_the_whole_workspace() {
+    let root = std::fs::read_to_string(repository().join("Cargo.toml")).expect("the workspace has a manifest");
+    let (_, dependencies) = root.split_once("[workspace.dependencies]").expect("a table of dependencies");
+    let dependencies = dependencies.split("\n[").next().unwrap_or_default();
+    let metadata = metadata();
+    for (name, package) in members(&metadata) {
+        for dependency in list(package, "dependencies") {
+            let other = text(dependency, "name");
+            let is_named = dependencies.lines().any(|line| line.split([' ', '=']).next() == Some(other));
+            assert!(is_named, "{name} depends on {other}, which the workspace's manifest does not explain");
+        }
+    }
+}
