@@ -143,6 +143,27 @@ fn a_flow_that_was_written_before_our_transfers_arrived_does_not_reopen_the_wind
 }
 
 #[test]
+fn the_window_is_reckoned_across_the_wrap_of_transfer_ids() {
+    let (mut peer, link) = Peer::with_link(Role::Sender);
+    let start = u32::MAX - 1;
+    peer.end.engine.session_mut(0).start_ids_at(start);
+    let seen = |id| Flow { next_incoming_id: Some(id), incoming_window: 4, ..flow() };
+    peer.says(
+        0,
+        Performative::Flow(Flow { next_incoming_id: Some(start), incoming_window: 4, ..credit(0, 0, 100) }),
+    );
+    for token in 0..20 {
+        peer.end.engine.send(link, outgoing(token, "x")).expect("credit");
+    }
+    let ids: Vec<_> = peer.transfers().into_iter().map(|(transfer, _)| transfer.delivery_id).collect();
+    assert_eq!(ids, [start, u32::MAX, 0, 1].map(Some));
+    peer.says(0, Performative::Flow(seen(start)));
+    assert!(peer.transfers().is_empty(), "four are on their way");
+    peer.says(0, Performative::Flow(seen(1)));
+    assert_eq!(peer.transfers().len(), 3, "one is on its way");
+}
+
+#[test]
 fn a_flow_before_our_begin_was_seen_is_answered() {
     let (mut peer, _) = Peer::with_session(Limits::default());
     peer.says(
