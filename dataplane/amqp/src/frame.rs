@@ -50,7 +50,7 @@ pub enum FrameError {
 /// there. An extended header is skipped (AMQP 2.3.1).
 pub fn next_frame(input: &mut BytesMut, max_frame_size: u32) -> Result<Option<Frame>, FrameError> {
     let Some(size) = input.first_chunk::<4>().copied().map(u32::from_be_bytes) else { return Ok(None) };
-    if size < FRAME_HEADER_SIZE as u32 {
+    if (size as usize) < FRAME_HEADER_SIZE {
         return Err(FrameError::TooSmall { size });
     }
     if size > max_frame_size {
@@ -58,7 +58,7 @@ pub fn next_frame(input: &mut BytesMut, max_frame_size: u32) -> Result<Option<Fr
     }
     let Some(&words) = input.get(4) else { return Ok(None) };
     let data_offset = u32::from(words) * 4;
-    if data_offset < FRAME_HEADER_SIZE as u32 || data_offset > size {
+    if (data_offset as usize) < FRAME_HEADER_SIZE || data_offset > size {
         return Err(FrameError::DataOffset { words, size });
     }
     let kind = match input.get(5) {

@@ -6,6 +6,17 @@
 
 // What this package may not touch stands in its clippy.toml; tests may.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+// A peer's bytes must not be able to stop the process.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )
+)]
 
 pub mod codec;
 pub mod frame;

@@ -99,6 +99,22 @@ struct Settlement {
     state: Option<DeliveryState>,
 }
 
+/// What `flush` has to tell, by role of ours.
+#[derive(Debug, Default)]
+struct Settlements {
+    received: Option<Settlement>,
+    sent: Option<Settlement>,
+}
+
+impl Settlements {
+    fn slot(&mut self, role: Role) -> &mut Option<Settlement> {
+        match role {
+            Role::Receiver => &mut self.received,
+            Role::Sender => &mut self.sent,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) key: SessionKey,
@@ -123,8 +139,7 @@ pub(crate) struct Session {
     outgoing: Window<Unsettled>,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
-    /// By role of ours: settlements of what we received, settlements of what we sent.
-    settlements: [Option<Settlement>; 2],
+    settlements: Settlements,
 
     links: Slab<Link>,
     /// Our handle by the peer's handle.
@@ -169,7 +184,7 @@ impl Session {
             outgoing: Window::default(),
             pending: VecDeque::new(),
             pending_bytes: 0,
-            settlements: [None, None],
+            settlements: Settlements::default(),
             links: Slab::new(),
             remote_handles: Vec::new(),
             remote_handle_max: u32::MAX,
@@ -1041,7 +1056,7 @@ impl Session {
         if role == Role::Sender && self.settle_unsent(id, settled) {
             return true;
         }
-        let waiting = &mut self.settlements[usize::from(role == Role::Sender)];
+        let waiting = self.settlements.slot(role);
         if let Some(settlement) = waiting
             && settlement.last.next() == id
             && settlement.settled == settled
@@ -1054,7 +1069,7 @@ impl Session {
             self.flush_settlements(wire);
         }
         let settlement = Settlement { first: id, last: id, settled, state };
-        self.settlements[usize::from(role == Role::Sender)] = Some(settlement);
+        *self.settlements.slot(role) = Some(settlement);
         true
     }
 
@@ -1072,8 +1087,8 @@ impl Session {
     }
 
     fn flush_settlements(&mut self, wire: &mut Wire<'_>) {
-        for (role, slot) in [Role::Receiver, Role::Sender].into_iter().zip(&mut self.settlements) {
-            let Some(settlement) = slot.take() else { continue };
+        for role in [Role::Receiver, Role::Sender] {
+            let Some(settlement) = self.settlements.slot(role).take() else { continue };
             let disposition = Disposition {
                 role,
                 first: settlement.first.0,

@@ -400,8 +400,8 @@ fn length_field(length: usize) -> u32 {
 }
 
 #[inline]
+#[allow(clippy::cast_possible_truncation, reason = "every descriptor of AMQP itself is below 256")]
 pub(crate) fn write_descriptor(out: &mut BytesMut, descriptor: u64) {
-    // Every descriptor of AMQP itself is below 256.
     out.put_slice(&[constructor::DESCRIBED, constructor::SMALL_ULONG, descriptor as u8]);
 }
 
@@ -635,6 +635,7 @@ fn write_element(out: &mut BytesMut, wide: bool, element: &Value) {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "the narrow form is chosen for at most 255 bytes")]
 fn write_element_bytes(out: &mut BytesMut, wide: bool, content: &[u8]) {
     if wide {
         out.put_u32(length_field(content.len()));

@@ -535,6 +535,7 @@ impl<'a> Fields<'a> {
     /// Reads the next field if it is an accepted state in the encoding that nearly every peer uses.
     #[inline(always)]
     pub(crate) fn take_accepted(&mut self) -> bool {
+        #[allow(clippy::cast_possible_truncation, reason = "the descriptor is 0x24")]
         const ACCEPTED: [u8; 4] = [
             constructor::DESCRIBED,
             constructor::SMALL_ULONG,
