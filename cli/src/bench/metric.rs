@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::result::{BenchResult, Cost, Distribution, Interval, Latencies, Quantiles, Storm};
+use super::result::{
+    BenchResult, Cost, Distribution, Integrity, Interval, Latencies, Load, Quantiles, Rates, Shape, Storm,
+};
 use crate::shape;
 
 /// A figure of a run that has a name, such as `e2e.p99` or `lost`.
@@ -46,8 +48,19 @@ pub struct Figure {
     /// Counts what became of messages or connections: it holds whoever was the limit, in every run.
     pub is_count: bool,
     pub meaning: &'static str,
-    read: fn(&BenchResult) -> Option<f64>,
-    read_interval: Option<fn(&Interval) -> f64>,
+    read: Read,
+}
+
+/// Where a figure stands in a result.
+enum Read {
+    Run(fn(&BenchResult) -> Option<f64>),
+    Integrity(fn(&Integrity) -> u64),
+    Cost(fn(&Cost) -> u64),
+    Storm(fn(&Storm) -> u64),
+    /// What came through; which rate that is depends on the shape.
+    Through,
+    /// For the run, and counted in each interval.
+    Rate(fn(&Rates) -> f64, fn(&Interval) -> u64),
 }
 
 /// What a number counts, and so how it is read and written.
@@ -156,7 +169,7 @@ impl Metric {
             Self::Latency(series, statistic) => {
                 Some(statistic.of(series.of(&result.latency)?)).filter(|figure| figure.is_finite())
             }
-            Self::Figure(figure) => (figure.read)(result).filter(|figure| figure.is_finite()),
+            Self::Figure(figure) => figure.read.of(result).filter(|figure| figure.is_finite()),
         }
     }
 
@@ -166,11 +179,32 @@ impl Metric {
             Self::Latency(series, statistic) => {
                 series.in_interval(interval).and_then(|quantiles| statistic.of_interval(quantiles))
             }
-            Self::Figure(figure) => figure.read_interval.map(|read| read(interval)),
+            Self::Figure(figure) => figure.read.of_interval(interval, &result.load),
         };
         // The last interval is as long as what was left; a tenth of a second says nothing.
         let whole = result.intervals.iter().filter(|interval| interval.seconds >= 0.5);
         whole.filter_map(read).filter(|figure| figure.is_finite()).collect()
+    }
+}
+
+impl Read {
+    fn of(&self, result: &BenchResult) -> Option<f64> {
+        match self {
+            Self::Run(read) => read(result),
+            Self::Integrity(read) => Some(read(&result.integrity) as f64),
+            Self::Cost(read) => result.cost.as_ref().map(|cost| read(cost) as f64),
+            Self::Storm(read) => result.storm.as_ref().map(|storm| read(storm) as f64),
+            Self::Rate(read, _) => Some(read(&result.rates)),
+            Self::Through => through(result),
+        }
+    }
+
+    fn of_interval(&self, interval: &Interval, load: &Load) -> Option<f64> {
+        match self {
+            Self::Rate(_, count) => Some(count(interval) as f64 / interval.seconds),
+            Self::Through => through_interval(interval, load).map(|count| count as f64 / interval.seconds),
+            _ => None,
+        }
     }
 }
 
@@ -305,8 +339,7 @@ impl Unit {
     /// The number or its unit cannot be read: one lower-case sentence that says what can.
     pub fn parse(self, text: &str) -> Result<f64, String> {
         let text = text.trim();
-        let end =
-            text.find(|letter: char| !matches!(letter, '0'..='9' | '.' | ',')).unwrap_or(text.len());
+        let end = text.find(|letter: char| !matches!(letter, '0'..='9' | '.' | ',')).unwrap_or(text.len());
         let (digits, unit) = text.split_at(end);
         let number: f64 = digits.replace(',', "").parse().map_err(|_| self.hint())?;
         let factor = self.factor(unit.trim(), number).ok_or_else(|| self.hint())?;
@@ -366,135 +399,279 @@ const ALIASES: &[(&str, &str)] = &[
 
 /// Everything but latencies.
 static FIGURES: &[Figure] = &[
-    Figure {
-        name: "rate",
-        unit: Unit::Rate,
-        direction: Direction::Higher,
-        is_count: false,
-        meaning: "what came through: received where there are receivers, settled or sent otherwise",
-        read: through,
-        read_interval: None,
-    },
-    rate("sent.rate", "messages sent", |run| run.rates.sent_per_second, |second| second.sent),
-    rate("settled.rate", "outcomes", |run| run.rates.settled_per_second, |second| second.settled),
-    rate("received.rate", "messages received", |run| run.rates.received_per_second, |second| second.received),
-    Figure {
-        name: "sent.bandwidth",
-        unit: Unit::BytesPerSecond,
-        direction: Direction::Higher,
-        is_count: false,
-        meaning: "bytes of bodies sent",
-        read: |run| Some(run.rates.sent_bytes_per_second),
-        read_interval: None,
-    },
-    Figure {
-        name: "received.bandwidth",
-        unit: Unit::BytesPerSecond,
-        direction: Direction::Higher,
-        is_count: false,
-        meaning: "bytes of bodies received",
-        read: |run| Some(run.rates.received_bytes_per_second),
-        read_interval: None,
-    },
-    Figure {
-        name: "schedule.kept",
-        unit: Unit::Share,
-        direction: Direction::Higher,
-        is_count: false,
-        meaning: "messages sent, of those that an open loop wanted to send",
-        read: |run| Some(run.rates.sent_per_second / run.rates.target_per_second?),
-        read_interval: None,
-    },
-    Figure {
-        name: "opened.rate",
-        unit: Unit::Rate,
-        direction: Direction::Higher,
-        is_count: false,
-        meaning: "connections opened",
-        read: |run| storm(run, |storm| storm.opened_per_second),
-        read_interval: None,
-    },
-    Figure {
-        name: "cpu.per_message",
-        unit: Unit::Time,
-        direction: Direction::Lower,
-        is_count: false,
-        meaning: "CPU time of the target for each message",
-        read: |run| run.cost.as_ref()?.cpu_us_per_message,
-        read_interval: None,
-    },
-    Figure {
-        name: "cpu.cores",
-        unit: Unit::Cores,
-        direction: Direction::Lower,
-        is_count: false,
-        meaning: "cores that the target used on average",
-        read: |run| cost(run, |cost| cost.cores),
-        read_interval: None,
-    },
+    figure(
+        "rate",
+        Unit::Rate,
+        Direction::Higher,
+        "what came through: received, or else settled, or sent",
+        Read::Through,
+    ),
+    rate("sent.rate", "messages sent", |rates| rates.sent_per_second, |second| second.sent),
+    rate("settled.rate", "outcomes", |rates| rates.settled_per_second, |second| second.settled),
+    rate("received.rate", "messages received", |rates| rates.received_per_second, |second| second.received),
+    figure(
+        "sent.bandwidth",
+        Unit::BytesPerSecond,
+        Direction::Higher,
+        "bytes of bodies sent",
+        Read::Run(|run| Some(run.rates.sent_bytes_per_second)),
+    ),
+    figure(
+        "received.bandwidth",
+        Unit::BytesPerSecond,
+        Direction::Higher,
+        "bytes of bodies received",
+        Read::Run(|run| Some(run.rates.received_bytes_per_second)),
+    ),
+    figure(
+        "schedule.kept",
+        Unit::Share,
+        Direction::Higher,
+        "messages sent, of those that an open loop wanted to send",
+        Read::Run(|run| Some(run.rates.sent_per_second / run.rates.target_per_second?)),
+    ),
+    figure(
+        "cpu.per_message",
+        Unit::Time,
+        Direction::Lower,
+        "CPU time of the target for each message",
+        Read::Run(|run| run.cost.as_ref()?.cpu_us_per_message),
+    ),
+    figure(
+        "cpu.cores",
+        Unit::Cores,
+        Direction::Lower,
+        "cores that the target used on average",
+        Read::Run(|run| Some(run.cost.as_ref()?.cores)),
+    ),
     memory("memory.before", "resident memory of the target before the load", |cost| cost.resident_before),
     memory("memory.peak", "resident memory of the target at its most", |cost| cost.resident_peak),
     memory("memory.after", "resident memory of the target after the load", |cost| cost.resident_after),
-    Figure {
-        name: "memory.per_connection",
-        unit: Unit::Bytes,
-        direction: Direction::Lower,
-        is_count: false,
-        meaning: "resident memory of the target for each idle connection",
-        read: |run| run.storm.as_ref()?.bytes_per_connection,
-        read_interval: None,
-    },
-    Figure {
-        name: "generator.cpu",
-        unit: Unit::Share,
-        direction: Direction::Lower,
-        is_count: false,
-        meaning: "the part of a core that the busiest thread of the generator used",
-        read: |run| Some(run.validity.generator_cpu),
-        read_interval: None,
-    },
-    Figure {
-        name: "outage.longest",
-        unit: Unit::Time,
-        direction: Direction::Lower,
-        is_count: true,
-        meaning: "the longest time that a connection was away",
-        read: |run| Some(run.integrity.longest_outage_seconds * 1e6),
-        read_interval: None,
-    },
-    Figure {
-        name: "silence.longest",
-        unit: Unit::Time,
-        direction: Direction::Lower,
-        is_count: false,
-        meaning: "the longest time without any message although some were under way",
-        read: |run| run.integrity.longest_silence_seconds.map(|seconds| seconds * 1e6),
-        read_interval: None,
-    },
-    count("sent", "messages handed to the socket", Direction::Higher, |run| run.integrity.sent),
-    count("accepted", "messages with the outcome accepted", Direction::Higher, |run| run.integrity.accepted),
-    count("released", "messages with the outcome released", Direction::Lower, |run| run.integrity.released),
-    count("rejected", "messages with the outcome rejected", Direction::Lower, |run| run.integrity.rejected),
-    count("modified", "messages with the outcome modified", Direction::Lower, |run| run.integrity.modified),
-    count("in_doubt", "messages whose outcome never came", Direction::Lower, |run| run.integrity.in_doubt),
-    count("received", "messages that arrived", Direction::Higher, |run| run.integrity.received),
-    count("lost", "messages accepted and never received", Direction::Lower, |run| run.integrity.lost),
-    count("duplicated", "messages that came again", Direction::Lower, |run| run.integrity.duplicated),
-    count("reordered", "messages behind a later one", Direction::Lower, |run| run.integrity.reordered),
-    count("gaps", "runs of consecutive lost messages", Direction::Lower, |run| run.integrity.gaps),
-    count("corrupted", "messages that arrived changed", Direction::Lower, |run| run.integrity.corrupted),
-    count("foreign", "messages of somebody else", Direction::Lower, |run| run.integrity.foreign),
-    count("timed_out", "requests without a reply in time", Direction::Lower, |run| run.integrity.timed_out),
-    count("reconnects", "connections made again", Direction::Lower, |run| run.integrity.reconnects),
-    connections("opened", "connections opened", Direction::Higher, |run| storm(run, |it| it.opened as f64)),
-    connections("failed", "connections refused, reset or late", Direction::Lower, |run| {
-        storm(run, |it| it.failed as f64)
-    }),
-    connections("alive", "connections open at the end", Direction::Higher, |run| {
-        storm(run, |it| it.alive as f64)
-    }),
+    figure(
+        "memory.per_connection",
+        Unit::Bytes,
+        Direction::Lower,
+        "resident memory of the target for each idle connection",
+        Read::Run(|run| run.storm.as_ref()?.bytes_per_connection),
+    ),
+    figure(
+        "generator.cpu",
+        Unit::Share,
+        Direction::Lower,
+        "the part of a core that the busiest thread of the generator used",
+        Read::Run(|run| Some(run.validity.generator_cpu)),
+    ),
+    figure(
+        "outage.longest",
+        Unit::Time,
+        Direction::Lower,
+        "the longest time that a connection was away",
+        Read::Run(|run| Some(run.integrity.longest_outage_seconds * 1e6)),
+    ),
+    figure(
+        "silence.longest",
+        Unit::Time,
+        Direction::Lower,
+        "the longest time without any message although some were under way",
+        Read::Run(|run| Some(run.integrity.longest_silence_seconds? * 1e6)),
+    ),
+    count("sent", Direction::Higher, "messages handed to the socket", |run| run.sent),
+    count("accepted", Direction::Higher, "messages with the outcome accepted", |run| run.accepted),
+    count("released", Direction::Lower, "messages with the outcome released", |run| run.released),
+    count("rejected", Direction::Lower, "messages with the outcome rejected", |run| run.rejected),
+    count("modified", Direction::Lower, "messages with the outcome modified", |run| run.modified),
+    count("in_doubt", Direction::Lower, "messages whose outcome never came", |run| run.in_doubt),
+    count("received", Direction::Higher, "messages that arrived", |run| run.received),
+    count("lost", Direction::Lower, "messages accepted and never received", |run| run.lost),
+    count("duplicated", Direction::Lower, "messages that came again", |run| run.duplicated),
+    count("reordered", Direction::Lower, "messages behind a later one of their sender", |run| run.reordered),
+    count("gaps", Direction::Lower, "runs of consecutive lost messages", |run| run.gaps),
+    count("corrupted", Direction::Lower, "messages that arrived changed", |run| run.corrupted),
+    count("foreign", Direction::Lower, "messages of somebody else", |run| run.foreign),
+    count("timed_out", Direction::Lower, "requests without a reply in time", |run| run.timed_out),
+    count("reconnects", Direction::Lower, "connections made again after they broke", |run| run.reconnects),
+    figure(
+        "opened.rate",
+        Unit::Rate,
+        Direction::Higher,
+        "connections opened",
+        Read::Run(|run| Some(run.storm.as_ref()?.opened_per_second)),
+    ),
+    storm("opened", Direction::Higher, "connections opened", |storm| storm.opened),
+    storm("failed", Direction::Lower, "connections refused, reset or not open in time", |storm| storm.failed),
+    storm("alive", Direction::Higher, "connections open at the end", |storm| storm.alive),
 ];
 
-macro_rules! figure_maker {
-    ($name:ident, $unit:expr, $direction:expr, $is_count:expr) => {};
+const fn figure(
+    name: &'static str,
+    unit: Unit,
+    direction: Direction,
+    meaning: &'static str,
+    read: Read,
+) -> Figure {
+    Figure { name, unit, direction, is_count: false, meaning, read }
+}
+
+const fn rate(
+    name: &'static str,
+    meaning: &'static str,
+    read: fn(&Rates) -> f64,
+    count: fn(&Interval) -> u64,
+) -> Figure {
+    figure(name, Unit::Rate, Direction::Higher, meaning, Read::Rate(read, count))
+}
+
+const fn memory(name: &'static str, meaning: &'static str, read: fn(&Cost) -> u64) -> Figure {
+    figure(name, Unit::Bytes, Direction::Lower, meaning, Read::Cost(read))
+}
+
+const fn count(
+    name: &'static str,
+    direction: Direction,
+    meaning: &'static str,
+    read: fn(&Integrity) -> u64,
+) -> Figure {
+    let figure = figure(name, Unit::Count, direction, meaning, Read::Integrity(read));
+    Figure { is_count: true, ..figure }
+}
+
+const fn storm(
+    name: &'static str,
+    direction: Direction,
+    meaning: &'static str,
+    read: fn(&Storm) -> u64,
+) -> Figure {
+    Figure { is_count: true, ..figure(name, Unit::Count, direction, meaning, Read::Storm(read)) }
+}
+
+/// The rate that the shape of the run is about.
+fn through(run: &BenchResult) -> Option<f64> {
+    Some(match run.load.shape {
+        Shape::Send if run.load.settled => run.rates.sent_per_second,
+        Shape::Send => run.rates.settled_per_second,
+        Shape::Connect => run.storm.as_ref()?.opened_per_second,
+        Shape::Pipe | Shape::Recv | Shape::Request | Shape::Fanout | Shape::Fanin => {
+            run.rates.received_per_second
+        }
+    })
+}
+
+fn through_interval(interval: &Interval, load: &Load) -> Option<u64> {
+    match load.shape {
+        Shape::Send if load.settled => Some(interval.sent),
+        Shape::Send => Some(interval.settled),
+        Shape::Connect => interval.connect.as_ref().map(|opened| opened.count),
+        Shape::Pipe | Shape::Recv | Shape::Request | Shape::Fanout | Shape::Fanin => Some(interval.received),
+    }
+}
+
+fn thousands(unit: &str) -> Option<f64> {
+    match unit {
+        "" => Some(1.0),
+        "k" | "K" => Some(1e3),
+        "M" => Some(1e6),
+        _ => None,
+    }
+}
+
+fn size(unit: &str) -> Option<f64> {
+    match unit.trim_end_matches('B') {
+        "" => Some(1.0),
+        "k" | "K" => Some(1e3),
+        "M" => Some(1e6),
+        "G" => Some(1e9),
+        "Ki" => Some(1024.0),
+        "Mi" => Some(1_048_576.0),
+        "Gi" => Some(1_073_741_824.0),
+        _ => None,
+    }
+}
+
+/// `7.25 µs`, `240 µs`, `1.52 ms`, `44.0 ms`, `1.20 s`.
+fn time(micros: f64) -> String {
+    if micros < 999.5 {
+        format!("{} µs", three_digits(micros))
+    } else if micros < 999_500.0 {
+        format!("{} ms", three_digits(micros / 1e3))
+    } else {
+        format!("{} s", three_digits(micros / 1e6))
+    }
+}
+
+/// As many decimals as make three digits in front of a unit; what the measurement holds.
+fn three_digits(number: f64) -> String {
+    let size = number.abs();
+    let decimals = if number == 0.0 || size >= 99.95 {
+        0
+    } else if size >= 9.995 {
+        1
+    } else {
+        2
+    };
+    format!("{number:.decimals$}")
+}
+
+fn whole(figure: f64) -> String {
+    shape::number(figure.round().max(0.0) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_found_by_its_name_and_no_two_share_one() {
+        let mut names = std::collections::HashSet::new();
+        for metric in Metric::all() {
+            assert_eq!(Metric::parse(&metric.to_string()), Ok(metric));
+            assert!(names.insert(metric.to_string()), "{metric}");
+        }
+        for (alias, name) in ALIASES {
+            assert_eq!(Metric::parse(alias).map(|metric| metric.to_string()).as_deref(), Ok(*name));
+        }
+    }
+
+    #[test]
+    fn a_mistyped_metric_finds_the_one_that_was_meant() {
+        assert_eq!(
+            Metric::parse("e2e.p98").unwrap_err(),
+            "there is no metric `e2e.p98`; did you mean `e2e.p90`?"
+        );
+        assert!(Metric::parse("recieved.rate").unwrap_err().contains("`received.rate`"));
+        assert!(Metric::parse("loss").unwrap_err().contains("`lost`"));
+        assert!(Metric::parse("temperature").unwrap_err().contains("mq help"));
+    }
+
+    #[test]
+    fn a_figure_is_read_with_its_unit_and_a_bare_number_is_no_time() {
+        assert_eq!(Unit::Time.parse("1.5ms"), Ok(1500.0));
+        assert_eq!(Unit::Time.parse("250 µs"), Ok(250.0));
+        assert_eq!(Unit::Time.parse("0"), Ok(0.0));
+        assert!(Unit::Time.parse("5").unwrap_err().contains("5ms"));
+        assert_eq!(Unit::Rate.parse("50k/s"), Ok(50_000.0));
+        assert_eq!(Unit::Count.parse("10,000"), Ok(10_000.0));
+        assert!(Unit::Count.parse("2m").is_err(), "a small m is never a million");
+        assert_eq!(Unit::Bytes.parse("64MiB"), Ok(67_108_864.0));
+        assert_eq!(Unit::Share.parse("99%"), Ok(0.99));
+        assert!(Unit::Share.parse("99").is_err());
+        assert!(Unit::Count.parse("9999999999M").unwrap_err().contains("too large"));
+        assert!(Unit::Count.parse("-1").is_err());
+    }
+
+    #[test]
+    fn a_figure_has_three_digits_and_its_unit() {
+        for (micros, text) in [
+            (0.0, "0 µs"),
+            (0.41, "0.41 µs"),
+            (7.251, "7.25 µs"),
+            (99.96, "100 µs"),
+            (999.6, "1.00 ms"),
+            (44_120.0, "44.1 ms"),
+            (1.2e6, "1.20 s"),
+        ] {
+            assert_eq!(Unit::Time.show(micros), text);
+        }
+        assert_eq!(Unit::Rate.show(19_999.7), "20,000/s");
+        assert_eq!(Unit::Share.show(0.995), "99.5 %");
+    }
 }

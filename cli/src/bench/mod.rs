@@ -2,4 +2,10 @@
 //!
 //! A [`result::BenchResult`] is what everything ends in and what reports and verdicts start from.
 
+pub mod clock;
+pub mod histogram;
+pub mod integrity;
+pub mod payload;
 pub mod result;
+pub mod schedule;
+pub mod series;

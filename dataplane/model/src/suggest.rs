@@ -5,7 +5,7 @@ const MAX_LENGTH: usize = 64;
 
 /// The candidate nearest to `name`, when one is near enough to be what was meant. Case and the
 /// separators `-` and `_` cost nothing, so `slow-consumer` finds `slowConsumer`.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.chars().count() > MAX_LENGTH {
         return None;
     }
