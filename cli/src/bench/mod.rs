@@ -2,9 +2,13 @@
 //!
 //! A [`result::BenchResult`] is what everything ends in and what reports and verdicts start from.
 
+pub mod assertion;
 pub mod clock;
+pub mod example;
 pub mod histogram;
 pub mod integrity;
+pub mod metric;
+pub mod noise;
 pub mod payload;
 pub mod result;
 pub mod schedule;

@@ -334,8 +334,8 @@ pub struct Integrity {
     pub reconnects: u64,
     /// The longest time that a connection was away, in seconds.
     pub longest_outage_seconds: f64,
-    /// The longest time, in seconds, in which no message at all arrived although some were under way. Absent
-    /// without receivers.
+    /// The longest time between two arrivals of the measured part, at whatever receiver, in seconds. At a low
+    /// rate that is the schedule itself. Absent without receivers.
     pub longest_silence_seconds: Option<f64>,
     /// So many messages came that not all could be remembered: `lost`, `duplicated` and `gaps` are lower
     /// bounds.
@@ -347,7 +347,7 @@ pub struct Integrity {
 #[serde(rename_all = "camelCase")]
 pub struct Cost {
     pub source: CostSource,
-    /// CPU seconds, user and system, of all processes of the target.
+    /// CPU seconds, user and system, of the target's process.
     pub cpu_seconds: f64,
     /// Cores in use on average.
     pub cores: f64,
