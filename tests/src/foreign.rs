@@ -6,6 +6,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -242,8 +243,13 @@ impl Peer {
     /// Starts to connect.
     #[track_caller]
     pub fn start_connecting(&mut self, daemon: &Daemon, options: Value) {
-        let mut command =
-            json!({ "do": "connect", "host": daemon.amqp().ip(), "port": daemon.amqp().port() });
+        self.start_connecting_to(daemon.amqp(), options);
+    }
+
+    /// Starts to connect to a daemon that somebody else has started.
+    #[track_caller]
+    pub fn start_connecting_to(&mut self, server: SocketAddr, options: Value) {
+        let mut command = json!({ "do": "connect", "host": server.ip(), "port": server.port() });
         merge(&mut command, options);
         self.order(command);
     }

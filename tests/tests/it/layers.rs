@@ -9,7 +9,8 @@ use serde_json::Value;
 
 /// Every edge that is allowed between packages of ours; the tests may know everyone.
 const ALLOWED: [(&str, &[&str]); 6] = [
-    ("mq", &["mq-model"]),
+    // The engine for `mq bench` alone: what measures the daemon must not be slower than it.
+    ("mq", &["mq-amqp", "mq-model"]),
     ("mqd", &["mq-amqp", "mq-core", "mq-model"]),
     ("mq-core", &[]),
     ("mq-amqp", &[]),
@@ -22,9 +23,30 @@ const PURE: [&str; 3] = ["mq-amqp", "mq-core", "mq-model"];
 
 /// Libraries that bring IO, a runtime, randomness or a clock with them.
 const IMPURE: [&str; 24] = [
-    "async-std", "axum", "chrono", "fastrand", "fe2o3-amqp", "futures-executor", "getrandom", "hyper", "libc", "mio",
-    "nix", "polling", "rand", "rand_core", "reqwest", "rustix", "rustls", "smol", "socket2", "tempfile", "time",
-    "tokio", "tracing-subscriber", "uuid",
+    "async-std",
+    "axum",
+    "chrono",
+    "fastrand",
+    "fe2o3-amqp",
+    "futures-executor",
+    "getrandom",
+    "hyper",
+    "libc",
+    "mio",
+    "nix",
+    "polling",
+    "rand",
+    "rand_core",
+    "reqwest",
+    "rustix",
+    "rustls",
+    "smol",
+    "socket2",
+    "tempfile",
+    "time",
+    "tokio",
+    "tracing-subscriber",
+    "uuid",
 ];
 
 fn metadata() -> Value {
@@ -69,6 +91,22 @@ fn packages_know_only_whom_they_may_know() {
     }
 }
 
+#[test]
+fn every_other_command_speaks_through_a_foreign_client() {
+    let mut folders = vec![repository().join("cli/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("sources can be read").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.extend((!path.ends_with("cli/src/bench")).then_some(path));
+            } else {
+                let text = std::fs::read_to_string(&path).expect("sources can be read");
+                assert!(!text.contains("mq_amqp"), "{} uses the daemon's engine", path.display());
+            }
+        }
+    }
+}
+
 /// Packages by id, each with the ids of what it is built with (development and build dependencies
 /// left out).
 fn normal_edges(metadata: &Value) -> BTreeMap<&str, Vec<&str>> {
@@ -85,8 +123,10 @@ fn normal_edges(metadata: &Value) -> BTreeMap<&str, Vec<&str>> {
 fn engines_reach_no_io_through_any_library() {
     let metadata = metadata();
     let members = members(&metadata);
-    let names: BTreeMap<&str, &str> =
-        list(&metadata, "packages").iter().map(|package| (text(package, "id"), text(package, "name"))).collect();
+    let names: BTreeMap<&str, &str> = list(&metadata, "packages")
+        .iter()
+        .map(|package| (text(package, "id"), text(package, "name")))
+        .collect();
     let edges = normal_edges(&metadata);
     for name in PURE {
         let mut found = BTreeSet::new();
@@ -96,15 +136,19 @@ fn engines_reach_no_io_through_any_library() {
                 waiting.extend(edges.get(id).into_iter().flatten());
             }
         }
-        let reached: Vec<&str> =
-            found.iter().filter_map(|id| names.get(id).copied()).filter(|name| IMPURE.contains(name)).collect();
+        let reached: Vec<&str> = found
+            .iter()
+            .filter_map(|id| names.get(id).copied())
+            .filter(|name| IMPURE.contains(name))
+            .collect();
         assert!(reached.is_empty(), "{name} reaches {reached:?}");
     }
 }
 
 #[test]
 fn dependencies_are_named_once_for_the_whole_workspace() {
-    let root = std::fs::read_to_string(repository().join("Cargo.toml")).expect("the workspace has a manifest");
+    let root =
+        std::fs::read_to_string(repository().join("Cargo.toml")).expect("the workspace has a manifest");
     let (_, dependencies) = root.split_once("[workspace.dependencies]").expect("a table of dependencies");
     let dependencies = dependencies.split("\n[").next().unwrap_or_default();
     let metadata = metadata();

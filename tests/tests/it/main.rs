@@ -1,5 +1,6 @@
 //! Tests with real processes. One binary: it links once, and its tests share the installed clients.
 
+mod cli;
 mod cross;
 mod hostile;
 mod layers;
