@@ -4,9 +4,13 @@
 
 pub mod assertion;
 pub mod clock;
-pub mod example;
+#[cfg(test)]
+pub(crate) mod example;
 pub mod histogram;
 pub mod integrity;
+pub mod compare;
+pub mod verdict;
+pub mod baseline;
 pub mod metric;
 pub mod noise;
 pub mod payload;
