@@ -115,15 +115,16 @@ fn install_proton() -> Result<PathBuf, String> {
         run(Command::new("python3").args(["-m", "venv"]).arg(environment)).map_err(|reason| {
             format!("the tests with Qpid Proton need Python's venv and pip: install python3-venv\n{reason}")
         })?;
-        let pip = environment.join("bin/python");
-        run(Command::new(pip).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements)).map_err(
-            |reason| {
-                format!(
-                    "python-qpid-proton could not be installed; it is built from source where there is no wheel, \
-                     which needs a C compiler, python3-dev, pkg-config and libssl-dev\n{reason}"
-                )
-            },
-        )?;
+        let mut pip = Command::new(environment.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
+        // Built alike everywhere: without a SASL library whose mechanisms depend on the machine.
+        pip.env("PKG_CONFIG_LIBDIR", environment).env_remove("PKG_CONFIG_PATH");
+        run(&mut pip).map_err(|reason| {
+            format!(
+                "python-qpid-proton could not be installed; it is built from source where there is no wheel, which \
+                 needs a C compiler and Python's headers: install gcc and python3-dev\n{reason}"
+            )
+        })?;
         Ok(())
     })
 }
@@ -389,7 +390,7 @@ impl Peer {
     }
 
     #[track_caller]
-    fn fail(&mut self, what: &str) -> ! {
+    fn fail(&self, what: &str) -> ! {
         let talk = self.talk.lock().map(|talk| talk.clone()).unwrap_or_default();
         let seen: Vec<String> = self.seen.iter().map(|event| shorten(&event.to_string())).collect();
         panic!("{:?}: {what}\nit saw:\n{}\nit said:\n{talk}", self.library, seen.join("\n"))

@@ -302,7 +302,7 @@ impl Raw {
     }
 
     /// Says that nothing more will be written.
-    pub fn shut(&mut self) {
+    pub fn shut(&self) {
         // The peer may have gone first.
         let _ = self.stream.shutdown(Shutdown::Write);
     }

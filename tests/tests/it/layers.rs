@@ -49,13 +49,19 @@ const IMPURE: [&str; 24] = [
     "uuid",
 ];
 
+/// What cargo knows of the workspace on this platform: those of others need not be downloaded.
 fn metadata() -> Value {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(repository()).args(["metadata", "--format-version", "1", "--locked", "--offline"]);
-    let output = command.output().expect("cargo runs: it has started this test");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON")
+    let compiler = printed_by(Command::new("rustc").arg("-vV"));
+    let host = compiler.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", host]);
+    serde_json::from_str(&printed_by(command.current_dir(repository()))).expect("cargo metadata is JSON")
+}
+
+fn printed_by(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("it prints text")
 }
 
 fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
@@ -158,5 +164,52 @@ fn dependencies_are_named_once_for_the_whole_workspace() {
             let is_named = dependencies.lines().any(|line| line.split([' ', '=']).next() == Some(other));
             assert!(is_named, "{name} depends on {other}, which the workspace's manifest does not explain");
         }
+    }
+}
+
+/// The licences of `deny.toml`.
+fn allowed_licences() -> Vec<String> {
+    let text =
+        std::fs::read_to_string(repository().join("deny.toml")).expect("the workspace has a deny.toml");
+    let list = text.lines().find_map(|line| line.strip_prefix("allow = [")).expect("a list of licences");
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Whether a licence expression (SPDX) can be met with the licences allowed.
+fn is_met(expression: &str, allowed: &[String]) -> bool {
+    // An older way to write OR.
+    let expression = expression.replace('/', " OR ");
+    if let Some(inner) = expression.strip_prefix('(').and_then(|rest| rest.split_once(')'))
+        && let (choice, rest) = inner
+        && (rest.is_empty() || rest.starts_with(" AND "))
+    {
+        let rest = rest.strip_prefix(" AND ");
+        return is_met(choice, allowed) && rest.is_none_or(|rest| is_met(rest, allowed));
+    }
+    expression
+        .split(" OR ")
+        .any(|choice| choice.split(" AND ").all(|licence| allowed.iter().any(|allowed| allowed == licence)))
+}
+
+#[test]
+fn licence_expressions_are_read_as_written() {
+    let allowed = ["MIT".to_owned(), "Zlib".to_owned()];
+    for met in ["MIT", "GPL-3.0 OR MIT", "GPL-3.0/MIT", "MIT AND Zlib", "(GPL-3.0 OR MIT) AND Zlib", "(MIT)"]
+    {
+        assert!(is_met(met, &allowed), "{met}");
+    }
+    for unmet in ["GPL-3.0", "MIT AND GPL-3.0", "(GPL-3.0 OR MIT) AND ISC", "(GPL-3.0) AND MIT", ""] {
+        assert!(!is_met(unmet, &allowed), "{unmet}");
+    }
+}
+
+#[test]
+fn every_dependency_has_a_licence_that_we_allow() {
+    let allowed = allowed_licences();
+    assert!(allowed.iter().any(|licence| licence == "MIT"), "{allowed:?}");
+    let metadata = metadata();
+    for package in list(&metadata, "packages") {
+        let licence = text(package, "license");
+        assert!(is_met(licence, &allowed), "{} is under {licence:?}", text(package, "name"));
     }
 }
