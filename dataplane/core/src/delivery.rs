@@ -300,10 +300,48 @@ impl Core {
     ///
     /// A delivery that cannot go anywhere is settled: rejected without an address to go to or when
     /// it is too large, released without a consumer.
-    pub fn begin(&mut self, now: Instant, producer: ProducerKey, incoming: Incoming<'_>) -> Begun {
-        let Some(value) = self.producers.get_mut(producer) else {
+    pub fn begin(&mut self, now: Instant, producer: ProducerKey, mut incoming: Incoming<'_>) -> Begun {
+        let Some((mut arrival, target)) = self.arrive(now, producer, &mut incoming) else {
             return Begun { delivery: None, consumed: true };
         };
+        let anonymous = matches!(arrival.origin, Origin::Producer { anonymous: true, .. });
+        let (delivery, consumed) = match target {
+            Some(address) => self.route(now, address, &mut arrival, incoming.ttl),
+            None if !anonymous => self.refuse(&arrival, None, Outcome::Released),
+            None => match self.resolve(producer, incoming.to) {
+                Ok(address) => self.route(now, address, &mut arrival, incoming.ttl),
+                Err(outcome) => self.refuse(&arrival, None, outcome),
+            },
+        };
+        self.note_begun(producer, &incoming, delivery, consumed)
+    }
+
+    /// Takes the start of a delivery that the caller cannot let in, such as one that it cannot read:
+    /// like [`begin`](Self::begin), but the delivery goes nowhere and ends with this outcome.
+    pub fn begin_refused(
+        &mut self,
+        now: Instant,
+        producer: ProducerKey,
+        mut incoming: Incoming<'_>,
+        outcome: Outcome,
+    ) -> Begun {
+        let Some((arrival, target)) = self.arrive(now, producer, &mut incoming) else {
+            return Begun { delivery: None, consumed: true };
+        };
+        let (delivery, consumed) = self.refuse(&arrival, target, outcome);
+        self.note_begun(producer, &incoming, delivery, consumed)
+    }
+
+    /// Counts a delivery of a producer, and ends the one before if it is unfinished. The second half
+    /// of the answer is the address of all of the producer's messages.
+    #[inline]
+    fn arrive(
+        &mut self,
+        now: Instant,
+        producer: ProducerKey,
+        incoming: &mut Incoming<'_>,
+    ) -> Option<(Arrival, Option<AddressKey>)> {
+        let value = self.producers.get_mut(producer)?;
         value.credit = value.credit.saturating_sub(1);
         value.in_flight = value.in_flight.saturating_add(1);
         value.deliveries += 1;
@@ -319,7 +357,7 @@ impl Core {
         }
         self.counters.deliveries_in += 1;
         self.counters.bytes_in += incoming.chunk.len() as u64;
-        let mut arrival = Arrival {
+        let arrival = Arrival {
             origin: Origin::Producer { key: producer, handle: incoming.handle, anonymous },
             settled: incoming.settled,
             second,
@@ -327,17 +365,20 @@ impl Core {
             message_format: incoming.message_format,
             arrived: now,
             deadline: None,
-            chunk: incoming.chunk,
+            chunk: std::mem::take(&mut incoming.chunk),
             more: incoming.more,
         };
-        let (delivery, consumed) = match target {
-            Some(address) => self.route(now, address, &mut arrival, incoming.ttl),
-            None if !anonymous => self.refuse(&arrival, None, Outcome::Released),
-            None => match self.resolve(producer, incoming.to) {
-                Ok(address) => self.route(now, address, &mut arrival, incoming.ttl),
-                Err(outcome) => self.refuse(&arrival, None, outcome),
-            },
-        };
+        Some((arrival, target))
+    }
+
+    #[inline]
+    fn note_begun(
+        &mut self,
+        producer: ProducerKey,
+        incoming: &Incoming<'_>,
+        delivery: Option<DeliveryKey>,
+        consumed: bool,
+    ) -> Begun {
         if incoming.more
             && let Some(value) = self.producers.get_mut(producer)
         {

@@ -265,6 +265,16 @@ impl Core {
         }
     }
 
+    /// Bytes of a message that the producer's address takes; 0 means no limit, as for an anonymous
+    /// producer, whose messages each have an address of their own.
+    pub fn max_message_bytes(&self, producer: ProducerKey) -> u64 {
+        let address = match self.producers.get(producer).map(|producer| &producer.target) {
+            Some(Target::Address(key)) => self.addresses.get(*key),
+            _ => None,
+        };
+        address.map_or(0, |address| address.settings.max_message_bytes)
+    }
+
     /// What a producer is doing.
     pub fn producer(&self, producer: ProducerKey) -> Option<ProducerStatistics> {
         let producer = self.producers.get(producer)?;

@@ -93,6 +93,45 @@ fn a_message_that_is_too_large_is_rejected() {
 }
 
 #[test]
+fn a_delivery_refused_by_the_caller_ends_with_its_outcome_and_gives_its_credit_back() {
+    let mut bed = Bed::single();
+    let (producer, consumer) = (bed.producer(0, "a"), bed.consumer(0, "a", 5));
+    let refuse = |bed: &mut Bed, handle: u64, settled: bool, more: bool| {
+        let state = bed.producers.get_mut(&producer).expect("known");
+        state.credit -= 1;
+        state.updates.insert(handle, Vec::new());
+        let incoming = Incoming { handle, ..bed.incoming("", settled, more) };
+        let begun = bed.cores[0].begin_refused(bed.now, producer.1, incoming, rejected());
+        bed.run();
+        begun.delivery
+    };
+    let delivery = refuse(&mut bed, 1_000, false, true).expect("it goes on");
+    assert!(bed.updates(producer, 1_000).is_empty(), "it is not whole yet");
+    assert!(bed.append(producer, delivery, "the rest", false));
+    assert_eq!(bed.outcome(producer, 1_000), Some(rejected()));
+    assert_eq!(refuse(&mut bed, 1_001, false, false), None);
+    assert_eq!(bed.outcome(producer, 1_001), Some(rejected()));
+    refuse(&mut bed, 1_002, true, false);
+    assert!(bed.updates(producer, 1_002).is_empty());
+    assert_eq!(bed.cores[0].producer(producer.1).expect("there").unsettled, 0);
+    assert_eq!(bed.cores[0].statistics().dropped, 1);
+    assert!(bed.consumers[&consumer].received.is_empty());
+    bed.clear();
+}
+
+#[test]
+fn a_producer_knows_how_large_a_message_its_address_takes() {
+    let mut bed = Bed::single();
+    bed.set("a", AddressSettings { max_message_bytes: 10, ..anycast() });
+    let (producer, anonymous) = (bed.producer(0, "a"), bed.anonymous(0));
+    assert_eq!(bed.cores[0].max_message_bytes(producer.1), 10);
+    assert_eq!(bed.cores[0].max_message_bytes(anonymous.1), 0);
+    bed.set("a", anycast());
+    assert_eq!(bed.cores[0].max_message_bytes(producer.1), 0);
+    bed.clear();
+}
+
+#[test]
 fn with_block_a_full_backlog_withholds_credit_until_it_is_below_the_limit() {
     let mut bed = Bed::single();
     let producer = bed.producer(0, "m");
