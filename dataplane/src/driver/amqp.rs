@@ -1,20 +1,23 @@
 //! AMQP 1.0 between the engine and the core: events in, effects out.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use mq_amqp::codec::DecodeError;
+use mq_amqp::message::Header;
 use mq_amqp::performative::{
     Attach, DeliveryState, Error, NodeTarget, Open, ReceiverSettleMode, Role, SaslCode, SenderSettleMode,
     Source, Tag, Target, TerminusDurability,
 };
 use mq_amqp::value::{Symbol, Text, Value};
 use mq_amqp::{
-    Config, DeliveryKey, Event, IncomingTransfer, Limits, LinkKey, NO_TOKEN, Outgoing, SessionKey, Terms,
-    condition,
+    Config, DeliveryKey, Event, Events, IncomingTransfer, Limits, LinkKey, NO_TOKEN, Outgoing, SessionKey,
+    Terms, condition,
 };
 use mq_core::{
-    CloseReason, ConsumerKey, ConsumerOptions, Effect, Incoming, LaneKey, LegKey, ProducerKey,
+    CloseReason, ConsumerKey, ConsumerOptions, Effect, Incoming, LaneKey, LegKey, Outcome, ProducerKey,
     ProducerOptions, ProducerTarget, Refused,
 };
 use mq_model::TEMPORARY_PREFIX;
@@ -22,12 +25,15 @@ use mq_model::config::DaemonConfig;
 use tracing::{debug, error, info};
 
 use super::connection::SessionState;
-use super::message::{Start, read_start, with_ttl};
+use super::message::{Start, is_cut_short, read_start, with_ttl};
 use super::outcome::{from_state, to_state};
 use super::{LANE_BUDGET, LinkRef, Shard};
 
-/// The token of a delivery whose remaining frames are of no interest.
-const DISCARDED: u64 = NO_TOKEN - 1;
+/// Events for which the shard keeps room.
+const EVENTS_KEPT: usize = 1_024;
+
+/// Bytes at the beginning of a message in which the driver looks for what it has to read.
+const HEAD_LIMIT: usize = 64 << 10;
 
 /// Bytes of a connection's product and container that are kept.
 const MAX_LABEL: usize = 128;
@@ -75,7 +81,7 @@ fn refused(refused: &Refused) -> Error {
         Refused::NotFound(_) => condition::NOT_FOUND,
         Refused::LimitExceeded { .. } | Refused::Full(_) => condition::RESOURCE_LIMIT_EXCEEDED,
         Refused::NotAllowed(_) | Refused::Exists(_) => condition::NOT_ALLOWED,
-        Refused::Stopping => condition::CONNECTION_FORCED,
+        Refused::Stopping => condition::DETACH_FORCED,
         _ => condition::ILLEGAL_STATE,
     };
     refusal(condition, refused.to_string())
@@ -89,6 +95,15 @@ fn closed(reason: CloseReason) -> Error {
     refusal(condition, reason.to_string())
 }
 
+/// What has come of the beginning of a message.
+enum Head {
+    Ready(Bytes),
+    /// It goes on in the next frame.
+    Unfinished,
+    Refused(Outcome),
+    Aborted,
+}
+
 /// What an attach asks for.
 enum Wanted {
     Producer { address: Option<Text> },
@@ -100,8 +115,7 @@ impl Shard {
     /// Feeds the engine and serves every event, until it wants more input.
     pub(super) fn handle_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
         let mut events = std::mem::take(&mut self.events);
-        loop {
-            let Some(connection) = self.connections.get_mut(key) else { break };
+        while let Some(connection) = self.connections.get_mut(key) {
             let result = connection.engine.handle_input(now, buffer, &mut events);
             let had_events = !events.is_empty();
             while let Some(event) = events.pop_front() {
@@ -114,6 +128,10 @@ impl Shard {
             if !had_events || buffer.is_empty() {
                 break;
             }
+        }
+        if events.capacity() > EVENTS_KEPT {
+            // One disposition can speak of thousands of deliveries.
+            events = Events::new();
         }
         self.events = events;
     }
@@ -216,9 +234,7 @@ impl Shard {
     }
 
     fn handle_end(&mut self, now: Instant, key: usize, session: SessionKey, links: &[(Role, u64)]) {
-        for (role, token) in links {
-            self.remove_link(now, *role, *token);
-        }
+        self.remove_links(now, links);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let slot = connection.sessions.get_mut(usize::from(session.channel()));
         if let Some(slot) = slot
@@ -280,12 +296,12 @@ impl Shard {
             }))),
             snd_settle_mode: attach.snd_settle_mode,
             rcv_settle_mode: attach.rcv_settle_mode,
-            max_message_size: Some(self.config.limits.max_message_size),
+            max_message_size: Some(self.max_message_size(producer)),
             ..Terms::default()
         };
         let address = name.map(Into::into);
         let bits = producer.to_bits();
-        self.producers.insert(LinkRef { bits, connection: key, link, session, address, held: 0 });
+        self.producers.insert(LinkRef { bits, connection: key, link, session, address, held: 0, head: None });
         self.accept(now, key, link, Role::Receiver, terms, bits);
         Ok(())
     }
@@ -337,7 +353,8 @@ impl Shard {
             ..Terms::default()
         };
         let bits = consumer.to_bits();
-        self.consumers.insert(LinkRef { bits, connection: key, link, session, address: Some(name), held: 0 });
+        let address = Some(name);
+        self.consumers.insert(LinkRef { bits, connection: key, link, session, address, held: 0, head: None });
         self.accept(now, key, link, Role::Sender, terms, bits);
         Ok(())
     }
@@ -353,12 +370,35 @@ impl Shard {
         }
     }
 
-    /// A name for a dynamic node: the node and the shard make it unique in the fleet, the random
-    /// part makes it unguessable for others.
-    fn temporary_name(&self) -> Arc<str> {
-        let random = (fastrand::u64(..), fastrand::u64(..));
-        format!("{TEMPORARY_PREFIX}{}.{}-{:016x}{:016x}", self.config.node, self.id.0, random.0, random.1)
-            .into()
+    /// Bytes of a message that a producer's link takes; 0 means no limit. A lower limit that the
+    /// address gets later holds as well: the core rejects what is larger.
+    fn max_message_size(&self, producer: ProducerKey) -> u64 {
+        match self.core.max_message_bytes(producer) {
+            0 => self.config.limits.max_message_size,
+            bytes => bytes,
+        }
+    }
+
+    /// A name for a dynamic node: the node and the shard make it unique in the fleet. Knowing one
+    /// name does not help to guess another: it is a keyed hash of a number, under a key that nobody
+    /// outside knows.
+    fn temporary_name(&mut self) -> Arc<str> {
+        self.next_name = self.next_name.wrapping_add(1);
+        let number = self.next_name;
+        let [high, low] = [0_u8, 1].map(|half| self.name_secret.hash_one((half, number)));
+        format!("{TEMPORARY_PREFIX}{}.{}-{high:016x}{low:016x}", self.config.node, self.id.0).into()
+    }
+
+    /// Links that go together. None gets what another of them leaves behind: it could not be sent.
+    pub(super) fn remove_links(&mut self, now: Instant, links: &[(Role, u64)]) {
+        for (_, token) in links.iter().filter(|(role, _)| *role == Role::Sender) {
+            if let Some(consumer) = ConsumerKey::from_bits(*token) {
+                self.core.set_credit(now, consumer, 0, false);
+            }
+        }
+        for (role, token) in links {
+            self.remove_link(now, *role, *token);
+        }
     }
 
     /// A link is gone; `role` is ours.
@@ -367,7 +407,7 @@ impl Shard {
             Role::Receiver => {
                 let Some(producer) = ProducerKey::from_bits(token) else { return };
                 let Some(link) = self.producers.remove(token) else { return };
-                self.release_bytes(&link, link.held);
+                self.release_bytes(link.connection, link.session, link.held);
                 self.core.remove_producer(now, producer);
             }
             Role::Sender => {
@@ -382,69 +422,145 @@ impl Shard {
     // ---- messages in ------------------------------------------------------------------------------
 
     fn handle_transfer(&mut self, now: Instant, key: usize, transfer: IncomingTransfer) {
-        let (session, size, token) = (transfer.delivery.session(), transfer.payload.len(), transfer.token);
-        let is_consumed = if transfer.first {
+        let (session, token) = (transfer.delivery.session(), transfer.token);
+        // Without a name the core has not seen it: its head is being gathered, or it is refused.
+        let is_consumed = if transfer.first || transfer.delivery_token == NO_TOKEN {
             self.start_delivery(now, key, transfer)
         } else {
-            self.continue_delivery(now, transfer)
+            self.continue_delivery(now, key, transfer)
         };
         if is_consumed {
             self.consume(key, session, 1);
         } else {
-            self.hold(key, session, token, size as u64);
+            self.owe(key, session, token);
         }
     }
 
     /// Begins a delivery in the core; true when its bytes have left it.
-    fn start_delivery(&mut self, now: Instant, key: usize, transfer: IncomingTransfer) -> bool {
+    fn start_delivery(&mut self, now: Instant, key: usize, mut transfer: IncomingTransfer) -> bool {
         let Some(producer) = ProducerKey::from_bits(transfer.token) else { return true };
-        let wants_to = self.producer_ref(producer).is_some_and(|link| link.address.is_none());
-        let start = match read_start(transfer.payload, transfer.message_format, wants_to) {
-            Ok(start) => start,
-            Err(error) => {
-                let text = format!("the message cannot be read: {error}");
-                let state = DeliveryState::Rejected(Some(Box::new(refusal(condition::DECODE_ERROR, text))));
-                self.turn_away(key, transfer.link, transfer.delivery, state, transfer.settled);
-                return true;
+        let Some(reference) = self.producers.get_mut(transfer.token) else { return true };
+        let wants_to = reference.address.is_none();
+        let gathered = reference.head.take();
+        if !transfer.first && gathered.is_none() {
+            return true;
+        }
+        let (link, delivery, token, more) = (transfer.link, transfer.delivery, transfer.token, transfer.more);
+        let mut payload = std::mem::take(&mut transfer.payload);
+        if gathered.is_some() || (more && is_cut_short(&payload, transfer.message_format, wants_to)) {
+            match self.gather(key, &transfer, gathered, payload, wants_to) {
+                Head::Ready(head) => payload = head,
+                Head::Unfinished => return false,
+                Head::Refused(outcome) => return self.refuse_delivery(now, key, &transfer, outcome),
+                Head::Aborted => {
+                    let begun =
+                        self.core.begin_refused(now, producer, unseen(&transfer, true), Outcome::Released);
+                    if let Some(delivery) = begun.delivery {
+                        self.core.abort(now, delivery);
+                    }
+                    return true;
+                }
             }
+        }
+        let start = match read_start(payload, transfer.message_format, wants_to) {
+            Ok(start) => start,
+            Err(error) => return self.refuse_delivery(now, key, &transfer, unreadable(&error)),
         };
         let Start { priority, ttl, header, chunk, to } = start;
         let (first, rest) = match header {
             Some(header) => (header, Some(chunk)),
             None => (chunk, None),
         };
+        let size = first.len();
         let begun = self.core.begin(
             now,
             producer,
             Incoming {
                 to: to.as_deref().map(local_name),
-                handle: transfer.delivery.to_bits(),
+                handle: delivery.to_bits(),
                 settled: transfer.settled,
                 priority,
                 ttl,
                 message_format: transfer.message_format,
                 chunk: first,
-                more: transfer.more || rest.is_some(),
+                more: more || rest.is_some(),
             },
         );
-        let mut is_consumed = begun.consumed;
-        if let Some(delivery) = begun.delivery {
-            if let Some(connection) = self.connections.get_mut(key) {
-                let bits = delivery.to_bits();
-                let _ = connection.engine.name_delivery(transfer.link, transfer.delivery, bits);
-            }
-            if let Some(rest) = rest {
-                self.run_effects(now);
-                is_consumed &= self.core.append(now, delivery, rest, transfer.more);
-            }
+        self.name_delivery(key, link, delivery, begun.delivery);
+        if !begun.consumed {
+            self.hold(key, delivery.session(), token, size);
         }
-        is_consumed
+        let Some((delivery_key, rest)) = begun.delivery.zip(rest) else { return begun.consumed };
+        // The core wants a delivery's first chunk sent before it gets the second.
+        self.run_effects(now);
+        let is_consumed = self.append(now, key, delivery.session(), token, delivery_key, rest, more);
+        begun.consumed && is_consumed
     }
 
-    fn continue_delivery(&mut self, now: Instant, transfer: IncomingTransfer) -> bool {
-        if transfer.delivery_token == DISCARDED {
-            return true;
+    /// Ends a delivery in the core that cannot be let in; its bytes count as consumed.
+    fn refuse_delivery(
+        &mut self,
+        now: Instant,
+        key: usize,
+        transfer: &IncomingTransfer,
+        outcome: Outcome,
+    ) -> bool {
+        if let Some(producer) = ProducerKey::from_bits(transfer.token) {
+            let begun = self.core.begin_refused(now, producer, unseen(transfer, transfer.more), outcome);
+            self.name_delivery(key, transfer.link, transfer.delivery, begun.delivery);
         }
+        true
+    }
+
+    /// Adds a frame to the beginning of a message whose frames are so small that the first one does
+    /// not hold all that has to be read.
+    fn gather(
+        &mut self,
+        key: usize,
+        transfer: &IncomingTransfer,
+        gathered: Option<BytesMut>,
+        payload: Bytes,
+        wants_to: bool,
+    ) -> Head {
+        let (session, token) = (transfer.delivery.session(), transfer.token);
+        let mut head = gathered.unwrap_or_default();
+        let before = head.len();
+        if !transfer.aborted {
+            head.extend_from_slice(&payload);
+            if transfer.more && is_cut_short(&head, transfer.message_format, wants_to) {
+                if head.len() <= HEAD_LIMIT {
+                    self.hold(key, session, token, payload.len());
+                    if let Some(link) = self.producers.get_mut(token) {
+                        link.head = Some(head);
+                    }
+                    return Head::Unfinished;
+                }
+                if wants_to {
+                    self.release_held(token, before as u64);
+                    return Head::Refused(too_deep());
+                }
+            }
+        }
+        // From here on the core says what it holds.
+        self.release_held(token, before as u64);
+        if transfer.aborted { Head::Aborted } else { Head::Ready(head.freeze()) }
+    }
+
+    fn name_delivery(
+        &mut self,
+        key: usize,
+        link: LinkKey,
+        delivery: DeliveryKey,
+        name: Option<mq_core::DeliveryKey>,
+    ) {
+        if let Some(name) = name
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            let _ = connection.engine.name_delivery(link, delivery, name.to_bits());
+        }
+    }
+
+    fn continue_delivery(&mut self, now: Instant, key: usize, transfer: IncomingTransfer) -> bool {
         let Some(delivery) = mq_core::DeliveryKey::from_bits(transfer.delivery_token) else { return true };
         if transfer.aborted {
             self.core.abort(now, delivery);
@@ -455,25 +571,28 @@ impl Shard {
             self.core.settle_by_producer(now, delivery, None, true);
             self.run_effects(now);
         }
-        self.core.append(now, delivery, transfer.payload, transfer.more)
+        let session = transfer.delivery.session();
+        self.append(now, key, session, transfer.token, delivery, transfer.payload, transfer.more)
     }
 
-    /// Answers a delivery that the core never sees, and gives its credit back.
-    fn turn_away(
+    /// Hands a further chunk to the core; true when it has left the core at once.
+    #[allow(clippy::too_many_arguments, reason = "where the chunk belongs, in three vocabularies")]
+    fn append(
         &mut self,
+        now: Instant,
         key: usize,
-        link: LinkKey,
-        delivery: DeliveryKey,
-        state: DeliveryState,
-        settled: bool,
-    ) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let engine = &mut connection.engine;
-        let _ = engine.name_delivery(link, delivery, DISCARDED);
-        if !settled {
-            let _ = engine.settle(Role::Receiver, delivery, Some(state), true);
+        session: SessionKey,
+        token: u64,
+        delivery: mq_core::DeliveryKey,
+        chunk: Bytes,
+        more: bool,
+    ) -> bool {
+        let size = chunk.len();
+        let is_consumed = self.core.append(now, delivery, chunk, more);
+        if !is_consumed {
+            self.hold(key, session, token, size);
         }
-        let _ = engine.grant(link, 1);
+        is_consumed
     }
 
     fn handle_disposition(
@@ -509,42 +628,43 @@ impl Shard {
         }
     }
 
-    /// The core keeps a frame's bytes. Up to half of the session's window that does not slow the
-    /// peer down; beyond it, the window stays shut for as many frames until bytes have left.
-    fn hold(&mut self, key: usize, session: SessionKey, token: u64, bytes: u64) {
+    /// The core keeps these bytes: what it was given, to the byte, because that is what it reports
+    /// as consumed later.
+    fn hold(&mut self, key: usize, session: SessionKey, token: u64, bytes: usize) {
+        let Some(link) = self.producers.get_mut(token) else { return };
+        link.held += bytes as u64;
+        if let Some(state) = self.session_state(key, session) {
+            state.held += bytes as u64;
+        }
+    }
+
+    /// Bytes of a frame are held. Up to half of the session's window that does not slow the peer
+    /// down; beyond it, the window stays shut for as many frames until bytes have left.
+    fn owe(&mut self, key: usize, session: SessionKey, token: u64) {
         let half = self.config.limits.session_window / 2;
-        let Some(link) = self.producers.get_mut(token) else {
-            self.consume(key, session, 1);
-            return;
-        };
-        link.held += bytes;
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let state = connection.sessions.get_mut(usize::from(session.channel())).and_then(Option::as_mut);
-        let Some(state) = state.filter(|state| state.key == session) else { return };
-        state.held += bytes;
-        if state.held <= half {
-            let _ = connection.engine.consume(session, 1);
-        } else {
-            state.owed += 1;
+        let is_known = self.producers.get(token).is_some();
+        match self.session_state(key, session) {
+            Some(state) if is_known && state.held > half => state.owed += 1,
+            _ => self.consume(key, session, 1),
         }
     }
 
     /// Bytes have left the core.
-    fn release_held(&mut self, producer: ProducerKey, bytes: u64) {
-        let Some(link) = self.producers.get_mut(producer.to_bits()) else { return };
+    fn release_held(&mut self, token: u64, bytes: u64) {
+        let Some(link) = self.producers.get_mut(token) else { return };
         link.held = link.held.saturating_sub(bytes);
-        let link = LinkRef { address: None, ..*link };
-        self.release_bytes(&link, bytes);
+        let (connection, session) = (link.connection, link.session);
+        self.release_bytes(connection, session, bytes);
     }
 
-    fn release_bytes(&mut self, link: &LinkRef, bytes: u64) {
+    fn release_bytes(&mut self, key: usize, session: SessionKey, bytes: u64) {
         let half = self.config.limits.session_window / 2;
-        let Some(state) = self.session_of(link) else { return };
+        let Some(state) = self.session_state(key, session) else { return };
         state.held = state.held.saturating_sub(bytes);
         if state.held <= half && state.owed > 0 {
-            let (session, owed) = (state.key, std::mem::take(&mut state.owed));
-            self.consume(link.connection, session, owed);
-            self.mark_dirty(link.connection);
+            let owed = std::mem::take(&mut state.owed);
+            self.consume(key, session, owed);
+            self.mark_dirty(key);
         }
     }
 
@@ -584,7 +704,7 @@ impl Shard {
                     messages.push((self.id, message));
                 }
             }
-            Effect::Consumed { producer, bytes } => self.release_held(producer, bytes as u64),
+            Effect::Consumed { producer, bytes } => self.release_held(producer.to_bits(), bytes as u64),
             Effect::Continue { consumer, chunk, more } => {
                 self.on_consumer(consumer, |engine, link| {
                     let _ = engine.send_more(link, chunk, more);
@@ -641,7 +761,7 @@ impl Shard {
                 // Core and engine count the same credit: a difference is a defect of ours.
                 error!(connection = %self.name_of(key), %misuse, "a delivery could not be sent");
                 if let Some(leg) = leg {
-                    self.core.settle_by_consumer(now, leg, Some(mq_core::Outcome::Released), true);
+                    self.core.settle_by_consumer(now, leg, Some(Outcome::Released), true);
                 }
             }
         }
@@ -714,6 +834,29 @@ impl Shard {
         }
         self.mark_dirty(key);
     }
+}
+
+/// A delivery of which the core sees nothing but that it was there.
+fn unseen(transfer: &IncomingTransfer, more: bool) -> Incoming<'static> {
+    Incoming {
+        to: None,
+        handle: transfer.delivery.to_bits(),
+        settled: transfer.settled,
+        priority: Header::DEFAULT_PRIORITY,
+        ttl: None,
+        message_format: transfer.message_format,
+        chunk: Bytes::new(),
+        more,
+    }
+}
+
+fn too_deep() -> Outcome {
+    let text = format!("the properties are not within the first {HEAD_LIMIT} bytes of the message");
+    Outcome::rejected(condition::PRECONDITION_FAILED, text)
+}
+
+fn unreadable(error: &DecodeError) -> Outcome {
+    Outcome::rejected(condition::DECODE_ERROR, format!("the message cannot be read: {error}"))
 }
 
 /// What a peer's attach wants, or why it cannot be had.

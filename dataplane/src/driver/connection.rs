@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use jiff::Timestamp;
+use mq_amqp::frame::HEARTBEAT;
 use mq_amqp::{Side, condition};
 use mq_core::LaneKey;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
-use super::{LANE_BUDGET, LINGER, LinkRef, OUTBOX_LIMIT, READ_SIZE, READS_PER_TURN, Shard};
+use super::{LANE_BUDGET, LINGER, OUTBOX_LIMIT, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER};
 use crate::shard::Handle;
 
 /// Segments of one vectored write.
@@ -33,6 +34,17 @@ pub(super) struct SessionState {
     pub(super) owed: u32,
     /// Something was sent on the session since its lane was filled up.
     pub(super) has_sent: bool,
+}
+
+/// How busy a connection is, for its memory's sake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    /// Something other than heartbeats has passed since its deadline last came.
+    Busy,
+    /// Nothing has: unless something does, the next deadline makes it tidy.
+    Quiet,
+    /// It holds no memory that only a busy connection needs.
+    Tidy,
 }
 
 /// Where a connection stands.
@@ -61,9 +73,16 @@ pub(super) struct Connection {
     pub(super) life: Life,
     /// The start of a frame whose rest has not come.
     input: BytesMut,
+    /// The socket's buffer is full: its task writes on when there is room.
     wants_write: bool,
+    /// The outbox is so full that nothing is read until it has been written.
+    is_paused: bool,
+    /// The peer has shut its end of the socket.
+    has_input_ended: bool,
     pub(super) is_dirty: bool,
-    deadline: Option<Instant>,
+    activity: Activity,
+    /// The entry of the heap that counts; others are left-overs.
+    pub(super) deadline: Option<Instant>,
     pub(super) sessions: Vec<Option<SessionState>>,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<str>,
@@ -76,6 +95,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    fn note_activity(&mut self, bytes: u64) {
+        if bytes > HEARTBEAT.len() as u64 {
+            self.activity = Activity::Busy;
+        }
+    }
+
     /// Lets the connection's task run.
     pub(super) fn wake(&self) {
         self.waker.wake_by_ref();
@@ -89,7 +114,9 @@ pub(crate) fn accept(handle: &Handle, stream: std::net::TcpStream, peer: SocketA
     let stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
-            warn!(%peer, %error, "cannot serve the connection");
+            if shard.warnings.is_due(Instant::now()) {
+                warn!(%peer, %error, "cannot serve the connection");
+            }
             shard.count_connection_out();
             return;
         }
@@ -106,7 +133,10 @@ pub(crate) fn accept(handle: &Handle, stream: std::net::TcpStream, peer: SocketA
         life: Life::Serving,
         input: BytesMut::new(),
         wants_write: false,
+        is_paused: false,
+        has_input_ended: false,
         is_dirty: false,
+        activity: Activity::Tidy,
         deadline: None,
         sessions: Vec::new(),
         peer,
@@ -119,10 +149,6 @@ pub(crate) fn accept(handle: &Handle, stream: std::net::TcpStream, peer: SocketA
         bytes_out: 0,
     }));
     debug!(connection = %shard.connection_name(number), %peer, "accepted");
-    if shard.is_draining {
-        shard.release(now, key);
-        shard.start_closing(now, key);
-    }
     drop(shard);
     tokio::task::spawn_local(Serve { handle: handle.clone(), key });
 }
@@ -152,7 +178,7 @@ impl Shard {
             self.finish_turn(now);
         }
         self.read_turn(now, key, context);
-        self.arm_connection(key);
+        self.arm_connection(now, key);
         self.finish_turn(now);
         if self.connections.get(key).is_some_and(|connection| connection.life == Life::Dead) {
             self.release(now, key);
@@ -174,11 +200,12 @@ impl Shard {
             }
         }
         let mut reads = 0;
-        loop {
-            let Some(connection) = self.connections.get_mut(key) else { break };
-            let is_full = connection.engine.buffered() > OUTBOX_LIMIT;
-            if connection.life == Life::Dead || (connection.life == Life::Serving && is_full) {
-                // Reading goes on when the outbox has been written.
+        while let Some(connection) = self.connections.get_mut(key) {
+            if connection.life == Life::Dead || connection.has_input_ended {
+                break;
+            }
+            if connection.life == Life::Serving && connection.engine.buffered() > OUTBOX_LIMIT {
+                connection.is_paused = true;
                 break;
             }
             if reads == READS_PER_TURN {
@@ -190,10 +217,11 @@ impl Shard {
             match pin!(connection.stream.read_buf(&mut buffer)).poll(context) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => {
-                    connection.life = Life::Dead;
-                    break;
+                    connection.has_input_ended = true;
+                    self.end_input(now, key);
                 }
                 Poll::Ready(Ok(count)) => {
+                    connection.note_activity(count as u64);
                     connection.bytes_in += count as u64;
                     self.bytes_in += count as u64;
                     self.take_input(now, key, &mut buffer);
@@ -201,7 +229,6 @@ impl Shard {
                 Poll::Ready(Err(error)) => {
                     debug!(connection = %self.name_of(key), %error, "reading failed");
                     self.kill(key);
-                    break;
                 }
             }
         }
@@ -226,6 +253,19 @@ impl Shard {
         if self.connections.get(key).is_some_and(|connection| connection.engine.is_done()) {
             buffer.clear();
             self.start_closing(now, key);
+        }
+    }
+
+    /// The peer has shut its end: it may still read what it is owed, its close answered among it.
+    fn end_input(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.life {
+            Life::Serving => {
+                debug!(connection = %self.name_of(key), "the client left without a close");
+                self.start_closing(now, key);
+            }
+            Life::Closing { .. } => self.mark_dirty(key),
+            Life::Lingering { .. } | Life::Dead => self.kill(key),
         }
     }
 
@@ -257,10 +297,16 @@ impl Shard {
                 }
             }
         }
-        self.bytes_out += connection.bytes_out - before;
+        let written = connection.bytes_out - before;
+        connection.note_activity(written);
+        self.bytes_out += written;
+        if connection.is_paused && connection.engine.buffered() <= OUTBOX_LIMIT {
+            connection.is_paused = false;
+            connection.wake();
+        }
         self.refill_lanes(now, key);
         self.advance_life(now, key);
-        self.arm_connection(key);
+        self.arm_connection(now, key);
     }
 
     fn refill_lanes(&mut self, now: Instant, key: usize) {
@@ -280,6 +326,10 @@ impl Shard {
     fn advance_life(&mut self, now: Instant, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if matches!(connection.life, Life::Closing { .. }) && connection.engine.buffered() == 0 {
+            if connection.has_input_ended {
+                // Nothing that has not been read is left to reset the connection.
+                return self.kill(key);
+            }
             let socket = socket2::SockRef::from(&connection.stream);
             connection.life = match socket.shutdown(std::net::Shutdown::Write) {
                 Ok(()) => Life::Lingering { deadline: now + LINGER },
@@ -307,10 +357,13 @@ impl Shard {
     }
 
     /// Asks the heap for the connection's next deadline when it comes before the one it knows.
-    fn arm_connection(&mut self, key: usize) {
+    fn arm_connection(&mut self, now: Instant, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let next = match connection.life {
-            Life::Serving => connection.engine.poll_timeout(),
+            Life::Serving => {
+                let tidy = (connection.activity != Activity::Tidy).then(|| now + TIDY_AFTER);
+                connection.engine.poll_timeout().into_iter().chain(tidy).min()
+            }
             Life::Closing { deadline } | Life::Lingering { deadline } => Some(deadline),
             Life::Dead => None,
         };
@@ -325,18 +378,30 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.deadline = None;
         match connection.life {
-            Life::Serving => {
-                connection.engine.shrink();
-                if let Err(error) = connection.engine.handle_timeout(now) {
-                    info!(connection = %self.name_of(key), %error, "closing");
-                    self.start_closing(now, key);
-                }
-                self.mark_dirty(key);
-            }
+            Life::Serving => self.handle_engine_timeout(now, key),
             Life::Closing { deadline } | Life::Lingering { deadline } if now >= deadline => self.kill(key),
             Life::Closing { .. } | Life::Lingering { .. } | Life::Dead => {}
         }
-        self.arm_connection(key);
+        self.arm_connection(now, key);
+    }
+
+    fn handle_engine_timeout(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.activity = match connection.activity {
+            Activity::Busy => Activity::Quiet,
+            Activity::Quiet | Activity::Tidy => {
+                connection.engine.shrink();
+                Activity::Tidy
+            }
+        };
+        match connection.engine.handle_timeout(now) {
+            Ok(()) if connection.engine.buffered() == 0 => {}
+            Ok(()) => self.mark_dirty(key),
+            Err(error) => {
+                info!(connection = %self.name_of(key), %error, "closing");
+                self.start_closing(now, key);
+            }
+        }
     }
 
     /// Closes a connection for a reason of ours.
@@ -358,9 +423,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let sessions = std::mem::take(&mut connection.sessions);
         let links: Vec<_> = connection.engine.links().map(|link| (link.role, link.token)).collect();
-        for (role, token) in links {
-            self.remove_link(now, role, token);
-        }
+        self.remove_links(now, &links);
         for session in sessions.into_iter().flatten() {
             self.core.remove_lane(now, session.lane);
         }
@@ -386,10 +449,14 @@ impl Shard {
             .map_or_else(String::new, |connection| self.connection_name(connection.number))
     }
 
-    /// The session of a link, when both are still there.
-    pub(super) fn session_of(&mut self, link: &LinkRef) -> Option<&mut SessionState> {
-        let connection = self.connections.get_mut(link.connection)?;
-        let session = connection.sessions.get_mut(usize::from(link.session.channel()))?.as_mut()?;
-        (session.key == link.session).then_some(session)
+    /// A session, while it is there.
+    pub(super) fn session_state(
+        &mut self,
+        key: usize,
+        session: mq_amqp::SessionKey,
+    ) -> Option<&mut SessionState> {
+        let connection = self.connections.get_mut(key)?;
+        let state = connection.sessions.get_mut(usize::from(session.channel()))?.as_mut()?;
+        (state.key == session).then_some(state)
     }
 }

@@ -50,6 +50,24 @@ pub(super) fn read_start(payload: Bytes, format: u32, wants_to: bool) -> Result<
     Ok(start)
 }
 
+/// Whether bytes of a message that goes on end before what [`read_start`] looks for.
+pub(super) fn is_cut_short(payload: &[u8], format: u32, wants_to: bool) -> bool {
+    if format != AMQP_FORMAT || (!wants_to && starts_with_bare_message(payload)) {
+        return false;
+    }
+    match MessageIndex::parse(payload) {
+        Ok(index) if wants_to => {
+            let is_past = index.application_properties.is_some() || index.body.is_some();
+            index.properties.is_none() && !is_past
+        }
+        Ok(index) => {
+            let rest = payload.get(index.bare_start..).unwrap_or_default();
+            index.message_annotations.is_none() && !starts_with_bare_message(rest)
+        }
+        Err(_) => false,
+    }
+}
+
 /// Whether neither header nor delivery annotations can come: most messages begin with their
 /// message annotations, properties or body, by the short form of the descriptor.
 fn starts_with_bare_message(payload: &[u8]) -> bool {
@@ -113,9 +131,28 @@ mod tests {
     #[test]
     fn a_reduced_ttl_changes_the_header_alone() {
         let before = message(Some(9_000)).to_bytes();
-        let after = with_ttl(before.clone(), 0, Duration::from_millis(4_000));
+        let after = with_ttl(before, 0, Duration::from_millis(4_000));
         assert_eq!(after, message(Some(4_000)).to_bytes());
         assert_eq!(with_ttl(message(None).to_bytes(), 0, Duration::from_secs(1)), message(None).to_bytes());
+    }
+
+    #[test]
+    fn a_head_is_cut_short_where_something_to_read_may_follow() {
+        let full = Message {
+            delivery_annotations: vec![(Value::from("x-hop"), Value::from(1_u32))],
+            message_annotations: vec![(Value::from("x"), Value::from(2_u32))],
+            ..message(Some(5))
+        };
+        let bytes = full.to_bytes();
+        let index = MessageIndex::parse(&bytes).expect("a valid message");
+        let annotated = index.delivery_annotations.expect("annotations").end;
+        let named = index.properties.expect("properties").end;
+        for length in 0..bytes.len() {
+            // Three bytes of the next section say that it is none of those to be read.
+            assert_eq!(is_cut_short(&bytes[..length], 0, false), length < annotated + 3, "{length} bytes");
+            assert_eq!(is_cut_short(&bytes[..length], 0, true), length < named, "{length} bytes");
+        }
+        assert!(!is_cut_short(&bytes[..1], 7, true), "of another format nothing is read");
     }
 
     #[test]

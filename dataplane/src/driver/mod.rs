@@ -13,6 +13,7 @@ mod view;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::hash::RandomState;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +28,7 @@ use tokio::sync::Notify;
 
 use self::connection::Connection;
 pub(crate) use self::connection::accept;
+use crate::listen::Throttle;
 use crate::mailbox::Mailbox;
 
 /// Bytes that one read takes at most.
@@ -45,8 +47,14 @@ const LANE_BUDGET: usize = 256 << 10;
 /// has to take them.
 const OUTBOX_LIMIT: usize = 1 << 20;
 
+/// How long a connection is quiet before it gives back memory that only a busy one needs.
+const TIDY_AFTER: Duration = Duration::from_secs(5);
+
 /// How long a peer has to take our last bytes and to close its end of the socket.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Entries that may be left in the heap of deadlines before it is looked through.
+const SPENT_DEADLINES: usize = 1_024;
 
 /// A link as the core's key finds it.
 #[derive(Debug)]
@@ -60,6 +68,8 @@ pub(crate) struct LinkRef {
     address: Option<Arc<str>>,
     /// Producer: bytes that the core has not passed on yet.
     held: u64,
+    /// Producer: the beginning of a message that the core has not seen yet, counted in `held`.
+    head: Option<BytesMut>,
 }
 
 /// The links of one direction, by the slot of the core's key.
@@ -121,6 +131,10 @@ pub(crate) struct Shard {
     armed: Option<Instant>,
     timer: Rc<Notify>,
     next_tag: u64,
+    /// Temporary addresses are numbered, and named by a hash of the number under this key.
+    next_name: u64,
+    name_secret: RandomState,
+    warnings: Throttle,
     is_draining: bool,
 }
 
@@ -155,6 +169,9 @@ impl Shard {
             armed: None,
             timer,
             next_tag: 0,
+            next_name: 0,
+            name_secret: RandomState::new(),
+            warnings: Throttle::default(),
             is_draining: false,
         }
     }
@@ -186,12 +203,32 @@ impl Shard {
                 break;
             }
             self.deadlines.pop();
-            if self.connections.get(key).is_some_and(|connection| connection.number == number) {
+            if self.is_deadline_of(deadline, key, number) {
                 self.handle_connection_timeout(now, key);
             }
         }
+        self.drop_spent_deadlines();
         self.core.handle_timeout(now);
         self.finish_turn(now);
+    }
+
+    /// Whether an entry of the heap still counts: its connection is there and waits for it.
+    fn is_deadline_of(&self, deadline: Instant, key: usize, number: u64) -> bool {
+        self.connections
+            .get(key)
+            .is_some_and(|connection| connection.number == number && connection.deadline == Some(deadline))
+    }
+
+    /// A connection has one deadline that counts. What those that have gone left in the heap goes
+    /// when it is the greater part.
+    fn drop_spent_deadlines(&mut self) {
+        if self.deadlines.len() <= 2 * self.connections.len() + SPENT_DEADLINES {
+            return;
+        }
+        let mut deadlines = std::mem::take(&mut self.deadlines);
+        deadlines.retain(|Reverse((deadline, key, number))| self.is_deadline_of(*deadline, *key, *number));
+        deadlines.shrink_to(2 * deadlines.len());
+        self.deadlines = deadlines;
     }
 
     /// Ends a turn: carries out what the core wants, writes every touched connection once, hands
@@ -210,7 +247,7 @@ impl Shard {
             dirty.append(&mut self.dirty);
             self.dirty = dirty;
         }
-        if let Some(connection) = self.dirty.first().and_then(|key| self.connections.get(*key)) {
+        if let Some(connection) = self.dirty.iter().find_map(|key| self.connections.get(*key)) {
             // More can be written than one turn may: go on after the others.
             connection.wake();
         }

@@ -1,0 +1,9 @@
+//! The driver between sockets, engines and the core: clients on loopback against shards in this
+//! process.
+
+mod client;
+mod life;
+mod links;
+mod messages;
+mod node;
+mod outcomes;

@@ -1,0 +1,136 @@
+//! Shards in this process, on loopback, with a say in which shard serves a client.
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mq_model::config::DaemonConfig;
+use mq_model::manifest::{AddressSpec, AddressType};
+use mqd::hub::{Hub, ShardStatistics};
+use tokio::runtime::Runtime;
+
+/// How long a test waits for what must happen.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The shards of a node, without its listeners and its admin API.
+pub(crate) struct Node {
+    pub(crate) hub: Option<Hub>,
+    threads: Vec<JoinHandle<()>>,
+    listener: TcpListener,
+    runtime: Runtime,
+}
+
+impl Node {
+    /// Two shards with the anycast addresses `a` and `b` and the multicast address `m`.
+    pub(crate) fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// The same with another configuration.
+    pub(crate) fn with(change: impl FnOnce(&mut DaemonConfig)) -> Self {
+        let mut config = DaemonConfig::embedded("unused");
+        config.workers = 2;
+        change(&mut config);
+        let addresses =
+            [("a", AddressType::Anycast), ("b", AddressType::Anycast), ("m", AddressType::Multicast)];
+        let addresses = addresses.map(|(name, kind)| (Arc::from(name), AddressSpec::new(kind)));
+        let (hub, threads) = mqd::shard::spawn(&config, addresses.to_vec()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { hub: Some(hub), threads, listener, runtime }
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        self.hub.as_ref().expect("the node runs")
+    }
+
+    /// A client's socket, served by this shard.
+    pub(crate) fn connect(&self, shard: usize) -> TcpStream {
+        let stream = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        let (served, peer) = self.listener.accept().unwrap();
+        for socket in [&stream, &served] {
+            socket.set_nodelay(true).unwrap();
+        }
+        self.hub().accept(shard, served, peer, "test".into());
+        stream
+    }
+
+    /// Creates an address or changes it.
+    pub(crate) fn set(&self, name: &str, kind: AddressType, change: impl FnOnce(&mut AddressSpec)) {
+        let mut spec = AddressSpec::new(kind);
+        change(&mut spec);
+        self.wait_for(self.hub().set_address(&name.into(), &spec));
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.wait_for(self.hub().remove_address(&name.into()));
+    }
+
+    pub(crate) fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// The counters of both shards together.
+    pub(crate) fn statistics(&self) -> ShardStatistics {
+        let mut sum = ShardStatistics::default();
+        for shard in self.wait_for(self.hub().statistics()) {
+            sum.connections += shard.connections;
+            sum.sessions += shard.sessions;
+            sum.producers += shard.producers;
+            sum.consumers += shard.consumers;
+            sum.deliveries_in += shard.deliveries_in;
+            sum.deliveries_out += shard.deliveries_out;
+            sum.bytes_in += shard.bytes_in;
+            sum.bytes_out += shard.bytes_out;
+            sum.dropped += shard.dropped;
+            sum.expired += shard.expired;
+            sum.undelivered += shard.undelivered;
+            sum.unsettled += shard.unsettled;
+        }
+        sum
+    }
+
+    /// Waits until the counters say so.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut(&ShardStatistics) -> bool) {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let statistics = self.statistics();
+            if is_so(&statistics) {
+                return;
+            }
+            assert!(Instant::now() < end, "waited too long for {what}: {statistics:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until nothing of any client is left.
+    #[track_caller]
+    pub(crate) fn until_empty(&self) {
+        self.until("every trace of the clients to go", |now| {
+            let counts = self.hub().connection_counts();
+            let counted: usize =
+                counts.iter().map(|count| count.load(std::sync::atomic::Ordering::Relaxed)).sum();
+            counted == 0
+                && [
+                    now.connections,
+                    now.sessions,
+                    now.producers,
+                    now.consumers,
+                    now.undelivered,
+                    now.unsettled,
+                ] == [0; 6]
+        });
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.hub = None;
+        for thread in self.threads.drain(..) {
+            let done = thread.join();
+            assert!(done.is_ok() || std::thread::panicking(), "a shard panicked");
+        }
+    }
+}
