@@ -340,7 +340,7 @@ fn large(options: &Options, count: usize, size: usize) -> Result<()> {
         "",
         (peak.saturating_sub(before)) as f64 / 1024.0,
         begun.elapsed().as_secs_f64(),
-        count * size >> 20
+        (count * size) >> 20
     );
     Ok(())
 }
