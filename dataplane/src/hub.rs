@@ -120,7 +120,8 @@ impl Hub {
 
     /// Creates or changes an address; done when every shard serves it.
     pub async fn set_address(&self, name: &Arc<str>, spec: &AddressSpec) {
-        self.ask_all(|reply| ShardCommand::SetAddress { name: name.clone(), spec: spec.clone(), reply }).await;
+        self.ask_all(|reply| ShardCommand::SetAddress { name: name.clone(), spec: spec.clone(), reply })
+            .await;
     }
 
     /// Removes an address; done when no shard serves it any more.
