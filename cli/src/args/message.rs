@@ -190,7 +190,8 @@ pub struct Request {
 /// Answer requests.
 ///
 /// Receives from an address and sends what the command prints to the reply-to address of each request, until
-/// Ctrl-C. The correlation-id of a reply is that of the request, or else its message-id.
+/// Ctrl-C. The correlation-id of a reply is that of the request, or else its message-id. An address of the
+/// context's fleet that does not exist is created, as anycast.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("answer").required(true))]
 #[command(after_help = "Examples:

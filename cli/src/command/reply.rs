@@ -9,6 +9,7 @@ use fe2o3_amqp::{
         messaging::{Outcome as Disposition, Properties},
     },
 };
+use mq_model::manifest::{Address, AddressSpec, AddressType};
 
 use super::message::{self, Fields, Ran};
 use crate::{
@@ -31,12 +32,31 @@ pub(super) async fn run(args: Reply, settings: &Settings, output: &Output) -> Ou
         return Ok(Exit::Ok);
     }
     let mut client = Client::connect(&endpoint).await?;
-    let result = match client.receiver(&endpoint.address, args.credit, args.count).await {
+    let mut inlet = client.receiver(&endpoint.address, args.credit, args.count).await;
+    if endpoint.is_deployed && inlet.as_ref().is_err_and(|failure| failure.exit == Exit::NotFound) {
+        inlet = match create(&endpoint.address, settings, output).await {
+            Ok(()) => client.receiver(&endpoint.address, args.credit, args.count).await,
+            Err(failure) => Err(failure),
+        };
+    }
+    let result = match inlet {
         Ok(inlet) => answer(&args, &mut client, inlet, &endpoint.address, output).await,
         Err(failure) => Err(failure),
     };
     client.close().await;
     result
+}
+
+/// Who answers on an address offers a service: the address is made when it is not there.
+async fn create(name: &str, settings: &Settings, output: &Output) -> Outcome {
+    let address = Address::new(name, AddressSpec::new(AddressType::Anycast));
+    match super::admin(settings)?.create_address(&address).await {
+        Ok(_) => output.talk(&format!("created address {name} (anycast); undo: mq address delete {name}")),
+        // Somebody else was faster.
+        Err(failure) if failure.exit == Exit::Conflict => {}
+        Err(failure) => return Err(failure),
+    }
+    Ok(())
 }
 
 async fn answer(

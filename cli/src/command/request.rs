@@ -1,6 +1,6 @@
 //! `mq request`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fe2o3_amqp::{
     Sender,
@@ -19,9 +19,13 @@ use crate::{
     failure::{Failure, Outcome},
     output::Output,
     record::{self, AnyMessage, Reception},
-    settings::Settings,
+    settings::{Endpoint, Settings},
     shape,
 };
+
+/// How long a request waits for its address to be created, and how often it looks.
+const ADDRESS_GRACE: Duration = Duration::from_secs(2);
+const ADDRESS_RETRY: Duration = Duration::from_millis(50);
 
 /// Replies that are taken ahead of the one being printed, at most.
 const MAX_WINDOW: u32 = 100;
@@ -34,7 +38,7 @@ pub(super) async fn run(args: Request, settings: &Settings, output: &mut Output)
     let mut replies = 0;
     let result = {
         let message = fields.message(record::data(body));
-        let exchange = exchange(&args, &mut client, &endpoint.address, message, &mut replies, output);
+        let exchange = exchange(&args, &mut client, &endpoint, message, &mut replies, output);
         tokio::select! {
             result = tokio::time::timeout(args.timeout, exchange) => result.ok(),
             exit = interrupted() => Some(Ok(exit)),
@@ -60,18 +64,36 @@ fn late(args: &Request, address: &str, replies: u32) -> Failure {
 async fn exchange(
     args: &Request,
     client: &mut Client,
-    address: &str,
+    endpoint: &Endpoint,
     mut message: AnyMessage,
     replies: &mut u32,
     output: &mut Output,
 ) -> Outcome<Exit> {
     let (inlet, reply_to) = client.dynamic_receiver(args.replies.min(MAX_WINDOW)).await?;
-    let sender = client.sender(Some(address), SenderSettleMode::Unsettled).await?;
+    let address = endpoint.address.as_str();
+    let sender = sender(client, endpoint).await?;
     let id = prepare(&mut message, reply_to.clone());
     let mut exchange = Exchange { args, address, reply_to, id, inlet, replies, output };
     let result = exchange.run(sender, message).await;
     exchange.inlet.close().await;
     result
+}
+
+/// A sender to the address. A responder that was started in the same breath is about to create it.
+async fn sender(client: &mut Client, endpoint: &Endpoint) -> Outcome<Sender> {
+    let begin = Instant::now();
+    loop {
+        match client.sender(Some(&endpoint.address), SenderSettleMode::Unsettled).await {
+            Err(failure)
+                if failure.exit == Exit::NotFound
+                    && endpoint.is_deployed
+                    && begin.elapsed() < ADDRESS_GRACE =>
+            {
+                tokio::time::sleep(ADDRESS_RETRY).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Makes a message a request, and returns the id that its replies will carry.

@@ -113,7 +113,7 @@ fn a_receiver_that_gets_too_little_says_so_with_exit_4() {
 #[test]
 fn an_address_that_does_not_exist_is_exit_7_with_the_command_that_creates_it() {
     let sandbox = Sandbox::deployed();
-    for arguments in ["send nothing x", "recv nothing", "reply nothing --echo", "request nothing x"] {
+    for arguments in ["send nothing x", "recv nothing", "request nothing x"] {
         let ended = sandbox.run(arguments);
         assert_eq!(ended.code, 7, "{arguments}: {ended:?}");
         assert!(ended.stderr.contains("mq address create nothing"), "{ended:?}");
@@ -131,6 +131,19 @@ fn a_request_is_answered_by_a_command() {
     assert_eq!(reply["properties"]["correlation_id"]["str"], "c7");
     let ended: Ended = responder.wait_with_output().unwrap().into();
     assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[test]
+fn a_responder_creates_its_address_and_a_request_started_with_it_waits_for_that() {
+    let sandbox = Sandbox::deployed();
+    let mut requester = sandbox.command_of(&["request", "time", "hello", "--timeout", "20s"]).spawn().unwrap();
+    let mut command = sandbox.command_of(&["reply", "time", "-n", "1", "--echo"]);
+    let responder = command.spawn().unwrap();
+    assert_eq!(requester.wait().unwrap().code(), Some(0));
+    let ended: Ended = responder.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("created address time (anycast)"), "{ended:?}");
+    assert!(sandbox.ok("address list -o name").contains("time"));
 }
 
 #[test]
