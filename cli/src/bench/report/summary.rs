@@ -1,0 +1,225 @@
+//! The figures of several runs of one load, as medians: what every report for people shows.
+
+use crate::{
+    bench::{
+        compare,
+        metric::{Metric, Series, Statistic, Unit},
+        noise::median,
+        result::{BenchResult, Integrity},
+    },
+    shape,
+};
+
+/// The figures of a stage.
+pub(super) struct Summary<'a> {
+    runs: &'a [BenchResult],
+}
+
+/// One latency: its name and the figures of [`Statistic::SHOWN`], with their units.
+pub(super) struct Latency {
+    pub(super) series: Series,
+    pub(super) figures: Vec<String>,
+}
+
+impl<'a> Summary<'a> {
+    pub(super) fn new(runs: &'a [BenchResult]) -> Self {
+        Self { runs }
+    }
+
+    fn first(&self) -> Option<&BenchResult> {
+        self.runs.first()
+    }
+
+    /// What ran: shape, target, parties, sizes, guarantees, rate, time.
+    pub(super) fn load(&self) -> Vec<String> {
+        let Some(run) = self.first() else { return Vec::new() };
+        let load = &run.load;
+        let shape = format!("{:?}", load.shape).to_lowercase();
+        let mut parts = vec![
+            format!("{shape} {}/{}", run.context.target.trim_end_matches('/'), load.address),
+            format!("{}→{} on {}", load.senders, load.receivers, connections(load.connections)),
+            format!("{}{}", compare::size(&load.size), self.guarantees()),
+        ];
+        if load.is_open_loop() {
+            parts.push(format!("{} open loop", compare::rate(load)));
+        } else {
+            parts.push("closed loop: latencies are service times".into());
+        }
+        if load.warmup_seconds > 0.0 {
+            parts.push(format!("warm-up {} s", load.warmup_seconds));
+        }
+        parts.push(format!("measured {:.1} s", run.rates.elapsed_seconds));
+        parts.push(self.repetition());
+        parts.retain(|part| !part.is_empty());
+        parts
+    }
+
+    fn guarantees(&self) -> String {
+        let Some(run) = self.first() else { return String::new() };
+        let durable = if run.load.durable { " durable" } else { "" };
+        match (run.load.qos, run.load.settled) {
+            (Some(qos), _) => format!("{durable} QoS {qos}"),
+            (None, true) => format!("{durable} pre-settled"),
+            (None, false) => format!("{durable} unsettled"),
+        }
+    }
+
+    fn repetition(&self) -> String {
+        if self.runs.len() > 1 { format!("medians of {} runs", self.runs.len()) } else { String::new() }
+    }
+
+    /// Who ran it: client, target, machine.
+    pub(super) fn context(&self) -> Vec<String> {
+        let Some(run) = self.first() else { return Vec::new() };
+        let context = &run.context;
+        let product = context.target_product.as_deref().unwrap_or("a target that does not say what it is");
+        let cores = shape::plural(context.host.cores.into(), "core");
+        let machine = match &context.host.cpu_model {
+            Some(model) => format!("{cores} of {model}"),
+            None => cores,
+        };
+        vec![
+            format!("client {}", context.client),
+            format!("target {product}"),
+            format!("mq {} on {machine}", context.mq_version),
+            format!("started {}", context.started_at),
+        ]
+    }
+
+    /// The median of a metric, with its unit.
+    pub(super) fn figure(&self, name: &str) -> Option<String> {
+        let metric = Metric::parse(name).ok()?;
+        Some(metric.unit().show(self.number(metric)?))
+    }
+
+    fn number(&self, metric: Metric) -> Option<f64> {
+        let figures: Vec<f64> = self.runs.iter().filter_map(|run| metric.read(run)).collect();
+        median(&figures)
+    }
+
+    /// The rates that the runs have.
+    pub(super) fn rates(&self) -> Vec<String> {
+        let Some(run) = self.first() else { return Vec::new() };
+        let target = run.rates.target_per_second.map(|rate| format!("target {}", Unit::Rate.show(rate)));
+        let mut parts: Vec<String> = target.into_iter().collect();
+        let rates = [
+            ("sent", run.rates.sent_per_second, "sent.rate"),
+            ("settled", run.rates.settled_per_second, "settled.rate"),
+            ("received", run.rates.received_per_second, "received.rate"),
+        ];
+        for (word, figure, metric) in rates {
+            if figure > 0.0 {
+                parts.extend(self.figure(metric).map(|shown| format!("{word} {shown}")));
+            }
+        }
+        let bandwidth = if run.rates.received_per_second > 0.0 { "received" } else { "sent" };
+        if run.rates.sent_per_second + run.rates.received_per_second > 0.0 {
+            parts.extend(self.figure(&format!("{bandwidth}.bandwidth")));
+        }
+        if run.storm.is_some() {
+            parts.extend(self.figure("opened.rate").map(|shown| format!("opened {shown}")));
+        }
+        parts
+    }
+
+    /// The latencies that the runs have.
+    pub(super) fn latencies(&self) -> Vec<Latency> {
+        Series::ALL.into_iter().rev().filter_map(|series| self.latency(series)).collect()
+    }
+
+    fn latency(&self, series: Series) -> Option<Latency> {
+        let figures: Option<Vec<String>> = Statistic::SHOWN
+            .into_iter()
+            .map(|statistic| self.number(Metric::Latency(series, statistic)).map(|us| Unit::Time.show(us)))
+            .collect();
+        figures.map(|figures| Latency { series, figures })
+    }
+
+    /// The sums over all runs of what became of the messages; what did not happen and rarely does
+    /// is left out.
+    pub(super) fn integrity(&self) -> Vec<String> {
+        let total = |read: fn(&Integrity) -> u64| -> u64 {
+            self.runs.iter().map(|run| read(&run.integrity)).fold(0, u64::saturating_add)
+        };
+        let has_messages = total(|run| run.sent) + total(|run| run.received) > 0;
+        let always: [(&str, fn(&Integrity) -> u64); 6] = [
+            ("sent", |run| run.sent),
+            ("received", |run| run.received),
+            ("lost", |run| run.lost),
+            ("duplicated", |run| run.duplicated),
+            ("reordered", |run| run.reordered),
+            ("reconnects", |run| run.reconnects),
+        ];
+        let rarely: [(&str, fn(&Integrity) -> u64); 8] = [
+            ("released", |run| run.released),
+            ("rejected", |run| run.rejected),
+            ("modified", |run| run.modified),
+            ("in doubt", |run| run.in_doubt),
+            ("gaps", |run| run.gaps),
+            ("corrupted", |run| run.corrupted),
+            ("foreign", |run| run.foreign),
+            ("timed out", |run| run.timed_out),
+        ];
+        let always = always.into_iter().filter(|_| has_messages).map(|(word, read)| (word, total(read)));
+        let rarely =
+            rarely.into_iter().map(|(word, read)| (word, total(read))).filter(|(_, count)| *count > 0);
+        let mut parts: Vec<String> =
+            always.chain(rarely).map(|(word, count)| format!("{} {word}", shape::number(count))).collect();
+        let outage = self.runs.iter().map(|run| run.integrity.longest_outage_seconds).fold(0.0, f64::max);
+        if outage > 0.0 {
+            parts.push(format!("longest outage {}", Unit::Time.show(outage * 1e6)));
+        }
+        if self.runs.iter().any(|run| run.integrity.incomplete) {
+            parts.push("lost, duplicated and gaps are lower bounds".into());
+        }
+        parts.extend(self.storm());
+        parts
+    }
+
+    fn storm(&self) -> Vec<String> {
+        let storms: Vec<_> = self.runs.iter().filter_map(|run| run.storm.as_ref()).collect();
+        if storms.is_empty() {
+            return Vec::new();
+        }
+        let sum = |read: fn(&crate::bench::result::Storm) -> u64| -> String {
+            shape::number(storms.iter().map(|storm| read(storm)).fold(0, u64::saturating_add))
+        };
+        let mut parts = vec![
+            format!("{} wanted", sum(|storm| storm.wanted)),
+            format!("{} opened", sum(|storm| storm.opened)),
+            format!("{} failed", sum(|storm| storm.failed)),
+            format!("{} alive at the end", sum(|storm| storm.alive)),
+        ];
+        parts.extend(storms.iter().find_map(|storm| storm.first_error.clone()));
+        parts
+    }
+
+    /// What it cost the target.
+    pub(super) fn cost(&self) -> Vec<String> {
+        let figures = [
+            ("cpu.per_message", "CPU per message"),
+            ("cpu.cores", "cores"),
+            ("memory.peak", "resident at most"),
+            ("memory.per_connection", "per connection"),
+        ];
+        figures
+            .into_iter()
+            .filter_map(|(name, word)| Some(format!("{} {word}", self.figure(name)?)))
+            .collect()
+    }
+
+    /// What a reader should know, each said once.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = Vec::new();
+        for note in self.runs.iter().flat_map(|run| &run.validity.notes) {
+            if !notes.contains(note) {
+                notes.push(note.clone());
+            }
+        }
+        notes
+    }
+}
+
+fn connections(count: u32) -> String {
+    shape::plural(count.into(), "connection")
+}
