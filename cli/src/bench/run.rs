@@ -1,0 +1,606 @@
+//! One run: connect, warm up, load, drain, put together.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::{
+    client::{Manner, Part, amqp},
+    clock::Clock,
+    control::{Control, Timing},
+    cost::{Meter, Probe},
+    host,
+    integrity::{Copies, judge},
+    payload,
+    result::{
+        API_VERSION, BenchResult, Host, Integrity, KIND_RESULT, Load, Rates, RunContext, Shape,
+        SizeDescription, Step, Validity, Wire,
+    },
+    schedule::Schedule,
+    series::{Handover, Series, Span, WINDOW, Window},
+    worker::{Job, Post, Report, Worker},
+};
+use crate::{
+    exit::Exit,
+    failure::{Failure, Outcome, reason},
+    settings::Endpoint,
+    shape,
+};
+
+/// How long connecting, and waiting for the first credit, may take.
+const SETUP: Duration = Duration::from_secs(10);
+/// From everybody being ready to the first message.
+const LEAD: Duration = Duration::from_millis(20);
+/// After the last message was sent: nothing came for so long means that nothing will.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often the run is looked at.
+const TICK: Duration = Duration::from_millis(5);
+/// The part of a core above which a thread of the generator counts as saturated.
+const SATURATED: f64 = 0.9;
+
+/// A load to be made.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub name: String,
+    pub command_line: Vec<String>,
+    pub shape: Shape,
+    pub senders: u32,
+    pub receivers: u32,
+    /// Links of one connection.
+    pub links: u32,
+    pub rate: Option<u64>,
+    pub ramp: Vec<Step>,
+    pub size: SizeDescription,
+    pub settled: bool,
+    pub durable: bool,
+    pub credit: u32,
+    pub in_flight: u32,
+    pub warmup: Duration,
+    /// Without a count.
+    pub duration: Duration,
+    pub count: Option<u64>,
+    /// How long to wait for what is under way in the end.
+    pub drain: Duration,
+    pub seed: u64,
+    /// The generator's own lateness (p99) above which the run is invalid.
+    pub max_lag: Duration,
+    /// Every receiver gets every message.
+    pub is_multicast: bool,
+}
+
+/// Somebody who wants to know how the run goes.
+pub trait Watcher {
+    /// A second of the measured part is over; `seconds` of them have passed.
+    fn second(&mut self, order: &Order, seconds: u64, window: &Window);
+    /// Something else changed.
+    fn says(&mut self, what: &str);
+}
+
+/// What was measured, and whether somebody stopped it early.
+#[derive(Debug)]
+pub struct Ran {
+    pub result: BenchResult,
+    pub is_interrupted: bool,
+}
+
+/// Makes the load. Blocks until it is over; `interrupted` ends it early with what there is.
+///
+/// # Errors
+/// When the load could not begin: the target cannot be reached, refuses, or gives no credit.
+pub fn run(
+    order: &Order,
+    endpoint: &Endpoint,
+    probe: Option<Probe>,
+    interrupted: &AtomicBool,
+    watcher: &mut dyn Watcher,
+) -> Outcome<Ran> {
+    let to = resolve(endpoint)?;
+    let meter = probe.and_then(Meter::new);
+    let job = Arc::new(job(order, endpoint, to));
+    let (windows, handed) = mpsc::channel();
+    let crew = Crew { job, control: Arc::default(), workers: Vec::new(), windows };
+    let mut run =
+        Run { order, crew, handed, series: Series::default(), shown: 0, meter, interrupted, watcher };
+    let result = run.all();
+    // Whatever happened, no thread outlives the run.
+    run.crew.control.quit();
+    let timing = result?;
+    let reports = run.crew.join()?;
+    run.collect();
+    Ok(run.put_together(endpoint, timing, &reports))
+}
+
+/// The address of a host, the first that there is.
+pub fn resolve(endpoint: &Endpoint) -> Outcome<SocketAddr> {
+    let place = format!("{}:{}", endpoint.host, endpoint.port);
+    let unknown = |why: String| Failure::new(Exit::Unreachable, format!("cannot find {place}: {why}"));
+    let mut addresses =
+        (endpoint.host.as_str(), endpoint.port).to_socket_addrs().map_err(|error| unknown(reason(&error)))?;
+    addresses.next().ok_or_else(|| unknown("the name has no address".into()))
+}
+
+fn job(order: &Order, endpoint: &Endpoint, to: SocketAddr) -> Job {
+    let schedule = order.rate.map(|rate| Arc::new(Schedule::ramp(&order.ramp, rate)));
+    let manner = Manner {
+        host: endpoint.host.clone(),
+        address: endpoint.address.clone(),
+        credentials: endpoint.credentials.clone(),
+        settled: order.settled,
+        credit: order.credit,
+        largest: payload::largest(&order.size),
+    };
+    Job {
+        to,
+        place: place(endpoint),
+        manner: Arc::new(manner),
+        clock: Clock::new(),
+        count: order.count.filter(|_| schedule.is_none()),
+        schedule,
+        senders: order.senders,
+        durable: order.durable,
+        in_flight: order.in_flight,
+        is_request: order.shape == Shape::Request,
+        filler: payload::filler(&order.size, order.seed),
+        sizes: order.size.clone(),
+        seed: order.seed,
+        // Two runs of one seed are still two runs.
+        run: fastrand::u32(..),
+        host: host::tag(),
+        takes_every_run: order.shape == Shape::Recv,
+    }
+}
+
+/// `host:port`.
+pub fn place(endpoint: &Endpoint) -> String {
+    match endpoint.host.contains(':') {
+        true => format!("[{}]:{}", endpoint.host, endpoint.port),
+        false => format!("{}:{}", endpoint.host, endpoint.port),
+    }
+}
+
+/// The connections of a run: those that receive or answer, and those that send or ask.
+fn posts(order: &Order) -> (Vec<Post>, Vec<Post>) {
+    let many = |part: Part, count: u32| -> Vec<Post> {
+        let links = order.links.max(1);
+        (0..count.div_ceil(links))
+            .map(|connection| {
+                let first_stream = connection * links;
+                let mine = links.min(count - first_stream);
+                Post { parts: vec![part; mine as usize], first_stream }
+            })
+            .collect()
+    };
+    if order.shape == Shape::Request {
+        let answering = Post { parts: vec![Part::Receiver, Part::Relay], first_stream: 0 };
+        let asking = |stream| Post { parts: vec![Part::Sender, Part::Replies], first_stream: stream };
+        return (vec![answering; order.receivers as usize], (0..order.senders).map(asking).collect());
+    }
+    (many(Part::Receiver, order.receivers), many(Part::Sender, order.senders))
+}
+
+/// The threads of a run.
+struct Crew {
+    job: Arc<Job>,
+    control: Arc<Control>,
+    workers: Vec<JoinHandle<Report>>,
+    windows: mpsc::Sender<Handover>,
+}
+
+impl Crew {
+    /// Starts threads for some connections: half of the cores, at least one, never more than connections.
+    fn start(&mut self, posts: Vec<Post>) -> Outcome {
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = (cores / 2).clamp(1, posts.len().max(1));
+        let mut shares = vec![Vec::new(); threads];
+        for (index, post) in posts.into_iter().enumerate() {
+            if let Some(share) = shares.get_mut(index % threads) {
+                share.push(post);
+            }
+        }
+        for share in shares.into_iter().filter(|share| !share.is_empty()) {
+            let number = self.workers.len();
+            let worker =
+                Worker::new(number, self.job.clone(), self.control.clone(), share, self.windows.clone());
+            let thread = thread::Builder::new().name(format!("bench-{number}")).spawn(|| worker.run());
+            let thread = thread.map_err(|error| {
+                self.control.quit();
+                Failure::failed(format!("cannot start a thread: {}", reason(&error)))
+            })?;
+            self.workers.push(thread);
+        }
+        Ok(())
+    }
+
+    fn join(&mut self) -> Outcome<Vec<Report>> {
+        let workers = std::mem::take(&mut self.workers);
+        let reports: Result<Vec<Report>, _> = workers.into_iter().map(JoinHandle::join).collect();
+        reports
+            .map_err(|_| Failure::failed("a thread of the generator ended unexpectedly; this is a bug in mq"))
+    }
+}
+
+struct Run<'a> {
+    order: &'a Order,
+    crew: Crew,
+    handed: mpsc::Receiver<Handover>,
+    series: Series,
+    /// Seconds that the watcher has been told of.
+    shown: u64,
+    meter: Option<Meter>,
+    interrupted: &'a AtomicBool,
+    watcher: &'a mut dyn Watcher,
+}
+
+impl Run<'_> {
+    fn all(&mut self) -> Outcome<Timing> {
+        let (receiving, sending) = posts(self.order);
+        let lanes = self.order.senders as usize;
+        let connections = receiving.len() + sending.len();
+        let receivers = receiving.len();
+        self.crew.start(receiving)?;
+        self.wait_ready(receivers)?;
+        self.crew.start(sending)?;
+        self.wait_ready(connections)?;
+        let timing = self.timing();
+        self.crew.control.begin(timing);
+        self.load(timing, lanes);
+        Ok(timing)
+    }
+
+    /// Waits until so many connections are ready.
+    fn wait_ready(&self, connections: usize) -> Outcome {
+        let deadline = Instant::now() + SETUP;
+        let control = &self.crew.control;
+        while control.ready() < connections {
+            if let Some(failure) = control.failure() {
+                return Err(failure);
+            }
+            if self.is_interrupted() {
+                return Err(Failure::silent(Exit::Interrupted));
+            }
+            if Instant::now() > deadline {
+                return Err(self.not_ready(connections));
+            }
+            thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    fn not_ready(&self, connections: usize) -> Failure {
+        let (place, address) = (&self.crew.job.place, &self.crew.job.manner.address);
+        let waited = shape::elapsed(SETUP);
+        let attached = self.crew.control.attached();
+        if attached < connections {
+            let text = format!(
+                "only {attached} of {} to {place} were ready within {waited}",
+                shape::plural(connections as u64, "connection")
+            );
+            return Failure::new(Exit::TimedOut, text).help("look at `mq logs` or at the log of the target");
+        }
+        let text = format!("{place} gave no credit for `{address}` within {waited}: nobody receives there");
+        Failure::new(Exit::TimedOut, text)
+            .help(format!("give the load receivers of its own, or start one: `mq bench recv {address}`"))
+    }
+
+    fn timing(&self) -> Timing {
+        let start = self.crew.job.clock.nanos().saturating_add(nanos(LEAD));
+        let from = start.saturating_add(nanos(self.order.warmup));
+        let to = match (self.order.count, &self.crew.job.schedule) {
+            (None, _) => from.saturating_add(nanos(self.order.duration)),
+            (Some(_), None) => u64::MAX,
+            (Some(count), Some(schedule)) => {
+                let before = schedule.count_until(nanos(self.order.warmup));
+                start.saturating_add(schedule.time_of(before.saturating_add(count)))
+            }
+        };
+        Timing { start, span: Span { from, to }, deadline: to.saturating_add(nanos(self.order.drain)) }
+    }
+
+    /// Watches until everything is sent and has come, or nothing comes any more.
+    fn load(&mut self, timing: Timing, lanes: usize) {
+        let mut phase = Phase::Warmup;
+        let mut next_look = timing.span.from.saturating_add(WINDOW);
+        let mut moved = Movement::default();
+        loop {
+            thread::sleep(TICK);
+            let now = self.crew.job.clock.nanos();
+            self.collect();
+            if phase == Phase::Warmup && now >= timing.span.from {
+                phase = Phase::Measured;
+                self.look(Meter::begin);
+            }
+            let is_done = lanes > 0 && self.crew.control.lanes_done() >= lanes;
+            let is_cut = self.is_interrupted() || self.crew.control.is_over();
+            if phase == Phase::Measured && (now >= timing.span.to || is_done || is_cut) {
+                phase = Phase::Draining;
+                self.look(Meter::end);
+            }
+            if phase == Phase::Measured && now >= next_look {
+                next_look = next_look.saturating_add(WINDOW);
+                self.look(|meter| {
+                    meter.look();
+                });
+            }
+            if is_cut {
+                self.crew.control.stop();
+                return;
+            }
+            let is_still = moved.is_still(&self.crew.control, now, self.order.drain.max(QUIET));
+            if self.is_over(timing, now, lanes, is_done, is_still) {
+                return;
+            }
+        }
+    }
+
+    fn is_over(&self, timing: Timing, now: u64, lanes: usize, is_done: bool, is_still: bool) -> bool {
+        let control = &self.crew.control;
+        if lanes == 0 {
+            return now >= timing.span.to || self.order.count.is_some_and(|count| control.arrived() >= count);
+        }
+        if now >= timing.deadline || (is_still && (is_done || timing.span.to == u64::MAX)) {
+            return true;
+        }
+        // All is settled: what has not come within a second of silence will not.
+        let quiet = now.saturating_sub(control.last_arrival()) > nanos(QUIET);
+        is_done && (!self.order.shape.has_both() || self.is_all_there() || quiet)
+    }
+
+    /// Whether as many messages came as were settled: what is lost or doubled is judged later.
+    fn is_all_there(&self) -> bool {
+        if self.order.settled || self.order.shape == Shape::Request {
+            return self.order.shape == Shape::Request;
+        }
+        let copies = if self.order.is_multicast { u64::from(self.order.receivers) } else { 1 };
+        self.crew.control.arrived() >= self.crew.control.settled().saturating_mul(copies)
+    }
+
+    fn look(&mut self, look: impl FnOnce(&mut Meter)) {
+        if let Some(meter) = &mut self.meter {
+            look(meter);
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Takes what the workers handed over, and tells the watcher about seconds that are whole.
+    fn collect(&mut self) {
+        while let Ok(handover) = self.handed.try_recv() {
+            self.series.add(&handover.window);
+            // Workers hand over within a few milliseconds of each other: the second before is whole.
+            while self.shown < handover.window.index {
+                if let Some(window) = self.series.window(self.shown) {
+                    self.watcher.second(self.order, self.shown + 1, window);
+                }
+                self.shown += 1;
+            }
+        }
+    }
+
+    fn put_together(&self, endpoint: &Endpoint, timing: Timing, reports: &[Report]) -> Ran {
+        let order = self.order;
+        let is_interrupted = self.is_interrupted();
+        let last = reports.iter().map(|report| report.last).max().unwrap_or_default();
+        let is_open_end = timing.span.to == u64::MAX || is_interrupted;
+        let end = if is_open_end { last.min(timing.span.to) } else { timing.span.to };
+        let elapsed = end.saturating_sub(timing.span.from).max(1);
+        let total = self.series.total();
+        let integrity = self.integrity(reports);
+        let seconds = elapsed as f64 / 1e9;
+        let messages = match order.shape {
+            Shape::Send => total.settled.max(total.sent * u64::from(order.settled)),
+            _ => total.received,
+        };
+        let latency = total.latencies();
+        let lag = latency.lag.as_ref().map(|lag| lag.p99_us);
+        let result = BenchResult {
+            api_version: API_VERSION.into(),
+            kind: KIND_RESULT.into(),
+            context: self.context(endpoint, timing, reports),
+            load: load(order, &endpoint.address),
+            rates: rates(order, &self.crew.job, timing, &total, seconds),
+            intervals: self.series.intervals(elapsed),
+            cost: self.meter.as_ref().and_then(|meter| meter.cost(messages, seconds)),
+            storm: None,
+            validity: validity(order, reports, lag, &integrity),
+            integrity,
+            latency,
+        };
+        Ran { result, is_interrupted }
+    }
+
+    fn integrity(&self, reports: &[Report]) -> Integrity {
+        let senders: Vec<_> = reports.iter().flat_map(|report| report.senders.iter().cloned()).collect();
+        let receivers: Vec<_> = reports.iter().flat_map(|report| report.receivers.iter().cloned()).collect();
+        let is_request = self.order.shape == Shape::Request;
+        let copies = if self.order.is_multicast { Copies::Each } else { Copies::One };
+        // What came to the answering side of requests is not what the run is about.
+        let mut integrity = judge(&senders, if is_request { &[] } else { &receivers }, copies);
+        let control = &self.crew.control;
+        if is_request {
+            integrity.received = control.arrived();
+            integrity.timed_out = reports.iter().map(|report| report.timed_out).sum();
+        }
+        integrity.reconnects = reports.iter().map(|report| report.reconnects).sum();
+        let outage = reports.iter().map(|report| report.longest_outage).max().unwrap_or_default();
+        integrity.longest_outage_seconds = outage as f64 / 1e9;
+        let receives = self.order.shape != Shape::Send;
+        integrity.longest_silence_seconds = receives.then(|| control.silence() as f64 / 1e9);
+        integrity
+    }
+
+    fn context(&self, endpoint: &Endpoint, timing: Timing, reports: &[Report]) -> RunContext {
+        let ago = self.crew.job.clock.nanos().saturating_sub(timing.span.from);
+        let ago = jiff::SignedDuration::from_nanos(i64::try_from(ago).unwrap_or(i64::MAX));
+        let now = Timestamp::now();
+        context(
+            self.order,
+            endpoint,
+            now.checked_sub(ago).unwrap_or(now),
+            reports.iter().find_map(|report| report.product.clone()),
+        )
+    }
+}
+
+/// Where and how a run took place.
+pub fn context(
+    order: &Order,
+    endpoint: &Endpoint,
+    started_at: Timestamp,
+    target_product: Option<String>,
+) -> RunContext {
+    let host: Host = host::describe();
+    RunContext {
+        name: order.name.clone(),
+        command_line: order.command_line.clone(),
+        started_at,
+        mq_version: env!("CARGO_PKG_VERSION").into(),
+        client: amqp::CLIENT.into(),
+        target: format!("amqp://{}", place(endpoint)),
+        target_product,
+        host,
+    }
+}
+
+/// The load as it was asked for.
+pub fn load(order: &Order, address: &str) -> Load {
+    let (receiving, sending) = posts(order);
+    Load {
+        shape: order.shape,
+        protocol: Wire::Amqp,
+        address: address.into(),
+        senders: order.senders,
+        receivers: order.receivers,
+        connections: u32::try_from(receiving.len() + sending.len()).unwrap_or(u32::MAX),
+        rate: order.rate,
+        ramp: order.ramp.clone(),
+        size: order.size.clone(),
+        settled: order.settled,
+        durable: order.durable,
+        credit: order.credit,
+        in_flight: order.in_flight,
+        qos: None,
+        warmup_seconds: order.warmup.as_secs_f64(),
+        duration_seconds: order.count.is_none().then(|| order.duration.as_secs_f64()),
+        count: order.count,
+        seed: order.seed,
+    }
+}
+
+fn rates(order: &Order, job: &Job, timing: Timing, total: &Window, seconds: f64) -> Rates {
+    let target = job.schedule.as_ref().filter(|_| order.rate.is_some() && timing.span.to != u64::MAX);
+    let target = target.map(|schedule| {
+        let (from, to) = (timing.span.from - timing.start, timing.span.to - timing.start);
+        let length = (timing.span.to - timing.span.from).max(1) as f64 / 1e9;
+        (schedule.count_until(to) - schedule.count_until(from)) as f64 / length
+    });
+    Rates {
+        elapsed_seconds: seconds,
+        target_per_second: target,
+        sent_per_second: total.sent as f64 / seconds,
+        settled_per_second: total.settled as f64 / seconds,
+        received_per_second: total.received as f64 / seconds,
+        sent_bytes_per_second: total.sent_bytes as f64 / seconds,
+        received_bytes_per_second: total.received_bytes as f64 / seconds,
+    }
+}
+
+/// Whether the figures are the target's, and what else there is to know about them.
+fn validity(order: &Order, reports: &[Report], lag_p99_us: Option<f64>, integrity: &Integrity) -> Validity {
+    let generator_cpu = reports.iter().map(|report| report.cpu).fold(0.0, f64::max);
+    let mut validity = Validity { generator_cpu, ..Validity::default() };
+    if generator_cpu > SATURATED {
+        validity.reasons.push(format!(
+            "the generator's busiest thread used {:.0} % of a core: the figures may be its own limit",
+            generator_cpu * 100.0
+        ));
+    }
+    let bound = order.max_lag.as_secs_f64() * 1e6;
+    if let Some(lag) = lag_p99_us.filter(|lag| *lag > bound) {
+        validity.reasons.push(format!(
+            "the generator was late by {} (p99) with messages that could go, and {} are allowed",
+            shape::elapsed(Duration::from_secs_f64(lag / 1e6)),
+            shape::elapsed(order.max_lag)
+        ));
+    }
+    validity.valid = validity.reasons.is_empty();
+    validity.notes = notes(order, reports, integrity);
+    validity
+}
+
+fn notes(order: &Order, reports: &[Report], integrity: &Integrity) -> Vec<String> {
+    let mut notes = Vec::new();
+    if order.rate.is_none() && order.shape != Shape::Recv {
+        notes.push("closed loop: the latencies are service times, and their tail is hidden".into());
+    }
+    let unsent: u64 = reports.iter().map(|report| report.unsent).sum();
+    if unsent > 0 {
+        let messages = shape::plural(unsent, "message");
+        notes.push(format!(
+            "{messages} never left, because the target took them too slowly: they count as delayed"
+        ));
+    }
+    let unclocked: u64 = reports.iter().map(|report| report.unclocked).sum();
+    if unclocked > 0 {
+        let messages = shape::plural(unclocked, "message");
+        notes.push(format!(
+            "{messages} came from another machine: without a common clock they have no latency"
+        ));
+    }
+    let away: u64 = reports.iter().map(|report| report.away).sum();
+    if away > 0 {
+        notes.push(format!("{} could not be made again", shape::plural(away, "connection")));
+    }
+    if integrity.incomplete {
+        notes.push(
+            "too many messages came out of order to remember all: lost and duplicated are lower bounds"
+                .into(),
+        );
+    }
+    notes
+}
+
+impl Shape {
+    /// Whether what is sent comes back to the generator.
+    fn has_both(self) -> bool {
+        matches!(self, Self::Pipe | Self::Fanout | Self::Fanin | Self::Request)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Warmup,
+    Measured,
+    Draining,
+}
+
+/// Notices when nothing moves any more.
+#[derive(Default)]
+struct Movement {
+    count: u64,
+    since: u64,
+}
+
+impl Movement {
+    fn is_still(&mut self, control: &Control, now: u64, patience: Duration) -> bool {
+        let count = control.arrived().wrapping_add(control.settled());
+        if count != self.count || self.since == 0 {
+            *self = Self { count, since: now };
+        }
+        now.saturating_sub(self.since) > nanos(patience)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
