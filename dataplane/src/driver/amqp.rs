@@ -24,10 +24,10 @@ use mq_model::TEMPORARY_PREFIX;
 use mq_model::config::DaemonConfig;
 use tracing::{debug, error, info};
 
-use super::connection::SessionState;
+use super::connection::{SessionState, lane_share};
 use super::message::{Start, is_cut_short, read_start, with_ttl};
 use super::outcome::{from_state, to_state};
-use super::{LANE_BUDGET, LinkRef, Shard};
+use super::{LinkRef, Shard};
 
 /// Events for which the shard keeps room.
 const EVENTS_KEPT: usize = 1_024;
@@ -223,8 +223,9 @@ impl Shard {
 
     fn handle_begin(&mut self, now: Instant, key: usize, session: SessionKey) {
         let lane = self.core.add_lane();
-        self.core.set_lane_budget(now, lane, LANE_BUDGET);
         let Some(connection) = self.connections.get_mut(key) else { return };
+        let sessions = connection.sessions.iter().flatten().count() + 1;
+        self.core.set_lane_budget(now, lane, lane_share(sessions));
         let index = usize::from(session.channel());
         if connection.sessions.len() <= index {
             connection.sessions.resize_with(index + 1, || None);

@@ -17,7 +17,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
-use super::{LANE_BUDGET, LINGER, OUTBOX_LIMIT, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER};
+use super::{
+    LANE_BUDGET, LEAST_LANE_BUDGET, LINGER, OUTBOX_LIMIT, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER,
+};
 use crate::shard::Handle;
 
 /// Segments of one vectored write.
@@ -105,6 +107,11 @@ impl Connection {
     pub(super) fn wake(&self) {
         self.waker.wake_by_ref();
     }
+}
+
+/// Bytes that the core may have in flight towards each of so many sessions of a connection.
+pub(super) fn lane_share(sessions: usize) -> usize {
+    (LANE_BUDGET / sessions.max(1)).max(LEAST_LANE_BUDGET)
 }
 
 /// Starts to serve a client.
@@ -312,12 +319,13 @@ impl Shard {
     fn refill_lanes(&mut self, now: Instant, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let buffered = connection.engine.buffered();
+        let share = lane_share(connection.sessions.iter().flatten().count());
         for session in connection.sessions.iter_mut().flatten().filter(|session| session.has_sent) {
             let waiting = buffered + connection.engine.pending_bytes(session.key);
             // While something waits, the session is visited again when that has been written or
             // the peer has opened its window.
             session.has_sent = waiting > 0;
-            self.core.set_lane_budget(now, session.lane, LANE_BUDGET.saturating_sub(waiting));
+            self.core.set_lane_budget(now, session.lane, share.saturating_sub(waiting));
         }
         self.run_effects(now);
     }

@@ -40,8 +40,12 @@ const READS_PER_TURN: usize = 4;
 /// Rounds of writing and refilling in one turn before the others get theirs.
 const FLUSHES_PER_TURN: usize = 8;
 
-/// Bytes that the core may have in flight towards one session: in our buffers, not in the socket's.
+/// Bytes that the core may have in flight towards the sessions of one connection: in our buffers,
+/// not in the socket's.
 const LANE_BUDGET: usize = 256 << 10;
+
+/// What one of many sessions gets of it at least.
+const LEAST_LANE_BUDGET: usize = 16 << 10;
 
 /// Bytes waiting to be written at which a connection is no longer read: whoever asks for answers
 /// has to take them.

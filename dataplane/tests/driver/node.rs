@@ -1,7 +1,8 @@
 //! Shards in this process, on loopback, with a say in which shard serves a client.
 
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,21 @@ use tokio::runtime::Runtime;
 
 /// How long a test waits for what must happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Errors that any shard has logged: each is a defect.
+static ERRORS: AtomicUsize = AtomicUsize::new(0);
+
+/// Shows what is logged as an error, and counts it.
+fn watch_for_errors() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let writer = || {
+            ERRORS.fetch_add(1, Ordering::Relaxed);
+            std::io::stderr()
+        };
+        tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_writer(writer).init();
+    });
+}
 
 /// The shards of a node, without its listeners and its admin API.
 pub(crate) struct Node {
@@ -29,6 +45,7 @@ impl Node {
 
     /// The same with another configuration.
     pub(crate) fn with(change: impl FnOnce(&mut DaemonConfig)) -> Self {
+        watch_for_errors();
         let mut config = DaemonConfig::embedded("unused");
         config.workers = 2;
         change(&mut config);
@@ -53,6 +70,17 @@ impl Node {
             socket.set_nodelay(true).unwrap();
         }
         self.hub().accept(shard, served, peer, "test".into());
+        stream
+    }
+
+    /// A client's socket whose kernel buffers hold little, so that what is not read stays in the node.
+    pub(crate) fn connect_narrow(&self, shard: usize) -> TcpStream {
+        let listener = socket2::SockRef::from(&self.listener);
+        // The accepted socket inherits it.
+        listener.set_send_buffer_size(32 << 10).unwrap();
+        let stream = self.connect(shard);
+        listener.set_send_buffer_size(4 << 20).unwrap();
+        socket2::SockRef::from(&stream).set_recv_buffer_size(32 << 10).unwrap();
         stream
     }
 
@@ -110,8 +138,7 @@ impl Node {
     pub(crate) fn until_empty(&self) {
         self.until("every trace of the clients to go", |now| {
             let counts = self.hub().connection_counts();
-            let counted: usize =
-                counts.iter().map(|count| count.load(std::sync::atomic::Ordering::Relaxed)).sum();
+            let counted: usize = counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
             counted == 0
                 && [
                     now.connections,
@@ -132,5 +159,7 @@ impl Drop for Node {
             let done = thread.join();
             assert!(done.is_ok() || std::thread::panicking(), "a shard panicked");
         }
+        let errors = ERRORS.load(Ordering::Relaxed);
+        assert!(errors == 0 || std::thread::panicking(), "{errors} errors were logged");
     }
 }
