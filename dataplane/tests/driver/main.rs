@@ -7,3 +7,4 @@ mod links;
 mod messages;
 mod node;
 mod outcomes;
+mod random;
