@@ -5,6 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use mq_core::{PeerMessage, ShardId};
 use tokio::sync::Notify;
 
+/// Messages for which an empty mailbox keeps room.
+const ROOM: usize = 4_096;
+
 /// The messages that wait for one shard. How many there can be is bounded by the cores: deliveries
 /// by the window that the receiving core gave, settlements by the deliveries.
 #[derive(Debug, Default)]
@@ -20,6 +23,7 @@ impl Mailbox {
         let was_empty = waiting.is_empty();
         waiting.append(messages);
         drop(waiting);
+        give_back(messages);
         if was_empty {
             self.filled.notify_one();
         }
@@ -27,11 +31,70 @@ impl Mailbox {
 
     /// Takes what waits into `taken`, which is empty; its allocation stays here for later.
     pub(crate) fn take(&self, taken: &mut Vec<(ShardId, PeerMessage)>) {
+        give_back(taken);
         std::mem::swap(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner), taken);
     }
 
     /// Waits until there is something to take. Cancel safe.
     pub(crate) async fn filled(&self) {
         self.filled.notified().await;
+    }
+}
+
+/// Gives back what an empty list has needed in a rush.
+fn give_back(messages: &mut Vec<(ShardId, PeerMessage)>) {
+    if messages.capacity() > ROOM {
+        messages.shrink_to(ROOM);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use mq_core::{AddressSettings, ConsumerOptions, Core, CoreLimits, Effect};
+
+    use super::*;
+
+    /// What a core says to the other shard when a consumer comes.
+    fn some_mail() -> Vec<(ShardId, PeerMessage)> {
+        let now = Instant::now();
+        let mut core = Core::new(ShardId(0), 2, CoreLimits::default());
+        core.set_address(now, &"a".into(), AddressSettings::default());
+        let lane = core.add_lane();
+        core.add_consumer(now, lane, "a", ConsumerOptions::default()).expect("let in");
+        let mut mail = Vec::new();
+        while let Some(effect) = core.poll_effect() {
+            if let Effect::Peer { message, .. } = effect {
+                mail.push((ShardId(0), message));
+            }
+        }
+        assert!(!mail.is_empty());
+        mail
+    }
+
+    #[tokio::test]
+    async fn mail_posted_while_nobody_waits_is_found_at_once() {
+        let mailbox = Mailbox::default();
+        let mut sent = some_mail();
+        let count = sent.len();
+        mailbox.post(&mut sent);
+        mailbox.filled().await;
+        let mut taken = Vec::new();
+        mailbox.take(&mut taken);
+        assert_eq!((sent.len(), taken.len()), (0, count));
+        mailbox.take(&mut taken);
+    }
+
+    #[test]
+    fn a_rush_of_mail_leaves_no_room_behind() {
+        let mailbox = Mailbox::default();
+        let mut sent = Vec::with_capacity(100 * ROOM);
+        sent.append(&mut some_mail());
+        mailbox.post(&mut sent);
+        assert_eq!(sent.capacity(), ROOM);
+        let mut taken = Vec::with_capacity(100 * ROOM);
+        mailbox.take(&mut taken);
+        assert!(mailbox.waiting.lock().expect("no panic").capacity() <= ROOM);
     }
 }
