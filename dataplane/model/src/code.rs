@@ -201,7 +201,7 @@ const ENTRIES: &[Entry] = &[
         number: 113,
         title: "unknown kind",
         explanation: "`kind` says what a document describes. The kinds are `Fleet` (where the daemons \
-            run and how) and `Address` (a name that messages are sent to). Case matters.",
+            run and how), `Address` (a name that messages are sent to) and `Bench` (a load test). Case matters.",
     },
     Entry {
         code: Code::ApiVersion,

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 
+use crate::bench::{BENCH_KIND, Bench, BenchSpec};
 use crate::check::{check, listed};
 use crate::code::Code;
 use crate::config::DaemonConfig;
@@ -21,7 +22,7 @@ use crate::validate::{self, Violation};
 use crate::yaml::{self, MAX_BYTES, Node, Value};
 
 /// The kinds of documents in manifest files.
-const KINDS: [&str; 2] = [FLEET_KIND, ADDRESS_KIND];
+const KINDS: [&str; 3] = [FLEET_KIND, ADDRESS_KIND, BENCH_KIND];
 
 /// The documents of the files of one command.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +30,8 @@ pub struct Documents {
     pub fleet: Option<Fleet>,
     /// In the order of the files; no name appears twice.
     pub addresses: Vec<Address>,
+    /// In the order of the files; no name appears twice.
+    pub benches: Vec<Bench>,
 }
 
 /// A file that somebody has read.
@@ -40,8 +43,8 @@ pub struct Source<'a> {
 }
 
 impl Documents {
-    /// Reads one file of YAML or JSON: any number of `Fleet` (at most one) and `Address` documents
-    /// in any order.
+    /// Reads one file of YAML or JSON: any number of `Fleet` (at most one), `Address` and
+    /// `Bench` documents in any order.
     ///
     /// # Errors
     ///
@@ -163,6 +166,7 @@ impl Reader {
         match kind(node, findings) {
             Some(FLEET_KIND) => self.fleet(node, place, findings),
             Some(ADDRESS_KIND) => self.address(node, place, findings),
+            Some(BENCH_KIND) => self.bench(node, place, findings),
             _ => {}
         }
     }
@@ -177,7 +181,7 @@ impl Reader {
             self.fleet = Some(place.of(&span));
         }
         let Some(mut parts) = Parts::read(node, &shapes().fleet, FLEET_KIND, findings) else { return };
-        let metadata = parts.take::<Metadata>("metadata", validate::fleet_metadata, findings);
+        let metadata = parts.take::<Metadata>("metadata", validate::named_metadata, findings);
         let spec = parts.take_or_default::<FleetSpec>(
             "spec",
             |spec| validate::fleet_spec(spec, &["spec"]),
@@ -195,14 +199,9 @@ impl Reader {
         let spec =
             parts.take::<AddressSpec>("spec", |spec| validate::address_spec(spec, &["spec"]), findings);
         let Some(metadata) = metadata else { return };
-        let span = locate(node, &["metadata".into(), "name".into()]);
-        if let Some(first) = self.seen.get(&(ADDRESS_KIND, metadata.name.clone())) {
-            let message = format!("the address `{}` is defined twice", shown(&metadata.name));
-            let finding = Finding::new(Code::DuplicateObject, span, message);
-            findings.push(finding.help("rename or remove one").note(format!("the first is at {first}")));
+        if !self.is_new(ADDRESS_KIND, &metadata.name, node, place, findings) {
             return;
         }
-        self.seen.insert((ADDRESS_KIND, metadata.name.clone()), place.of(&span));
         if let Some(spec) = spec {
             self.documents.addresses.push(Address {
                 api_version: API_VERSION.into(),
@@ -212,6 +211,44 @@ impl Reader {
                 status: None,
             });
         }
+    }
+
+    fn bench(&mut self, node: &Node, place: &Place<'_>, findings: &mut Findings) {
+        let Some(mut parts) = Parts::read(node, &shapes().bench, BENCH_KIND, findings) else { return };
+        let metadata = parts.take::<Metadata>("metadata", validate::named_metadata, findings);
+        let spec = parts.take::<BenchSpec>("spec", |spec| validate::bench_spec(spec, &["spec"]), findings);
+        let Some(metadata) = metadata else { return };
+        if !self.is_new(BENCH_KIND, &metadata.name, node, place, findings) {
+            return;
+        }
+        if let Some(spec) = spec {
+            self.documents.benches.push(Bench {
+                api_version: API_VERSION.into(),
+                kind: BENCH_KIND.into(),
+                metadata,
+                spec,
+            });
+        }
+    }
+
+    /// Whether no document of this kind had the name before; reports it otherwise.
+    fn is_new(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        node: &Node,
+        place: &Place<'_>,
+        findings: &mut Findings,
+    ) -> bool {
+        let span = locate(node, &["metadata".into(), "name".into()]);
+        if let Some(first) = self.seen.get(&(kind, name.to_owned())) {
+            let message = format!("the {} `{}` is defined twice", kind.to_lowercase(), shown(name));
+            let finding = Finding::new(Code::DuplicateObject, span, message);
+            findings.push(finding.help("rename or remove one").note(format!("the first is at {first}")));
+            return false;
+        }
+        self.seen.insert((kind, name.to_owned()), place.of(&span));
+        true
     }
 }
 
@@ -342,12 +379,18 @@ fn report(violations: Vec<Violation>, node: &Node, findings: &mut Findings) {
     }
 }
 
-/// Where a field stands: its value when that is on one line, or else its key; of a field that is
+/// Where a field stands (an item of a list is called by its number): its value when that is on one line, or else its key; of a field that is
 /// not there, the nearest object that is.
 fn locate(node: &Node, path: &[String]) -> Range<usize> {
     let mut span = node.start();
     let mut node = node;
     for name in path {
+        if let Value::List(items) = &node.value {
+            let Some(item) = name.parse().ok().and_then(|index: usize| items.get(index)) else { break };
+            span = item.start();
+            node = item;
+            continue;
+        }
         let Some(entry) = node.field(name) else { break };
         let is_scalar = !matches!(entry.value.value, Value::Map(_) | Value::List(_) | Value::Null);
         span = if is_scalar { entry.value.span.clone() } else { entry.key_span.clone() };

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::bench::BENCH_KIND;
 use crate::check::grouped;
 use crate::code::Code;
 use crate::manifest::{ADDRESS_KIND, FLEET_KIND};
@@ -18,7 +19,7 @@ use crate::suggest::nearest;
 const DAEMON_CONFIG: &str = "DaemonConfig";
 
 /// The roots of the paths.
-const ROOTS: [&str; 3] = [FLEET_KIND, ADDRESS_KIND, DAEMON_CONFIG];
+const ROOTS: [&str; 4] = [FLEET_KIND, ADDRESS_KIND, BENCH_KIND, DAEMON_CONFIG];
 
 /// A field, an object, or a diagnostic code, for people (`Display`) and for programs (`Serialize`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -99,6 +100,8 @@ pub fn explain(path: &str) -> Result<Explanation, ExplainError> {
     let mut shape = root_shape(root);
     let mut field = None;
     for name in names {
+        // A diagnostic names an item of a list, such as `stages[2]`; all items have the same fields.
+        let name = name.split_once('[').map_or(name, |(list, _)| list);
         // Below a table of names that users choose, every name is one of them.
         if let Kind::Table(inner) = &shape.kind {
             (spelled, shape, field) = (format!("{spelled}.{}", shown(name)), inner, None);
@@ -135,6 +138,7 @@ fn root_shape(root: &str) -> &'static Shape {
     match root {
         FLEET_KIND => &shapes.fleet,
         ADDRESS_KIND => &shapes.address,
+        BENCH_KIND => &shapes.bench,
         _ => &shapes.daemon,
     }
 }

@@ -1,4 +1,4 @@
-//! The documents a user writes: `Fleet` and `Address`, in YAML or JSON (camelCase, one dotted API
+//! The documents a user writes: `Fleet` and `Address` (and [`Bench`](crate::bench::Bench)), in YAML or JSON (camelCase, one dotted API
 //! group). The admin API speaks the same `Address`.
 
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ pub const FLEET_KIND: &str = "Fleet";
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// The object's name, unique among the objects of its kind. Of an address: what clients send to
-    /// and receive from, 1 to 255 bytes, levels separated by `/`, no wildcards. Of a fleet: 1 to 63
-    /// of `a` to `z`, `0` to `9` and `-`.
+    /// and receive from, 1 to 255 bytes, levels separated by `/`, no wildcards. Of a fleet or a
+    /// load test: 1 to 63 of `a` to `z`, `0` to `9` and `-`.
     #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// Notes of the user, such as `team: heating`; mq stores them and shows them. At most 64, keys

@@ -10,6 +10,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
+use crate::bench::Bench;
 use crate::config::DaemonConfig;
 use crate::manifest::{Address, Fleet};
 use crate::shape::Shape;
@@ -20,14 +21,18 @@ pub const MANIFEST_SCHEMA_PATH: &str = "manifests/schema/mq.schema.json";
 /// Where the schema of the daemon's configuration is kept in the repository.
 pub const DAEMON_SCHEMA_PATH: &str = "manifests/schema/mqd.schema.json";
 
-/// The schema of one document of a manifest file: a `Fleet` or an `Address`.
+/// The schema of one document of a manifest file: a `Fleet`, an `Address` or a `Bench`.
 pub fn manifest_schema() -> Value {
     let mut generator = settings().into_generator();
-    let kinds = [generator.subschema_for::<Fleet>(), generator.subschema_for::<Address>()];
+    let kinds = [
+        generator.subschema_for::<Fleet>(),
+        generator.subschema_for::<Address>(),
+        generator.subschema_for::<Bench>(),
+    ];
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mq manifest",
-        "description": "A document of a manifest file: a Fleet or an Address.",
+        "description": "A document of a manifest file: a Fleet, an Address or a Bench.",
         "type": "object",
         "required": ["apiVersion", "kind"],
         // An editor that knows the kind reports the problems of that kind only.
@@ -58,6 +63,7 @@ pub fn files() -> [(&'static str, String); 2] {
 pub(crate) struct Shapes {
     pub(crate) fleet: Shape,
     pub(crate) address: Shape,
+    pub(crate) bench: Shape,
     pub(crate) daemon: Shape,
 }
 
@@ -67,6 +73,7 @@ pub(crate) fn shapes() -> &'static Shapes {
     SHAPES.get_or_init(|| Shapes {
         fleet: Shape::of(&root::<Fleet>()),
         address: Shape::of(&root::<Address>()),
+        bench: Shape::of(&root::<Bench>()),
         daemon: Shape::of(&root::<DaemonConfig>()),
     })
 }

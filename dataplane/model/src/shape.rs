@@ -75,10 +75,11 @@ impl Shape {
         value.and_then(Value::as_object).map_or(any, |schema| Self::read(schema, definitions))
     }
 
-    /// The fields of an object; none for everything else.
+    /// The fields of an object, or of each object of a list; none for everything else.
     pub(crate) fn fields(&self) -> &[Field] {
         match &self.kind {
             Kind::Object(object) => &object.fields,
+            Kind::List(inner) => inner.fields(),
             _ => &[],
         }
     }

@@ -2,11 +2,13 @@
 //! together. The same rules serve files (where a violation gets its place in the text), the admin
 //! API, and configurations made by a program.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::Serialize;
 
+use crate::bench::{BenchSpec, MAX_DEMANDS, MAX_STAGES, Stage, StageShape};
 use crate::check::{check, grouped};
 use crate::code::Code;
 use crate::config::{DaemonConfig, Listeners, Log};
@@ -28,6 +30,9 @@ const MAX_LABEL_VALUE: usize = 256;
 
 /// Bytes of the log filter.
 const MAX_FILTER: usize = 1_024;
+
+/// Bytes of a body in a load test that does not say.
+const DEFAULT_SIZE: u64 = 100;
 
 /// The shortest idle timeout that is not "never", in milliseconds.
 const MIN_IDLE_TIMEOUT_MS: u32 = 1_000;
@@ -123,7 +128,7 @@ impl Fleet {
     /// Every rule that is broken.
     pub fn validate(&self) -> Result<(), Invalid> {
         let mut violations = shape_violations(self, &shapes().fleet, "Fleet");
-        violations.extend(fleet_metadata(&self.metadata));
+        violations.extend(named_metadata(&self.metadata));
         violations.extend(fleet_spec(&self.spec, &["spec"]));
         result(violations)
     }
@@ -166,7 +171,7 @@ pub(crate) fn address_metadata(metadata: &Metadata) -> Vec<Violation> {
     violations
 }
 
-pub(crate) fn fleet_metadata(metadata: &Metadata) -> Vec<Violation> {
+pub(crate) fn named_metadata(metadata: &Metadata) -> Vec<Violation> {
     let mut violations = labels(metadata);
     if let Err(message) = validate_name(&metadata.name) {
         violations.push(Violation::new(Code::InvalidValue, &["metadata", "name"], message));
@@ -198,6 +203,69 @@ fn out_of_order(
     let message = format!("ttl.{low} is {lower}, above ttl.{high} with {upper}");
     let violation = Violation::new(Code::Conflict, &[parent, &["ttl", low]].concat(), message);
     Some(violation.help(format!("lower `{low}` or raise `{high}`")))
+}
+
+pub(crate) fn bench_spec(spec: &BenchSpec, parent: &[&str]) -> Vec<Violation> {
+    let path = [parent, &["stages"]].concat();
+    if !(1..=MAX_STAGES).contains(&spec.stages.len()) {
+        let message = format!("a bench has 1 to {MAX_STAGES} stages, and this one has {}", spec.stages.len());
+        return vec![Violation::new(Code::OutOfRange, &path, message)];
+    }
+    let mut names = HashSet::new();
+    let mut violations = Vec::new();
+    for (index, stage) in spec.stages.iter().enumerate() {
+        let index = index.to_string();
+        let mut broken = stage_rules(stage);
+        if !names.insert(stage.name.as_str()) {
+            broken.push((Code::DuplicateObject, "name", "has the name of an earlier one".into()));
+        }
+        violations.extend(broken.into_iter().map(|(code, field, rule)| {
+            let message = format!("the stage `{}` {rule}", shown(&stage.name));
+            Violation::new(code, &[path.as_slice(), &[&index, field]].concat(), message)
+        }));
+    }
+    violations
+}
+
+/// What a stage breaks: the kind of problem, the field, and the end of a sentence about the stage.
+fn stage_rules(stage: &Stage) -> Vec<(Code, &'static str, String)> {
+    let mut broken = Vec::new();
+    if let Err(why) = validate_name(&stage.name) {
+        broken.push((Code::InvalidValue, "name", format!("has a name that is none: {why}")));
+    }
+    let shape = stage.shape.unwrap_or_default();
+    match &stage.address {
+        Some(address) if address.is_empty() || address.chars().any(char::is_control) => {
+            broken.push((Code::InvalidValue, "address", "has an address that is not printable text".into()));
+        }
+        Some(_) if shape == StageShape::Connect => {
+            broken.push((
+                Code::Conflict,
+                "address",
+                "opens connections only, and so has no `address`".into(),
+            ));
+        }
+        None if shape != StageShape::Connect => {
+            broken.push((Code::MissingField, "address", "needs an `address`".into()));
+        }
+        _ => {}
+    }
+    let is_not_one = |count: Option<u32>| count.is_some_and(|count| count != 1);
+    if shape == StageShape::Fanout && is_not_one(stage.senders) {
+        broken.push((Code::Conflict, "senders", "is a fan-out, which has one sender".into()));
+    }
+    if shape == StageShape::Fanin && is_not_one(stage.receivers) {
+        broken.push((Code::Conflict, "receivers", "is a fan-in, which has one receiver".into()));
+    }
+    if stage.max_size.is_some_and(|most| most < stage.size.unwrap_or(DEFAULT_SIZE)) {
+        broken.push((Code::Conflict, "maxSize", "has a `maxSize` below its `size`".into()));
+    }
+    for (field, demands) in [("assert", &stage.assert), ("maxRegress", &stage.max_regress)] {
+        if demands.len() > MAX_DEMANDS {
+            broken.push((Code::OutOfRange, field, format!("has more than {MAX_DEMANDS} of `{field}`")));
+        }
+    }
+    broken
 }
 
 pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {

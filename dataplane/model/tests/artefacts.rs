@@ -43,10 +43,20 @@ fn examples_of_manifests_are_valid() {
 }
 
 #[test]
+fn the_example_of_a_load_test_is_valid() {
+    let path = "manifests/ci/bench.yaml";
+    let documents = Documents::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
+    let stages: Vec<_> =
+        documents.benches.iter().flat_map(|bench| &bench.spec.stages).map(|stage| &stage.name).collect();
+    assert_eq!(stages, ["steady", "flat-out"]);
+}
+
+#[test]
 fn examples_obey_the_published_schemas() {
     for (path, schema) in [
         ("manifests/examples/local.yaml", schema::manifest_schema()),
         ("manifests/examples/addresses.yaml", schema::manifest_schema()),
+        ("manifests/ci/bench.yaml", schema::manifest_schema()),
         ("manifests/examples/mqd.yaml", schema::daemon_schema()),
     ] {
         let validator = jsonschema::validator_for(&schema).expect("the schema is a schema");
