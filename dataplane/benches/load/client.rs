@@ -12,7 +12,9 @@ use mq_amqp::performative::{
     DeliveryState, NodeTarget, ReceiverSettleMode, Role, SenderSettleMode, Source, Tag, Target,
 };
 use mq_amqp::value::Text;
-use mq_amqp::{Config, Connection, Event, Events, IncomingTransfer, LinkKey, Outgoing, SessionKey, Side, Terms};
+use mq_amqp::{
+    Config, Connection, Event, Events, IncomingTransfer, LinkKey, Outgoing, SessionKey, Side, Terms,
+};
 
 pub(crate) struct Client {
     stream: TcpStream,
@@ -74,7 +76,8 @@ impl Client {
             rcv_settle_mode: ReceiverSettleMode::First,
             ..Terms::default()
         };
-        let link = self.engine.attach(self.session, Text::from(format!("{address}-{role:?}")), role, terms, 0)?;
+        let link =
+            self.engine.attach(self.session, Text::from(format!("{address}-{role:?}")), role, terms, 0)?;
         self.wait("LinkAttached", |event| matches!(event, Event::LinkAttached { .. }))?;
         Ok(link)
     }
@@ -175,7 +178,8 @@ impl Client {
     pub(crate) fn send_piece(&mut self, link: LinkKey, piece: Bytes, first: bool, more: bool) -> Result<()> {
         if first {
             let tag = Tag::from(self.sent);
-            let outgoing = Outgoing { tag, token: self.sent, settled: false, message_format: 0, payload: piece, more };
+            let outgoing =
+                Outgoing { tag, token: self.sent, settled: false, message_format: 0, payload: piece, more };
             self.engine.send(link, outgoing)?;
             self.sent += 1;
             self.credit -= 1;
@@ -290,7 +294,7 @@ impl Client {
 }
 
 fn is_timeout(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| {
+        matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+    })
 }

@@ -41,7 +41,8 @@ impl Daemon {
         };
         let port = |name: &str| -> Result<SocketAddr> {
             let listeners = runtime["listeners"].as_array().context("node.json has no listeners")?;
-            let listener = listeners.iter().find(|listener| listener["protocol"] == name).context("no listener")?;
+            let listener =
+                listeners.iter().find(|listener| listener["protocol"] == name).context("no listener")?;
             let host = listener["host"].as_str().context("no host")?;
             Ok(format!("{host}:{}", listener["port"]).parse()?)
         };

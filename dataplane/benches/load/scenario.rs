@@ -88,7 +88,14 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
 }
 
 /// `producers` send, `consumers` take, through one address.
-fn flow(options: &Options, kind: &str, producers: u64, consumers: u64, settled: bool, workers: u16) -> Result<()> {
+fn flow(
+    options: &Options,
+    kind: &str,
+    producers: u64,
+    consumers: u64,
+    settled: bool,
+    workers: u16,
+) -> Result<()> {
     let daemon = Daemon::start(&options.mqd, workers)?;
     daemon.create("load", kind)?;
     let (to, credit) = (daemon.amqp, options.credit);
