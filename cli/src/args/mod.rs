@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::env;
 
 pub mod address;
+pub mod bench;
 pub mod connection;
 pub mod context;
 pub mod deploy;
@@ -120,6 +121,7 @@ pub enum Command {
     Recv(message::Recv),
     Request(message::Request),
     Reply(message::Reply),
+    Bench(Box<bench::Bench>),
     #[command(subcommand)]
     Address(address::AddressCommand),
     Apply(address::Apply),

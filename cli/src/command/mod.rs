@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod address;
+mod bench;
 mod check;
 mod connection;
 mod context;
@@ -55,6 +56,7 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
         Command::Recv(args) => recv::run(args, settings, output).await,
         Command::Request(args) => request::run(args, settings, output).await,
         Command::Reply(args) => reply::run(args, settings, output).await,
+        Command::Bench(args) => bench::run(*args, settings, output).await,
         _ => unreachable!("every other command is run without a fleet"),
     }
 }

@@ -132,7 +132,7 @@ impl Amqp {
                 self.product = product(&open.properties);
                 Ok(())
             }
-            Event::SessionBegun { session } => self.attach(session),
+            Event::SessionBegun { session } => self.attach(session, happenings),
             Event::LinkAttached { link, attach } => self.attached(link, &attach, happenings),
             Event::LinkDetached { error, .. } => Err(refused("the link was detached", error.as_deref())),
             Event::SessionEnded { error, .. } => Err(refused("the session was ended", error.as_deref())),
@@ -157,7 +157,10 @@ impl Amqp {
         self.engine.sasl_init(Symbol::from(name), Some(response)).map_err(misused)
     }
 
-    fn attach(&mut self, session: SessionKey) -> Result<(), Fault> {
+    fn attach(&mut self, session: SessionKey, happenings: &mut VecDeque<Happening>) -> Result<(), Fault> {
+        if self.links.is_empty() {
+            happenings.push_back(Happening::Ready);
+        }
         for (index, link) in self.links.iter_mut().enumerate() {
             let role = link.part.role();
             let name = Text::from(format!("bench-{index}"));
