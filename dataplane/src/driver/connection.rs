@@ -73,6 +73,8 @@ pub(super) struct Connection {
     stream: TcpStream,
     waker: Waker,
     pub(super) life: Life,
+    /// We have sent a close of our own, and wait for the peer's.
+    pub(super) is_forced: bool,
     /// The start of a frame whose rest has not come.
     input: BytesMut,
     /// The socket's buffer is full: its task writes on when there is room.
@@ -138,6 +140,7 @@ pub(crate) fn accept(handle: &Handle, stream: std::net::TcpStream, peer: SocketA
         stream,
         waker: Waker::noop().clone(),
         life: Life::Serving,
+        is_forced: false,
         input: BytesMut::new(),
         wants_write: false,
         is_paused: false,
@@ -418,6 +421,7 @@ impl Shard {
         connection
             .engine
             .close(now, Some(mq_amqp::performative::Error::new(condition::CONNECTION_FORCED, reason)));
+        connection.is_forced = true;
         let is_done = connection.engine.is_done();
         self.release(now, key);
         self.mark_dirty(key);

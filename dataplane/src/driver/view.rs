@@ -104,7 +104,11 @@ impl Shard {
     /// Closes a connection by its name; false when it is not here or closing already.
     pub(crate) fn close_connection(&mut self, now: Instant, name: &str, reason: &str) -> bool {
         let Some(key) = self.find(name) else { return false };
-        if self.connections.get(key).is_none_or(|connection| connection.life != Life::Serving) {
+        if self
+            .connections
+            .get(key)
+            .is_none_or(|connection| connection.life != Life::Serving || connection.is_forced)
+        {
             return false;
         }
         self.force_close(now, key, reason);

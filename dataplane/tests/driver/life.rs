@@ -39,6 +39,29 @@ fn raw(node: &Node, shard: usize) -> TcpStream {
     stream
 }
 
+/// What a consumer of `a` attaches with.
+fn consumer_attach(handle: u32) -> Attach {
+    Attach {
+        name: "in".into(),
+        handle,
+        role: Role::Receiver,
+        snd_settle_mode: Default::default(),
+        rcv_settle_mode: Default::default(),
+        source: Some(Box::new(mq_amqp::performative::Source {
+            address: crate::client::text("a"),
+            ..Default::default()
+        })),
+        target: None,
+        unsettled: Vec::new(),
+        incomplete_unsettled: false,
+        initial_delivery_count: None,
+        max_message_size: None,
+        offered_capabilities: Vec::new(),
+        desired_capabilities: Vec::new(),
+        properties: Vec::new(),
+    }
+}
+
 fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut bytes = Vec::new();
@@ -128,6 +151,7 @@ fn a_connection_that_is_closed_and_says_nothing_more_is_gone_all_the_same() {
     node.until("both connections", |now| now.connections == 2);
     for connection in node.wait_for(node.hub().connections()) {
         assert!(node.wait_for(node.hub().close(&connection.id, "maintenance")));
+        assert!(!node.wait_for(node.hub().close(&connection.id, "again")), "it is closing already");
     }
     node.until_empty();
     drop((stream, unopened));
@@ -252,25 +276,7 @@ fn a_client_that_asks_for_echoes_and_reads_none_is_not_read_until_it_does() {
 fn a_client_that_attaches_and_detaches_and_reads_nothing_is_not_read_until_it_does() {
     let node = Node::start();
     let mut stream = raw(&node, 1);
-    let attach = Attach {
-        name: "again and again".into(),
-        handle: 0,
-        role: Role::Receiver,
-        snd_settle_mode: Default::default(),
-        rcv_settle_mode: Default::default(),
-        source: Some(Box::new(mq_amqp::performative::Source {
-            address: crate::client::text("a"),
-            ..Default::default()
-        })),
-        target: None,
-        unsettled: Vec::new(),
-        incomplete_unsettled: false,
-        initial_delivery_count: None,
-        max_message_size: None,
-        offered_capabilities: Vec::new(),
-        desired_capabilities: Vec::new(),
-        properties: Vec::new(),
-    };
+    let attach = consumer_attach(0);
     let detach = Detach { handle: 0, closed: true, error: None };
     let mut bytes = frame(&Performative::Attach(Box::new(attach)));
     bytes.extend(frame(&Performative::Detach(detach)));
@@ -443,6 +449,20 @@ fn settling_what_was_never_sent_changes_nothing() {
     assert_serves(&node, 0);
     stream.write_all(&frame(&Performative::Close(Default::default()))).unwrap();
     read_to_end(&mut stream);
+    node.until_empty();
+}
+
+#[test]
+fn a_handle_beyond_the_limit_ends_the_session_alone() {
+    let node = Node::with(|config| config.limits.max_links = 10);
+    let mut stream = raw(&node, 0);
+    stream.write_all(&frame(&Performative::Attach(Box::new(consumer_attach(9))))).unwrap();
+    node.until("the link", |now| now.consumers == 1);
+    stream.write_all(&frame(&Performative::Attach(Box::new(consumer_attach(65_535))))).unwrap();
+    node.until("the link to go with its session", |now| now.consumers == 0);
+    assert_eq!(node.statistics().connections, 1);
+    stream.write_all(&frame(&Performative::Close(Default::default()))).unwrap();
+    assert!(contains(&read_to_end(&mut stream), "handle 65535 is above handle-max 9"));
     node.until_empty();
 }
 
