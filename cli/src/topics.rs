@@ -1,6 +1,10 @@
 //! The texts of `mq help TOPIC`.
 
-use crate::{env, exit::Exit};
+use crate::{
+    bench::metric::{Metric, Series, Statistic},
+    env,
+    exit::Exit,
+};
 
 /// Name and text of every topic.
 pub fn all() -> Vec<(&'static str, String)> {
@@ -11,6 +15,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("output", OUTPUT.to_owned()),
         ("templates", TEMPLATES.to_owned()),
         ("records", RECORDS.to_owned()),
+        ("bench-metrics", bench_metrics()),
     ]
 }
 
@@ -29,6 +34,37 @@ fn environment() -> String {
     }
     text
 }
+
+fn bench_metrics() -> String {
+    let mut text = String::from(BENCH_METRICS);
+    text.push_str("\nLatencies, each with one of ");
+    text.push_str(&Statistic::ALL.map(Statistic::name).join(", "));
+    text.push_str(" behind a dot:\n\n");
+    for series in Series::ALL {
+        text.push_str(&format!("  {:<24}{}\n", series.name(), series.meaning()));
+    }
+    text.push_str("\nEverything else:\n\n");
+    for metric in Metric::all() {
+        if let Metric::Figure(figure) = metric {
+            text.push_str(&format!("  {:<24}{}\n", figure.name, figure.meaning));
+        }
+    }
+    text
+}
+
+const BENCH_METRICS: &str = "\
+What `mq bench` can be asked to keep:
+
+  mq bench run FILE --assert 'e2e.p99<5ms' --assert 'received.rate>=50k' --assert 'lost==0'
+  mq bench run FILE --baseline main.json --max-regress 'e2e.p99=10%' --max-regress 'rate=5%'
+
+The operators are <, <=, >, >=, == and !=. A time needs its unit (us, ms, s), a rate or count takes k and
+M, a size Ki, Mi and Gi, a share a percent sign.
+
+A figure is worse when it is worse than the baseline by more than is allowed, and by more than chance
+explains: the interval of Mann and Whitney over the runs, at 95 %. It needs four runs on each side;
+with fewer, the seconds within the runs stand in, and five percent of noise between runs are assumed.
+";
 
 const ADDRESSES: &str = "\
 Where a command sends to or receives from:

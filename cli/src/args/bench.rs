@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::bench_verdict::{Compare, RunFile};
 use crate::{
     bench::{
         assertion::Assertion,
@@ -31,13 +32,15 @@ use crate::{
   mq bench fanout events --receivers 50 --rate 1k
   mq bench sweep telemetry --rate 1k,5k,20k
   mq bench max telemetry --slo 'e2e.p99<10ms'
+  mq bench run ci.yaml --assert 'lost==0' --baseline main.json --report html=report.html
+  mq bench compare main.json change.json
 
 An address that has the name of a shape is written `mq bench pipe send`.")]
 pub struct Bench {
     #[command(subcommand)]
     pub shape: Option<BenchCommand>,
     #[command(flatten)]
-    pub pipe: Option<Pipe>,
+    pub pipe: Pipe,
 }
 
 /// What the load looks like.
@@ -52,13 +55,17 @@ pub enum BenchCommand {
     Fanin(Fanin),
     Sweep(Sweep),
     Max(Max),
+    Run(RunFile),
+    Compare(Compare),
 }
 
 /// Send to an address and receive from it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Pipe {
     /// The address, or amqp://[user[:password]@]host[:port]/address.
-    pub address: String,
+    // Required, and absent all the same where another shape is named.
+    #[arg(required = true)]
+    pub address: Option<String>,
     /// Links that send, 1 to 10,000.
     #[arg(short = 'x', long, value_name = "COUNT", default_value = "1", value_parser = links())]
     pub senders: u32,

@@ -9,6 +9,7 @@ use crate::env;
 
 pub mod address;
 pub mod bench;
+pub mod bench_verdict;
 pub mod connection;
 pub mod context;
 pub mod deploy;
@@ -26,7 +27,9 @@ pub mod node;
 #[derive(Debug, Parser)]
 #[command(name = "mq", version, disable_help_subcommand = true, subcommand_required = true)]
 #[command(arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Topics: mq help exit-codes | environment | addresses | output | templates | records")]
+#[command(
+    after_help = "Topics: mq help exit-codes | environment | addresses | output | templates | records | bench-metrics"
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,

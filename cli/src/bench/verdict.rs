@@ -71,6 +71,9 @@ impl Outcome {
 
 impl Verdict {
     /// Judges runs of one load, against those of a baseline when there are any.
+    ///
+    /// Where no regression is demanded to be small, the usual metrics are compared, and one with too few
+    /// figures is shown and decides nothing, unless none has enough.
     pub fn of(runs: &[BenchResult], baseline: Option<&[BenchResult]>, demands: &Demands) -> Self {
         if runs.is_empty() {
             return Self::failed("there is no run to judge");
@@ -291,10 +294,10 @@ mod tests {
     #[test]
     fn without_demands_what_has_too_few_figures_is_shown_and_decides_nothing() {
         let (before, after) = ([example::result()], [example::result()]);
-        let verdict = Verdict::of_comparison(&before, &after, &Demands::default());
+        let verdict = Verdict::of(&after, Some(&before), &Demands::default());
         assert_eq!(verdict.outcome, Outcome::Pass, "{:?}", verdict.reasons);
         assert!(verdict.comparisons.iter().any(|comparison| comparison.finding == Finding::Unknown));
-        let demanded = Verdict::of_comparison(&before, &after, &demands(&[], &["cpu.per_message=10%"]));
+        let demanded = Verdict::of(&after, Some(&before), &demands(&[], &["cpu.per_message=10%"]));
         assert_eq!(demanded.outcome, Outcome::Inconclusive);
     }
 

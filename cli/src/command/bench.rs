@@ -8,7 +8,7 @@ use std::sync::{
 use mq_model::manifest::AddressType;
 use tokio::runtime::Handle;
 
-use super::admin;
+use super::{admin, bench_verdict};
 use crate::{
     args::bench::{Bench, BenchCommand, BenchFormat, BenchView, LoadArgs, MessageArgs, PaceArgs},
     bench::{
@@ -33,11 +33,7 @@ use crate::{
 const IN_FLIGHT: u32 = 1_000;
 
 pub(super) async fn run(args: Bench, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
-    let command = match (args.shape, args.pipe) {
-        (Some(command), _) => command,
-        (None, Some(pipe)) => BenchCommand::Pipe(pipe),
-        (None, None) => return Err(Failure::usage("there is no address").help("see `mq bench --help`")),
-    };
+    let command = args.shape.unwrap_or(BenchCommand::Pipe(args.pipe));
     match command {
         BenchCommand::Pipe(args) => {
             let order = Draft::new(Shape::Pipe, args.senders, args.receivers).order(
@@ -45,7 +41,7 @@ pub(super) async fn run(args: Bench, settings: &Settings, output: &mut Output) -
                 Some(&args.messages),
                 Some(&args.pace),
             );
-            one(&args.address, order, args.load.view, settings, output).await
+            one(args.address.as_deref().unwrap_or_default(), order, args.load.view, settings, output).await
         }
         BenchCommand::Send(args) => {
             let order = Draft::new(Shape::Send, args.senders, 0).order(
@@ -110,18 +106,20 @@ pub(super) async fn run(args: Bench, settings: &Settings, output: &mut Output) -
             let demands = Demands { assertions: args.slo.clone(), ..Demands::default() };
             highest(&args.address, order, search, demands, args.load.view, settings, output).await
         }
+        BenchCommand::Run(args) => bench_verdict::run(args, settings, output).await,
+        BenchCommand::Compare(args) => bench_verdict::compare(&args, output),
     }
 }
 
 /// What differs from shape to shape.
-struct Draft {
+pub(super) struct Draft {
     shape: Shape,
     senders: u32,
     receivers: u32,
 }
 
 impl Draft {
-    fn new(shape: Shape, senders: u32, receivers: u32) -> Self {
+    pub(super) fn new(shape: Shape, senders: u32, receivers: u32) -> Self {
         Self { shape, senders, receivers }
     }
 
@@ -151,7 +149,12 @@ impl Draft {
         }
     }
 
-    fn order(&self, load: &LoadArgs, messages: Option<&MessageArgs>, pace: Option<&PaceArgs>) -> Order {
+    pub(super) fn order(
+        &self,
+        load: &LoadArgs,
+        messages: Option<&MessageArgs>,
+        pace: Option<&PaceArgs>,
+    ) -> Order {
         let mut order = Order {
             links: if self.shape == Shape::Request { 1 } else { load.links },
             credit: load.credit,
@@ -308,7 +311,7 @@ fn series(
 }
 
 /// What all runs of one command have in common: the target, who says what it costs, and Ctrl-C.
-struct Session {
+pub(super) struct Session {
     endpoint: Endpoint,
     probe: Option<Probe>,
     is_multicast: bool,
@@ -318,7 +321,12 @@ struct Session {
 }
 
 impl Session {
-    async fn new(target: &str, is_bare: bool, settings: &Settings, output: &Output) -> Outcome<Self> {
+    pub(super) async fn new(
+        target: &str,
+        is_bare: bool,
+        settings: &Settings,
+        output: &Output,
+    ) -> Outcome<Self> {
         let endpoint = if is_bare { settings.endpoint(target)? } else { settings.address(target)? };
         let mut session =
             Self { endpoint, probe: None, is_multicast: false, stop: Arc::default(), signal: Arc::default() };
@@ -365,8 +373,13 @@ impl Session {
         });
     }
 
+    /// Whether every receiver of the address gets every message.
+    pub(super) fn is_multicast(&self) -> bool {
+        self.is_multicast
+    }
+
     /// Makes one load. It blocks, and has its own threads; the runtime goes on beside it.
-    fn drive(
+    pub(super) fn drive(
         &self,
         output: &Output,
         work: impl FnOnce(&Endpoint, Option<Probe>, &AtomicBool, &mut dyn Watcher) -> Outcome<Ran>,
@@ -382,7 +395,7 @@ impl Session {
         }
     }
 
-    fn signalled(&self) -> Option<Exit> {
+    pub(super) fn signalled(&self) -> Option<Exit> {
         let code = self.signal.load(Ordering::Relaxed);
         Exit::ALL.into_iter().find(|exit| code != 0 && exit.code() == code)
     }

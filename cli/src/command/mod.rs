@@ -11,6 +11,7 @@ use crate::{
 
 mod address;
 mod bench;
+mod bench_verdict;
 mod check;
 mod connection;
 mod context;

@@ -70,24 +70,28 @@ pub struct Stage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub receivers: Option<u32>,
-    /// Connections: of the shape `connect` the connections to open, of others those that the links
-    /// are spread over. Default: one per link. 1 to 1,000,000.
+    /// Connections to open; only of the shape `connect`. Default 1; 1 to 1,000,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: Option<u32>,
+    /// Links of one connection. Default 1; 1 to 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub links_per_connection: Option<u32>,
     /// Messages (or connections) per second of all senders together, on a schedule that does not wait
     /// for the target. Default: none, each sender goes as fast as its credit allows. 1 to
     /// 100,000,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000_000))]
     pub rate: Option<u64>,
-    /// Bytes of a body. Default 100; 1 to 1 GiB.
+    /// Bytes of a body. Default 100; 36 (what tells messages apart) to 64 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_073_741_824), extend("default" = 100))]
+    #[schemars(range(min = 36, max = 67_108_864), extend("default" = 100))]
     pub size: Option<u64>,
-    /// With it the sizes of bodies are spread evenly from `size` to this. 1 to 1 GiB.
+    /// With it the sizes of bodies are spread evenly from `size` to this. 36 to
+    /// 64 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_073_741_824))]
+    #[schemars(range(min = 36, max = 67_108_864))]
     pub max_size: Option<u64>,
     /// Whether messages are sent settled: nobody says what became of them. Default `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

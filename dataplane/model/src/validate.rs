@@ -250,6 +250,10 @@ fn stage_rules(stage: &Stage) -> Vec<(Code, &'static str, String)> {
         }
         _ => {}
     }
+    if stage.connections.is_some() && shape != StageShape::Connect {
+        let rule = "has `connections`, which only the shape `connect` has; say `linksPerConnection`";
+        broken.push((Code::Conflict, "connections", rule.into()));
+    }
     let is_not_one = |count: Option<u32>| count.is_some_and(|count| count != 1);
     if shape == StageShape::Fanout && is_not_one(stage.senders) {
         broken.push((Code::Conflict, "senders", "is a fan-out, which has one sender".into()));

@@ -18,7 +18,23 @@ pub fn markdown(report: &Report) -> String {
     text
 }
 
+/// The verdicts alone.
+pub fn verdicts(report: &Report) -> String {
+    let mut text = format!("## {} mq bench: {}\n\n", sign(report.outcome), plain(&report.name));
+    for item in &report.stages {
+        verdict(item, &mut text);
+    }
+    text
+}
+
 fn stage(stage: &StageReport, text: &mut String) {
+    verdict(stage, text);
+    if !stage.runs.is_empty() {
+        figures(&Summary::new(&stage.runs), text);
+    }
+}
+
+fn verdict(stage: &StageReport, text: &mut String) {
     let verdict = &stage.verdict;
     text.push_str(&format!(
         "### {} {}: {}\n\n",
@@ -34,9 +50,6 @@ fn stage(stage: &StageReport, text: &mut String) {
     }
     checks(stage, text);
     comparisons(&verdict.comparisons, text);
-    if !stage.runs.is_empty() {
-        figures(&Summary::new(&stage.runs), text);
-    }
 }
 
 fn checks(stage: &StageReport, text: &mut String) {

@@ -22,6 +22,13 @@ pub fn text(report: &Report) -> String {
     stages.join("\n")
 }
 
+/// The verdicts alone.
+pub fn verdicts(report: &Report) -> String {
+    let stages: Vec<String> =
+        report.stages.iter().map(|stage| verdict(&stage.name, &stage.verdict)).collect();
+    stages.join("\n")
+}
+
 /// The figures of runs of one load, without a verdict.
 pub fn run(runs: &[BenchResult]) -> String {
     let summary = Summary::new(runs);
