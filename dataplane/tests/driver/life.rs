@@ -16,23 +16,33 @@ use crate::links::SHARDS;
 use crate::node::{DEADLINE, Node};
 
 fn frame(performative: &Performative) -> Vec<u8> {
+    frame_on(0, performative)
+}
+
+fn frame_on(channel: u16, performative: &Performative) -> Vec<u8> {
     let mut out = BytesMut::new();
-    let start = begin_frame(&mut out, FrameKind::Amqp, 0);
+    let start = begin_frame(&mut out, FrameKind::Amqp, channel);
     encode_performative(&mut out, performative);
     finish_frame(&mut out, start);
     out.to_vec()
+}
+
+/// A protocol header and an open.
+fn hello() -> Vec<u8> {
+    let open = Open { container_id: "raw".into(), ..Open::default() };
+    [b"AMQP\x00\x01\x00\x00".to_vec(), frame(&Performative::Open(Box::new(open)))].concat()
+}
+
+fn begin() -> Performative {
+    let begin = Begin { incoming_window: 1_000_000, outgoing_window: 1_000_000, ..Begin::default() };
+    Performative::Begin(Box::new(begin))
 }
 
 /// A client that speaks frame by frame, with its connection open and one session begun.
 fn raw(node: &Node, shard: usize) -> TcpStream {
     let mut stream = node.connect(shard);
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let begin = Begin { incoming_window: 1_000_000, outgoing_window: 1_000_000, ..Begin::default() };
-    let mut bytes = b"AMQP\x00\x01\x00\x00".to_vec();
-    bytes
-        .extend(frame(&Performative::Open(Box::new(Open { container_id: "raw".into(), ..Open::default() }))));
-    bytes.extend(frame(&Performative::Begin(Box::new(begin))));
-    stream.write_all(&bytes).unwrap();
+    stream.write_all(&[hello(), frame(&begin())].concat()).unwrap();
     let mut header = [0; 8];
     stream.read_exact(&mut header).unwrap();
     assert_eq!(&header, b"AMQP\x00\x01\x00\x00");
@@ -340,6 +350,40 @@ fn a_client_that_never_reads_gets_no_more_for_having_many_sessions() {
     // 16 KiB for each session, more for the first ones, and what the kernel took.
     let given = node.statistics().bytes_out;
     assert!(given < 5 << 20, "{given} bytes are under way to a client that reads none");
+}
+
+#[test]
+fn a_client_is_read_again_when_a_turn_has_written_all_that_kept_it_from_being_read() {
+    let node = Node::start();
+    let (mut producer, mut keeper) = (Client::connect(&node, 0), Client::connect(&node, 0));
+    keeper.consumer("a", 0);
+    let out = producer.producer("a");
+    let body = message(&"x".repeat(10_000));
+    for _ in 0..150 {
+        producer.send(out, body.clone(), true);
+    }
+    node.until("all to wait", |now| now.undelivered == 150);
+    // One read brings consumers on so many sessions that the outbox is beyond its limit at once.
+    let mut bytes = hello();
+    for channel in 0..100 {
+        let flow = Flow {
+            next_incoming_id: Some(0),
+            incoming_window: 1_000_000,
+            outgoing_window: 1_000_000,
+            handle: Some(0),
+            delivery_count: Some(0),
+            link_credit: Some(1_000),
+            ..Flow::default()
+        };
+        let attach = Performative::Attach(Box::new(consumer_attach(0)));
+        for performative in [begin(), attach, Performative::Flow(flow)] {
+            bytes.extend(frame_on(channel, &performative));
+        }
+    }
+    let mut stream = node.connect_with(0, &bytes);
+    node.until("all to be sent", |now| now.undelivered == 0);
+    stream.write_all(&frame(&Performative::Close(Default::default()))).unwrap();
+    assert!(read_to_end(&mut stream).len() > 150 * 10_000);
 }
 
 #[test]

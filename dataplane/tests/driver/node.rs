@@ -1,5 +1,6 @@
 //! Shards in this process, on loopback, with a say in which shard serves a client.
 
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
@@ -64,11 +65,17 @@ impl Node {
 
     /// A client's socket, served by this shard.
     pub(crate) fn connect(&self, shard: usize) -> TcpStream {
-        let stream = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        self.connect_with(shard, &[])
+    }
+
+    /// A client's socket that has sent these bytes before the shard hears of it.
+    pub(crate) fn connect_with(&self, shard: usize, hello: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         let (served, peer) = self.listener.accept().unwrap();
         for socket in [&stream, &served] {
             socket.set_nodelay(true).unwrap();
         }
+        stream.write_all(hello).unwrap();
         self.hub().accept(shard, served, peer, "test".into());
         stream
     }
