@@ -136,7 +136,8 @@ fn a_request_is_answered_by_a_command() {
 #[test]
 fn a_responder_creates_its_address_and_a_request_started_with_it_waits_for_that() {
     let sandbox = Sandbox::deployed();
-    let mut requester = sandbox.command_of(&["request", "time", "hello", "--timeout", "20s"]).spawn().unwrap();
+    let mut requester =
+        sandbox.command_of(&["request", "time", "hello", "--timeout", "20s"]).spawn().unwrap();
     let mut command = sandbox.command_of(&["reply", "time", "-n", "1", "--echo"]);
     let responder = command.spawn().unwrap();
     assert_eq!(requester.wait().unwrap().code(), Some(0));
