@@ -5,7 +5,7 @@ use crate::{
         compare,
         metric::{Metric, Series, Statistic, Unit},
         noise::median,
-        result::{BenchResult, Integrity},
+        result::{BenchResult, Integrity, Shape},
     },
     shape,
 };
@@ -34,9 +34,19 @@ impl<'a> Summary<'a> {
     pub(super) fn load(&self) -> Vec<String> {
         let Some(run) = self.first() else { return Vec::new() };
         let load = &run.load;
-        let shape = format!("{:?}", load.shape).to_lowercase();
+        let shape_name = format!("{:?}", load.shape).to_lowercase();
+        if load.shape == Shape::Connect {
+            let mut parts = vec![
+                format!("{shape_name} {}/{}", run.context.target.trim_end_matches('/'), load.address),
+                connections(load.connections),
+                load.rate.map_or_else(String::new, |rate| format!("{}/s", shape::number(rate))),
+                self.repetition(),
+            ];
+            parts.retain(|part| !part.is_empty());
+            return parts;
+        }
         let mut parts = vec![
-            format!("{shape} {}/{}", run.context.target.trim_end_matches('/'), load.address),
+            format!("{shape_name} {}/{}", run.context.target.trim_end_matches('/'), load.address),
             format!("{}→{} on {}", load.senders, load.receivers, connections(load.connections)),
             format!("{}{}", compare::size(&load.size), self.guarantees()),
         ];
@@ -108,7 +118,8 @@ impl<'a> Summary<'a> {
             ("received", run.rates.received_per_second, "received.rate"),
         ];
         for (word, figure, metric) in rates {
-            if figure > 0.0 {
+            // What a storm settles is connections, which have a line of their own.
+            if figure > 0.0 && run.storm.is_none() {
                 parts.extend(self.figure(metric).map(|shown| format!("{word} {shown}")));
             }
         }
@@ -196,8 +207,9 @@ impl<'a> Summary<'a> {
 
     /// What it cost the target.
     pub(super) fn cost(&self) -> Vec<String> {
+        let is_storm = self.first().is_some_and(|run| run.storm.is_some());
         let figures = [
-            ("cpu.per_message", "CPU per message"),
+            ("cpu.per_message", if is_storm { "CPU per connection" } else { "CPU per message" }),
             ("cpu.cores", "cores"),
             ("memory.peak", "resident at most"),
             ("memory.per_connection", "per connection"),
