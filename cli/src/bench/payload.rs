@@ -123,7 +123,7 @@ impl Sizes {
     }
 
     /// The size of the next body, in bytes.
-    pub fn next(&mut self) -> usize {
+    pub fn draw(&mut self) -> usize {
         let size = match &self.description {
             SizeDescription::Fixed(size) => *size,
             SizeDescription::Range(least, most) => self.random.u64(*least.min(most)..=*most),
@@ -218,7 +218,7 @@ mod tests {
     fn the_same_seed_gives_the_same_sizes_and_senders_differ() {
         let take = |seed, stream| {
             let mut sizes = Sizes::new(SizeDescription::Range(100, 4_096), seed, stream);
-            (0..50).map(|_| sizes.next()).collect::<Vec<_>>()
+            (0..50).map(|_| sizes.draw()).collect::<Vec<_>>()
         };
         assert_eq!(take(1, 0), take(1, 0));
         assert_ne!(take(1, 0), take(2, 0));

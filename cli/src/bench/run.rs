@@ -36,8 +36,6 @@ use crate::{
     shape,
 };
 
-/// How long connecting, and waiting for the first credit, may take.
-const SETUP: Duration = Duration::from_secs(10);
 /// From everybody being ready to the first message.
 const LEAD: Duration = Duration::from_millis(20);
 /// After the last message was sent: nothing came for so long means that nothing will.
@@ -65,6 +63,8 @@ pub struct Order {
     pub credit: u32,
     pub in_flight: u32,
     pub warmup: Duration,
+    /// How long connecting, and waiting for the first credit, may take.
+    pub setup: Duration,
     /// Without a count.
     pub duration: Duration,
     pub count: Option<u64>,
@@ -107,9 +107,18 @@ pub fn run(
     let meter = probe.and_then(Meter::new);
     let job = Arc::new(job(order, endpoint, to));
     let (windows, handed) = mpsc::channel();
-    let crew = Crew { job, control: Arc::default(), workers: Vec::new(), windows };
-    let mut run =
-        Run { order, crew, handed, series: Series::default(), shown: 0, meter, interrupted, watcher };
+    let crew = Crew { job, control: Arc::default(), workers: Vec::new(), started: 0, windows };
+    let mut run = Run {
+        order,
+        crew,
+        handed,
+        series: Series::default(),
+        complete: Vec::new(),
+        shown: 0,
+        meter,
+        interrupted,
+        watcher,
+    };
     let result = run.all();
     // Whatever happened, no thread outlives the run.
     run.crew.control.quit();
@@ -192,6 +201,8 @@ struct Crew {
     job: Arc<Job>,
     control: Arc<Control>,
     workers: Vec<JoinHandle<Report>>,
+    /// Workers, those that have ended included.
+    started: usize,
     windows: mpsc::Sender<Handover>,
 }
 
@@ -216,6 +227,7 @@ impl Crew {
                 Failure::failed(format!("cannot start a thread: {}", reason(&error)))
             })?;
             self.workers.push(thread);
+            self.started += 1;
         }
         Ok(())
     }
@@ -233,6 +245,8 @@ struct Run<'a> {
     crew: Crew,
     handed: mpsc::Receiver<Handover>,
     series: Series,
+    /// By worker: seconds that have been handed over.
+    complete: Vec<u64>,
     /// Seconds that the watcher has been told of.
     shown: u64,
     meter: Option<Meter>,
@@ -258,7 +272,7 @@ impl Run<'_> {
 
     /// Waits until so many connections are ready.
     fn wait_ready(&self, connections: usize) -> Outcome {
-        let deadline = Instant::now() + SETUP;
+        let deadline = Instant::now() + self.order.setup;
         let control = &self.crew.control;
         while control.ready() < connections {
             if let Some(failure) = control.failure() {
@@ -277,7 +291,7 @@ impl Run<'_> {
 
     fn not_ready(&self, connections: usize) -> Failure {
         let (place, address) = (&self.crew.job.place, &self.crew.job.manner.address);
-        let waited = shape::elapsed(SETUP);
+        let waited = shape::elapsed(self.order.setup);
         let attached = self.crew.control.attached();
         if attached < connections {
             let text = format!(
@@ -375,15 +389,25 @@ impl Run<'_> {
 
     /// Takes what the workers handed over, and tells the watcher about seconds that are whole.
     fn collect(&mut self) {
-        while let Ok(handover) = self.handed.try_recv() {
-            self.series.add(&handover.window);
-            // Workers hand over within a few milliseconds of each other: the second before is whole.
-            while self.shown < handover.window.index {
-                if let Some(window) = self.series.window(self.shown) {
-                    self.watcher.second(self.order, self.shown + 1, window);
-                }
-                self.shown += 1;
+        while let Ok(Handover { worker, window }) = self.handed.try_recv() {
+            self.series.add(&window);
+            if self.complete.len() <= worker {
+                self.complete.resize(worker + 1, 0);
             }
+            if let Some(complete) = self.complete.get_mut(worker) {
+                *complete = window.index + 1;
+            }
+        }
+        // A second is whole when every worker has handed its part over.
+        if self.complete.len() < self.crew.started {
+            return;
+        }
+        let whole = self.complete.iter().copied().min().unwrap_or_default();
+        while self.shown < whole {
+            if let Some(window) = self.series.window(self.shown) {
+                self.watcher.second(self.order, self.shown + 1, window);
+            }
+            self.shown += 1;
         }
     }
 
@@ -491,7 +515,7 @@ pub fn load(order: &Order, address: &str) -> Load {
         in_flight: order.in_flight,
         qos: None,
         warmup_seconds: order.warmup.as_secs_f64(),
-        duration_seconds: order.count.is_none().then(|| order.duration.as_secs_f64()),
+        duration_seconds: order.count.is_none().then_some(order.duration.as_secs_f64()),
         count: order.count,
         seed: order.seed,
     }

@@ -222,6 +222,7 @@ mod tests {
             durable: false,
             credit: 200,
             in_flight: 100,
+            setup: Duration::from_secs(10),
             warmup: Duration::from_secs(1),
             duration: Duration::from_secs(10),
             count: None,

@@ -654,7 +654,7 @@ impl Sending<'_> {
         reply_to: Option<Text>,
     ) -> (Bytes, usize) {
         let job = self.job;
-        let size = lane.sizes.next();
+        let size = lane.sizes.draw();
         let properties = reply_to.map(|reply_to| Properties {
             message_id: Some(MessageId::ULong(sequence)),
             reply_to: Some(reply_to),

@@ -1,8 +1,11 @@
 //! `mq bench`: from arguments to runs, and from runs to what is printed.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU8, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    time::Duration,
 };
 
 use mq_model::manifest::AddressType;
@@ -29,6 +32,8 @@ use crate::{
     shape,
 };
 
+/// How long connecting, and waiting for the first credit, may take.
+const SETUP: Duration = Duration::from_secs(10);
 /// Messages of one sender under way, when nothing else is asked for.
 const IN_FLIGHT: u32 = 1_000;
 
@@ -139,12 +144,13 @@ impl Draft {
             durable: false,
             credit: 1,
             in_flight: 1,
-            warmup: std::time::Duration::ZERO,
-            duration: std::time::Duration::ZERO,
+            setup: SETUP,
+            warmup: Duration::ZERO,
+            duration: Duration::ZERO,
             count: None,
-            drain: std::time::Duration::ZERO,
+            drain: Duration::ZERO,
             seed: 0,
-            max_lag: std::time::Duration::MAX,
+            max_lag: Duration::MAX,
             is_multicast: false,
         }
     }

@@ -116,7 +116,7 @@ impl Amqp {
                 if !settled && state.as_ref().is_some_and(DeliveryState::is_outcome) {
                     self.engine.settle(Role::Sender, delivery, None, true).map_err(misused)?;
                 }
-                self.handle_outcome(delivery_token, state.as_ref(), settled, happenings);
+                handle_outcome(delivery_token, state.as_ref(), settled, happenings);
                 Ok(())
             }
             Event::SaslMechanisms(mechanisms) => self.authenticate(&mechanisms),
@@ -196,28 +196,6 @@ impl Amqp {
             happenings.push_back(Happening::Ready);
         }
         Ok(())
-    }
-
-    fn handle_outcome(
-        &mut self,
-        token: u64,
-        state: Option<&DeliveryState>,
-        settled: bool,
-        happenings: &mut VecDeque<Happening>,
-    ) {
-        let told = match state {
-            Some(DeliveryState::Accepted) => Told::Accepted,
-            Some(DeliveryState::Rejected(_)) => Told::Rejected,
-            Some(DeliveryState::Modified { .. }) => Told::Modified,
-            // AMQP 3.3: settled without an outcome means the default, which for a source that names none
-            // is that nothing is known to have been taken.
-            Some(DeliveryState::Released) => Told::Released,
-            _ if settled => Told::Released,
-            _ => return,
-        };
-        let sequence = token & ((1 << SEQUENCE_BITS) - 1);
-        let link = usize::try_from(token >> SEQUENCE_BITS).unwrap_or(usize::MAX);
-        happenings.push_back(Happening::Told { link, sequence, told });
     }
 
     fn handle_transfer(
@@ -315,6 +293,27 @@ impl Amqp {
     pub fn buffered(&self) -> usize {
         self.engine.buffered() + self.session.map_or(0, |session| self.engine.pending_bytes(session))
     }
+}
+
+/// What became of a message, when it is final.
+fn handle_outcome(
+    token: u64,
+    state: Option<&DeliveryState>,
+    settled: bool,
+    happenings: &mut VecDeque<Happening>,
+) {
+    let told = match state {
+        Some(DeliveryState::Accepted) => Told::Accepted,
+        Some(DeliveryState::Rejected(_)) => Told::Rejected,
+        Some(DeliveryState::Modified { .. }) => Told::Modified,
+        Some(DeliveryState::Released) => Told::Released,
+        // Settled without an outcome: nobody is known to have taken it.
+        _ if settled => Told::Released,
+        _ => return,
+    };
+    let sequence = token & ((1 << SEQUENCE_BITS) - 1);
+    let link = usize::try_from(token >> SEQUENCE_BITS).unwrap_or(usize::MAX);
+    happenings.push_back(Happening::Told { link, sequence, told });
 }
 
 impl Part {
