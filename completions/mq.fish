@@ -43,6 +43,7 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "send" -d 'Send messages to an
 complete -c mq -n "__fish_mq_needs_command" -f -a "recv" -d 'Receive messages from an address'
 complete -c mq -n "__fish_mq_needs_command" -f -a "request" -d 'Send a request and print the replies'
 complete -c mq -n "__fish_mq_needs_command" -f -a "reply" -d 'Answer requests'
+complete -c mq -n "__fish_mq_needs_command" -f -a "bench" -d 'Measure rate, latency, losses and cost of an address'
 complete -c mq -n "__fish_mq_needs_command" -f -a "address" -d 'Create, look at and delete addresses'
 complete -c mq -n "__fish_mq_needs_command" -f -a "apply" -d 'Create or update addresses from files'
 complete -c mq -n "__fish_mq_needs_command" -f -a "node" -d 'Look at the nodes of the fleet'
@@ -220,6 +221,306 @@ never\t''"
 complete -c mq -n "__fish_mq_using_subcommand reply" -l echo -d 'Reply with the request\'s body'
 complete -c mq -n "__fish_mq_using_subcommand reply" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand reply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s x -l senders -d 'Links that send, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s y -l receivers -d 'Links that receive, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s r -l rate -d 'Messages per second of all senders together; without it as fast as credit allows' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l ramp -d 'Rates to go through first, such as 1k:10s,10k:10s; then --rate, or the last of them' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s d -l duration -d 'How long to measure' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s n -l count -d 'Measure so many messages, in place of a time' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l warmup -d 'Load before anything is measured' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l links -d 'Links of one connection, 1 to 250' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l in-flight -d 'Messages of one sender that may wait for their outcome, 1 to 1,000,000 [default: 1,000; requests without a rate: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l seed -d 'The seed of sizes and bodies: the same seed gives the same messages' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l max-lag -d 'The generator\'s own lateness (p99) above which the result is invalid' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l settled -d 'Send pre-settled: no outcome is asked for'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "pipe" -d 'Send to an address and receive from it'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "send" -d 'Send to an address; somebody else receives'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "recv" -d 'Receive what other benches send to an address'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "request" -d 'Send requests, answer them, and measure round trips'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "connect" -d 'Open many connections and keep them idle'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "fanout" -d 'Send from one link to many receivers, each of which gets every message'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "fanin" -d 'Send from many links to one receiver'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "sweep" -d 'Run the same load at several rates, one after the other'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "max" -d 'Find the highest rate that keeps the objectives'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "run" -d 'Run the load tests of a file and judge them'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "compare" -d 'Compare two results'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s x -l senders -d 'Links that send, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s y -l receivers -d 'Links that receive, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s r -l rate -d 'Messages per second of all senders together; without it as fast as credit allows' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l ramp -d 'Rates to go through first, such as 1k:10s,10k:10s; then --rate, or the last of them' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s d -l duration -d 'How long to measure' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s n -l count -d 'Measure so many messages, in place of a time' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l warmup -d 'Load before anything is measured' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l links -d 'Links of one connection, 1 to 250' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l in-flight -d 'Messages of one sender that may wait for their outcome, 1 to 1,000,000 [default: 1,000; requests without a rate: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l seed -d 'The seed of sizes and bodies: the same seed gives the same messages' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l max-lag -d 'The generator\'s own lateness (p99) above which the result is invalid' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l settled -d 'Send pre-settled: no outcome is asked for'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s x -l senders -d 'Links that send, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s r -l rate -d 'Messages per second of all senders together; without it as fast as credit allows' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l ramp -d 'Rates to go through first, such as 1k:10s,10k:10s; then --rate, or the last of them' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s d -l duration -d 'How long to measure' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s n -l count -d 'Measure so many messages, in place of a time' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l warmup -d 'Load before anything is measured' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l links -d 'Links of one connection, 1 to 250' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l in-flight -d 'Messages of one sender that may wait for their outcome, 1 to 1,000,000 [default: 1,000; requests without a rate: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l seed -d 'The seed of sizes and bodies: the same seed gives the same messages' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l max-lag -d 'The generator\'s own lateness (p99) above which the result is invalid' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l settled -d 'Send pre-settled: no outcome is asked for'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s y -l receivers -d 'Links that receive, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s d -l duration -d 'How long to measure' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s n -l count -d 'Measure so many messages, in place of a time' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l warmup -d 'Load before anything is measured' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l links -d 'Links of one connection, 1 to 250' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s x -l requesters -d 'Connections that ask, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s y -l responders -d 'Connections that answer with the request\'s body; 0 when a service answers already' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s r -l rate -d 'Messages per second of all senders together; without it as fast as credit allows' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l ramp -d 'Rates to go through first, such as 1k:10s,10k:10s; then --rate, or the last of them' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s d -l duration -d 'How long to measure' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s n -l count -d 'Measure so many messages, in place of a time' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l warmup -d 'Load before anything is measured' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l links -d 'Links of one connection, 1 to 250' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l in-flight -d 'Messages of one sender that may wait for their outcome, 1 to 1,000,000 [default: 1,000; requests without a rate: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l seed -d 'The seed of sizes and bodies: the same seed gives the same messages' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l max-lag -d 'The generator\'s own lateness (p99) above which the result is invalid' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l settled -d 'Send pre-settled: no outcome is asked for'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -s c -l connections -d 'How many connections' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -s r -l rate -d 'Connections to begin per second; without it as many as 64 are under way at one time' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l idle -d 'How long the connections are kept before their memory is looked at' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l timeout -d 'How long one connection may take to open' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s y -l receivers -d 'Links that receive, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s r -l rate -d 'Messages per second of all senders together; without it as fast as credit allows' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l ramp -d 'Rates to go through first, such as 1k:10s,10k:10s; then --rate, or the last of them' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s d -l duration -d 'How long to measure' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s n -l count -d 'Measure so many messages, in place of a time' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l warmup -d 'Load before anything is measured' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l links -d 'Links of one connection, 1 to 250' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l in-flight -d 'Messages of one sender that may wait for their outcome, 1 to 1,000,000 [default: 1,000; requests without a rate: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l seed -d 'The seed of sizes and bodies: the same seed gives the same messages' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l max-lag -d 'The generator\'s own lateness (p99) above which the result is invalid' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l settled -d 'Send pre-settled: no outcome is asked for'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s x -l senders -d 'Links that send, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s r -l rate -d 'Messages per second of all senders together; without it as fast as credit allows' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l ramp -d 'Rates to go through first, such as 1k:10s,10k:10s; then --rate, or the last of them' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s d -l duration -d 'How long to measure' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s n -l count -d 'Measure so many messages, in place of a time' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l warmup -d 'Load before anything is measured' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l links -d 'Links of one connection, 1 to 250' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l in-flight -d 'Messages of one sender that may wait for their outcome, 1 to 1,000,000 [default: 1,000; requests without a rate: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l seed -d 'The seed of sizes and bodies: the same seed gives the same messages' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l max-lag -d 'The generator\'s own lateness (p99) above which the result is invalid' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l settled -d 'Send pre-settled: no outcome is asked for'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s r -l rate -d 'The rates, in messages per second' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s x -l senders -d 'Links that send, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s y -l receivers -d 'Links that receive, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s d -l duration -d 'How long to measure' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s n -l count -d 'Measure so many messages, in place of a time' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l warmup -d 'Load before anything is measured' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l links -d 'Links of one connection, 1 to 250' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l in-flight -d 'Messages of one sender that may wait for their outcome, 1 to 1,000,000 [default: 1,000; requests without a rate: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l seed -d 'The seed of sizes and bodies: the same seed gives the same messages' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l max-lag -d 'The generator\'s own lateness (p99) above which the result is invalid' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l settled -d 'Send pre-settled: no outcome is asked for'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l slo -d 'What has to hold, such as e2e.p99<10ms; repeatable. Nothing may be lost in any case' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l from -d 'The rate to begin with' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l to -d 'The highest rate to try' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l precision -d 'Stop when the answer is as exact as this, in percent of the rate, 1 to 50' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s x -l senders -d 'Links that send, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s y -l receivers -d 'Links that receive, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s d -l duration -d 'How long to measure' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s n -l count -d 'Measure so many messages, in place of a time' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l warmup -d 'Load before anything is measured' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l links -d 'Links of one connection, 1 to 250' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l in-flight -d 'Messages of one sender that may wait for their outcome, 1 to 1,000,000 [default: 1,000; requests without a rate: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l seed -d 'The seed of sizes and bodies: the same seed gives the same messages' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l max-lag -d 'The generator\'s own lateness (p99) above which the result is invalid' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l settled -d 'Send pre-settled: no outcome is asked for'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l target -d 'Where to send, in place of the file\'s target: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l assert -d 'A threshold that every stage has to keep, such as e2e.p99<5ms; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l baseline -d 'A JSON report or result of an earlier run to compare with' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l max-regress -d 'How much worse than the baseline a figure may be, such as e2e.p99=10%; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l runs -d 'How often to run each stage, in place of the file\'s number, 1 to 50; 5 tell a change from noise' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l report -d 'A report to write: json=FILE, junit=FILE, md=FILE, html=FILE or text=FILE; repeatable. Markdown is added to a file that exists' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
+json\t'One JSON document, for `mq bench compare` and other programs'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l max-regress -d 'What to compare, and how much worse it may be, such as e2e.p99=10%; repeatable. Default: rate, latencies and CPU time per message' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -s o -l output -d 'How to print the comparison' -r -f -a "text\t'For people'
+md\t'Markdown, for a comment'
+json\t'One JSON document'"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r

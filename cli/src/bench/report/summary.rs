@@ -15,6 +15,9 @@ pub(super) struct Summary<'a> {
     runs: &'a [BenchResult],
 }
 
+/// A word and the count that it stands for.
+type Count = (&'static str, fn(&Integrity) -> u64);
+
 /// One latency: its name and the figures of [`Statistic::SHOWN`], with their units.
 pub(super) struct Latency {
     pub(super) series: Series,
@@ -153,7 +156,7 @@ impl<'a> Summary<'a> {
             self.runs.iter().map(|run| read(&run.integrity)).fold(0, u64::saturating_add)
         };
         let has_messages = total(|run| run.sent) + total(|run| run.received) > 0;
-        let always: [(&str, fn(&Integrity) -> u64); 6] = [
+        let always: [Count; 6] = [
             ("sent", |run| run.sent),
             ("received", |run| run.received),
             ("lost", |run| run.lost),
@@ -161,7 +164,7 @@ impl<'a> Summary<'a> {
             ("reordered", |run| run.reordered),
             ("reconnects", |run| run.reconnects),
         ];
-        let rarely: [(&str, fn(&Integrity) -> u64); 8] = [
+        let rarely: [Count; 8] = [
             ("released", |run| run.released),
             ("rejected", |run| run.rejected),
             ("modified", |run| run.modified),
