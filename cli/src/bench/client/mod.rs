@@ -101,7 +101,7 @@ impl Fault {
             Self::Refused { exit, text } => Failure::new(*exit, format!("{place} refuses: {text}")),
             Self::Broken(text) => Failure::new(Exit::Unreachable, format!("cannot use {place}: {text}"))
                 .help(
-                    "see whether it speaks this protocol, with `mq status` or `mq logs` for a fleet of yours",
+                    "is the target up, and does it speak AMQP 1.0 there? for a fleet of yours see `mq status` and `mq logs`",
                 ),
         }
     }
