@@ -324,6 +324,7 @@ impl Run<'_> {
         let mut phase = Phase::Warmup;
         let mut next_look = timing.span.from.saturating_add(WINDOW);
         let mut moved = Movement::default();
+        let mut done_at = None;
         loop {
             thread::sleep(TICK);
             let now = self.crew.job.clock.nanos();
@@ -348,24 +349,30 @@ impl Run<'_> {
                 self.crew.control.stop();
                 return;
             }
+            if is_done && done_at.is_none() {
+                done_at = Some(now);
+            }
             let is_still = moved.is_still(&self.crew.control, now, self.order.drain.max(QUIET));
-            if self.is_over(timing, now, lanes, is_done, is_still) {
+            if self.is_over(timing, now, lanes, done_at, is_still) {
                 return;
             }
         }
     }
 
-    fn is_over(&self, timing: Timing, now: u64, lanes: usize, is_done: bool, is_still: bool) -> bool {
+    /// `done_at`: when the last sender had sent everything and knew what became of it.
+    fn is_over(&self, timing: Timing, now: u64, lanes: usize, done_at: Option<u64>, is_still: bool) -> bool {
         let control = &self.crew.control;
         if lanes == 0 {
             return now >= timing.span.to || self.order.count.is_some_and(|count| control.arrived() >= count);
         }
-        if now >= timing.deadline || (is_still && (is_done || timing.span.to == u64::MAX)) {
+        if now >= timing.deadline || (is_still && (done_at.is_some() || timing.span.to == u64::MAX)) {
             return true;
         }
-        // All is settled: what has not come within a second of silence will not.
-        let quiet = now.saturating_sub(control.last_arrival()) > nanos(QUIET);
-        is_done && (!self.order.shape.has_both() || self.is_all_there() || quiet)
+        // All is settled: what has not come within a second of silence will not. The silence begins
+        // no earlier than the senders' end, which pre-settled messages reach before the first arrives.
+        let Some(done_at) = done_at else { return false };
+        let quiet = now.saturating_sub(control.last_arrival().max(done_at)) > nanos(QUIET);
+        !self.order.shape.has_both() || self.is_all_there() || quiet
     }
 
     /// Whether as many messages came as were settled: what is lost or doubled is judged later.
