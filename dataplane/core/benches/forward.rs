@@ -75,14 +75,11 @@ impl Bench {
                     self.now,
                     self.producer,
                     Incoming {
-                        to: None,
                         handle: u64::from(message),
                         settled,
                         priority: 4,
-                        ttl: None,
-                        message_format: 0,
                         chunk: self.body.clone(),
-                        more: false,
+                        ..Incoming::default()
                     },
                 );
                 black_box(begun);

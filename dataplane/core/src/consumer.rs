@@ -11,11 +11,15 @@
 //! - `backlog` holds the legs of multicast deliveries that have not been started.
 //! - The sum of the credit of an address's consumers is the address's `credit`.
 
+use std::sync::Arc;
 use std::time::Instant;
+
+use bytes::Bytes;
 
 use crate::core::Core;
 use crate::delivery::ByLink;
 use crate::effect::{CloseReason, Effect, Refused};
+use crate::format::Filter;
 use crate::key::{AddressKey, ConsumerKey, LaneKey, LegKey};
 use crate::list::{Linked, Links, List};
 use crate::outcome::Outcome;
@@ -23,7 +27,7 @@ use crate::settings::AddressKind;
 use crate::statistics::ConsumerStatistics;
 
 /// How a consumer takes deliveries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ConsumerOptions {
     /// Deliveries are sent to it settled (sender-settle-mode `settled`). Producers of unsettled
     /// deliveries learn `Accepted` once all of the message has been handed over.
@@ -31,6 +35,35 @@ pub struct ConsumerOptions {
     /// The outcome of a delivery that the consumer settles without one: the default-outcome of its
     /// source (AMQP 3.5.3). `None` means `Released`: nothing says that it was processed.
     pub default_outcome: Option<Outcome>,
+    /// It only looks: what it gets stays in the queue for others. Its deliveries are settled.
+    pub browse: bool,
+    /// Nobody else may consume from the queue meanwhile; refused when somebody does.
+    pub exclusive: bool,
+    /// Which messages of a queue or topic it gets.
+    pub filter: Option<Arc<dyn Filter>>,
+    /// How it subscribes to a topic; `None` is a volatile subscription that ends with the link.
+    pub subscription: Option<Box<SubscriptionOptions>>,
+    /// For a volatile subscription: it gets nothing from producers with this `origin`.
+    pub not_from: Option<u64>,
+}
+
+/// A subscription that has a name.
+#[derive(Clone, Debug)]
+pub struct SubscriptionOptions {
+    /// What makes it this one and no other among those of the topic.
+    pub name: Arc<str>,
+    /// It goes on, and keeps messages, while nobody consumes from it; until `unsubscribe`.
+    pub durable: bool,
+    /// Several consumers may share it, each getting some of the messages.
+    pub shared: bool,
+    /// Consumers at a time; 0 means no limit. One that is not shared has one.
+    pub max_consumers: u32,
+    /// Kept with a durable one for [`Format::restore`](crate::Format::restore). A consumer with another
+    /// definition makes a new subscription of the name when nobody else uses it, as the old one would
+    /// give it other messages.
+    pub definition: Bytes,
+    /// It gets nothing from producers with this `origin`.
+    pub not_from: Option<u64>,
 }
 
 /// Marks the list that a consumer stands in because of its [`Place`].
@@ -255,6 +288,7 @@ impl Core {
                 }
             }
             AddressKind::Multicast => self.work_off_backlog(now, key),
+            AddressKind::Queue | AddressKind::Topic => {}
         }
         self.finish_drain(key);
     }

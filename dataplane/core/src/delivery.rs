@@ -31,9 +31,10 @@ use crate::outcome::Outcome;
 use crate::peer::{PEER_FREE_BYTES, PeerMessage};
 use crate::producer::Target;
 use crate::settings::{AddressKind, ShardId};
+use crate::store::{TransactionId, UnixMillis};
 
 /// The start of a delivery from a producer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Incoming<'a> {
     /// The address that the message names; only read for anonymous producers.
     pub to: Option<&'a str>,
@@ -51,6 +52,13 @@ pub struct Incoming<'a> {
     pub chunk: Bytes,
     /// Whether `append` or `abort` follows.
     pub more: bool,
+    /// Whether it has to survive a restart of the node; an address that keeps messages then accepts it
+    /// when it is on disk.
+    pub durable: bool,
+    /// Not to be delivered before; only addresses that keep messages can wait.
+    pub not_before: Option<UnixMillis>,
+    /// The transaction that it belongs to.
+    pub transaction: Option<TransactionId>,
 }
 
 /// What became of the start of a delivery.
@@ -412,6 +420,7 @@ impl Core {
         match settings.kind {
             AddressKind::Anycast => self.arrive_anycast(now, key, arrival),
             AddressKind::Multicast => self.arrive_multicast(now, key, arrival),
+            AddressKind::Queue | AddressKind::Topic => self.refuse(arrival, Some(key), Outcome::Released),
         }
     }
 

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::format::Redelivery;
 use crate::key::{ConsumerKey, LegKey, ProducerKey};
-use crate::outcome::Outcome;
+use crate::outcome::{ErrorInfo, Outcome};
 use crate::peer::PeerMessage;
 use crate::settings::ShardId;
+use crate::store::{StoreRequest, TransactionId};
 
 /// Something for the caller of [`Core::poll_effect`](crate::Core::poll_effect) to carry out, in order.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub enum Effect {
         /// What is left of the message's time to live, when it has one and has waited for at least
         /// a millisecond: the header should say so.
         ttl_left: Option<Duration>,
+        /// What is to be changed in the message when it is not delivered for the first time.
+        redelivery: Option<Box<Redelivery>>,
     },
     /// The next bytes of the consumer's unfinished delivery.
     Continue { consumer: ConsumerKey, chunk: Bytes, more: bool },
@@ -50,6 +54,10 @@ pub enum Effect {
     CloseProducer { producer: ProducerKey, reason: CloseReason },
     /// Close the consumer's link, then call [`remove_consumer`](crate::Core::remove_consumer).
     CloseConsumer { consumer: ConsumerKey, reason: CloseReason },
+    /// Hand the request to the store.
+    Store(Box<StoreRequest>),
+    /// What became of a transaction that was to be discharged.
+    Discharged { transaction: TransactionId, result: Result<(), Box<ErrorInfo>> },
     /// Hand the message to the core of another shard: in order, without loss.
     Peer { to: ShardId, message: PeerMessage },
 }
@@ -64,6 +72,20 @@ pub enum CloseReason {
         "the consumer did not keep up: more messages wait for it than the address allows; give more credit"
     )]
     SlowConsumer,
+    #[error("the address is at its limit for links; close one or raise the limit")]
+    LimitExceeded,
+    #[error("another consumer has the address for itself, or this one wants it so and is not the only one")]
+    Exclusive,
+    #[error("the subscription has its number of consumers; close one, or subscribe by another name")]
+    SubscriptionInUse,
+    #[error("the address is not what its name promised: no such address at its home; create it first")]
+    NotFound,
+    #[error("the node has no room for another subscription; remove one")]
+    TooManySubscriptions,
+    #[error("the store did not keep the subscription; see the status of the node")]
+    StoreFailed,
+    #[error("the subscription was removed")]
+    Unsubscribed,
 }
 
 /// Why the core does not let a link in.
@@ -84,4 +106,10 @@ pub enum Refused {
     Stopping,
     #[error("the session of the link is gone")]
     NoLane,
+    #[error("address {0} keeps no messages")]
+    NotStored(Box<str>),
+    #[error("the topic filter {filter} is wrong: {reason}")]
+    BadFilter { filter: Box<str>, reason: Box<str> },
+    #[error("transaction {0} is not known here; declare one first")]
+    NoTransaction(u64),
 }

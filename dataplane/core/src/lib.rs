@@ -36,10 +36,8 @@
 //!     handle: 7,
 //!     settled: false,
 //!     priority: 4,
-//!     ttl: None,
-//!     message_format: 0,
 //!     chunk: "hello".into(),
-//!     more: false,
+//!     ..Incoming::default()
 //! };
 //! core.begin(now, producer, message);
 //! let Some(Effect::Deliver { leg: Some(leg), .. }) = core.poll_effect() else { unreachable!() };
@@ -62,12 +60,14 @@
 
 mod address;
 mod anycast;
+mod broker;
 pub mod condition;
 mod consumer;
 mod core;
 mod delivery;
 mod effect;
 mod expiry;
+mod format;
 mod key;
 mod lane;
 mod list;
@@ -79,18 +79,30 @@ mod ready;
 mod settings;
 mod settle;
 mod statistics;
+mod store;
 
-pub use self::consumer::ConsumerOptions;
+pub use self::consumer::{ConsumerOptions, SubscriptionOptions};
 pub use self::core::Core;
 pub use self::delivery::{Begun, COPY_UP_TO, Incoming};
 pub use self::effect::{CloseReason, Effect, Refused};
+pub use self::format::{
+    DeadLetter, DeadLetterReason, Filter, Format, MessageKeys, Notes, Redelivery, RestoredFilter,
+};
 pub use self::key::{AddressKey, ConsumerKey, DeliveryKey, LaneKey, LegKey, ProducerKey};
 pub use self::outcome::{ErrorInfo, Outcome};
 pub use self::peer::{PEER_FREE_BYTES, PeerMessage};
 pub use self::producer::{ProducerOptions, ProducerTarget};
-pub use self::settings::{AddressKind, AddressSettings, CoreLimits, Overload, ShardId};
+pub use self::settings::{
+    AddressKind, AddressSettings, CoreLimits, Deduplicate, OnFull, Overload, QueueSettings, ShardId,
+    SubscriptionSettings, home,
+};
 pub use self::statistics::{
-    AddressStatistics, ConsumerStatistics, OutcomeCounts, ProducerStatistics, Statistics,
+    AddressStatistics, ConsumerStatistics, OutcomeCounts, ProducerStatistics, QueueStatistics, Statistics,
+    SubscriptionStatistics,
+};
+pub use self::store::{
+    QueueId, RecoveredMessage, Reference, StoreAnswer, StoreError, StoreRequest, Targets, Ticket,
+    TransactionId, UnixMillis,
 };
 
 #[cfg(test)]

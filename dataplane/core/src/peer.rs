@@ -217,7 +217,7 @@ impl crate::address::Address {
             let is_blocked = self.overloaded > 0 && self.settings.overload == crate::Overload::Block;
             let window = match self.settings.kind {
                 AddressKind::Multicast => window.max(self.settings.max_undelivered),
-                AddressKind::Anycast => window,
+                _ => window,
             };
             if is_blocked { 0 } else { u64::from(window).saturating_sub(waiting) }
         } else {

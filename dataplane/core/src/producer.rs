@@ -30,6 +30,9 @@ pub struct ProducerOptions {
     /// The producer's receiver-settle-mode is `second`: it is told the outcome before its delivery is
     /// settled, and settles it itself (AMQP 2.8.3).
     pub settles_second: bool,
+    /// Who it belongs to, for consumers that want nothing from themselves; any number, such as a hash
+    /// of the client's name.
+    pub origin: u64,
 }
 
 /// Where a producer's messages go, as keys.

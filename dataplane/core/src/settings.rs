@@ -1,6 +1,10 @@
 //! What addresses and the core as a whole may do: every bound has its name here.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::format::Filter;
+use crate::store::QueueId;
 
 /// A shard of the node: one thread with its connections and its core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +17,127 @@ pub enum AddressKind {
     Anycast,
     /// Every consumer that is there when the message arrives.
     Multicast,
+    /// One consumer, now or later: the address keeps messages until they are settled.
+    Queue,
+    /// Every subscription that is there when the message arrives; each keeps its messages until they
+    /// are settled.
+    Topic,
+}
+
+impl AddressKind {
+    /// Whether the address keeps messages, at its home shard.
+    pub fn is_stored(self) -> bool {
+        matches!(self, Self::Queue | Self::Topic)
+    }
+}
+
+/// What happens to a message for which a queue has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// It is rejected, or dropped and counted when it was sent settled.
+    #[default]
+    Reject,
+    /// Producers get no further credit until there is room again. What they send with the credit they
+    /// have is still taken, beyond the limit.
+    Block,
+    /// The oldest messages that no consumer has make room for it.
+    DropOldest,
+}
+
+/// How duplicates are found by message id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deduplicate {
+    /// How long an id is remembered.
+    pub window: Duration,
+    /// How many ids are remembered at most.
+    pub max_ids: u32,
+}
+
+/// How a queue, or each subscription of a topic, keeps messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Messages that it holds at most; 0 means no limit.
+    pub max_messages: u64,
+    /// Bytes of the messages that it holds at most; 0 means no limit.
+    pub max_bytes: u64,
+    pub on_full: OnFull,
+    /// Deliveries that may fail before a message goes to the dead letter address; 0 means no limit.
+    pub max_deliveries: u32,
+    /// How long a message waits after its first failed delivery.
+    pub redelivery_delay: Duration,
+    /// By how much each further delay is longer than the one before; 100 keeps it. Below 100 counts
+    /// as 100.
+    pub redelivery_multiplier_percent: u32,
+    /// The longest delay.
+    pub redelivery_delay_max: Duration,
+    /// Where messages go that consumers reject or fail to process too often, on this node; without
+    /// one they are dropped and counted.
+    pub dead_letter: Option<Arc<str>>,
+    /// Where messages go whose time to live runs out, on this node; without one they are dropped and
+    /// counted.
+    pub expiry: Option<Arc<str>>,
+    /// The first consumer gets everything; the others get something when it has left.
+    pub exclusive: bool,
+    /// Messages of one group go to one consumer, in order.
+    pub groups: bool,
+    /// A message takes the place of the one before with the same key.
+    pub last_value: bool,
+    pub deduplicate: Option<Deduplicate>,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            max_messages: 0,
+            max_bytes: 0,
+            on_full: OnFull::Reject,
+            max_deliveries: 0,
+            redelivery_delay: Duration::ZERO,
+            redelivery_multiplier_percent: 100,
+            redelivery_delay_max: Duration::from_secs(3_600),
+            dead_letter: None,
+            expiry: None,
+            exclusive: false,
+            groups: false,
+            last_value: false,
+            deduplicate: None,
+        }
+    }
+}
+
+/// What makes a queue an administratively created subscription of a topic.
+#[derive(Clone, Debug)]
+pub struct SubscriptionSettings {
+    /// The topic's address. The subscription's own name is that and `::` and a name, so that both
+    /// have the same home.
+    pub topic: Arc<str>,
+    /// The names that it gets, with `+` and `#`; `None`: all of the topic.
+    pub levels: Option<Arc<str>>,
+    pub filter: Option<Arc<dyn Filter>>,
+}
+
+impl PartialEq for SubscriptionSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let same_filter = match (&self.filter, &other.filter) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_filter && self.topic == other.topic && self.levels == other.levels
+    }
+}
+
+impl Eq for SubscriptionSettings {}
+
+/// The shard that is the home of a stored address: it alone holds its messages. A subscription
+/// (`topic::name`) has its topic's home.
+pub fn home(name: &str, shards: u16) -> ShardId {
+    let name = name.split_once("::").map_or(name, |(topic, _)| topic);
+    // FNV-1a: the same in every run and every version.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    ShardId((hash % u64::from(shards.max(1))) as u16)
 }
 
 /// What happens when a multicast consumer has [`AddressSettings::max_undelivered`] messages waiting.
@@ -52,6 +177,12 @@ pub struct AddressSettings {
     pub ttl_min: Option<Duration>,
     /// A message may not say more. A message without any time to live is not bounded by it.
     pub ttl_max: Option<Duration>,
+    /// How a queue, or each subscription of a topic, keeps messages; `None` means the default.
+    pub queue: Option<Arc<QueueSettings>>,
+    /// The queue in the store. Without one a queue keeps all messages in memory only.
+    pub id: Option<QueueId>,
+    /// For a queue that is a subscription of a topic.
+    pub subscription: Option<Arc<SubscriptionSettings>>,
 }
 
 /// Bounds of one core.
@@ -73,6 +204,17 @@ pub struct CoreLimits {
     /// producers have left; beyond it, the address lets no new producer in. What anonymous producers
     /// left counts by itself, for all addresses together, and keeps new anonymous ones out.
     pub max_orphaned_bytes: u64,
+    /// Bytes of messages of queues that the shard keeps in memory. Beyond it bodies are in the store
+    /// only, as far as it has them. Messages that are coming in count too, and are rejected beyond it.
+    pub stored_memory_bytes: u64,
+    /// Bytes of a message for an address that keeps messages and says no limit of its own.
+    pub stored_message_bytes: u64,
+    /// Durable subscriptions of the shard's topics.
+    pub max_subscriptions: u32,
+    /// Transactions declared on the shard and not discharged.
+    pub max_transactions: u32,
+    /// Messages and outcomes in one transaction.
+    pub max_transaction_work: u32,
 }
 
 impl Default for AddressSettings {
@@ -89,6 +231,9 @@ impl Default for AddressSettings {
             ttl_default: None,
             ttl_min: None,
             ttl_max: None,
+            queue: None,
+            id: None,
+            subscription: None,
         }
     }
 }
@@ -102,6 +247,11 @@ impl Default for CoreLimits {
             link_credit: 250,
             peer_window: 64,
             max_orphaned_bytes: 64 << 20,
+            stored_memory_bytes: 256 << 20,
+            stored_message_bytes: 16 << 20,
+            max_subscriptions: 1_000_000,
+            max_transactions: 10_000,
+            max_transaction_work: 100_000,
         }
     }
 }

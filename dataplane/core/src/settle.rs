@@ -153,6 +153,7 @@ impl Core {
             settled: first.settled,
             message_format: first.message_format,
             ttl_left: first.ttl_left,
+            redelivery: None,
         });
         if moves {
             self.set_aside(key);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::core::Core;
 use crate::key::AddressKey;
 use crate::outcome::Outcome;
+use crate::store::UnixMillis;
 
 /// Deliveries by the outcome that consumers gave them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,55 @@ pub struct AddressStatistics {
     pub expired: u64,
     pub undelivered: u64,
     pub unsettled: u64,
+}
+
+/// What a queue holds, and what it counted since the node was started. The same for all subscriptions
+/// of a topic together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueStatistics {
+    /// Messages that it holds, whatever their state.
+    pub messages: u64,
+    /// Bytes of those messages.
+    pub bytes: u64,
+    /// Messages that wait for a consumer.
+    pub available: u64,
+    /// Messages that a consumer has and has not settled.
+    pub acquired: u64,
+    /// Messages that wait for their time: scheduled, or after a failed delivery.
+    pub delayed: u64,
+    /// Messages that are not on disk yet.
+    pub storing: u64,
+    /// Bytes of its messages that are in memory.
+    pub bytes_in_memory: u64,
+    /// When the oldest message came.
+    pub oldest: Option<UnixMillis>,
+    pub enqueued: u64,
+    /// Messages that a consumer accepted or that were sent settled.
+    pub acknowledged: u64,
+    /// Deliveries of messages that had been delivered before.
+    pub redelivered: u64,
+    pub dead_lettered: u64,
+    pub expired: u64,
+    /// Messages that made room for others, were duplicates, or found no room and were sent settled.
+    pub dropped: u64,
+    /// Messages that were not taken.
+    pub rejected: u64,
+    pub producers: u64,
+    pub consumers: u64,
+    /// Subscriptions of a topic.
+    pub subscriptions: u64,
+}
+
+/// One subscription of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriptionStatistics {
+    /// Empty for one without a name.
+    pub name: Arc<str>,
+    pub durable: bool,
+    pub shared: bool,
+    /// The names that it gets.
+    pub levels: Arc<str>,
+    pub queue: QueueStatistics,
 }
 
 /// What one producer is doing.

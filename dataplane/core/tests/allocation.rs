@@ -56,14 +56,11 @@ fn allocations(kind: AddressKind, consumers: usize, settled: bool) -> u64 {
     let mut run = |messages: u64| {
         for handle in 0..messages {
             let incoming = Incoming {
-                to: None,
                 handle,
                 settled,
                 priority: 4,
-                ttl: None,
-                message_format: 0,
                 chunk: body.clone(),
-                more: false,
+                ..Incoming::default()
             };
             core.begin(now, producer, incoming);
             while let Some(effect) = core.poll_effect() {

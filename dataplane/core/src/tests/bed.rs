@@ -238,6 +238,7 @@ impl Bed {
             message_format: 0,
             chunk: Bytes::copy_from_slice(body.as_bytes()),
             more,
+            ..Incoming::default()
         }
     }
 
@@ -346,7 +347,7 @@ impl Bed {
                     state.stopped = true;
                 }
             }
-            Effect::Deliver { consumer, leg, chunk, more, settled, message_format, ttl_left } => {
+            Effect::Deliver { consumer, leg, chunk, more, settled, message_format, ttl_left, .. } => {
                 assert_eq!(leg.is_none(), settled);
                 let handle = self.next_handle;
                 self.next_handle += 1;
@@ -421,6 +422,7 @@ impl Bed {
                     state.closed = Some(reason);
                 }
             }
+            Effect::Store(_) | Effect::Discharged { .. } => panic!("nothing is stored here"),
             Effect::Peer { to, message } => {
                 self.mail.entry((shard, usize::from(to.0))).or_default().push_back(message);
             }

@@ -283,7 +283,7 @@ fn a_terminal_state_of_a_consumer_that_settles_second_settles_both_ends() {
 #[test]
 fn with_both_ends_settling_second_the_producer_settles_and_the_consumer_hears_of_it() {
     let mut bed = Bed::single();
-    let options = ProducerOptions { settles_second: true };
+    let options = ProducerOptions { settles_second: true, ..ProducerOptions::default() };
     let producer = bed.try_producer(0, ProducerTarget::Address("a"), options).expect("let in");
     let consumer = bed.consumer(0, "a", 5);
     let incoming = bed.incoming("x", false, false);

@@ -169,7 +169,7 @@ fn an_abort_reaches_a_consumer_on_another_shard() {
 fn settling_second_works_across_shards() {
     for address in ["a", "m"] {
         let mut bed = Bed::with_addresses(2);
-        let options = ProducerOptions { settles_second: true };
+        let options = ProducerOptions { settles_second: true, ..ProducerOptions::default() };
         let producer = bed.try_producer(0, ProducerTarget::Address(address), options).expect("let in");
         let consumer = bed.consumer(1, address, 5);
         let incoming = bed.incoming("x", false, false);

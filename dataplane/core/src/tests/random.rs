@@ -111,7 +111,7 @@ impl Play {
             return;
         }
         let shard = self.random.usize(0..self.bed.cores.len());
-        let options = ProducerOptions { settles_second: self.random.bool() };
+        let options = ProducerOptions { settles_second: self.random.bool(), ..ProducerOptions::default() };
         let address = ADDRESSES[self.random.usize(0..ADDRESSES.len())];
         let target = if self.random.u8(0..4) == 0 {
             ProducerTarget::AnyAddress
@@ -127,7 +127,7 @@ impl Play {
             return;
         }
         let (shard, lane) = self.lanes[self.random.usize(0..self.lanes.len())];
-        let options = ConsumerOptions { settled: self.random.u8(0..4) == 0, default_outcome: None };
+        let options = ConsumerOptions { settled: self.random.u8(0..4) == 0, ..ConsumerOptions::default() };
         let address = ADDRESSES[self.random.usize(0..ADDRESSES.len())];
         self.bed.consumer_in(shard, lane, address, options, 0).expect("below every limit");
     }
