@@ -8,14 +8,15 @@ use mq_tests::repository;
 use serde_json::Value;
 
 /// Every edge that is allowed between packages of ours; the tests may know everyone.
-const ALLOWED: [(&str, &[&str]); 6] = [
+const ALLOWED: [(&str, &[&str]); 7] = [
     // The engine for `mq bench` alone: what measures the daemon must not be slower than it.
     ("mq", &["mq-amqp", "mq-model"]),
-    ("mqd", &["mq-amqp", "mq-core", "mq-model"]),
+    ("mqd", &["mq-amqp", "mq-core", "mq-model", "mq-store"]),
     ("mq-core", &[]),
     ("mq-amqp", &[]),
     ("mq-model", &[]),
-    ("mq-tests", &["mq-amqp", "mq-core", "mq-model"]),
+    ("mq-store", &[]),
+    ("mq-tests", &["mq-amqp", "mq-core", "mq-model", "mq-store"]),
 ];
 
 /// Packages without IO: no socket, task, thread, file, clock, random source or environment.

@@ -1,0 +1,19 @@
+//! The message log of a node: append-only, segmented, checksummed, crash-safe.
+//!
+//! It knows queues as numbers and messages as bytes. It starts no thread; one owner writes, and reads
+//! happen through [`Location`]s wherever the caller likes.
+
+mod disk;
+mod error;
+mod location;
+mod log;
+mod types;
+
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use error::StoreError;
+pub use location::Location;
+pub use log::Log;
+pub use types::{
+    Compaction, NewMessage, Options, QueueId, RecoveredMessage, Recovery, Reference, State, Status,
+    TransactionId, Visitor,
+};
