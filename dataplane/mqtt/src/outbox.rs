@@ -1,0 +1,147 @@
+//! What a connection has to write: small frames copied together, large payloads by reference.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Payloads from this size on leave as a segment of their own. Below it, copying costs less than a
+/// reference count and a vector entry, and does not pin the buffer that the payload arrived in.
+pub const SEGMENT_THRESHOLD: usize = 4_096;
+
+/// The largest buffer kept ready for the next turn.
+const MAX_RESERVE: usize = 64 << 10;
+
+/// Bytes to be written, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    segments: VecDeque<Bytes>,
+    segment_bytes: usize,
+    tail: BytesMut,
+    /// What the last turn needed: the size of the next buffer.
+    reserve: usize,
+}
+
+impl Outbox {
+    /// Bytes that wait to be written.
+    pub(crate) fn len(&self) -> usize {
+        self.segment_bytes + self.tail.len()
+    }
+
+    /// Memory held, in bytes and segments.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.segments.capacity() + self.tail.capacity()
+    }
+
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.tail.is_empty()
+    }
+
+    /// Fills `slices` with what to write next; says how many it used.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let parts = self.segments.iter().map(|segment| &segment[..]).chain(std::iter::once(&self.tail[..]));
+        let mut used = 0;
+        for (slot, part) in slices.iter_mut().zip(parts.filter(|part| !part.is_empty())) {
+            *slot = IoSlice::new(part);
+            used += 1;
+        }
+        used
+    }
+
+    /// Forgets `count` bytes that have been written. A buffer that has been written whole is given
+    /// back: an idle connection holds none.
+    pub(crate) fn advance(&mut self, mut count: usize) {
+        while count > 0 {
+            let Some(front) = self.segments.front_mut() else { break };
+            let part = front.len().min(count);
+            front.advance(part);
+            self.segment_bytes -= part;
+            count -= part;
+            if front.is_empty() {
+                self.segments.pop_front();
+            }
+        }
+        self.tail.advance(count.min(self.tail.len()));
+        if self.is_empty() {
+            self.tail = BytesMut::new();
+            self.segments = VecDeque::new();
+        }
+    }
+
+    /// The buffer that frames are written into.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        if self.tail.capacity() == 0 {
+            self.tail.reserve(self.reserve.max(512));
+        }
+        &mut self.tail
+    }
+
+    /// Remembers how much the turn wrote, for the size of the next buffer.
+    pub(crate) fn note_turn(&mut self) {
+        let needed = self.tail.len().min(MAX_RESERVE);
+        // Decays by an eighth a turn, so that one burst does not size every later buffer.
+        self.reserve = needed.max(self.reserve - self.reserve / 8);
+    }
+
+    /// Appends a payload to the frame that was just written: by copy when small, by reference
+    /// otherwise.
+    pub(crate) fn push_payload(&mut self, payload: Bytes) {
+        if payload.len() < SEGMENT_THRESHOLD {
+            self.tail.extend_from_slice(&payload);
+            return;
+        }
+        if !self.tail.is_empty() {
+            let written = self.tail.split().freeze();
+            self.segment_bytes += written.len();
+            self.segments.push_back(written);
+        }
+        self.segment_bytes += payload.len();
+        self.segments.push_back(payload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(outbox: &mut Outbox, at_once: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 4];
+            let used = outbox.slices(&mut slices);
+            let flat: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+            let count = flat.len().min(at_once);
+            all.extend_from_slice(&flat[..count]);
+            outbox.advance(count);
+        }
+        all
+    }
+
+    #[test]
+    fn copies_and_segments_leave_in_the_order_they_were_written() {
+        for at_once in [1, 7, 5_000, usize::MAX] {
+            let mut outbox = Outbox::default();
+            outbox.buffer().extend_from_slice(b"head");
+            outbox.push_payload(Bytes::from_static(b"small"));
+            outbox.push_payload(Bytes::from(vec![b'x'; SEGMENT_THRESHOLD]));
+            outbox.buffer().extend_from_slice(b"tail");
+            let mut expected = b"headsmall".to_vec();
+            expected.extend(vec![b'x'; SEGMENT_THRESHOLD]);
+            expected.extend_from_slice(b"tail");
+            assert_eq!(outbox.len(), expected.len());
+            assert_eq!(written(&mut outbox, at_once), expected);
+        }
+    }
+
+    #[test]
+    fn an_outbox_that_was_written_whole_holds_no_memory() {
+        let mut outbox = Outbox::default();
+        outbox.buffer().extend_from_slice(&[0; 100_000]);
+        outbox.push_payload(Bytes::from(vec![0; SEGMENT_THRESHOLD]));
+        outbox.advance(outbox.len());
+        assert_eq!(outbox.tail.capacity(), 0);
+        assert_eq!(outbox.segments.capacity(), 0);
+    }
+}
