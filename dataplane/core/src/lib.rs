@@ -75,11 +75,13 @@ mod multicast;
 mod outcome;
 mod peer;
 mod producer;
+pub mod queue;
 mod ready;
 mod settings;
 mod settle;
 mod statistics;
 mod store;
+pub mod topic;
 
 pub use self::consumer::{ConsumerOptions, SubscriptionOptions};
 pub use self::core::Core;
