@@ -130,6 +130,12 @@ pub enum AddressType {
     Anycast,
     /// Every consumer that is online.
     Multicast,
+    /// Stored, then one consumer.
+    Queue,
+    /// Stored for every subscription.
+    Topic,
+    /// A subscription of a topic that is always there; called `topic::name`.
+    Subscription,
 }
 
 /// What happens when a consumer is slower than its producers.
@@ -148,6 +154,9 @@ impl From<AddressType> for manifest::AddressType {
         match kind {
             AddressType::Anycast => Self::Anycast,
             AddressType::Multicast => Self::Multicast,
+            AddressType::Queue => Self::Queue,
+            AddressType::Topic => Self::Topic,
+            AddressType::Subscription => Self::Subscription,
         }
     }
 }

@@ -15,6 +15,10 @@
 //! | `PUT /addresses/{name}` | `Address` | `Address`; 201 created, 200 unchanged or updated, 422 invalid |
 //! | `POST /addresses` | `Address` | `Address`; 201 created, 409 exists |
 //! | `DELETE /addresses/{name}` | | 204, 404 |
+//! | `POST /addresses/{name}/purge` | | [`Purged`]; 404, 409 not a queue or subscription |
+//! | `POST /addresses/{name}/move` | [`MoveMessages`] | [`Moved`]; 404, 409 not a queue or subscription, 422 no such target |
+//! | `GET /subscriptions` (`?topic=`) | | [`List`] of [`Subscription`] |
+//! | `DELETE /addresses/{topic}/subscriptions/{name}` | | 204, 404, 409 made by an `Address` document: delete that |
 //! | `GET /connections` | | [`List`] of [`Connection`] |
 //! | `GET /connections/{id}` | | [`Connection`], 404 |
 //! | `GET /connections/{id}/sessions` | | [`List`] of [`Session`], 404 |
@@ -29,6 +33,9 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::config::Durability;
+use crate::manifest::QueueStatus;
 
 /// A list answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -97,10 +104,101 @@ pub struct Node {
     /// The hash of the configuration file that the node was started with (see
     /// [`DaemonConfig::hash`](crate::config::DaemonConfig::hash)).
     pub config_hash: String,
+    /// The log of queues and topics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Store>,
     /// Resident memory in bytes.
     pub resident_bytes: u64,
     /// CPU time used, user and system, in seconds.
     pub cpu_seconds: f64,
+}
+
+/// How the log of queues and topics is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Store {
+    pub state: StoreState,
+    /// Why the store does not take messages, or how far it has read its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The folder of the log.
+    pub directory: String,
+    pub durability: Durability,
+    /// Bytes of messages that are still wanted, with what belongs to them.
+    pub live_bytes: u64,
+    /// Bytes that the log takes on the disk.
+    pub disk_bytes: u64,
+    /// Files of the log.
+    pub segments: u64,
+    /// Messages in the log; one that several subscriptions wait for counts once.
+    pub messages: u64,
+}
+
+/// Whether the log takes messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreState {
+    /// It takes messages.
+    Ready,
+    /// It reads what is there; queues and topics serve nobody yet.
+    Recovering,
+    /// The disk is full: durable messages are refused until there is room again.
+    Full,
+    /// A write has failed: durable messages are refused until the node is restarted. What was
+    /// accepted can be read.
+    Failed,
+}
+
+/// What a purge removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Purged {
+    /// Messages removed. Those that a consumer holds stay.
+    pub messages: u64,
+}
+
+/// A request to move messages from one stored address to another address of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MoveMessages {
+    /// The queue or topic that gets them.
+    pub to: String,
+    /// At most this many, the oldest first. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+/// What a move did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Moved {
+    /// Messages moved. Those that a consumer holds stay.
+    pub messages: u64,
+}
+
+/// A subscription of a topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Subscription {
+    /// Unique in the topic: what an administrator or a client has called it.
+    pub name: String,
+    pub topic: String,
+    /// Whether an `Address` document made it: it is received from as `topic::name`.
+    pub administered: bool,
+    /// Whether it keeps messages while nobody receives.
+    pub durable: bool,
+    /// Whether several consumers share its messages.
+    pub shared: bool,
+    /// The container-id of the client that it belongs to; `None`: it belongs to no single one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The names of the topic that it gets messages of.
+    pub filter: String,
+    /// The condition that its messages meet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    pub consumers: u64,
+    pub queue: QueueStatus,
 }
 
 /// Deliveries by outcome, seen from the consumers' side.

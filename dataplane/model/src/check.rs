@@ -56,8 +56,13 @@ impl Checker<'_> {
             {
                 self.out_of_range(node, &value.to_string(), (*minimum, *maximum), path)
             }
-            (Kind::Number, Value::Integer(value)) => number(*value),
-            (Kind::Number, Value::Float(value)) => Number::from_f64(*value).map(serde_json::Value::Number),
+            // An integer beyond 2^53 loses digits, and is out of every range that a number has.
+            (Kind::Number { minimum, maximum }, Value::Integer(value)) => {
+                self.number(node, *value as f64, (*minimum, *maximum), path)
+            }
+            (Kind::Number { minimum, maximum }, Value::Float(value)) => {
+                self.number(node, *value, (*minimum, *maximum), path)
+            }
             (Kind::Any, _) => Some(serde_json::Value::Null),
             _ => {
                 self.wrong_type(node, shape, path, owner);
@@ -173,6 +178,27 @@ impl Checker<'_> {
             return number(value);
         }
         self.out_of_range(node, &value.to_string(), range, path)
+    }
+
+    fn number(
+        &mut self,
+        node: &Node,
+        value: f64,
+        (minimum, maximum): (f64, f64),
+        path: &str,
+    ) -> Option<serde_json::Value> {
+        // Not a number is in no range.
+        if let (true, Some(number)) = ((minimum..=maximum).contains(&value), Number::from_f64(value)) {
+            return Some(serde_json::Value::Number(number));
+        }
+        let message = format!("{path} is {value}, out of range");
+        let help = match (minimum.is_finite(), maximum.is_finite()) {
+            (true, true) => format!("use {minimum} to {maximum}"),
+            _ => "use a finite number".to_owned(),
+        };
+        let finding = Finding::new(Code::OutOfRange, node.span.clone(), message).help(help);
+        self.findings.push(finding.note(format!("unit and default: `mq explain {path}`")));
+        None
     }
 
     fn out_of_range(

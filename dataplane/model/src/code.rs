@@ -47,6 +47,14 @@ pub enum Code {
     Conflict,
     /// The configuration of a daemon is one document.
     SeveralDocuments,
+    /// The field means nothing for an address of this type.
+    WrongAddressType,
+    /// The name is one of another type of address.
+    NameOfOtherType,
+    /// The address that is named cannot play the part.
+    Reference,
+    /// The value changes nothing without another one.
+    NoEffect,
 }
 
 /// Number, title and explanation of a code.
@@ -237,6 +245,40 @@ const ENTRIES: &[Entry] = &[
         title: "more than one document",
         explanation: "The configuration of a daemon is one document. Remove the `---` and what follows \
             it.",
+    },
+    Entry {
+        code: Code::WrongAddressType,
+        number: 119,
+        title: "field of another address type",
+        explanation: "The field means nothing for an address of this type: an anycast or multicast \
+            address stores nothing and so has no dead letters, a queue has no slow consumers because \
+            its messages wait in the queue, a subscription gets time to live and priority from its \
+            topic. `mq explain Address.spec` says for each field which types have it. Remove the \
+            field, or change `type`.",
+    },
+    Entry {
+        code: Code::NameOfOtherType,
+        number: 120,
+        title: "name does not fit the address type",
+        explanation: "A subscription is called by its topic, `::` and a name of its own, such as \
+            `events::billing`; no other address has `::` in its name. The name `#` is that of the topic \
+            which serves every name that nothing else serves.",
+    },
+    Entry {
+        code: Code::Reference,
+        number: 121,
+        title: "address cannot be used here",
+        explanation: "An address is named that cannot play this part: the topic of a subscription must \
+            be a topic; the dead letter and expiry addresses must be addresses that can be sent to, \
+            other than the address itself.",
+    },
+    Entry {
+        code: Code::NoEffect,
+        number: 122,
+        title: "value without effect",
+        explanation: "The value changes nothing without another one: `onFull` needs `limits.maxMessages` \
+            or `limits.maxBytes`, and the growth of a redelivery delay needs a delay. Set the other \
+            one, or remove this one.",
     },
 ];
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Fleet, FleetLimits};
+use crate::manifest::{Fleet, FleetLimits, FleetStore};
 
 /// One node's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +31,9 @@ pub struct DaemonConfig {
     /// What a client may use.
     #[serde(default)]
     pub limits: Limits,
+    /// Where and how the messages of queues and topics are stored.
+    #[serde(default)]
+    pub store: Store,
     /// What is logged, and how.
     #[serde(default)]
     pub log: Log,
@@ -97,6 +100,45 @@ pub struct Limits {
     pub handshake_timeout_ms: u32,
 }
 
+/// Where and how the messages of queues and topics are stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Store {
+    /// The folder of the log, created when it does not exist. A relative path starts at `state-dir`.
+    /// Default `store`.
+    #[schemars(length(min = 1, max = 4_096))]
+    pub directory: PathBuf,
+    /// When a durable message counts as stored. Default: `fsync`.
+    pub durability: Durability,
+    /// Milliseconds between two flushes with `relaxed` durability: what a crash of the machine may
+    /// lose. Default 100; 1 to 60,000.
+    #[schemars(range(min = 1, max = 60_000))]
+    pub sync_interval_ms: u32,
+    /// Bytes of one file of the log. Default 64 MiB; 1 MiB to 1 GiB.
+    #[schemars(range(min = 1_048_576, max = 1_073_741_824))]
+    pub segment_size: u64,
+    /// Bytes of stored messages that the node keeps in memory; the rest is read from the disk when it
+    /// is due. Default 256 MiB; 1 MiB to 1 TiB.
+    #[schemars(range(min = 1_048_576, max = 1_099_511_627_776_u64))]
+    pub memory: u64,
+    /// Bytes of a message that is stored; a larger one is refused. At most half of
+    /// the segment size. Default 16 MiB; 1 KiB to 512 MiB.
+    #[schemars(range(min = 1_024, max = 536_870_912))]
+    pub max_message_size: u64,
+}
+
+/// When a durable message counts as stored, so that its producer is told "accepted".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// When the disk has confirmed it (fdatasync): it survives the loss of power.
+    #[default]
+    Fsync,
+    /// When the operating system has it: it survives the end of the daemon, `kill -9` included, but
+    /// what came in the last sync interval does not survive a crash of the machine.
+    Relaxed,
+}
+
 /// Logging.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -131,6 +173,7 @@ impl DaemonConfig {
             workers: 0,
             listeners: Listeners::default(),
             limits: Limits::default(),
+            store: Store::default(),
             log: Log::default(),
             drain_seconds: default_drain(),
         }
@@ -145,9 +188,15 @@ impl DaemonConfig {
             workers: fleet.spec.workers,
             listeners: fleet.spec.listeners.clone(),
             limits: Limits::from_fleet(&fleet.spec.limits),
+            store: Store::from_fleet(&fleet.spec.store, node),
             log: fleet.spec.log.clone(),
             drain_seconds: fleet.spec.drain_seconds.unwrap_or_else(default_drain),
         }
+    }
+
+    /// The folder of the log: [`Store::directory`], below the state directory when it is relative.
+    pub fn store_dir(&self) -> PathBuf {
+        self.state_dir.join(&self.store.directory)
     }
 
     /// A fingerprint of the whole configuration: 16 hexadecimal digits, equal for two files that
@@ -182,6 +231,24 @@ impl Limits {
     }
 }
 
+impl Store {
+    /// The daemon's defaults with what the fleet says in their place.
+    fn from_fleet(fleet: &FleetStore, node: &str) -> Self {
+        let default = Self::default();
+        let directory = fleet.directory.as_ref().map(PathBuf::from);
+        // Two nodes of one machine must not share a log.
+        let own = |path: PathBuf| if path.is_absolute() { path.join(node) } else { path };
+        Self {
+            directory: directory.map_or(default.directory, own),
+            durability: fleet.durability.unwrap_or(default.durability),
+            sync_interval_ms: fleet.sync_interval_ms.unwrap_or(default.sync_interval_ms),
+            segment_size: fleet.segment_size.unwrap_or(default.segment_size),
+            memory: fleet.memory.unwrap_or(default.memory),
+            max_message_size: fleet.max_message_size.unwrap_or(default.max_message_size),
+        }
+    }
+}
+
 impl Default for Listeners {
     fn default() -> Self {
         Self {
@@ -203,6 +270,19 @@ impl Default for Limits {
             link_credit: 250,
             idle_timeout_ms: 60_000,
             handshake_timeout_ms: 10_000,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            directory: "store".into(),
+            durability: Durability::Fsync,
+            sync_interval_ms: 100,
+            segment_size: 64 << 20,
+            memory: 256 << 20,
+            max_message_size: 16 << 20,
         }
     }
 }
@@ -245,7 +325,7 @@ mod tests {
     #[test]
     fn the_hash_changes_with_every_field() {
         let base = DaemonConfig::embedded("s");
-        let changes: [fn(&mut DaemonConfig); 10] = [
+        let changes: [fn(&mut DaemonConfig); 16] = [
             |config| config.fleet.push('x'),
             |config| config.node.push('x'),
             |config| config.state_dir = "t".into(),
@@ -254,6 +334,12 @@ mod tests {
             |config| config.listeners.http.host.push('0'),
             |config| config.limits.max_links -= 1,
             |config| config.limits.handshake_timeout_ms -= 1,
+            |config| config.store.directory = "log".into(),
+            |config| config.store.durability = Durability::Relaxed,
+            |config| config.store.sync_interval_ms += 1,
+            |config| config.store.segment_size += 1,
+            |config| config.store.memory += 1,
+            |config| config.store.max_message_size += 1,
             |config| config.log.format = LogFormat::Json,
             |config| config.drain_seconds = 0,
         ];
@@ -266,8 +352,19 @@ mod tests {
     }
 
     #[test]
+    fn each_node_has_a_log_of_its_own() {
+        let mut fleet = Fleet::new("f", crate::manifest::FleetSpec::default());
+        let directory = |fleet: &Fleet| DaemonConfig::from_fleet(fleet, "node-1", "/state").store_dir();
+        assert_eq!(directory(&fleet), PathBuf::from("/state/store"));
+        fleet.spec.store.directory = Some("log".into());
+        assert_eq!(directory(&fleet), PathBuf::from("/state/log"));
+        fleet.spec.store.directory = Some("/fast".into());
+        assert_eq!(directory(&fleet), PathBuf::from("/fast/node-1"));
+    }
+
+    #[test]
     fn the_hash_is_the_same_in_every_build() {
         // When a field is added this number changes, and every node is restarted once by `mq deploy`.
-        assert_eq!(DaemonConfig::embedded("/s").hash(), "d8adb3b861ad9459");
+        assert_eq!(DaemonConfig::embedded("/s").hash(), "dbea40b43cd0561d");
     }
 }

@@ -12,9 +12,9 @@ use crate::code::Code;
 use crate::config::DaemonConfig;
 use crate::diagnostic::{Collector, Diagnostics, Finding, Findings, Lines};
 use crate::manifest::{
-    ADDRESS_KIND, API_VERSION, Address, AddressSpec, FLEET_KIND, Fleet, FleetSpec, Metadata,
+    ADDRESS_KIND, API_VERSION, Address, AddressSpec, AddressType, FLEET_KIND, Fleet, FleetSpec, Metadata,
 };
-use crate::names::shown;
+use crate::names::{shown, split_subscription};
 use crate::schema::shapes;
 use crate::shape::Shape;
 use crate::suggest::nearest;
@@ -66,6 +66,7 @@ impl Documents {
                 for node in nodes {
                     reader.document(node, &Place { path: source.path, lines }, findings);
                 }
+                reader.end_of_file(findings);
             });
         }
         collector.finish(Some(reader.documents))
@@ -159,6 +160,10 @@ struct Reader {
     seen: HashMap<(&'static str, String), String>,
     /// Where the first fleet was seen.
     fleet: Option<String>,
+    /// The type of each address.
+    types: HashMap<String, AddressType>,
+    /// The subscriptions of the file that is being read: where the name stands, and the topic in it.
+    subscriptions: Vec<(Range<usize>, String)>,
 }
 
 impl Reader {
@@ -199,10 +204,18 @@ impl Reader {
         let spec =
             parts.take::<AddressSpec>("spec", |spec| validate::address_spec(spec, &["spec"]), findings);
         let Some(metadata) = metadata else { return };
+        if let Some(spec) = &spec {
+            report(validate::name_and_spec(&metadata.name, spec), node, findings);
+        }
         if !self.is_new(ADDRESS_KIND, &metadata.name, node, place, findings) {
             return;
         }
         if let Some(spec) = spec {
+            self.types.insert(metadata.name.clone(), spec.kind);
+            if let Some((topic, _)) = split_subscription(&metadata.name) {
+                let span = locate(node, &["metadata".into(), "name".into()]);
+                self.subscriptions.push((span, topic.to_owned()));
+            }
             self.documents.addresses.push(Address {
                 api_version: API_VERSION.into(),
                 kind: ADDRESS_KIND.into(),
@@ -210,6 +223,19 @@ impl Reader {
                 spec,
                 status: None,
             });
+        }
+    }
+
+    /// Looks at the documents together: the topic of a subscription may stand behind it, or in an
+    /// earlier file. One that stands nowhere may be on the node already, which knows better.
+    fn end_of_file(&mut self, findings: &mut Findings) {
+        for (span, topic) in self.subscriptions.drain(..) {
+            if self.types.get(&topic).is_none_or(|&kind| kind == AddressType::Topic) {
+                continue;
+            }
+            let message = format!("a subscription of `{0}`, and `{0}` is not a topic", shown(&topic));
+            let finding = Finding::new(Code::Reference, span, message);
+            findings.push(finding.help(format!("make `{}` a `topic`, or name another", shown(&topic))));
         }
     }
 

@@ -207,7 +207,10 @@ fn type_name(shape: &Shape) -> String {
         Kind::Integer { minimum, maximum } => {
             format!("integer {} to {}", grouped(*minimum), grouped(*maximum))
         }
-        Kind::Number => "number".into(),
+        Kind::Number { minimum, maximum } if minimum.is_finite() && maximum.is_finite() => {
+            format!("number {minimum} to {maximum}")
+        }
+        Kind::Number { .. } => "number".into(),
         Kind::Boolean => "true | false".into(),
         Kind::List(inner) => format!("list of {}", type_name(inner)),
         Kind::Any => "any".into(),

@@ -25,7 +25,8 @@ pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS};
 pub use documents::{Documents, Source};
 pub use explain::{AllowedValue, ExplainError, Explanation, FieldSummary, explain, paths};
 pub use names::{
-    MAX_ADDRESS_NAME, MAX_NAME, RESERVED_PREFIX, TEMPORARY_PREFIX, validate_address_name, validate_name,
+    CATCH_ALL_TOPIC, MAX_ADDRESS_NAME, MAX_NAME, RESERVED_PREFIX, SUBSCRIPTION_SEPARATOR, TEMPORARY_PREFIX,
+    split_subscription, validate_address_name, validate_name, validate_topic_filter,
 };
 pub use suggest::nearest;
 pub use validate::{Invalid, Violation};

@@ -2,7 +2,9 @@
 //! group). The admin API speaks the same `Address`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +27,9 @@ pub const FLEET_KIND: &str = "Fleet";
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// The object's name, unique among the objects of its kind. Of an address: what clients send to
-    /// and receive from, 1 to 255 bytes, levels separated by `/`, no wildcards. Of a fleet or a
-    /// load test: 1 to 63 of `a` to `z`, `0` to `9` and `-`.
+    /// and receive from, 1 to 255 bytes, levels separated by `/`, no wildcards; of a subscription its
+    /// topic, `::` and a name of its own; of the topic for every name that nothing else serves `#`.
+    /// Of a fleet or a load test: 1 to 63 of `a` to `z`, `0` to `9` and `-`.
     #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// Notes of the user, such as `team: heating`; mq stores them and shows them. At most 64, keys
@@ -62,20 +65,69 @@ pub struct AddressSpec {
     /// Who gets a message.
     #[serde(rename = "type")]
     pub kind: AddressType,
-    /// What happens when a consumer is slower than its producers. Default: `block`.
+    /// What happens when a consumer is slower than its producers. Of an anycast or multicast
+    /// address. Default: `block`.
     #[schemars(extend("default" = "block"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_consumer: Option<SlowConsumer>,
     /// Limits of this address.
     #[serde(default, skip_serializing_if = "AddressLimits::is_empty")]
     pub limits: AddressLimits,
-    /// How long messages wait for a consumer.
+    /// What happens to a message for which `limits.maxMessages` or `limits.maxBytes` leaves no room.
+    /// Of a queue, a topic (where it concerns each subscription) or a subscription. Default: `block`.
+    #[schemars(extend("default" = "block"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_full: Option<OnFull>,
+    /// How long messages wait for a consumer. Not of a subscription, whose topic says it.
     #[serde(default, skip_serializing_if = "Ttl::is_empty")]
     pub ttl: Ttl,
-    /// Priority of every message of this address, 0 (last) to 9, in place of the message's own.
+    /// Priority of every message of this address, 0 (last) to 9, in place of the message's own. Not
+    /// of a subscription, whose topic says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 9))]
     pub priority: Option<u8>,
+    /// Deliveries after which a message that no consumer has accepted goes to `deadLetter`, or is
+    /// dropped and counted when there is none. Of a queue, topic or subscription. 1 to 1,000,000.
+    /// Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_deliveries: Option<u32>,
+    /// How long a message waits before it is delivered again. Of a queue, topic or subscription.
+    #[serde(default, skip_serializing_if = "Redelivery::is_empty")]
+    pub redelivery: Redelivery,
+    /// The address that gets rejected messages and those that were delivered `maxDeliveries` times;
+    /// annotations say where they come from and why. Of a queue, topic or subscription. Default:
+    /// they are dropped and counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub dead_letter: Option<String>,
+    /// The address that gets messages whose time to live has run out. Of a queue, topic or
+    /// subscription. Default: they are dropped and counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub expiry_address: Option<String>,
+    /// Whether all messages go to one consumer, the one that came first, as long as it stays. Of a
+    /// queue or subscription.
+    #[schemars(extend("default" = false))]
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exclusive: bool,
+    /// Whether messages with one group-id go to one consumer, one group after another consumer's. Of
+    /// a queue or subscription.
+    #[schemars(extend("default" = false))]
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub message_groups: bool,
+    /// Whether a message replaces the waiting one with the same key, the annotation or application
+    /// property `x-opt-last-value-key`. Of a queue or subscription.
+    #[schemars(extend("default" = false))]
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub last_value: bool,
+    /// Drops a message whose message-id was there before; its producer is told that it was accepted,
+    /// as it was the first time. Of a queue. `{}` means on, with the defaults. Default: off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deduplication: Option<Deduplication>,
+    /// Which messages of its topic a subscription gets. Default: all.
+    #[serde(default, skip_serializing_if = "SubscriptionFilter::is_empty")]
+    pub subscription: SubscriptionFilter,
 }
 
 /// Who gets a message.
@@ -86,6 +138,12 @@ pub enum AddressType {
     Anycast,
     /// Every consumer that is online; the producer learns the worst outcome of all.
     Multicast,
+    /// Stored, then one consumer, first in, first out; the producer learns that it is stored.
+    Queue,
+    /// Stored for every subscription; a durable one gets it later when it is offline now.
+    Topic,
+    /// A durable subscription of a topic that is always there; its consumers share the messages.
+    Subscription,
 }
 
 /// What happens to a consumer that does not keep up.
@@ -99,6 +157,71 @@ pub enum SlowConsumer {
     Drop,
     /// The consumer's link is closed with `amqp:resource-limit-exceeded`.
     Disconnect,
+}
+
+/// What happens to a message for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFull {
+    /// Producers get no further credit until there is room.
+    #[default]
+    Block,
+    /// The message is rejected with `amqp:resource-limit-exceeded`.
+    Reject,
+    /// The oldest messages that no consumer holds are dropped and counted.
+    DropOldest,
+}
+
+/// How long a message waits before it is delivered again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redelivery {
+    /// Milliseconds after the first delivery that failed. At most a day. Default 0: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 86_400_000), extend("default" = 0))]
+    pub delay_ms: Option<u32>,
+    /// What each further delay is multiplied with, in hundredths at the finest. 1 to 100. Default 1:
+    /// every delay is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1.0, max = 100.0), extend("default" = 1.0))]
+    pub multiplier: Option<f64>,
+    /// The longest delay, in milliseconds. 1 to 30 days. Default: an hour, or `delayMs` when that is
+    /// longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_592_000_000_u32))]
+    pub max_delay_ms: Option<u32>,
+}
+
+/// How duplicates are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Deduplication {
+    /// Milliseconds for which a message-id is remembered. 1 second to 30 days. Default 10 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1_000, max = 2_592_000_000_u32), extend("default" = 600_000))]
+    pub window_ms: Option<u32>,
+    /// Message-ids that are remembered at once; beyond it the oldest is forgotten. 1 to 10,000,000.
+    /// Default 100,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
+    pub max_ids: Option<u32>,
+}
+
+/// Which messages of its topic a subscription gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SubscriptionFilter {
+    /// The names that messages were sent to, with `+` for one level and `#` for all further ones,
+    /// such as `events/+/temperature`; the topic's name comes first. Default: every name of the
+    /// topic, whatever its levels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub filter: Option<String>,
+    /// A condition on properties in the language of JMS selectors, such as `region = 'eu' AND
+    /// weight > 5`. At most 4,096 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4_096))]
+    pub selector: Option<String>,
 }
 
 /// Limits of one address.
@@ -121,11 +244,21 @@ pub struct AddressLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub link_credit: Option<u32>,
-    /// Messages waiting for one slow consumer before `slowConsumer` applies. 1 to 1,000,000.
-    /// Default 1,000.
+    /// Messages waiting for one slow consumer before `slowConsumer` applies. Of an anycast or
+    /// multicast address. 1 to 1,000,000. Default 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = 1_000))]
     pub max_undelivered: Option<u32>,
+    /// Messages that may be stored before `onFull` applies. Of a queue, a topic (for each of its
+    /// subscriptions) or a subscription. 1 to 1,000,000,000. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub max_messages: Option<u64>,
+    /// Bytes of messages that may be stored before `onFull` applies. Of a queue, a topic (for each
+    /// of its subscriptions) or a subscription. 1 to 1 PiB. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_125_899_906_842_624_u64))]
+    pub max_bytes: Option<u64>,
 }
 
 /// Time to live of messages that wait for a consumer, in milliseconds.
@@ -160,6 +293,49 @@ pub struct AddressStatus {
     pub unsettled: u64,
     pub dropped: u64,
     pub expired: u64,
+    /// What a queue or subscription holds, and what the subscriptions of a topic hold together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueStatus>,
+    /// The subscriptions of a topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriptions: Option<u64>,
+}
+
+/// What a queue holds, and what became of the messages that it held since the node started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct QueueStatus {
+    /// Messages in the queue: available, acquired, delayed and storing ones.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Messages that a consumer can have at once.
+    pub available: u64,
+    /// Messages that a consumer has and has not settled.
+    pub acquired: u64,
+    /// Messages that wait for their time: of scheduled delivery, or of the next attempt.
+    pub delayed: u64,
+    /// Messages on their way to the disk.
+    pub storing: u64,
+    /// Bytes of messages that are in memory; the rest is read from the disk when it is due.
+    pub bytes_in_memory: u64,
+    /// When the oldest message arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Timestamp>,
+    /// Messages taken over.
+    pub enqueued: u64,
+    /// Messages that a consumer has accepted.
+    pub acknowledged: u64,
+    /// Deliveries of a message that had been delivered before.
+    pub redelivered: u64,
+    /// Messages that have gone to the dead letter address, or were dropped for want of one.
+    pub dead_lettered: u64,
+    /// Messages whose time to live has run out.
+    pub expired: u64,
+    /// Messages dropped to make room, purged, or replaced by a later value.
+    pub dropped: u64,
+    /// Messages refused for want of room or of a working store.
+    pub rejected: u64,
 }
 
 /// A fleet: where the daemons run and how they are configured.
@@ -193,6 +369,9 @@ pub struct FleetSpec {
     /// What a client may use.
     #[serde(skip_serializing_if = "FleetLimits::is_empty")]
     pub limits: FleetLimits,
+    /// Where and how the daemons store the messages of queues and topics.
+    #[serde(skip_serializing_if = "FleetStore::is_empty")]
+    pub store: FleetStore,
     /// What the daemons log, and how.
     pub log: config::Log,
     /// Seconds that a stopping node waits for unsettled deliveries. 0 to 3600. Default 10.
@@ -255,6 +434,40 @@ pub struct FleetLimits {
     pub handshake_timeout_ms: Option<u32>,
 }
 
+/// Where and how the daemons of a fleet store messages; absent fields mean the daemon's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct FleetStore {
+    /// The folder of the log. A relative path starts at the node's state directory; below an
+    /// absolute one each node has a folder of its name. Default `store`.
+    #[schemars(length(min = 1, max = 4_096), extend("default" = "store"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// When a durable message counts as stored. Default: `fsync`.
+    #[schemars(extend("default" = "fsync"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability: Option<config::Durability>,
+    /// Milliseconds between two flushes with `relaxed` durability: what a crash of the machine may
+    /// lose. Default 100; 1 to 60,000.
+    #[schemars(range(min = 1, max = 60_000), extend("default" = 100))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_interval_ms: Option<u32>,
+    /// Bytes of one file of the log. Default 64 MiB; 1 MiB to 1 GiB.
+    #[schemars(range(min = 1_048_576, max = 1_073_741_824), extend("default" = 67_108_864))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment_size: Option<u64>,
+    /// Bytes of stored messages that the node keeps in memory; the rest is read from the disk when it
+    /// is due. Default 256 MiB; 1 MiB to 1 TiB.
+    #[schemars(range(min = 1_048_576, max = 1_099_511_627_776_u64), extend("default" = 268_435_456))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Bytes of a message that is stored; a larger one is refused. At most half of
+    /// the segment size. Default 16 MiB; 1 KiB to 512 MiB.
+    #[schemars(range(min = 1_024, max = 536_870_912), extend("default" = 16_777_216))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_message_size: Option<u64>,
+}
+
 impl Address {
     /// An address document without labels and status.
     pub fn new(name: impl Into<String>, spec: AddressSpec) -> Self {
@@ -275,10 +488,81 @@ impl AddressSpec {
             kind,
             slow_consumer: None,
             limits: AddressLimits::default(),
+            on_full: None,
             ttl: Ttl::default(),
             priority: None,
+            max_deliveries: None,
+            redelivery: Redelivery::default(),
+            dead_letter: None,
+            expiry_address: None,
+            exclusive: false,
+            message_groups: false,
+            last_value: false,
+            deduplication: None,
+            subscription: SubscriptionFilter::default(),
         }
     }
+}
+
+impl AddressType {
+    /// Whether messages of such an address are stored.
+    pub fn is_stored(self) -> bool {
+        matches!(self, Self::Queue | Self::Topic | Self::Subscription)
+    }
+}
+
+impl Redelivery {
+    /// The longest delay of an address that does not say.
+    const DEFAULT_MAX_DELAY: Duration = Duration::from_secs(3_600);
+
+    /// The delay after the first delivery that failed.
+    pub fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay_ms.unwrap_or(0).into())
+    }
+
+    /// What each further delay is multiplied with, in percent: 100 is the same delay each time.
+    pub fn multiplier_percent(&self) -> u32 {
+        // In range by the schema; the cast saturates for what never was checked.
+        (self.multiplier.unwrap_or(1.0) * 100.0).round() as u32
+    }
+
+    /// The longest delay.
+    pub fn max_delay(&self) -> Duration {
+        let default = self.delay().max(Self::DEFAULT_MAX_DELAY);
+        self.max_delay_ms.map_or(default, |millis| Duration::from_millis(millis.into()))
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Deduplication {
+    /// How long a message-id is remembered.
+    pub fn window(&self) -> Duration {
+        Duration::from_millis(self.window_ms.unwrap_or(600_000).into())
+    }
+
+    /// How many message-ids are remembered at once.
+    pub fn capacity(&self) -> u32 {
+        self.max_ids.unwrap_or(100_000)
+    }
+}
+
+impl SubscriptionFilter {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl FleetStore {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Fleet {

@@ -13,12 +13,24 @@ pub const RESERVED_PREFIX: char = '$';
 /// The names of dynamic (reply) addresses begin with this; a unique part follows.
 pub const TEMPORARY_PREFIX: &str = "$temp.";
 
+/// The topic that serves every name that nothing else serves.
+pub const CATCH_ALL_TOPIC: &str = "#";
+
+/// Stands between the name of a topic and that of its subscription.
+pub const SUBSCRIPTION_SEPARATOR: &str = "::";
+
 /// The longest piece of a name that an error message repeats, in characters.
 const SHOWN: usize = 64;
 
-/// Checks the name of an address that a user defines.
+/// Topic and own name of a subscription, such as `events` and `billing` of `events::billing`.
+pub fn split_subscription(name: &str) -> Option<(&str, &str)> {
+    name.split_once(SUBSCRIPTION_SEPARATOR)
+}
+
+/// Checks the name of an address that a user defines, of whatever type: a plain name, `#`
+/// ([`CATCH_ALL_TOPIC`]), or topic, `::` and name of a subscription ([`split_subscription`]).
 ///
-/// A name has 1 to [`MAX_ADDRESS_NAME`] bytes. Levels are separated by `/`, as in MQTT; `.`, `:`,
+/// A plain name has 1 to [`MAX_ADDRESS_NAME`] bytes. Levels are separated by `/`, as in MQTT; `.`, `:`,
 /// `-`, `_`, inner spaces and letters of any script are allowed. Not allowed are control
 /// characters, spaces at either end, the wildcards `+`, `#` and `*` (they would make the name a
 /// pattern), `?` (it begins a URL query), empty levels, and a leading `$` (reserved for mq).
@@ -27,15 +39,70 @@ const SHOWN: usize = 64;
 ///
 /// A sentence that says what is wrong and what to do.
 pub fn validate_address_name(name: &str) -> Result<(), String> {
+    if name == CATCH_ALL_TOPIC {
+        return Ok(());
+    }
+    let Some((topic, subscription)) = split_subscription(name) else { return validate_plain_name(name) };
+    if name.len() > MAX_ADDRESS_NAME {
+        return Err(too_long(name));
+    }
+    if topic.is_empty() || subscription.is_empty() {
+        return Err(format!(
+            "the name `{}` lacks the name on one side of `::`; a subscription is called `topic::name`",
+            shown(name)
+        ));
+    }
+    if subscription.starts_with(':') || subscription.contains(SUBSCRIPTION_SEPARATOR) {
+        return Err(format!("the name `{}` holds more than one `::`; use one", shown(name)));
+    }
+    if topic != CATCH_ALL_TOPIC {
+        validate_plain_name(topic)?;
+    }
+    validate_plain_name(subscription)
+}
+
+/// Checks a topic filter: a name in which a level may be `+` (one level) and the last one `#` (all
+/// further ones, none included), as in MQTT 5.0, 4.7.1.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong and what to do.
+pub fn validate_topic_filter(filter: &str) -> Result<(), String> {
+    if filter.len() > MAX_ADDRESS_NAME {
+        return Err(too_long(filter));
+    }
+    let mut levels = filter.split('/').peekable();
+    let mut plain = Vec::new();
+    while let Some(level) = levels.next() {
+        match level {
+            "#" if levels.peek().is_some() => {
+                return Err(format!("the filter `{}` goes on behind `#`; end it there", shown(filter)));
+            }
+            // What the wildcards stand for is as good a level as any.
+            "+" | "#" => plain.push("x"),
+            level if level.contains(['+', '#']) => {
+                return Err(format!(
+                    "the level `{}` of the filter `{}` is more than a wildcard; a wildcard is a level of its own",
+                    shown(level),
+                    shown(filter)
+                ));
+            }
+            level => plain.push(level),
+        }
+    }
+    validate_plain_name(&plain.join("/"))
+}
+
+/// Checks a name without wildcards and `::`.
+pub(crate) fn validate_plain_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("the name is empty; an address needs a name of 1 to 255 bytes".into());
     }
     if name.len() > MAX_ADDRESS_NAME {
-        return Err(format!(
-            "the name `{}` has {} bytes; use at most {MAX_ADDRESS_NAME}",
-            shown(name),
-            name.len()
-        ));
+        return Err(too_long(name));
+    }
+    if name.contains(SUBSCRIPTION_SEPARATOR) {
+        return Err(format!("the name `{}` holds `::`, which only subscriptions have", shown(name)));
     }
     if name.starts_with(RESERVED_PREFIX) {
         return Err(format!(
@@ -72,6 +139,10 @@ pub fn validate_address_name(name: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+fn too_long(name: &str) -> String {
+    format!("the name `{}` has {} bytes; use at most {MAX_ADDRESS_NAME}", shown(name), name.len())
 }
 
 /// Checks the name of a fleet or a node: 1 to [`MAX_NAME`] characters `a` to `z`, `0` to `9` and
@@ -148,6 +219,50 @@ mod tests {
         }
         let long = "ü".repeat(MAX_ADDRESS_NAME / 2 + 1);
         assert!(validate_address_name(&long).expect_err("256 bytes").contains("256 bytes"));
+    }
+
+    #[test]
+    fn a_subscription_is_called_by_its_topic_and_a_name() {
+        for name in ["events::billing", "a/b::c/d", "#::audit", "a:b::c:d", "#"] {
+            assert_eq!(validate_address_name(name), Ok(()), "{name}");
+        }
+        assert_eq!(split_subscription("a:b::c"), Some(("a:b", "c")));
+        for (name, reason) in [
+            ("::a", "lacks the name"),
+            ("a::", "lacks the name"),
+            ("a::b::c", "more than one"),
+            ("a:::b", "more than one"),
+            ("a/#::b", "wildcard"),
+            ("a::#", "wildcard"),
+            ("##", "wildcard"),
+            ("$a::b", "reserved"),
+            ("a::$b", "reserved"),
+        ] {
+            let error = validate_address_name(name).expect_err(name);
+            assert!(error.contains(reason), "{name}: {error}");
+        }
+        let long = format!("{}::b", "a".repeat(MAX_ADDRESS_NAME - 2));
+        assert!(validate_address_name(&long).expect_err("256 bytes").contains("256 bytes"));
+    }
+
+    #[test]
+    fn a_wildcard_of_a_filter_is_a_level() {
+        for filter in ["events", "events/#", "events/+/x", "+", "#", "+/+/#"] {
+            assert_eq!(validate_topic_filter(filter), Ok(()), "{filter}");
+        }
+        for (filter, reason) in [
+            ("", "empty"),
+            ("a/#/b", "goes on behind"),
+            ("a#", "level of its own"),
+            ("a/b+", "level of its own"),
+            ("a//b", "empty level"),
+            ("a::b", "only subscriptions"),
+            ("$a/#", "reserved"),
+            ("a*", "wildcard `*`"),
+        ] {
+            let error = validate_topic_filter(filter).expect_err(filter);
+            assert!(error.contains(reason), "{filter}: {error}");
+        }
     }
 
     #[test]

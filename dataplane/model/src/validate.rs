@@ -5,16 +5,20 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::{Component, Path};
 
 use serde::Serialize;
 
 use crate::bench::{BenchSpec, MAX_DEMANDS, MAX_STAGES, Stage, StageShape};
-use crate::check::{check, grouped};
+use crate::check::{check, grouped, listed};
 use crate::code::Code;
-use crate::config::{DaemonConfig, Listeners, Log};
+use crate::config::{DaemonConfig, Listeners, Log, Store};
 use crate::diagnostic::Findings;
-use crate::manifest::{Address, AddressSpec, Fleet, FleetSpec, Metadata};
-use crate::names::{shown, validate_address_name, validate_name};
+use crate::manifest::{Address, AddressSpec, AddressType, Fleet, FleetSpec, Metadata};
+use crate::names::{
+    CATCH_ALL_TOPIC, shown, split_subscription, validate_address_name, validate_name, validate_plain_name,
+    validate_topic_filter,
+};
 use crate::schema::shapes;
 use crate::shape::Shape;
 use crate::yaml::Node;
@@ -30,6 +34,9 @@ const MAX_LABEL_VALUE: usize = 256;
 
 /// Bytes of the log filter.
 const MAX_FILTER: usize = 1_024;
+
+/// Bytes of a selector.
+const MAX_SELECTOR: usize = 4_096;
 
 /// Bytes of a body in a load test that does not say.
 const DEFAULT_SIZE: u64 = 100;
@@ -100,6 +107,7 @@ impl Address {
         let mut violations = shape_violations(self, &shapes().address, "Address");
         violations.extend(address_metadata(&self.metadata));
         violations.extend(address_spec(&self.spec, &["spec"]));
+        violations.extend(name_and_spec(&self.metadata.name, &self.spec));
         result(violations)
     }
 }
@@ -183,10 +191,231 @@ pub(crate) fn address_spec(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation
     let least = ("minMs", spec.ttl.min_ms);
     let default = ("defaultMs", spec.ttl.default_ms);
     let most = ("maxMs", spec.ttl.max_ms);
-    [(least, most), (least, default), (default, most)]
+    let mut violations: Vec<_> = [(least, most), (least, default), (default, most)]
         .into_iter()
         .filter_map(|(lower, upper)| out_of_order(lower, upper, parent))
+        .collect();
+    violations.extend(fields_of_other_types(spec, parent));
+    violations.extend(redelivery(spec, parent));
+    violations.extend(room(spec, parent));
+    violations.extend(targets(spec, parent));
+    violations.extend(subscription(spec, parent));
+    violations
+}
+
+/// The fields that say something, although an address of this type does not have them.
+fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
+    use AddressType::{Anycast, Multicast, Queue, Subscription, Topic};
+    const DIRECT: &[AddressType] = &[Anycast, Multicast];
+    const STORED: &[AddressType] = &[Queue, Topic, Subscription];
+    const KEPT: &[AddressType] = &[Queue, Subscription];
+    const SENT_TO: &[AddressType] = &[Anycast, Multicast, Queue, Topic];
+    let limits = &spec.limits;
+    let fields: [(&[&str], bool, &[AddressType]); 20] = [
+        (&["slowConsumer"], spec.slow_consumer.is_some(), DIRECT),
+        (&["limits", "maxUndelivered"], limits.max_undelivered.is_some(), DIRECT),
+        (&["limits", "maxProducers"], limits.max_producers.is_some(), SENT_TO),
+        (&["limits", "maxMessageSize"], limits.max_message_size.is_some(), SENT_TO),
+        (&["limits", "linkCredit"], limits.link_credit.is_some(), SENT_TO),
+        (&["limits", "maxMessages"], limits.max_messages.is_some(), STORED),
+        (&["limits", "maxBytes"], limits.max_bytes.is_some(), STORED),
+        (&["onFull"], spec.on_full.is_some(), STORED),
+        (&["ttl"], spec.ttl != Default::default(), SENT_TO),
+        (&["priority"], spec.priority.is_some(), SENT_TO),
+        (&["maxDeliveries"], spec.max_deliveries.is_some(), STORED),
+        (&["redelivery"], spec.redelivery != Default::default(), STORED),
+        (&["deadLetter"], spec.dead_letter.is_some(), STORED),
+        (&["expiryAddress"], spec.expiry_address.is_some(), STORED),
+        (&["exclusive"], spec.exclusive, KEPT),
+        (&["messageGroups"], spec.message_groups, KEPT),
+        (&["lastValue"], spec.last_value, KEPT),
+        (&["deduplication"], spec.deduplication.is_some(), &[Queue]),
+        (&["subscription", "filter"], spec.subscription.filter.is_some(), &[Subscription]),
+        (&["subscription", "selector"], spec.subscription.selector.is_some(), &[Subscription]),
+    ];
+    let wrong = fields.into_iter().filter(|(_, is_set, types)| *is_set && !types.contains(&spec.kind));
+    wrong
+        .map(|(path, _, types)| {
+            let message = format!("{} has no `{}`", with_article(spec.kind), path.join("."));
+            let words = types.iter().map(|&kind| word(kind));
+            let help = format!("remove it, or make it {}", listed(words, "or"));
+            Violation::new(Code::WrongAddressType, &[parent, path].concat(), message).help(help)
+        })
         .collect()
+}
+
+fn word(kind: AddressType) -> &'static str {
+    match kind {
+        AddressType::Anycast => "anycast",
+        AddressType::Multicast => "multicast",
+        AddressType::Queue => "queue",
+        AddressType::Topic => "topic",
+        AddressType::Subscription => "subscription",
+    }
+}
+
+fn with_article(kind: AddressType) -> &'static str {
+    match kind {
+        AddressType::Anycast => "an anycast address",
+        AddressType::Multicast => "a multicast address",
+        AddressType::Queue => "a queue",
+        AddressType::Topic => "a topic",
+        AddressType::Subscription => "a subscription",
+    }
+}
+
+fn redelivery(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
+    let redelivery = &spec.redelivery;
+    let at = |field| [parent, &["redelivery", field]].concat();
+    let delay = redelivery.delay_ms.unwrap_or(0);
+    let grows =
+        [("multiplier", redelivery.multiplier.is_some()), ("maxDelayMs", redelivery.max_delay_ms.is_some())];
+    if delay == 0 {
+        let idle = grows.into_iter().filter(|(_, is_set)| *is_set);
+        return idle
+            .map(|(field, _)| {
+                let message = format!("redelivery.{field} changes nothing without redelivery.delayMs");
+                Violation::new(Code::NoEffect, &at(field), message).help("set `delayMs`, or remove it")
+            })
+            .collect();
+    }
+    match redelivery.max_delay_ms {
+        Some(most) if most < delay => {
+            let (delay, most) = (grouped(delay.into()), grouped(most.into()));
+            let message = format!("redelivery.delayMs is {delay}, above redelivery.maxDelayMs with {most}");
+            let violation = Violation::new(Code::Conflict, &at("delayMs"), message);
+            vec![violation.help("lower `delayMs` or raise `maxDelayMs`")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What a stored address does when it is full.
+fn room(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
+    let limits = &spec.limits;
+    let mut violations = Vec::new();
+    if spec.kind.is_stored()
+        && spec.on_full.is_some()
+        && limits.max_messages.is_none()
+        && limits.max_bytes.is_none()
+    {
+        let message = "onFull changes nothing without limits.maxMessages or limits.maxBytes";
+        let violation = Violation::new(Code::NoEffect, &[parent, &["onFull"]].concat(), message);
+        violations.push(violation.help("set one of the two limits, or remove it"));
+    }
+    if let (Some(message_size), Some(bytes)) = (limits.max_message_size, limits.max_bytes)
+        && message_size > bytes
+    {
+        let (message_size, bytes) = (grouped(message_size.into()), grouped(bytes.into()));
+        let message =
+            format!("limits.maxMessageSize is {message_size}, more than limits.maxBytes leaves with {bytes}");
+        let path = [parent, &["limits", "maxMessageSize"]].concat();
+        let violation = Violation::new(Code::Conflict, &path, message);
+        violations.push(violation.help("lower `maxMessageSize` or raise `maxBytes`"));
+    }
+    violations
+}
+
+/// The addresses that messages go to when they leave.
+fn targets(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
+    let targets = [("deadLetter", &spec.dead_letter), ("expiryAddress", &spec.expiry_address)];
+    let named = targets.into_iter().filter_map(|(field, name)| Some((field, name.as_deref()?)));
+    named
+        .filter_map(|(field, name)| {
+            let path = [parent, &[field]].concat();
+            if split_subscription(name).is_some() {
+                let message =
+                    format!("{field} is `{}`, and nothing can be sent to a subscription", shown(name));
+                let violation = Violation::new(Code::Reference, &path, message);
+                return Some(violation.help("name a queue"));
+            }
+            let why = validate_plain_name(name).err()?;
+            Some(Violation::new(Code::InvalidValue, &path, format!("{field}: {why}")))
+        })
+        .collect()
+}
+
+fn subscription(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let at = |field| [parent, &["subscription", field]].concat();
+    let filter = spec.subscription.filter.as_deref().map(validate_topic_filter);
+    if let Some(Err(why)) = filter {
+        violations.push(Violation::new(Code::InvalidValue, &at("filter"), why));
+    }
+    if let Some(selector) = &spec.subscription.selector {
+        let is_blank = selector.trim().is_empty();
+        if is_blank || selector.len() > MAX_SELECTOR || selector.chars().any(|c| c.is_control() && c != '\n')
+        {
+            let message = format!("subscription.selector is not 1 to {MAX_SELECTOR} bytes of printable text");
+            violations.push(Violation::new(Code::InvalidValue, &at("selector"), message));
+        }
+    }
+    violations
+}
+
+/// What must hold between the name of an address and what is wanted of it.
+pub(crate) fn name_and_spec(name: &str, spec: &AddressSpec) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    if validate_address_name(name).is_err() {
+        return violations;
+    }
+    violations.extend(name_of_type(name, spec.kind));
+    let targets = [("deadLetter", &spec.dead_letter), ("expiryAddress", &spec.expiry_address)];
+    for (field, _) in targets.into_iter().filter(|(_, target)| target.as_deref() == Some(name)) {
+        let message = format!("{field} of `{}` is the address itself", shown(name));
+        let violation = Violation::new(Code::Reference, &["spec", field], message);
+        violations.push(violation.help(format!(
+            "name another queue, such as `{}.{}`",
+            shown(name),
+            suffix(field)
+        )));
+    }
+    if let (Some((topic, _)), Some(filter)) = (split_subscription(name), &spec.subscription.filter)
+        && validate_topic_filter(filter).is_ok()
+        && !is_below(filter, topic)
+    {
+        let message = format!("the filter `{}` names nothing of the topic `{}`", shown(filter), shown(topic));
+        let violation = Violation::new(Code::Conflict, &["spec", "subscription", "filter"], message);
+        violations.push(violation.help(format!("begin it with the topic: `{}/#`", shown(topic))));
+    }
+    violations
+}
+
+fn suffix(field: &str) -> &'static str {
+    if field == "deadLetter" { "dlq" } else { "expired" }
+}
+
+fn name_of_type(name: &str, kind: AddressType) -> Option<Violation> {
+    let is_subscription = split_subscription(name).is_some();
+    let (message, help) = match kind {
+        AddressType::Subscription if !is_subscription => (
+            format!("the subscription `{}` does not name its topic", shown(name)),
+            "call it `topic::name`, such as `events::billing`",
+        ),
+        _ if is_subscription && kind != AddressType::Subscription => (
+            format!(
+                "the name `{}` is that of a subscription, and this is {}",
+                shown(name),
+                with_article(kind)
+            ),
+            "leave out `::`, or make it a `subscription`",
+        ),
+        _ if name == CATCH_ALL_TOPIC && kind != AddressType::Topic => (
+            format!("the name `#` is that of a topic, and this is {}", with_article(kind)),
+            "use another name, or make it a `topic`",
+        ),
+        _ => return None,
+    };
+    Some(Violation::new(Code::NameOfOtherType, &["metadata", "name"], message).help(help))
+}
+
+/// Whether every name that the filter lets through is one of the topic: the topic's levels, then any.
+fn is_below(filter: &str, topic: &str) -> bool {
+    if topic == CATCH_ALL_TOPIC {
+        return true;
+    }
+    let mut filter = filter.split('/');
+    topic.split('/').all(|level| filter.next() == Some(level))
 }
 
 /// A time to live that is above the one it must not exceed.
@@ -277,13 +506,51 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     violations.extend(log(&spec.log, parent));
     let path = [parent, &["limits", "idleTimeoutMs"]].concat();
     violations.extend(spec.limits.idle_timeout_ms.and_then(|timeout| idle_timeout(timeout, &path)));
+    if let Some(directory) = &spec.store.directory {
+        violations.extend(store_directory(directory.as_ref(), &[parent, &["store", "directory"]].concat()));
+    }
+    let default = Store::default();
+    let segment = spec.store.segment_size.unwrap_or(default.segment_size);
+    let message = spec.store.max_message_size.unwrap_or(default.max_message_size);
+    violations.extend(message_in_segment(message, segment, &[parent, &["store", "maxMessageSize"]].concat()));
     violations
+}
+
+/// A folder that a node can create for its log.
+fn store_directory(directory: &Path, path: &[&str]) -> Option<Violation> {
+    let bytes = directory.as_os_str().as_encoded_bytes();
+    let leaves = directory.components().any(|component| component == Component::ParentDir);
+    if bytes.is_empty() || bytes.contains(&0) {
+        let message = "store.directory is not the path of a folder";
+        let violation = Violation::new(Code::InvalidValue, path, message);
+        return Some(violation.help("name the folder of the log, or leave the field out"));
+    }
+    leaves.then(|| {
+        let message =
+            format!("store.directory is `{}`, which leads up and out", shown(&directory.to_string_lossy()));
+        let violation = Violation::new(Code::InvalidValue, path, message);
+        violation.help("use a path without `..`, from the root when it lies elsewhere")
+    })
+}
+
+/// A message lies in one segment, with what is written beside it.
+fn message_in_segment(message: u64, segment: u64, path: &[&str]) -> Option<Violation> {
+    if message <= segment / 2 {
+        return None;
+    }
+    let (message, segment) = (grouped(message.into()), grouped(segment.into()));
+    let text = format!("a stored message may have {message} bytes, more than half a segment of {segment}");
+    let violation = Violation::new(Code::Conflict, path, text);
+    Some(violation.help("lower the message size or raise the segment size"))
 }
 
 pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
     let mut violations = listeners(&config.listeners, &[]);
     violations.extend(log(&config.log, &[]));
     violations.extend(idle_timeout(config.limits.idle_timeout_ms, &["limits", "idle-timeout-ms"]));
+    violations.extend(store_directory(&config.store.directory, &["store", "directory"]));
+    let (message, segment) = (config.store.max_message_size, config.store.segment_size);
+    violations.extend(message_in_segment(message, segment, &["store", "max-message-size"]));
     for (field, name) in [("fleet", &config.fleet), ("node", &config.node)] {
         if let Err(message) = validate_name(name) {
             violations.push(Violation::new(Code::InvalidValue, &[field], message));

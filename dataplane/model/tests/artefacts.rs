@@ -34,9 +34,11 @@ fn committed_schemas_are_those_of_the_types() {
 
 #[test]
 fn examples_of_manifests_are_valid() {
-    for (path, has_fleet, addresses) in
-        [("manifests/examples/local.yaml", true, 4), ("manifests/examples/addresses.yaml", false, 2)]
-    {
+    for (path, has_fleet, addresses) in [
+        ("manifests/examples/local.yaml", true, 4),
+        ("manifests/examples/addresses.yaml", false, 2),
+        ("manifests/examples/queues.yaml", false, 6),
+    ] {
         let documents = Documents::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((documents.fleet.is_some(), documents.addresses.len()), (has_fleet, addresses), "{path}");
     }
@@ -56,6 +58,7 @@ fn examples_obey_the_published_schemas() {
     for (path, schema) in [
         ("manifests/examples/local.yaml", schema::manifest_schema()),
         ("manifests/examples/addresses.yaml", schema::manifest_schema()),
+        ("manifests/examples/queues.yaml", schema::manifest_schema()),
         ("manifests/ci/bench.yaml", schema::manifest_schema()),
         ("manifests/examples/mqd.yaml", schema::daemon_schema()),
     ] {
@@ -72,7 +75,24 @@ fn examples_obey_the_published_schemas() {
 fn the_published_schemas_refuse_what_the_reader_refuses() {
     let validator = jsonschema::validator_for(&schema::manifest_schema()).expect("the schema is a schema");
     for spec in [
-        r#"{"type": "queue"}"#,
+        r#"{"type": "stack"}"#,
+        r#"{"type": "queue", "maxDeliveries": 0}"#,
+        r#"{"type": "queue", "maxDeliveries": 1000001}"#,
+        r#"{"type": "queue", "onFull": "panic"}"#,
+        r#"{"type": "queue", "redelivery": {"delayMs": 86400001}}"#,
+        r#"{"type": "queue", "redelivery": {"delayMs": 1, "multiplier": 0.5}}"#,
+        r#"{"type": "queue", "redelivery": {"delayMs": 1, "multiplier": 100.5}}"#,
+        r#"{"type": "queue", "redelivery": {"delayMs": 1, "maxDelayMs": 2592000001}}"#,
+        r#"{"type": "queue", "limits": {"maxMessages": 0}}"#,
+        r#"{"type": "queue", "limits": {"maxMessages": 1000000001}}"#,
+        r#"{"type": "queue", "limits": {"maxBytes": 0}}"#,
+        r#"{"type": "queue", "limits": {"maxBytes": 1125899906842625}}"#,
+        r#"{"type": "queue", "deduplication": {"windowMs": 999}}"#,
+        r#"{"type": "queue", "deduplication": {"windowMs": 2592000001}}"#,
+        r#"{"type": "queue", "deduplication": {"maxIds": 0}}"#,
+        r#"{"type": "queue", "deduplication": {"maxIds": 10000001}}"#,
+        r#"{"type": "queue", "deadLetter": ""}"#,
+        r#"{"type": "queue", "exclusive": 1}"#,
         r#"{"type": "anycast", "priority": 10}"#,
         r#"{"type": "anycast", "colour": "red"}"#,
         r#"{"type": "anycast", "limits": {"linkCredit": 0}}"#,
@@ -113,7 +133,7 @@ fn defaults_named_in_the_example_fleet_are_the_defaults() {
 
 #[test]
 fn example_schema_lines_point_to_the_schemas() {
-    for path in ["local.yaml", "addresses.yaml", "mqd.yaml"] {
+    for path in ["local.yaml", "addresses.yaml", "queues.yaml", "mqd.yaml"] {
         let text = read(&format!("manifests/examples/{path}"));
         let line = text.lines().next().unwrap_or("");
         let target = line.strip_prefix("# yaml-language-server: $schema=").expect(path);
@@ -135,13 +155,21 @@ fn manifests_are_camel_case_and_the_daemon_is_kebab_case() {
 #[test]
 fn limits_of_a_fleet_are_those_of_the_daemon() {
     let (manifest, daemon) = (schema::manifest_schema(), schema::daemon_schema());
-    let fleet = manifest["$defs"]["FleetLimits"]["properties"].as_object().expect("fleet limits");
-    let limits = daemon["$defs"]["Limits"]["properties"].as_object().expect("daemon limits");
-    assert_eq!(fleet.len(), limits.len());
-    for (name, limit) in limits {
-        let property = &fleet[&camel_case(name)];
-        for fact in ["minimum", "maximum", "default", "type", "description"] {
-            assert_eq!(property[fact], limit[fact], "{name}: {fact}");
+    let properties = |schema: &Value, name: &str| {
+        schema["$defs"][name]["properties"].as_object().expect("an object with properties").clone()
+    };
+    for (fleet, limits) in [("FleetLimits", "Limits"), ("FleetStore", "Store")] {
+        let (fleet, limits) = (properties(&manifest, fleet), properties(&daemon, limits));
+        assert_eq!(fleet.len(), limits.len());
+        for (name, limit) in limits {
+            let property = &fleet[&camel_case(&name)];
+            for fact in ["minimum", "maximum", "default", "type"] {
+                assert_eq!(property[fact], limit[fact], "{name}: {fact}");
+            }
+            // Where the log lies depends on the number of nodes, so the two say it differently.
+            if name != "directory" {
+                assert_eq!(property["description"], limit["description"], "{name}");
+            }
         }
     }
 }

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use mq_model::config::DaemonConfig;
-use mq_model::manifest::{Address, AddressLimits, AddressSpec, AddressType, SlowConsumer, Ttl};
+use mq_model::manifest::{
+    Address, AddressLimits, AddressSpec, AddressType, Deduplication, OnFull, Redelivery, SlowConsumer,
+    SubscriptionFilter, Ttl,
+};
 use mq_model::{Diagnostics, Documents, Source};
 use proptest::prelude::*;
 
@@ -149,14 +152,15 @@ fn address() -> impl Strategy<Value = Address> {
         "(true|null|~|yes|1e3|0x1F|-|=|a: b|a, b)"
     ];
     let labels = prop::collection::btree_map("[a-z0-9: \"'-]{1,6}", "[ -~]{0,8}", 0..3);
-    (name, labels, spec()).prop_map(|(name, labels, spec)| {
+    (name, labels, prop_oneof![direct(), stored()]).prop_map(|(name, labels, spec)| {
+        let name = if spec.kind == AddressType::Subscription { format!("events::{name}") } else { name };
         let mut address = Address::new(name, spec);
         address.metadata.labels = labels;
         address
     })
 }
 
-fn spec() -> impl Strategy<Value = AddressSpec> {
+fn direct() -> impl Strategy<Value = AddressSpec> {
     let kind = prop_oneof![Just(AddressType::Anycast), Just(AddressType::Multicast)];
     let slow = prop::option::of(prop_oneof![
         Just(SlowConsumer::Block),
@@ -179,7 +183,58 @@ fn spec() -> impl Strategy<Value = AddressSpec> {
                 default_ms: Some(default),
                 max_ms: Some(max),
             });
-            AddressSpec { kind, slow_consumer, limits, ttl, priority }
+            AddressSpec { slow_consumer, limits, ttl, priority, ..AddressSpec::new(kind) }
+        },
+    )
+}
+
+fn stored() -> impl Strategy<Value = AddressSpec> {
+    let kind =
+        prop_oneof![Just(AddressType::Queue), Just(AddressType::Topic), Just(AddressType::Subscription)];
+    let room = (
+        prop::option::of(1_u64..=1_000_000_000),
+        1_u64..=1 << 50,
+        prop_oneof![Just(OnFull::Block), Just(OnFull::Reject), Just(OnFull::DropOldest)],
+    );
+    let redelivery = prop::option::of((1_u32..=86_400_000, 100_u32..=10_000, 86_400_000_u32..=2_592_000_000));
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let deduplication =
+        prop::option::of((prop::option::of(1_000_u32..=2_592_000_000), prop::option::of(1_u32..=10_000_000)));
+    let names = (prop::option::of("dlq(/[a-z]{1,3})?"), prop::option::of("[0-9]{1,3}"));
+    let filter = (
+        prop::option::of("events(/[a-z]{1,3}|/\\+){0,3}(/#)?"),
+        prop::option::of("[a-z]{1,3} (=|<>) '[ -&(-~]{0,9}'"),
+    );
+    (kind, room, redelivery, flags, deduplication, names, filter).prop_map(
+        |(kind, room, redelivery, flags, deduplication, names, filter)| {
+            let (max_messages, max_bytes, on_full) = room;
+            let limits =
+                AddressLimits { max_messages, max_bytes: Some(max_bytes), ..AddressLimits::default() };
+            let redelivery =
+                redelivery.map_or_else(Redelivery::default, |(delay, percent, most)| Redelivery {
+                    delay_ms: Some(delay),
+                    multiplier: Some(f64::from(percent) / 100.0),
+                    max_delay_ms: Some(most),
+                });
+            let mut spec = AddressSpec {
+                limits,
+                on_full: Some(on_full),
+                redelivery,
+                dead_letter: names.0,
+                expiry_address: names.1.map(|name| format!("expired/{name}")),
+                ..AddressSpec::new(kind)
+            };
+            if kind != AddressType::Topic {
+                (spec.exclusive, spec.message_groups, spec.last_value) = flags;
+            }
+            if kind == AddressType::Queue {
+                spec.deduplication =
+                    deduplication.map(|(window_ms, max_ids)| Deduplication { window_ms, max_ids });
+            }
+            if kind == AddressType::Subscription {
+                spec.subscription = SubscriptionFilter { filter: filter.0, selector: filter.1 };
+            }
+            spec
         },
     )
 }
