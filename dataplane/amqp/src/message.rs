@@ -3,6 +3,8 @@
 //! A message is forwarded byte for byte. [`MessageIndex`] says where each section lies without decoding
 //! any; the decoders here are for whoever asks for the content of one.
 
+mod view;
+
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +20,8 @@ use crate::{
     },
     value::{Symbol, Text, Value},
 };
+
+pub use self::view::{Entries, PropertiesField, Scalar};
 
 /// What kind of sections a body consists of (AMQP 3.2.6 to 3.2.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -276,7 +276,7 @@ impl<'a> Reader<'a> {
 
     /// The content behind a constructor of variable width (AMQP 1.2, categories a and b).
     #[inline(always)]
-    fn variable(&mut self, code: u8, what: &'static str) -> Result<&'a [u8], Fault> {
+    pub(crate) fn variable(&mut self, code: u8, what: &'static str) -> Result<&'a [u8], Fault> {
         let length = self.size(code, what)?;
         self.take(length, what)
     }
