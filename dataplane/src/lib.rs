@@ -12,6 +12,7 @@ mod metrics;
 mod node;
 pub mod objects;
 mod process;
+pub mod selector;
 pub mod shard;
 mod signals;
 pub mod state;
