@@ -5,3 +5,4 @@
 
 pub mod codec;
 pub mod pair;
+pub mod selector;

@@ -104,15 +104,22 @@ impl<'a> Entries<'a> {
     ///
     /// When the bytes up to the end of that entry are malformed.
     pub fn find(&mut self, key: &str) -> Result<Option<Scalar<'a>>, DecodeError> {
-        while self.left > 0 {
-            self.left -= 1;
-            let found = name(&mut self.reader, self.what)?;
-            if found == Some(key.as_bytes()) {
-                return Ok(Some(scalar(&mut self.reader, self.what)?));
+        let what = self.what;
+        // A copy whose address is never taken can stay in registers.
+        let mut reader = self.reader;
+        // None are left behind an error.
+        let mut left = std::mem::take(&mut self.left);
+        let mut found = None;
+        while left > 0 && found.is_none() {
+            left -= 1;
+            if name(&mut reader, what)? == Some(key.as_bytes()) {
+                found = Some(reader.apart(|reader| scalar(reader, what))?);
+            } else {
+                skip(&mut reader, what)?;
             }
-            self.reader.skip_value(self.what)?;
         }
-        Ok(None)
+        (self.reader, self.left) = (reader, left);
+        Ok(found)
     }
 
     fn following(&mut self) -> Result<Option<(&'a str, Scalar<'a>)>, DecodeError> {
@@ -150,6 +157,7 @@ impl std::fmt::Debug for Entries<'_> {
 }
 
 /// Reads a key: the bytes of a string or a symbol, unchecked; `None` for a key of another type.
+#[inline(always)]
 fn name<'a>(reader: &mut Reader<'a>, what: &'static str) -> Result<Option<&'a [u8]>, Fault> {
     let start = *reader;
     match reader.byte(what)? {
@@ -159,8 +167,27 @@ fn name<'a>(reader: &mut Reader<'a>, what: &'static str) -> Result<Option<&'a [u
         | constructor::SYMBOL_32) => reader.variable(code, what).map(Some),
         _ => {
             *reader = start;
-            reader.skip_value(what)?;
+            reader.apart(|reader| reader.skip_value(what))?;
             Ok(None)
+        }
+    }
+}
+
+/// Steps over a value.
+#[inline(always)]
+fn skip(reader: &mut Reader<'_>, what: &'static str) -> Result<(), Fault> {
+    let start = *reader;
+    match reader.byte(what)? {
+        code @ (constructor::STRING_8 | constructor::SYMBOL_8 | constructor::BINARY_8) => {
+            reader.variable(code, what).map(drop)
+        }
+        constructor::SMALL_INT | constructor::SMALL_LONG => reader.byte(what).map(drop),
+        constructor::INT => reader.take(4, what).map(drop),
+        constructor::LONG | constructor::DOUBLE => reader.take(8, what).map(drop),
+        constructor::TRUE | constructor::FALSE => Ok(()),
+        _ => {
+            *reader = start;
+            reader.apart(|reader| reader.skip_value(what))
         }
     }
 }

@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use mq_amqp::{
     codec::DecodeError,
-    message::{Body, BodyIndex, BodyKind, Header, Message, MessageId, MessageIndex, Properties},
-    value::{Symbol, Value},
+    message::{
+        Body, BodyIndex, BodyKind, Entries, Header, Message, MessageId, MessageIndex, Properties,
+        PropertiesField, Scalar,
+    },
+    value::{Symbol, Text, Value},
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -311,6 +314,102 @@ proptest! {
         };
         prop_assert_eq!(bytes.slice(index.bare_start..), bare.to_bytes());
     }
+
+    #[test]
+    fn values_read_in_place_are_those_of_the_message(message in any_message()) {
+        let bytes = message.to_bytes();
+        let index = MessageIndex::parse(&bytes).expect("a message");
+        for (range, pairs) in [
+            (index.delivery_annotations, &message.delivery_annotations),
+            (index.message_annotations, &message.message_annotations),
+            (index.application_properties, &message.application_properties),
+            (index.footer, &message.footer),
+        ] {
+            let Some(range) = range else { continue };
+            let entries = Entries::of(&bytes[range]).expect("a map");
+            prop_assert_eq!(entries.left() as usize, pairs.len());
+            let named: Vec<_> = pairs.iter().filter_map(|(key, value)| Some((key.as_str()?, value))).collect();
+            let read: Vec<_> = entries.clone().collect::<Result<_, _>>().expect("well-formed entries");
+            prop_assert_eq!(&read, &named.iter().map(|(key, value)| (*key, scalar(value))).collect::<Vec<_>>());
+            for (key, _) in &named {
+                let first = named.iter().find(|(name, _)| name == key).map(|(_, value)| scalar(value));
+                prop_assert_eq!(entries.clone().find(key), Ok(first));
+            }
+        }
+        if let (Some(range), Some(properties)) = (index.properties, &message.properties) {
+            let section = &bytes[range];
+            let text = |text: &Option<Text>| text.clone().map_or(Value::Null, Value::from);
+            let time = |time: Option<i64>| time.map_or(Value::Null, Value::Timestamp);
+            for (field, value) in [
+                (PropertiesField::MessageId, id(&properties.message_id)),
+                (PropertiesField::UserId, properties.user_id.clone().map_or(Value::Null, Value::from)),
+                (PropertiesField::To, text(&properties.to)),
+                (PropertiesField::Subject, text(&properties.subject)),
+                (PropertiesField::ReplyTo, text(&properties.reply_to)),
+                (PropertiesField::CorrelationId, id(&properties.correlation_id)),
+                (PropertiesField::ContentType, properties.content_type.clone().map_or(Value::Null, Value::from)),
+                (
+                    PropertiesField::ContentEncoding,
+                    properties.content_encoding.clone().map_or(Value::Null, Value::from),
+                ),
+                (PropertiesField::AbsoluteExpiryTime, time(properties.absolute_expiry_time)),
+                (PropertiesField::CreationTime, time(properties.creation_time)),
+                (PropertiesField::GroupId, text(&properties.group_id)),
+                (PropertiesField::GroupSequence, properties.group_sequence.map_or(Value::Null, Value::from)),
+                (PropertiesField::ReplyToGroupId, text(&properties.reply_to_group_id)),
+            ] {
+                prop_assert_eq!(field.find(section), Ok(scalar(&value)), "{:?}", field);
+            }
+        }
+    }
+}
+
+fn id(id: &Option<MessageId>) -> Value {
+    match id.clone() {
+        None => Value::Null,
+        Some(MessageId::ULong(number)) => Value::ULong(number),
+        Some(MessageId::Uuid(bytes)) => Value::Uuid(bytes),
+        Some(MessageId::Binary(bytes)) => Value::Binary(bytes),
+        Some(MessageId::String(text)) => Value::String(text),
+    }
+}
+
+/// What reading a value in place gives.
+fn scalar(value: &Value) -> Scalar<'_> {
+    match value {
+        Value::Null => Scalar::Null,
+        Value::Boolean(value) => Scalar::Boolean(*value),
+        Value::UByte(number) => Scalar::Unsigned((*number).into()),
+        Value::UShort(number) => Scalar::Unsigned((*number).into()),
+        Value::UInt(number) => Scalar::Unsigned((*number).into()),
+        Value::ULong(number) => Scalar::Unsigned(*number),
+        Value::Byte(number) => Scalar::Signed((*number).into()),
+        Value::Short(number) => Scalar::Signed((*number).into()),
+        Value::Int(number) => Scalar::Signed((*number).into()),
+        Value::Long(number) => Scalar::Signed(*number),
+        Value::Float(number) => Scalar::Float(*number),
+        Value::Double(number) => Scalar::Double(*number),
+        Value::Char(character) => Scalar::Char(*character),
+        Value::Timestamp(time) => Scalar::Timestamp(*time),
+        Value::Uuid(bytes) => Scalar::Uuid(bytes),
+        Value::Binary(bytes) => Scalar::Binary(bytes),
+        Value::String(text) => Scalar::String(text.as_str()),
+        Value::Symbol(symbol) => Scalar::Symbol(symbol.as_str()),
+        _ => Scalar::Other,
+    }
+}
+
+#[test]
+fn entries_end_behind_an_error() {
+    let section = hex("00 53 74 c1 09 04 a1 01 'a' 01 a1 01 'b' 40");
+    let mut entries = Entries::of(&section).unwrap();
+    assert!(matches!(entries.find("b"), Err(DecodeError::UnknownConstructor { .. })));
+    assert_eq!(entries.find("b"), Ok(None));
+    let mut entries = Entries::of(&section).unwrap();
+    assert!(entries.next().is_some_and(|entry| entry.is_err()));
+    assert!(entries.next().is_none());
+    assert!(Entries::of(&hex(PROPERTIES)).is_err());
+    assert!(PropertiesField::To.find(&section).is_err());
 }
 
 #[test]
