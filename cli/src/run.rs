@@ -52,7 +52,7 @@ fn runtime() -> Outcome<tokio::runtime::Runtime> {
 fn error_format(command: &Command) -> Format {
     use crate::args::{
         address::AddressCommand, connection::ConnectionCommand, connection::LinkCommand,
-        context::ContextCommand, node::NodeCommand,
+        context::ContextCommand, node::NodeCommand, subscription::SubscriptionCommand,
     };
     let record = |format: RecordFormat| match format {
         RecordFormat::Json => Format::Jsonl,
@@ -63,6 +63,8 @@ fn error_format(command: &Command) -> Format {
         Command::Status(args) => args.view.output,
         Command::Check(args) => args.view.output,
         Command::Recv(args) => record(args.output),
+        Command::Browse(args) => record(args.output),
+        Command::Subscription(SubscriptionCommand::List(args)) => args.view.output,
         Command::Request(args) => record(args.output),
         Command::Address(AddressCommand::Create(args)) => args.view.output,
         Command::Address(AddressCommand::List(args)) => args.view.output,

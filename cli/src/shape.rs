@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// The longest time a flag accepts: a year.
 pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The largest size a flag accepts: one tebibyte.
@@ -128,6 +130,13 @@ pub fn uptime(seconds: u64) -> String {
     }
 }
 
+/// How long ago something was: an [`uptime`], or `-` when there is no such thing.
+pub fn age(since: Option<Timestamp>) -> String {
+    let seconds = |since: Timestamp| Timestamp::now().duration_since(since).as_secs();
+    // The clock of the node may be ahead of ours.
+    since.map_or_else(|| "-".to_owned(), |since| uptime(u64::try_from(seconds(since)).unwrap_or(0)))
+}
+
 /// `12,031`.
 pub fn number(number: u64) -> String {
     let digits = number.to_string();
@@ -186,6 +195,14 @@ mod tests {
     fn a_small_m_is_never_a_million() {
         assert_eq!(count("2M"), Ok(2_000_000));
         assert!(count("2m").unwrap_err().contains("minutes"));
+    }
+
+    #[test]
+    fn an_age_is_never_negative() {
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(age(None), "-");
+        assert_eq!(age(Some(Timestamp::now() - hour)), "1h0m");
+        assert_eq!(age(Some(Timestamp::now() + hour)), "0s");
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `mq address` and `mq apply`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Subcommand, ValueEnum};
 use mq_model::manifest;
 
 use crate::{args::View, shape};
 
-/// Create, look at and delete addresses.
+/// Create, look at, empty and delete addresses.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AddressCommand {
     Create(AddressCreate),
@@ -18,6 +18,8 @@ pub enum AddressCommand {
     #[command(alias = "get")]
     Show(AddressShow),
     Delete(AddressDelete),
+    Purge(AddressPurge),
+    Move(AddressMove),
 }
 
 /// Create an address.
@@ -25,17 +27,24 @@ pub enum AddressCommand {
 /// An anycast address gives each message to one consumer, the least busy one, and the producer
 /// learns that consumer's outcome. A multicast address gives each message to every consumer that is
 /// online. Neither stores messages: a producer waits for credit until a consumer is there.
+///
+/// A queue stores messages until a consumer has accepted them; each goes to one consumer, in order. A
+/// topic stores them for each of its subscriptions; a subscription `topic::name` made here is always
+/// there. What a queue, topic or subscription has accepted as durable survives the end of the daemon.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   mq address create telemetry --type anycast
-  mq address create news --type multicast --slow-consumer drop --max-undelivered 10k")]
+  mq address create news --type multicast --slow-consumer drop --max-undelivered 10k
+  mq address create orders --type queue --max-deliveries 5 --dead-letter orders.dlq --max-bytes 2GiB
+  mq address create events --type topic
+  mq address create events::billing --type subscription --filter 'events/+/paid'")]
 pub struct AddressCreate {
     /// The name that messages are sent to and received from.
     pub name: String,
     /// Who gets a message.
     #[arg(short = 't', long = "type", value_name = "TYPE")]
     pub kind: AddressType,
-    /// What happens when a consumer is slower than its producers [default: block].
+    /// What happens when a consumer is slower than its producers (anycast, multicast) [default: block].
     #[arg(long, value_name = "POLICY")]
     pub slow_consumer: Option<SlowConsumer>,
     /// How many producers may be attached.
@@ -50,7 +59,7 @@ pub struct AddressCreate {
     /// Messages that a producer may have in flight, 1 to 10,000.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub credit: Option<u32>,
-    /// Messages that may wait for one slow consumer, 1 to 1M.
+    /// Messages that may wait for one slow consumer, 1 to 1M (anycast, multicast).
     #[arg(long, value_name = "COUNT", value_parser = undelivered)]
     pub max_undelivered: Option<u32>,
     /// Time to live of messages that say none.
@@ -65,6 +74,8 @@ pub struct AddressCreate {
     /// Priority of every message of this address, 0 (last) to 9, in place of the message's own.
     #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u8).range(0..=9))]
     pub priority: Option<u8>,
+    #[command(flatten)]
+    pub stored: Stored,
     /// Succeed when the address exists as asked for; fail when it exists and differs.
     #[arg(long)]
     pub if_absent: bool,
@@ -72,11 +83,75 @@ pub struct AddressCreate {
     pub view: View,
 }
 
+/// What queues, topics and subscriptions have.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Queues, topics and subscriptions")]
+pub struct Stored {
+    /// Messages that may be stored (by a topic: for each subscription), such as 100k.
+    #[arg(long, value_name = "COUNT", value_parser = shape::count)]
+    pub max_messages: Option<u64>,
+    /// Bytes that may be stored (by a topic: for each subscription), such as 2GiB.
+    #[arg(long, value_name = "SIZE", value_parser = shape::size)]
+    pub max_bytes: Option<u64>,
+    /// What happens to a message for which there is no room [default: block].
+    #[arg(long, value_name = "POLICY")]
+    pub on_full: Option<OnFull>,
+    /// Deliveries after which a message that nobody accepted goes to --dead-letter, 1 to 1M.
+    #[arg(long, value_name = "COUNT", value_parser = deliveries)]
+    pub max_deliveries: Option<u32>,
+    /// How long a message waits after its first failed delivery, at most a day [default: 0].
+    #[arg(long, value_name = "TIME", value_parser = shape::milliseconds)]
+    pub redelivery_delay: Option<u32>,
+    /// What each further delay is multiplied with, 1 to 100 [default: 1].
+    #[arg(long, value_name = "FACTOR")]
+    pub redelivery_multiplier: Option<f64>,
+    /// The longest delay [default: 1h].
+    #[arg(long, value_name = "TIME", value_parser = shape::milliseconds)]
+    pub redelivery_max_delay: Option<u32>,
+    /// The address that gets rejected messages and those delivered too often.
+    #[arg(long, value_name = "ADDRESS")]
+    pub dead_letter: Option<String>,
+    /// The address that gets messages whose time to live has run out.
+    #[arg(long, value_name = "ADDRESS")]
+    pub expiry_address: Option<String>,
+    /// Give everything to one consumer, the first, as long as it stays (queue, subscription).
+    #[arg(long)]
+    pub exclusive: bool,
+    /// Give the messages of one group-id to one consumer (queue, subscription).
+    #[arg(long)]
+    pub message_groups: bool,
+    /// Keep the last message of each key, the annotation x-opt-last-value-key (queue, subscription).
+    #[arg(long)]
+    pub last_value: bool,
+    /// Drop a message whose message-id came within this time before (queue), such as 10m.
+    #[arg(long, value_name = "TIME", value_parser = shape::milliseconds)]
+    pub deduplicate: Option<u32>,
+    /// How many message-ids --deduplicate remembers, 1 to 10M [default: 100k].
+    #[arg(long, value_name = "COUNT", value_parser = ids, requires = "deduplicate")]
+    pub deduplicate_ids: Option<u32>,
+    /// The names of the topic, with + and #, that a subscription gets [default: all].
+    #[arg(long, value_name = "PATTERN")]
+    pub filter: Option<String>,
+    /// The condition, in the language of JMS selectors, that a subscription's messages meet.
+    #[arg(long, value_name = "CONDITION")]
+    pub selector: Option<String>,
+}
+
 fn undelivered(text: &str) -> Result<u32, String> {
-    match shape::count(text)? {
-        count @ 1..=1_000_000 => Ok(count as u32),
-        _ => Err("1 to 1M".into()),
-    }
+    bounded(text, 1_000_000, "1 to 1M")
+}
+
+fn deliveries(text: &str) -> Result<u32, String> {
+    bounded(text, 1_000_000, "1 to 1M")
+}
+
+fn ids(text: &str) -> Result<u32, String> {
+    bounded(text, 10_000_000, "1 to 10M")
+}
+
+fn bounded(text: &str, most: u32, range: &str) -> Result<u32, String> {
+    let count = u32::try_from(shape::count(text)?).ok();
+    count.filter(|count| (1..=most).contains(count)).ok_or_else(|| range.to_owned())
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -89,8 +164,51 @@ pub struct AddressList {
 pub struct AddressShow {
     /// The address.
     pub name: String,
+    /// Show it again and again, until Ctrl-C.
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How often, with --watch; 100ms to 1h.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = interval, requires = "watch")]
+    pub interval: Duration,
     #[command(flatten)]
     pub view: View,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = shape::duration(text)?;
+    let range = Duration::from_millis(100)..=Duration::from_secs(3_600);
+    if range.contains(&interval) { Ok(interval) } else { Err("100ms to 1h".into()) }
+}
+
+/// Drop the messages of a queue or subscription.
+///
+/// Messages that a consumer holds stay. Nothing brings a dropped message back, so the command asks first
+/// when it is used at a terminal.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AddressPurge {
+    /// The queue, or the subscription as topic::name.
+    pub name: String,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Move messages from one address to another.
+///
+/// Takes the messages of a queue or subscription, the oldest first, and puts them into another queue or
+/// topic, as when the dead letters are to be tried again. Messages that a consumer holds stay.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq address move orders.dlq orders
+  mq address move orders.dlq orders -n 1")]
+pub struct AddressMove {
+    /// Where the messages are.
+    pub from: String,
+    /// Where they go.
+    pub to: String,
+    /// Stop after this many messages.
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = shape::count)]
+    pub count: Option<u64>,
 }
 
 /// Delete addresses.
@@ -147,6 +265,27 @@ pub enum SlowConsumer {
     Drop,
     /// The consumer's link is closed.
     Disconnect,
+}
+
+/// What happens to a message for which there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnFull {
+    /// Producers wait for credit.
+    Block,
+    /// The message is rejected.
+    Reject,
+    /// The oldest messages are dropped and counted.
+    DropOldest,
+}
+
+impl From<OnFull> for manifest::OnFull {
+    fn from(policy: OnFull) -> Self {
+        match policy {
+            OnFull::Block => Self::Block,
+            OnFull::Reject => Self::Reject,
+            OnFull::DropOldest => Self::DropOldest,
+        }
+    }
 }
 
 impl From<AddressType> for manifest::AddressType {

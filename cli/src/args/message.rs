@@ -15,6 +15,8 @@ use crate::{args::View, shape};
   mq send telemetry hello
   mq send telemetry -n 1000 -m 'reading {{seq}} {{rand 1 100}}' --template --rate 100
   mq send telemetry --lines < readings.txt
+  mq send orders -f messages.jsonl --durable
+  mq send orders 'remind me' --delay 1h --group customer-7
   mq recv old --until-idle 2s -o json | mq send new --json-lines
   mq send amqp://192.0.2.7/telemetry -f photo.jpg -H site=north -H level:=3")]
 pub struct Send {
@@ -26,13 +28,15 @@ pub struct Send {
     /// The body, as text. With --lines and --template: the template of each body.
     #[arg(short, long, value_name = "TEXT", conflicts_with_all = ["file", "json_lines"])]
     pub message: Option<String>,
-    /// A file that is the body; `-` is stdin. With --lines or --json-lines: the file to read lines from.
+    /// A file that is the body; `-` is stdin. With --lines or --json-lines, and when its name ends in
+    /// .jsonl: the file to read lines from.
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Send each line of the input as one message.
     #[arg(long, conflicts_with = "json_lines")]
     pub lines: bool,
-    /// Send each line of the input as one message, in the format that `mq recv -o json` prints.
+    /// Send each line of the input as one message, in the format that `mq recv -o json` prints. What
+    /// flags say of a message goes over what its line says.
     #[arg(long)]
     pub json_lines: bool,
     /// How many times to send the body [default: 1]. With --lines or --json-lines: at most this many.
@@ -71,7 +75,10 @@ pub struct MessageFields {
     /// content-encoding, group-id, group-sequence or reply-to-group-id; repeatable.
     #[arg(long = "property", value_name = "NAME=VALUE")]
     pub properties: Vec<String>,
-    /// Mark the message as durable.
+    /// A message annotation: name=text, or name:=json; repeatable.
+    #[arg(long = "annotation", value_name = "NAME=VALUE")]
+    pub annotations: Vec<String>,
+    /// Mark the message as durable: a queue or topic accepts it when it is on the disk.
     #[arg(long)]
     pub durable: bool,
     /// The priority, 0 (last) to 9; 4 is the default of AMQP.
@@ -80,18 +87,39 @@ pub struct MessageFields {
     /// How long the message may wait for a consumer.
     #[arg(long, value_name = "TIME", value_parser = shape::milliseconds)]
     pub ttl: Option<u32>,
+    /// Deliver the message this long after it has come to its queue.
+    #[arg(long, value_name = "TIME", value_parser = shape::milliseconds, conflicts_with = "at")]
+    pub delay: Option<u32>,
+    /// Deliver the message at this time, such as 2030-01-31T08:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<jiff::Timestamp>,
+    /// The message-id; with --template it is a template too. A queue that looks for duplicates goes by it.
+    #[arg(long, value_name = "ID")]
+    pub message_id: Option<String>,
+    /// The group-id: a queue with message groups gives the messages of one group to one consumer.
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
+    /// The key of a last-value queue: the message takes the place of the waiting one with this key.
+    #[arg(long, value_name = "KEY")]
+    pub last_value_key: Option<String>,
 }
 
 /// Receive messages from an address.
 ///
 /// Prints each body on a line of its own, until -n messages have come, until nothing comes any
-/// more (--wait, --until-idle), or until Ctrl-C. A message is settled after it has been printed.
-/// Exits with 4 when fewer than -n messages came, or none at all.
+/// more (--wait, --until-idle, --until-empty), or until Ctrl-C. A message is settled after it has been
+/// printed. Exits with 4 when fewer than -n messages came, or none at all; --until-idle and --until-empty
+/// make that a success.
+///
+/// Of a topic `events`, `events/+/paid` and `events/#` are the messages sent to the names that match,
+/// and `events::billing` is the subscription `billing`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   mq recv telemetry
   mq recv telemetry -n 10 --wait 30s
   mq recv telemetry -o json > messages.jsonl
+  mq recv orders --until-empty
+  mq recv 'events/#' --durable-subscription audit --selector \"region = 'eu'\"
   mq recv jobs --exec './work.sh'")]
 pub struct Recv {
     /// The address, or amqp://[user[:password]@]host[:port]/address.
@@ -108,6 +136,28 @@ pub struct Recv {
     /// Stop, and call it a success, when no message has come for this long.
     #[arg(long, value_name = "TIME", value_parser = shape::duration, conflicts_with = "wait")]
     pub until_idle: Option<Duration>,
+    /// Stop, and call it a success, when the address says that it has no message to give.
+    ///
+    /// This is no matter of time: the peer is asked to send what it has and to say when that is all (the
+    /// drain of AMQP). Messages that another consumer holds, or that are due later, are not waited for.
+    #[arg(long, conflicts_with_all = ["wait", "until_idle"])]
+    pub until_empty: bool,
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Receive through a subscription of this name, which keeps messages while nobody receives. It ends
+    /// with `mq subscription delete`.
+    #[arg(long, value_name = "NAME", value_parser = subscription_name, conflicts_with = "subscription")]
+    pub durable_subscription: Option<String>,
+    /// Receive through a subscription of this name, which ends with its last consumer; for --shared.
+    #[arg(long, value_name = "NAME", value_parser = subscription_name, requires = "shared")]
+    pub subscription: Option<String>,
+    /// Share the subscription: each message goes to one of those who receive through it.
+    #[arg(long)]
+    pub shared: bool,
+    /// To whom a durable subscription that is not shared belongs: the AMQP container-id (in JMS the
+    /// client ID).
+    #[arg(long, value_name = "ID", default_value = "mq", value_parser = client_id)]
+    pub client_id: String,
     /// How to print messages.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: RecordFormat,
@@ -125,6 +175,67 @@ pub struct Recv {
     /// How long one run of --exec may take.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = shape::duration)]
     pub exec_timeout: Duration,
+}
+
+/// Which messages of an address.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Selection {
+    /// Only messages that meet this condition on their properties, in the language of JMS selectors, such
+    /// as `priority > 4 AND region = 'eu'`.
+    #[arg(long, value_name = "CONDITION", value_parser = selector)]
+    pub selector: Option<String>,
+}
+
+/// Look at the messages of a queue.
+///
+/// Prints the messages that the queue holds, the one that would be delivered next first, and leaves them
+/// where they are. Ends at the end of the queue.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq browse orders -n 5
+  mq browse orders.dlq -o json
+  mq browse orders --selector \"customer = '7'\" -o json | mq send copies --json-lines")]
+pub struct Browse {
+    /// The queue or subscription, or amqp://[user[:password]@]host[:port]/address.
+    pub address: String,
+    /// Stop after this many messages.
+    #[arg(short = 'n', long, value_name = "COUNT", alias = "messages", value_parser = shape::count)]
+    pub count: Option<u64>,
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Stop after this long in any case.
+    #[arg(long, value_name = "TIME", value_parser = shape::duration)]
+    pub timeout: Option<Duration>,
+    /// How to print messages.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: RecordFormat,
+}
+
+/// The longest selector, in bytes.
+const MAX_SELECTOR: usize = 4_096;
+/// The longest name of a subscription or client, in bytes.
+const MAX_NAME: usize = 255;
+
+fn selector(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.len() > MAX_SELECTOR {
+        return Err(format!("1 to {MAX_SELECTOR} bytes"));
+    }
+    Ok(text.to_owned())
+}
+
+/// `|` stands between the name of a subscription and what tells its links apart.
+fn subscription_name(text: &str) -> Result<String, String> {
+    match client_id(text)? {
+        name if name.contains('|') => Err("`|` cannot be part of it".into()),
+        name => Ok(name),
+    }
+}
+
+fn client_id(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > MAX_NAME || text.chars().any(char::is_control) {
+        return Err(format!("1 to {MAX_NAME} bytes of printable text"));
+    }
+    Ok(text.to_owned())
 }
 
 /// How messages are printed.

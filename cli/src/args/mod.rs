@@ -16,6 +16,7 @@ pub mod deploy;
 pub mod message;
 pub mod meta;
 pub mod node;
+pub mod subscription;
 
 /// Messaging as a service, from the command line.
 ///
@@ -122,11 +123,14 @@ pub enum Command {
     Check(message::Check),
     Send(message::Send),
     Recv(message::Recv),
+    Browse(message::Browse),
     Request(message::Request),
     Reply(message::Reply),
     Bench(Box<bench::Bench>),
     #[command(subcommand)]
     Address(address::AddressCommand),
+    #[command(subcommand)]
+    Subscription(subscription::SubscriptionCommand),
     Apply(address::Apply),
     #[command(subcommand)]
     Node(node::NodeCommand),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use mq_model::{
-    admin::{Connection, Link, List, Node, Problem, Session, Statistics},
+    admin::{
+        Connection, Link, List, MoveMessages, Moved, Node, Problem, Purged, Session, Statistics, Subscription,
+    },
     manifest::Address,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
@@ -16,6 +18,8 @@ use crate::{
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a request about many messages may take.
+const BULK_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer that is read: a million addresses take a few hundred megabytes.
@@ -85,6 +89,28 @@ impl Admin {
 
     pub async fn delete_address(&self, name: &str) -> Outcome {
         self.accepted(self.request(Method::DELETE, &["addresses", name])?).await.map(drop)
+    }
+
+    /// Drops the messages of a queue or subscription.
+    pub async fn purge(&self, name: &str) -> Outcome<Purged> {
+        let request = self.request(Method::POST, &["addresses", name, "purge"])?;
+        Ok(self.read(request.timeout(BULK_TIMEOUT)).await?.1)
+    }
+
+    /// Moves messages, the oldest first.
+    pub async fn move_messages(&self, from: &str, to: &MoveMessages) -> Outcome<Moved> {
+        let request = self.request(Method::POST, &["addresses", from, "move"])?.json(to);
+        Ok(self.read(request.timeout(BULK_TIMEOUT)).await?.1)
+    }
+
+    pub async fn subscriptions(&self, topic: Option<&str>) -> Outcome<Vec<Subscription>> {
+        let filter = topic.map(|topic| ("topic", topic));
+        Ok(self.get::<List<Subscription>>(&["subscriptions"], filter.as_slice()).await?.items)
+    }
+
+    pub async fn delete_subscription(&self, topic: &str, name: &str) -> Outcome {
+        let path = ["addresses", topic, "subscriptions", name];
+        self.accepted(self.request(Method::DELETE, &path)?).await.map(drop)
     }
 
     pub async fn connections(&self) -> Outcome<Vec<Connection>> {
@@ -182,8 +208,7 @@ impl Admin {
     fn unanswered(&self, error: &reqwest::Error) -> Failure {
         let place = self.place();
         if error.is_timeout() && !error.is_connect() {
-            let seconds = REQUEST_TIMEOUT.as_secs();
-            return Failure::new(Exit::TimedOut, format!("{place} did not answer within {seconds}s"))
+            return Failure::new(Exit::TimedOut, format!("{place} did not answer in time"))
                 .help("look at `mq logs`");
         }
         Failure::new(Exit::Unreachable, format!("cannot reach the admin API at {place}: {}", causes(error)))

@@ -4,7 +4,7 @@
 //! This module adds what a command line needs: deadlines, credit that never exceeds what will be
 //! read, and errors that say who refused what.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use fe2o3_amqp::{
     Connection, Receiver, Sender, Session,
@@ -17,11 +17,20 @@ use fe2o3_amqp::{
     session::SessionHandle,
     types::{
         definitions::{self, AmqpError, ErrorCondition, Fields, SenderSettleMode},
-        messaging::{Body, Modified, Outcome as Disposition, Source, Target},
-        primitives::{Symbol, Value},
+        messaging::{
+            Body, DistributionMode, Modified, Outcome as Disposition, Source, Target, TerminusDurability,
+            TerminusExpiryPolicy,
+        },
+        primitives::{Array, Symbol, Value},
     },
 };
-use tokio::net::TcpStream;
+use serde_amqp::{described::Described, descriptor::Descriptor};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::drain::{Watch, Watched};
 
 use crate::{
     args::message::Ack,
@@ -40,6 +49,13 @@ const IDLE_TIMEOUT_MS: u32 = 60_000;
 /// The largest message that is received, in bytes: it is held in memory as a whole.
 const MAX_MESSAGE: u64 = 1 << 30;
 
+/// How long nothing comes before the peer is asked whether there is anything: long enough for what is on
+/// its way, short enough not to be noticed. It decides when to ask, not what the answer is.
+const QUIET: Duration = Duration::from_millis(50);
+/// The filter for selectors: its name, and its number as a descriptor (AMQP filter registry).
+const SELECTOR_FILTER: &str = "apache.org:selector-filter:string";
+const SELECTOR_FILTER_CODE: u64 = 0x0000_468c_0000_0004;
+
 /// A message as it arrives.
 pub type AnyDelivery = Delivery<Body<Value>>;
 
@@ -49,18 +65,55 @@ pub struct Client {
     connection: ConnectionHandle<()>,
     session: SessionHandle<()>,
     place: String,
+    /// Sees when a link has been drained, on a connection that was opened for it.
+    watch: Option<Arc<Watch>>,
+}
+
+/// A receiving link as it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Intake<'a> {
+    pub address: &'a str,
+    /// Messages ahead of what has been read, at most.
+    pub window: u32,
+    /// Messages in all, at most.
+    pub limit: Option<u64>,
+    /// Copies, and leaves the messages where they are.
+    pub is_browsing: bool,
+    /// Only messages that meet this condition.
+    pub selector: Option<&'a str>,
+    pub subscription: Option<Subscription<'a>>,
+}
+
+/// A subscription of a topic that has a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscription<'a> {
+    pub name: &'a str,
+    /// It stays when the link goes.
+    pub is_durable: bool,
+    /// It is everybody's, not this container's.
+    pub is_shared: bool,
 }
 
 impl Client {
     /// Connects, authenticates and begins a session.
     pub async fn connect(endpoint: &Endpoint) -> Outcome<Self> {
+        Self::connect_as(endpoint, None, false).await
+    }
+
+    /// As [`connect`](Self::connect), with a container-id that means something to the peer, and for a single
+    /// receiving link that can be read [until it is empty](Inlet::recv_available).
+    pub async fn connect_as(endpoint: &Endpoint, container: Option<&str>, drains: bool) -> Outcome<Self> {
         let place = endpoint.place();
+        let watch = drains.then(|| Arc::new(Watch::default()));
         let opening = async {
             let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
             let stream = stream.await.map_err(|error| unreachable(endpoint, &reason(&error)))?;
             // Messages are small and are waited for: none is held back for the next.
             stream.set_nodelay(true).map_err(|error| unreachable(endpoint, &reason(&error)))?;
-            open(endpoint, stream).await
+            match &watch {
+                Some(watch) => open(endpoint, container, Watched::new(stream, Arc::clone(watch))).await,
+                None => open(endpoint, container, stream).await,
+            }
         };
         let mut connection =
             in_time(Box::pin(opening), || unreachable(endpoint, "no answer within 10s")).await?;
@@ -69,7 +122,7 @@ impl Client {
             begun.map_err(|error| Failure::failed(format!("{place} does not begin a session: {error}")))
         };
         let session = in_time(Box::pin(beginning), || unreachable(endpoint, "no session within 10s")).await?;
-        Ok(Self { connection, session, place })
+        Ok(Self { connection, session, place, watch })
     }
 
     /// Attaches a sender to an address; `None` is the anonymous relay: each message says its `to`.
@@ -86,13 +139,22 @@ impl Client {
     /// Attaches a receiver to an address. At most `limit` messages are asked for in all, and at most
     /// `window` ahead of what has been read.
     pub async fn receiver(&mut self, address: &str, window: u32, limit: Option<u64>) -> Outcome<Inlet> {
-        self.inlet(Source::builder().address(address).build(), address, window, limit).await
+        self.intake(&Intake { address, window, limit, ..Intake::default() }).await
+    }
+
+    /// Attaches a receiver that wants more than the messages of an address.
+    pub async fn intake(&mut self, intake: &Intake<'_>) -> Outcome<Inlet> {
+        let name = intake.subscription.map_or_else(|| link_name("receiver"), Subscription::link_name);
+        let inlet = self.inlet(name, intake.source(), intake).await?;
+        inlet.check(intake, &self.place)?;
+        Ok(inlet)
     }
 
     /// Attaches a receiver to a temporary address, and returns it with the address.
     pub async fn dynamic_receiver(&mut self, window: u32) -> Outcome<(Inlet, String)> {
         let source = Source::builder().dynamic(true).build();
-        let inlet = self.inlet(source, "a temporary address", window, None).await?;
+        let intake = Intake { address: "a temporary address", window, ..Intake::default() };
+        let inlet = self.inlet(link_name("receiver"), source, &intake).await?;
         let address = inlet.receiver.source().as_ref().and_then(|source| source.address.clone());
         match address {
             Some(address) => Ok((inlet, address)),
@@ -100,23 +162,21 @@ impl Client {
         }
     }
 
-    async fn inlet(
-        &mut self,
-        source: Source,
-        shown: &str,
-        window: u32,
-        limit: Option<u64>,
-    ) -> Outcome<Inlet> {
+    async fn inlet(&mut self, name: String, source: Source, intake: &Intake<'_>) -> Outcome<Inlet> {
+        let shown = intake.address;
         let builder = Receiver::builder()
-            .name(link_name("receiver"))
+            .name(name)
             .source(source)
             .credit_mode(CreditMode::Manual)
             .max_message_size(MAX_MESSAGE);
         let attaching = Box::pin(builder.attach(&mut self.session));
         let attached = in_time(async { Ok(attaching.await) }, || no_link(&self.place, shown)).await?;
         let receiver = attached.map_err(|error| receiver_refused(&error, shown, &self.place))?;
-        let shown = shown.to_owned();
-        let mut inlet = Inlet { receiver, address: shown, window, limit, granted: 0, received: 0 };
+        let &Intake { window, limit, .. } = intake;
+        let address = shown.to_owned();
+        let watch = self.watch.clone();
+        let mut inlet =
+            Inlet { receiver, address, window, limit, granted: 0, received: 0, watch, asked: false };
         inlet.grant().await?;
         Ok(inlet)
     }
@@ -139,9 +199,113 @@ pub struct Inlet {
     granted: u64,
     /// Messages that came.
     received: u64,
+    watch: Option<Arc<Watch>>,
+    /// The peer has been asked to send what it has and to say so.
+    asked: bool,
+}
+
+impl Intake<'_> {
+    fn source(&self) -> Source {
+        let mut source = Source::builder().address(self.address);
+        if self.is_browsing {
+            source = source.distribution_mode(DistributionMode::Copy);
+        }
+        if let Some(selector) = self.selector {
+            let descriptor = Descriptor::Code(SELECTOR_FILTER_CODE);
+            let filter = Described { descriptor, value: Value::String(selector.to_owned()) };
+            source = source.add_to_filter(Symbol::from(SELECTOR_FILTER), filter);
+        }
+        let Some(subscription) = self.subscription else { return source.build() };
+        let mut capabilities = vec![Symbol::from("topic")];
+        if subscription.is_shared {
+            capabilities.extend([Symbol::from("shared"), Symbol::from("global")]);
+        }
+        source = source.capabilities(Array(capabilities));
+        if subscription.is_durable {
+            source =
+                source.durable(TerminusDurability::UnsettledState).expiry_policy(TerminusExpiryPolicy::Never);
+        }
+        source.build()
+    }
+}
+
+impl Subscription<'_> {
+    /// The name of the link tells which subscription it is of; what follows `|` tells links of one apart, in
+    /// the way of clients of JMS.
+    fn link_name(self) -> String {
+        match (self.is_shared, self.is_durable) {
+            (false, _) => self.name.to_owned(),
+            (true, true) => format!("{}|global", self.name),
+            (true, false) => format!("{}|global-volatile1", self.name),
+        }
+    }
 }
 
 impl Inlet {
+    /// What was asked for and not granted is an error: messages that nobody meant to take would be taken.
+    fn check(&self, intake: &Intake<'_>, place: &str) -> Outcome {
+        let source = self.receiver.source().as_ref();
+        let refuses = |what: &str| Failure::failed(format!("{place} does not {what} `{}`", self.address));
+        let copies =
+            source.and_then(|source| source.distribution_mode.as_ref()) == Some(&DistributionMode::Copy);
+        if intake.is_browsing && !copies {
+            return Err(refuses("let a client browse"));
+        }
+        let filters = source.and_then(|source| source.filter.as_ref());
+        let filters = filters.is_some_and(|filters| filters.contains_key(&Symbol::from(SELECTOR_FILTER)));
+        if intake.selector.is_some() && !filters {
+            return Err(refuses("apply a selector to"));
+        }
+        Ok(())
+    }
+
+    /// Waits for the next message; `None` once the peer has said that there is none. Cancel-safe.
+    pub async fn recv_available(&mut self) -> Outcome<Option<Arrival>> {
+        loop {
+            if !self.asked {
+                if let Ok(arrival) = tokio::time::timeout(QUIET, self.recv()).await {
+                    return arrival.map(Some);
+                }
+                self.ask().await?;
+            }
+            if self.received < self.granted {
+                let Some(watch) = self.watch.clone() else { return Ok(None) };
+                let received = self.received;
+                tokio::select! {
+                    biased;
+                    arrival = self.recv() => return arrival.map(Some),
+                    () = watch.drained(received) => {}
+                }
+            }
+            // Once all the credit is used the answer says nothing more: it may come or not.
+            self.asked = false;
+            if let Some(watch) = &self.watch {
+                watch.release();
+            }
+            // Credit that is left was given back: there was no message for it.
+            if self.received < self.granted {
+                return Ok(None);
+            }
+            self.grant().await?;
+        }
+    }
+
+    /// Asks the peer to use the credit up with what it has, and to give the rest back.
+    async fn ask(&mut self) -> Outcome {
+        if let Some(watch) = &self.watch {
+            watch.arm();
+        }
+        self.receiver.drain().await.map_err(|error| link_lost(&error, &self.address))?;
+        self.asked = true;
+        Ok(())
+    }
+
+    /// Leaves the link without closing it, so that a durable subscription stays.
+    pub async fn detach(self) {
+        // As for closing: an answer would change nothing.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.receiver.detach()).await;
+    }
+
     /// Waits for the next message. Cancel-safe: a message is not lost when the future is dropped.
     pub async fn recv(&mut self) -> Outcome<Arrival> {
         let arrival = match self.receiver.recv::<Body<Value>>().await {
@@ -197,6 +361,10 @@ impl Inlet {
 
     /// Asks for more once half of what was asked for has come.
     pub async fn grant(&mut self) -> Outcome {
+        // Credit given in the middle of a drain would end it.
+        if self.asked {
+            return Ok(());
+        }
         let outstanding = self.granted.saturating_sub(self.received);
         if outstanding * 2 > u64::from(self.window) {
             return Ok(());
@@ -281,7 +449,10 @@ pub fn send_failure(error: &SendError, address: &str) -> Failure {
     }
 }
 
-async fn open(endpoint: &Endpoint, stream: TcpStream) -> Outcome<ConnectionHandle<()>> {
+async fn open<S>(endpoint: &Endpoint, container: Option<&str>, stream: S) -> Outcome<ConnectionHandle<()>>
+where
+    S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static,
+{
     let profile = match &endpoint.credentials {
         Credentials::Anonymous => SaslProfile::Anonymous,
         Credentials::Plain { user, password } => {
@@ -292,8 +463,9 @@ async fn open(endpoint: &Endpoint, stream: TcpStream) -> Outcome<ConnectionHandl
     properties.insert(Symbol::from("product"), Value::from("mq"));
     properties.insert(Symbol::from("version"), Value::from(env!("CARGO_PKG_VERSION")));
     let id = uuid::Uuid::new_v4().simple().to_string();
+    let own = || format!("mq-{}", id.get(..12).unwrap_or(&id));
     let opened = Connection::builder()
-        .container_id(format!("mq-{}", id.get(..12).unwrap_or(&id)))
+        .container_id(container.map_or_else(own, str::to_owned))
         .scheme("amqp")
         .hostname(endpoint.host.as_str())
         .idle_time_out(IDLE_TIMEOUT_MS)

@@ -1,15 +1,17 @@
 //! `mq address` and `mq apply`.
 
+use jiff::Timestamp;
 use mq_model::{
-    manifest::{Address, AddressSpec},
+    manifest::{Address, AddressSpec, AddressStatus, Deduplication, QueueStatus},
     validate_address_name,
 };
+use serde_json::json;
 
-use super::{admin, files};
+use super::{admin, files, stored, watch};
 use crate::{
     args::{
         Format,
-        address::{AddressCommand, AddressCreate, AddressDelete, AddressList, AddressShow, Apply},
+        address::{AddressCommand, AddressCreate, AddressDelete, AddressList, AddressShow, Apply, Stored},
     },
     client::admin::{Admin, Put},
     deploy::plan::{self, Action, Step},
@@ -27,13 +29,15 @@ pub(super) async fn run(args: AddressCommand, settings: &Settings, output: &mut 
         AddressCommand::List(args) => list(&args, &admin, output).await,
         AddressCommand::Show(args) => show(&args, &admin, output).await,
         AddressCommand::Delete(args) => delete(&args, &admin, output).await,
+        AddressCommand::Purge(args) => stored::purge(&args, &admin, output).await,
+        AddressCommand::Move(args) => stored::relocate(&args, &admin, output).await,
     }
 }
 
 async fn create(args: &AddressCreate, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
     checked_name(&args.name)?;
     let wanted = Address::new(&args.name, spec(args));
-    wanted.spec.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    wanted.validate().map_err(|error| Failure::usage(error.to_string()))?;
     let created = match admin.create_address(&wanted).await {
         Ok(created) => created,
         Err(failure) if failure.exit == Exit::Conflict => {
@@ -87,7 +91,28 @@ fn spec(args: &AddressCreate) -> AddressSpec {
     spec.ttl.min_ms = args.ttl_min;
     spec.ttl.max_ms = args.ttl_max;
     spec.priority = args.priority;
+    store(&args.stored, &mut spec);
     spec
+}
+
+fn store(args: &Stored, spec: &mut AddressSpec) {
+    spec.limits.max_messages = args.max_messages;
+    spec.limits.max_bytes = args.max_bytes;
+    spec.on_full = args.on_full.map(Into::into);
+    spec.max_deliveries = args.max_deliveries;
+    spec.redelivery.delay_ms = args.redelivery_delay;
+    spec.redelivery.multiplier = args.redelivery_multiplier;
+    spec.redelivery.max_delay_ms = args.redelivery_max_delay;
+    spec.dead_letter.clone_from(&args.dead_letter);
+    spec.expiry_address.clone_from(&args.expiry_address);
+    spec.exclusive = args.exclusive;
+    spec.message_groups = args.message_groups;
+    spec.last_value = args.last_value;
+    spec.deduplication = args
+        .deduplicate
+        .map(|window| Deduplication { window_ms: Some(window), max_ids: args.deduplicate_ids });
+    spec.subscription.filter.clone_from(&args.filter);
+    spec.subscription.selector.clone_from(&args.selector);
 }
 
 async fn list(args: &AddressList, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
@@ -102,14 +127,145 @@ async fn list(args: &AddressList, admin: &Admin, output: &mut Output) -> Outcome
 
 async fn show(args: &AddressShow, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
     checked_name(&args.name)?;
-    let address = admin.address(&args.name).await.map_err(|failure| not_found(failure, &args.name))?;
-    let mut view = args.view;
-    // One address has room for every column.
-    if view.output == Format::Table {
-        view.output = Format::Wide;
+    let read = async || admin.address(&args.name).await.map_err(|failure| not_found(failure, &args.name));
+    if args.watch {
+        let mut sampler = Sampler::default();
+        return watch::every(args.interval, async || sampler.print(&read().await?, args, output)).await;
     }
-    output.object(&listing(vec![address]), view)?;
+    let address = read().await?;
+    if args.view.output != Format::Table && args.view.output != Format::Wide {
+        output.object(&listing(vec![address]), args.view)?;
+        return Ok(Exit::Ok);
+    }
+    for (name, text) in facts(&address) {
+        output.line(&format!("{name:<14}{text}"))?;
+    }
     Ok(Exit::Ok)
+}
+
+/// An address in words, one fact a line.
+fn facts(address: &Address) -> Vec<(&'static str, String)> {
+    let status = address.status.clone().unwrap_or_default();
+    let mut facts = vec![
+        ("name", address.metadata.name.clone()),
+        ("type", kind(address)),
+        ("ready", yes_or_no(status.ready)),
+        (
+            "links",
+            format!(
+                "{}, {}",
+                shape::plural(status.producers, "producer"),
+                shape::plural(status.consumers, "consumer")
+            ),
+        ),
+        ("in", shape::number(status.deliveries_in)),
+        ("out", shape::number(status.deliveries_out)),
+        (
+            "in flight",
+            format!(
+                "{} undelivered, {} unsettled",
+                shape::number(status.undelivered),
+                shape::number(status.unsettled)
+            ),
+        ),
+    ];
+    match &status.queue {
+        Some(queue) => facts.extend(queue_facts(queue)),
+        None => facts.push((
+            "lost",
+            format!("{} dropped, {} expired", shape::number(status.dropped), shape::number(status.expired)),
+        )),
+    }
+    if let Some(subscriptions) = status.subscriptions {
+        facts.push(("subscriptions", shape::number(subscriptions)));
+    }
+    let spec = value(&address.spec);
+    let fields = spec.as_object().into_iter().flatten().filter(|(name, _)| *name != "type");
+    let wanted: Vec<_> = fields.map(|(name, field)| format!("{name}: {field}")).collect();
+    if !wanted.is_empty() {
+        facts.push(("settings", wanted.join(", ")));
+    }
+    for (key, label) in &address.metadata.labels {
+        facts.push(("label", format!("{key}: {label}")));
+    }
+    facts
+}
+
+fn queue_facts(queue: &QueueStatus) -> [(&'static str, String); 5] {
+    let number = shape::number;
+    [
+        ("holds", format!("{} ({})", shape::plural(queue.messages, "message"), shape::bytes(queue.bytes))),
+        (
+            "of these",
+            format!(
+                "{} available, {} acquired, {} delayed, {} being stored",
+                number(queue.available),
+                number(queue.acquired),
+                number(queue.delayed),
+                number(queue.storing)
+            ),
+        ),
+        ("in memory", shape::bytes(queue.bytes_in_memory)),
+        ("oldest", shape::age(queue.oldest)),
+        (
+            "since start",
+            format!(
+                "{} enqueued, {} acknowledged, {} redelivered, {} dead-lettered, {} expired, {} dropped, {} rejected",
+                number(queue.enqueued),
+                number(queue.acknowledged),
+                number(queue.redelivered),
+                number(queue.dead_lettered),
+                number(queue.expired),
+                number(queue.dropped),
+                number(queue.rejected)
+            ),
+        ),
+    ]
+}
+
+/// One line for each look at an address, with what has changed since the look before.
+#[derive(Default)]
+struct Sampler {
+    last: Option<(Timestamp, AddressStatus)>,
+}
+
+impl Sampler {
+    fn print(&mut self, address: &Address, args: &AddressShow, output: &mut Output) -> Outcome {
+        let now = Timestamp::now();
+        let status = address.status.clone().unwrap_or_default();
+        let rates = self.last.as_ref().map(|(then, last)| {
+            let seconds = now.duration_since(*then).as_secs_f64().max(f64::EPSILON);
+            let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+            (rate(status.deliveries_in, last.deliveries_in), rate(status.deliveries_out, last.deliveries_out))
+        });
+        let is_first = self.last.replace((now, status.clone())).is_none();
+        if args.view.output.is_structured() {
+            // A stream of documents has one a line, whatever is asked for.
+            let (rate_in, rate_out) = rates.unzip();
+            let sample = json!({ "at": now, "rateIn": rate_in, "rateOut": rate_out, "address": address });
+            return output.line(&sample.to_string());
+        }
+        let queue = status.queue.clone().unwrap_or_default();
+        let (rate_in, rate_out) = rates.map_or(("-".into(), "-".into()), |(rate_in, rate_out)| {
+            (format!("{rate_in:.0}"), format!("{rate_out:.0}"))
+        });
+        if is_first && !args.view.no_headers {
+            output.line(
+                "TIME         DEPTH       BYTES  AVAILABLE  ACQUIRED  PRODUCERS  CONSUMERS     IN/S    OUT/S   OLDEST",
+            )?;
+        }
+        let time = now.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
+        output.line(&format!(
+            "{time}{:>10}{:>12}{:>11}{:>10}{:>11}{:>11}{rate_in:>9}{rate_out:>9}{:>9}",
+            shape::number(queue.messages),
+            shape::bytes(queue.bytes),
+            shape::number(queue.available),
+            shape::number(queue.acquired),
+            shape::number(status.producers),
+            shape::number(status.consumers),
+            shape::age(queue.oldest),
+        ))
+    }
 }
 
 async fn delete(args: &AddressDelete, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
@@ -172,7 +328,7 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
     let admin = admin(settings)?;
     let there = admin.addresses().await?;
     let mut applied = Applied::default();
-    for wanted in &documents.addresses {
+    for wanted in plan::in_order(&documents.addresses) {
         let step = plan::address_step(wanted, &there);
         applied.one(&step, wanted, (!args.dry_run).then_some(&admin), output).await?;
     }
@@ -232,11 +388,11 @@ impl Applied {
     }
 }
 
-fn checked_name(name: &str) -> Outcome {
+pub(super) fn checked_name(name: &str) -> Outcome {
     validate_address_name(name).map_err(Failure::usage)
 }
 
-fn not_found(failure: Failure, name: &str) -> Failure {
+pub(super) fn not_found(failure: Failure, name: &str) -> Failure {
     if failure.exit != Exit::NotFound {
         return failure;
     }
@@ -253,10 +409,18 @@ fn listing(addresses: Vec<Address>) -> Listing {
         Column::right("CONSUMERS"),
         Column::right("IN"),
         Column::right("OUT"),
+        Column::right("DEPTH"),
+        Column::right("BYTES"),
+        Column::right("OLDEST"),
         Column::right("UNDELIVERED").wide(),
         Column::right("UNSETTLED").wide(),
         Column::right("DROPPED").wide(),
         Column::right("EXPIRED").wide(),
+        Column::right("AVAILABLE").wide(),
+        Column::right("ACQUIRED").wide(),
+        Column::right("DELAYED").wide(),
+        Column::right("DEAD-LETTERED").wide(),
+        Column::right("SUBSCRIPTIONS").wide(),
     ];
     let mut listing = Listing::new("AddressList", columns);
     listing.documents = true;
@@ -266,24 +430,38 @@ fn listing(addresses: Vec<Address>) -> Listing {
 
 fn row(address: Address) -> Row {
     let status = address.status.clone().unwrap_or_default();
-    let kind = value(&address.spec.kind);
-    let mut cells = vec![
-        address.metadata.name.clone(),
-        kind.as_str().unwrap_or_default().to_owned(),
-        if status.ready { "yes" } else { "no" }.to_owned(),
-    ];
-    let counts = [
-        status.producers,
-        status.consumers,
-        status.deliveries_in,
-        status.deliveries_out,
-        status.undelivered,
-        status.unsettled,
-        status.dropped,
-        status.expired,
-    ];
-    cells.extend(counts.map(shape::number));
+    let mut cells = vec![address.metadata.name.clone(), kind(&address), yes_or_no(status.ready)];
+    let links = [status.producers, status.consumers, status.deliveries_in, status.deliveries_out];
+    cells.extend(links.map(shape::number));
+    let queue = status.queue.as_ref();
+    // A direct address stores nothing, which is not the same as nothing stored.
+    let of_queue = |text: fn(&QueueStatus) -> String| queue.map_or_else(|| "-".to_owned(), text);
+    cells.extend([
+        of_queue(|queue| shape::number(queue.messages)),
+        of_queue(|queue| shape::bytes(queue.bytes)),
+        of_queue(|queue| shape::age(queue.oldest)),
+    ]);
+    let rest = [status.undelivered, status.unsettled];
+    cells.extend(rest.map(shape::number));
+    cells.extend([
+        shape::number(queue.map_or(status.dropped, |queue| queue.dropped)),
+        shape::number(queue.map_or(status.expired, |queue| queue.expired)),
+        of_queue(|queue| shape::number(queue.available)),
+        of_queue(|queue| shape::number(queue.acquired)),
+        of_queue(|queue| shape::number(queue.delayed)),
+        of_queue(|queue| shape::number(queue.dead_lettered)),
+        status.subscriptions.map_or_else(|| "-".to_owned(), shape::number),
+    ]);
     Row { name: address.metadata.name.clone(), cells, value: value(&address) }
+}
+
+/// The word for the type.
+fn kind(address: &Address) -> String {
+    value(&address.spec.kind).as_str().unwrap_or_default().to_owned()
+}
+
+fn yes_or_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 
 use fe2o3_amqp::types::{
     definitions::SenderSettleMode,
-    messaging::{Body, Message, Outcome as Disposition, Properties},
+    messaging::{Body, Header, Message, Outcome as Disposition, Properties},
     primitives::Value,
 };
 use mq_model::{
@@ -39,21 +39,21 @@ use crate::{
 
 /// Body sizes that are sent in turn: nothing, one byte, a reading, several frames.
 const SIZES: [usize; 4] = [0, 1, 100, 70_000];
-/// Consumers of a multicast check: each must get every message.
-const MULTICAST_CONSUMERS: usize = 3;
+/// Consumers of a multicast or topic check: each must get every message.
+const EVERYBODY: usize = 3;
 
 pub(super) async fn run(args: &Check, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let admin = admin(settings)?;
     let endpoint = settings.endpoint(&format!("mq-check-{}", uuid::Uuid::new_v4().simple()))?;
     let fleet = Fleet { args, admin: &admin, endpoint: &endpoint };
     let mut checks = vec![fleet.timed("admin api", "http", fleet.api()).await];
-    let is_served = match admin.node().await {
-        Ok(node) => node.listeners.iter().any(|listener| listener.protocol == Protocol::Amqp),
-        Err(_) => true,
-    };
+    // A node that cannot say what it serves is asked for all of it.
+    let (is_served, stores) = admin.node().await.map_or((true, true), |node| {
+        (node.listeners.iter().any(|listener| listener.protocol == Protocol::Amqp), node.store.is_some())
+    });
     if is_served {
         let result = tokio::select! {
-            more = fleet.amqp() => Ok(more),
+            more = fleet.amqp(stores) => Ok(more),
             exit = interrupted() => Err(exit),
         };
         match result {
@@ -155,12 +155,17 @@ impl Fleet<'_> {
         Checked { name, protocol, latencies, problem }
     }
 
-    async fn amqp(&self) -> Vec<Checked> {
-        vec![
-            self.timed("anycast", "amqp", Box::pin(self.flow(AddressType::Anycast))).await,
-            self.timed("multicast", "amqp", Box::pin(self.flow(AddressType::Multicast))).await,
-            self.timed("request/reply", "amqp", Box::pin(self.request_reply())).await,
-        ]
+    async fn amqp(&self, stores: bool) -> Vec<Checked> {
+        let mut checks = vec![
+            self.timed("anycast", "amqp", Box::pin(self.flow(Kind::Anycast))).await,
+            self.timed("multicast", "amqp", Box::pin(self.flow(Kind::Multicast))).await,
+        ];
+        if stores {
+            checks.push(self.timed("queue", "amqp", Box::pin(self.flow(Kind::Queue))).await);
+            checks.push(self.timed("topic", "amqp", Box::pin(self.flow(Kind::Topic))).await);
+        }
+        checks.push(self.timed("request/reply", "amqp", Box::pin(self.request_reply())).await);
+        checks
     }
 
     async fn api(&self) -> Outcome<Vec<Duration>> {
@@ -183,16 +188,14 @@ impl Fleet<'_> {
 
     async fn create(&self, kind: Kind) -> Outcome<String> {
         let name = self.name(kind);
-        let address_type =
-            if kind == Kind::Multicast { AddressType::Multicast } else { AddressType::Anycast };
-        self.admin.create_address(&Address::new(&name, AddressSpec::new(address_type))).await?;
+        self.admin.create_address(&Address::new(&name, AddressSpec::new(kind.address_type()))).await?;
         Ok(name)
     }
 
     /// Removes every address that a check may have made; says so when it cannot.
     async fn clean(&self) -> Option<String> {
         let mut problem = None;
-        for kind in [Kind::Anycast, Kind::Multicast, Kind::Request] {
+        for kind in [Kind::Anycast, Kind::Multicast, Kind::Queue, Kind::Topic, Kind::Request] {
             let name = self.name(kind);
             match self.admin.delete_address(&name).await {
                 Err(failure) if failure.exit != Exit::NotFound => {
@@ -206,11 +209,9 @@ impl Fleet<'_> {
     }
 
     /// Sends messages of every size, and compares what each consumer gets.
-    async fn flow(&self, kind: AddressType) -> Outcome<Vec<Duration>> {
-        let (kind, consumers) = match kind {
-            AddressType::Anycast => (Kind::Anycast, 1),
-            AddressType::Multicast => (Kind::Multicast, MULTICAST_CONSUMERS),
-        };
+    async fn flow(&self, kind: Kind) -> Outcome<Vec<Duration>> {
+        let consumers = if matches!(kind, Kind::Multicast | Kind::Topic) { EVERYBODY } else { 1 };
+        let durable = kind.address_type().is_stored();
         let address = self.create(kind).await?;
         let mut client = Client::connect(self.endpoint).await?;
         let mut inlets = Vec::with_capacity(consumers);
@@ -222,7 +223,9 @@ impl Fleet<'_> {
         for number in 0..self.args.count {
             let body = pattern(number);
             let begin = Instant::now();
-            let sent = sender.send_batchable(message(&body)).await;
+            let mut message = message(&body);
+            message.header = durable.then(|| Header { durable, ..Header::default() });
+            let sent = sender.send_batchable(message).await;
             let outcome = sent.map_err(|error| delivery_failure(&error, &address))?;
             for inlet in &mut inlets {
                 expect(inlet, &body, number).await?;
@@ -279,7 +282,20 @@ impl Fleet<'_> {
 enum Kind {
     Anycast,
     Multicast,
+    Queue,
+    Topic,
     Request,
+}
+
+impl Kind {
+    fn address_type(self) -> AddressType {
+        match self {
+            Self::Anycast | Self::Request => AddressType::Anycast,
+            Self::Multicast => AddressType::Multicast,
+            Self::Queue => AddressType::Queue,
+            Self::Topic => AddressType::Topic,
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -287,6 +303,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Anycast => "anycast",
             Self::Multicast => "multicast",
+            Self::Queue => "queue",
+            Self::Topic => "topic",
             Self::Request => "request",
         })
     }

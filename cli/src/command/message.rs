@@ -4,8 +4,11 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use fe2o3_amqp::types::{
-    messaging::{ApplicationProperties, Body, Header, Message, Priority, Properties},
-    primitives::{OrderedMap, Value as Amqp},
+    messaging::{
+        ApplicationProperties, Body, Header, Message, MessageAnnotations, Priority, Properties,
+        annotations::OwnedKey,
+    },
+    primitives::{OrderedMap, SimpleValue, Value as Amqp},
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
@@ -22,77 +25,135 @@ use crate::{
 /// The largest body that is read from a file or from a command: it is held in memory.
 pub(super) const MAX_BODY: u64 = 1 << 30;
 
+/// When a queue delivers a message: a time in milliseconds since 1970, and a delay in milliseconds.
+const DELIVERY_TIME: &str = "x-opt-delivery-time";
+const DELIVERY_DELAY: &str = "x-opt-delivery-delay";
+/// What a message of a last-value queue is the last value of.
+const LAST_VALUE_KEY: &str = "x-opt-last-value-key";
+
 /// The parts of a message besides its body, checked once and used for every message.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields {
-    header: Option<Header>,
-    properties: Option<Properties>,
-    application: Option<ApplicationProperties>,
+    durable: bool,
+    priority: Option<u8>,
+    ttl: Option<u32>,
+    /// Name and text of each property.
+    properties: Vec<(String, String)>,
+    annotations: Vec<(String, Amqp)>,
+    application: Vec<(String, SimpleValue)>,
 }
 
 impl Fields {
     pub(super) fn parse(args: &MessageFields) -> Outcome<Self> {
-        let mut fields = Self::default();
-        if args.durable || args.priority.is_some() || args.ttl.is_some() {
-            let mut header = Header { durable: args.durable, ttl: args.ttl, ..Header::default() };
-            if let Some(priority) = args.priority {
-                header.priority = Priority(priority);
-            }
-            fields.header = Some(header);
-        }
-        if !args.properties.is_empty() {
-            let mut properties = Properties::new();
-            for text in &args.properties {
-                let (name, value) = text.split_once('=').ok_or_else(|| no_value("--property", text))?;
-                record::set_property_text(&mut properties, name, value).map_err(|why| {
-                    Failure::usage(format!("--property {name}: {why}")).help("see `mq send --help`")
-                })?;
-            }
-            fields.properties = Some(properties);
-        }
-        if !args.headers.is_empty() {
-            let mut application = OrderedMap::new();
-            for text in &args.headers {
-                let (key, value) = header(text)?;
-                let value =
-                    value::simple(value).map_err(|why| Failure::usage(format!("--header {key}: {why}")))?;
-                application.insert(key, value);
-            }
-            fields.application = Some(ApplicationProperties(application));
+        let mut fields = Self {
+            durable: args.durable,
+            priority: args.priority,
+            ttl: args.ttl,
+            properties: properties(args)?,
+            annotations: annotations(args)?,
+            application: Vec::new(),
+        };
+        for text in &args.headers {
+            let (key, value) = typed("--header", text)?;
+            let value =
+                value::simple(value).map_err(|why| Failure::usage(format!("--header {key}: {why}")))?;
+            fields.application.push((key, value));
         }
         Ok(fields)
     }
 
-    /// Whether nothing was asked for.
-    pub(super) fn is_empty(&self) -> bool {
-        self.header.is_none() && self.properties.is_none() && self.application.is_none()
-    }
-
     pub(super) fn message(&self, body: Body<Amqp>) -> AnyMessage {
         let mut message = Message::from(body);
-        message.header.clone_from(&self.header);
-        message.properties.clone_from(&self.properties);
-        message.application_properties.clone_from(&self.application);
+        self.put(&mut message);
         message
+    }
+
+    /// Puts what was asked for over what the message says.
+    pub(super) fn put(&self, message: &mut AnyMessage) {
+        if self.durable || self.priority.is_some() || self.ttl.is_some() {
+            let header = message.header.get_or_insert_with(Header::default);
+            header.durable |= self.durable;
+            header.ttl = self.ttl.or(header.ttl);
+            if let Some(priority) = self.priority {
+                header.priority = Priority(priority);
+            }
+        }
+        if !self.properties.is_empty() {
+            let into = message.properties.get_or_insert_with(Properties::new);
+            for (name, text) in &self.properties {
+                // It has been tried, when the command line was read.
+                let _ = record::set_property_text(into, name, text);
+            }
+        }
+        if !self.annotations.is_empty() {
+            let empty = || MessageAnnotations(OrderedMap::new());
+            let into = message.message_annotations.get_or_insert_with(empty);
+            for (name, value) in &self.annotations {
+                into.0.insert(OwnedKey::from(name.as_str()), value.clone());
+            }
+        }
+        if !self.application.is_empty() {
+            let empty = || ApplicationProperties(OrderedMap::new());
+            let into = message.application_properties.get_or_insert_with(empty);
+            for (key, value) in &self.application {
+                into.0.insert(key.clone(), value.clone());
+            }
+        }
     }
 }
 
+fn properties(args: &MessageFields) -> Outcome<Vec<(String, String)>> {
+    let mut properties = Vec::new();
+    for text in &args.properties {
+        let (name, value) = text.split_once('=').ok_or_else(|| no_value("--property", text))?;
+        record::set_property_text(&mut Properties::new(), name, value).map_err(|why| {
+            Failure::usage(format!("--property {name}: {why}")).help("see `mq send --help`")
+        })?;
+        properties.push((name.to_owned(), value.to_owned()));
+    }
+    for (name, value) in [("message-id", &args.message_id), ("group-id", &args.group)] {
+        if let Some(value) = value {
+            properties.push((name.to_owned(), value.clone()));
+        }
+    }
+    Ok(properties)
+}
+
+fn annotations(args: &MessageFields) -> Outcome<Vec<(String, Amqp)>> {
+    let mut annotations = Vec::new();
+    for text in &args.annotations {
+        let (name, value) = typed("--annotation", text)?;
+        value::symbol(&name).map_err(|why| Failure::usage(format!("--annotation: {why}")))?;
+        annotations.push((name, value));
+    }
+    if let Some(delay) = args.delay {
+        annotations.push((DELIVERY_DELAY.to_owned(), Amqp::Long(delay.into())));
+    }
+    if let Some(at) = args.at {
+        annotations.push((DELIVERY_TIME.to_owned(), Amqp::Long(at.as_millisecond())));
+    }
+    if let Some(key) = &args.last_value_key {
+        annotations.push((LAST_VALUE_KEY.to_owned(), Amqp::String(key.clone())));
+    }
+    Ok(annotations)
+}
+
 /// `key=text`, `key:text` or `key:=json`.
-fn header(text: &str) -> Outcome<(String, Amqp)> {
-    let position = text.find([':', '=']).ok_or_else(|| no_value("--header", text))?;
+fn typed(flag: &str, text: &str) -> Outcome<(String, Amqp)> {
+    let position = text.find([':', '=']).ok_or_else(|| no_value(flag, text))?;
     let (key, rest) = text.split_at(position);
     if key.is_empty() {
-        return Err(Failure::usage(format!("--header `{text}`: the key is missing")));
+        return Err(Failure::usage(format!("{flag} `{text}`: the key is missing")));
     }
     let Some(json) = rest.strip_prefix(":=") else {
         // The sign itself, one byte of ASCII, is not part of the value.
         return Ok((key.to_owned(), Amqp::String(rest.get(1..).unwrap_or_default().to_owned())));
     };
     let value = serde_json::from_str(json).map_err(|_| {
-        Failure::usage(format!("--header {key}: `{json}` is not JSON")).help("write text with `=`")
+        Failure::usage(format!("{flag} {key}: `{json}` is not JSON")).help("write text with `=`")
     })?;
     let value =
-        value::value_from_json(&value).map_err(|why| Failure::usage(format!("--header {key}: {why}")))?;
+        value::value_from_json(&value).map_err(|why| Failure::usage(format!("{flag} {key}: {why}")))?;
     Ok((key.to_owned(), value))
 }
 
@@ -207,17 +268,17 @@ mod tests {
 
     #[test]
     fn a_header_is_text_or_typed() {
-        assert_eq!(header("a=b:c").unwrap(), ("a".into(), Amqp::String("b:c".into())));
-        assert_eq!(header("a:b=c").unwrap(), ("a".into(), Amqp::String("b=c".into())));
-        assert_eq!(header("a:=5").unwrap(), ("a".into(), Amqp::Long(5)));
-        assert_eq!(header("a:=true").unwrap(), ("a".into(), Amqp::Bool(true)));
-        assert_eq!(header(r#"a:={"i32":5}"#).unwrap(), ("a".into(), Amqp::Int(5)));
+        assert_eq!(typed("--header", "a=b:c").unwrap(), ("a".into(), Amqp::String("b:c".into())));
+        assert_eq!(typed("--header", "a:b=c").unwrap(), ("a".into(), Amqp::String("b=c".into())));
+        assert_eq!(typed("--header", "a:=5").unwrap(), ("a".into(), Amqp::Long(5)));
+        assert_eq!(typed("--header", "a:=true").unwrap(), ("a".into(), Amqp::Bool(true)));
+        assert_eq!(typed("--header", r#"a:={"i32":5}"#).unwrap(), ("a".into(), Amqp::Int(5)));
     }
 
     #[test]
     fn a_header_that_makes_no_sense_is_refused() {
         for (text, why) in [("a", "has no value"), ("=b", "key is missing"), ("a:=x", "is not JSON")] {
-            let failure = header(text).unwrap_err();
+            let failure = typed("--header", text).unwrap_err();
             assert!(failure.message.contains(why), "{failure}");
         }
     }
@@ -226,6 +287,40 @@ mod tests {
     fn a_property_that_does_not_exist_is_refused() {
         let args = MessageFields { properties: vec!["nope=1".into()], ..MessageFields::default() };
         assert!(Fields::parse(&args).unwrap_err().message.contains("no such property"));
+    }
+
+    #[test]
+    fn what_flags_say_goes_over_what_the_message_says() {
+        let args = MessageFields {
+            durable: true,
+            priority: Some(9),
+            delay: Some(5),
+            at: None,
+            group: Some("g".into()),
+            headers: vec!["a:=2".into()],
+            ..MessageFields::default()
+        };
+        let line = r#"{"header": {"ttl_ms": 7, "priority": 1}, "properties": {"subject": "s"},
+            "application_properties": {"a": 1, "b": true}}"#;
+        let mut message = record::from_json(line).unwrap();
+        Fields::parse(&args).unwrap().put(&mut message);
+        let header = message.header.unwrap();
+        assert_eq!((header.durable, header.priority.0, header.ttl), (true, 9, Some(7)));
+        let properties = message.properties.unwrap();
+        assert_eq!((properties.subject.as_deref(), properties.group_id.as_deref()), (Some("s"), Some("g")));
+        let application = message.application_properties.unwrap().0;
+        assert_eq!(application.get("a"), Some(&SimpleValue::Long(2)));
+        assert_eq!(application.get("b"), Some(&SimpleValue::Bool(true)));
+        let annotations = message.message_annotations.unwrap().0;
+        assert_eq!(annotations.get(&OwnedKey::from(DELIVERY_DELAY)), Some(&Amqp::Long(5)));
+    }
+
+    #[test]
+    fn a_message_that_nothing_is_asked_of_stays_as_it_was() {
+        let mut message = record::from_json("{}").unwrap();
+        let before = message.clone();
+        Fields::parse(&MessageFields::default()).unwrap().put(&mut message);
+        assert_eq!(message, before);
     }
 
     #[tokio::test]

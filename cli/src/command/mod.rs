@@ -12,6 +12,7 @@ use crate::{
 mod address;
 mod bench;
 mod bench_verdict;
+mod browse;
 mod check;
 mod connection;
 mod context;
@@ -25,6 +26,9 @@ mod recv;
 mod reply;
 mod request;
 mod send;
+mod stored;
+mod subscription;
+mod watch;
 
 /// Does what the command line says, and returns the code that the process ends with.
 pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
@@ -54,6 +58,8 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
         Command::Link(args) => connection::links(&args, settings, output).await,
         Command::Check(args) => check::run(&args, settings, output).await,
         Command::Send(args) => send::run(args, settings, output).await,
+        Command::Browse(args) => browse::run(&args, settings, output).await,
+        Command::Subscription(args) => subscription::run(&args, settings, output).await,
         Command::Recv(args) => recv::run(args, settings, output).await,
         Command::Request(args) => request::run(args, settings, output).await,
         Command::Reply(args) => reply::run(args, settings, output).await,

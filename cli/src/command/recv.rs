@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::message::{self, Ran};
 use crate::{
     args::message::{Ack, Recv},
-    client::amqp::{AnyDelivery, Arrival, Client, Inlet, interrupted},
+    client::amqp::{AnyDelivery, Arrival, Client, Inlet, Intake, Subscription, interrupted},
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
@@ -24,8 +24,24 @@ pub(super) async fn run(args: Recv, settings: &Settings, output: &mut Output) ->
     if args.count == Some(0) {
         return Ok(Exit::Ok);
     }
-    let mut client = Client::connect(&endpoint).await?;
-    let result = match client.receiver(&endpoint.address, args.credit, args.count).await {
+    if args.until_empty && args.exec.is_none() && matches!(args.ack, Ack::Release | Ack::Modify) {
+        return Err(Failure::usage("messages that are given back come again: the address is never empty")
+            .help("look at them with `mq browse`"));
+    }
+    let subscription = subscription(&args)?;
+    // A durable subscription belongs to the client, who must be the same the next time.
+    let owner = subscription.filter(|subscription| subscription.is_durable && !subscription.is_shared);
+    let container = owner.map(|_| args.client_id.as_str());
+    let mut client = Client::connect_as(&endpoint, container, args.until_empty).await?;
+    let intake = Intake {
+        address: &endpoint.address,
+        window: args.credit,
+        limit: args.count,
+        is_browsing: false,
+        selector: args.selection.selector.as_deref(),
+        subscription,
+    };
+    let result = match client.intake(&intake).await {
         Ok(inlet) => receive(&args, inlet, &endpoint.address, output).await,
         Err(failure) => Err(failure),
     };
@@ -33,12 +49,29 @@ pub(super) async fn run(args: Recv, settings: &Settings, output: &mut Output) ->
     result
 }
 
+fn subscription(args: &Recv) -> Outcome<Option<Subscription<'_>>> {
+    let is_shared = args.shared;
+    match (&args.durable_subscription, &args.subscription) {
+        (Some(name), _) => Ok(Some(Subscription { name, is_durable: true, is_shared })),
+        (None, Some(name)) => Ok(Some(Subscription { name, is_durable: false, is_shared })),
+        (None, None) if is_shared => {
+            Err(Failure::usage("--shared needs the name of the subscription that is shared")
+                .help("add --durable-subscription NAME, or --subscription NAME for one that ends"))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
 async fn receive(args: &Recv, inlet: Inlet, address: &str, output: &mut Output) -> Outcome<Exit> {
     let begin = Instant::now();
     let mut receiving = Receiving { args, inlet, address, output, received: 0, bytes: 0, failed: 0 };
     let result = receiving.all().await;
     let (received, bytes, failed) = (receiving.received, receiving.bytes, receiving.failed);
-    receiving.inlet.close().await;
+    // To close the link of a durable subscription would end the subscription.
+    match &args.durable_subscription {
+        Some(_) => receiving.inlet.detach().await,
+        None => receiving.inlet.close().await,
+    }
     let mut summary = format!("received {} ({})", shape::plural(received, "message"), shape::bytes(bytes));
     if failed > 0 {
         summary.push_str(&format!(", {} of them failed", shape::number(failed)));
@@ -68,7 +101,7 @@ fn too_few(args: &Recv, address: &str, received: u64) -> Failure {
 
 /// Why receiving ended.
 enum End {
-    /// As many as were asked for, or --until-idle.
+    /// As many as were asked for, --until-idle or --until-empty.
     Done,
     /// A deadline passed.
     Late,
@@ -97,7 +130,10 @@ impl Receiving<'_> {
             let arrival = tokio::select! {
                 biased;
                 exit = &mut interrupt => return Ok(End::Signal(exit)),
-                arrival = self.inlet.recv() => arrival?,
+                arrival = self.next() => match arrival? {
+                    Some(arrival) => arrival,
+                    None => return Ok(End::Done),
+                },
                 () = tokio::time::sleep_until(end.min(idle_end)) => {
                     let is_idle = self.args.until_idle.is_some() && idle_end <= end;
                     return Ok(if is_idle { End::Done } else { End::Late });
@@ -112,6 +148,15 @@ impl Receiving<'_> {
             }
         }
         Ok(End::Done)
+    }
+
+    /// The next message; `None` when there is none and that is the end.
+    async fn next(&mut self) -> Outcome<Option<Arrival>> {
+        if self.args.until_empty {
+            self.inlet.recv_available().await
+        } else {
+            self.inlet.recv().await.map(Some)
+        }
     }
 
     async fn one(&mut self, arrival: Arrival) -> Outcome {

@@ -120,7 +120,7 @@ impl Sending<'_> {
         let mut sending = std::pin::pin!(self.sender.send_batchable(message));
         let mut sent = tokio::time::timeout(PATIENCE, &mut sending).await;
         if sent.is_err() {
-            self.output.talk(&format!("waiting for a consumer of `{}`", self.address));
+            self.output.talk(&format!("waiting for credit to send to `{}`", self.address));
             sent = within(self.timeout.saturating_sub(PATIENCE), self.timeout, &mut sending).await;
         }
         let delivery = sent
@@ -169,14 +169,16 @@ fn pace(rate: u64) -> tokio::time::Interval {
 
 fn no_credit(address: &str, timeout: Duration) -> Failure {
     let timeout = shape::elapsed(timeout);
-    Failure::new(Exit::TimedOut, format!("nobody took messages from `{address}` for {timeout}"))
-        .help(format!("start a consumer: mq recv {address}; or wait longer with --timeout"))
+    Failure::new(Exit::TimedOut, format!("`{address}` took no message for {timeout}")).help(format!(
+        "an anycast or multicast address needs a consumer: mq recv {address}; a queue needs room: mq address \
+         show {address}; or wait longer with --timeout"
+    ))
 }
 
 fn no_outcome(address: &str, timeout: Duration) -> Failure {
     let timeout = shape::elapsed(timeout);
     Failure::new(Exit::TimedOut, format!("no outcome of a message to `{address}` for {timeout}"))
-        .help("the consumer holds it; wait longer with --timeout")
+        .help("a consumer holds it, or the disk is slow; wait longer with --timeout")
 }
 
 /// What became of the messages.
@@ -243,6 +245,8 @@ struct Source {
     left: Option<u64>,
     sequence: u64,
     template: Option<(Template, fastrand::Rng)>,
+    /// What each message-id is made of.
+    id_template: Option<Template>,
 }
 
 enum Kind {
@@ -253,28 +257,34 @@ enum Kind {
 
 impl Source {
     fn new(args: &Send) -> Outcome<Self> {
-        let fields = Fields::parse(&args.fields)?;
-        if args.json_lines && !fields.is_empty() {
-            return Err(Failure::usage("with --json-lines each line says its own header and properties")
-                .help("leave out --header, --property, --durable, --priority and --ttl"));
-        }
+        let is_json_lines = args.json_lines || (!args.lines && is_json_lines_file(args.file.as_deref()));
+        let (fields, id_template) = fields(args, is_json_lines)?;
         if args.lines && args.message.is_some() && !args.template {
             return Err(Failure::usage("with --lines the body is the line")
                 .help("add --template to use -m as a template"));
         }
-        if args.json_lines && args.template {
+        if is_json_lines && args.template {
             return Err(Failure::usage("--template does not go with --json-lines"));
         }
         let (kind, left) = if args.lines {
             (Kind::Lines(read_lines(args.file.as_deref())?), args.count)
-        } else if args.json_lines {
+        } else if is_json_lines {
             (Kind::JsonLines(read_lines(args.file.as_deref())?), args.count)
         } else {
             let body = message::body(args.body.as_ref(), args.message.as_ref(), args.file.as_deref())?;
             (Kind::Body(body), Some(args.count.unwrap_or(1)))
         };
         let template = if args.template { Some(template(args, &kind)?) } else { None };
-        Ok(Self { fields, kind, left, sequence: 0, template })
+        Ok(Self { fields, kind, left, sequence: 0, template, id_template })
+    }
+
+    fn identified(&mut self, mut message: AnyMessage) -> AnyMessage {
+        if let (Some(id), Some((_, random))) = (&self.id_template, &mut self.template) {
+            let values = Values { sequence: self.sequence, now: jiff::Timestamp::now(), line: None };
+            let id = id.expand(values, random);
+            message.properties.get_or_insert_default().message_id = Some(id.into());
+        }
+        message
     }
 
     /// The next message. Not cancel-safe: the command ends when it is dropped.
@@ -285,8 +295,8 @@ impl Source {
         let message = match &mut self.kind {
             Kind::Body(body) => {
                 self.sequence += 1;
-                let body = body.clone();
-                Some(self.fields.message(expanded(&mut self.template, self.sequence, None, body)))
+                let body = expanded(&mut self.template, self.sequence, None, body.clone());
+                Some(self.fields.message(body))
             }
             Kind::Lines(lines) => match lines.recv().await.transpose()? {
                 Some(line) => {
@@ -299,7 +309,9 @@ impl Source {
             Kind::JsonLines(lines) => match lines.recv().await.transpose()? {
                 Some(line) => {
                     self.sequence += 1;
-                    Some(message_of_line(&line, self.sequence)?)
+                    let mut message = message_of_line(&line, self.sequence)?;
+                    self.fields.put(&mut message);
+                    Some(message)
                 }
                 None => None,
             },
@@ -307,8 +319,30 @@ impl Source {
         if let Some(left) = &mut self.left {
             *left -= 1;
         }
-        Ok(message)
+        Ok(message.map(|message| self.identified(message)))
     }
+}
+
+/// A file of records is not the body of one message.
+fn is_json_lines_file(path: Option<&Path>) -> bool {
+    path.and_then(Path::extension).is_some_and(|extension| extension == "jsonl")
+}
+
+/// What every message is given, and what each message-id is made of when that is a template.
+fn fields(args: &Send, is_json_lines: bool) -> Outcome<(Fields, Option<Template>)> {
+    let mut flags = args.fields.clone();
+    let id = flags.message_id.take_if(|_| args.template);
+    let id = id.map(|id| Template::parse(&id, env::text)).transpose();
+    let id = id.map_err(|why| Failure::usage(format!("--message-id cannot be used as a template: {why}")))?;
+    if id.as_ref().is_some_and(Template::uses_line) {
+        return Err(Failure::usage("`{{line}}` cannot be part of a message-id"));
+    }
+    let is_one_of_many = is_json_lines || args.lines || args.count.is_some_and(|count| count > 1);
+    if flags.message_id.is_some() && is_one_of_many {
+        return Err(Failure::usage("one --message-id for several messages makes them duplicates")
+            .help("make it a template, such as --template --message-id 'order-{{seq}}'"));
+    }
+    Ok((Fields::parse(&flags)?, id))
 }
 
 fn expanded(

@@ -6,7 +6,7 @@
 use mq_model::{
     admin::Runtime,
     config::DaemonConfig,
-    manifest::{Address, AddressSpec},
+    manifest::{Address, AddressSpec, AddressType},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -286,14 +286,16 @@ pub fn serves(runtime: &Runtime) -> String {
 
 /// What the addresses need, given the ones that are there.
 pub fn address_steps(desired: &Desired, there: &[Address]) -> Vec<Step> {
-    let mut steps: Vec<Step> = desired.addresses.iter().map(|wanted| address_step(wanted, there)).collect();
-    for address in there {
+    let wanted = in_order(&desired.addresses);
+    let mut steps: Vec<Step> = wanted.into_iter().map(|wanted| address_step(wanted, there)).collect();
+    // What refers to another goes before it.
+    for address in in_order(there).into_iter().rev() {
         let name = &address.metadata.name;
         if desired.addresses.iter().any(|wanted| wanted.metadata.name == *name) {
             continue;
         }
         steps.push(if desired.prune {
-            let detail = attached(address).unwrap_or_else(|| "it is not in the files".into());
+            let detail = format!("it is not in the files{}", consequences(address));
             Step::new(Action::Delete, Object::Address, name, detail)
         } else {
             Step::new(Action::Keep, Object::Address, name, "it is not in the files")
@@ -302,10 +304,28 @@ pub fn address_steps(desired: &Desired, there: &[Address]) -> Vec<Step> {
     steps
 }
 
-fn attached(address: &Address) -> Option<String> {
-    let status = address.status.as_ref()?;
+/// The addresses in an order in which they can be created: a subscription comes behind its topic, and what
+/// names a dead letter or expiry address behind what names none.
+pub fn in_order(addresses: &[Address]) -> Vec<&Address> {
+    let mut ordered: Vec<&Address> = addresses.iter().collect();
+    ordered.sort_by_key(|address| {
+        let spec = &address.spec;
+        let refers = spec.dead_letter.is_some() || spec.expiry_address.is_some();
+        (spec.kind == AddressType::Subscription, refers)
+    });
+    ordered
+}
+
+/// What else happens when an address is deleted.
+fn consequences(address: &Address) -> String {
+    let Some(status) = &address.status else { return String::new() };
     let links = status.producers + status.consumers;
-    (links > 0).then(|| format!("it is not in the files; closes {}", shape::plural(links, "link")))
+    let messages = status.queue.as_ref().map_or(0, |queue| queue.messages);
+    let part = |count: u64, verb: &str, noun: &str| match count {
+        0 => String::new(),
+        count => format!("; {verb} {}", shape::plural(count, noun)),
+    };
+    part(links, "closes", "link") + &part(messages, "drops", "message")
 }
 
 fn unknown_address_step(address: &Address) -> Step {
@@ -518,6 +538,35 @@ mod tests {
         let plan = Plan::new(&Desired { prune: true, ..desired() }, &observed);
         assert_eq!(plan.deleted(), ["mine"]);
         assert_eq!(plan.steps[1].detail, "it is not in the files; closes 3 links");
+    }
+
+    #[test]
+    fn pruning_a_queue_says_what_is_lost() {
+        let mut queue = address("mine", AddressType::Queue);
+        let held = mq_model::manifest::QueueStatus { messages: 12, ..Default::default() };
+        queue.status = Some(mq_model::manifest::AddressStatus { queue: Some(held), ..Default::default() });
+        let mut observed = running(&node(), 0);
+        observed.addresses = Some(vec![queue]);
+        let plan = Plan::new(&Desired { prune: true, ..desired() }, &observed);
+        assert_eq!(plan.steps[1].detail, "it is not in the files; drops 12 messages");
+    }
+
+    #[test]
+    fn what_refers_to_an_address_is_created_behind_it_and_deleted_before_it() {
+        let mut orders = address("orders", AddressType::Queue);
+        orders.spec.dead_letter = Some("dlq".into());
+        let addresses = [
+            address("t::s", AddressType::Subscription),
+            orders,
+            address("t", AddressType::Topic),
+            address("dlq", AddressType::Queue),
+        ];
+        let names = |steps: &[Step]| steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>();
+        let mut wanted = desired();
+        wanted.addresses = addresses.to_vec();
+        assert_eq!(names(&address_steps(&wanted, &[])), ["t", "dlq", "orders", "t::s"]);
+        let nothing = Desired { prune: true, ..desired() };
+        assert_eq!(names(&address_steps(&nothing, &addresses)), ["t::s", "orders", "dlq", "t"]);
     }
 
     #[test]
