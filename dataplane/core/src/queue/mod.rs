@@ -20,24 +20,109 @@
 //! handed to nobody, and stays until its owner calls [`remove`](Queue::remove), when it has arrived there,
 //! or [`put_back`](Queue::put_back). So nothing is lost in between.
 
+mod admit;
+mod dispatch;
 mod entry;
+mod keys;
+mod load;
 mod member;
+mod row;
+mod settle;
+#[cfg(test)]
+mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use self::entry::{Arrival, Entry, EntryKey, Removed};
+use self::entry::{Flag, ROWS, Stage, State};
+use self::keys::Keys;
+use self::member::Members;
 pub use self::member::{MemberKey, MemberOptions};
+use self::row::Row;
 use crate::format::DeadLetterReason;
 use crate::settings::QueueSettings;
 use crate::statistics::QueueStatistics;
-use crate::store::{Reference, UnixMillis};
+use crate::store::Reference;
 
 /// One queue. The module says how to drive it.
+///
+/// An idle queue is small: what it needs for entries and consumers comes with the first and goes with the
+/// last of them.
 #[derive(Debug)]
 pub struct Queue {
     settings: Arc<QueueSettings>,
+    /// By priority, the highest first; each comes with its first entry.
+    rows: [Option<Box<Row>>; ROWS],
+    /// Where the sequences of a new row begin: beyond those of rows that went.
+    floor: u64,
+    /// Consumers let in so far.
+    generation: u32,
+    members: Option<Box<Members>>,
+    keys: Option<Box<Keys>>,
+    actions: VecDeque<Action>,
+    counts: Counts,
+    counters: Counters,
+}
+
+/// What the queue holds.
+#[derive(Debug, Default)]
+struct Counts {
+    bytes: u64,
+    bytes_in_memory: u64,
+    /// Entries by stage.
+    stages: [u64; 5],
+    /// Entries whose bodies are being, or were, loaded for consumers that have not got them yet.
+    ahead: u32,
+    ahead_bytes: u64,
+}
+
+impl Counts {
+    fn messages(&self) -> u64 {
+        self.stages.iter().sum()
+    }
+
+    fn of(&self, stage: Stage) -> u64 {
+        self.stages.get(stage as usize).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn add(&mut self, stage: Stage) {
+        if let Some(count) = self.stages.get_mut(stage as usize) {
+            *count += 1;
+        }
+    }
+
+    #[inline]
+    fn subtract(&mut self, stage: Stage) {
+        if let Some(count) = self.stages.get_mut(stage as usize) {
+            *count -= 1;
+        }
+    }
+
+    /// An entry is not among those that were loaded ahead any more.
+    #[inline]
+    fn end_ahead(&mut self, entry: &mut Entry) {
+        if entry.is(Flag::Ahead) {
+            entry.set(Flag::Ahead, false);
+            self.ahead -= 1;
+            self.ahead_bytes -= u64::from(entry.size);
+        }
+    }
+}
+
+/// What the queue has counted since it was made.
+#[derive(Debug, Default)]
+struct Counters {
+    enqueued: u64,
+    acknowledged: u64,
+    redelivered: u64,
+    dead_lettered: u64,
+    expired: u64,
+    dropped: u64,
+    rejected: u64,
 }
 
 /// Why a message is not taken.
@@ -137,7 +222,17 @@ pub struct Load {
 impl Queue {
     /// An empty queue.
     pub fn new(settings: Arc<QueueSettings>) -> Self {
-        Self { settings }
+        Self {
+            settings,
+            rows: Default::default(),
+            floor: 0,
+            generation: 0,
+            members: None,
+            keys: None,
+            actions: VecDeque::new(),
+            counts: Counts::default(),
+            counters: Counters::default(),
+        }
     }
 
     /// How it treats messages.
@@ -145,200 +240,191 @@ impl Queue {
         &self.settings
     }
 
-    /// Changes how it treats messages; those that it holds stay, even beyond lower limits.
+    /// Changes how it treats messages; those that it holds stay, even beyond lower limits. Only messages
+    /// that come from now on have a group, a last-value key or an id.
     pub fn set_settings(&mut self, settings: Arc<QueueSettings>) {
         self.settings = settings;
-    }
-
-    /// Whether it is at one of its limits: with [`OnFull::Block`](crate::OnFull::Block), producers are to
-    /// get no further credit.
-    pub fn is_full(&self) -> bool {
-        todo!()
+        self.choose_roles();
     }
 
     /// Whether it holds no entry and has no consumer.
     pub fn is_unused(&self) -> bool {
-        todo!()
-    }
-
-    /// Takes a message. With [`OnFull::DropOldest`](crate::OnFull::DropOldest) others may have to go:
-    /// see `poll_action`.
-    ///
-    /// # Errors
-    /// When it is a duplicate, or finds no room.
-    pub fn enqueue(&mut self, now: UnixMillis, arrival: Arrival) -> Result<EntryKey, NotTaken> {
-        let _ = (now, arrival);
-        todo!()
-    }
-
-    /// Takes a message that the store has kept over a restart, whatever the limits. Its body is not in
-    /// memory; `size` is that of the body. To be called in the order of the store.
-    pub fn restore(
-        &mut self,
-        now: UnixMillis,
-        arrival: Arrival,
-        size: u32,
-        reference: Reference,
-        delivery_count: u32,
-    ) -> EntryKey {
-        let _ = (now, arrival, size, reference, delivery_count);
-        todo!()
-    }
-
-    /// The store has the message: it may be delivered if it was waiting for that, and its body may be
-    /// dropped. False when the entry is gone: then the store needs the message no more.
-    pub fn stored(&mut self, now: UnixMillis, key: EntryKey, reference: Reference) -> bool {
-        let _ = (now, key, reference);
-        todo!()
-    }
-
-    /// The store does not take the message: an entry that was waiting for it is gone, one that was not
-    /// stays in memory. False when nothing is gone.
-    pub fn store_failed(&mut self, key: EntryKey) -> bool {
-        let _ = key;
-        todo!()
+        self.counts.messages() == 0 && self.members.is_none()
     }
 
     /// An entry; `None` when it is gone.
     pub fn entry(&self, key: EntryKey) -> Option<&Entry> {
-        let _ = key;
-        todo!()
+        self.row(key)?.get(key.sequence())
     }
 
-    /// Lets a consumer in. It gets nothing before it has credit.
-    ///
-    /// # Errors
-    /// When it or another one wants to be alone. Browsers do not count.
-    pub fn add_consumer(&mut self, options: MemberOptions) -> Result<MemberKey, NotAlone> {
-        let _ = options;
-        todo!()
-    }
-
-    /// A consumer is gone: what it had and did not settle counts as a failed delivery and waits again,
-    /// or leaves. What never reached it should be settled as `Released` before.
-    pub fn remove_consumer(&mut self, now: UnixMillis, consumer: MemberKey) {
-        let _ = (now, consumer);
-        todo!()
-    }
-
-    /// How many deliveries the consumer will take from now on. With `drain`, what cannot be used now is
-    /// taken back: see `poll_drained`.
-    pub fn set_credit(&mut self, consumer: MemberKey, credit: u32, drain: bool) {
-        let _ = (consumer, credit, drain);
-        todo!()
-    }
-
-    /// A consumer that is held gets nothing, whatever its credit: its connection is slow.
-    pub fn set_held(&mut self, consumer: MemberKey, held: bool) {
-        let _ = (consumer, held);
-        todo!()
-    }
-
-    /// What the consumer may still be handed.
-    pub fn credit(&self, consumer: MemberKey) -> u32 {
-        let _ = consumer;
-        todo!()
-    }
-
-    /// Hands out the next message: to the consumer with the fewest that it has not settled, and among
-    /// equals to the one that has waited longest, the first message that it may have.
-    pub fn next(&mut self, now: UnixMillis) -> Next {
-        let _ = now;
-        todo!()
-    }
-
-    /// A consumer whose credit was to be drained and for which there is nothing more: its credit is 0
-    /// now. To be asked after `next` was `Idle`. Also gives the consumer's `owner`.
-    pub fn poll_drained(&mut self) -> Option<(MemberKey, u64)> {
-        todo!()
-    }
-
-    /// A consumer is done with an entry that it was handed.
-    pub fn settle(
-        &mut self,
-        now: UnixMillis,
-        consumer: MemberKey,
-        key: EntryKey,
-        settlement: Settlement,
-    ) -> Settled {
-        let _ = (now, consumer, key, settlement);
-        todo!()
-    }
-
-    /// The first entry behind `after` that no consumer has and that is not being stored, in the order of
-    /// delivery: it is leaving from now on. To purge, `remove` it; to move it, `remove` it when it has
-    /// arrived elsewhere.
-    pub fn take(&mut self, after: Option<EntryKey>) -> Option<EntryKey> {
-        let _ = after;
-        todo!()
-    }
-
-    /// A leaving entry is gone: the store needs it no more.
-    pub fn remove(&mut self, key: EntryKey) -> Option<Removed> {
-        let _ = key;
-        todo!()
-    }
-
-    /// A leaving entry found no place elsewhere and waits again.
-    pub fn put_back(&mut self, now: UnixMillis, key: EntryKey) {
-        let _ = (now, key);
-        todo!()
+    /// The entries that it holds, in the order of delivery, from behind `after` on.
+    pub fn entries(&self, after: Option<EntryKey>) -> impl Iterator<Item = (EntryKey, &Entry)> {
+        let mut last = after;
+        std::iter::from_fn(move || {
+            let key = self.next_present(last)?;
+            last = Some(key);
+            Some((key, self.entry(key)?))
+        })
     }
 
     /// What is to be done because of what happened.
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
-    }
-
-    /// When `handle_timeout` is to be called.
-    pub fn poll_timeout(&self) -> Option<UnixMillis> {
-        todo!()
-    }
-
-    /// Ends messages whose time has run out and frees those whose time has come, about `limit` of them at
-    /// most; `poll_timeout` then says at once again.
-    pub fn handle_timeout(&mut self, now: UnixMillis, limit: usize) {
-        let _ = (now, limit);
-        todo!()
-    }
-
-    /// A body that is to be loaded, because consumers will soon need it. What has been loaded ahead and
-    /// not been handed out stays within `max_ahead` bytes, or one message. Each is answered with `loaded`
-    /// or `load_failed`.
-    pub fn poll_load(&mut self, max_ahead: u64) -> Option<Load> {
-        let _ = max_ahead;
-        todo!()
-    }
-
-    /// The body of an entry is here. False when nobody needs it any more.
-    pub fn loaded(&mut self, key: EntryKey, body: Bytes) -> bool {
-        let _ = (key, body);
-        todo!()
-    }
-
-    /// The body of an entry cannot be read: the entry is leaving from now on. False when it was gone or
-    /// somebody has it.
-    pub fn load_failed(&mut self, key: EntryKey) -> bool {
-        let _ = key;
-        todo!()
-    }
-
-    /// Drops the body of an entry that the store has; says how many bytes that frees.
-    pub fn drop_body(&mut self, key: EntryKey) -> usize {
-        let _ = key;
-        todo!()
+        self.actions.pop_front()
     }
 
     /// Bytes of its messages that are in memory.
     pub fn bytes_in_memory(&self) -> u64 {
-        todo!()
+        self.counts.bytes_in_memory
     }
 
-    /// What it holds and has counted; links and subscriptions are not its own to count.
+    /// Messages that it holds, whatever their state.
+    pub fn messages(&self) -> u64 {
+        self.counts.messages()
+    }
+
+    /// What it holds and has counted; links and subscriptions are not its own to count. Entries that are
+    /// leaving are in no state.
     pub fn statistics(&self) -> QueueStatistics {
-        todo!()
+        let oldest = |row: &Row| Some(row.get(row.next_present(0)?)?.arrived);
+        let consumers = self.members.as_ref().map_or(0, |members| u64::from(members.len()));
+        QueueStatistics {
+            messages: self.counts.messages(),
+            bytes: self.counts.bytes,
+            available: self.counts.of(Stage::Available),
+            acquired: self.counts.of(Stage::Acquired),
+            delayed: self.counts.of(Stage::Delayed),
+            storing: self.counts.of(Stage::Storing),
+            bytes_in_memory: self.counts.bytes_in_memory,
+            oldest: self.rows.iter().flatten().filter_map(|row| oldest(row)).min(),
+            enqueued: self.counters.enqueued,
+            acknowledged: self.counters.acknowledged,
+            redelivered: self.counters.redelivered,
+            dead_lettered: self.counters.dead_lettered,
+            expired: self.counters.expired,
+            dropped: self.counters.dropped,
+            rejected: self.counters.rejected,
+            consumers,
+            ..QueueStatistics::default()
+        }
     }
 
-    /// Gives back memory that it keeps for later. To be called when it has had nothing to do for a while.
-    pub fn trim(&mut self) {}
+    /// Gives back memory that it keeps for later. To be called when it has had nothing to do for a while;
+    /// a queue without entries and consumers does it by itself.
+    pub fn trim(&mut self) {
+        for place in &mut self.rows {
+            let Some(row) = place else { continue };
+            row.trim();
+            if row.is_empty() {
+                self.floor = self.floor.max(row.next());
+                *place = None;
+            }
+        }
+        if self.members.as_ref().is_some_and(|members| members.len() == 0) {
+            self.members = None;
+        }
+        if self.counts.messages() == 0 && self.keys.as_ref().is_some_and(|keys| keys.is_empty()) {
+            self.keys = None;
+        }
+        if self.actions.is_empty() {
+            self.actions = VecDeque::new();
+        }
+    }
+
+    #[inline]
+    fn row(&self, key: EntryKey) -> Option<&Row> {
+        self.rows.get(key.row())?.as_deref()
+    }
+
+    #[inline]
+    fn row_mut(&mut self, key: EntryKey) -> Option<&mut Row> {
+        self.rows.get_mut(key.row())?.as_deref_mut()
+    }
+
+    #[inline]
+    fn entry_mut(&mut self, key: EntryKey) -> Option<&mut Entry> {
+        self.row_mut(key)?.get_mut(key.sequence())
+    }
+
+    /// The entry behind `after`, whatever its state.
+    fn next_present(&self, after: Option<EntryKey>) -> Option<EntryKey> {
+        let first = after.map_or(0, EntryKey::row);
+        (first..ROWS).find_map(|index| {
+            let from = after.filter(|key| key.row() == index).map_or(0, |key| key.sequence() + 1);
+            let sequence = self.rows.get(index)?.as_ref()?.next_present(from)?;
+            Some(EntryKey::new(index, sequence))
+        })
+    }
+
+    /// Brings an entry into another state, with everything that goes by it.
+    fn set_state(&mut self, key: EntryKey, state: State) {
+        let Some(row) = self.rows.get_mut(key.row()).and_then(Option::as_deref_mut) else { return };
+        let Some(entry) = row.get_mut(key.sequence()) else { return };
+        let before = std::mem::replace(&mut entry.state, state).stage();
+        if state != State::Available {
+            self.counts.end_ahead(entry);
+        }
+        self.counts.subtract(before);
+        self.counts.add(state.stage());
+        row.set_open(key.sequence(), state == State::Available);
+        if before == Stage::Storing {
+            row.end_storing(key.sequence());
+        }
+        row.arm(key.sequence());
+    }
+
+    /// Takes an entry out for good.
+    fn erase(&mut self, key: EntryKey) -> Option<Removed> {
+        let row = self.rows.get_mut(key.row())?.as_deref_mut()?;
+        let mut entry = row.remove(key.sequence())?;
+        let stage = entry.state.stage();
+        if stage == Stage::Storing {
+            row.end_storing(key.sequence());
+        }
+        self.counts.end_ahead(&mut entry);
+        self.counts.subtract(stage);
+        self.counts.bytes -= u64::from(entry.size);
+        let freed = entry.bytes_in_memory();
+        self.counts.bytes_in_memory -= freed;
+        if let Some(keys) = &mut self.keys {
+            keys.forget_entry(key, &entry);
+        }
+        if self.counts.messages() == 0 && self.members.is_none() {
+            self.trim();
+        }
+        Some(Removed {
+            entry: key,
+            reference: entry.reference(),
+            size: entry.size,
+            freed: u32::try_from(freed).unwrap_or(u32::MAX),
+            durable: entry.is(Flag::Durable),
+        })
+    }
+
+    /// Panics unless what is counted is there.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let mut counts = Counts::default();
+        for row in self.rows.iter().flatten() {
+            row.check();
+        }
+        for (_, entry) in self.entries(None) {
+            counts.add(entry.state.stage());
+            counts.bytes += u64::from(entry.size);
+            counts.bytes_in_memory += entry.bytes_in_memory();
+            if entry.is(Flag::Ahead) {
+                counts.ahead += 1;
+                counts.ahead_bytes += u64::from(entry.size);
+                assert_eq!(entry.state, State::Available);
+            }
+        }
+        assert_eq!(format!("{counts:?}"), format!("{:?}", self.counts));
+        let Some(members) = &self.members else { return };
+        members.check();
+        for (index, member) in members.iter() {
+            let key = members.key(index);
+            let has = self.entries(None).filter(|(_, entry)| entry.consumer() == key).count();
+            assert_eq!(member.outstanding as usize, has);
+            assert!(member.has.len() <= 2 * has + 17);
+        }
+    }
 }

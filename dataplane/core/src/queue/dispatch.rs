@@ -1,0 +1,437 @@
+//! Which consumer gets which message.
+//!
+//! The least busy consumer is next. A plain one gets the first message that there is. A selective one
+//! (with a filter, on a queue with groups, after it has said of a message that it cannot be delivered to
+//! it, or because it only browses) gets the first that it may have: it looks at each message once and
+//! remembers how far it has come; entries that come back behind that place are noted for it. The search
+//! is bounded for each call, and goes on with the next.
+
+use std::num::NonZeroU32;
+
+use super::entry::{EntryKey, Flag, ROWS, State};
+use super::keys::Keys;
+use super::member::{Member, MemberKey, MemberOptions, Members, Place, View};
+use super::{Delivery, Next, NotAlone, Queue};
+use crate::format::{DeadLetterReason, Filter};
+use crate::store::UnixMillis;
+
+/// Entries that are looked at for selective consumers in one call.
+pub(super) const SCAN_STEPS: u32 = 1_024;
+/// Those of them for a consumer whose search was cut short before.
+const SCANNING_STEPS: u32 = 256;
+
+/// The first entry for plain consumers.
+enum Head {
+    None,
+    /// Its body has to be loaded.
+    Cold,
+    Entry(EntryKey),
+}
+
+/// The next entry for a selective consumer.
+enum Found {
+    Entry(EntryKey),
+    Nothing,
+    /// This one may be it; its body has to be loaded.
+    Cold(EntryKey),
+    /// The search was cut short.
+    NotYet,
+}
+
+/// Whether a consumer may have an entry.
+enum Verdict {
+    Yes,
+    No,
+    Cold,
+}
+
+impl Queue {
+    /// Lets a consumer in. It gets nothing before it has credit.
+    ///
+    /// # Errors
+    /// When it or another one wants to be alone. Browsers do not count.
+    pub fn add_consumer(&mut self, options: MemberOptions) -> Result<MemberKey, NotAlone> {
+        let is_selective = options.browse || options.filter.is_some() || self.settings.groups;
+        let members = self.members.get_or_insert_default();
+        if !options.browse {
+            let has_others = members.iter().any(|(_, member)| !member.browse);
+            if members.exclusive.is_some() || options.exclusive && has_others {
+                return Err(NotAlone);
+            }
+        }
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        let generation = NonZeroU32::new(self.generation).unwrap_or(NonZeroU32::MIN);
+        let is_exclusive = options.exclusive && !options.browse;
+        let mut member = Member::new(options, is_selective);
+        if let Some(view) = &mut member.view {
+            view.returned = members.returned_end();
+        }
+        let key = members.insert(member, generation);
+        if is_exclusive {
+            members.exclusive = members.index(key);
+        }
+        self.choose_roles();
+        Ok(key)
+    }
+
+    /// Says who is on standby, and who is selective, by the settings.
+    pub(super) fn choose_roles(&mut self) {
+        let Some(members) = &mut self.members else { return };
+        if self.settings.groups {
+            for index in members.indices() {
+                members.make_selective(index);
+            }
+        }
+        if !self.settings.exclusive && !members.has_standby {
+            return;
+        }
+        members.has_standby = self.settings.exclusive;
+        let consumers = members.iter().filter(|(_, member)| !member.browse);
+        let active = consumers.min_by_key(|(_, member)| member.number).map(|(index, _)| index);
+        for index in members.indices() {
+            if let Some(member) = members.get_mut(index) {
+                member.standby = self.settings.exclusive && !member.browse && active != Some(index);
+                members.settle_place(index);
+            }
+        }
+    }
+
+    /// How many deliveries the consumer will take from now on. With `drain`, what cannot be used now is
+    /// taken back: see `poll_drained`.
+    pub fn set_credit(&mut self, consumer: MemberKey, credit: u32, drain: bool) {
+        let Some(members) = &mut self.members else { return };
+        let Some(index) = members.index(consumer) else { return };
+        let Some(member) = members.get_mut(index) else { return };
+        member.credit = credit;
+        if std::mem::replace(&mut member.draining, drain) != drain {
+            if drain {
+                members.draining.push(index);
+            } else {
+                members.draining.retain(|other| *other != index);
+            }
+        }
+        members.settle_place(index);
+    }
+
+    /// A consumer that is held gets nothing, whatever its credit: its connection is slow.
+    pub fn set_held(&mut self, consumer: MemberKey, held: bool) {
+        let Some(members) = &mut self.members else { return };
+        let Some(index) = members.index(consumer) else { return };
+        if let Some(member) = members.get_mut(index)
+            && member.held != held
+        {
+            member.held = held;
+            members.settle_place(index);
+        }
+    }
+
+    /// What the consumer may still be handed.
+    pub fn credit(&self, consumer: MemberKey) -> u32 {
+        self.member(consumer).map_or(0, |member| member.credit)
+    }
+
+    /// Entries that the consumer has.
+    pub fn outstanding(&self, consumer: MemberKey) -> u32 {
+        self.member(consumer).map_or(0, |member| member.outstanding)
+    }
+
+    pub(super) fn member(&self, consumer: MemberKey) -> Option<&Member> {
+        let members = self.members.as_ref()?;
+        members.get(members.index(consumer)?)
+    }
+
+    /// Hands out the next message: to the consumer with the fewest that it has not settled, and among
+    /// equals to the one that has waited longest, the first message that it may have.
+    pub fn next(&mut self, now: UnixMillis) -> Next {
+        // Taken out for the time being: nothing on the way looks for consumers.
+        let Some(mut members) = self.members.take() else { return Next::Idle };
+        let next = self.choose(now, &mut members);
+        self.members = Some(members);
+        next
+    }
+
+    fn choose(&mut self, now: UnixMillis, members: &mut Members) -> Next {
+        self.continue_scan(now, members);
+        let mut budget = SCAN_STEPS;
+        let mut plain = true;
+        while let Some(index) = members.first_ready(plain, budget > 0) {
+            let is_plain = members.get(index).is_some_and(|member| member.view.is_none());
+            if is_plain {
+                match self.head(now) {
+                    Head::Entry(key) => return self.hand_out(members, index, key),
+                    // Plain consumers have to wait; selective ones look for themselves.
+                    Head::None | Head::Cold => plain = false,
+                }
+                continue;
+            }
+            match self.find(now, members, index, &mut budget) {
+                Found::Entry(key) => return self.hand_out(members, index, key),
+                Found::Nothing => members.move_to(index, Place::Starved),
+                Found::Cold(key) => self.await_body(members, index, key),
+                Found::NotYet => members.move_to(index, Place::Scanning),
+            }
+        }
+        if members.first_scanning().is_some() || budget == 0 { Next::More } else { Next::Idle }
+    }
+
+    /// Goes on with a search that was cut short.
+    fn continue_scan(&mut self, now: UnixMillis, members: &mut Members) {
+        let Some(index) = members.first_scanning() else { return };
+        let mut budget = SCANNING_STEPS;
+        match self.find(now, members, index, &mut budget) {
+            Found::Entry(_) => members.end_turn(index),
+            Found::Nothing => members.move_to(index, Place::Starved),
+            Found::Cold(key) => self.await_body(members, index, key),
+            Found::NotYet => members.move_to(index, Place::Scanning),
+        }
+    }
+
+    /// The first entry that any consumer may get.
+    #[inline]
+    fn head(&mut self, now: UnixMillis) -> Head {
+        for index in 0..ROWS {
+            while let Some(row) = self.rows.get_mut(index).and_then(Option::as_deref_mut)
+                && let Some(sequence) = row.first_open()
+                && let Some(entry) = row.get(sequence)
+            {
+                let key = EntryKey::new(index, sequence);
+                if entry.expires <= now {
+                    self.expire(key);
+                    continue;
+                }
+                return if entry.body.is_some() { Head::Entry(key) } else { Head::Cold };
+            }
+        }
+        Head::None
+    }
+
+    /// Gives an entry to a consumer.
+    #[inline]
+    fn hand_out(&mut self, members: &mut Members, index: u32, key: EntryKey) -> Next {
+        let Some(consumer) = members.key(index) else { return Next::Idle };
+        let Some(member) = members.get_mut(index) else { return Next::Idle };
+        let delivery = Delivery { consumer, owner: member.owner, entry: key, browse: member.browse };
+        member.credit -= 1;
+        if let Some(view) = &mut member.view {
+            view.matched.remove(&key);
+        }
+        if !delivery.browse {
+            member.outstanding += 1;
+            member.has.push_back(key);
+            self.acquire(key, consumer);
+        }
+        members.end_turn(index);
+        Next::Deliver(delivery)
+    }
+
+    #[inline]
+    fn acquire(&mut self, key: EntryKey, consumer: MemberKey) {
+        let Some(row) = self.rows.get_mut(key.row()).and_then(Option::as_deref_mut) else { return };
+        let Some(entry) = row.get_mut(key.sequence()) else { return };
+        self.counts.subtract(entry.state.stage());
+        entry.state = State::Acquired { consumer };
+        self.counts.add(entry.state.stage());
+        self.counts.end_ahead(entry);
+        if entry.is(Flag::Acquired) {
+            self.counters.redelivered += 1;
+        }
+        entry.set(Flag::Acquired, true);
+        let group = entry.group;
+        row.set_open(key.sequence(), false);
+        if group != 0
+            && let Some(keys) = &mut self.keys
+        {
+            keys.groups.set_consumer(group, Some(consumer));
+        }
+    }
+
+    /// The next entry for a selective consumer.
+    fn find(&mut self, now: UnixMillis, members: &mut Members, index: u32, budget: &mut u32) -> Found {
+        let Some(me) = members.key(index) else { return Found::Nothing };
+        let Some(member) = members.get_mut(index) else { return Found::Nothing };
+        let Some(mut view) = member.view.take() else { return Found::Nothing };
+        let filter = member.filter.take();
+        let looker = Looker { me, browse: member.browse, filter: filter.as_deref() };
+        let found = self.look(now, members, &looker, &mut view, budget);
+        if let Some(member) = members.get_mut(index) {
+            member.view = Some(view);
+            member.filter = filter;
+        }
+        found
+    }
+
+    fn look(
+        &mut self,
+        now: UnixMillis,
+        members: &Members,
+        looker: &Looker<'_>,
+        view: &mut View,
+        budget: &mut u32,
+    ) -> Found {
+        if let Some(found) = self.look_at_returned(members, looker, view, budget) {
+            return found;
+        }
+        while let Some(first) = view.matched.first().copied() {
+            let is_over = self.entry(first).is_some_and(|entry| entry.expires <= now);
+            let is_for_me = self.is_still_for(looker, first);
+            if is_for_me && !is_over {
+                break;
+            }
+            view.matched.remove(&first);
+            if is_for_me {
+                self.expire(first);
+            }
+        }
+        let best = view.matched.first().copied();
+        let rows = best.map_or(ROWS, |key| key.row() + 1);
+        for index in 0..rows {
+            let Some(cursor) = view.cursors.get_mut(index) else { break };
+            loop {
+                let Some(row) = self.rows.get(index).and_then(Option::as_deref) else { break };
+                let Some(sequence) = row.next_open(*cursor) else {
+                    // What is not available now is noted when it comes back.
+                    *cursor = row.frontier();
+                    break;
+                };
+                let key = EntryKey::new(index, sequence);
+                if best.is_some_and(|best| best < key) {
+                    break;
+                }
+                if *budget == 0 {
+                    return Found::NotYet;
+                }
+                *budget -= 1;
+                if row.get(sequence).is_some_and(|entry| entry.expires <= now) {
+                    self.expire(key);
+                    continue;
+                }
+                match self.judge(looker, key) {
+                    Verdict::Cold => return Found::Cold(key),
+                    Verdict::No => *cursor = sequence + 1,
+                    Verdict::Yes => {
+                        *cursor = sequence + 1;
+                        if !looker.browse {
+                            view.matched.insert(key);
+                        }
+                        return Found::Entry(key);
+                    }
+                }
+            }
+        }
+        match best {
+            Some(key) if self.entry(key).is_some_and(|entry| entry.body.is_none()) => Found::Cold(key),
+            Some(key) => Found::Entry(key),
+            None => Found::Nothing,
+        }
+    }
+
+    /// Looks at the entries that came back behind the cursors. `None`: done.
+    fn look_at_returned(
+        &mut self,
+        members: &Members,
+        looker: &Looker<'_>,
+        view: &mut View,
+        budget: &mut u32,
+    ) -> Option<Found> {
+        if looker.browse {
+            return None;
+        }
+        if view.returned < members.returned_start {
+            *view = View { returned: members.returned_end(), ..View::default() };
+        }
+        while view.returned < members.returned_end() {
+            let index = (view.returned - members.returned_start) as usize;
+            let key = *members.returned.get(index)?;
+            if view.is_behind(key) && self.is_open(key) && !view.matched.contains(&key) {
+                if *budget == 0 {
+                    return Some(Found::NotYet);
+                }
+                *budget -= 1;
+                match self.judge(looker, key) {
+                    Verdict::Cold => return Some(Found::Cold(key)),
+                    Verdict::No => {}
+                    Verdict::Yes => {
+                        view.matched.insert(key);
+                    }
+                }
+            }
+            view.returned += 1;
+        }
+        None
+    }
+
+    fn is_open(&self, key: EntryKey) -> bool {
+        self.row(key).is_some_and(|row| row.is_open(key.sequence()))
+    }
+
+    /// Whether an entry that matched can still go to the consumer.
+    fn is_still_for(&self, looker: &Looker<'_>, key: EntryKey) -> bool {
+        self.is_open(key) && self.entry(key).is_some_and(|entry| looker.may_have(entry, self.keys.as_deref()))
+    }
+
+    fn judge(&mut self, looker: &Looker<'_>, key: EntryKey) -> Verdict {
+        let Some(entry) = self.entry(key) else { return Verdict::No };
+        if !looker.may_have(entry, self.keys.as_deref()) {
+            return Verdict::No;
+        }
+        let Some(body) = &entry.body else { return Verdict::Cold };
+        if looker.filter.is_none_or(|filter| filter.matches(entry.message_format(), body)) {
+            return Verdict::Yes;
+        }
+        if entry.is(Flag::Ahead) {
+            // It was loaded to be looked at.
+            self.drop_body(key);
+        }
+        Verdict::No
+    }
+
+    /// A message's time to live has run out.
+    pub(super) fn expire(&mut self, key: EntryKey) {
+        let settled = self.leave(key, DeadLetterReason::Expired);
+        self.note(key, settled);
+    }
+
+    /// A consumer whose credit was to be drained and for which there is nothing more: its credit is 0
+    /// now. To be asked after `next` was `Idle`. Also gives the consumer's `owner`.
+    pub fn poll_drained(&mut self) -> Option<(MemberKey, u64)> {
+        let members = self.members.as_ref().filter(|members| !members.draining.is_empty())?;
+        let draining = members.draining.clone();
+        let is_empty = !self.rows.iter_mut().flatten().any(|row| row.first_open().is_some());
+        let members = self.members.as_mut()?;
+        let index = draining.into_iter().find(|index| {
+            members.get(*index).is_some_and(|member| {
+                let is_out = member.credit == 0 || member.standby || is_empty;
+                is_out || member.place() == Place::Starved
+            })
+        })?;
+        members.draining.retain(|other| *other != index);
+        let key = members.key(index)?;
+        let member = members.get_mut(index)?;
+        member.credit = 0;
+        member.draining = false;
+        let owner = member.owner;
+        members.settle_place(index);
+        Some((key, owner))
+    }
+}
+
+/// Who looks for an entry.
+struct Looker<'a> {
+    me: MemberKey,
+    browse: bool,
+    filter: Option<&'a dyn Filter>,
+}
+
+impl Looker<'_> {
+    /// Whether nothing but its filter keeps an entry from it.
+    fn may_have(&self, entry: &super::Entry, keys: Option<&Keys>) -> bool {
+        if self.browse {
+            return true;
+        }
+        if entry.rare.as_ref().is_some_and(|rare| rare.refused.contains(&self.me)) {
+            return false;
+        }
+        entry.group == 0
+            || keys.and_then(|keys| keys.groups.consumer(entry.group)).is_none_or(|other| other == self.me)
+    }
+}
