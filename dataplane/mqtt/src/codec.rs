@@ -1,8 +1,13 @@
 //! Packets and their bytes: framing, a strict decoder, an encoder.
 
+mod decode;
+mod encode;
 mod error;
 mod reader;
 
+pub use decode::{RawPacket, decode, next_packet};
+pub use encode::encode;
+pub(crate) use encode::*;
 pub use error::DecodeError;
 pub(crate) use reader::Reader;
 

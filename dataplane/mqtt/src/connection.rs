@@ -1,19 +1,31 @@
 //! One MQTT connection, either side, either version, without IO (3, 4).
 
+mod handshake;
+mod incoming;
+mod outgoing;
+mod requests;
+
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::error::{Blocked, Misuse, PeerError};
+use crate::alias::{IncomingAliases, OutgoingAliases};
+use crate::codec::{PING_REQUEST, PING_RESPONSE, RawPacket, decode, next_packet, write_disconnect};
+use crate::error::{Misuse, PeerError};
 use crate::event::Event;
+use crate::flights::Flights;
 use crate::limits::Limits;
 use crate::outbox::Outbox;
-use crate::packet::{Connect, PacketId, Qos, SubscriptionOptions, Version};
+use crate::packet::{Disconnect, Packet, PacketId, Qos, Text, Version};
 use crate::property::PropertyView;
 use crate::reason::ReasonCode;
 use crate::session::SessionState;
+
+use incoming::IncomingState;
+use outgoing::Flight;
 
 /// Which end we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +117,70 @@ impl<'a> Outgoing<'a> {
     }
 }
 
+/// What the next input has to be.
+///
+/// ```text
+/// Server:  Connect ─► Answer ─► Packets          Client:  ConnAck ─► Packets
+///                       ⇅                                    ⇅
+///                      Auth                                Answer
+/// ```
+/// Any state goes to `Done` on a DISCONNECT of either side, a refusal, and an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expect {
+    /// Server: the CONNECT.
+    Connect,
+    /// Server: the client's next step of an authentication.
+    Auth,
+    /// The caller's word on a CONNECT or an AUTH; input waits.
+    Answer,
+    /// Client: the CONNACK, or the server's next step of an authentication.
+    ConnAck,
+    /// Any packet of an open connection.
+    Packets,
+    /// Nothing: whatever comes is discarded.
+    Done,
+}
+
+/// What the peer takes and offers: what it said in its CONNECT or CONNACK.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    receive_maximum: u16,
+    /// Bytes; the specification's own bound when the peer set none.
+    max_packet_size: u32,
+    topic_alias_maximum: u16,
+    maximum_qos: Qos,
+    retain_available: bool,
+    wildcard_available: bool,
+    identifiers_available: bool,
+    shared_available: bool,
+    /// Whether acknowledgements may say their reason in words (3.1.2.11.7).
+    wants_problem_information: bool,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            receive_maximum: u16::MAX,
+            max_packet_size: u32::MAX,
+            topic_alias_maximum: 0,
+            maximum_qos: Qos::ExactlyOnce,
+            retain_available: true,
+            wildcard_available: true,
+            identifiers_available: true,
+            shared_available: true,
+            wants_problem_information: true,
+        }
+    }
+}
+
+/// An extended authentication (4.12).
+#[derive(Debug)]
+struct Authentication {
+    method: Text,
+    /// A re-authentication has been begun and not ended.
+    is_under_way: bool,
+}
+
 /// One MQTT connection, either side, in either version (4).
 ///
 /// A client begins with [`client`](Self::client), a server with [`server`](Self::server). Feed it with
@@ -113,201 +189,262 @@ impl<'a> Outgoing<'a> {
 /// [`slices`](Self::slices) holds, tell [`written`](Self::written), and arm a timer for
 /// [`poll_timeout`](Self::poll_timeout). `now` never goes back. It holds no socket and no clock.
 ///
+/// Input that is left although bytes are there waits for the caller: for the answer to a CONNECT or an
+/// AUTH, and with 3.1.1 for an acknowledgement; call `handle_input` again after it.
+///
 /// On an error the engine has queued what tells the peer; write it out, half-close the socket and
 /// drop input until the peer closes. [`session_state`](Self::session_state) is what a later
 /// connection resumes.
+///
+/// ```
+/// use std::{sync::Arc, time::Instant};
+/// use bytes::{Bytes, BytesMut};
+/// use mq_mqtt::packet::{Connect, Text};
+/// use mq_mqtt::{Accept, Config, Connection, Event, Outgoing, SessionState};
+///
+/// fn carry(from: &mut Connection, to: &mut BytesMut) {
+///     let mut slices = [std::io::IoSlice::new(&[]); 8];
+///     let used = from.slices(&mut slices);
+///     let count = slices[..used].iter().map(|slice| slice.len()).sum();
+///     slices[..used].iter().for_each(|slice| to.extend_from_slice(slice));
+///     from.written(Instant::now(), count);
+/// }
+///
+/// let (config, now) = (Arc::new(Config::default()), Instant::now());
+/// let connect = Connect { client_id: Text::new("kitchen")?, clean_start: true, ..Connect::default() };
+/// let mut client = Connection::client(config.clone(), &connect, SessionState::default(), now)?;
+/// let mut server = Connection::server(config, now);
+/// let (mut to_client, mut to_server) = (BytesMut::new(), BytesMut::new());
+///
+/// carry(&mut client, &mut to_server);
+/// assert!(matches!(server.handle_input(now, &mut to_server)?, Some(Event::Connect(_))));
+/// server.accept(now, Accept::default())?;
+/// carry(&mut server, &mut to_client);
+/// assert!(matches!(client.handle_input(now, &mut to_client)?, Some(Event::Connected(_))));
+///
+/// client.publish(&Outgoing::new("sensors/kitchen", &Bytes::from_static(b"21.5")))?;
+/// carry(&mut client, &mut to_server);
+/// let Some(Event::Publish(publish)) = server.handle_input(now, &mut to_server)? else { panic!() };
+/// assert_eq!((publish.topic(), publish.payload()), ("sensors/kitchen", &b"21.5"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,
     side: Side,
     version: Version,
+    expect: Expect,
     outbox: Outbox,
+    peer: Peer,
+    /// Boxed: few connections have one.
+    authentication: Option<Box<Authentication>>,
+    /// The session expiry interval of the CONNECT, in seconds: what DISCONNECT may change (3.14.2.2.2).
+    session_expiry_interval: u32,
+    /// Client: the session is new, whatever the server has (3.1.2.4).
+    clean_start: bool,
+    keep_alive: Option<Duration>,
+    created: Instant,
+    last_received: Instant,
+    last_sent: Instant,
+    /// Client: when the PINGREQ left that has not been answered.
+    pinged: Option<Instant>,
+    /// Identifiers of ours in use.
+    outgoing: Flights<Flight>,
+    /// Publications of ours that count against the peer's receive maximum.
+    outgoing_used: u16,
+    /// Publications of the resumed session that have not been sent again, in their order.
+    unsent: VecDeque<PacketId>,
+    /// The identifier to try next.
+    next_packet_id: PacketId,
+    /// The place of the next publication in the order of all.
+    next_sequence: u32,
+    /// The peer's identifiers in use.
+    incoming: Flights<IncomingState>,
+    /// Publications of the peer that count against our receive maximum.
+    incoming_used: u16,
+    /// Publications of the peer that wait for the caller's acknowledgement.
+    incoming_pending: u16,
+    incoming_aliases: IncomingAliases,
+    /// Boxed: made with the first alias.
+    outgoing_aliases: Option<Box<OutgoingAliases>>,
 }
 
 impl Connection {
-    /// A client's connection whose socket has just been connected; the CONNECT is queued. `session`
-    /// is what an earlier connection left; it is forgotten when the server has no session.
-    ///
-    /// # Errors
-    /// When the CONNECT breaks a rule of the protocol.
-    pub fn client(
-        config: Arc<Config>,
-        connect: &Connect,
-        session: SessionState,
-        now: Instant,
-    ) -> Result<Self, Misuse> {
-        let _ = (connect, session, now);
-        Ok(Self { config, side: Side::Client, version: connect.version, outbox: Outbox::default() })
-    }
-
     /// A server's connection whose socket has just been accepted.
     pub fn server(config: Arc<Config>, now: Instant) -> Self {
-        let _ = now;
-        Self { config, side: Side::Server, version: Version::V5_0, outbox: Outbox::default() }
+        Self::new(config, Side::Server, now)
     }
+
+    fn new(config: Arc<Config>, side: Side, now: Instant) -> Self {
+        Self {
+            config,
+            side,
+            version: Version::V5_0,
+            expect: if side == Side::Server { Expect::Connect } else { Expect::ConnAck },
+            outbox: Outbox::default(),
+            peer: Peer::default(),
+            authentication: None,
+            session_expiry_interval: 0,
+            clean_start: true,
+            keep_alive: None,
+            created: now,
+            last_received: now,
+            last_sent: now,
+            pinged: None,
+            outgoing: Flights::default(),
+            outgoing_used: 0,
+            unsent: VecDeque::new(),
+            next_packet_id: PacketId::FIRST,
+            next_sequence: 0,
+            incoming: Flights::default(),
+            incoming_used: 0,
+            incoming_pending: 0,
+            incoming_aliases: IncomingAliases::default(),
+            outgoing_aliases: None,
+        }
+    }
+
+    // ---- input -------------------------------------------------------------------------------------
 
     /// Takes whole packets out of `input` until one of them causes an event; a partial one stays in
     /// it. Call it again until it answers `None`, having served each event.
     ///
     /// # Errors
     /// When the peer broke a rule that ends the connection. What tells it so is queued.
-    pub fn handle_input(
-        &mut self,
-        now: Instant,
-        input: &mut BytesMut,
-    ) -> Result<Option<Event>, PeerError> {
-        let _ = (now, input);
-        Ok(None)
+    pub fn handle_input(&mut self, now: Instant, input: &mut BytesMut) -> Result<Option<Event>, PeerError> {
+        let result = self.take_input(now, input);
+        if let Err(error) = &result {
+            self.fail(error);
+            input.clear();
+        }
+        result
     }
 
-    /// Server: lets the client in.
-    ///
-    /// # Errors
-    /// When there is no CONNECT to answer.
-    pub fn accept(&mut self, accept: &Accept<'_>) -> Result<(), Misuse> {
-        let _ = accept;
-        Err(Misuse::State)
+    fn take_input(&mut self, now: Instant, input: &mut BytesMut) -> Result<Option<Event>, PeerError> {
+        loop {
+            match self.expect {
+                Expect::Done => {
+                    input.clear();
+                    return Ok(None);
+                }
+                Expect::Answer => return Ok(None),
+                Expect::Packets if self.waits_for_acknowledgement() => return Ok(None),
+                Expect::Connect => check_first_byte(input)?,
+                Expect::Auth | Expect::ConnAck | Expect::Packets => {}
+            }
+            let Some(packet) = next_packet(input, self.max_packet_size())? else { return Ok(None) };
+            self.last_received = now;
+            self.pinged = None;
+            if let Some(event) = self.handle_packet(packet)? {
+                return Ok(Some(event));
+            }
+        }
     }
 
-    /// Server: refuses the client; the connection is over.
-    ///
-    /// # Errors
-    /// When there is no CONNECT to answer, or the reason is no refusal.
-    pub fn refuse(&mut self, reason: ReasonCode, properties: PropertyView<'_>) -> Result<(), Misuse> {
-        let _ = (reason, properties);
-        Err(Misuse::State)
+    fn max_packet_size(&self) -> u32 {
+        let limits = &self.config.limits;
+        match self.expect {
+            Expect::Connect | Expect::Auth => limits.max_handshake_packet_size.min(limits.max_packet_size),
+            _ => limits.max_packet_size,
+        }
     }
 
-    /// A step of an extended authentication (4.12).
-    ///
-    /// # Errors
-    /// When the client named no authentication method, or it is not our turn.
-    pub fn auth(&mut self, reason: ReasonCode, properties: PropertyView<'_>) -> Result<(), Misuse> {
-        let _ = (reason, properties);
-        Err(Misuse::State)
+    fn handle_packet(&mut self, raw: RawPacket) -> Result<Option<Event>, PeerError> {
+        let packet_type = raw.first >> 4;
+        if !is_due(packet_type, self.expect, self.side, self.version) {
+            let (expect, side) = (self.expect, self.side);
+            let text = format!("packet type {packet_type} where the {side:?} waits for {expect:?}");
+            return Err(PeerError::protocol(ReasonCode::ProtocolError, text));
+        }
+        let connect_version = (self.expect == Expect::Connect).then(|| sniff_version(&raw.body)).flatten();
+        let packet = decode(raw, self.version, &self.config.limits).map_err(|error| {
+            // Whatever the error, the answer has to be in a form that the client reads.
+            self.version = connect_version.unwrap_or(self.version);
+            if self.expect == Expect::Connect {
+                self.refuse_connect(error, connect_version)
+            } else {
+                error.into()
+            }
+        })?;
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(publish),
+            Packet::PubAck(ack) => self.handle_pub_ack(ack),
+            Packet::PubRec(ack) => self.handle_pub_rec(ack),
+            Packet::PubRel(ack) => self.handle_pub_rel(&ack),
+            Packet::PubComp(ack) => self.handle_pub_comp(&ack),
+            Packet::PingReq => {
+                self.outbox.buffer().extend_from_slice(&PING_RESPONSE);
+                Ok(None)
+            }
+            Packet::PingResp => Ok(None),
+            Packet::Connect(connect) => self.handle_connect(connect).map(Some),
+            Packet::ConnAck(packet) => self.handle_conn_ack(packet).map(Some),
+            Packet::Subscribe(packet) => self.handle_subscribe(packet).map(Some),
+            Packet::SubAck(packet) => self.handle_sub_ack(packet).map(Some),
+            Packet::Unsubscribe(packet) => Ok(Some(Event::Unsubscribe(packet))),
+            Packet::UnsubAck(packet) => self.handle_unsub_ack(packet).map(Some),
+            Packet::Disconnect(packet) => self.handle_disconnect(packet).map(Some),
+            Packet::Auth(packet) => self.handle_auth(packet).map(Some),
+        }
     }
 
-    /// Publishes a message. With QoS 1 and 2 it has a packet identifier, and its end is told by
-    /// `Acknowledged`, or `Received` and `Completed`.
-    ///
-    /// # Errors
-    /// When it cannot be sent now, or at all; nothing has been queued.
-    pub fn publish(&mut self, message: &Outgoing<'_>) -> Result<Option<PacketId>, Blocked> {
-        let _ = message;
-        Err(Blocked::NotOpen)
-    }
-
-    /// Publishes a message of the resumed session again, in the order of the session state (4.4).
-    ///
-    /// # Errors
-    /// When it cannot be sent now, or is not waiting to be sent again.
-    pub fn resend(&mut self, packet_id: PacketId, message: &Outgoing<'_>) -> Result<(), Blocked> {
-        let _ = (packet_id, message);
-        Err(Blocked::NotOpen)
-    }
-
-    /// Gives up a message of the resumed session that has not been sent again: the caller no longer
-    /// has it. True when it was waiting.
-    pub fn forget(&mut self, packet_id: PacketId) -> bool {
-        let _ = packet_id;
-        false
-    }
-
-    /// Acknowledges a publication of the peer: PUBACK or PUBREC, as its QoS demands. The order of
-    /// calls is the order of the packets (4.6). With an error reason a QoS 2 publication has ended;
-    /// 3.1.1 has no reasons.
-    ///
-    /// # Errors
-    /// When no such publication waits, or the reason is not allowed.
-    pub fn acknowledge(
-        &mut self,
-        packet_id: PacketId,
-        reason: ReasonCode,
-        properties: PropertyView<'_>,
-    ) -> Result<(), Misuse> {
-        let _ = (packet_id, reason, properties);
-        Err(Misuse::State)
-    }
-
-    /// Answers `Received`: queues the PUBREL, when the configuration does not do so by itself.
-    ///
-    /// # Errors
-    /// When the publication is not in that state.
-    pub fn release(&mut self, packet_id: PacketId) -> Result<(), Misuse> {
-        Err(Misuse::UnknownPacketId(packet_id.to_number()))
-    }
-
-    /// Answers `Released`: queues the PUBCOMP, when the configuration does not do so by itself.
-    ///
-    /// # Errors
-    /// When the publication is not in that state.
-    pub fn complete(&mut self, packet_id: PacketId) -> Result<(), Misuse> {
-        Err(Misuse::UnknownPacketId(packet_id.to_number()))
-    }
-
-    /// Client: subscribes; `SubAck` tells what came of it.
-    ///
-    /// # Errors
-    /// When it cannot be sent.
-    pub fn subscribe(
-        &mut self,
-        filters: &[(&str, SubscriptionOptions)],
-        properties: PropertyView<'_>,
-    ) -> Result<PacketId, Blocked> {
-        let _ = (filters, properties);
-        Err(Blocked::NotOpen)
-    }
-
-    /// Client: unsubscribes; `UnsubAck` tells what came of it.
-    ///
-    /// # Errors
-    /// When it cannot be sent.
-    pub fn unsubscribe(
-        &mut self,
-        filters: &[&str],
-        properties: PropertyView<'_>,
-    ) -> Result<PacketId, Blocked> {
-        let _ = (filters, properties);
-        Err(Blocked::NotOpen)
-    }
-
-    /// Server: answers a SUBSCRIBE with a reason for each filter, in order. For 3.1.1 every failure
-    /// becomes 0x80.
-    ///
-    /// # Errors
-    /// When a reason is not allowed.
-    pub fn suback(
-        &mut self,
-        packet_id: PacketId,
-        reasons: &[ReasonCode],
-        properties: PropertyView<'_>,
-    ) -> Result<(), Misuse> {
-        let _ = (packet_id, reasons, properties);
-        Err(Misuse::State)
-    }
-
-    /// Server: answers an UNSUBSCRIBE with a reason for each filter, in order.
-    ///
-    /// # Errors
-    /// When a reason is not allowed.
-    pub fn unsuback(
-        &mut self,
-        packet_id: PacketId,
-        reasons: &[ReasonCode],
-        properties: PropertyView<'_>,
-    ) -> Result<(), Misuse> {
-        let _ = (packet_id, reasons, properties);
-        Err(Misuse::State)
+    /// 3.14.
+    fn handle_disconnect(&mut self, packet: Box<Disconnect>) -> Result<Event, PeerError> {
+        let them = match self.side {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        };
+        if !packet.reason.is_disconnect_from(them) {
+            let text = format!("a {them:?} must not disconnect with {}", packet.reason);
+            return Err(PeerError::protocol(ReasonCode::ProtocolError, text));
+        }
+        let expiry = packet.properties.view().session_expiry_interval();
+        // 3.14.2-2: a server must not send one. 3.14.2.2.2: with 0 in the CONNECT it must stay 0.
+        let is_server = them == Side::Server;
+        if expiry.is_some_and(|expiry| is_server || (expiry > 0 && self.session_expiry_interval == 0)) {
+            let text = "a session expiry interval that DISCONNECT must not set";
+            return Err(PeerError::protocol(ReasonCode::ProtocolError, text));
+        }
+        self.finish();
+        Ok(Event::Disconnected(packet))
     }
 
     /// Ends the connection: queues a DISCONNECT where the version has one for our side. Nothing more
-    /// comes of the connection.
+    /// comes of the connection. A client may do so before the CONNACK; a server refuses instead.
     ///
     /// # Errors
-    /// When our side may not give the reason.
+    /// When our side may not give the reason, or a property is out of place.
     pub fn disconnect(&mut self, reason: ReasonCode, properties: PropertyView<'_>) -> Result<(), Misuse> {
-        let _ = (reason, properties);
-        Err(Misuse::State)
+        let is_ready = match self.side {
+            Side::Client => self.expect != Expect::Done,
+            Side::Server => self.expect == Expect::Packets,
+        };
+        if !is_ready {
+            return Err(Misuse::State);
+        }
+        if !reason.is_disconnect_from(self.side) {
+            return Err(Misuse::Reason(reason));
+        }
+        let expiry = properties.session_expiry_interval();
+        let is_server = self.side == Side::Server;
+        if expiry.is_some_and(|expiry| is_server || (expiry > 0 && self.session_expiry_interval == 0)) {
+            return Err(Misuse::Property);
+        }
+        self.write_disconnect(reason, properties);
+        self.finish();
+        Ok(())
+    }
+
+    /// 3.1.1 has a DISCONNECT for clients alone.
+    fn write_disconnect(&mut self, reason: ReasonCode, properties: PropertyView<'_>) {
+        if self.version == Version::V3_1_1 && self.side == Side::Server {
+            return;
+        }
+        // 3.14.2-3: reasons in words must not make it larger than the peer takes.
+        let room = (self.peer.max_packet_size as usize).saturating_sub(LARGEST_HEAD);
+        let properties =
+            if properties.as_bytes().len() > room { PropertyView::default() } else { properties };
+        write_disconnect(self.outbox.buffer(), reason, properties, self.version);
     }
 
     // ---- output and time ---------------------------------------------------------------------------
@@ -319,7 +456,7 @@ impl Connection {
 
     /// So many bytes have been written.
     pub fn written(&mut self, now: Instant, count: usize) {
-        let _ = now;
+        self.last_sent = now;
         self.outbox.advance(count);
     }
 
@@ -330,7 +467,21 @@ impl Connection {
 
     /// When `handle_timeout` is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        match (self.expect, self.side) {
+            (Expect::Done | Expect::Answer, _) => None,
+            (Expect::Packets, Side::Server) => self.silence().map(|silence| self.last_received + silence),
+            (Expect::Packets, Side::Client) => {
+                let ping = self.keep_alive.map(|keep_alive| self.last_sent + keep_alive);
+                let answer = self.pinged.map(|pinged| pinged + self.config.limits.ping_timeout);
+                answer.or(ping)
+            }
+            _ => Some(self.created + self.config.limits.handshake_timeout),
+        }
+    }
+
+    /// 3.1.2-22: how long a client may be silent.
+    fn silence(&self) -> Option<Duration> {
+        self.keep_alive.map(|keep_alive| keep_alive + keep_alive / 2)
     }
 
     /// Time has passed: a client's ping leaves, and a silent peer is given up.
@@ -338,20 +489,59 @@ impl Connection {
     /// # Errors
     /// When the peer was silent for too long. What tells it so is queued.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), PeerError> {
-        let _ = now;
-        Ok(())
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return Ok(());
+        }
+        let limits = &self.config.limits;
+        let error = match (self.expect, self.side) {
+            (Expect::Packets, Side::Server) => {
+                PeerError::KeepAlive(self.silence().unwrap_or_default().as_millis())
+            }
+            (Expect::Packets, Side::Client) if self.pinged.is_some() => {
+                PeerError::Ping(limits.ping_timeout.as_millis())
+            }
+            (Expect::Packets, Side::Client) => {
+                // Not yet written is as good as sent: the socket has bytes waiting.
+                self.last_sent = now;
+                self.pinged = Some(now);
+                self.outbox.buffer().extend_from_slice(&PING_REQUEST);
+                return Ok(());
+            }
+            _ => PeerError::Handshake(limits.handshake_timeout.as_millis()),
+        };
+        self.fail(&error);
+        Err(error)
+    }
+
+    /// Gives back memory that only a busy connection needs. Topic aliases of ours are set up anew.
+    pub fn shrink(&mut self) {
+        self.outbox.shrink();
+        self.outgoing.shrink();
+        self.incoming.shrink();
+        self.unsent.shrink_to_fit();
+        self.outgoing_aliases = None;
+    }
+
+    /// Memory kept for what may come: 0 on a connection that is idle and shrunk.
+    #[cfg(test)]
+    pub(crate) fn spare_capacity(&self) -> usize {
+        self.outbox.capacity()
+            + self.outgoing.capacity()
+            + self.incoming.capacity()
+            + self.unsent.capacity()
+            + usize::from(self.outgoing_aliases.is_some())
     }
 
     // ---- what the outside sees ---------------------------------------------------------------------
 
     /// Whether nothing more will come of the connection: write what is buffered, close the socket.
     pub fn is_done(&self) -> bool {
-        false
+        self.expect == Expect::Done
     }
 
     /// Whether the handshake is through and nobody has ended the connection.
     pub fn is_open(&self) -> bool {
-        false
+        self.expect == Expect::Packets
     }
 
     /// Which end we are.
@@ -364,13 +554,95 @@ impl Connection {
         self.version
     }
 
-    /// Publications of QoS 1 and 2 that may leave before one of those in flight has ended.
-    pub fn window(&self) -> u16 {
-        0
+    /// Seconds that the session is to outlive the connection, as the CONNECT or the server said;
+    /// a DISCONNECT may change it (3.1.2.11.2). In 3.1.1 it says 0 or `u32::MAX`.
+    pub fn session_expiry_interval(&self) -> u32 {
+        self.session_expiry_interval
     }
 
-    /// What of the session a later connection resumes.
-    pub fn session_state(&self) -> SessionState {
-        SessionState::default()
+    /// Seconds of the keep alive in force, 0 for none.
+    pub fn keep_alive(&self) -> u64 {
+        self.keep_alive.map_or(0, |keep_alive| keep_alive.as_secs())
+    }
+
+    /// Bytes of a packet that the peer takes; `u32::MAX` when it set no bound.
+    pub fn peer_max_packet_size(&self) -> u32 {
+        self.peer.max_packet_size
+    }
+
+    // ---- inside ------------------------------------------------------------------------------------
+
+    /// Tells the peer what it did wrong, where its version can say it, and stops.
+    fn fail(&mut self, error: &PeerError) {
+        let reason = error.reason();
+        match self.expect {
+            // Already told, by what made the error.
+            _ if matches!(error, PeerError::Refused { .. }) => {}
+            Expect::Packets => {
+                let reason =
+                    if reason.is_disconnect_from(self.side) { reason } else { ReasonCode::UnspecifiedError };
+                // 3.1.1, 4.8: the connection is closed without a word.
+                if self.version == Version::V5_0 && !matches!(error, PeerError::Ping(_)) {
+                    self.write_disconnect(reason, PropertyView::default());
+                }
+            }
+            Expect::Auth => self.write_refusal(reason),
+            Expect::Connect | Expect::Answer | Expect::ConnAck | Expect::Done => {}
+        }
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        self.expect = Expect::Done;
+    }
+}
+
+/// Bytes of a packet besides properties and lists, at most: a fixed header, an identifier, a reason,
+/// the length of the properties.
+const LARGEST_HEAD: usize = 5 + 2 + 1 + 4;
+
+/// 3.1.0-1: "the first packet sent from the Client to the Server MUST be a CONNECT packet". Said before
+/// its length is looked at.
+fn check_first_byte(input: &BytesMut) -> Result<(), PeerError> {
+    match input.first() {
+        Some(first) if first >> 4 != 1 => {
+            let text = format!("packet type {} before a CONNECT", first >> 4);
+            Err(PeerError::protocol(ReasonCode::ProtocolError, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The version that a CONNECT asks for, of those that have an answer of their own, before the rest of
+/// it is read.
+fn sniff_version(body: &[u8]) -> Option<Version> {
+    match body {
+        [0, 4, b'M', b'Q', b'T', b'T', level, ..] => {
+            Some(if *level < 5 { Version::V3_1_1 } else { Version::V5_0 })
+        }
+        // 3.1, the version before.
+        [0, 6, b'M', b'Q', b'I', b's', b'd', b'p', 3, ..] => Some(Version::V3_1_1),
+        _ => None,
+    }
+}
+
+/// Whether a type of packet may come now: from that side, in that version, at that point.
+fn is_due(packet_type: u8, expect: Expect, side: Side, version: Version) -> bool {
+    let is_v5 = version == Version::V5_0;
+    match (expect, packet_type) {
+        (Expect::Connect, 1) => side == Side::Server,
+        (Expect::ConnAck, 2) => side == Side::Client,
+        (Expect::ConnAck | Expect::Auth, 15) => is_v5,
+        // A client may give up before it is let in, and a server may send it away (3.14, 4.13.1).
+        (Expect::Auth, 14) => true,
+        (Expect::ConnAck, 14) => is_v5,
+        (Expect::Packets, 3..=7) => true,
+        (Expect::Packets, 8 | 10 | 12) => side == Side::Server,
+        (Expect::Packets, 9 | 11 | 13) => side == Side::Client,
+        (Expect::Packets, 14) => side == Side::Server || is_v5,
+        (Expect::Packets, 15) => is_v5,
+        // Not defined: said when it is decoded.
+        (_, 0) => true,
+        _ => false,
     }
 }

@@ -64,7 +64,10 @@ pub enum Blocked {
     /// The topic name or filter is not one.
     #[error("{0}")]
     Topic(#[from] crate::topic::TopicError),
-    /// The connection is not open.
+    /// A property does not belong there.
+    #[error("{0}")]
+    Property(#[from] crate::property::PropertyError),
+    /// The connection is not open, or the other side of one does this.
     #[error("the connection is not open")]
     NotOpen,
     /// Every packet identifier is in use.

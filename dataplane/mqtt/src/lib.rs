@@ -25,9 +25,11 @@ pub mod property;
 pub mod reason;
 pub mod topic;
 
+mod alias;
 mod connection;
 mod error;
 mod event;
+mod flights;
 mod limits;
 mod outbox;
 mod session;

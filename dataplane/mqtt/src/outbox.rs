@@ -1,4 +1,4 @@
-//! What a connection has to write: small frames copied together, large payloads by reference.
+//! What a connection has to write: small packets copied together, large payloads by reference.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -6,20 +6,21 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Payloads from this size on leave as a segment of their own. Below it, copying costs less than a
-/// reference count and a vector entry, and does not pin the buffer that the payload arrived in.
+/// reference count and a queue entry, and does not pin the buffer that the payload arrived in.
 pub const SEGMENT_THRESHOLD: usize = 4_096;
 
-/// The largest buffer kept ready for the next turn.
-const MAX_RESERVE: usize = 64 << 10;
+/// The largest buffer kept for the next turn.
+const MAX_KEPT: usize = 256 << 10;
 
-/// Bytes to be written, in order.
+/// The smallest buffer.
+const MIN_BUFFER: usize = 512;
+
+/// Bytes to be written, in order. The buffer is kept for the next turn until `shrink`.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     segments: VecDeque<Bytes>,
     segment_bytes: usize,
     tail: BytesMut,
-    /// What the last turn needed: the size of the next buffer.
-    reserve: usize,
 }
 
 impl Outbox {
@@ -50,8 +51,7 @@ impl Outbox {
         used
     }
 
-    /// Forgets `count` bytes that have been written. A buffer that has been written whole is given
-    /// back: an idle connection holds none.
+    /// Forgets `count` bytes that have been written.
     pub(crate) fn advance(&mut self, mut count: usize) {
         while count > 0 {
             let Some(front) = self.segments.front_mut() else { break };
@@ -64,32 +64,25 @@ impl Outbox {
             }
         }
         self.tail.advance(count.min(self.tail.len()));
-        if self.is_empty() {
+        if self.is_empty() && self.tail.capacity() > MAX_KEPT {
             self.tail = BytesMut::new();
-            self.segments = VecDeque::new();
         }
     }
 
-    /// The buffer that frames are written into.
+    /// The buffer that packets are written into.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
-        if self.tail.capacity() == 0 {
-            self.tail.reserve(self.reserve.max(512));
+        if self.tail.is_empty() {
+            // Goes back to the start of the buffer, where there is one.
+            self.tail.reserve(MIN_BUFFER);
         }
         &mut self.tail
     }
 
-    /// Remembers how much the turn wrote, for the size of the next buffer.
-    pub(crate) fn note_turn(&mut self) {
-        let needed = self.tail.len().min(MAX_RESERVE);
-        // Decays by an eighth a turn, so that one burst does not size every later buffer.
-        self.reserve = needed.max(self.reserve - self.reserve / 8);
-    }
-
-    /// Appends a payload to the frame that was just written: by copy when small, by reference
+    /// Appends a payload to the packet that was just written: by copy when small, by reference
     /// otherwise.
-    pub(crate) fn push_payload(&mut self, payload: Bytes) {
+    pub(crate) fn push_payload(&mut self, payload: &Bytes) {
         if payload.len() < SEGMENT_THRESHOLD {
-            self.tail.extend_from_slice(&payload);
+            self.tail.extend_from_slice(payload);
             return;
         }
         if !self.tail.is_empty() {
@@ -98,7 +91,15 @@ impl Outbox {
             self.segments.push_back(written);
         }
         self.segment_bytes += payload.len();
-        self.segments.push_back(payload);
+        self.segments.push_back(payload.clone());
+    }
+
+    /// Gives back what is kept for the next turn.
+    pub(crate) fn shrink(&mut self) {
+        if self.tail.is_empty() {
+            self.tail = BytesMut::new();
+        }
+        self.segments.shrink_to_fit();
     }
 }
 
@@ -124,8 +125,8 @@ mod tests {
         for at_once in [1, 7, 5_000, usize::MAX] {
             let mut outbox = Outbox::default();
             outbox.buffer().extend_from_slice(b"head");
-            outbox.push_payload(Bytes::from_static(b"small"));
-            outbox.push_payload(Bytes::from(vec![b'x'; SEGMENT_THRESHOLD]));
+            outbox.push_payload(&Bytes::from_static(b"small"));
+            outbox.push_payload(&Bytes::from(vec![b'x'; SEGMENT_THRESHOLD]));
             outbox.buffer().extend_from_slice(b"tail");
             let mut expected = b"headsmall".to_vec();
             expected.extend(vec![b'x'; SEGMENT_THRESHOLD]);
@@ -136,12 +137,24 @@ mod tests {
     }
 
     #[test]
-    fn an_outbox_that_was_written_whole_holds_no_memory() {
+    fn an_outbox_that_was_written_whole_and_shrunk_holds_no_memory() {
         let mut outbox = Outbox::default();
         outbox.buffer().extend_from_slice(&[0; 100_000]);
-        outbox.push_payload(Bytes::from(vec![0; SEGMENT_THRESHOLD]));
+        outbox.push_payload(&Bytes::from(vec![0; SEGMENT_THRESHOLD]));
         outbox.advance(outbox.len());
-        assert_eq!(outbox.tail.capacity(), 0);
-        assert_eq!(outbox.segments.capacity(), 0);
+        outbox.shrink();
+        assert_eq!(outbox.capacity(), 0);
+    }
+
+    #[test]
+    fn a_buffer_is_used_again() {
+        let mut outbox = Outbox::default();
+        outbox.buffer().extend_from_slice(&[0; 500]);
+        let capacity = outbox.tail.capacity();
+        for _ in 0..1_000 {
+            outbox.advance(outbox.len());
+            outbox.buffer().extend_from_slice(&[0; 500]);
+        }
+        assert!(outbox.tail.capacity() <= 2 * capacity, "{} bytes", outbox.tail.capacity());
     }
 }

@@ -127,6 +127,10 @@ impl Text {
         Ok(Self(bytes))
     }
 
+    pub(crate) fn checked(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
     /// The characters.
     pub fn as_str(&self) -> &str {
         // Checked when it was made. Checking again is what it costs to do without unsafe code.

@@ -497,10 +497,7 @@ fn read<'a>(reader: &mut Reader<'a>) -> Result<Property<'a>, DecodeError> {
 /// Whether the value is one that the specification allows, as far as it depends on itself alone.
 fn has_allowed_value(property: &Property<'_>) -> bool {
     match (property.id, property.value) {
-        (
-            PropertyId::ReceiveMaximum | PropertyId::TopicAlias,
-            Value::Short(0),
-        )
+        (PropertyId::ReceiveMaximum | PropertyId::TopicAlias, Value::Short(0))
         | (PropertyId::MaximumPacketSize, Value::Long(0))
         | (PropertyId::SubscriptionIdentifier, Value::Variable(0)) => false,
         // 3.3.2-14: "The Response Topic MUST NOT contain wildcard characters".

@@ -18,7 +18,9 @@ pub enum TopicError {
     MultiLevelPlace,
     #[error("'+' does not fill its level")]
     SingleLevelPlace,
-    #[error("a shared subscription is $share/NAME/FILTER, with neither of the two empty and no wildcard in NAME")]
+    #[error(
+        "a shared subscription is $share/NAME/FILTER, with neither of the two empty and no wildcard in NAME"
+    )]
     Share,
 }
 

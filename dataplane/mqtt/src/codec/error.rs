@@ -20,7 +20,9 @@ pub enum DecodeError {
     Truncated { what: &'static str, missing: usize, offset: usize },
     #[error("{what} has {count} bytes left over at byte {offset}")]
     LeftOver { what: &'static str, count: usize, offset: usize },
-    #[error("{what} is a variable byte integer of more than 4 bytes, or longer than it needs, at byte {offset}")]
+    #[error(
+        "{what} is a variable byte integer of more than 4 bytes, or longer than it needs, at byte {offset}"
+    )]
     Variable { what: &'static str, offset: usize },
     #[error("{what}: {source} at byte {offset}")]
     Text { what: &'static str, source: TextError, offset: usize },
