@@ -17,6 +17,7 @@ use crate::performative::{
     Begin, Close, DeliveryState, End, Error, Open, Performative, Role, SaslCode, SaslFrame,
 };
 use crate::session::{Outgoing, Session, SessionInfo, SessionState, Terms, Wire};
+use crate::transaction::{TransactionId, TransactionalState};
 use crate::value::{Symbol, Text, Value};
 
 /// What all connections of a listener, or of a client, have in common.
@@ -665,6 +666,16 @@ impl Connection {
         session.grant(&mut wire, link, credit)
     }
 
+    /// What the credit of a link that we receive on brings is acquired in `transaction` from now on, or in
+    /// none (AMQP 4.4.3).
+    ///
+    /// # Errors
+    /// When the link is gone, not attached, or one that we send on.
+    pub fn acquire(&mut self, link: LinkKey, transaction: Option<TransactionId>) -> Result<(), Misuse> {
+        let (session, mut wire) = self.session_of(link)?;
+        session.acquire(&mut wire, link, transaction)
+    }
+
     /// Asks the peer to use its credit or give it back; [`Event::LinkDrained`] follows.
     ///
     /// # Errors
@@ -708,7 +719,23 @@ impl Connection {
     /// When the link is gone, has no credit, or has an unfinished delivery.
     pub fn send(&mut self, link: LinkKey, outgoing: Outgoing) -> Result<DeliveryKey, Misuse> {
         let (session, mut wire) = self.session_of(link)?;
-        session.send(&mut wire, link, outgoing)
+        session.send(&mut wire, link, outgoing, None)
+    }
+
+    /// Starts a delivery that is a part of a transaction (AMQP 4.4.1, 4.4.3): [`send`](Self::send) with a
+    /// transactional state.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_in_transaction(
+        &mut self,
+        link: LinkKey,
+        outgoing: Outgoing,
+        transaction: TransactionId,
+    ) -> Result<DeliveryKey, Misuse> {
+        let (session, mut wire) = self.session_of(link)?;
+        let state = TransactionalState { transaction, outcome: None };
+        session.send(&mut wire, link, outgoing, Some(DeliveryState::Transactional(Box::new(state))))
     }
 
     /// Goes on with the unfinished delivery of a link; `more` as in [`Outgoing`].

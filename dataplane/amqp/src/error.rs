@@ -3,7 +3,7 @@
 use crate::performative::Error;
 use crate::value::{Symbol, Text};
 
-/// Error conditions of AMQP 1.0 (2.8.15 to 2.8.18).
+/// Error conditions of AMQP 1.0 (2.8.15 to 2.8.18, 4.5.8).
 pub mod condition {
     pub const INTERNAL_ERROR: &str = "amqp:internal-error";
     pub const NOT_FOUND: &str = "amqp:not-found";
@@ -27,6 +27,10 @@ pub mod condition {
     pub const TRANSFER_LIMIT_EXCEEDED: &str = "amqp:link:transfer-limit-exceeded";
     pub const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded";
     pub const LINK_STOLEN: &str = "amqp:link:stolen";
+    /// The coordinator knows no transaction of this id (AMQP 4.5.8).
+    pub const UNKNOWN_TRANSACTION: &str = "amqp:transaction:unknown-id";
+    pub const TRANSACTION_ROLLBACK: &str = "amqp:transaction:rollback";
+    pub const TRANSACTION_TIMEOUT: &str = "amqp:transaction:timeout";
 }
 
 /// The peer broke a rule that ends the connection. The engine has already queued the close frame

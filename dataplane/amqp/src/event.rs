@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::performative::{Attach, DeliveryState, Error, Open, Role, SaslCode, Tag};
+use crate::transaction::TransactionId;
 use crate::value::{Symbol, Text};
 use crate::window::DeliveryId;
 
@@ -113,8 +114,9 @@ pub enum Event {
     LinkAttached { link: LinkKey, attach: Box<Attach> },
     /// The peer detached; the detach has been answered, the link is gone. `role` is ours.
     LinkDetached { link: LinkKey, role: Role, token: u64, closed: bool, error: Option<Box<Error>> },
-    /// A link that we send on has this credit now.
-    LinkFlow { link: LinkKey, token: u64, credit: u32, drain: bool },
+    /// A link that we send on has this credit now. What is sent for it until the next flow is acquired in
+    /// `transaction` (AMQP 4.4.3): answer with `send_in_transaction`.
+    LinkFlow { link: LinkKey, token: u64, credit: u32, drain: bool, transaction: Option<Box<TransactionId>> },
     /// The peer has used or given back all credit of a link that we drain.
     LinkDrained { link: LinkKey, token: u64 },
     /// A frame of a delivery.

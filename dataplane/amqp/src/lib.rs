@@ -22,6 +22,7 @@ pub mod codec;
 pub mod frame;
 pub mod message;
 pub mod performative;
+pub mod transaction;
 pub mod value;
 
 mod connection;

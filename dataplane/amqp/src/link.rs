@@ -2,6 +2,7 @@
 
 use crate::event::{LinkKey, NO_TOKEN};
 use crate::performative::{Attach, Role};
+use crate::transaction::TransactionId;
 use crate::value::Text;
 use crate::window::DeliveryId;
 
@@ -69,6 +70,9 @@ pub(crate) struct Link {
     pub(crate) deliveries: u64,
     /// Of these, how many wait with their first frame for the peer's window.
     pub(crate) unsent: u32,
+    /// We receive: the transaction that acquires what the credit brings (AMQP 4.4.3). Every flow of the
+    /// link says it again, because a flow without it ends it.
+    pub(crate) acquisition: Option<Box<TransactionId>>,
 }
 
 impl Link {
@@ -87,6 +91,7 @@ impl Link {
             unfinished: None,
             deliveries: 0,
             unsent: 0,
+            acquisition: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::transaction::{TransactionId, TransactionalState};
 use crate::value::{Symbol, Text, Value};
 
 /// A delivery tag: at most 32 bytes (AMQP 2.8.7), kept inline so that a transfer allocates nothing.
@@ -93,15 +94,21 @@ pub enum DeliveryState {
         /// The encoded `message-annotations` map, as it came.
         annotations: Option<Bytes>,
     },
-    /// Any other described value (transactional-state, declared, vendor states), byte for byte,
-    /// its constructor included.
+    /// A transaction has begun (AMQP 4.5.5). Boxed, as the next, to weigh nothing on the others.
+    Declared(Box<TransactionId>),
+    /// What holds once a transaction is discharged (AMQP 4.5.6).
+    Transactional(Box<TransactionalState>),
+    /// Any other described value, byte for byte, its constructor included.
     Other(Bytes),
 }
 
 impl DeliveryState {
-    /// Whether the state is an outcome: nothing follows it but settlement (AMQP 3.4).
+    /// Whether the state is an outcome: nothing follows it but settlement (AMQP 3.4, 4.5.5).
     pub fn is_outcome(&self) -> bool {
-        matches!(self, Self::Accepted | Self::Rejected(_) | Self::Released | Self::Modified { .. })
+        matches!(
+            self,
+            Self::Accepted | Self::Rejected(_) | Self::Released | Self::Modified { .. } | Self::Declared(_)
+        )
     }
 }
 

@@ -20,6 +20,7 @@ use crate::performative::{
     Attach, Begin, DeliveryState, Detach, Disposition, End, Error, Flow, Performative, ReceiverSettleMode,
     Role, SenderSettleMode, Source, Tag, Target, Transfer,
 };
+use crate::transaction::TransactionId;
 use crate::value::{Symbol, Text, Value};
 use crate::window::{DeliveryId, Window};
 
@@ -30,6 +31,9 @@ const OUTGOING_WINDOW: u32 = i32::MAX.cast_unsigned();
 /// The most that a transfer frame of ours holds beside its payload: frame header, composite
 /// constructor, a 32-byte tag and the numbers.
 const TRANSFER_OVERHEAD: usize = 96;
+
+/// The most that the state of such a frame adds: constructors, sizes and a 32-byte transaction id.
+const STATE_OVERHEAD: usize = 48;
 
 /// Where frames go, and how large they may be.
 pub(crate) struct Wire<'a> {
@@ -48,7 +52,8 @@ impl Wire<'_> {
 
     /// Writes one transfer frame with as much of `payload` as fits; answers with the rest.
     fn write_transfer(&mut self, channel: u16, transfer: &mut Transfer, mut payload: Bytes) -> Bytes {
-        let room = self.max_frame_size.saturating_sub(TRANSFER_OVERHEAD).max(1);
+        let overhead = TRANSFER_OVERHEAD + if transfer.state.is_some() { STATE_OVERHEAD } else { 0 };
+        let room = self.max_frame_size.saturating_sub(overhead).max(1);
         let rest = if payload.len() > room { payload.split_off(room) } else { Bytes::new() };
         let more = transfer.more;
         transfer.more |= !rest.is_empty();
@@ -570,8 +575,9 @@ impl Session {
                 link.take_credit(flow.delivery_count, flow.link_credit.unwrap_or(0));
                 link.drain = flow.drain;
                 let (credit, drain) = (link.credit, link.drain);
+                let transaction = acquisition(flow)?;
                 let link = self.link_key(usize::from(handle), generation);
-                events.push_back(Event::LinkFlow { link, token, credit, drain });
+                events.push_back(Event::LinkFlow { link, token, credit, drain, transaction });
             }
             Role::Receiver => {
                 if let Some(count) = flow.delivery_count {
@@ -607,7 +613,7 @@ impl Session {
             available: None,
             drain: link.is_some_and(|link| link.drain),
             echo: false,
-            properties: Vec::new(),
+            properties: link.and_then(|link| link.acquisition.as_deref()).map_or_else(Vec::new, txn_id),
         };
         wire.write(self.key.channel, &Performative::Flow(flow));
     }
@@ -617,6 +623,18 @@ impl Session {
         let link = self.receiving(key)?;
         link.credit = link.credit.saturating_add(credit);
         link.drain = false;
+        self.write_flow(wire, Some(key.handle));
+        Ok(())
+    }
+
+    /// What the link's credit brings is acquired in `transaction` from now on, or in none.
+    pub(crate) fn acquire(
+        &mut self,
+        wire: &mut Wire<'_>,
+        key: LinkKey,
+        transaction: Option<TransactionId>,
+    ) -> Result<(), Misuse> {
+        self.receiving(key)?.acquisition = transaction.map(Box::new);
         self.write_flow(wire, Some(key.handle));
         Ok(())
     }
@@ -883,6 +901,7 @@ impl Session {
         wire: &mut Wire<'_>,
         key: LinkKey,
         outgoing: Outgoing,
+        state: Option<DeliveryState>,
     ) -> Result<DeliveryKey, Misuse> {
         let id = self.next_outgoing_delivery;
         let link = self.sending(key)?;
@@ -909,7 +928,7 @@ impl Session {
             settled: Some(outgoing.settled),
             more: outgoing.more,
             rcv_settle_mode: None,
-            state: None,
+            state,
             resume: false,
             aborted: false,
             batchable: false,
@@ -1184,6 +1203,25 @@ impl Pending {
     fn is_detach_of(&self, handle: u16) -> bool {
         matches!(self, Self::Detach(detach) if detach.handle == u32::from(handle))
     }
+}
+
+/// The property of a flow that names the transaction for what it gives credit for (AMQP 4.4.3).
+const TXN_ID: Symbol = Symbol::from_static("txn-id");
+
+fn txn_id(transaction: &TransactionId) -> Vec<(Value, Value)> {
+    vec![(TXN_ID.into(), Bytes::copy_from_slice(transaction.as_bytes()).into())]
+}
+
+/// The transaction that the credit of a flow acquires in.
+fn acquisition(flow: &Flow) -> Result<Option<Box<TransactionId>>, SessionFault> {
+    let named = flow.properties.iter().find(|(key, _)| key.as_str() == Some(TXN_ID.as_str()));
+    let transaction = match named {
+        None | Some((_, Value::Null)) => return Ok(None),
+        Some((_, Value::Binary(id))) => TransactionId::new(id),
+        Some(_) => None,
+    };
+    let text = "the txn-id of a flow has to be a binary of at most 32 bytes";
+    transaction.map(|id| Some(Box::new(id))).ok_or_else(|| Error::new(condition::INVALID_FIELD, text))
 }
 
 /// The longest address in an attach, in bytes.

@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 use mq_amqp::{
     codec::{decode_performative, decode_sasl, decode_value, encode_performative, encode_sasl, encode_value},
     frame::{Frame, FrameError, ProtocolHeader, next_frame},
-    message::{Header, Message, MessageIndex, Properties},
+    message::{Entries, Header, Message, MessageIndex, Properties},
+    transaction::ControlMessage,
 };
 
 /// A frame size small enough that random bytes reach it from both sides.
@@ -83,6 +84,9 @@ pub fn message_index(input: &[u8]) {
             assert!(half.bare_start <= index.bare_start);
         }
     }
+    if let Ok(control) = ControlMessage::decode(&whole) {
+        assert_eq!(ControlMessage::decode(&control.to_bytes()), Ok(control));
+    }
     if let Ok(message) = Message::decode(&whole) {
         let index = index.expect("a message has an index");
         assert!(index.complete && index.body.is_some());
@@ -114,6 +118,17 @@ fn check_cover(index: &MessageIndex, length: usize) {
 }
 
 fn decode_sections(index: &MessageIndex, whole: &Bytes) {
+    let maps = [&index.delivery_annotations, &index.message_annotations, &index.application_properties];
+    for section in maps.into_iter().flatten() {
+        let Ok(entries) = Entries::of(&whole[section.clone()]) else { continue };
+        for entry in entries.clone() {
+            let Ok((key, value)) = entry else { break };
+            let found = entries.clone().find(key).expect("well-formed up to here").expect("it is there");
+            // Of entries with one key the first is found.
+            let is_only = entries.clone().flatten().filter(|(other, _)| *other == key).count() == 1;
+            assert!(!is_only || format!("{found:?}") == format!("{value:?}"));
+        }
+    }
     if let Some(header) = index.header.clone() {
         let _ = Header::decode(&whole[header]);
     }

@@ -1,5 +1,7 @@
 //! Outcomes between AMQP's delivery states and the core: nothing is lost either way.
 
+use bytes::BytesMut;
+use mq_amqp::codec::encode_state;
 use mq_amqp::performative::{DeliveryState, Error};
 use mq_amqp::value::{Symbol, Text};
 use mq_core::{ErrorInfo, Outcome};
@@ -26,6 +28,12 @@ pub(super) fn from_state(state: DeliveryState) -> Outcome {
             annotations,
         },
         DeliveryState::Other(bytes) => Outcome::Other(bytes),
+        // Of a transaction that is not ours: for whoever coordinates it.
+        state @ (DeliveryState::Declared(_) | DeliveryState::Transactional(_)) => {
+            let mut bytes = BytesMut::new();
+            encode_state(&mut bytes, &state);
+            Outcome::Other(bytes.freeze())
+        }
     }
 }
 

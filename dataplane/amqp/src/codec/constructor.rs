@@ -105,6 +105,10 @@ pub(crate) mod descriptor {
     pub(crate) const SOURCE: u64 = 0x28;
     pub(crate) const TARGET: u64 = 0x29;
     pub(crate) const COORDINATOR: u64 = 0x30;
+    pub(crate) const DECLARE: u64 = 0x31;
+    pub(crate) const DISCHARGE: u64 = 0x32;
+    pub(crate) const DECLARED: u64 = 0x33;
+    pub(crate) const TRANSACTIONAL_STATE: u64 = 0x34;
     pub(crate) const SASL_MECHANISMS: u64 = 0x40;
     pub(crate) const SASL_INIT: u64 = 0x41;
     pub(crate) const SASL_CHALLENGE: u64 = 0x42;
@@ -121,7 +125,7 @@ pub(crate) mod descriptor {
     pub(crate) const FOOTER: u64 = 0x78;
 
     /// Every symbolic descriptor that has a numeric twin above.
-    const NAMES: [(&str, u64); 32] = [
+    const NAMES: [(&str, u64); 36] = [
         ("amqp:open:list", OPEN),
         ("amqp:begin:list", BEGIN),
         ("amqp:attach:list", ATTACH),
@@ -140,6 +144,10 @@ pub(crate) mod descriptor {
         ("amqp:source:list", SOURCE),
         ("amqp:target:list", TARGET),
         ("amqp:coordinator:list", COORDINATOR),
+        ("amqp:declare:list", DECLARE),
+        ("amqp:discharge:list", DISCHARGE),
+        ("amqp:declared:list", DECLARED),
+        ("amqp:transactional-state:list", TRANSACTIONAL_STATE),
         ("amqp:sasl-mechanisms:list", SASL_MECHANISMS),
         ("amqp:sasl-init:list", SASL_INIT),
         ("amqp:sasl-challenge:list", SASL_CHALLENGE),

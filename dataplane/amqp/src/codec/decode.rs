@@ -18,6 +18,7 @@ use crate::{
         Performative, ReceiverSettleMode, Role, SaslCode, SaslFrame, SenderSettleMode, Source, Tag, Target,
         TerminusDurability, TerminusExpiryPolicy, Transfer,
     },
+    transaction::{TransactionId, TransactionalState},
     value::{Symbol, Value},
 };
 
@@ -374,6 +375,21 @@ fn other_state<'a>(
             fields.finish("modified")?;
             state
         }
+        descriptor::DECLARED => {
+            let mut fields = Fields::open(reader, 1, "declared")?;
+            let transaction = fields.mandatory("declared.txn-id", TransactionId::read)?;
+            fields.finish("declared")?;
+            DeliveryState::Declared(Box::new(transaction))
+        }
+        descriptor::TRANSACTIONAL_STATE => {
+            let mut fields = Fields::open(reader, 2, "transactional-state")?;
+            let state = TransactionalState {
+                transaction: fields.mandatory("transactional-state.txn-id", TransactionId::read)?,
+                outcome: fields.whole("transactional-state.outcome", inner_outcome)?,
+            };
+            fields.finish("transactional-state")?;
+            DeliveryState::Transactional(Box::new(state))
+        }
         _ => {
             // The descriptor was read as one of ours would be; as part of a foreign value it is checked again.
             *reader = *start;
@@ -381,6 +397,19 @@ fn other_state<'a>(
             DeliveryState::Other(reader.since(start))
         }
     })
+}
+
+/// Reads the outcome inside of a transactional state, which is not such a state again (AMQP 4.5.6): so
+/// nothing nests.
+fn inner_outcome(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<DeliveryState>, Fault> {
+    let start = *reader;
+    if reader.byte(what)? == constructor::DESCRIBED
+        && reader.descriptor(what)? == descriptor::TRANSACTIONAL_STATE
+    {
+        return Err(reader.out_of_range(what));
+    }
+    *reader = start;
+    state(reader, what)
 }
 
 fn error(reader: &mut Reader<'_>, code: u8, what: &'static str) -> Result<Error, Fault> {

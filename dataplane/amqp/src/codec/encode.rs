@@ -12,6 +12,7 @@ use crate::{
         Performative, ReceiverSettleMode, Role, SaslFrame, SenderSettleMode, Source, Tag, Target,
         TerminusDurability, TerminusExpiryPolicy, Transfer,
     },
+    transaction::TransactionId,
     value::{Array, Kind, Symbol, Text, Value},
 };
 
@@ -208,6 +209,17 @@ pub fn encode_state(out: &mut BytesMut, state: &DeliveryState) {
             list.optional(*delivery_failed, write_boolean);
             list.optional(*undeliverable_here, write_boolean);
             list.optional(annotations.as_ref(), write_raw);
+            list.finish();
+        }
+        DeliveryState::Declared(transaction) => {
+            let mut list = Fields::begin(out, descriptor::DECLARED);
+            list.mandatory(&**transaction, TransactionId::write);
+            list.finish();
+        }
+        DeliveryState::Transactional(state) => {
+            let mut list = Fields::begin(out, descriptor::TRANSACTIONAL_STATE);
+            list.mandatory(&state.transaction, TransactionId::write);
+            list.optional(state.outcome.as_ref(), encode_state);
             list.finish();
         }
         DeliveryState::Other(raw) => write_raw(out, raw),
@@ -503,7 +515,7 @@ fn ascii(name: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-fn write_raw(out: &mut BytesMut, raw: &Bytes) {
+pub(crate) fn write_raw(out: &mut BytesMut, raw: &Bytes) {
     out.put_slice(raw);
 }
 

@@ -11,4 +11,5 @@ mod peer;
 mod sessions;
 mod settlement;
 mod time;
+mod transactions;
 mod transfers;

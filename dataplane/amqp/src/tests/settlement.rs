@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::pair::{Pair, outgoing, terms};
 use super::peer::*;
 use crate::performative::{DeliveryState, Disposition, Error, Flow, Performative, ReceiverSettleMode, Role};
+use crate::transaction::{TransactionId, TransactionalState};
 use crate::value::Symbol;
 use crate::{DeliveryKey, Event, Limits, LinkKey, Terms, condition};
 
@@ -47,8 +48,12 @@ fn states() -> Vec<DeliveryState> {
             undeliverable_here: Some(false),
             annotations: Some(Bytes::from_static(&[0xc1, 0x01, 0x00])),
         },
-        // declared (0x33) with a transaction id, and a vendor's state with a symbolic descriptor.
-        DeliveryState::Other(Bytes::from_static(&[0x00, 0x53, 0x33, 0xc0, 0x04, 0x01, 0xa0, 0x01, 0x07])),
+        DeliveryState::Declared(Box::new(TransactionId::from(7))),
+        DeliveryState::Transactional(Box::new(TransactionalState {
+            transaction: TransactionId::from(7),
+            outcome: Some(DeliveryState::Accepted),
+        })),
+        // A vendor's state with a symbolic descriptor.
         DeliveryState::Other(Bytes::from_static(b"\x00\xa3\x08acme:ok1\xc0\x03\x01\x54\x2a")),
     ]
 }

@@ -4,6 +4,7 @@ mod messages;
 mod noise;
 mod performatives;
 mod strategies;
+mod transactions;
 mod values;
 
 use bytes::{Bytes, BytesMut};

@@ -7,6 +7,7 @@ use mq_amqp::{
         encode_sasl, encode_state,
     },
     performative::*,
+    transaction::{TransactionId, TransactionalState},
     value::{Symbol, Value},
 };
 use proptest::prelude::*;
@@ -247,6 +248,50 @@ fn more_symbols_than_the_limit_are_refused() {
     assert!(matches!(mechanisms(SYMBOLS_MAX + 1), Err(DecodeError::TooMany { limit: SYMBOLS_MAX, .. })));
 }
 
+fn id(bytes: &[u8]) -> TransactionId {
+    TransactionId::new(bytes).expect("at most 32 bytes")
+}
+
+fn transactional(transaction: TransactionId, outcome: Option<DeliveryState>) -> DeliveryState {
+    DeliveryState::Transactional(Box::new(TransactionalState { transaction, outcome }))
+}
+
+/// A disposition with this state, as bytes.
+fn with_state(figure: &str) -> Bytes {
+    let size = hex(figure).len() + 5;
+    hex(&format!("00 53 15 c0 {size:02x} 05 41 43 40 42 {figure}"))
+}
+
+#[test]
+fn a_transactional_state_has_an_id_of_32_bytes_at_most_and_does_not_nest() {
+    let longest = "'0123456789abcdef0123456789abcdef'";
+    assert!(decode(&with_state(&format!("00 53 33 c0 23 01 a0 20 {longest}"))).is_ok());
+    let too_long = decode(&with_state(&format!("00 53 33 c0 24 01 a0 21 {longest} '0'")));
+    assert!(matches!(too_long, Err(DecodeError::OutOfRange { what: "declared.txn-id", .. })), "{too_long:?}");
+    let nested = decode(&with_state("00 53 34 c0 0b 02 a0 00 00 53 34 c0 03 01 a0 00"));
+    assert!(matches!(nested, Err(DecodeError::OutOfRange { .. })), "{nested:?}");
+    for (figure, field) in [
+        ("00 53 33 45", "declared.txn-id"),
+        ("00 53 34 45", "transactional-state.txn-id"),
+        ("00 53 34 c0 02 01 40", "transactional-state.txn-id"),
+    ] {
+        match decode(&with_state(figure)) {
+            Err(DecodeError::Missing { what, .. }) => assert_eq!(what, field),
+            other => panic!("{figure}: {other:?}"),
+        }
+    }
+    let number = decode(&with_state("00 53 33 c0 02 01 43"));
+    assert!(matches!(number, Err(DecodeError::WrongType { .. })), "{number:?}");
+}
+
+#[test]
+fn states_and_performatives_of_the_hot_path_stay_small() {
+    assert!(size_of::<Option<DeliveryState>>() <= 40);
+    assert!(size_of::<Disposition>() <= 56);
+    assert!(size_of::<Transfer>() <= 104);
+    assert!(size_of::<mq_amqp::Event>() <= 152);
+}
+
 #[test]
 fn every_state_decodes_with_its_fields() {
     for (figure, state) in [
@@ -262,15 +307,28 @@ fn every_state_decodes_with_its_fields() {
                 annotations: Some(hex("c1 03 02 43 43")),
             },
         ),
-        // Transactional-state, and a vendor's own with a descriptor and a value of any kind.
-        ("00 53 34 c0 04 01 a0 01 't'", DeliveryState::Other(hex("00 53 34 c0 04 01 a0 01 't'"))),
+        // AMQP 4.5.5 and 4.5.6.
+        ("00 53 33 c0 04 01 a0 01 't'", DeliveryState::Declared(Box::new(id(b"t")))),
+        ("00 53 34 c0 04 01 a0 01 't'", transactional(id(b"t"), None)),
+        (
+            "00 53 34 c0 0c 02 a0 01 't' 00 53 27 c0 03 02 41 41",
+            transactional(
+                id(b"t"),
+                Some(DeliveryState::Modified {
+                    delivery_failed: Some(true),
+                    undeliverable_here: Some(true),
+                    annotations: None,
+                }),
+            ),
+        ),
+        // A vendor's own with a descriptor and a value of any kind.
         ("00 a3 01 'v' 52 07", DeliveryState::Other(hex("00 a3 01 'v' 52 07"))),
         ("00 00 44 43 40", DeliveryState::Other(hex("00 00 44 43 40"))),
     ] {
-        let size = hex(figure).len() + 5;
-        let frame = format!("00 53 15 c0 {size:02x} 05 41 43 40 42 {figure}");
-        let Ok(Performative::Disposition(disposition)) = decode(&hex(&frame)) else { panic!("{frame}") };
-        assert_eq!(disposition.state, Some(state.clone()), "{frame}");
+        let Ok(Performative::Disposition(disposition)) = decode(&with_state(figure)) else {
+            panic!("{figure}")
+        };
+        assert_eq!(disposition.state, Some(state.clone()), "{figure}");
         assert_eq!(written(|out| encode_state(out, &state)), hex(figure), "{figure}");
     }
 }

@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use mq_amqp::{
-    codec::{encode_state, encode_value},
+    codec::encode_value,
     performative::*,
+    transaction::{TransactionId, TransactionalState},
     value::{Array, Kind, Symbol, Text, Value},
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -161,18 +162,31 @@ pub(crate) fn state() -> BoxedStrategy<DeliveryState> {
                 DeliveryState::Modified { delivery_failed, undeliverable_here, annotations }
             }
         ),
-        // A transactional state (AMQP 4.5.8).
-        1 => (binary(), Just(DeliveryState::Accepted)).prop_map(|(id, outcome)| {
-            let outcome = written(|out| encode_state(out, &outcome));
-            let mut raw = vec![0x00, 0x53, 0x34, 0xd0, 0, 0, 0, 0, 0, 0, 0, 2];
-            raw.extend_from_slice(&written(|out| encode_value(out, &Value::Binary(id))));
-            raw.extend_from_slice(&outcome);
-            let size = u32::try_from(raw.len() - 8).expect("short");
-            raw[4..8].copy_from_slice(&size.to_be_bytes());
-            DeliveryState::Other(raw.into())
+        1 => transaction().prop_map(|id| DeliveryState::Declared(Box::new(id))),
+        1 => (transaction(), option::of(outcome())).prop_map(|(transaction, outcome)| {
+            DeliveryState::Transactional(Box::new(TransactionalState { transaction, outcome }))
+        }),
+        // A vendor's own.
+        1 => binary().prop_map(|content| {
+            let descriptor = Value::Symbol(Symbol::from_static("acme:state"));
+            let state = Value::described(descriptor, Value::Binary(content));
+            DeliveryState::Other(written(|out| encode_value(out, &state)))
         }),
     ]
     .boxed()
+}
+
+pub(crate) fn transaction() -> impl Strategy<Value = TransactionId> {
+    vec(any::<u8>(), 0..=32).prop_map(|id| TransactionId::new(&id).expect("at most 32 bytes"))
+}
+
+/// What becomes of a delivery in a transaction.
+fn outcome() -> impl Strategy<Value = DeliveryState> {
+    prop_oneof![
+        Just(DeliveryState::Accepted),
+        Just(DeliveryState::Released),
+        boxed_error().prop_map(DeliveryState::Rejected),
+    ]
 }
 
 prop_compose! {
