@@ -1,1 +1,5 @@
-//! Tests.
+//! Tests of one queue: facts by name, and random operations against a simple model.
+
+mod consumers;
+mod facts;
+mod support;
