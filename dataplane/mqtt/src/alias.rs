@@ -83,8 +83,9 @@ impl OutgoingAliases {
             for (to, from) in word.iter_mut().zip(chunk) {
                 *to = *from;
             }
-            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(MIX);
-            hash ^= hash >> 32;
+            // Both halves of the product: the upper one has what each byte contributes.
+            let product = u128::from(hash ^ u64::from_le_bytes(word)) * u128::from(MIX);
+            hash = ((product >> 64) ^ (product & u128::from(u64::MAX))) as u64;
         }
         usize::try_from(hash & u64::from(u32::MAX))
             .unwrap_or_default()

@@ -42,3 +42,6 @@ pub use outbox::SEGMENT_THRESHOLD;
 pub use packet::{PacketId, Qos, Version};
 pub use reason::ReasonCode;
 pub use session::{OutgoingState, SessionState, Unacknowledged};
+
+#[cfg(test)]
+mod tests;
