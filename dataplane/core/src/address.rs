@@ -16,11 +16,11 @@ use crate::consumer::ConsumerOptions;
 use crate::core::Core;
 use crate::delivery::ByAddress;
 use crate::effect::{CloseReason, Effect, Refused};
-use crate::key::{AddressKey, ConsumerKey, LaneKey, ProducerKey};
+use crate::key::{AddressKey, ConsumerKey, HomeKey, LaneKey, ProducerKey};
 use crate::list::List;
 use crate::peer::Peering;
 use crate::ready::Ready;
-use crate::settings::{AddressKind, AddressSettings, Overload};
+use crate::settings::{AddressKind, AddressSettings, Overload, ShardId, home};
 use crate::statistics::{AddressCounters, AddressStatistics};
 
 /// Why an address is here.
@@ -69,6 +69,10 @@ pub(crate) struct Address {
     /// Deliveries handed to members since the peers were last told something.
     pub(crate) handed_over: u32,
     pub(crate) counters: AddressCounters,
+    /// The shard that holds its messages, if it keeps any.
+    pub(crate) home_shard: ShardId,
+    /// What holds them, on that shard.
+    pub(crate) home: Option<HomeKey>,
 }
 
 impl Address {
@@ -93,6 +97,8 @@ impl Address {
             dirty: false,
             handed_over: 0,
             counters: AddressCounters::default(),
+            home_shard: ShardId(0),
+            home: None,
         }
     }
 
@@ -163,7 +169,9 @@ impl Core {
         let existing = self.names.get(name).copied();
         let mut key = existing;
         if let Some(address) = existing.and_then(|key| self.addresses.get(key))
-            && (address.is_temporary() || address.settings.kind != settings.kind)
+            && (address.is_temporary()
+                || address.settings.kind != settings.kind
+                || address.settings.id != settings.id)
             && address.is_known()
         {
             self.remove_address(now, name);
@@ -176,8 +184,19 @@ impl Core {
                 self.settings_changed(key);
             }
             None => {
-                self.insert_address(name.clone(), settings, Standing::Configured);
+                key = Some(self.insert_address(name.clone(), settings, Standing::Configured));
             }
+        }
+        self.settle_in(now, key);
+    }
+
+    /// Gives an address that keeps messages its home.
+    fn settle_in(&mut self, now: Instant, key: Option<AddressKey>) {
+        let Some(key) = key else { return };
+        let Some(address) = self.addresses.get_mut(key) else { return };
+        if address.settings.kind.is_stored() {
+            address.home_shard = home(&address.name, self.shards);
+            self.set_home(now, key);
         }
     }
 
@@ -190,6 +209,9 @@ impl Core {
             self.temporaries = self.temporaries.saturating_sub(1);
         }
         address.standing = Standing::Rumoured;
+        if let Some(home) = address.home.take() {
+            self.remove_home(now, home);
+        }
         while let Some(producer) = self.addresses.get(key).and_then(|address| address.producers.first()) {
             let reason = CloseReason::AddressDeleted;
             self.effects.push_back(Effect::CloseProducer { producer, reason });
@@ -261,6 +283,28 @@ impl Core {
             .ok_or_else(|| Refused::NotFound(name.into()))
     }
 
+    /// The address that serves a name: the one of that name; else the longest topic that the name lies
+    /// in; else the topic `#`.
+    pub(crate) fn resolve_name(&self, name: &str) -> Result<AddressKey, Refused> {
+        let exact = self.known_address(name);
+        if exact.is_ok() || name.contains("::") {
+            return exact;
+        }
+        let topic = |name: &str| {
+            let key = self.known_address(name).ok()?;
+            let address = self.addresses.get(key)?;
+            (address.settings.kind == AddressKind::Topic).then_some(key)
+        };
+        let mut prefix = name;
+        while let Some((shorter, _)) = prefix.rsplit_once('/') {
+            if let Some(key) = topic(shorter) {
+                return Ok(key);
+            }
+            prefix = shorter;
+        }
+        topic("#").map_or(exact, Ok)
+    }
+
     fn settings_changed(&mut self, key: AddressKey) {
         let mut index = 0;
         while let Some(member) =
@@ -276,6 +320,9 @@ impl Core {
     /// What follows when a consumer has come or left.
     pub(crate) fn members_changed(&mut self, now: Instant, key: AddressKey) {
         let Some(address) = self.addresses.get_mut(key) else { return };
+        if address.settings.kind.is_stored() {
+            return;
+        }
         let present = !address.members.is_empty();
         if present == address.announced {
             self.mark_dirty(key);
@@ -295,7 +342,11 @@ impl Core {
     }
 
     pub(crate) fn producers_changed(&mut self, key: AddressKey) {
-        if self.addresses.get(key).is_some_and(|address| address.settings.max_producers > 0) {
+        if self
+            .addresses
+            .get(key)
+            .is_some_and(|address| address.settings.max_producers > 0 && !address.settings.kind.is_stored())
+        {
             self.mark_dirty(key);
         }
     }

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::broker::StoredConsumer;
 use crate::core::Core;
 use crate::delivery::ByLink;
 use crate::effect::{CloseReason, Effect, Refused};
@@ -102,6 +103,8 @@ pub(crate) struct Consumer {
     pub(crate) place: Place,
     in_place: Links<ConsumerKey>,
     pub(crate) deliveries: u64,
+    /// When its address keeps messages.
+    pub(crate) stored: StoredConsumer,
 }
 
 impl Linked<ConsumerKey, ByPlace> for Consumer {
@@ -141,8 +144,11 @@ impl Core {
         options: ConsumerOptions,
     ) -> Result<ConsumerKey, Refused> {
         self.check_consumer(lane)?;
-        let key = self.known_address(source)?;
+        let key = self.resolve_name(source)?;
         let Some(address) = self.addresses.get(key) else { return Err(Refused::NotFound(source.into())) };
+        if address.settings.kind.is_stored() {
+            return self.add_stored_consumer(now, key, lane, source, options);
+        }
         if address.is_temporary() {
             return Err(Refused::NotAllowed(source.into()));
         }
@@ -196,6 +202,7 @@ impl Core {
             place: Place::Aside,
             in_place: Links::default(),
             deliveries: 0,
+            stored: StoredConsumer::default(),
         });
         let mut first = None;
         if let Some(address) = self.addresses.get_mut(address_key) {
@@ -231,6 +238,9 @@ impl Core {
         }
         consumer.closed = true;
         let address_key = consumer.address;
+        if consumer.kind.is_stored() {
+            self.detach_consumer(now, key);
+        }
         self.set_aside(key);
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         let (credit, member) = (std::mem::take(&mut consumer.credit), consumer.member);
@@ -265,6 +275,9 @@ impl Core {
         if consumer.closed {
             return;
         }
+        if consumer.kind.is_stored() {
+            return self.set_stored_credit(now, key, credit, drain);
+        }
         let before = std::mem::replace(&mut consumer.credit, credit);
         consumer.draining = drain;
         let address = consumer.address;
@@ -277,6 +290,9 @@ impl Core {
 
     /// Gives the consumer what it can take now, and puts it where it belongs.
     pub(crate) fn advance(&mut self, now: Instant, key: ConsumerKey) {
+        if self.consumers.get(key).is_some_and(|consumer| consumer.kind.is_stored()) {
+            return self.advance_stored(now, key);
+        }
         self.pump(key);
         let Some(consumer) = self.consumers.get(key) else { return };
         let (kind, address) = (consumer.kind, consumer.address);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::address::Address;
+use crate::broker::Broker;
 use crate::consumer::Consumer;
 use crate::delivery::{Chunk, Delivery, Leg};
 use crate::effect::Effect;
@@ -46,6 +47,7 @@ pub struct Core {
     /// Rows for chunks, empty, of deliveries that are gone: so that keeping a chunk allocates nothing.
     pub(crate) spare_rows: Vec<VecDeque<Chunk>>,
     pub(crate) counters: Statistics,
+    pub(crate) broker: Broker,
 }
 
 impl Core {
@@ -72,6 +74,7 @@ impl Core {
             orphaned: 0,
             spare_rows: Vec::new(),
             counters: Statistics::default(),
+            broker: Broker::new(),
         }
     }
 
@@ -82,7 +85,9 @@ impl Core {
             if let Some(effect) = self.effects.pop_front() {
                 return Some(effect);
             }
-            if !self.due.is_empty() {
+            if !self.broker.due.is_empty() {
+                self.run_homes();
+            } else if !self.due.is_empty() {
                 self.grant_due();
             } else if !self.dirty.is_empty() {
                 self.tell_peers();

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use crate::condition;
 use crate::core::Core;
 use crate::effect::Effect;
-use crate::key::{AddressKey, ConsumerKey, DeliveryKey, LegKey, ProducerKey};
+use crate::key::{AddressKey, ConsumerKey, DeliveryKey, ForwardKey, InboundKey, LegKey, ProducerKey};
 use crate::list::{Linked, Links, List};
 use crate::outcome::Outcome;
 use crate::peer::{PEER_FREE_BYTES, PeerMessage};
@@ -101,6 +101,8 @@ pub(crate) enum Origin {
         shard: ShardId,
         token: Option<LegKey>,
     },
+    /// A queue that it is leaving.
+    Forward(ForwardKey),
     /// Nowhere any more: settled, and the producer's shard has forgotten it.
     Nobody,
 }
@@ -271,7 +273,7 @@ impl Arrival {
         match self.origin {
             Origin::Producer { .. } => true,
             Origin::Peer { token, .. } => token.is_some() && !is_free(first_chunk, self.more),
-            Origin::Nobody => false,
+            Origin::Forward(_) | Origin::Nobody => false,
         }
     }
 
@@ -314,10 +316,10 @@ impl Core {
         };
         let anonymous = matches!(arrival.origin, Origin::Producer { anonymous: true, .. });
         let (delivery, consumed) = match target {
-            Some(address) => self.route(now, address, &mut arrival, incoming.ttl),
+            Some(address) => self.route(now, address, &mut arrival, &incoming),
             None if !anonymous => self.refuse(&arrival, None, Outcome::Released),
             None => match self.resolve(producer, incoming.to) {
-                Ok(address) => self.route(now, address, &mut arrival, incoming.ttl),
+                Ok(address) => self.route(now, address, &mut arrival, &incoming),
                 Err(outcome) => self.refuse(&arrival, None, outcome),
             },
         };
@@ -403,24 +405,28 @@ impl Core {
         now: Instant,
         key: AddressKey,
         arrival: &mut Arrival,
-        ttl: Option<Duration>,
+        incoming: &Incoming<'_>,
     ) -> (Option<DeliveryKey>, bool) {
         let Some(address) = self.addresses.get_mut(key) else {
             return self.refuse(arrival, None, Outcome::Released);
         };
         address.counters.deliveries_in += 1;
         let settings = &address.settings;
-        if settings.max_message_bytes > 0 && arrival.chunk.len() as u64 > settings.max_message_bytes {
-            let outcome = too_large(settings.max_message_bytes);
-            return self.refuse(arrival, Some(key), outcome);
+        let limit = match settings.max_message_bytes {
+            0 if settings.kind.is_stored() => self.limits.stored_message_bytes,
+            0 => u64::MAX,
+            limit => limit,
+        };
+        if arrival.chunk.len() as u64 > limit {
+            return self.refuse(arrival, Some(key), too_large(limit));
         }
         arrival.level = settings.level(arrival.level);
         // A time to live beyond what a clock can count is none.
-        arrival.deadline = settings.time_to_live(ttl).and_then(|ttl| now.checked_add(ttl));
+        arrival.deadline = settings.time_to_live(incoming.ttl).and_then(|ttl| now.checked_add(ttl));
         match settings.kind {
             AddressKind::Anycast => self.arrive_anycast(now, key, arrival),
             AddressKind::Multicast => self.arrive_multicast(now, key, arrival),
-            AddressKind::Queue | AddressKind::Topic => self.refuse(arrival, Some(key), Outcome::Released),
+            AddressKind::Queue | AddressKind::Topic => self.arrive_stored(now, key, arrival, incoming),
         }
     }
 
@@ -430,22 +436,25 @@ impl Core {
             let sentence = "the message names no address; set the property to";
             return Err(Outcome::rejected(condition::PRECONDITION_FAILED, sentence));
         };
-        let Some(producer) = self.producers.get_mut(producer) else { return Err(Outcome::Released) };
-        if let Target::Any { last: Some((last, key)) } = &producer.target
+        let Some(value) = self.producers.get(producer) else { return Err(Outcome::Released) };
+        if let Target::Any { last: Some((last, key)) } = &value.target
             && **last == *name
             && self.addresses.get(*key).is_some_and(|address| address.is_known())
         {
             return Ok(*key);
         }
-        let known = self.names.get_key_value(name);
-        let Some((name, key)) =
-            known.filter(|(_, key)| self.addresses.get(**key).is_some_and(|address| address.is_known()))
-        else {
+        let Ok(key) = self.resolve_name(name) else {
             let sentence = format!("no address {}; create it first", shorten(name));
             return Err(Outcome::rejected(condition::NOT_FOUND, sentence));
         };
-        producer.target = Target::Any { last: Some((name.clone(), *key)) };
-        Ok(*key)
+        let name = match self.addresses.get(key) {
+            Some(address) if *address.name == *name => address.name.clone(),
+            _ => name.into(),
+        };
+        if let Some(producer) = self.producers.get_mut(producer) {
+            producer.target = Target::Any { last: Some((name, key)) };
+        }
+        Ok(key)
     }
 
     /// Ends a delivery that goes nowhere; if it is not whole yet, the rest is swallowed first.
@@ -506,6 +515,9 @@ impl Core {
     /// core; if not, `Consumed` reports its bytes later.
     pub fn append(&mut self, now: Instant, delivery: DeliveryKey, chunk: Bytes, more: bool) -> bool {
         self.counters.bytes_in += chunk.len() as u64;
+        if let Some(inbound) = InboundKey::from_delivery(delivery) {
+            return self.append_stored(now, inbound, &chunk, more);
+        }
         let origin = self.deliveries.get(delivery).map(|delivery| delivery.origin);
         let consumed = self.continue_delivery(now, delivery, chunk, more);
         if let Some(Origin::Producer { key, .. }) = origin
@@ -616,6 +628,9 @@ impl Core {
 
     /// Takes back a delivery that is not whole: consumers that have a part of it see it aborted.
     pub fn abort(&mut self, now: Instant, delivery: DeliveryKey) {
+        if let Some(inbound) = InboundKey::from_delivery(delivery) {
+            return self.abort_stored(inbound);
+        }
         let key = delivery;
         let Some(delivery) = self.deliveries.get_mut(key) else { return };
         if delivery.whole {
@@ -641,7 +656,7 @@ impl Core {
             Origin::Peer { shard, token: Some(token) } => {
                 self.tokens.remove(&(shard, token));
             }
-            Origin::Peer { token: None, .. } | Origin::Nobody => {}
+            Origin::Peer { token: None, .. } | Origin::Forward(_) | Origin::Nobody => {}
         }
     }
 
@@ -730,7 +745,7 @@ impl Core {
                 let message = PeerMessage::consumed(token);
                 self.effects.push_back(Effect::Peer { to: shard, message });
             }
-            Origin::Peer { token: None, .. } | Origin::Nobody => {}
+            Origin::Peer { token: None, .. } | Origin::Forward(_) | Origin::Nobody => {}
         }
     }
 
@@ -820,12 +835,13 @@ impl Core {
                 let message = PeerMessage::settle(token, outcome, true);
                 self.effects.push_back(Effect::Peer { to: shard, message });
             }
+            Origin::Forward(key) => self.forward_answered(key, outcome.unwrap_or(Outcome::Released)),
             Origin::Peer { token: None, .. } | Origin::Nobody => {}
         }
     }
 }
 
-fn too_large(limit: u64) -> Outcome {
+pub(crate) fn too_large(limit: u64) -> Outcome {
     let sentence =
         format!("the message is larger than {limit} bytes; send less, or raise the address's limit");
     Outcome::rejected(condition::MESSAGE_SIZE_EXCEEDED, sentence)

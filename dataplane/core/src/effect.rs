@@ -108,8 +108,10 @@ pub enum Refused {
     NoLane,
     #[error("address {0} keeps no messages")]
     NotStored(Box<str>),
-    #[error("the topic filter {filter} is wrong: {reason}")]
-    BadFilter { filter: Box<str>, reason: Box<str> },
+    #[error("{name} is no name or filter of a topic: {reason}")]
+    BadName { name: Box<str>, reason: Box<str> },
+    #[error("{0}")]
+    Home(CloseReason),
     #[error("transaction {0} is not known here; declare one first")]
     NoTransaction(u64),
 }

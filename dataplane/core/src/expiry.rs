@@ -15,7 +15,11 @@ use crate::outcome::Outcome;
 impl Core {
     /// When `handle_timeout` is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(deadline, _)| *deadline)
+        let waiting = self.timers.first().map(|(deadline, _)| *deadline);
+        match (waiting, self.poll_stored_timeout()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
     }
 
     /// Ends the messages whose time has run out.
@@ -26,6 +30,7 @@ impl Core {
             self.timers.remove(&first);
             self.expire(first.1);
         }
+        self.handle_stored_timeout(now);
     }
 
     /// Ends a message where it waits; unsettled, it is released. Whoever has been started with it

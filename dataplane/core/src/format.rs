@@ -18,6 +18,13 @@ pub trait Format: Send + Sync + Debug {
     /// what a consumer gets is annotated by the caller itself (see [`Redelivery`]).
     fn annotate(&self, message_format: u32, message: &Bytes, notes: &Notes) -> Bytes;
 
+    /// Two maps of annotations as one; entries of the later one win. Called when several consumers in
+    /// turn wanted to add some to one message.
+    fn merge(&self, earlier: &Bytes, later: &Bytes) -> Bytes {
+        let _ = earlier;
+        later.clone()
+    }
+
     /// The filter of a durable subscription that was made before the node was started, from the
     /// [`definition`](crate::SubscriptionOptions::definition) that was kept for it.
     fn restore(&self, definition: &[u8]) -> RestoredFilter;

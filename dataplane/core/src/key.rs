@@ -65,6 +65,85 @@ keys! {
     AddressKey
 }
 
+macro_rules! inner_keys {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) struct $name {
+            index: u32,
+            generation: NonZeroU32,
+        }
+
+        impl $name {
+            pub(crate) fn to_bits(self) -> u64 {
+                u64::from(self.generation.get()) << 32 | u64::from(self.index)
+            }
+
+            pub(crate) fn from_bits(bits: u64) -> Option<Self> {
+                Some(Self { index: bits as u32, generation: NonZeroU32::new((bits >> 32) as u32)? })
+            }
+        }
+
+        impl Key for $name {
+            fn new(index: u32, generation: NonZeroU32) -> Self {
+                Self { index, generation }
+            }
+
+            fn index(self) -> u32 {
+                self.index
+            }
+
+            fn generation(self) -> NonZeroU32 {
+                self.generation
+            }
+        }
+    )*};
+}
+
+inner_keys! {
+    /// A queue or a topic at its home.
+    HomeKey
+    /// A producer, as the home of its address knows it.
+    SenderKey
+    /// A consumer, as the home of its queue knows it.
+    ReceiverKey
+    /// A delivery from a queue that a consumer of this shard has; outside it is a `LegKey`.
+    GripKey
+    /// A delivery to a stored address that is not done with; outside it is a `DeliveryKey`.
+    InboundKey
+    /// A request that the store has not answered; outside it is a `Ticket`.
+    PendingKey
+    /// A message on its way from a queue to another address.
+    ForwardKey
+    /// A transaction that was declared on this shard.
+    TransactionKey
+}
+
+/// Set in the index of a key that, outside, stands for a delivery of a stored address.
+const STORED: u32 = 1 << 31;
+
+impl GripKey {
+    pub(crate) fn to_leg(self) -> LegKey {
+        LegKey { index: self.index | STORED, generation: self.generation }
+    }
+
+    pub(crate) fn from_leg(leg: LegKey) -> Option<Self> {
+        let is_stored = leg.index & STORED != 0;
+        is_stored.then_some(Self { index: leg.index & !STORED, generation: leg.generation })
+    }
+}
+
+impl InboundKey {
+    pub(crate) fn to_delivery(self) -> DeliveryKey {
+        DeliveryKey { index: self.index | STORED, generation: self.generation }
+    }
+
+    pub(crate) fn from_delivery(delivery: DeliveryKey) -> Option<Self> {
+        let is_stored = delivery.index & STORED != 0;
+        is_stored.then_some(Self { index: delivery.index & !STORED, generation: delivery.generation })
+    }
+}
+
 /// Values by generational key. Inserting and removing take constant time and, once the slots exist,
 /// no allocation.
 #[derive(Debug)]
@@ -105,6 +184,13 @@ impl<K: Key, V> Arena<K, V> {
         let index = self.slots.len() as u32;
         self.slots.push(Slot { generation: NonZeroU32::MIN, next_free: None, value: Some(value) });
         K::new(index, NonZeroU32::MIN)
+    }
+
+    /// The key that the next value will get.
+    pub(crate) fn vacant_key(&self) -> K {
+        let free = self.free.and_then(|index| Some((index, self.slots.get(index as usize)?.generation)));
+        let (index, generation) = free.unwrap_or((self.slots.len() as u32, NonZeroU32::MIN));
+        K::new(index, generation)
     }
 
     #[inline]

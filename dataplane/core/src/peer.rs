@@ -37,6 +37,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::address::Standing;
+use crate::broker::Wire;
 use crate::core::Core;
 use crate::delivery::{Arrival, ByLink, Origin, Stage, To, is_free};
 use crate::effect::Effect;
@@ -105,9 +106,15 @@ enum Message {
     Consumed {
         token: LegKey,
     },
+    /// About an address that keeps messages.
+    Stored(Wire),
 }
 
 impl PeerMessage {
+    pub(crate) fn stored(wire: Wire) -> Self {
+        Self(Message::Stored(wire))
+    }
+
     pub(crate) fn append(token: LegKey, chunk: Bytes, more: bool) -> Self {
         Self(Message::Append { token, chunk, more })
     }
@@ -252,6 +259,7 @@ impl Core {
     pub(crate) fn mark_dirty(&mut self, key: AddressKey) {
         if self.shards > 1
             && let Some(address) = self.addresses.get_mut(key)
+            && !address.settings.kind.is_stored()
             && !address.dirty
         {
             address.dirty = true;
@@ -451,6 +459,7 @@ impl Core {
             return;
         }
         match message.0 {
+            Message::Stored(wire) => self.handle_wire(now, from, wire),
             message @ Message::Presence { .. } => self.handle_presence(now, from, message),
             Message::Want { address, waiting } => self.handle_want(from, address, waiting),
             Message::Deliver { address, epoch, token, mut arrival } => {

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::broker::StoredProducer;
 use crate::core::Core;
 use crate::delivery::ByAddress;
 use crate::effect::{Effect, Refused};
@@ -68,6 +69,8 @@ pub(crate) struct Producer {
     pub(crate) held: u64,
     in_address: Links<ProducerKey>,
     pub(crate) deliveries: u64,
+    /// When its address keeps messages.
+    pub(crate) stored: Option<Box<StoredProducer>>,
 }
 
 impl Linked<ProducerKey, ByAddress> for Producer {
@@ -122,10 +125,13 @@ impl Core {
     }
 
     fn add_to_address(&mut self, name: &str, options: ProducerOptions) -> Result<ProducerKey, Refused> {
-        let address_key = self.known_address(name)?;
+        let address_key = self.resolve_name(name)?;
         let Some(address) = self.addresses.get(address_key) else {
             return Err(Refused::NotFound(name.into()));
         };
+        if address.settings.kind.is_stored() {
+            return self.add_to_stored(address_key, name, options);
+        }
         let limit = u64::from(address.settings.max_producers);
         if limit > 0 && address.all_producers() >= limit {
             return Err(Refused::LimitExceeded { what: address.label(), links: "producers", limit });
@@ -139,6 +145,24 @@ impl Core {
             address.producers.push_back(&mut self.producers, key);
         }
         self.producers_changed(address_key);
+        Ok(key)
+    }
+
+    fn add_to_stored(
+        &mut self,
+        address_key: AddressKey,
+        name: &str,
+        options: ProducerOptions,
+    ) -> Result<ProducerKey, Refused> {
+        let credit = self.addresses.get(address_key).map_or(1, |address| address.settings.link_credit);
+        let key = self.insert_producer(Target::Address(address_key), options, credit, false);
+        if let Err(refused) = self.attach_producer(key, address_key, name) {
+            self.producers.remove(key);
+            return Err(refused);
+        }
+        if let Some(address) = self.addresses.get_mut(address_key) {
+            address.producers.push_back(&mut self.producers, key);
+        }
         Ok(key)
     }
 
@@ -170,6 +194,7 @@ impl Core {
             held: 0,
             in_address: Links::default(),
             deliveries: 0,
+            stored: None,
         });
         self.note_due(key);
         key
@@ -182,6 +207,9 @@ impl Core {
             self.abort(now, delivery);
         }
         self.leave_as_producer(producer);
+        if self.producers.get(producer).is_some_and(|producer| producer.options.settles_second) {
+            self.forget_inbound(producer);
+        }
         let Some(removed) = self.producers.remove(producer) else { return };
         match removed.target {
             Target::Address(key) => {
@@ -204,6 +232,7 @@ impl Core {
                 address.producers.remove(&mut self.producers, key);
             }
             self.producers_changed(address_key);
+            self.detach_producer(key);
         }
     }
 
@@ -275,7 +304,10 @@ impl Core {
             Some(Target::Address(key)) => self.addresses.get(*key),
             _ => None,
         };
-        address.map_or(0, |address| address.settings.max_message_bytes)
+        address.map_or(0, |address| match address.settings.max_message_bytes {
+            0 if address.settings.kind.is_stored() => self.limits.stored_message_bytes,
+            limit => limit,
+        })
     }
 
     /// What a producer is doing.

@@ -13,7 +13,7 @@ use crate::consumer::Place;
 use crate::core::Core;
 use crate::delivery::{ByDelivery, Leg, Origin, To};
 use crate::effect::Effect;
-use crate::key::{ConsumerKey, DeliveryKey, LegKey};
+use crate::key::{ConsumerKey, DeliveryKey, GripKey, InboundKey, LegKey};
 use crate::list::List;
 use crate::outcome::Outcome;
 use crate::peer::PeerMessage;
@@ -32,6 +32,9 @@ impl Core {
     /// Tells the core the caller's id of the delivery that `Deliver` started with this leg. It comes
     /// back in `UpdateConsumer`.
     pub fn set_leg_handle(&mut self, leg: LegKey, handle: u64) {
+        if let Some(grip) = GripKey::from_leg(leg) {
+            return self.set_grip_handle(grip, handle);
+        }
         if let Some(leg) = self.legs.get_mut(leg) {
             leg.handle = handle;
         }
@@ -289,6 +292,9 @@ impl Core {
     /// Settled without a terminal outcome, the delivery gets the one reported before, or the
     /// consumer's default outcome. Settling a delivery that is not whole yet ends it with `Abort`.
     pub fn settle_by_consumer(&mut self, now: Instant, leg: LegKey, outcome: Option<Outcome>, settled: bool) {
+        if let Some(grip) = GripKey::from_leg(leg) {
+            return self.settle_grip(now, grip, outcome, settled);
+        }
         if let Some(value) = self.legs.get(leg)
             && let To::Consumer(consumer) = value.to
             && value.started
@@ -384,7 +390,7 @@ impl Core {
                 let message = PeerMessage::settle(token, Some(outcome), settled);
                 self.effects.push_back(Effect::Peer { to: shard, message });
             }
-            Origin::Peer { token: None, .. } | Origin::Nobody => {}
+            Origin::Peer { token: None, .. } | Origin::Forward(_) | Origin::Nobody => {}
         }
     }
 
@@ -411,6 +417,9 @@ impl Core {
         settled: bool,
     ) {
         let key = delivery;
+        if let Some(inbound) = InboundKey::from_delivery(key) {
+            return self.settle_inbound(inbound, settled);
+        }
         let Some(delivery) = self.deliveries.get_mut(key) else { return };
         if delivery.settled {
             return;

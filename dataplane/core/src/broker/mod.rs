@@ -1,119 +1,249 @@
 //! Addresses that keep messages: queues, and topics with their subscriptions.
+//!
+//! Each has one *home*, a shard of the node. The home alone holds its messages and decides who gets them;
+//! a link of another shard is represented there by a sender or a receiver. What the two shards say to each
+//! other is in [`protocol`]; what a link's shard does is in [`stub`], what the home does in [`home`] and
+//! [`topic`]. How a single queue works is in [`crate::queue`].
+//!
+//! Nothing is delivered or accepted that has to survive a restart before the store has it: such an entry
+//! waits, and the producer's outcome with it.
 
+mod clock;
+mod forward;
+mod home;
+mod protocol;
+mod record;
+mod recovery;
+mod store;
+mod stub;
+mod topic;
+mod transaction;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::clock::Clock;
+use self::forward::Forward;
+use self::home::{Home, Receiver, Sender, What};
+pub(crate) use self::protocol::Wire;
+use self::stub::{Grip, Inbound};
+pub(crate) use self::stub::{StoredConsumer, StoredProducer};
 use crate::core::Core;
 use crate::effect::Refused;
 use crate::format::Format;
-use crate::key::{ConsumerKey, LegKey};
-use crate::outcome::Outcome;
+use crate::key::{
+    Arena, ConsumerKey, ForwardKey, GripKey, HomeKey, InboundKey, PendingKey, ReceiverKey, SenderKey,
+};
+use crate::queue::EntryKey;
 use crate::statistics::{QueueStatistics, SubscriptionStatistics};
-use crate::store::{QueueId, RecoveredMessage, StoreAnswer, TransactionId, UnixMillis};
+use crate::store::{QueueId, UnixMillis};
+
+/// Everything that a core has for stored addresses.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    format: Option<Arc<dyn Format>>,
+    clock: Clock,
+    /// The last time that anything happened to a home.
+    now: Option<Instant>,
+    homes: Arena<HomeKey, Home>,
+    senders: Arena<SenderKey, Sender>,
+    receivers: Arena<ReceiverKey, Receiver>,
+    grips: Arena<GripKey, Grip>,
+    inbound: Arena<InboundKey, Inbound>,
+    pending: Arena<PendingKey, Pending>,
+    forwards: Arena<ForwardKey, Forward>,
+    transactions: transaction::Transactions,
+    /// Queues that the store knows.
+    by_id: BTreeMap<QueueId, HomeKey>,
+    /// Homes that have something to do.
+    pub(crate) due: VecDeque<HomeKey>,
+    /// Homes whose moves go on.
+    moving: BTreeSet<HomeKey>,
+    timers: BTreeSet<(UnixMillis, HomeKey)>,
+    /// Messages that try again to leave their queue.
+    retries: BTreeSet<(Instant, ForwardKey)>,
+    /// Consumers that ended their subscription and left before their home answered.
+    unsubscribing: BTreeSet<ConsumerKey>,
+    /// Bytes of bodies in memory.
+    memory: u64,
+    /// Bytes of messages that are not whole.
+    assembling: u64,
+    /// Subscriptions that links made.
+    subscriptions: u32,
+    /// The last number in the id of a queue.
+    last_id: u64,
+    recovering: bool,
+    /// Room for the subscriptions that want a message.
+    matched: Vec<HomeKey>,
+}
+
+/// Entries that one message in the store is for.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    One(HomeKey, EntryKey),
+    Many(Box<[(HomeKey, EntryKey)]>),
+}
+
+impl Stored {
+    fn as_slice(&self) -> Vec<(HomeKey, EntryKey)> {
+        match self {
+            Self::One(home, entry) => vec![(*home, *entry)],
+            Self::Many(entries) => entries.to_vec(),
+        }
+    }
+}
+
+/// A request that the store has not answered.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    /// A message that its producer waits for.
+    Append {
+        source: protocol::Source,
+        entries: Stored,
+    },
+    /// A message that need not survive a restart, and has no room in memory.
+    Spill {
+        home: HomeKey,
+        entry: EntryKey,
+    },
+    Load {
+        home: HomeKey,
+        entry: EntryKey,
+    },
+    LoadForward {
+        forward: ForwardKey,
+    },
+    Put {
+        subscription: HomeKey,
+    },
+    Delete,
+    /// Part of a transaction.
+    Transaction(transaction::Waiting),
+}
+
+impl Broker {
+    pub(crate) fn new() -> Self {
+        Self {
+            format: None,
+            clock: Clock::default(),
+            now: None,
+            homes: Arena::new(),
+            senders: Arena::new(),
+            receivers: Arena::new(),
+            grips: Arena::new(),
+            inbound: Arena::new(),
+            pending: Arena::new(),
+            forwards: Arena::new(),
+            transactions: transaction::Transactions::default(),
+            by_id: BTreeMap::new(),
+            due: VecDeque::new(),
+            moving: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            unsubscribing: BTreeSet::new(),
+            memory: 0,
+            assembling: 0,
+            subscriptions: 0,
+            last_id: 0,
+            recovering: false,
+            matched: Vec::new(),
+        }
+    }
+}
 
 impl Core {
-    /// How messages are read and changed. Set it before anything else.
-    pub fn set_format(&mut self, _format: Arc<dyn Format>) {}
+    /// How messages are read and changed. Without one, queues know no groups, last values or duplicates,
+    /// and dead letters carry no annotations. Set it before addresses.
+    pub fn set_format(&mut self, format: Arc<dyn Format>) {
+        self.broker.format = Some(format);
+    }
 
     /// How the wall clock and `Instant` relate. To be called at the start, and when the wall clock was
-    /// set.
-    pub fn set_clock(&mut self, _now: Instant, _unix: UnixMillis) {}
-
-    /// Takes the store's answer to a request.
-    pub fn handle_store(&mut self, _now: Instant, _answer: StoreAnswer) {}
-
-    /// The home of an object that the store has kept, and the queue that belongs to it; `None` when it
-    /// is not one of the core's.
-    pub fn stored_object(_key: &[u8], _value: &[u8], _shards: u16) -> Option<(crate::ShardId, QueueId)> {
-        None
+    /// set: what waits for a time then goes by the new one.
+    pub fn set_clock(&mut self, now: Instant, unix: UnixMillis) {
+        self.broker.clock.set(now, unix);
     }
 
-    /// Takes an object that the store has kept over a restart, at its home. All addresses have been
-    /// set before; messages follow.
-    pub fn recover_object(&mut self, _now: Instant, _key: &[u8], _value: &[u8]) {}
-
-    /// Takes a message that the store has kept over a restart, at the home of its queue, in the order
-    /// of the store. False when no such queue is here.
-    pub fn recover(&mut self, _now: Instant, _message: RecoveredMessage<'_>) -> bool {
-        false
+    /// When a queue has something to do.
+    pub(crate) fn poll_stored_timeout(&self) -> Option<Instant> {
+        let now = self.broker.now?;
+        let queues = self.broker.timers.first().and_then(|(at, _)| self.broker.clock.instant(*at, now));
+        let retries = self.broker.retries.first().map(|(at, _)| *at);
+        match (queues, retries) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
     }
 
-    /// Nothing more is recovered: what waits is delivered from now on.
-    pub fn recovered(&mut self, _now: Instant) {}
+    pub(crate) fn handle_stored_timeout(&mut self, now: Instant) {
+        self.retry_forwards(now);
+        self.time_out_homes(now);
+    }
 
-    /// Ends the subscription that a consumer has, with all it holds, when the consumer is the last one
-    /// that uses it. The consumer's link is to be removed as usual afterwards.
-    pub fn unsubscribe(&mut self, _now: Instant, _consumer: ConsumerKey) {}
+    /// The home of that name on this shard.
+    fn home_named(&self, name: &str) -> Result<HomeKey, Refused> {
+        self.names
+            .get(name)
+            .and_then(|key| self.addresses.get(*key))
+            .filter(|address| address.is_known())
+            .and_then(|address| address.home)
+            .ok_or_else(|| Refused::NotFound(name.into()))
+    }
 
-    /// Removes every message of a queue, or of every subscription of a topic, that no consumer has.
-    /// To be called at the home shard.
+    /// Removes every message of a queue, or of every subscription of a topic, that no consumer has and
+    /// that the store is not just taking. Says how many. To be called at the home shard.
     ///
     /// # Errors
     /// `NotFound` when this shard is not the home of such an address.
-    pub fn purge(&mut self, _now: Instant, name: &str) -> Result<u64, Refused> {
-        Err(Refused::NotFound(name.into()))
-    }
-
-    /// Moves up to `limit` messages (0: all that there are now) of a queue that no consumer has to
-    /// another address, the oldest first. Says how many were set in motion; one that the other
-    /// address does not take stays. To be called at the home shard of `from`.
-    ///
-    /// # Errors
-    /// `NotFound` when this shard is not the home of `from`, or without an address `to`.
-    pub fn move_messages(
-        &mut self,
-        _now: Instant,
-        from: &str,
-        _to: &str,
-        _limit: u64,
-    ) -> Result<u64, Refused> {
-        Err(Refused::NotFound(from.into()))
+    pub fn purge(&mut self, now: Instant, name: &str) -> Result<u64, Refused> {
+        let key = self.home_named(name)?;
+        let queues = match self.broker.homes.get(key).map(|home| &home.what) {
+            Some(What::Topic(topic)) => topic.subscriptions.clone(),
+            _ => vec![key],
+        };
+        let mut count = 0;
+        for key in queues {
+            while let Some(entry) = self.queue_home(key).and_then(|home| home.queue.take(None)) {
+                let Some(removed) = self.queue_home(key).and_then(|home| home.queue.remove(entry)) else {
+                    break;
+                };
+                self.settle_in_store(key, removed);
+                count += 1;
+            }
+            self.mark_home(now, key);
+        }
+        Ok(count)
     }
 
     /// What a queue or a topic holds; `None` when this shard is not its home.
-    pub fn queue(&self, _name: &str) -> Option<QueueStatistics> {
-        None
+    pub fn queue(&self, name: &str) -> Option<QueueStatistics> {
+        let home = self.broker.homes.get(self.home_named(name).ok()?)?;
+        let mut statistics = match &home.what {
+            What::Queue(queue) => {
+                let consumers = queue.receivers.len() as u64;
+                QueueStatistics { consumers, ..queue.queue.statistics() }
+            }
+            What::Topic(topic) => self.topic_statistics(topic),
+        };
+        statistics.producers = home.senders.len() as u64;
+        Some(statistics)
     }
 
     /// The subscriptions of a topic; empty when this shard is not its home.
-    pub fn subscriptions(&self, _topic: &str) -> Vec<SubscriptionStatistics> {
-        Vec::new()
+    pub fn subscriptions(&self, topic: &str) -> Vec<SubscriptionStatistics> {
+        let home = self.home_named(topic).ok().and_then(|key| self.broker.homes.get(key));
+        match home.map(|home| &home.what) {
+            Some(What::Topic(topic)) => {
+                topic.subscriptions.iter().filter_map(|key| self.subscription_statistics(*key)).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
-    /// Starts a transaction.
-    ///
-    /// # Errors
-    /// `LimitExceeded` when the shard has its number of transactions.
-    pub fn declare(&mut self, _now: Instant) -> Result<TransactionId, Refused> {
-        Err(Refused::LimitExceeded { what: "the shard".into(), links: "transactions", limit: 0 })
-    }
-
-    /// Ends a transaction: commits it, or with `fail` rolls it back. `Discharged` says what became of
-    /// it.
-    ///
-    /// # Errors
-    /// `NoTransaction` when there is none of that name.
-    pub fn discharge(
-        &mut self,
-        _now: Instant,
-        transaction: TransactionId,
-        _fail: bool,
-    ) -> Result<(), Refused> {
-        Err(Refused::NoTransaction(transaction.0))
-    }
-
-    /// Takes over the outcome that a consumer gives to a delivery in a transaction: it counts once
-    /// that is committed.
-    ///
-    /// # Errors
-    /// `NoTransaction` when there is none of that name.
-    pub fn settle_in_transaction(
-        &mut self,
-        _now: Instant,
-        _leg: LegKey,
-        _outcome: Option<Outcome>,
-        transaction: TransactionId,
-    ) -> Result<(), Refused> {
-        Err(Refused::NoTransaction(transaction.0))
+    /// Bytes of messages of queues that are in memory on this shard.
+    pub fn stored_memory(&self) -> u64 {
+        self.broker.memory + self.broker.assembling
     }
 }

@@ -1,0 +1,58 @@
+//! Two clocks: what has to survive a restart is told in wall time, everything else in `Instant`.
+
+use std::time::{Duration, Instant};
+
+use crate::store::UnixMillis;
+
+/// How the two relate. Until it is set, `Instant`s cannot be told in wall time, and the first one
+/// asked about counts as 1970.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Clock {
+    set: Option<(Instant, UnixMillis)>,
+}
+
+impl Clock {
+    pub(crate) fn set(&mut self, now: Instant, unix: UnixMillis) {
+        self.set = Some((now, unix));
+    }
+
+    /// The wall time of a moment.
+    pub(crate) fn unix(&self, at: Instant) -> UnixMillis {
+        let Some((known, unix)) = self.set else { return UnixMillis(0) };
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        UnixMillis(match at.checked_duration_since(known) {
+            Some(later) => unix.0.saturating_add(millis(later)),
+            None => unix.0.saturating_sub(millis(known.saturating_duration_since(at))),
+        })
+    }
+
+    /// The moment of a wall time; `None` when it is further away than can be counted.
+    pub(crate) fn instant(&self, at: UnixMillis, now: Instant) -> Option<Instant> {
+        let (known, unix) = self.set.unwrap_or((now, UnixMillis(0)));
+        if at >= unix {
+            known.checked_add(Duration::from_millis(at.0 - unix.0))
+        } else {
+            known.checked_sub(Duration::from_millis(unix.0 - at.0)).or(Some(known.min(now)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_clocks_convert_into_each_other() {
+        let now = Instant::now() + Duration::from_secs(1_000);
+        let mut clock = Clock::default();
+        clock.set(now, UnixMillis(1_000_000));
+        for offset in [0_u64, 1, 999, 86_400_000] {
+            let later = now + Duration::from_millis(offset);
+            assert_eq!(clock.unix(later), UnixMillis(1_000_000 + offset));
+            assert_eq!(clock.instant(UnixMillis(1_000_000 + offset), now), Some(later));
+        }
+        let earlier = now - Duration::from_secs(10);
+        assert_eq!(clock.unix(earlier), UnixMillis(990_000));
+        assert_eq!(clock.instant(UnixMillis(990_000), now), Some(earlier));
+    }
+}

@@ -1,0 +1,838 @@
+//! The homes of this shard: its queues, and the links that use them from every shard.
+//!
+//! What happens to a queue marks its home as due; [`Core::run_homes`] then hands out what can be handed
+//! out and does what follows. So a turn that brings a hundred messages runs the queue once, and nothing
+//! here calls itself.
+//!
+//! Invariants:
+//! - A receiver is a member of its home's queue, and is held there exactly while its lane (here) or its
+//!   window (elsewhere) lets nothing out.
+//! - `memory` of the broker is the sum of its homes' `memory`.
+//! - A home that has a timer stands in `timers` with it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::protocol::{DELIVERY_COST, Handout, Publication, ReceiverOptions, WINDOW, Wire};
+use super::record::{LONGEST_KEY, Meta, encode_state};
+use super::topic::{Subscription, TopicHome};
+use super::{Pending, Stored};
+use crate::condition;
+use crate::core::Core;
+use crate::effect::{CloseReason, Effect};
+use crate::format::MessageKeys;
+use crate::key::{AddressKey, ConsumerKey, HomeKey, ProducerKey, ReceiverKey, SenderKey};
+use crate::outcome::{ErrorInfo, Outcome};
+use crate::queue::{
+    Action, Arrival, Delivery, EntryKey, MemberKey, MemberOptions, Next, NotTaken, Queue, Removed, Settled,
+    Settlement,
+};
+use crate::settings::{OnFull, QueueSettings, ShardId};
+use crate::store::{QueueId, StoreRequest, Targets, Ticket, UnixMillis};
+
+/// Bytes of bodies that are loaded ahead for one queue.
+const LOAD_AHEAD: u64 = 4 << 20;
+
+/// Messages whose time has come that are looked at before others get their turn.
+const TIMEOUTS_PER_RUN: usize = 1_024;
+
+/// A queue or a topic, at its home.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// What the queue is called where its messages go.
+    pub(crate) name: Arc<str>,
+    /// `None` for subscriptions that links made.
+    pub(crate) address: Option<AddressKey>,
+    pub(crate) what: What,
+    pub(crate) senders: Vec<SenderKey>,
+    /// Producers get no credit.
+    pub(crate) blocked: bool,
+    /// Stands in the list of homes to run.
+    due: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    Queue(Box<QueueHome>),
+    Topic(Box<TopicHome>),
+}
+
+/// A queue and what uses it.
+#[derive(Debug)]
+pub(crate) struct QueueHome {
+    pub(crate) queue: Queue,
+    pub(crate) id: Option<QueueId>,
+    pub(crate) receivers: Vec<ReceiverKey>,
+    pub(crate) subscription: Option<Box<Subscription>>,
+    /// Bytes of bodies in memory when they were last counted.
+    pub(crate) memory: u64,
+    /// When its timer is set.
+    pub(crate) armed: Option<UnixMillis>,
+    /// Entries that the store has taken since the last run.
+    fresh: Vec<EntryKey>,
+    /// A move that goes on as messages arrive.
+    pub(crate) moving: Option<Box<super::forward::Moving>>,
+}
+
+/// A producer, at the home of its address.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pub(crate) shard: ShardId,
+    pub(crate) producer: ProducerKey,
+    pub(crate) home: HomeKey,
+}
+
+/// A consumer, at the home of its queue.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) shard: ShardId,
+    pub(crate) consumer: ConsumerKey,
+    pub(crate) home: HomeKey,
+    member: MemberKey,
+    /// Its deliveries are accepted when they are handed out.
+    settled: bool,
+    held: bool,
+    /// Deliveries sent to another shard and not given back.
+    sent: u64,
+    /// Bytes that may still be sent to another shard.
+    window: i64,
+    /// The number of the last `Credit` from another shard.
+    number: u32,
+}
+
+impl QueueHome {
+    pub(crate) fn new(settings: Arc<QueueSettings>, id: Option<QueueId>) -> Self {
+        Self {
+            queue: Queue::new(settings),
+            id,
+            receivers: Vec::new(),
+            subscription: None,
+            memory: 0,
+            armed: None,
+            fresh: Vec::new(),
+            moving: None,
+        }
+    }
+
+    /// Whether producers should wait. Once they do, an eighth of the limit has to become free first, so
+    /// that they are not stopped and started for each message.
+    fn is_blocked(&self, was_blocked: bool) -> bool {
+        let settings = self.queue.settings();
+        if settings.on_full != OnFull::Block {
+            return false;
+        }
+        if !was_blocked || self.queue.is_full() {
+            return self.queue.is_full();
+        }
+        let statistics = self.queue.statistics();
+        let beyond = |held: u64, limit: u64| limit > 0 && held > limit - limit.div_ceil(8);
+        beyond(statistics.messages, settings.max_messages) || beyond(statistics.bytes, settings.max_bytes)
+    }
+}
+
+impl Home {
+    pub(crate) fn new(name: Arc<str>, address: Option<AddressKey>, what: What) -> Self {
+        Self { name, address, what, senders: Vec::new(), blocked: false, due: false }
+    }
+
+    pub(crate) fn queue(&self) -> Option<&QueueHome> {
+        match &self.what {
+            What::Queue(queue) => Some(queue),
+            What::Topic(_) => None,
+        }
+    }
+
+    pub(crate) fn queue_mut(&mut self) -> Option<&mut QueueHome> {
+        match &mut self.what {
+            What::Queue(queue) => Some(queue),
+            What::Topic(_) => None,
+        }
+    }
+
+    pub(crate) fn topic_mut(&mut self) -> Option<&mut TopicHome> {
+        match &mut self.what {
+            What::Topic(topic) => Some(topic),
+            What::Queue(_) => None,
+        }
+    }
+}
+
+impl Core {
+    #[inline]
+    pub(crate) fn queue_home(&mut self, key: HomeKey) -> Option<&mut QueueHome> {
+        self.broker.homes.get_mut(key)?.queue_mut()
+    }
+
+    // ---- producers -----------------------------------------------------------------------------
+
+    /// Lets a producer in; says whether it is to have credit.
+    pub(crate) fn add_sender(
+        &mut self,
+        key: HomeKey,
+        shard: ShardId,
+        producer: ProducerKey,
+    ) -> Result<(SenderKey, bool), CloseReason> {
+        let Some(home) = self.broker.homes.get_mut(key) else { return Err(CloseReason::NotFound) };
+        let limit = home
+            .address
+            .and_then(|address| self.addresses.get(address))
+            .map_or(0, |address| address.settings.max_producers);
+        if limit > 0 && home.senders.len() >= limit as usize {
+            return Err(CloseReason::LimitExceeded);
+        }
+        let sender = self.broker.senders.insert(Sender { shard, producer, home: key });
+        home.senders.push(sender);
+        Ok((sender, !home.blocked))
+    }
+
+    pub(crate) fn remove_sender(&mut self, key: SenderKey) {
+        let Some(sender) = self.broker.senders.remove(key) else { return };
+        if let Some(home) = self.broker.homes.get_mut(sender.home) {
+            home.senders.retain(|other| *other != key);
+        }
+    }
+
+    /// Takes a message for a queue or a topic of this shard.
+    pub(crate) fn publish_at_home(&mut self, now: Instant, key: HomeKey, publication: Publication) {
+        match self.broker.homes.get(key).map(|home| &home.what) {
+            Some(What::Queue(_)) => self.publish_to_queue(now, key, publication),
+            Some(What::Topic(_)) => self.publish_to_topic(now, key, publication),
+            None => self.answer(publication.source, Outcome::Released),
+        }
+    }
+
+    fn publish_to_queue(&mut self, now: Instant, key: HomeKey, publication: Publication) {
+        let keys = self.keys_for(key, &publication);
+        let source = publication.source;
+        match self.place_in_queue(now, key, &publication, &keys) {
+            Ok((entry, Some(id))) => {
+                let entries = Stored::One(key, entry);
+                self.append_to_store(publication, &keys, Targets::One(id), entries);
+            }
+            Ok((entry, None)) => {
+                self.spill(key, entry, publication, &keys);
+                self.answer(source, Outcome::Accepted);
+            }
+            Err(NotTaken::Duplicate) => self.answer(source, Outcome::Accepted),
+            Err(reason) => {
+                if source.is_settled() {
+                    let address = self.broker.homes.get(key).and_then(|home| home.address);
+                    self.count_dropped(address, 1);
+                }
+                let outcome = Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, reason.to_string());
+                self.answer(source, outcome);
+            }
+        }
+    }
+
+    /// What the queue goes by of a message.
+    pub(crate) fn keys_for(&self, key: HomeKey, publication: &Publication) -> MessageKeys {
+        let Some(queue) = self.broker.homes.get(key).and_then(|home| home.queue()) else {
+            return MessageKeys::default();
+        };
+        let settings = queue.queue.settings();
+        let needs = settings.groups || settings.last_value || settings.deduplicate.is_some();
+        let Some(format) = self.broker.format.as_ref().filter(|_| needs) else {
+            return MessageKeys::default();
+        };
+        let keys = format.keys(publication.message_format, &publication.body);
+        let bounded = |key: Option<Bytes>| {
+            // A copy: the key may be kept longer than the message, and is a slice of it.
+            key.filter(|key| key.len() <= LONGEST_KEY).map(|key| Bytes::copy_from_slice(&key))
+        };
+        MessageKeys {
+            message_id: bounded(keys.message_id).filter(|_| settings.deduplicate.is_some()),
+            group: bounded(keys.group).filter(|_| settings.groups),
+            last_value: bounded(keys.last_value).filter(|_| settings.last_value),
+        }
+    }
+
+    /// Gives a message its place in a queue. With an id, the store has to keep it before anyone gets it.
+    pub(crate) fn place_in_queue(
+        &mut self,
+        now: Instant,
+        key: HomeKey,
+        publication: &Publication,
+        keys: &MessageKeys,
+    ) -> Result<(EntryKey, Option<QueueId>), NotTaken> {
+        let unix = self.broker.clock.unix(now);
+        let Some(home) = self.broker.homes.get_mut(key).and_then(|home| home.queue_mut()) else {
+            return Err(NotTaken::Duplicate);
+        };
+        let id = home.id.filter(|_| publication.durable);
+        let entry = home.queue.enqueue(
+            unix,
+            Arrival {
+                message_format: publication.message_format,
+                body: publication.body.clone(),
+                priority: publication.priority,
+                durable: publication.durable,
+                storing: id.is_some(),
+                arrived: publication.arrived,
+                expires: publication.expires,
+                not_before: publication.not_before,
+                group: keys.group.clone(),
+                last_value: keys.last_value.clone(),
+                message_id: keys.message_id.clone(),
+            },
+        );
+        self.mark_home(now, key);
+        Ok((entry?, id))
+    }
+
+    /// Asks the store to keep a message.
+    pub(crate) fn append_to_store(
+        &mut self,
+        publication: Publication,
+        keys: &MessageKeys,
+        targets: Targets,
+        entries: Stored,
+    ) {
+        let meta = meta_of(&publication, keys).encode();
+        let pending = self.broker.pending.insert(Pending::Append { source: publication.source, entries });
+        self.ask_store(StoreRequest::Append {
+            ticket: Ticket(pending.to_bits()),
+            targets,
+            durable: true,
+            meta,
+            body: publication.body,
+            transaction: publication.transaction,
+        });
+    }
+
+    /// Lets the store have the body of a message that need not survive a restart, when there is no room
+    /// for it in memory.
+    fn spill(&mut self, key: HomeKey, entry: EntryKey, publication: Publication, keys: &MessageKeys) {
+        if self.broker.memory < self.limits.stored_memory_bytes {
+            return;
+        }
+        let Some(id) = self.queue_home(key).and_then(|home| home.id) else { return };
+        let meta = meta_of(&publication, keys).encode();
+        let pending = self.broker.pending.insert(Pending::Spill { home: key, entry });
+        self.ask_store(StoreRequest::Append {
+            ticket: Ticket(pending.to_bits()),
+            targets: Targets::One(id),
+            durable: false,
+            meta,
+            body: publication.body,
+            transaction: None,
+        });
+    }
+
+    pub(crate) fn ask_store(&mut self, request: StoreRequest) {
+        self.effects.push_back(Effect::Store(Box::new(request)));
+    }
+
+    /// The store has a message for a queue.
+    pub(crate) fn entry_stored(
+        &mut self,
+        now: Instant,
+        key: HomeKey,
+        entry: EntryKey,
+        reference: crate::store::Reference,
+    ) -> bool {
+        let unix = self.broker.clock.unix(now);
+        let Some(home) = self.queue_home(key) else { return false };
+        if home.queue.stored(unix, entry, reference) {
+            home.fresh.push(entry);
+        } else if let Some(queue) = home.id {
+            // It has gone in the meantime.
+            self.ask_store(StoreRequest::Settle { queue, reference, ticket: None, transaction: None });
+        }
+        self.mark_home(now, key);
+        true
+    }
+
+    // ---- consumers -------------------------------------------------------------------------------
+
+    /// Lets a consumer in.
+    pub(crate) fn add_receiver(
+        &mut self,
+        now: Instant,
+        key: HomeKey,
+        shard: ShardId,
+        consumer: ConsumerKey,
+        settled: bool,
+        options: ReceiverOptions,
+    ) -> Result<ReceiverKey, CloseReason> {
+        let is_topic = matches!(self.broker.homes.get(key).map(|home| &home.what), Some(What::Topic(_)));
+        let key = if is_topic { self.subscribe(now, key, &options)? } else { key };
+        let limit = self.receiver_limit(key);
+        let receiver = self.broker.receivers.vacant_key();
+        let Some(home) = self.queue_home(key) else { return Err(CloseReason::NotFound) };
+        if limit > 0 && home.receivers.len() >= limit as usize {
+            return Err(match home.subscription {
+                Some(_) => CloseReason::SubscriptionInUse,
+                None => CloseReason::LimitExceeded,
+            });
+        }
+        let member = home.queue.add_consumer(MemberOptions {
+            owner: receiver.to_bits(),
+            browse: options.browse,
+            exclusive: options.exclusive,
+            // The filter of a subscription decides what comes into its queue.
+            filter: options.filter.filter(|_| !is_topic),
+        });
+        let Ok(member) = member else { return Err(CloseReason::Exclusive) };
+        home.receivers.push(receiver);
+        Ok(self.broker.receivers.insert(Receiver {
+            shard,
+            consumer,
+            home: key,
+            member,
+            settled,
+            held: false,
+            sent: 0,
+            window: WINDOW,
+            number: 0,
+        }))
+    }
+
+    /// Consumers that a queue may have; 0 means no limit.
+    fn receiver_limit(&self, key: HomeKey) -> u32 {
+        let Some(home) = self.broker.homes.get(key) else { return 0 };
+        let of_subscription =
+            home.queue().and_then(|queue| queue.subscription.as_ref()).map_or(0, |one| one.max_consumers);
+        let of_address = home
+            .address
+            .and_then(|address| self.addresses.get(address))
+            .map_or(0, |address| address.settings.max_consumers);
+        if of_subscription > 0 { of_subscription } else { of_address }
+    }
+
+    pub(crate) fn remove_receiver(&mut self, now: Instant, key: ReceiverKey) {
+        let unix = self.broker.clock.unix(now);
+        let Some(receiver) = self.broker.receivers.remove(key) else { return };
+        let Some(home) = self.queue_home(receiver.home) else { return };
+        home.receivers.retain(|other| *other != key);
+        home.queue.remove_consumer(unix, receiver.member);
+        let is_over = home.receivers.is_empty()
+            && home.subscription.as_ref().is_some_and(|subscription| subscription.ends_unused());
+        self.mark_home(now, receiver.home);
+        if is_over {
+            self.remove_subscription(now, receiver.home);
+        }
+    }
+
+    /// Takes over the credit of a consumer of this shard.
+    pub(crate) fn set_receiver_credit(&mut self, now: Instant, key: ReceiverKey, credit: u32, drain: bool) {
+        let Some(receiver) = self.broker.receivers.get(key) else { return };
+        let (home, member) = (receiver.home, receiver.member);
+        if let Some(queue) = self.queue_home(home) {
+            queue.queue.set_credit(member, credit, drain);
+            self.mark_home(now, home);
+        }
+    }
+
+    /// Takes over the credit of a consumer of another shard.
+    pub(crate) fn set_receiver_limit(
+        &mut self,
+        now: Instant,
+        key: ReceiverKey,
+        limit: u64,
+        drain: bool,
+        number: u32,
+    ) {
+        let Some(receiver) = self.broker.receivers.get_mut(key) else { return };
+        receiver.number = number;
+        let credit = u32::try_from(limit.saturating_sub(receiver.sent)).unwrap_or(u32::MAX);
+        self.set_receiver_credit(now, key, credit, drain);
+    }
+
+    /// Bytes of a consumer of another shard have left.
+    pub(crate) fn widen_window(&mut self, now: Instant, key: ReceiverKey, bytes: u32) {
+        let Some(receiver) = self.broker.receivers.get_mut(key) else { return };
+        receiver.window = (receiver.window + i64::from(bytes)).min(WINDOW);
+        if receiver.window > 0 {
+            self.set_receiver_held(now, key, false);
+        }
+    }
+
+    pub(crate) fn set_receiver_held(&mut self, now: Instant, key: ReceiverKey, held: bool) {
+        let Some(receiver) = self.broker.receivers.get_mut(key) else { return };
+        if std::mem::replace(&mut receiver.held, held) == held {
+            return;
+        }
+        let (home, member) = (receiver.home, receiver.member);
+        if let Some(queue) = self.queue_home(home) {
+            queue.queue.set_held(member, held);
+            self.mark_home(now, home);
+        }
+    }
+
+    /// A consumer of another shard never got a delivery.
+    pub(crate) fn take_back(&mut self, now: Instant, key: ReceiverKey, entry: EntryKey, bytes: u32) {
+        if let Some(receiver) = self.broker.receivers.get_mut(key) {
+            receiver.sent = receiver.sent.saturating_sub(1);
+            self.settle_at_home(now, key, entry, Outcome::Released);
+            self.widen_window(now, key, bytes);
+        }
+    }
+
+    /// A consumer is done with an entry.
+    pub(crate) fn settle_at_home(
+        &mut self,
+        now: Instant,
+        key: ReceiverKey,
+        entry: EntryKey,
+        outcome: Outcome,
+    ) {
+        let Some(receiver) = self.broker.receivers.get(key) else { return };
+        let (home, member) = (receiver.home, receiver.member);
+        self.settle_entry(now, home, member, entry, outcome);
+    }
+
+    pub(crate) fn member_of(&self, key: ReceiverKey) -> Option<(HomeKey, MemberKey)> {
+        self.broker.receivers.get(key).map(|receiver| (receiver.home, receiver.member))
+    }
+
+    pub(crate) fn settle_entry(
+        &mut self,
+        now: Instant,
+        home_key: HomeKey,
+        member: MemberKey,
+        entry: EntryKey,
+        outcome: Outcome,
+    ) {
+        let unix = self.broker.clock.unix(now);
+        let (settlement, error) = self.settlement(home_key, entry, outcome);
+        let Some(home) = self.queue_home(home_key) else { return };
+        match home.queue.settle(unix, member, entry, settlement) {
+            Settled::Removed(removed) => self.settle_in_store(home_key, removed),
+            Settled::Leaving(reason) => self.leave(now, home_key, entry, reason, error),
+            Settled::Returned { changed: true } => self.update_in_store(home_key, entry),
+            Settled::Returned { changed: false } | Settled::Unknown => {}
+        }
+        self.mark_home(now, home_key);
+    }
+
+    fn settlement(
+        &mut self,
+        home: HomeKey,
+        entry: EntryKey,
+        outcome: Outcome,
+    ) -> (Settlement, Option<ErrorInfo>) {
+        match outcome {
+            Outcome::Accepted | Outcome::Received { .. } | Outcome::Other(_) => (Settlement::Accepted, None),
+            Outcome::Released => (Settlement::Released, None),
+            Outcome::Rejected(error) => (Settlement::Rejected, error.map(|error| *error)),
+            Outcome::Modified { delivery_failed, undeliverable_here, annotations } => {
+                let annotations = annotations.map(|later| self.merged(home, entry, later));
+                let failed = delivery_failed;
+                (Settlement::Modified { failed, undeliverable_here, annotations }, None)
+            }
+        }
+    }
+
+    /// What an entry's annotations become with later ones.
+    fn merged(&mut self, home: HomeKey, entry: EntryKey, later: Bytes) -> Bytes {
+        let format = self.broker.format.clone();
+        let earlier = self
+            .queue_home(home)
+            .and_then(|home| home.queue.entry(entry))
+            .and_then(|entry| entry.annotations());
+        match (earlier, format) {
+            (Some(earlier), Some(format)) => format.merge(earlier, &later),
+            _ => later,
+        }
+    }
+
+    /// The store needs a message no more.
+    pub(crate) fn settle_in_store(&mut self, home: HomeKey, removed: Removed) {
+        let Some(reference) = removed.reference else { return };
+        if let Some(queue) = self.queue_home(home).and_then(|home| home.id) {
+            self.ask_store(StoreRequest::Settle { queue, reference, ticket: None, transaction: None });
+        }
+    }
+
+    /// The store should know how often a message was delivered.
+    fn update_in_store(&mut self, home: HomeKey, entry: EntryKey) {
+        let Some(home) = self.queue_home(home) else { return };
+        let Some(queue) = home.id else { return };
+        let Some(entry) = home.queue.entry(entry) else { return };
+        if let Some(reference) = entry.reference() {
+            let state = encode_state(entry.delivery_count());
+            self.ask_store(StoreRequest::Update { queue, reference, state });
+        }
+    }
+
+    // ---- running -----------------------------------------------------------------------------------
+
+    /// Remembers a home that has something to do.
+    #[inline]
+    pub(crate) fn mark_home(&mut self, now: Instant, key: HomeKey) {
+        self.broker.now = Some(now);
+        if let Some(home) = self.broker.homes.get_mut(key)
+            && !home.due
+        {
+            home.due = true;
+            self.broker.due.push_back(key);
+        }
+    }
+
+    /// Lets every home that has something to do do it.
+    pub(crate) fn run_homes(&mut self) {
+        let Some(now) = self.broker.now else { return self.broker.due.clear() };
+        while let Some(key) = self.broker.moving.pop_first() {
+            self.move_more(now, key);
+        }
+        while let Some(key) = self.broker.due.pop_front() {
+            if let Some(home) = self.broker.homes.get_mut(key) {
+                home.due = false;
+                if !self.broker.recovering {
+                    self.run_home(now, key);
+                }
+            }
+        }
+    }
+
+    fn run_home(&mut self, now: Instant, key: HomeKey) {
+        let unix = self.broker.clock.unix(now);
+        let mut again = false;
+        loop {
+            let Some(home) = self.queue_home(key) else { return };
+            match home.queue.next(unix) {
+                Next::Deliver(delivery) => self.hand_out(now, unix, key, delivery),
+                Next::More => {
+                    again = true;
+                    break;
+                }
+                Next::Idle => break,
+            }
+        }
+        if !again {
+            self.finish_receiver_drains(now, key);
+        }
+        while let Some(action) = self.queue_home(key).and_then(|home| home.queue.poll_action()) {
+            match action {
+                Action::Leave { entry, reason } => self.leave(now, key, entry, reason, None),
+                Action::Dropped(removed) => self.settle_in_store(key, removed),
+                Action::Changed { entry } => self.update_in_store(key, entry),
+            }
+        }
+        self.load_ahead(key);
+        self.account(key);
+        self.tell_blocked(key);
+        self.arm(key, again.then_some(unix));
+    }
+
+    /// Gives an entry to a consumer.
+    fn hand_out(&mut self, now: Instant, unix: UnixMillis, key: HomeKey, delivery: Delivery) {
+        let Some(receiver_key) = ReceiverKey::from_bits(delivery.owner) else { return };
+        let Some(receiver) = self.broker.receivers.get(receiver_key) else { return };
+        let (shard, consumer, settled) = (receiver.shard, receiver.consumer, receiver.settled);
+        let is_here = shard == self.shard;
+        if is_here && !delivery.browse && !self.may_emit(consumer) {
+            // The lane is looked at when its consumer is next. It gets the entry when there is budget.
+            if let Some(home) = self.queue_home(key) {
+                home.queue.settle(unix, delivery.consumer, delivery.entry, Settlement::Released);
+            }
+            self.hold_receiver(now, receiver_key, consumer);
+            return;
+        }
+        let Some(home) = self.queue_home(key) else { return };
+        let Some(entry) = home.queue.entry(delivery.entry) else { return };
+        let Some(body) = entry.body().cloned() else { return };
+        let handout = Handout {
+            entry: delivery.entry,
+            browse: delivery.browse,
+            message_format: entry.message_format(),
+            body,
+            ttl_left: ttl_left(unix, entry.arrived(), entry.expires()),
+            redelivery: Self::redelivery(entry.delivery_count(), entry.annotations()),
+        };
+        if !is_here {
+            return self.send_handout(now, receiver_key, handout);
+        }
+        if settled && !delivery.browse {
+            let settled = home.queue.settle(unix, delivery.consumer, delivery.entry, Settlement::Accepted);
+            if let Settled::Removed(removed) = settled {
+                self.settle_in_store(key, removed);
+            }
+        }
+        self.emit_stored(consumer, receiver_key, handout);
+        if !self.may_emit(consumer) {
+            self.hold_receiver(now, receiver_key, consumer);
+        }
+    }
+
+    fn may_emit(&self, consumer: ConsumerKey) -> bool {
+        self.consumers.get(consumer).is_some_and(|consumer| self.has_budget(consumer.lane))
+    }
+
+    fn hold_receiver(&mut self, now: Instant, receiver: ReceiverKey, consumer: ConsumerKey) {
+        self.set_receiver_held(now, receiver, true);
+        self.hold(consumer);
+    }
+
+    fn send_handout(&mut self, now: Instant, key: ReceiverKey, handout: Handout) {
+        let Some(receiver) = self.broker.receivers.get_mut(key) else { return };
+        let cost = handout.body.len() + DELIVERY_COST;
+        receiver.sent += 1;
+        receiver.window = receiver.window.saturating_sub(i64::try_from(cost).unwrap_or(i64::MAX));
+        let (shard, consumer, is_shut) = (receiver.shard, receiver.consumer, receiver.window <= 0);
+        self.send_wire(shard, Wire::Deliver { consumer, handout });
+        if is_shut {
+            self.set_receiver_held(now, key, true);
+        }
+    }
+
+    fn finish_receiver_drains(&mut self, now: Instant, key: HomeKey) {
+        while let Some((_, owner)) = self.queue_home(key).and_then(|home| home.queue.poll_drained()) {
+            let Some(receiver) = ReceiverKey::from_bits(owner).and_then(|key| self.broker.receivers.get(key))
+            else {
+                continue;
+            };
+            let (shard, consumer, number) = (receiver.shard, receiver.consumer, receiver.number);
+            if shard == self.shard {
+                self.receiver_drained(now, consumer, number);
+            } else {
+                self.send_wire(shard, Wire::Drained { consumer, number });
+            }
+        }
+    }
+
+    /// Asks the store for bodies that consumers will soon need.
+    fn load_ahead(&mut self, key: HomeKey) {
+        while let Some(load) = self.queue_home(key).and_then(|home| home.queue.poll_load(LOAD_AHEAD)) {
+            let pending = self.broker.pending.insert(Pending::Load { home: key, entry: load.entry });
+            let ticket = Ticket(pending.to_bits());
+            self.ask_store(StoreRequest::Load { ticket, reference: load.reference });
+        }
+    }
+
+    /// Counts what is in memory, and drops what the store has just taken when that is too much.
+    fn account(&mut self, key: HomeKey) {
+        let limit = self.limits.stored_memory_bytes;
+        let total = self.broker.memory;
+        let Some(home) = self.queue_home(key) else { return };
+        let mut total = total - home.memory.min(total) + home.queue.bytes_in_memory();
+        for entry in home.fresh.drain(..) {
+            if total > limit {
+                total = total.saturating_sub(home.queue.drop_body(entry) as u64);
+            }
+        }
+        if home.fresh.capacity() > 1_024 {
+            home.fresh = Vec::new();
+        }
+        let memory = home.queue.bytes_in_memory();
+        let before = std::mem::replace(&mut home.memory, memory);
+        self.broker.memory = self.broker.memory.saturating_sub(before) + memory;
+    }
+
+    /// Tells producers to wait or to go on.
+    pub(crate) fn tell_blocked(&mut self, key: HomeKey) {
+        let Some(home) = self.broker.homes.get_mut(key) else { return };
+        let blocked = match &home.what {
+            What::Queue(queue) => queue.is_blocked(home.blocked),
+            What::Topic(topic) => topic.blocked > 0,
+        };
+        if blocked == home.blocked {
+            return;
+        }
+        home.blocked = blocked;
+        let topic = home.queue().and_then(|queue| queue.subscription.as_ref()).map(|one| one.topic);
+        for index in 0..home.senders.len() {
+            let sender = self
+                .broker
+                .homes
+                .get(key)
+                .and_then(|home| home.senders.get(index))
+                .and_then(|sender| self.broker.senders.get(*sender));
+            let Some(sender) = sender else { continue };
+            let (shard, producer) = (sender.shard, sender.producer);
+            if shard == self.shard {
+                self.sender_flow(producer, !blocked);
+            } else {
+                self.send_wire(shard, Wire::Flow { producer, active: !blocked });
+            }
+        }
+        if let Some(topic) = topic {
+            self.subscription_blocked(topic, blocked);
+        }
+    }
+
+    /// Sets the timer of a home.
+    fn arm(&mut self, key: HomeKey, at_once: Option<UnixMillis>) {
+        let Some(home) = self.broker.homes.get_mut(key).and_then(|home| home.queue_mut()) else { return };
+        let wanted = at_once.or_else(|| home.queue.poll_timeout());
+        let before = std::mem::replace(&mut home.armed, wanted);
+        if before == wanted {
+            return;
+        }
+        if let Some(before) = before {
+            self.broker.timers.remove(&(before, key));
+        }
+        if let Some(wanted) = wanted {
+            self.broker.timers.insert((wanted, key));
+        }
+    }
+
+    /// Does what is to be done at this time.
+    pub(crate) fn time_out_homes(&mut self, now: Instant) {
+        let unix = self.broker.clock.unix(now);
+        while let Some((at, key)) = self.broker.timers.first().copied()
+            && at <= unix
+        {
+            self.broker.timers.pop_first();
+            if let Some(home) = self.queue_home(key) {
+                home.armed = None;
+                home.queue.handle_timeout(unix, TIMEOUTS_PER_RUN);
+                self.mark_home(now, key);
+            }
+        }
+    }
+
+    // ---- coming and going ------------------------------------------------------------------------
+
+    /// Forgets a home and all that uses it. What was in it is gone.
+    pub(crate) fn remove_home(&mut self, now: Instant, key: HomeKey) {
+        let Some(home) = self.broker.homes.remove(key) else { return };
+        for sender in home.senders {
+            self.broker.senders.remove(sender);
+        }
+        match home.what {
+            What::Queue(queue) => {
+                for receiver in queue.receivers {
+                    self.broker.receivers.remove(receiver);
+                }
+                self.broker.memory = self.broker.memory.saturating_sub(queue.memory);
+                if let Some(armed) = queue.armed {
+                    self.broker.timers.remove(&(armed, key));
+                }
+                if let Some(id) = queue.id {
+                    self.broker.by_id.remove(&id);
+                    self.ask_store(StoreRequest::Forget { queue: id });
+                }
+                if let Some(subscription) = queue.subscription {
+                    if home.blocked {
+                        self.subscription_blocked(subscription.topic, false);
+                    }
+                    self.unlist_subscription(key, &subscription);
+                }
+            }
+            What::Topic(topic) => self.end_topic(now, *topic),
+        }
+    }
+}
+
+fn meta_of(publication: &Publication, keys: &MessageKeys) -> Meta {
+    Meta {
+        message_format: publication.message_format,
+        priority: publication.priority,
+        arrived: publication.arrived,
+        expires: publication.expires,
+        not_before: publication.not_before,
+        message_id: keys.message_id.clone(),
+        group: keys.group.clone(),
+        last_value: keys.last_value.clone(),
+    }
+}
+
+/// What is left of a time to live, when there is one and the message has waited.
+fn ttl_left(now: UnixMillis, arrived: UnixMillis, expires: Option<UnixMillis>) -> Option<Duration> {
+    let expires = expires.filter(|_| now > arrived)?;
+    Some(Duration::from_millis(expires.0.saturating_sub(now.0)))
+}

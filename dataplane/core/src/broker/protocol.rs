@@ -1,0 +1,149 @@
+//! What a link's shard and the home of its address say to each other.
+//!
+//! A link whose shard is the home is served by direct calls that do the same. All that is asked of what
+//! carries these messages is that those between two shards arrive in order and without loss.
+//!
+//! | from the link's shard | says |
+//! |---|---|
+//! | `AddSender`, `RemoveSender` | a producer comes or goes |
+//! | `Publish` | a whole message; answered with `Answer` |
+//! | `AddReceiver`, `RemoveReceiver` | a consumer comes (with or without a subscription) or goes |
+//! | `Unsubscribe` | its subscription ends with it |
+//! | `Credit` | the consumer will have taken so many deliveries in all; with `drain`, what cannot be used now is given up |
+//! | `Window` | so many bytes of deliveries have left for the consumer |
+//! | `Settle`, `Return` | the consumer is done with a delivery; it never got it |
+//! | `ForwardAnswer` | to `Publish` of a queue, not of a producer |
+//!
+//! | from the home | says |
+//! |---|---|
+//! | `Opened`, `Flow` | whether the producer is to have credit |
+//! | `Attached` | the consumer's name at the home; without it nothing can be said about it |
+//! | `Deliver` | a message |
+//! | `Drained` | there was nothing more for the `Credit` with this number |
+//! | `Answer` | what became of a message |
+//! | `CloseProducer`, `CloseConsumer` | the link is not let in, or no longer |
+//!
+//! The consumer's credit is what the home counts with: it sends no delivery that the link could not take
+//! at once, but for the bytes. Those are bounded by a window: a slow reader has [`WINDOW`] bytes and a
+//! message at its shard and no more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::consumer::SubscriptionOptions;
+use crate::effect::CloseReason;
+use crate::format::{Filter, Redelivery};
+use crate::key::{ConsumerKey, ForwardKey, InboundKey, ProducerKey, ReceiverKey, SenderKey};
+use crate::outcome::Outcome;
+use crate::queue::EntryKey;
+use crate::settings::ShardId;
+use crate::store::{TransactionId, UnixMillis};
+
+/// Bytes of deliveries that may be at the shard of a consumer and not on their way to it.
+pub(crate) const WINDOW: i64 = 256 << 10;
+
+/// What a delivery costs of the window beyond its bytes.
+pub(crate) const DELIVERY_COST: usize = 64;
+
+/// Who hears what became of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    Producer {
+        shard: ShardId,
+        key: ProducerKey,
+        handle: u64,
+        /// It wants no outcome.
+        settled: bool,
+        /// Bytes of which it has not been told that they are consumed.
+        held: u32,
+        /// When it settles second: what stands for the delivery until then.
+        second: Option<InboundKey>,
+    },
+    /// Another queue.
+    Forward { shard: ShardId, key: ForwardKey },
+}
+
+impl Source {
+    /// Whether nobody wants to know what becomes of the message.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self, Self::Producer { settled: true, .. })
+    }
+}
+
+/// A whole message for a stored address.
+#[derive(Clone, Debug)]
+pub(crate) struct Publication {
+    pub(crate) source: Source,
+    /// See [`ProducerOptions::origin`](crate::ProducerOptions::origin).
+    pub(crate) origin: Option<u64>,
+    /// For topics: the name that the message was sent to.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) message_format: u32,
+    pub(crate) body: Bytes,
+    pub(crate) priority: u8,
+    pub(crate) durable: bool,
+    pub(crate) arrived: UnixMillis,
+    pub(crate) expires: Option<UnixMillis>,
+    pub(crate) not_before: Option<UnixMillis>,
+    /// The store is to count it once this is committed.
+    pub(crate) transaction: Option<TransactionId>,
+}
+
+/// Where a message goes at its home.
+#[derive(Clone, Debug)]
+pub(crate) enum Destination {
+    Sender(SenderKey),
+    Address(Arc<str>),
+}
+
+/// A consumer as its home has to know it.
+#[derive(Clone, Debug)]
+pub(crate) struct ReceiverOptions {
+    pub(crate) browse: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) filter: Option<Arc<dyn Filter>>,
+    pub(crate) not_from: Option<u64>,
+    /// For topics: the names that it gets.
+    pub(crate) levels: Option<Arc<str>>,
+    pub(crate) subscription: Option<Box<SubscriptionOptions>>,
+}
+
+/// A delivery on its way from the home to a link.
+#[derive(Debug)]
+pub(crate) struct Handout {
+    pub(crate) entry: EntryKey,
+    /// Nothing comes back for it.
+    pub(crate) browse: bool,
+    pub(crate) message_format: u32,
+    pub(crate) body: Bytes,
+    /// What was left of its time to live when it was handed out.
+    pub(crate) ttl_left: Option<Duration>,
+    pub(crate) redelivery: Option<Box<Redelivery>>,
+}
+
+/// A message between a link's shard and a home; see the module.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    AddSender { producer: ProducerKey, address: Arc<str> },
+    RemoveSender { sender: SenderKey },
+    Publish { to: Destination, publication: Box<Publication> },
+    AddReceiver { consumer: ConsumerKey, address: Arc<str>, options: Box<ReceiverOptions> },
+    RemoveReceiver { receiver: ReceiverKey },
+    Unsubscribe { receiver: ReceiverKey },
+    Credit { receiver: ReceiverKey, limit: u64, drain: bool, number: u32 },
+    Window { receiver: ReceiverKey, bytes: u32 },
+    Settle { receiver: ReceiverKey, entry: EntryKey, outcome: Outcome },
+    Return { receiver: ReceiverKey, entry: EntryKey, bytes: u32 },
+    ForwardAnswer { forward: ForwardKey, outcome: Outcome },
+
+    Opened { producer: ProducerKey, sender: SenderKey, active: bool },
+    Flow { producer: ProducerKey, active: bool },
+    Attached { consumer: ConsumerKey, receiver: ReceiverKey },
+    Deliver { consumer: ConsumerKey, handout: Handout },
+    Drained { consumer: ConsumerKey, number: u32 },
+    Answer { source: Source, outcome: Outcome },
+    CloseProducer { producer: ProducerKey, reason: CloseReason },
+    CloseConsumer { consumer: ConsumerKey, reason: CloseReason },
+}

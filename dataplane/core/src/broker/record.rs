@@ -1,0 +1,265 @@
+//! What the core keeps in the store beside the messages: their meta data, what happened to them since,
+//! and durable subscriptions.
+//!
+//! Everything starts with a version. Numbers are LEB128; bytes follow their length. A record that
+//! cannot be read is treated as one that is not the core's: the caller decides what becomes of it.
+
+use bytes::{BufMut, Bytes};
+
+use crate::store::{QueueId, UnixMillis};
+
+/// The only version so far.
+const VERSION: u8 = 1;
+
+/// The first byte of the key of a durable subscription.
+const SUBSCRIPTION: u8 = b's';
+
+/// Bytes of a property of a message that a queue goes by; a longer one counts as none.
+pub(crate) const LONGEST_KEY: usize = 1_024;
+
+/// What has to be known of a message without reading it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) message_format: u32,
+    pub(crate) priority: u8,
+    pub(crate) arrived: UnixMillis,
+    pub(crate) expires: Option<UnixMillis>,
+    pub(crate) not_before: Option<UnixMillis>,
+    pub(crate) message_id: Option<Bytes>,
+    pub(crate) group: Option<Bytes>,
+    pub(crate) last_value: Option<Bytes>,
+}
+
+const EXPIRES: u8 = 1;
+const NOT_BEFORE: u8 = 2;
+const MESSAGE_ID: u8 = 4;
+const GROUP: u8 = 8;
+const LAST_VALUE: u8 = 16;
+
+impl Meta {
+    pub(crate) fn encode(&self) -> Bytes {
+        let keys = [&self.message_id, &self.group, &self.last_value];
+        let room: usize =
+            40 + keys.iter().flat_map(|key| key.as_ref()).map(|key| key.len() + 3).sum::<usize>();
+        let mut out = Vec::with_capacity(room);
+        let mut flags = 0;
+        for (flag, is_set) in [
+            (EXPIRES, self.expires.is_some()),
+            (NOT_BEFORE, self.not_before.is_some()),
+            (MESSAGE_ID, self.message_id.is_some()),
+            (GROUP, self.group.is_some()),
+            (LAST_VALUE, self.last_value.is_some()),
+        ] {
+            flags |= if is_set { flag } else { 0 };
+        }
+        out.extend_from_slice(&[VERSION, flags, self.priority]);
+        put_number(&mut out, u64::from(self.message_format));
+        put_number(&mut out, self.arrived.0);
+        for time in [self.expires, self.not_before].into_iter().flatten() {
+            put_number(&mut out, time.0);
+        }
+        for key in keys.into_iter().flatten() {
+            put_bytes(&mut out, key);
+        }
+        out.into()
+    }
+
+    /// `None` for what is no meta data of this version.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut input = Reader(bytes);
+        if input.byte()? != VERSION {
+            return None;
+        }
+        let flags = input.byte()?;
+        let priority = input.byte()?;
+        let message_format = u32::try_from(input.number()?).ok()?;
+        let arrived = UnixMillis(input.number()?);
+        let has = |flag: u8| flags & flag != 0;
+        let expires = if has(EXPIRES) { Some(UnixMillis(input.number()?)) } else { None };
+        let not_before = if has(NOT_BEFORE) { Some(UnixMillis(input.number()?)) } else { None };
+        let message_id = if has(MESSAGE_ID) { Some(input.bytes()?) } else { None };
+        let group = if has(GROUP) { Some(input.bytes()?) } else { None };
+        let last_value = if has(LAST_VALUE) { Some(input.bytes()?) } else { None };
+        let copy = |key: Option<&[u8]>| key.map(Bytes::copy_from_slice);
+        Some(Self {
+            message_format,
+            priority: priority.min(9),
+            arrived,
+            expires,
+            not_before,
+            message_id: copy(message_id),
+            group: copy(group),
+            last_value: copy(last_value),
+        })
+    }
+}
+
+/// What happened to a message since it came: how often it was delivered and not processed. What
+/// consumers wanted to be added to its annotations does not survive a restart.
+pub(crate) fn encode_state(delivery_count: u32) -> Bytes {
+    let mut out = vec![VERSION];
+    put_number(&mut out, u64::from(delivery_count));
+    out.into()
+}
+
+/// The delivery count, as far as it can be read.
+pub(crate) fn decode_state(bytes: &[u8]) -> u32 {
+    let mut input = Reader(bytes);
+    if input.byte() != Some(VERSION) {
+        return 0;
+    }
+    input.number().map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// A durable subscription as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SubscriptionRecord {
+    /// The topic's address.
+    pub(crate) topic: String,
+    pub(crate) name: String,
+    /// The names that it gets.
+    pub(crate) levels: String,
+    pub(crate) queue: QueueId,
+    pub(crate) shared: bool,
+    pub(crate) definition: Bytes,
+}
+
+impl SubscriptionRecord {
+    pub(crate) fn key(topic: &str, name: &str) -> Bytes {
+        let mut out = vec![SUBSCRIPTION];
+        put_bytes(&mut out, topic.as_bytes());
+        put_bytes(&mut out, name.as_bytes());
+        out.into()
+    }
+
+    pub(crate) fn value(&self) -> Bytes {
+        let mut out = vec![VERSION, u8::from(self.shared)];
+        put_number(&mut out, self.queue.0);
+        put_bytes(&mut out, self.levels.as_bytes());
+        put_bytes(&mut out, &self.definition);
+        out.into()
+    }
+
+    /// `None` when it is none, or of a version that is not known.
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let mut key = Reader(key);
+        if key.byte()? != SUBSCRIPTION {
+            return None;
+        }
+        let (topic, name) = (key.text()?, key.text()?);
+        let mut value = Reader(value);
+        if value.byte()? != VERSION {
+            return None;
+        }
+        let shared = value.byte()? != 0;
+        let queue = QueueId(value.number()?);
+        let levels = value.text()?;
+        let definition = Bytes::copy_from_slice(value.bytes()?);
+        Some(Self { topic, name, levels, queue, shared, definition })
+    }
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.put_u8(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.put_u8(number as u8);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Takes a record apart; `None` where it ends early.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.number()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?.to_vec()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Meta {
+        Meta {
+            message_format: 7,
+            priority: 9,
+            arrived: UnixMillis(1_763_852_400_000),
+            expires: Some(UnixMillis(1_763_852_460_000)),
+            not_before: Some(UnixMillis(u64::MAX)),
+            message_id: Some("id".into()),
+            group: Some("".into()),
+            last_value: Some(Bytes::from(vec![1; 300])),
+        }
+    }
+
+    #[test]
+    fn meta_data_is_read_as_it_was_written() {
+        for meta in [Meta::default(), full()] {
+            assert_eq!(Meta::decode(&meta.encode()), Some(meta));
+        }
+    }
+
+    #[test]
+    fn a_record_that_ends_early_is_none() {
+        let bytes = full().encode();
+        for len in 0..bytes.len() {
+            assert_eq!(Meta::decode(&bytes[..len]), None, "{len} bytes");
+        }
+        assert_eq!(Meta::decode(&[2, 0, 0, 0, 0]), None, "another version");
+    }
+
+    #[test]
+    fn a_delivery_count_is_read_as_it_was_written() {
+        for count in [0, 1, 300, u32::MAX] {
+            assert_eq!(decode_state(&encode_state(count)), count);
+        }
+        assert_eq!(decode_state(&[]), 0);
+    }
+
+    #[test]
+    fn a_subscription_is_read_as_it_was_written() {
+        let record = SubscriptionRecord {
+            topic: "events".into(),
+            name: "client|link".into(),
+            levels: "events/#".into(),
+            queue: QueueId(1 << 63 | 5),
+            shared: true,
+            definition: Bytes::from_static(&[0, 255]),
+        };
+        let (key, value) = (SubscriptionRecord::key(&record.topic, &record.name), record.value());
+        assert_eq!(SubscriptionRecord::decode(&key, &value), Some(record));
+        assert_eq!(SubscriptionRecord::decode(b"other", &value), None);
+        assert_eq!(SubscriptionRecord::decode(&key, &value[..value.len() - 1]), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! After a restart: what the store has kept comes back to its homes.
+//!
+//! In this order: every address with `set_address`, every object with `recover_object`, every message with
+//! `recover`, then `recovered`. Nothing is delivered before that.
+
+use std::time::Instant;
+
+use super::record::{Meta, SubscriptionRecord, decode_state};
+use crate::core::Core;
+use crate::key::HomeKey;
+use crate::queue::Arrival;
+use crate::settings::{ShardId, home};
+use crate::store::{QueueId, RecoveredMessage};
+
+impl Core {
+    /// The home of an object that the store has kept, and the queue that belongs to it; `None` when it
+    /// is not one of the core's.
+    pub fn stored_object(key: &[u8], value: &[u8], shards: u16) -> Option<(ShardId, QueueId)> {
+        let record = SubscriptionRecord::decode(key, value)?;
+        Some((home(&record.topic, shards), record.queue))
+    }
+
+    /// Takes an object that the store has kept over a restart, at its home. False when nothing here needs
+    /// it: its topic is no more.
+    pub fn recover_object(&mut self, now: Instant, key: &[u8], value: &[u8]) -> bool {
+        self.broker.now = Some(now);
+        self.broker.recovering = true;
+        SubscriptionRecord::decode(key, value).is_some_and(|record| self.recover_subscription(record))
+    }
+
+    /// Takes a message that the store has kept over a restart, at the home of its queue, in the order
+    /// of the store. False when no such queue is here, or the message is not of this version.
+    pub fn recover(&mut self, now: Instant, message: RecoveredMessage<'_>) -> bool {
+        self.broker.recovering = true;
+        let unix = self.broker.clock.unix(now);
+        let Some(key) = self.broker.by_id.get(&message.queue).copied() else { return false };
+        let Some(meta) = Meta::decode(message.meta) else { return false };
+        let Some(home) = self.queue_home(key) else { return false };
+        let arrival = Arrival {
+            message_format: meta.message_format,
+            body: bytes::Bytes::new(),
+            priority: meta.priority,
+            durable: true,
+            storing: false,
+            arrived: meta.arrived,
+            expires: meta.expires,
+            not_before: meta.not_before,
+            group: meta.group,
+            last_value: meta.last_value,
+            message_id: meta.message_id,
+        };
+        let count = message.state.map_or(0, decode_state);
+        home.queue.restore(unix, &arrival, message.body_len, message.reference, count);
+        true
+    }
+
+    /// Nothing more is recovered: what waits is delivered from now on.
+    pub fn recovered(&mut self, now: Instant) {
+        self.broker.recovering = false;
+        let keys: Vec<HomeKey> = self.broker.by_id.values().copied().collect();
+        for key in keys {
+            self.mark_home(now, key);
+        }
+    }
+}

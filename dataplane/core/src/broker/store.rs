@@ -1,0 +1,107 @@
+//! What follows from the answers of the store.
+
+use std::time::Instant;
+
+use super::{Pending, Stored};
+use crate::core::Core;
+use crate::effect::Effect;
+use crate::key::{HomeKey, PendingKey};
+use crate::outcome::{ErrorInfo, Outcome};
+use crate::queue::EntryKey;
+use crate::store::{Reference, StoreAnswer, StoreError};
+
+impl Core {
+    /// Takes the store's answer to a request. Answers to requests that are not known (any more) are
+    /// ignored.
+    pub fn handle_store(&mut self, now: Instant, answer: StoreAnswer) {
+        self.broker.now = Some(now);
+        let ticket = answer.ticket();
+        let pending = PendingKey::from_bits(ticket.0).and_then(|key| self.broker.pending.remove(key));
+        let Some(pending) = pending else { return };
+        match (pending, answer) {
+            (Pending::Append { source, entries }, StoreAnswer::Appended { reference, .. }) => {
+                let outcome = self.entries_stored(now, &entries, reference);
+                self.answer(source, outcome);
+            }
+            (Pending::Append { source, entries }, answer) => {
+                for (home, entry) in entries.as_slice() {
+                    self.entry_failed(now, home, entry);
+                }
+                self.answer(source, refusal(&failure(answer)));
+            }
+            (Pending::Spill { home, entry }, StoreAnswer::Appended { reference, .. }) => {
+                self.entry_stored(now, home, entry, reference);
+            }
+            (Pending::Spill { home, entry }, _) => self.entry_failed(now, home, entry),
+            (Pending::Load { home, entry }, StoreAnswer::Loaded { body, .. }) => {
+                if let Some(queue) = self.queue_home(home) {
+                    queue.queue.loaded(entry, body);
+                    self.mark_home(now, home);
+                }
+            }
+            (Pending::Load { home, entry }, _) => {
+                if let Some(queue) = self.queue_home(home) {
+                    let is_leaving = queue.queue.load_failed(entry);
+                    self.mark_home(now, home);
+                    if is_leaving {
+                        self.unreadable(now, home, entry);
+                    }
+                }
+            }
+            (Pending::LoadForward { forward }, StoreAnswer::Loaded { body, .. }) => {
+                self.forward_body(now, forward, body);
+            }
+            (Pending::LoadForward { forward }, _) => self.forward_unreadable(now, forward),
+            (Pending::Put { .. }, StoreAnswer::Done { .. }) => {}
+            (Pending::Put { subscription }, _) => self.subscription_failed(now, subscription),
+            (Pending::Delete, _) => {}
+            (Pending::Transaction(waiting), answer) => self.transaction_answered(now, waiting, answer),
+        }
+    }
+
+    /// The store has a message for all of these; says what its producer is told.
+    fn entries_stored(&mut self, now: Instant, entries: &Stored, reference: Reference) -> Outcome {
+        let mut is_kept = false;
+        match entries {
+            Stored::One(home, entry) => is_kept = self.entry_stored(now, *home, *entry, reference),
+            Stored::Many(entries) => {
+                for (home, entry) in entries {
+                    is_kept |= self.entry_stored(now, *home, *entry, reference);
+                }
+            }
+        }
+        // When its address is gone, so is the message.
+        if is_kept { Outcome::Accepted } else { Outcome::Released }
+    }
+
+    fn entry_failed(&mut self, now: Instant, home: HomeKey, entry: EntryKey) {
+        if let Some(queue) = self.queue_home(home) {
+            queue.queue.store_failed(entry);
+            self.mark_home(now, home);
+        }
+    }
+
+    pub(crate) fn discharged(
+        &mut self,
+        transaction: crate::TransactionId,
+        result: Result<(), Box<ErrorInfo>>,
+    ) {
+        self.effects.push_back(Effect::Discharged { transaction, result });
+    }
+}
+
+/// Why a request failed. The wrong kind of answer is a failure too.
+pub(super) fn failure(answer: StoreAnswer) -> StoreError {
+    match answer {
+        StoreAnswer::Failed { error, .. } => error,
+        _ => StoreError {
+            condition: crate::condition::INTERNAL_ERROR,
+            description: "the store gave an answer to another question".into(),
+        },
+    }
+}
+
+/// What a producer is told when the store does not keep its message.
+pub(super) fn refusal(error: &StoreError) -> Outcome {
+    Outcome::rejected(error.condition, error.description.to_string())
+}

@@ -1,0 +1,896 @@
+//! Links to stored addresses, on the shard that has the link.
+//!
+//! A message is put together here and goes to the home of its address when it is whole. Deliveries come
+//! from there. With the home on this shard, both are plain calls; a delivery then never waits here: the
+//! home does not hand out what the link's lane would not let out at once.
+//!
+//! Invariants:
+//! - `assembling` is the sum of what has come in of messages that are not whole.
+//! - A consumer's `grips` are the deliveries that it has and has not settled.
+//! - A consumer whose home is elsewhere has a `remote`, whose backlog is what the home has handed out and
+//!   the link's credit and lane have not let out yet. What is given back is given back from its end.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::protocol::{
+    DELIVERY_COST, Destination, Handout, Publication, ReceiverOptions, Source, WINDOW, Wire,
+};
+use crate::condition;
+use crate::consumer::ConsumerOptions;
+use crate::core::Core;
+use crate::delivery::{Arrival, ByLink, Incoming, Origin, to_keep, too_large};
+use crate::effect::{CloseReason, Effect, Refused};
+use crate::format::Redelivery;
+use crate::key::{
+    AddressKey, ConsumerKey, DeliveryKey, GripKey, InboundKey, LaneKey, ProducerKey, ReceiverKey, SenderKey,
+};
+use crate::list::{Linked, Links, List};
+use crate::outcome::Outcome;
+use crate::peer::PEER_FREE_BYTES;
+use crate::producer::Target;
+use crate::settings::{AddressKind, ShardId};
+use crate::store::{TransactionId, UnixMillis};
+use crate::topic;
+
+/// What a producer to a stored address has that others have not.
+#[derive(Debug)]
+pub(crate) struct StoredProducer {
+    /// For topics: the name that it sends to.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) home: ShardId,
+    /// Its name at the home, once that has answered.
+    pub(crate) sender: Option<SenderKey>,
+}
+
+/// What a consumer of a stored address has that others have not.
+#[derive(Debug, Default)]
+pub(crate) struct StoredConsumer {
+    /// Its name at the home, once that has answered.
+    pub(crate) receiver: Option<ReceiverKey>,
+    pub(crate) grips: List<GripKey, ByLink>,
+    /// When its home is another shard.
+    pub(crate) remote: Option<Box<Remote>>,
+}
+
+/// What a link's shard keeps of a consumer whose home is elsewhere.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) home: ShardId,
+    pub(crate) backlog: VecDeque<Handout>,
+    /// Deliveries that the link has got.
+    emitted: u64,
+    /// What has left the backlog and the home has not been told of.
+    freed: usize,
+    /// The number of the last `Credit`.
+    number: u32,
+    /// The home had nothing more for the last `Credit`.
+    drained: bool,
+}
+
+/// A delivery from a queue that a consumer of this shard has.
+#[derive(Debug)]
+pub(crate) struct Grip {
+    consumer: ConsumerKey,
+    receiver: ReceiverKey,
+    pub(crate) entry: crate::queue::EntryKey,
+    /// The caller's id of the delivery.
+    handle: u64,
+    in_link: Links<GripKey>,
+}
+
+impl Linked<GripKey, ByLink> for Grip {
+    fn links(&self) -> &Links<GripKey> {
+        &self.in_link
+    }
+
+    fn links_mut(&mut self) -> &mut Links<GripKey> {
+        &mut self.in_link
+    }
+}
+
+/// A delivery to a stored address that is not done with.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) producer: ProducerKey,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// More of it is to come.
+    Assembling(Box<Assembly>),
+    /// Its fate is sealed; the rest of it is swallowed.
+    Sunk(Head, Outcome),
+    /// It is whole, and its producer settles second.
+    Waiting { answered: bool },
+}
+
+#[derive(Debug)]
+struct Assembly {
+    head: Head,
+    body: Vec<u8>,
+}
+
+/// What is known of a message from its start.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    address: AddressKey,
+    name: Option<Arc<str>>,
+    producer: ProducerKey,
+    handle: u64,
+    settled: bool,
+    second: bool,
+    message_format: u32,
+    priority: u8,
+    durable: bool,
+    arrived: UnixMillis,
+    expires: Option<UnixMillis>,
+    not_before: Option<UnixMillis>,
+    transaction: Option<TransactionId>,
+}
+
+impl Core {
+    // ---- producers --------------------------------------------------------------------------------
+
+    /// Makes a new producer one of a stored address, whose home decides whether it is let in.
+    ///
+    /// # Errors
+    /// What the home says, when it is this shard.
+    pub(crate) fn attach_producer(
+        &mut self,
+        key: ProducerKey,
+        address_key: AddressKey,
+        name: &str,
+    ) -> Result<(), Refused> {
+        let Some(address) = self.addresses.get(address_key) else {
+            return Err(Refused::NotFound(name.into()));
+        };
+        let is_topic = address.settings.kind == AddressKind::Topic;
+        if is_topic && let Err(error) = topic::validate_name(name) {
+            return Err(Refused::BadName { name: name.into(), reason: error.to_string().into() });
+        }
+        let (shard, home, label) = (address.home_shard, address.home, address.name.clone());
+        let stored = StoredProducer { name: is_topic.then(|| name.into()), home: shard, sender: None };
+        let Some(producer) = self.producers.get_mut(key) else { return Ok(()) };
+        producer.stored = Some(Box::new(stored));
+        if shard != self.shard {
+            self.send_wire(shard, Wire::AddSender { producer: key, address: label });
+            return Ok(());
+        }
+        let Some(home) = home else { return Err(Refused::NotFound(name.into())) };
+        let (sender, active) = self.add_sender(home, self.shard, key).map_err(Refused::Home)?;
+        self.sender_opened(key, sender, active);
+        Ok(())
+    }
+
+    /// The home has let a producer in.
+    pub(crate) fn sender_opened(&mut self, key: ProducerKey, sender: SenderKey, active: bool) {
+        let Some(producer) = self.producers.get_mut(key) else { return };
+        if let Some(stored) = &mut producer.stored {
+            stored.sender = Some(sender);
+        }
+        if active {
+            self.resume(key);
+        }
+    }
+
+    /// Whether a producer of a stored address has credit is for the home to say.
+    pub(crate) fn sender_flow(&mut self, key: ProducerKey, active: bool) {
+        if active { self.resume(key) } else { self.stop(key) }
+    }
+
+    /// A producer has left its stored address.
+    pub(crate) fn detach_producer(&mut self, key: ProducerKey) {
+        let Some(stored) = self.producers.get_mut(key).and_then(|producer| producer.stored.take()) else {
+            return;
+        };
+        let Some(sender) = stored.sender else { return };
+        if stored.home == self.shard {
+            self.remove_sender(sender);
+        } else {
+            self.send_wire(stored.home, Wire::RemoveSender { sender });
+        }
+    }
+
+    /// Forgets what a removed producer left that it alone could have ended.
+    pub(crate) fn forget_inbound(&mut self, producer: ProducerKey) {
+        let left: Vec<InboundKey> = self
+            .broker
+            .inbound
+            .iter()
+            .filter(|(_, inbound)| inbound.producer == producer)
+            .map(|(key, _)| key)
+            .collect();
+        for key in left {
+            self.broker.inbound.remove(key);
+        }
+    }
+
+    /// Takes a new message for a stored address.
+    pub(crate) fn arrive_stored(
+        &mut self,
+        now: Instant,
+        address: AddressKey,
+        arrival: &mut Arrival,
+        incoming: &Incoming<'_>,
+    ) -> (Option<DeliveryKey>, bool) {
+        let Origin::Producer { key: producer, handle, anonymous } = arrival.origin else {
+            return self.refuse(arrival, Some(address), Outcome::Released);
+        };
+        let name = match self.publication_name(producer, address, anonymous) {
+            Ok(name) => name,
+            Err(outcome) => return self.refuse(arrival, Some(address), outcome),
+        };
+        if let Some(transaction) = incoming.transaction
+            && let Err(refused) = self.check_transaction(transaction)
+        {
+            let outcome = Outcome::rejected(condition::UNKNOWN_TRANSACTION, refused.to_string());
+            return self.refuse(arrival, Some(address), outcome);
+        }
+        let head = Head {
+            address,
+            name,
+            producer,
+            handle,
+            settled: arrival.settled,
+            second: arrival.second,
+            message_format: arrival.message_format,
+            priority: arrival.level,
+            durable: incoming.durable,
+            arrived: self.broker.clock.unix(now),
+            expires: arrival.deadline.map(|deadline| self.broker.clock.unix(deadline)),
+            not_before: incoming.not_before,
+            transaction: incoming.transaction,
+        };
+        let chunk = std::mem::take(&mut arrival.chunk);
+        if !arrival.more {
+            return self.publish_whole(now, head, to_keep(chunk), None);
+        }
+        let body = chunk.to_vec();
+        self.broker.assembling += body.len() as u64;
+        let stage = Stage::Assembling(Box::new(Assembly { head, body }));
+        let key = self.broker.inbound.insert(Inbound { producer, stage });
+        self.check_assembly(key);
+        (Some(key.to_delivery()), true)
+    }
+
+    /// The name that a message for a topic was sent to.
+    fn publication_name(
+        &self,
+        producer: ProducerKey,
+        address: AddressKey,
+        anonymous: bool,
+    ) -> Result<Option<Arc<str>>, Outcome> {
+        let is_topic =
+            self.addresses.get(address).is_some_and(|address| address.settings.kind == AddressKind::Topic);
+        let Some(producer) = self.producers.get(producer).filter(|_| is_topic) else { return Ok(None) };
+        if !anonymous {
+            return Ok(producer.stored.as_ref().and_then(|stored| stored.name.clone()));
+        }
+        let Target::Any { last: Some((name, _)) } = &producer.target else { return Ok(None) };
+        match topic::validate_name(name) {
+            Ok(()) => Ok(Some(name.clone())),
+            Err(error) => {
+                let sentence = format!("the address of the message names no topic: {error}");
+                Err(Outcome::rejected(condition::INVALID_FIELD, sentence))
+            }
+        }
+    }
+
+    /// Sends a whole message to its home. Says whether its (last) bytes have left the core; large ones
+    /// that have to be on disk first have not, so that the producer's session bounds them.
+    fn publish_whole(
+        &mut self,
+        now: Instant,
+        head: Head,
+        body: Bytes,
+        inbound: Option<(InboundKey, usize)>,
+    ) -> (Option<DeliveryKey>, bool) {
+        let last = inbound.map_or(body.len(), |(_, last)| last);
+        let held = if head.durable && body.len() > PEER_FREE_BYTES { last } else { 0 };
+        let mut key = inbound.map(|(key, _)| key);
+        if head.second && !head.settled {
+            let waiting = Inbound { producer: head.producer, stage: Stage::Waiting { answered: false } };
+            match key.and_then(|key| self.broker.inbound.get_mut(key)) {
+                Some(inbound) => *inbound = waiting,
+                None => key = Some(self.broker.inbound.insert(waiting)),
+            }
+        } else if let Some(key) = key.take() {
+            self.broker.inbound.remove(key);
+        }
+        let held = u32::try_from(held).unwrap_or(u32::MAX);
+        let publication = Publication {
+            source: Source::Producer {
+                shard: self.shard,
+                key: head.producer,
+                handle: head.handle,
+                settled: head.settled,
+                held,
+                second: key,
+            },
+            origin: self.producers.get(head.producer).map(|producer| producer.options.origin),
+            name: head.name,
+            message_format: head.message_format,
+            body,
+            priority: head.priority,
+            durable: head.durable,
+            arrived: head.arrived,
+            expires: head.expires,
+            not_before: head.not_before,
+            transaction: head.transaction,
+        };
+        match head.transaction {
+            Some(transaction) => self.post_in_transaction(transaction, head.address, publication),
+            None => self.publish(now, head.address, Some(head.producer), publication),
+        }
+        (key.map(InboundKey::to_delivery), held == 0)
+    }
+
+    /// Hands a message to the home of its address.
+    pub(crate) fn publish(
+        &mut self,
+        now: Instant,
+        address: AddressKey,
+        producer: Option<ProducerKey>,
+        publication: Publication,
+    ) {
+        let Some(address) = self.addresses.get(address) else {
+            return self.answer(publication.source, Outcome::Released);
+        };
+        let shard = address.home_shard;
+        if shard == self.shard {
+            return match address.home {
+                Some(home) => self.publish_at_home(now, home, publication),
+                None => self.answer(publication.source, Outcome::Released),
+            };
+        }
+        let sender = producer
+            .and_then(|key| self.producers.get(key))
+            .and_then(|producer| producer.stored.as_ref())
+            .and_then(|stored| stored.sender);
+        let to = match sender {
+            Some(sender) => Destination::Sender(sender),
+            None => Destination::Address(address.name.clone()),
+        };
+        self.send_wire(shard, Wire::Publish { to, publication: Box::new(publication) });
+    }
+
+    /// Takes more of a message that was begun with `more`.
+    pub(crate) fn append_stored(&mut self, now: Instant, key: InboundKey, chunk: &Bytes, more: bool) -> bool {
+        let Some(inbound) = self.broker.inbound.get_mut(key) else { return true };
+        if let Stage::Assembling(assembly) = &mut inbound.stage {
+            assembly.body.extend_from_slice(chunk);
+            self.broker.assembling += chunk.len() as u64;
+            self.check_assembly(key);
+        }
+        if more {
+            return true;
+        }
+        let Some(inbound) = self.broker.inbound.get_mut(key) else { return true };
+        if let Some(producer) = self.producers.get_mut(inbound.producer) {
+            producer.current = None;
+        }
+        match std::mem::replace(&mut inbound.stage, Stage::Waiting { answered: false }) {
+            Stage::Assembling(assembly) => {
+                let Assembly { head, body } = *assembly;
+                self.broker.assembling = self.broker.assembling.saturating_sub(body.len() as u64);
+                self.publish_whole(now, head, body.into(), Some((key, chunk.len()))).1
+            }
+            Stage::Sunk(head, outcome) => {
+                self.broker.inbound.remove(key);
+                let origin = Origin::Producer { key: head.producer, handle: head.handle, anonymous: false };
+                self.conclude(origin, head.settled, Some(outcome), false);
+                true
+            }
+            waiting @ Stage::Waiting { .. } => {
+                inbound.stage = waiting;
+                true
+            }
+        }
+    }
+
+    /// Bounds a message that is coming in, and all of them together.
+    fn check_assembly(&mut self, key: InboundKey) {
+        let Some(Inbound { stage: Stage::Assembling(assembly), .. }) = self.broker.inbound.get(key) else {
+            return;
+        };
+        let (len, address) = (assembly.body.len() as u64, assembly.head.address);
+        let limit = self.message_limit(address);
+        let outcome = if len > limit {
+            too_large(limit)
+        } else if self.broker.assembling > self.limits.stored_memory_bytes {
+            let sentence = "the messages that are coming in fill the memory of the node; send it again later";
+            Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, sentence)
+        } else {
+            return;
+        };
+        let Some(inbound) = self.broker.inbound.get_mut(key) else { return };
+        let stage = std::mem::replace(&mut inbound.stage, Stage::Waiting { answered: false });
+        if let Stage::Assembling(assembly) = stage {
+            let settled = assembly.head.settled;
+            inbound.stage = Stage::Sunk(assembly.head, outcome);
+            self.broker.assembling = self.broker.assembling.saturating_sub(len);
+            if settled {
+                self.count_dropped(Some(address), 1);
+            }
+        }
+    }
+
+    /// Bytes that a message for a stored address may have.
+    pub(crate) fn message_limit(&self, address: AddressKey) -> u64 {
+        match self.addresses.get(address).map_or(0, |address| address.settings.max_message_bytes) {
+            0 => self.limits.stored_message_bytes,
+            limit => limit,
+        }
+    }
+
+    /// Takes back a message that is not whole.
+    pub(crate) fn abort_stored(&mut self, key: InboundKey) {
+        let Some(inbound) = self.broker.inbound.get(key) else { return };
+        let producer = inbound.producer;
+        match &inbound.stage {
+            Stage::Assembling(assembly) => {
+                let len = assembly.body.len() as u64;
+                self.broker.assembling = self.broker.assembling.saturating_sub(len);
+            }
+            Stage::Sunk(..) => {}
+            Stage::Waiting { .. } => return,
+        }
+        self.broker.inbound.remove(key);
+        if let Some(producer) = self.producers.get_mut(producer) {
+            producer.current = None;
+        }
+        self.replenish(producer);
+    }
+
+    /// Takes over that a producer has settled: it hears no more of the message.
+    pub(crate) fn settle_inbound(&mut self, key: InboundKey, settled: bool) {
+        let Some(inbound) = self.broker.inbound.get_mut(key).filter(|_| settled) else { return };
+        let producer = inbound.producer;
+        match &mut inbound.stage {
+            Stage::Assembling(assembly) => assembly.head.settled = true,
+            Stage::Sunk(head, _) => head.settled = true,
+            Stage::Waiting { answered } => {
+                let answered = *answered;
+                self.broker.inbound.remove(key);
+                if answered {
+                    self.replenish(producer);
+                }
+            }
+        }
+    }
+
+    /// Tells whoever sent a message what became of it.
+    pub(crate) fn answer(&mut self, source: Source, outcome: Outcome) {
+        match source {
+            Source::Producer { shard, .. } if shard != self.shard => {
+                self.send_wire(shard, Wire::Answer { source, outcome });
+            }
+            Source::Producer { key, handle, settled, held, second, .. } => {
+                let Some(producer) = self.producers.get_mut(key) else { return };
+                if held > 0 {
+                    self.effects.push_back(Effect::Consumed { producer: key, bytes: held as usize });
+                }
+                let inbound = second.and_then(|second| self.broker.inbound.get_mut(second));
+                match (inbound, second) {
+                    (Some(inbound), _) => {
+                        inbound.stage = Stage::Waiting { answered: true };
+                        let outcome = Some(outcome);
+                        let update =
+                            Effect::UpdateProducer { producer: key, handle, outcome, settled: false };
+                        self.effects.push_back(update);
+                        return;
+                    }
+                    (None, None) if !settled => {
+                        let outcome = Some(outcome);
+                        let update = Effect::UpdateProducer { producer: key, handle, outcome, settled: true };
+                        self.effects.push_back(update);
+                    }
+                    _ => {}
+                }
+                producer.in_flight = producer.in_flight.saturating_sub(1);
+                self.note_due(key);
+            }
+            Source::Forward { shard, key } if shard == self.shard => self.forward_answered(key, outcome),
+            Source::Forward { shard, key } => {
+                self.send_wire(shard, Wire::ForwardAnswer { forward: key, outcome });
+            }
+        }
+    }
+
+    // ---- consumers ----------------------------------------------------------------------------------
+
+    /// Lets a consumer of a stored address in, as far as this shard can say.
+    pub(crate) fn add_stored_consumer(
+        &mut self,
+        now: Instant,
+        key: AddressKey,
+        lane: LaneKey,
+        source: &str,
+        options: ConsumerOptions,
+    ) -> Result<ConsumerKey, Refused> {
+        let Some(address) = self.addresses.get(key) else { return Err(Refused::NotFound(source.into())) };
+        let is_topic = address.settings.kind == AddressKind::Topic;
+        if is_topic && let Err(error) = topic::validate_filter(source) {
+            return Err(Refused::BadName { name: source.into(), reason: error.to_string().into() });
+        }
+        let (shard, home, name) = (address.home_shard, address.home, address.name.clone());
+        let receiver = ReceiverOptions {
+            browse: options.browse,
+            exclusive: options.exclusive,
+            filter: options.filter.clone(),
+            not_from: options.not_from,
+            levels: is_topic.then(|| source.into()),
+            subscription: options.subscription.clone(),
+        };
+        let settled = options.settled;
+        let consumer = self.insert_consumer(now, key, lane, options);
+        if shard == self.shard {
+            let Some(home) = home else {
+                self.remove_consumer(now, consumer);
+                return Err(Refused::NotFound(source.into()));
+            };
+            match self.add_receiver(now, home, self.shard, consumer, settled, receiver) {
+                Ok(receiver) => {
+                    if let Some(value) = self.consumers.get_mut(consumer) {
+                        value.stored.receiver = Some(receiver);
+                    }
+                }
+                Err(reason) => {
+                    self.remove_consumer(now, consumer);
+                    return Err(Refused::Home(reason));
+                }
+            }
+        } else {
+            if let Some(value) = self.consumers.get_mut(consumer) {
+                value.stored.remote = Some(Box::new(Remote {
+                    home: shard,
+                    backlog: VecDeque::new(),
+                    emitted: 0,
+                    freed: 0,
+                    number: 0,
+                    drained: false,
+                }));
+            }
+            let options = Box::new(receiver);
+            self.send_wire(shard, Wire::AddReceiver { consumer, address: name, options });
+        }
+        Ok(consumer)
+    }
+
+    /// The home has let a consumer in, and has a name for it.
+    pub(crate) fn receiver_attached(&mut self, from: ShardId, key: ConsumerKey, receiver: ReceiverKey) {
+        let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else {
+            // It has left in the meantime.
+            if self.broker.unsubscribing.remove(&key) {
+                self.send_wire(from, Wire::Unsubscribe { receiver });
+            }
+            return self.send_wire(from, Wire::RemoveReceiver { receiver });
+        };
+        consumer.stored.receiver = Some(receiver);
+        if consumer.credit > 0 || consumer.draining {
+            self.send_credit(key);
+        }
+    }
+
+    /// Takes over a consumer's credit.
+    pub(crate) fn set_stored_credit(&mut self, now: Instant, key: ConsumerKey, credit: u32, drain: bool) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        consumer.credit = credit;
+        consumer.draining = drain;
+        let receiver = consumer.stored.receiver;
+        if consumer.stored.remote.is_none() {
+            if let Some(receiver) = receiver {
+                self.set_receiver_credit(now, receiver, credit, drain);
+            }
+            return;
+        }
+        self.return_excess(key);
+        if receiver.is_some() {
+            self.send_credit(key);
+        }
+        self.work_off_handouts(now, key);
+    }
+
+    /// Tells the home how many deliveries the consumer will have taken in all.
+    fn send_credit(&mut self, key: ConsumerKey) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let (Some(receiver), Some(remote)) = (consumer.stored.receiver, &mut consumer.stored.remote) else {
+            return;
+        };
+        remote.number = remote.number.wrapping_add(1);
+        remote.drained = false;
+        let limit = remote.emitted + u64::from(consumer.credit);
+        let (home, number, drain) = (remote.home, remote.number, consumer.draining);
+        self.send_wire(home, Wire::Credit { receiver, limit, drain, number });
+    }
+
+    /// Gives back what the home has handed out and the consumer does not want any more.
+    fn return_excess(&mut self, key: ConsumerKey) {
+        loop {
+            let Some(consumer) = self.consumers.get_mut(key) else { return };
+            let keep = consumer.credit as usize;
+            let (Some(receiver), Some(remote)) = (consumer.stored.receiver, &mut consumer.stored.remote)
+            else {
+                return;
+            };
+            if remote.backlog.len() <= keep {
+                return;
+            }
+            let Some(handout) = remote.backlog.pop_back() else { return };
+            let home = remote.home;
+            let bytes = u32::try_from(handout.body.len() + DELIVERY_COST).unwrap_or(u32::MAX);
+            self.send_wire(home, Wire::Return { receiver, entry: handout.entry, bytes });
+        }
+    }
+
+    /// A delivery from the home on another shard.
+    pub(crate) fn take_handout(&mut self, now: Instant, key: ConsumerKey, handout: Handout) {
+        // When the consumer is gone, the home will know from `RemoveReceiver`, and has it back.
+        let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else { return };
+        let Some(remote) = &mut consumer.stored.remote else { return };
+        remote.backlog.push_back(handout);
+        if remote.backlog.len() > consumer.credit as usize {
+            // The credit was lowered while it was on its way.
+            self.return_excess(key);
+        }
+        self.work_off_handouts(now, key);
+    }
+
+    /// The home had nothing more for a consumer that asked to drain.
+    pub(crate) fn receiver_drained(&mut self, now: Instant, key: ConsumerKey, number: u32) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let is_current = match &mut consumer.stored.remote {
+            Some(remote) if remote.number == number => {
+                remote.drained = true;
+                true
+            }
+            Some(_) => false,
+            None => return self.end_drain(key),
+        };
+        if is_current {
+            self.work_off_handouts(now, key);
+        }
+    }
+
+    fn end_drain(&mut self, key: ConsumerKey) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        if consumer.draining && !consumer.closed {
+            consumer.draining = false;
+            consumer.credit = 0;
+            self.effects.push_back(Effect::Drained { consumer: key });
+        }
+    }
+
+    /// Hands on what has come from another shard, as far as the consumer can take it.
+    fn work_off_handouts(&mut self, now: Instant, key: ConsumerKey) {
+        let _ = now;
+        loop {
+            let Some(consumer) = self.consumers.get(key) else { return };
+            let Some(remote) = &consumer.stored.remote else { return };
+            if remote.backlog.is_empty() || consumer.credit == 0 || consumer.closed {
+                break;
+            }
+            if !self.has_budget(consumer.lane) {
+                self.hold(key);
+                break;
+            }
+            self.hand_on(key);
+        }
+        self.tell_window(key);
+        let is_over = self.consumers.get(key).is_some_and(|consumer| {
+            consumer.stored.remote.as_ref().is_some_and(|remote| remote.drained && remote.backlog.is_empty())
+        });
+        if is_over {
+            self.end_drain(key);
+        }
+    }
+
+    fn hand_on(&mut self, key: ConsumerKey) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let settled = consumer.options.settled;
+        let (Some(receiver), Some(remote)) = (consumer.stored.receiver, &mut consumer.stored.remote) else {
+            return;
+        };
+        let Some(handout) = remote.backlog.pop_front() else { return };
+        remote.emitted += 1;
+        remote.freed += handout.body.len() + DELIVERY_COST;
+        let (home, entry, browse) = (remote.home, handout.entry, handout.browse);
+        self.emit_stored(key, receiver, handout);
+        if settled && !browse {
+            self.send_wire(home, Wire::Settle { receiver, entry, outcome: Outcome::Accepted });
+        }
+    }
+
+    /// Tells the home how much has left, once that is worth a message.
+    fn tell_window(&mut self, key: ConsumerKey) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let (Some(receiver), Some(remote)) = (consumer.stored.receiver, &mut consumer.stored.remote) else {
+            return;
+        };
+        if remote.freed as u64 >= WINDOW.unsigned_abs() / 4 {
+            let bytes = u32::try_from(std::mem::take(&mut remote.freed)).unwrap_or(u32::MAX);
+            let home = remote.home;
+            self.send_wire(home, Wire::Window { receiver, bytes });
+        }
+    }
+
+    /// Starts a delivery from a queue to a consumer of this shard.
+    pub(crate) fn emit_stored(&mut self, key: ConsumerKey, receiver: ReceiverKey, handout: Handout) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let Handout { entry, browse, message_format, body, ttl_left, redelivery } = handout;
+        let settled = browse || consumer.options.settled;
+        consumer.credit = consumer.credit.saturating_sub(1);
+        consumer.deliveries += 1;
+        let bytes = body.len();
+        let (lane, address) = (consumer.lane, consumer.address);
+        let mut leg = None;
+        if !settled {
+            consumer.outstanding += 1;
+            let in_link = consumer.stored.grips.place_at_end();
+            let grip = self.broker.grips.insert(Grip { consumer: key, receiver, entry, handle: 0, in_link });
+            consumer.stored.grips.attach(&mut self.broker.grips, grip);
+            leg = Some(grip.to_leg());
+        }
+        if let Some(address) = self.addresses.get_mut(address) {
+            address.counters.deliveries_out += 1;
+            address.counters.unsettled += u64::from(!settled);
+        }
+        self.counters.deliveries_out += 1;
+        self.counters.bytes_out += bytes as u64;
+        self.counters.unsettled += u64::from(!settled);
+        self.counters.outcomes.presettled += u64::from(settled);
+        self.spend(lane, bytes);
+        self.effects.push_back(Effect::Deliver {
+            consumer: key,
+            leg,
+            chunk: body,
+            more: false,
+            settled,
+            message_format,
+            ttl_left,
+            redelivery,
+        });
+    }
+
+    pub(crate) fn set_grip_handle(&mut self, key: GripKey, handle: u64) {
+        if let Some(grip) = self.broker.grips.get_mut(key) {
+            grip.handle = handle;
+        }
+    }
+
+    /// Takes over the state that a consumer reports for a delivery from a queue.
+    pub(crate) fn settle_grip(
+        &mut self,
+        now: Instant,
+        key: GripKey,
+        outcome: Option<Outcome>,
+        settled: bool,
+    ) {
+        let Some(grip) = self.broker.grips.get(key) else { return };
+        let (consumer, handle) = (grip.consumer, grip.handle);
+        let outcome = match outcome {
+            // AMQP 3.4.1: progress says nothing about the end.
+            None | Some(Outcome::Received { .. }) if settled => {
+                self.consumers.get(consumer).map_or(Outcome::Released, |consumer| consumer.default_outcome())
+            }
+            Some(outcome) if settled || outcome.is_terminal() => outcome,
+            _ => return,
+        };
+        if !settled {
+            let update =
+                Effect::UpdateConsumer { consumer, handle, outcome: Some(outcome.clone()), settled: true };
+            self.effects.push_back(update);
+        }
+        let Some((receiver, entry)) = self.release_grip(key, Some(&outcome)) else { return };
+        let home = self
+            .consumers
+            .get(consumer)
+            .and_then(|consumer| consumer.stored.remote.as_ref())
+            .map(|remote| remote.home);
+        match home {
+            Some(home) => self.send_wire(home, Wire::Settle { receiver, entry, outcome }),
+            None => self.settle_at_home(now, receiver, entry, outcome),
+        }
+    }
+
+    /// Ends a consumer's hold of a delivery, and counts it.
+    pub(crate) fn release_grip(
+        &mut self,
+        key: GripKey,
+        outcome: Option<&Outcome>,
+    ) -> Option<(ReceiverKey, crate::queue::EntryKey)> {
+        let grip = self.broker.grips.get(key)?;
+        let (consumer, receiver, entry) = (grip.consumer, grip.receiver, grip.entry);
+        if let Some(outcome) = outcome {
+            self.counters.outcomes.count(outcome);
+        }
+        self.counters.unsettled = self.counters.unsettled.saturating_sub(1);
+        if let Some(consumer) = self.consumers.get_mut(consumer) {
+            consumer.stored.grips.remove(&mut self.broker.grips, key);
+            consumer.outstanding = consumer.outstanding.saturating_sub(1);
+            if let Some(address) = self.addresses.get_mut(consumer.address) {
+                address.counters.unsettled = address.counters.unsettled.saturating_sub(1);
+            }
+        }
+        self.broker.grips.discard(key);
+        Some((receiver, entry))
+    }
+
+    /// Who has the delivery that a leg stands for.
+    pub(crate) fn grip_owner(&self, key: GripKey) -> Option<(ConsumerKey, ReceiverKey, u64)> {
+        self.broker.grips.get(key).map(|grip| (grip.consumer, grip.receiver, grip.handle))
+    }
+
+    /// A consumer of a stored address can take more, as far as its lane goes.
+    pub(crate) fn advance_stored(&mut self, now: Instant, key: ConsumerKey) {
+        let Some(consumer) = self.consumers.get(key) else { return };
+        if consumer.stored.remote.is_some() {
+            return self.work_off_handouts(now, key);
+        }
+        if let Some(receiver) = consumer.stored.receiver {
+            self.set_receiver_held(now, receiver, false);
+        }
+    }
+
+    /// A consumer has left its stored address. What it had counts as a failed delivery; what had not
+    /// been handed to it does not.
+    pub(crate) fn detach_consumer(&mut self, now: Instant, key: ConsumerKey) {
+        if let Some(consumer) = self.consumers.get_mut(key) {
+            consumer.credit = 0;
+        }
+        self.return_excess(key);
+        while let Some(grip) = self.consumers.get(key).and_then(|consumer| consumer.stored.grips.first()) {
+            self.release_grip(grip, Some(&Outcome::FAILED));
+        }
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let Some(receiver) = consumer.stored.receiver.take() else { return };
+        match consumer.stored.remote.take().map(|remote| remote.home) {
+            Some(home) => self.send_wire(home, Wire::RemoveReceiver { receiver }),
+            None => self.remove_receiver(now, receiver),
+        }
+    }
+
+    /// Ends the subscription that a consumer has, with all it holds, when nobody else uses it. The
+    /// consumer's link is to be removed as usual afterwards.
+    pub fn unsubscribe(&mut self, now: Instant, consumer: ConsumerKey) {
+        let Some(stored) = self.consumers.get_mut(consumer).map(|consumer| &mut consumer.stored) else {
+            return;
+        };
+        match (stored.receiver, stored.remote.as_ref().map(|remote| remote.home)) {
+            (Some(receiver), Some(home)) => self.send_wire(home, Wire::Unsubscribe { receiver }),
+            (Some(receiver), None) => self.unsubscribe_receiver(now, receiver),
+            // The home has not answered yet; it hears of it when it does.
+            (None, Some(_)) => {
+                self.broker.unsubscribing.insert(consumer);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// The home does not let a consumer in, or no longer; it has forgotten it already.
+    pub(crate) fn receiver_closed(&mut self, now: Instant, key: ConsumerKey, reason: CloseReason) {
+        self.broker.unsubscribing.remove(&key);
+        let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else { return };
+        consumer.stored.receiver = None;
+        self.close_consumer(now, key, reason);
+    }
+
+    /// The home does not let a link in, or no longer.
+    pub(crate) fn close_stored_producer(&mut self, key: ProducerKey, reason: CloseReason) {
+        let Some(producer) = self.producers.get_mut(key).filter(|producer| !producer.closed) else { return };
+        producer.stored = None;
+        self.effects.push_back(Effect::CloseProducer { producer: key, reason });
+        self.leave_as_producer(key);
+    }
+
+    /// How a delivery differs from the message that was sent.
+    pub(crate) fn redelivery(delivery_count: u32, annotations: Option<&Bytes>) -> Option<Box<Redelivery>> {
+        let is_first = delivery_count == 0 && annotations.is_none();
+        (!is_first).then(|| Box::new(Redelivery { delivery_count, annotations: annotations.cloned() }))
+    }
+}

@@ -1,0 +1,658 @@
+//! Topics and their subscriptions.
+//!
+//! A subscription is a queue at the home of its topic. A message for a topic is put into the queue of
+//! every subscription that wants it, as one body and, when it has to be kept, as one message in the store
+//! with many targets. Its producer learns `Accepted` when it is stored for every durable subscription; at
+//! once when none of them wants it.
+//!
+//! | subscription | ends | keeps durable messages |
+//! |---|---|---|
+//! | without a name | with its link | in memory |
+//! | with a name, volatile | with its last link | in memory |
+//! | with a name, durable | with `unsubscribe` | in the store |
+//! | an address (`topic::name`) | with its address | in the store |
+//!
+//! A subscription that is full hurts nobody else: what it has no room for it does not get, and that is
+//! counted. Only one whose policy is to block holds the producers of the topic back. Volatile ones have
+//! room for `max_undelivered` messages and the topic's overload policy.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::home::{Home, QueueHome, What};
+use super::protocol::{Publication, ReceiverOptions, Wire};
+use super::record::SubscriptionRecord;
+use super::{Pending, Stored};
+use crate::core::Core;
+use crate::effect::CloseReason;
+use crate::format::Filter;
+use crate::key::{AddressKey, HomeKey, ReceiverKey};
+use crate::outcome::Outcome;
+use crate::queue::{EntryKey, NotTaken};
+use crate::settings::{AddressSettings, OnFull, Overload, QueueSettings, SubscriptionSettings};
+use crate::statistics::QueueStatistics;
+use crate::store::{QueueId, StoreRequest, Targets, Ticket};
+use crate::topic::TopicTree;
+
+/// Set in the ids of queues that the core names itself.
+const OWN_ID: u64 = 1 << 63;
+
+/// A topic at its home.
+#[derive(Debug)]
+pub(crate) struct TopicHome {
+    tree: TopicTree<HomeKey>,
+    /// Subscriptions with a name: volatile and durable ones have names of their own.
+    named: BTreeMap<(bool, Arc<str>), HomeKey>,
+    /// Every subscription.
+    pub(crate) subscriptions: Vec<HomeKey>,
+    /// How durable subscriptions keep messages.
+    durable: Arc<QueueSettings>,
+    /// How the others do.
+    volatile: Arc<QueueSettings>,
+    overload: Overload,
+    /// Subscriptions for which producers have to wait.
+    pub(crate) blocked: u32,
+    enqueued: u64,
+    /// Messages that no subscription wanted.
+    unwanted: u64,
+}
+
+/// What makes a queue a subscription.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) topic: HomeKey,
+    /// The topic's address.
+    topic_name: Arc<str>,
+    kind: Kind,
+    /// `None` for one without.
+    name: Option<Arc<str>>,
+    /// The names that it gets.
+    levels: Arc<str>,
+    filter: Option<Arc<dyn Filter>>,
+    not_from: Option<u64>,
+    shared: bool,
+    pub(crate) max_consumers: u32,
+    definition: Bytes,
+    /// It ends when nobody consumes from it.
+    ending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Volatile,
+    Durable,
+    Administered,
+}
+
+impl Subscription {
+    /// Whether it ends when nobody consumes from it.
+    pub(crate) fn ends_unused(&self) -> bool {
+        self.ending || self.kind == Kind::Volatile
+    }
+
+    fn key(&self) -> Option<(bool, Arc<str>)> {
+        let name = self.name.clone().filter(|_| self.kind != Kind::Administered)?;
+        Some((self.kind == Kind::Durable, name))
+    }
+}
+
+impl TopicHome {
+    fn new(settings: &AddressSettings) -> Self {
+        let durable = settings.queue.clone().unwrap_or_default();
+        let volatile = volatile_settings(settings, &durable);
+        Self {
+            tree: TopicTree::default(),
+            named: BTreeMap::new(),
+            subscriptions: Vec::new(),
+            durable,
+            volatile,
+            overload: settings.overload,
+            blocked: 0,
+            enqueued: 0,
+            unwanted: 0,
+        }
+    }
+}
+
+/// How a volatile subscription keeps messages.
+fn volatile_settings(settings: &AddressSettings, durable: &QueueSettings) -> Arc<QueueSettings> {
+    Arc::new(QueueSettings {
+        max_messages: u64::from(settings.max_undelivered.max(1)),
+        on_full: match settings.overload {
+            Overload::Block => OnFull::Block,
+            Overload::Drop => OnFull::DropOldest,
+            // The consumer is closed when a message finds no room.
+            Overload::Disconnect => OnFull::Reject,
+        },
+        ..durable.clone()
+    })
+}
+
+impl Core {
+    // ---- addresses ----------------------------------------------------------------------------
+
+    /// Makes a stored address what its settings say, at its home.
+    pub(crate) fn set_home(&mut self, now: Instant, key: AddressKey) {
+        let Some(address) = self.addresses.get_mut(key) else { return };
+        if address.home_shard != self.shard {
+            return;
+        }
+        let (name, settings, existing) = (address.name.clone(), address.settings.clone(), address.home);
+        match existing {
+            Some(home) => self.change_home(now, home, &settings),
+            None if settings.kind == crate::AddressKind::Topic => {
+                let topic = What::Topic(Box::new(TopicHome::new(&settings)));
+                let home = self.broker.homes.insert(Home::new(name.clone(), Some(key), topic));
+                self.set_address_home(key, Some(home));
+                self.adopt_subscriptions(now, &name);
+            }
+            None => {
+                let queue = QueueHome::new(settings.queue.clone().unwrap_or_default(), settings.id);
+                let home = Home::new(name, Some(key), What::Queue(Box::new(queue)));
+                let home = self.broker.homes.insert(home);
+                self.set_address_home(key, Some(home));
+                if let Some(id) = settings.id {
+                    self.broker.by_id.insert(id, home);
+                }
+                if let Some(subscription) = &settings.subscription {
+                    self.join_topic(now, home, subscription);
+                }
+            }
+        }
+    }
+
+    fn set_address_home(&mut self, key: AddressKey, home: Option<HomeKey>) {
+        if let Some(address) = self.addresses.get_mut(key) {
+            address.home = home;
+        }
+    }
+
+    fn change_home(&mut self, now: Instant, key: HomeKey, settings: &AddressSettings) {
+        let queue_settings = settings.queue.clone().unwrap_or_default();
+        let Some(home) = self.broker.homes.get_mut(key) else { return };
+        match &mut home.what {
+            What::Queue(queue) => {
+                queue.queue.set_settings(queue_settings);
+                let before = queue.subscription.take();
+                if let Some(before) = &before {
+                    self.unlist_subscription(key, before);
+                }
+                if let Some(subscription) = &settings.subscription {
+                    self.join_topic(now, key, subscription);
+                }
+                self.mark_home(now, key);
+            }
+            What::Topic(topic) => {
+                topic.volatile = volatile_settings(settings, &queue_settings);
+                topic.durable = queue_settings;
+                topic.overload = settings.overload;
+                let subscriptions = topic.subscriptions.clone();
+                let (durable, volatile) = (topic.durable.clone(), topic.volatile.clone());
+                for one in subscriptions {
+                    let Some(queue) = self.queue_home(one) else { continue };
+                    match queue.subscription.as_ref().map(|subscription| subscription.kind) {
+                        Some(Kind::Durable) => queue.queue.set_settings(durable.clone()),
+                        Some(Kind::Volatile) => queue.queue.set_settings(volatile.clone()),
+                        Some(Kind::Administered) | None => {}
+                    }
+                    self.mark_home(now, one);
+                }
+            }
+        }
+    }
+
+    /// A new topic finds the subscriptions that were created before it.
+    fn adopt_subscriptions(&mut self, now: Instant, topic: &Arc<str>) {
+        let prefix: Arc<str> = format!("{topic}::").into();
+        let waiting: Vec<AddressKey> = self
+            .names
+            .range(prefix.clone()..)
+            .take_while(|(name, _)| name.starts_with(&*prefix))
+            .map(|(_, key)| *key)
+            .collect();
+        for key in waiting {
+            let Some(address) = self.addresses.get(key) else { continue };
+            if let (Some(home), Some(subscription)) = (address.home, address.settings.subscription.clone()) {
+                self.join_topic(now, home, &subscription);
+            }
+        }
+    }
+
+    /// Makes a queue a subscription of its topic, if that is there.
+    fn join_topic(&mut self, _now: Instant, key: HomeKey, settings: &SubscriptionSettings) {
+        let topic = self
+            .names
+            .get(&settings.topic)
+            .and_then(|address| self.addresses.get(*address))
+            .filter(|address| address.settings.kind == crate::AddressKind::Topic)
+            .and_then(|address| address.home);
+        let Some(topic) = topic else { return };
+        let all = || everything(&settings.topic);
+        let Some(home) = self.broker.homes.get_mut(key) else { return };
+        let name = home.name.split_once("::").map(|(_, name)| name.into());
+        let subscription = Subscription {
+            topic,
+            topic_name: settings.topic.clone(),
+            kind: Kind::Administered,
+            name,
+            levels: settings.levels.clone().unwrap_or_else(all),
+            filter: settings.filter.clone(),
+            not_from: None,
+            shared: true,
+            max_consumers: 0,
+            definition: Bytes::new(),
+            ending: false,
+        };
+        self.list_subscription(key, subscription);
+    }
+
+    fn list_subscription(&mut self, key: HomeKey, subscription: Subscription) {
+        let Some(topic) = self.broker.homes.get_mut(subscription.topic).and_then(Home::topic_mut) else {
+            return;
+        };
+        if topic.tree.insert(&subscription.levels, key).is_err() {
+            // Checked before it came here; a subscription that nothing matches is what is left.
+            return;
+        }
+        topic.subscriptions.push(key);
+        if let Some(name) = subscription.key() {
+            topic.named.insert(name, key);
+        }
+        if let Some(home) = self.queue_home(key) {
+            home.subscription = Some(Box::new(subscription));
+        }
+    }
+
+    /// Takes a subscription out of its topic.
+    pub(crate) fn unlist_subscription(&mut self, key: HomeKey, subscription: &Subscription) {
+        let Some(topic) = self.broker.homes.get_mut(subscription.topic).and_then(Home::topic_mut) else {
+            return;
+        };
+        topic.tree.remove(&subscription.levels, &key);
+        topic.subscriptions.retain(|other| *other != key);
+        if let Some(name) = subscription.key() {
+            topic.named.remove(&name);
+        }
+    }
+
+    /// A topic is no more, nor are the subscriptions that links made of it.
+    pub(crate) fn end_topic(&mut self, now: Instant, topic: TopicHome) {
+        for key in topic.subscriptions {
+            let Some(home) = self.queue_home(key) else { continue };
+            let Some(subscription) = home.subscription.take() else { continue };
+            if subscription.kind == Kind::Administered {
+                continue;
+            }
+            if subscription.kind == Kind::Durable {
+                self.delete_record(&subscription);
+            }
+            self.broker.subscriptions = self.broker.subscriptions.saturating_sub(1);
+            self.remove_home(now, key);
+        }
+    }
+
+    // ---- subscribing --------------------------------------------------------------------------------
+
+    /// The subscription that a consumer of a topic asks for; made, if there is none.
+    pub(crate) fn subscribe(
+        &mut self,
+        now: Instant,
+        topic_key: HomeKey,
+        options: &ReceiverOptions,
+    ) -> Result<HomeKey, CloseReason> {
+        let Some(home) = self.broker.homes.get_mut(topic_key) else { return Err(CloseReason::NotFound) };
+        let topic_name = home.name.clone();
+        let address = home.address;
+        let Some(topic) = home.topic_mut() else { return Err(CloseReason::NotFound) };
+        let levels = options.levels.clone().unwrap_or_else(|| topic_name.clone());
+        let wanted = options.subscription.as_deref();
+        if let Some(wanted) = wanted
+            && let Some(existing) = topic.named.get(&(wanted.durable, wanted.name.clone())).copied()
+        {
+            match self.resume_subscription(existing, wanted, &levels)? {
+                true => return Ok(existing),
+                // It gets something else than what is wanted now, and nobody uses it.
+                false => self.remove_subscription(now, existing),
+            }
+        }
+        self.check_subscriptions(address, topic_key)?;
+        let is_durable = wanted.is_some_and(|wanted| wanted.durable);
+        let shared = wanted.is_some_and(|wanted| wanted.shared);
+        let subscription = Subscription {
+            topic: topic_key,
+            topic_name: topic_name.clone(),
+            kind: if is_durable { Kind::Durable } else { Kind::Volatile },
+            name: wanted.map(|wanted| wanted.name.clone()),
+            levels,
+            filter: options.filter.clone(),
+            not_from: wanted.map_or(options.not_from, |wanted| wanted.not_from),
+            shared,
+            max_consumers: if shared { wanted.map_or(0, |wanted| wanted.max_consumers) } else { 1 },
+            definition: wanted.map(|wanted| wanted.definition.clone()).unwrap_or_default(),
+            ending: false,
+        };
+        let id = is_durable.then(|| self.next_queue_id(now));
+        Ok(self.make_subscription(subscription, id, true))
+    }
+
+    /// Whether a subscription is what a consumer wants, which may then have it.
+    fn resume_subscription(
+        &mut self,
+        key: HomeKey,
+        wanted: &crate::SubscriptionOptions,
+        levels: &Arc<str>,
+    ) -> Result<bool, CloseReason> {
+        let Some(home) = self.queue_home(key) else { return Err(CloseReason::NotFound) };
+        let is_used = !home.receivers.is_empty();
+        let Some(subscription) = &mut home.subscription else { return Err(CloseReason::NotFound) };
+        let is_same = subscription.levels == *levels
+            && subscription.shared == wanted.shared
+            && subscription.definition == wanted.definition
+            && !subscription.ending;
+        if is_same {
+            if wanted.shared && wanted.max_consumers > 0 {
+                subscription.max_consumers = wanted.max_consumers;
+            }
+            return if is_used && !wanted.shared { Err(CloseReason::SubscriptionInUse) } else { Ok(true) };
+        }
+        if is_used { Err(CloseReason::SubscriptionInUse) } else { Ok(false) }
+    }
+
+    fn check_subscriptions(&self, address: Option<AddressKey>, topic: HomeKey) -> Result<(), CloseReason> {
+        if self.broker.subscriptions >= self.limits.max_subscriptions {
+            return Err(CloseReason::TooManySubscriptions);
+        }
+        let limit = address
+            .and_then(|address| self.addresses.get(address))
+            .map_or(0, |address| address.settings.max_consumers);
+        let count = match self.broker.homes.get(topic).map(|home| &home.what) {
+            Some(What::Topic(topic)) => topic.subscriptions.len(),
+            _ => 0,
+        };
+        if limit > 0 && count >= limit as usize { Err(CloseReason::LimitExceeded) } else { Ok(()) }
+    }
+
+    /// Makes a subscription; a new durable one is written down.
+    pub(crate) fn make_subscription(
+        &mut self,
+        subscription: Subscription,
+        id: Option<QueueId>,
+        is_new: bool,
+    ) -> HomeKey {
+        let topic_key = subscription.topic;
+        let settings = match self.broker.homes.get_mut(topic_key).and_then(Home::topic_mut) {
+            Some(topic) if id.is_some() => topic.durable.clone(),
+            Some(topic) => topic.volatile.clone(),
+            None => Arc::default(),
+        };
+        let label: Arc<str> = match &subscription.name {
+            Some(name) => format!("{}::{name}", subscription.topic_name).into(),
+            None => subscription.topic_name.clone(),
+        };
+        let queue = QueueHome::new(settings, id);
+        let key = self.broker.homes.insert(Home::new(label, None, What::Queue(Box::new(queue))));
+        self.broker.subscriptions += 1;
+        if let Some(id) = id {
+            self.broker.by_id.insert(id, key);
+        }
+        if let (Some(queue), Some(name), true) = (id, &subscription.name, is_new) {
+            let record = SubscriptionRecord {
+                topic: subscription.topic_name.to_string(),
+                name: name.to_string(),
+                levels: subscription.levels.to_string(),
+                queue,
+                shared: subscription.shared,
+                definition: subscription.definition.clone(),
+            };
+            let pending = self.broker.pending.insert(Pending::Put { subscription: key });
+            self.ask_store(StoreRequest::Put {
+                ticket: Ticket(pending.to_bits()),
+                key: SubscriptionRecord::key(&record.topic, &record.name),
+                value: record.value(),
+            });
+        }
+        self.list_subscription(key, subscription);
+        key
+    }
+
+    /// A name for the queue of a new durable subscription, which no other queue has or had: it grows with
+    /// the wall clock, over restarts, and beyond every one that was seen.
+    fn next_queue_id(&mut self, now: Instant) -> QueueId {
+        let shard = u64::from(self.shard.0 & 0x3ff) << 53;
+        let mask = (1_u64 << 53) - 1;
+        let clock = (self.broker.clock.unix(now).0 << 11) & mask;
+        self.broker.last_id = clock.max(self.broker.last_id + 1);
+        QueueId(OWN_ID | shard | (self.broker.last_id & mask))
+    }
+
+    /// A queue that was named before a restart.
+    fn note_queue_id(&mut self, id: QueueId) {
+        self.broker.last_id = self.broker.last_id.max(id.0 & ((1_u64 << 53) - 1));
+    }
+
+    /// Makes a durable subscription again that was there before a restart.
+    pub(crate) fn recover_subscription(&mut self, record: SubscriptionRecord) -> bool {
+        let topic = self
+            .names
+            .get(&*record.topic)
+            .and_then(|address| self.addresses.get(*address))
+            .filter(|address| address.settings.kind == crate::AddressKind::Topic)
+            .and_then(|address| address.home);
+        self.note_queue_id(record.queue);
+        let Some(topic) = topic else { return false };
+        let restored = self.broker.format.as_ref().map(|format| format.restore(&record.definition));
+        let restored = restored.unwrap_or_default();
+        let subscription = Subscription {
+            topic,
+            topic_name: record.topic.into(),
+            kind: Kind::Durable,
+            name: Some(record.name.into()),
+            levels: record.levels.into(),
+            filter: restored.filter,
+            not_from: restored.not_from,
+            shared: record.shared,
+            max_consumers: u32::from(!record.shared),
+            definition: record.definition,
+            ending: false,
+        };
+        self.make_subscription(subscription, Some(record.queue), false);
+        true
+    }
+
+    /// Ends the subscription that a consumer has when it is the only one that uses it.
+    pub(crate) fn unsubscribe_receiver(&mut self, _now: Instant, key: ReceiverKey) {
+        let Some(home) = self.broker.receivers.get(key).map(|receiver| receiver.home) else { return };
+        if let Some(home) = self.queue_home(home)
+            && home.receivers.len() == 1
+            && let Some(subscription) = &mut home.subscription
+        {
+            subscription.ending = subscription.kind != Kind::Administered;
+        }
+    }
+
+    /// Ends a subscription that a link made, with all that it holds.
+    pub(crate) fn remove_subscription(&mut self, now: Instant, key: HomeKey) {
+        let Some(home) = self.queue_home(key) else { return };
+        let Some(subscription) = &home.subscription else { return };
+        let is_durable = subscription.kind == Kind::Durable;
+        if is_durable {
+            let (topic, name) = (subscription.topic_name.clone(), subscription.name.clone());
+            self.delete_named(&topic, name.as_deref());
+        }
+        self.broker.subscriptions = self.broker.subscriptions.saturating_sub(1);
+        self.remove_home(now, key);
+    }
+
+    fn delete_record(&mut self, subscription: &Subscription) {
+        self.delete_named(&subscription.topic_name, subscription.name.as_deref());
+    }
+
+    fn delete_named(&mut self, topic: &str, name: Option<&str>) {
+        let Some(name) = name else { return };
+        let pending = self.broker.pending.insert(Pending::Delete);
+        let key = SubscriptionRecord::key(topic, name);
+        self.ask_store(StoreRequest::Delete { ticket: Ticket(pending.to_bits()), key });
+    }
+
+    /// The store did not keep a durable subscription: it cannot be one.
+    pub(crate) fn subscription_failed(&mut self, now: Instant, key: HomeKey) {
+        let Some(home) = self.queue_home(key) else { return };
+        for receiver in home.receivers.clone() {
+            self.close_receiver(now, receiver, CloseReason::StoreFailed);
+        }
+        if self.queue_home(key).is_some() {
+            self.remove_subscription(now, key);
+        }
+    }
+
+    /// Closes a consumer's link from its home.
+    pub(crate) fn close_receiver(&mut self, now: Instant, key: ReceiverKey, reason: CloseReason) {
+        let Some(receiver) = self.broker.receivers.get(key) else { return };
+        let (shard, consumer) = (receiver.shard, receiver.consumer);
+        self.remove_receiver(now, key);
+        if shard == self.shard {
+            self.receiver_closed(now, consumer, reason);
+        } else {
+            self.send_wire(shard, Wire::CloseConsumer { consumer, reason });
+        }
+    }
+
+    // ---- messages -----------------------------------------------------------------------------------
+
+    /// Takes a message for a topic: each subscription that wants it gets it.
+    pub(crate) fn publish_to_topic(&mut self, now: Instant, key: HomeKey, publication: Publication) {
+        let Some(home) = self.broker.homes.get_mut(key) else { return };
+        let name = publication.name.clone().unwrap_or_else(|| home.name.clone());
+        let mut wanted = std::mem::take(&mut self.broker.matched);
+        if let Some(topic) = home.topic_mut() {
+            topic.enqueued += 1;
+            topic.tree.matches(&name, |subscription| wanted.push(*subscription));
+        }
+        wanted.retain(|one| self.wants(*one, &publication));
+        if wanted.is_empty()
+            && let Some(topic) = self.broker.homes.get_mut(key).and_then(Home::topic_mut)
+        {
+            topic.unwanted += 1;
+        }
+        let mut stored: Vec<(HomeKey, EntryKey)> = Vec::new();
+        let mut targets: Vec<QueueId> = Vec::new();
+        for one in wanted.drain(..) {
+            let keys = self.keys_for(one, &publication);
+            match self.place_in_queue(now, one, &publication, &keys) {
+                Ok((entry, Some(id))) => {
+                    stored.push((one, entry));
+                    targets.push(id);
+                }
+                Ok((_, None)) | Err(NotTaken::Duplicate) => {}
+                Err(_) => self.subscription_full(now, one),
+            }
+        }
+        self.broker.matched = wanted;
+        let (targets, entries) = match (targets.as_slice(), stored.as_slice()) {
+            ([], _) | (_, []) => return self.answer(publication.source, Outcome::Accepted),
+            ([id], [(home, entry)]) => (Targets::One(*id), Stored::One(*home, *entry)),
+            _ => (Targets::Many(targets.into()), Stored::Many(stored.into_boxed_slice())),
+        };
+        let keys = match &entries {
+            Stored::One(home, _) => self.keys_for(*home, &publication),
+            Stored::Many(entries) => {
+                let first = entries.first().map(|(home, _)| *home);
+                first.map(|home| self.keys_for(home, &publication)).unwrap_or_default()
+            }
+        };
+        self.append_to_store(publication, &keys, targets, entries);
+    }
+
+    fn wants(&self, key: HomeKey, publication: &Publication) -> bool {
+        let Some(queue) = self.broker.homes.get(key).and_then(|home| home.queue()) else { return false };
+        let Some(subscription) = &queue.subscription else { return false };
+        let is_own = subscription.not_from.is_some() && subscription.not_from == publication.origin;
+        !is_own
+            && subscription
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.matches(publication.message_format, &publication.body))
+    }
+
+    /// A subscription had no room for a message.
+    fn subscription_full(&mut self, now: Instant, key: HomeKey) {
+        let Some(home) = self.queue_home(key) else { return };
+        let Some(subscription) = &home.subscription else { return };
+        let (topic, is_volatile) = (subscription.topic, subscription.kind == Kind::Volatile);
+        let receivers = home.receivers.clone();
+        let disconnects = matches!(
+            self.broker.homes.get(topic).map(|home| &home.what),
+            Some(What::Topic(topic)) if topic.overload == Overload::Disconnect
+        );
+        if is_volatile && disconnects {
+            for receiver in receivers {
+                self.close_receiver(now, receiver, CloseReason::SlowConsumer);
+            }
+        } else {
+            let address = self.broker.homes.get(topic).and_then(|home| home.address);
+            self.count_dropped(address, 1);
+        }
+    }
+
+    /// A subscription for which producers have to wait, or not any more.
+    pub(crate) fn subscription_blocked(&mut self, topic_key: HomeKey, blocked: bool) {
+        let Some(topic) = self.broker.homes.get_mut(topic_key).and_then(Home::topic_mut) else { return };
+        topic.blocked = if blocked { topic.blocked + 1 } else { topic.blocked.saturating_sub(1) };
+        self.tell_blocked(topic_key);
+    }
+
+    /// What all subscriptions of a topic hold together.
+    pub(crate) fn topic_statistics(&self, topic: &TopicHome) -> QueueStatistics {
+        let mut sum =
+            QueueStatistics { subscriptions: topic.subscriptions.len() as u64, ..Default::default() };
+        for key in &topic.subscriptions {
+            let Some(queue) = self.broker.homes.get(*key).and_then(|home| home.queue()) else { continue };
+            let one = queue.queue.statistics();
+            sum.messages += one.messages;
+            sum.bytes += one.bytes;
+            sum.available += one.available;
+            sum.acquired += one.acquired;
+            sum.delayed += one.delayed;
+            sum.storing += one.storing;
+            sum.bytes_in_memory += one.bytes_in_memory;
+            sum.oldest = match (sum.oldest, one.oldest) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+            sum.acknowledged += one.acknowledged;
+            sum.redelivered += one.redelivered;
+            sum.dead_lettered += one.dead_lettered;
+            sum.expired += one.expired;
+            sum.dropped += one.dropped;
+            sum.rejected += one.rejected;
+            sum.consumers += queue.receivers.len() as u64;
+        }
+        sum.enqueued = topic.enqueued;
+        sum.dropped += topic.unwanted;
+        sum
+    }
+
+    /// One subscription, as it is shown to people.
+    pub(crate) fn subscription_statistics(&self, key: HomeKey) -> Option<crate::SubscriptionStatistics> {
+        let queue = self.broker.homes.get(key)?.queue()?;
+        let subscription = queue.subscription.as_ref()?;
+        Some(crate::SubscriptionStatistics {
+            name: subscription.name.clone().unwrap_or_default(),
+            durable: subscription.kind != Kind::Volatile,
+            shared: subscription.shared,
+            levels: subscription.levels.clone(),
+            queue: QueueStatistics { consumers: queue.receivers.len() as u64, ..queue.queue.statistics() },
+        })
+    }
+}
+
+/// The filter for all names of a topic.
+fn everything(topic: &Arc<str>) -> Arc<str> {
+    match &**topic {
+        "#" => topic.clone(),
+        name => format!("{name}/#").into(),
+    }
+}

@@ -1,0 +1,129 @@
+//! Messages between shards about stored addresses: to whom each goes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::protocol::{Destination, Publication, ReceiverOptions, Wire};
+use crate::core::Core;
+use crate::effect::{CloseReason, Effect};
+use crate::key::{ConsumerKey, HomeKey, ProducerKey, ReceiverKey, SenderKey};
+use crate::outcome::Outcome;
+use crate::peer::PeerMessage;
+use crate::settings::ShardId;
+
+impl Core {
+    pub(crate) fn send_wire(&mut self, to: ShardId, wire: Wire) {
+        self.effects.push_back(Effect::Peer { to, message: PeerMessage::stored(wire) });
+    }
+
+    /// Takes what another shard says about stored addresses.
+    pub(crate) fn handle_wire(&mut self, now: Instant, from: ShardId, wire: Wire) {
+        self.broker.now = Some(now);
+        match wire {
+            Wire::AddSender { producer, address } => self.handle_add_sender(from, producer, &address),
+            Wire::RemoveSender { sender } => {
+                if self.is_sender_of(sender, from) {
+                    self.remove_sender(sender);
+                }
+            }
+            Wire::Publish { to, publication } => self.handle_publish(now, to, *publication),
+            Wire::AddReceiver { consumer, address, options } => {
+                self.handle_add_receiver(now, from, consumer, &address, *options);
+            }
+            Wire::RemoveReceiver { receiver } if self.is_receiver_of(receiver, from) => {
+                self.remove_receiver(now, receiver);
+            }
+            Wire::Unsubscribe { receiver } if self.is_receiver_of(receiver, from) => {
+                self.unsubscribe_receiver(now, receiver);
+            }
+            Wire::Credit { receiver, limit, drain, number } if self.is_receiver_of(receiver, from) => {
+                self.set_receiver_limit(now, receiver, limit, drain, number);
+            }
+            Wire::Window { receiver, bytes } if self.is_receiver_of(receiver, from) => {
+                self.widen_window(now, receiver, bytes);
+            }
+            Wire::Settle { receiver, entry, outcome } if self.is_receiver_of(receiver, from) => {
+                self.settle_at_home(now, receiver, entry, outcome);
+            }
+            Wire::Return { receiver, entry, bytes } if self.is_receiver_of(receiver, from) => {
+                self.take_back(now, receiver, entry, bytes);
+            }
+            // The receiver has been removed here already.
+            Wire::RemoveReceiver { .. }
+            | Wire::Unsubscribe { .. }
+            | Wire::Credit { .. }
+            | Wire::Window { .. }
+            | Wire::Settle { .. }
+            | Wire::Return { .. } => {}
+            Wire::ForwardAnswer { forward, outcome } => self.forward_answered(forward, outcome),
+            Wire::Opened { producer, sender, active } => self.handle_opened(from, producer, sender, active),
+            Wire::Flow { producer, active } => self.sender_flow(producer, active),
+            Wire::Attached { consumer, receiver } => self.receiver_attached(from, consumer, receiver),
+            Wire::Deliver { consumer, handout } => self.take_handout(now, consumer, handout),
+            Wire::Drained { consumer, number } => self.receiver_drained(now, consumer, number),
+            Wire::Answer { source, outcome } => self.answer(source, outcome),
+            Wire::CloseProducer { producer, reason } => self.close_stored_producer(producer, reason),
+            Wire::CloseConsumer { consumer, reason } => self.receiver_closed(now, consumer, reason),
+        }
+    }
+
+    fn is_sender_of(&self, key: SenderKey, shard: ShardId) -> bool {
+        self.broker.senders.get(key).is_some_and(|sender| sender.shard == shard)
+    }
+
+    fn is_receiver_of(&self, key: ReceiverKey, shard: ShardId) -> bool {
+        self.broker.receivers.get(key).is_some_and(|receiver| receiver.shard == shard)
+    }
+
+    fn home_of_address(&self, address: &str) -> Result<HomeKey, CloseReason> {
+        self.home_named(address).map_err(|_| CloseReason::NotFound)
+    }
+
+    fn handle_add_sender(&mut self, from: ShardId, producer: ProducerKey, address: &Arc<str>) {
+        let added = self.home_of_address(address).and_then(|home| self.add_sender(home, from, producer));
+        let wire = match added {
+            Ok((sender, active)) => Wire::Opened { producer, sender, active },
+            Err(reason) => Wire::CloseProducer { producer, reason },
+        };
+        self.send_wire(from, wire);
+    }
+
+    fn handle_opened(&mut self, from: ShardId, producer: ProducerKey, sender: SenderKey, active: bool) {
+        if self.producers.get(producer).is_some_and(|producer| !producer.closed) {
+            self.sender_opened(producer, sender, active);
+        } else {
+            // It has left in the meantime.
+            self.send_wire(from, Wire::RemoveSender { sender });
+        }
+    }
+
+    fn handle_publish(&mut self, now: Instant, to: Destination, publication: Publication) {
+        let home = match to {
+            Destination::Sender(sender) => self.broker.senders.get(sender).map(|sender| sender.home),
+            Destination::Address(address) => self.home_named(&address).ok(),
+        };
+        match home {
+            Some(home) => self.publish_at_home(now, home, publication),
+            None => self.answer(publication.source, Outcome::Released),
+        }
+    }
+
+    fn handle_add_receiver(
+        &mut self,
+        now: Instant,
+        from: ShardId,
+        consumer: ConsumerKey,
+        address: &Arc<str>,
+        options: ReceiverOptions,
+    ) {
+        let added = self
+            .home_of_address(address)
+            // The link's shard says itself when a delivery is accepted by being handed on.
+            .and_then(|home| self.add_receiver(now, home, from, consumer, false, options));
+        let wire = match added {
+            Ok(receiver) => Wire::Attached { consumer, receiver },
+            Err(reason) => Wire::CloseConsumer { consumer, reason },
+        };
+        self.send_wire(from, wire);
+    }
+}
