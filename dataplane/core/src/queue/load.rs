@@ -135,6 +135,8 @@ impl Queue {
         }
         members.move_to(index, Place::Awaiting);
         members.awaited.push_back(key);
+        // What it has passed is not wanted any more.
+        members.wanted.retain(|wanted| *wanted > key);
         let Some(row) = self.row(key) else { return };
         let mut from = key.sequence() + 1;
         while members.wanted.len() < SCAN_AHEAD

@@ -111,9 +111,14 @@ impl Chunk {
 
     fn remove(&mut self, bit: u32) -> Option<Entry> {
         let index = self.index(bit)?;
-        let entry =
-            if self.packed { self.entries.remove(index) } else { self.entries.get_mut(index)?.take() };
         self.present &= !bit;
+        if !self.packed {
+            return self.entries.get_mut(index)?.take();
+        }
+        let entry = self.entries.remove(index);
+        if 2 * self.entries.len() <= self.entries.capacity() {
+            self.entries.shrink_to_fit();
+        }
         entry
     }
 

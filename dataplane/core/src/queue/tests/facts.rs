@@ -297,9 +297,9 @@ fn the_oldest_that_nobody_has_makes_room() {
     bed.now.0 += 1;
     let low = bed.take(Arrival { priority: 1, ..arrival("low") });
     let high = bed.take(Arrival { priority: 9, ..arrival("high") });
+    bed.now.0 += 1;
     bed.send("b");
     assert_eq!(dropped(&bed.actions()), [low], "of equals, the one with the lower priority");
-    bed.now.0 += 1;
     bed.send("c");
     assert_eq!(dropped(&bed.actions()), [high]);
     bed.send("d");
