@@ -5,8 +5,16 @@
 
 mod disk;
 mod error;
+mod files;
+mod format;
+mod index;
 mod location;
 mod log;
+mod recovery;
+mod scan;
+mod segment;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod types;
 
 pub use disk::{Disk, DiskFile, RealDisk};

@@ -10,6 +10,20 @@ pub struct QueueId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference(pub u64);
 
+impl Reference {
+    pub(crate) fn new(segment: u32, index: u32) -> Self {
+        Self(u64::from(segment) << 32 | u64::from(index))
+    }
+
+    pub(crate) fn segment(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) fn index(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 /// The caller's name for a transaction. It may be used again after commit, rollback or a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransactionId(pub u64);

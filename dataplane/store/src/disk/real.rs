@@ -16,6 +16,8 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct RealDisk {
     path: PathBuf,
+    /// Open for good, so that a sync of it does not depend on a free file descriptor.
+    directory: File,
 }
 
 impl RealDisk {
@@ -32,7 +34,8 @@ impl RealDisk {
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { path })
+        let directory = File::open(&path)?;
+        Ok(Self { path, directory })
     }
 }
 
@@ -76,7 +79,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.directory.sync_all()
     }
 
     fn path(&self, name: &str) -> PathBuf {
