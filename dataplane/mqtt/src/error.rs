@@ -64,6 +64,9 @@ pub enum Blocked {
     /// The topic name or filter is not one.
     #[error("{0}")]
     Topic(#[from] crate::topic::TopicError),
+    /// 3.8.3-4: a shared subscription gets whatever the group is sent.
+    #[error("no local on a shared subscription")]
+    SharedNoLocal,
     /// A property does not belong there.
     #[error("{0}")]
     Property(#[from] crate::property::PropertyError),

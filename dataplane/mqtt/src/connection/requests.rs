@@ -50,7 +50,7 @@ impl Connection {
         for (filter, options) in filters {
             let parsed = self.check_filter(filter, has_identifier)?;
             if options.no_local && parsed.share.is_some() {
-                return Err(TopicError::Share.into());
+                return Err(Blocked::SharedNoLocal);
             }
             let filter = Text::new(filter).map_err(|_| TopicError::TooLong(filter.len(), u16::MAX))?;
             subscriptions.push(Subscription { filter, options: *options });
