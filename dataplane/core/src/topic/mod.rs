@@ -2,7 +2,13 @@
 //!
 //! Names have levels divided by `/`. In a filter, `+` stands for one level and `#`, at its end, for any
 //! number of levels, none among them: `a/#` matches `a`, `a/b` and `a/b/c`. A filter that begins with a
-//! wildcard does not match names that begin with `$`.
+//! wildcard does not match names that begin with `$` (MQTT 5.0, 4.7).
+
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use self::tree::TopicTree;
 
 /// Levels of a name or a filter.
 pub const MAX_LEVELS: usize = 128;
@@ -21,9 +27,9 @@ pub enum TopicError {
     TooManyLevels,
     #[error("it contains the character U+0000 at byte {at}")]
     Nul { at: usize },
-    #[error("`{wildcard}` at byte {at} is not allowed in a name, only in a filter")]
+    #[error("`{wildcard}` at byte {at} is allowed in a filter, not in a name")]
     WildcardInName { wildcard: char, at: usize },
-    #[error("`+` at byte {at} has to stand for a whole level")]
+    #[error("`+` at byte {at} has to stand for a whole level, between two `/`")]
     PartOfLevel { at: usize },
     #[error("`#` at byte {at} has to be the whole last level")]
     NotLast { at: usize },
@@ -34,8 +40,14 @@ pub enum TopicError {
 /// # Errors
 /// What is wrong with it, and where.
 pub fn validate_name(name: &str) -> Result<(), TopicError> {
-    let _ = name;
-    todo!()
+    validate_both(name)?;
+    match name.find(['+', '#']) {
+        Some(at) => {
+            let wildcard = if name.as_bytes().get(at) == Some(&b'+') { '+' } else { '#' };
+            Err(TopicError::WildcardInName { wildcard, at })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks a filter.
@@ -43,57 +55,55 @@ pub fn validate_name(name: &str) -> Result<(), TopicError> {
 /// # Errors
 /// What is wrong with it, and where.
 pub fn validate_filter(filter: &str) -> Result<(), TopicError> {
-    let _ = filter;
-    todo!()
+    validate_both(filter)?;
+    let mut start = 0;
+    for level in filter.split('/') {
+        let end = start + level.len();
+        if let Some(place) = level.find(['+', '#']) {
+            let at = start + place;
+            let is_hash = level.as_bytes().get(place) == Some(&b'#');
+            match (is_hash, level.len() == 1) {
+                (true, true) if end == filter.len() => {}
+                (true, _) => return Err(TopicError::NotLast { at }),
+                (false, true) => {}
+                (false, false) => return Err(TopicError::PartOfLevel { at }),
+            }
+        }
+        start = end + 1;
+    }
+    Ok(())
+}
+
+fn validate_both(topic: &str) -> Result<(), TopicError> {
+    if topic.is_empty() {
+        return Err(TopicError::Empty);
+    }
+    if topic.len() > MAX_BYTES {
+        return Err(TopicError::TooLong);
+    }
+    if let Some(at) = topic.find('\0') {
+        return Err(TopicError::Nul { at });
+    }
+    if topic.bytes().filter(|byte| *byte == b'/').count() >= MAX_LEVELS {
+        return Err(TopicError::TooManyLevels);
+    }
+    Ok(())
 }
 
 /// Whether a filter matches a name; both are valid.
 pub fn matches(filter: &str, name: &str) -> bool {
-    let _ = (filter, name);
-    todo!()
-}
-
-/// Values by topic filter.
-#[derive(Debug)]
-pub struct TopicTree<T> {
-    values: Vec<T>,
-}
-
-impl<T> Default for TopicTree<T> {
-    fn default() -> Self {
-        Self { values: Vec::new() }
+    if name.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
     }
-}
-
-impl<T: Eq> TopicTree<T> {
-    /// Adds a value for a filter. False when the filter has this value already.
-    ///
-    /// # Errors
-    /// What is wrong with the filter.
-    pub fn insert(&mut self, filter: &str, value: T) -> Result<bool, TopicError> {
-        let _ = (filter, value);
-        todo!()
+    let mut names = name.split('/');
+    for level in filter.split('/') {
+        if level == "#" {
+            return true;
+        }
+        let Some(name) = names.next() else { return false };
+        if level != "+" && level != name {
+            return false;
+        }
     }
-
-    /// Removes a value of a filter; gives it back when it was there.
-    pub fn remove(&mut self, filter: &str, value: &T) -> Option<T> {
-        let _ = (filter, value);
-        todo!()
-    }
-
-    /// Shows each value of every filter that matches `name`: once for each filter that it was added for.
-    /// A name that is not valid matches nothing.
-    pub fn matches<'a>(&'a self, name: &str, mut visit: impl FnMut(&'a T)) {
-        let _ = name;
-        self.values.iter().for_each(&mut visit);
-    }
-
-    /// How many values there are.
-    pub fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
+    names.next().is_none()
 }

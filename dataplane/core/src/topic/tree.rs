@@ -1,0 +1,269 @@
+//! Values by topic filter.
+
+use std::collections::BTreeMap;
+
+use super::{MAX_LEVELS, TopicError, validate_filter, validate_name};
+
+/// The place of the root. As it is nobody's child, it also stands for none.
+const ROOT: u32 = 0;
+
+/// Values by topic filter, found by name.
+///
+/// The tree has a node for each level of each filter, shared by filters that begin alike. Finding the
+/// values for a name looks at nodes that match its levels only, in bounded space and without allocating,
+/// whatever the number of filters. Nodes that lead to no value any more are freed.
+#[derive(Debug)]
+pub struct TopicTree<T> {
+    /// The first one is the root.
+    pub(super) nodes: Vec<Node<T>>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Node<T> {
+    children: Children,
+    /// The child for `+`.
+    plus: u32,
+    /// The child for `#`.
+    hash: u32,
+    /// In order.
+    values: Vec<T>,
+}
+
+/// Nodes by the name of their level. Most have one child or none.
+#[derive(Debug, Default)]
+enum Children {
+    #[default]
+    None,
+    One(Box<str>, u32),
+    // Boxed, as few nodes need it.
+    Many(Box<BTreeMap<Box<str>, u32>>),
+}
+
+impl<T> Default for Node<T> {
+    fn default() -> Self {
+        Self { children: Children::None, plus: ROOT, hash: ROOT, values: Vec::new() }
+    }
+}
+
+impl<T> Default for TopicTree<T> {
+    fn default() -> Self {
+        Self { nodes: Vec::new(), free: Vec::new(), len: 0 }
+    }
+}
+
+impl Children {
+    fn get(&self, level: &str) -> u32 {
+        match self {
+            Self::One(name, child) if &**name == level => *child,
+            Self::None | Self::One(..) => ROOT,
+            Self::Many(children) => children.get(level).copied().unwrap_or(ROOT),
+        }
+    }
+
+    fn insert(&mut self, level: &str, child: u32) {
+        let level = Box::from(level);
+        match std::mem::take(self) {
+            Self::None => *self = Self::One(level, child),
+            Self::One(other, sibling) => {
+                *self = Self::Many(Box::new(BTreeMap::from([(other, sibling), (level, child)])));
+            }
+            Self::Many(mut children) => {
+                children.insert(level, child);
+                *self = Self::Many(children);
+            }
+        }
+    }
+
+    fn remove(&mut self, level: &str) {
+        match self {
+            Self::None => {}
+            Self::One(name, _) => {
+                if &**name == level {
+                    *self = Self::None;
+                }
+            }
+            Self::Many(children) => {
+                children.remove(level);
+                if children.len() == 1
+                    && let Some((name, child)) = children.pop_first()
+                {
+                    *self = Self::One(name, child);
+                }
+            }
+        }
+    }
+}
+
+impl<T> Node<T> {
+    fn child(&self, level: &str) -> u32 {
+        match level {
+            "+" => self.plus,
+            "#" => self.hash,
+            _ => self.children.get(level),
+        }
+    }
+
+    fn set_child(&mut self, level: &str, child: u32) {
+        match level {
+            "+" => self.plus = child,
+            "#" => self.hash = child,
+            _ if child == ROOT => self.children.remove(level),
+            _ => self.children.insert(level, child),
+        }
+    }
+
+    fn is_unused(&self) -> bool {
+        let has_children = self.plus != ROOT || self.hash != ROOT || !matches!(self.children, Children::None);
+        !has_children && self.values.is_empty()
+    }
+}
+
+/// Puts a step on a stack that has room for all that there can be.
+fn push<'a>(height: &mut usize, stack: &mut [(u32, Option<&'a str>)], step: (u32, Option<&'a str>)) {
+    if let Some(place) = stack.get_mut(*height) {
+        *place = step;
+        *height += 1;
+    }
+}
+
+impl<T: Ord> TopicTree<T> {
+    /// Adds a value for a filter. False when the filter has this value already.
+    ///
+    /// # Errors
+    /// What is wrong with the filter.
+    pub fn insert(&mut self, filter: &str, value: T) -> Result<bool, TopicError> {
+        validate_filter(filter)?;
+        if self.nodes.is_empty() {
+            self.nodes.push(Node::default());
+        }
+        let mut at = ROOT;
+        for level in filter.split('/') {
+            let child = self.node(at).map_or(ROOT, |node| node.child(level));
+            at = if child == ROOT { self.add_child(at, level) } else { child };
+        }
+        let Some(node) = self.nodes.get_mut(at as usize) else { return Ok(false) };
+        let Err(place) = node.values.binary_search(&value) else { return Ok(false) };
+        if node.values.is_empty() {
+            // Most filters have one value; a vector would make room for four.
+            node.values.reserve_exact(1);
+        }
+        node.values.insert(place, value);
+        self.len += 1;
+        Ok(true)
+    }
+
+    fn add_child(&mut self, parent: u32, level: &str) -> u32 {
+        let child = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                self.nodes.push(Node::default());
+                // A node takes more than 50 bytes: 2^32 of them do not fit into memory.
+                (self.nodes.len() - 1) as u32
+            }
+        };
+        if let Some(node) = self.nodes.get_mut(parent as usize) {
+            node.set_child(level, child);
+        }
+        child
+    }
+
+    /// Removes a value of a filter; gives it back when it was there.
+    pub fn remove(&mut self, filter: &str, value: &T) -> Option<T> {
+        validate_filter(filter).ok()?;
+        // The nodes on the way, each with the level that leads on from it.
+        let mut path: [(u32, &str); MAX_LEVELS] = [(ROOT, ""); MAX_LEVELS];
+        let mut at = ROOT;
+        let mut steps = 0;
+        for (step, level) in path.iter_mut().zip(filter.split('/')) {
+            *step = (at, level);
+            at = self.node(at)?.child(level);
+            if at == ROOT {
+                return None;
+            }
+            steps += 1;
+        }
+        let values = &mut self.nodes.get_mut(at as usize)?.values;
+        let place = values.binary_search(value).ok()?;
+        let value = values.remove(place);
+        if values.len() < values.capacity() / 4 {
+            values.shrink_to(values.len() * 2);
+        }
+        self.len -= 1;
+        for (parent, level) in path.iter().take(steps).rev() {
+            if !self.node(at).is_some_and(Node::is_unused) {
+                return Some(value);
+            }
+            if let Some(node) = self.nodes.get_mut(at as usize) {
+                *node = Node::default();
+            }
+            self.free.push(at);
+            if let Some(node) = self.nodes.get_mut(*parent as usize) {
+                node.set_child(level, ROOT);
+            }
+            at = *parent;
+        }
+        if self.len == 0 {
+            *self = Self::default();
+        }
+        Some(value)
+    }
+
+    /// Shows each value of every filter that matches `name`: once for each filter that it was added for.
+    /// A name that is not valid matches nothing.
+    pub fn matches<'a>(&'a self, name: &str, mut visit: impl FnMut(&'a T)) {
+        if self.len == 0 || validate_name(name).is_err() {
+            return;
+        }
+        // What is still to be looked at: a node, and what is left of the name there. Each step takes one
+        // and puts back two at most, one level deeper, so there are never more than levels and one.
+        let mut stack: [(u32, Option<&str>); MAX_LEVELS + 2] = [(ROOT, None); MAX_LEVELS + 2];
+        let mut height = 0;
+        push(&mut height, &mut stack, (ROOT, Some(name)));
+        let is_reserved = name.starts_with('$');
+        while height > 0 {
+            height -= 1;
+            let Some((at, rest)) = stack.get(height).copied() else { return };
+            let Some(node) = self.node(at) else { return };
+            let allows_wildcards = at != ROOT || !is_reserved;
+            if node.hash != ROOT && allows_wildcards {
+                self.node(node.hash).into_iter().flat_map(|node| &node.values).for_each(&mut visit);
+            }
+            let Some(rest) = rest else {
+                node.values.iter().for_each(&mut visit);
+                continue;
+            };
+            let (level, rest) = match rest.split_once('/') {
+                Some((level, rest)) => (level, Some(rest)),
+                None => (rest, None),
+            };
+            let child = node.children.get(level);
+            if child != ROOT {
+                push(&mut height, &mut stack, (child, rest));
+            }
+            if node.plus != ROOT && allows_wildcards {
+                push(&mut height, &mut stack, (node.plus, rest));
+            }
+        }
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn node(&self, index: u32) -> Option<&Node<T>> {
+        self.nodes.get(index as usize)
+    }
+
+    /// Nodes that are used.
+    #[cfg(test)]
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+}
