@@ -8,6 +8,8 @@
 //! Nothing is delivered or accepted that has to survive a restart before the store has it: such an entry
 //! waits, and the producer's outcome with it.
 
+#[cfg(test)]
+mod check;
 mod clock;
 mod forward;
 mod home;
@@ -183,7 +185,7 @@ impl Core {
     }
 
     /// The home of that name on this shard.
-    fn home_named(&self, name: &str) -> Result<HomeKey, Refused> {
+    pub(crate) fn home_named(&self, name: &str) -> Result<HomeKey, Refused> {
         self.names
             .get(name)
             .and_then(|key| self.addresses.get(*key))

@@ -99,6 +99,17 @@ pub(crate) struct Inbound {
     stage: Stage,
 }
 
+#[cfg(test)]
+impl Inbound {
+    /// Bytes that have come in.
+    pub(crate) fn assembling(&self) -> u64 {
+        match &self.stage {
+            Stage::Assembling(assembly) => assembly.body.len() as u64,
+            Stage::Sunk(..) | Stage::Waiting { .. } => 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Stage {
     /// More of it is to come.
@@ -589,10 +600,11 @@ impl Core {
             }
             return;
         }
-        self.return_excess(key);
+        // First, so that what is given back does not come again.
         if receiver.is_some() {
             self.send_credit(key);
         }
+        self.return_excess(key);
         self.work_off_handouts(now, key);
     }
 
@@ -842,8 +854,12 @@ impl Core {
     pub(crate) fn detach_consumer(&mut self, now: Instant, key: ConsumerKey) {
         if let Some(consumer) = self.consumers.get_mut(key) {
             consumer.credit = 0;
+            if consumer.stored.remote.as_ref().is_some_and(|remote| !remote.backlog.is_empty()) {
+                // First, so that what is given back does not come again.
+                self.send_credit(key);
+                self.return_excess(key);
+            }
         }
-        self.return_excess(key);
         while let Some(grip) = self.consumers.get(key).and_then(|consumer| consumer.stored.grips.first()) {
             self.release_grip(grip, Some(&Outcome::FAILED));
         }

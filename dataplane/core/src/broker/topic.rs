@@ -27,7 +27,7 @@ use super::protocol::{Publication, ReceiverOptions, Wire};
 use super::record::SubscriptionRecord;
 use super::{Pending, Stored};
 use crate::core::Core;
-use crate::effect::CloseReason;
+use crate::effect::{CloseReason, Refused};
 use crate::format::Filter;
 use crate::key::{AddressKey, HomeKey, ReceiverKey};
 use crate::outcome::Outcome;
@@ -484,6 +484,27 @@ impl Core {
         }
         self.broker.subscriptions = self.broker.subscriptions.saturating_sub(1);
         self.remove_home(now, key);
+    }
+
+    /// Ends a durable subscription that a client has made, with all that it holds, whoever consumes
+    /// from it; false when there is none of that name. To be called at the topic's home.
+    ///
+    /// # Errors
+    /// `NotFound` when this shard is not the home of such a topic.
+    pub fn end_subscription(&mut self, now: Instant, topic: &str, name: &str) -> Result<bool, Refused> {
+        let home = self.broker.homes.get(self.home_named(topic)?);
+        let Some(What::Topic(home)) = home.map(|home| &home.what) else {
+            return Err(Refused::NotFound(topic.into()));
+        };
+        let Some(key) = home.named.get(&(true, name.into())).copied() else { return Ok(false) };
+        let receivers = self.queue_home(key).map(|home| home.receivers.clone()).unwrap_or_default();
+        for receiver in receivers {
+            self.close_receiver(now, receiver, CloseReason::Unsubscribed);
+        }
+        if self.queue_home(key).is_some() {
+            self.remove_subscription(now, key);
+        }
+        Ok(true)
     }
 
     fn delete_record(&mut self, subscription: &Subscription) {

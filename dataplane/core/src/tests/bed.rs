@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::core::Core;
 use crate::peer::PeerMessage;
+use crate::tests::store::FakeStore;
 use crate::*;
 
 /// A producer, by shard and key.
@@ -43,6 +44,7 @@ pub(crate) struct Received {
     pub(crate) updates: Vec<(Option<Outcome>, bool)>,
     pub(crate) ttl_left: Option<Duration>,
     pub(crate) message_format: u32,
+    pub(crate) redelivery: Redelivery,
 }
 
 /// What the driver knows of a consumer.
@@ -58,12 +60,16 @@ pub(crate) struct ConsumerState {
 pub(crate) struct Bed {
     pub(crate) cores: Vec<Core>,
     pub(crate) now: Instant,
+    pub(crate) started: Instant,
     /// Messages on their way, by shard from and to.
     pub(crate) mail: BTreeMap<(usize, usize), VecDeque<PeerMessage>>,
     pub(crate) producers: BTreeMap<P, ProducerState>,
     pub(crate) consumers: BTreeMap<C, ConsumerState>,
     /// Whether effects for other shards are handed over at once.
     pub(crate) deliver_mail: bool,
+    pub(crate) store: FakeStore,
+    /// What became of transactions.
+    pub(crate) discharged: BTreeMap<TransactionId, Result<(), Box<ErrorInfo>>>,
     next_handle: u64,
 }
 
@@ -95,13 +101,17 @@ impl Bed {
     }
 
     pub(crate) fn with_limits(shards: u16, limits: CoreLimits) -> Self {
+        let now = Instant::now();
         Self {
             cores: (0..shards).map(|shard| Core::new(ShardId(shard), shards, limits.clone())).collect(),
-            now: Instant::now(),
+            now,
+            started: now,
             mail: BTreeMap::new(),
             producers: BTreeMap::new(),
             consumers: BTreeMap::new(),
             deliver_mail: true,
+            store: FakeStore::default(),
+            discharged: BTreeMap::new(),
             next_handle: 1,
         }
     }
@@ -298,11 +308,11 @@ impl Bed {
             if !self.deliver_mail {
                 return;
             }
-            let Some(pair) = self.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair)
-            else {
+            if let Some(pair) = self.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair) {
+                self.post(pair);
+            } else if !self.store_answers() {
                 return;
-            };
-            self.post(pair);
+            }
         }
     }
 
@@ -326,7 +336,20 @@ impl Bed {
         }
     }
 
-    fn take_effects(&mut self, shard: usize) {
+    /// Lets the store carry out one request; false when there is none, or it is held.
+    pub(crate) fn store_answers(&mut self) -> bool {
+        if self.store.held {
+            return false;
+        }
+        let Some((shard, answer)) = self.store.carry_out() else { return false };
+        if let Some(answer) = answer {
+            self.cores[shard].handle_store(self.now, answer);
+            self.take_effects(shard);
+        }
+        true
+    }
+
+    pub(crate) fn take_effects(&mut self, shard: usize) {
         while let Some(effect) = self.cores[shard].poll_effect() {
             self.carry_out(shard, effect);
         }
@@ -347,7 +370,7 @@ impl Bed {
                     state.stopped = true;
                 }
             }
-            Effect::Deliver { consumer, leg, chunk, more, settled, message_format, ttl_left, .. } => {
+            Effect::Deliver { consumer, leg, chunk, more, settled, message_format, ttl_left, redelivery } => {
                 assert_eq!(leg.is_none(), settled);
                 let handle = self.next_handle;
                 self.next_handle += 1;
@@ -372,6 +395,7 @@ impl Bed {
                     updates: Vec::new(),
                     ttl_left,
                     message_format,
+                    redelivery: redelivery.map(|redelivery| *redelivery).unwrap_or_default(),
                 });
             }
             Effect::Continue { consumer, chunk, more } => {
@@ -422,7 +446,11 @@ impl Bed {
                     state.closed = Some(reason);
                 }
             }
-            Effect::Store(_) | Effect::Discharged { .. } => panic!("nothing is stored here"),
+            Effect::Store(request) => self.store.ask(shard, *request),
+            Effect::Discharged { transaction, result } => {
+                let before = self.discharged.insert(transaction, result);
+                assert!(before.is_none(), "a transaction is discharged twice");
+            }
             Effect::Peer { to, message } => {
                 self.mail.entry((shard, usize::from(to.0))).or_default().push_back(message);
             }

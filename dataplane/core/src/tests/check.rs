@@ -12,6 +12,7 @@ impl Core {
         assert!(self.effects.is_empty());
         self.check_consumers();
         self.check_addresses();
+        self.check_stored();
         for (_, delivery) in self.deliveries.iter() {
             let is_live = !delivery.legs.is_empty() || delivery.stage != Stage::Going;
             assert!(is_live, "a delivery that goes nowhere: {delivery:?}");
@@ -25,6 +26,10 @@ impl Core {
     fn check_consumers(&self) {
         let mut credit = BTreeMap::new();
         for (key, consumer) in self.consumers.iter() {
+            if consumer.kind.is_stored() {
+                assert_eq!(consumer.outstanding, consumer.stored.grips.len());
+                continue;
+            }
             *credit.entry(consumer.address).or_insert(0) += u64::from(consumer.credit);
             match consumer.place {
                 Place::Ready(_) => assert!(consumer.is_free(), "a ready consumer that is not free"),
@@ -64,6 +69,7 @@ impl Core {
         assert_eq!(self.consumers.len(), 0);
         assert_eq!(self.deliveries.len(), 0, "{:?}", self.deliveries);
         assert_eq!(self.legs.len(), 0);
+        self.check_stored_empty();
         assert!(self.tokens.is_empty() && self.timers.is_empty());
         assert_eq!((self.counters.undelivered, self.counters.unsettled, self.orphaned), (0, 0, 0));
         for (_, address) in self.addresses.iter() {

@@ -6,4 +6,7 @@ mod limits;
 mod one_shard;
 mod peers;
 mod random;
+mod store;
+mod stored;
 mod streaming;
+mod topics;

@@ -1,0 +1,54 @@
+//! What must hold for stored addresses between any two calls.
+
+use crate::broker::home::What;
+use crate::core::Core;
+
+impl Core {
+    pub(crate) fn check_stored(&self) {
+        let broker = &self.broker;
+        let mut memory = 0;
+        for (key, home) in broker.homes.iter() {
+            for sender in &home.senders {
+                assert!(broker.senders.get(*sender).is_some_and(|sender| sender.home == key));
+            }
+            match &home.what {
+                What::Queue(queue) => {
+                    memory += queue.memory;
+                    assert_eq!(queue.memory, queue.queue.bytes_in_memory(), "memory of {}", home.name);
+                    for receiver in &queue.receivers {
+                        assert!(broker.receivers.get(*receiver).is_some_and(|receiver| receiver.home == key));
+                    }
+                    let is_armed = queue.armed.is_none_or(|at| broker.timers.contains(&(at, key)));
+                    assert!(is_armed, "the timer of {}", home.name);
+                }
+                What::Topic(topic) => {
+                    for one in &topic.subscriptions {
+                        let queue = broker.homes.get(*one).and_then(|home| home.queue());
+                        let topic = queue.and_then(|queue| queue.subscription.as_ref()).map(|one| one.topic);
+                        assert_eq!(topic, Some(key));
+                    }
+                    let blocked = topic.subscriptions.iter().filter_map(|one| broker.homes.get(*one));
+                    assert_eq!(blocked.filter(|home| home.blocked).count(), topic.blocked as usize);
+                }
+            }
+        }
+        assert_eq!(memory, broker.memory);
+        let assembling: u64 = broker.inbound.iter().map(|(_, inbound)| inbound.assembling()).sum();
+        assert_eq!(assembling, broker.assembling);
+    }
+
+    pub(crate) fn check_stored_empty(&self) {
+        let broker = &self.broker;
+        assert_eq!(broker.senders.len(), 0, "{:?}", broker.senders);
+        assert_eq!(broker.receivers.len(), 0, "{:?}", broker.receivers);
+        assert_eq!(broker.grips.len(), 0);
+        assert_eq!(broker.inbound.len(), 0, "{:?}", broker.inbound);
+        assert!(broker.unsubscribing.is_empty());
+    }
+
+    /// Checks that no request is unanswered and no message on its way.
+    pub(crate) fn check_stored_idle(&self) {
+        assert_eq!(self.broker.pending.len(), 0, "{:?}", self.broker.pending);
+        assert_eq!(self.broker.forwards.len(), 0, "{:?}", self.broker.forwards);
+    }
+}
