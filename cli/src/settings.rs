@@ -33,9 +33,46 @@ pub enum Credentials {
     Plain { user: String, password: String },
 }
 
-/// Where and what: one AMQP address on one host.
+/// The protocol of a URL, and whether TLS lies below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Amqp,
+    Amqps,
+    Mqtt,
+    Mqtts,
+}
+
+impl Scheme {
+    pub const ALL: [Self; 4] = [Self::Amqp, Self::Amqps, Self::Mqtt, Self::Mqtts];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amqp => "amqp",
+            Self::Amqps => "amqps",
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+        }
+    }
+
+    /// The port that IANA has for it.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Amqp => AMQP_PORT,
+            Self::Amqps => 5671,
+            Self::Mqtt => 1883,
+            Self::Mqtts => 8883,
+        }
+    }
+
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Amqps | Self::Mqtts)
+    }
+}
+
+/// Where and what: one address on one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
+    pub scheme: Scheme,
     pub host: String,
     pub port: u16,
     pub credentials: Credentials,
@@ -95,8 +132,13 @@ impl Settings {
 
     /// Where `target` is: a bare address in the context's fleet, or an address in an AMQP URL.
     pub fn endpoint(&self, target: &str) -> Outcome<Endpoint> {
+        self.endpoint_of(target, &[Scheme::Amqp])
+    }
+
+    /// As [`endpoint`](Self::endpoint), for a command that speaks the protocols of `schemes`.
+    pub fn endpoint_of(&self, target: &str, schemes: &[Scheme]) -> Outcome<Endpoint> {
         let (base, address, is_deployed) = match target.split_once("://") {
-            Some(_) => (amqp_url(target)?, None, false),
+            Some(_) => (peer_url(target, schemes)?, None, false),
             None => {
                 let (url, is_deployed) = self.amqp()?;
                 (url, Some(target.to_owned()), is_deployed)
@@ -106,9 +148,12 @@ impl Settings {
             Some(address) => address,
             None => decoded(base.path().trim_start_matches('/'), target)?,
         };
+        let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.name() == base.scheme());
+        let scheme = scheme.unwrap_or(Scheme::Amqp);
         Ok(Endpoint {
+            scheme,
             host: host(&base),
-            port: base.port().unwrap_or(AMQP_PORT),
+            port: base.port().unwrap_or(scheme.port()),
             credentials: self.credentials(&base)?,
             address,
             is_deployed,
@@ -210,15 +255,22 @@ pub fn listener_url(runtime: &Runtime, protocol: Protocol) -> Option<String> {
 
 /// Checks the URL of an AMQP peer.
 pub fn amqp_url(text: &str) -> Outcome<Url> {
+    peer_url(text, &[Scheme::Amqp])
+}
+
+/// Checks the URL of a peer that speaks the protocol of one of `schemes`.
+pub fn peer_url(text: &str, schemes: &[Scheme]) -> Outcome<Url> {
     const EXAMPLE: &str = "write it like amqp://127.0.0.1:5672/telemetry";
     let url = Url::parse(text)
         .map_err(|error| Failure::usage(format!("`{}` is not a URL: {error}", masked(text))).help(EXAMPLE))?;
     let refuse =
         |why: &str| Err(Failure::usage(format!("cannot use `{}`: {why}", masked(text))).help(EXAMPLE));
-    match url.scheme() {
-        "amqp" => {}
-        "amqps" => return refuse("this version of mq does not speak TLS"),
-        scheme => return refuse(&format!("the scheme is `{scheme}`, and mq speaks amqp")),
+    if !schemes.iter().any(|scheme| scheme.name() == url.scheme()) {
+        let names: Vec<&str> = schemes.iter().copied().map(Scheme::name).collect();
+        return match url.scheme() {
+            "amqps" => refuse("this command does not speak TLS"),
+            scheme => refuse(&format!("the scheme is `{scheme}`, and this speaks {}", names.join(", "))),
+        };
     }
     if url.host_str().is_none_or(str::is_empty) {
         return refuse("there is no host");

@@ -1,15 +1,15 @@
 //! `mq bench`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum, builder::PossibleValue};
 
 use super::bench_verdict::{Compare, RunFile};
 use crate::{
     bench::{
         assertion::Assertion,
         payload,
-        result::{SizeDescription, Step},
+        result::{MqttVersion, SizeDescription, Step},
     },
     shape,
 };
@@ -19,7 +19,8 @@ use crate::{
 /// Without a shape: senders and receivers of one address (`pipe`). With --rate the load keeps a schedule that
 /// does not wait for the target, and latency counts from the intended time of each message; without it the
 /// load is as fast as credit allows, and latencies are service times. A result whose generator could not
-/// keep up is marked as invalid: exit code 4. Any AMQP 1.0 peer can be the target.
+/// keep up is marked as invalid: exit code 4. Anything that speaks AMQP 1.0, MQTT 5.0 or MQTT 3.1.1 can be the
+/// target, by URL.
 #[derive(Clone, Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(arg_required_else_help = true)]
@@ -27,6 +28,8 @@ use crate::{
   mq bench telemetry --senders 4 --receivers 4 --size 100 --duration 10s
   mq bench telemetry --rate 50k --duration 30s --warmup 5s
   mq bench amqp://192.0.2.7/telemetry --rate 10k --size 100..4096 -o json > result.json
+  mq bench mqtt://192.0.2.7/sensors/kitchen --qos 1 --rate 10k
+  mq bench mqtt://192.0.2.7/bench/{n} -x 4 -y 4    # {n}: four topics, a sender and a receiver each
   mq bench request time --rate 2k
   mq bench connect --connections 20k
   mq bench fanout events --receivers 50 --rate 1k
@@ -62,61 +65,50 @@ pub enum BenchCommand {
 /// Send to an address and receive from it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Pipe {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
+    /// The address, or SCHEME://[user[:password]@]host[:port]/address with amqp, amqps, mqtt or mqtts.
     // Required, and absent all the same where another shape is named.
     #[arg(required = true)]
     pub address: Option<String>,
-    /// Links that send, 1 to 10,000.
-    #[arg(short = 'x', long, value_name = "COUNT", default_value = "1", value_parser = links())]
-    pub senders: u32,
-    /// Links that receive, 1 to 10,000.
-    #[arg(short = 'y', long, value_name = "COUNT", default_value = "1", value_parser = links())]
-    pub receivers: u32,
     #[command(flatten)]
-    pub pace: PaceArgs,
+    pub senders: Senders,
     #[command(flatten)]
-    pub load: LoadArgs,
+    pub receivers: Receivers,
     #[command(flatten)]
-    pub messages: MessageArgs,
+    pub sending: Sending,
 }
 
 /// Send to an address; somebody else receives.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SendLoad {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
-    pub address: String,
-    /// Links that send, 1 to 10,000.
-    #[arg(short = 'x', long, value_name = "COUNT", default_value = "1", value_parser = links())]
-    pub senders: u32,
     #[command(flatten)]
-    pub pace: PaceArgs,
+    pub place: Place,
     #[command(flatten)]
-    pub load: LoadArgs,
+    pub senders: Senders,
     #[command(flatten)]
-    pub messages: MessageArgs,
+    pub sending: Sending,
 }
 
 /// Receive what other benches send to an address.
 ///
-/// Latency is known for senders on this machine only: two machines have no common clock.
+/// The load begins with the first message. Latency is known for senders on this machine only: two machines
+/// have no common clock.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RecvLoad {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
-    pub address: String,
-    /// Links that receive, 1 to 10,000.
-    #[arg(short = 'y', long, value_name = "COUNT", default_value = "1", value_parser = links())]
-    pub receivers: u32,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub receivers: Receivers,
     #[command(flatten)]
     pub load: LoadArgs,
 }
 
 /// Send requests, answer them, and measure round trips.
 ///
-/// Needs a target that makes up reply addresses and has an anonymous relay, as mqd has.
+/// Needs a target that makes up reply addresses and has an anonymous relay, as mqd has, or MQTT 5.0.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RequestLoad {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
-    pub address: String,
+    #[command(flatten)]
+    pub place: Place,
     /// Connections that ask, 1 to 10,000.
     #[arg(short = 'x', long = "requesters", alias = "senders", value_name = "COUNT", default_value = "1")]
     #[arg(value_parser = links())]
@@ -126,11 +118,7 @@ pub struct RequestLoad {
     #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub responders: u32,
     #[command(flatten)]
-    pub pace: PaceArgs,
-    #[command(flatten)]
-    pub load: LoadArgs,
-    #[command(flatten)]
-    pub messages: MessageArgs,
+    pub sending: Sending,
 }
 
 /// Open many connections and keep them idle.
@@ -151,67 +139,55 @@ pub struct ConnectLoad {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = shape::duration)]
     pub timeout: Duration,
     #[command(flatten)]
+    pub wire: WireArgs,
+    #[command(flatten)]
     pub view: BenchView,
 }
 
 /// Send from one link to many receivers, each of which gets every message.
+///
+/// On mqd the address has to be of type multicast.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Fanout {
-    /// The address, or amqp://[user[:password]@]host[:port]/address; of type multicast on mqd.
-    pub address: String,
+    #[command(flatten)]
+    pub place: Place,
     /// Links that receive, 1 to 10,000.
     #[arg(short = 'y', long, value_name = "COUNT", default_value = "10", value_parser = links())]
     pub receivers: u32,
     #[command(flatten)]
-    pub pace: PaceArgs,
-    #[command(flatten)]
-    pub load: LoadArgs,
-    #[command(flatten)]
-    pub messages: MessageArgs,
+    pub sending: Sending,
 }
 
 /// Send from many links to one receiver.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Fanin {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
-    pub address: String,
+    #[command(flatten)]
+    pub place: Place,
     /// Links that send, 1 to 10,000.
     #[arg(short = 'x', long, value_name = "COUNT", default_value = "10", value_parser = links())]
     pub senders: u32,
     #[command(flatten)]
-    pub pace: PaceArgs,
-    #[command(flatten)]
-    pub load: LoadArgs,
-    #[command(flatten)]
-    pub messages: MessageArgs,
+    pub sending: Sending,
 }
 
 /// Run the same load at several rates, one after the other.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Sweep {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
-    pub address: String,
+    #[command(flatten)]
+    pub place: Place,
     /// The rates, in messages per second.
     #[arg(short, long, value_name = "RATE,RATE...", required = true, value_delimiter = ',')]
     #[arg(value_parser = shape::rate, num_args = 1..=100)]
     pub rate: Vec<u64>,
-    /// Links that send, 1 to 10,000.
-    #[arg(short = 'x', long, value_name = "COUNT", default_value = "1", value_parser = links())]
-    pub senders: u32,
-    /// Links that receive, 1 to 10,000.
-    #[arg(short = 'y', long, value_name = "COUNT", default_value = "1", value_parser = links())]
-    pub receivers: u32,
     #[command(flatten)]
-    pub load: LoadArgs,
-    #[command(flatten)]
-    pub messages: MessageArgs,
+    pub repeated: Repeated,
 }
 
 /// Find the highest rate that keeps the objectives.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Max {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
-    pub address: String,
+    #[command(flatten)]
+    pub place: Place,
     /// What has to hold, such as e2e.p99<10ms; repeatable. Nothing may be lost in any case.
     #[arg(long, value_name = "OBJECTIVE", required = true, value_parser = Assertion::parse)]
     pub slo: Vec<Assertion>,
@@ -224,12 +200,49 @@ pub struct Max {
     /// Stop when the answer is as exact as this, in percent of the rate, 1 to 50.
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = clap::value_parser!(u8).range(1..=50))]
     pub precision: u8,
+    #[command(flatten)]
+    pub repeated: Repeated,
+}
+
+/// Where.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Place {
+    /// The address, or SCHEME://[user[:password]@]host[:port]/address with amqp, amqps, mqtt or mqtts.
+    pub address: String,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Senders {
     /// Links that send, 1 to 10,000.
     #[arg(short = 'x', long, value_name = "COUNT", default_value = "1", value_parser = links())]
     pub senders: u32,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Receivers {
     /// Links that receive, 1 to 10,000.
     #[arg(short = 'y', long, value_name = "COUNT", default_value = "1", value_parser = links())]
     pub receivers: u32,
+}
+
+/// Everything of a load that sends, but for who and where.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Sending {
+    #[command(flatten)]
+    pub pace: PaceArgs,
+    #[command(flatten)]
+    pub load: LoadArgs,
+    #[command(flatten)]
+    pub messages: MessageArgs,
+}
+
+/// A load whose rate is given from run to run.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Repeated {
+    #[command(flatten)]
+    pub senders: Senders,
+    #[command(flatten)]
+    pub receivers: Receivers,
     #[command(flatten)]
     pub load: LoadArgs,
     #[command(flatten)]
@@ -271,8 +284,24 @@ pub struct LoadArgs {
     /// How long to wait in the end for what is under way.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = shape::duration)]
     pub drain: Duration,
+    /// MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1].
+    #[arg(short, long, value_name = "QOS", value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub qos: Option<u8>,
+    #[command(flatten)]
+    pub wire: WireArgs,
     #[command(flatten)]
     pub view: BenchView,
+}
+
+/// How the target is spoken to.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct WireArgs {
+    /// MQTT only: the version [default: 5.0].
+    #[arg(long, value_name = "VERSION")]
+    pub mqtt_version: Option<MqttVersion>,
+    /// amqps and mqtts only: certificates to trust besides those of this system, as PEM.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 }
 
 /// What is sent.
@@ -297,6 +326,20 @@ pub struct MessageArgs {
     /// The generator's own lateness (p99) above which the result is invalid.
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = shape::duration)]
     pub max_lag: Duration,
+}
+
+impl ValueEnum for MqttVersion {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::V5, Self::V3]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let value = PossibleValue::new(self.name());
+        Some(match self {
+            Self::V3 => value.aliases(["3", "3.1", "311"]),
+            Self::V5 => value.alias("5"),
+        })
+    }
 }
 
 /// `-o`, for benches.

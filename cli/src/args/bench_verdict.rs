@@ -32,9 +32,13 @@ pub struct RunFile {
     /// A YAML or JSON file with Bench documents; `-` is stdin.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Where to send, in place of the file's target: amqp://[user[:password]@]host[:port].
+    /// Where to send, in place of the file's target: SCHEME://[user[:password]@]host[:port] with amqp,
+    /// amqps, mqtt or mqtts.
     #[arg(long, value_name = "URL")]
     pub target: Option<String>,
+    /// amqps and mqtts only: certificates to trust besides those of this system, as PEM.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// A threshold that every stage has to keep, such as e2e.p99<5ms; repeatable.
     #[arg(long = "assert", value_name = "ASSERTION", value_parser = Assertion::parse)]
     pub assertions: Vec<Assertion>,

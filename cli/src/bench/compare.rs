@@ -6,7 +6,7 @@ use super::{
     assertion::Allowance,
     metric::{Direction, Metric},
     noise::{self, Basis, Change, Sample, median},
-    result::{BenchResult, Load, SizeDescription},
+    result::{BenchResult, Load, MqttVersion, SizeDescription},
 };
 use crate::shape;
 
@@ -142,23 +142,44 @@ pub fn sample(metric: Metric, runs: &[BenchResult]) -> Sample {
     }
 }
 
-/// Worse takes both: more than chance, and more than is allowed. The same takes proof as well: that
-/// no change beyond what is allowed hides in the noise.
+/// Worse takes three things: more than chance, more than is allowed, and more than the noise is wide. The
+/// last is what a drift of the machine between two sets of runs looks like, which chance alone would not make.
+/// The same takes proof as well: that no change beyond what is allowed hides in the noise.
 pub fn judge(change: &Change, direction: Direction, tolerance: f64) -> Finding {
     // As if lower were better: positive is worse. A rate gets worse towards zero.
     let (estimate, low, high) = match direction {
         Direction::Lower => (change.estimate, change.low, change.high),
         Direction::Higher => (-change.estimate, -change.high, -change.low),
     };
-    if low > 0.0 && estimate > tolerance {
+    let is_clear = estimate.abs() > change.noise();
+    if low > 0.0 && estimate > tolerance && is_clear {
         Finding::Worse
-    } else if high < 0.0 && estimate < -tolerance.min(LEAST_IMPROVEMENT) {
+    } else if high < 0.0 && estimate < -tolerance.min(LEAST_IMPROVEMENT) && is_clear {
         Finding::Better
     } else if high <= tolerance {
         Finding::Same
     } else {
         Finding::Inconclusive
     }
+}
+
+/// What else kept this machine busier than it was before, so that a change for the worse may not be the
+/// target's: the end of a sentence.
+pub fn disturbance(before: &[BenchResult], after: &[BenchResult]) -> Option<String> {
+    /// The part of a machine that matters.
+    const SHARE: f64 = 0.1;
+    let elsewhere = |runs: &[BenchResult]| {
+        let cores: Vec<f64> = runs.iter().filter_map(|run| run.validity.elsewhere_cores).collect();
+        median(&cores)
+    };
+    let (earlier, now) = (elsewhere(before)?, elsewhere(after)?);
+    let cores = f64::from(after.first()?.context.host.cores.max(1));
+    (now - earlier > cores * SHARE).then(|| {
+        format!(
+            "other programs used {now:.1} of {cores:.0} cores meanwhile, {earlier:.1} before: repeat it on a \
+             machine as quiet as for the baseline"
+        )
+    })
 }
 
 /// In what two loads differ, so that their figures cannot be compared: one phrase each.
@@ -183,6 +204,9 @@ pub fn differences(before: &Load, after: &Load) -> Vec<String> {
     differ("the messages in flight are", in_flight(before), in_flight(after));
     let qos = |load: &Load| load.qos.map_or_else(|| "not said".to_owned(), |qos| qos.to_string());
     differ("the QoS is", qos(before), qos(after));
+    let version = |load: &Load| load.mqtt_version.map_or("none", MqttVersion::name).to_owned();
+    differ("the version of MQTT is", version(before), version(after));
+    differ("the connections have", word(before.tls, "TLS"), word(after.tls, "TLS"));
     found
 }
 
@@ -197,7 +221,11 @@ pub fn rate(load: &Load) -> String {
         .iter()
         .map(|step| format!("{} msg/s for {} s", shape::number(step.rate), step.seconds))
         .collect();
-    steps.join(", then ")
+    let last = load.ramp.last().map(|step| step.rate);
+    match last == Some(rate) {
+        true => steps.join(", then "),
+        false => format!("{}, then {} msg/s", steps.join(", then "), shape::number(rate)),
+    }
 }
 
 /// The sizes of a load for people.
@@ -306,6 +334,33 @@ mod tests {
         assert_eq!(judge(&change(-0.02), Direction::Higher, 0.05), Finding::Same);
         assert_eq!(judge(&change(-0.045), Direction::Higher, 0.05), Finding::Inconclusive);
         assert_eq!(judge(&change(-0.2), Direction::Lower, 0.05), Finding::Better);
+    }
+
+    #[test]
+    fn a_change_within_the_noise_is_neither_worse_nor_better() {
+        let change = Change { estimate: 0.14, low: 0.002, high: 0.27, basis: Basis::Runs };
+        assert!(change.noise() < 0.14);
+        assert_eq!(judge(&change, Direction::Lower, 0.1), Finding::Worse);
+        let wide = Change { estimate: 0.14, low: 0.002, high: 0.4, basis: Basis::Runs };
+        assert_eq!(judge(&wide, Direction::Lower, 0.1), Finding::Inconclusive);
+        let better = Change { estimate: -0.14, low: -0.4, high: -0.002, basis: Basis::Runs };
+        assert_eq!(judge(&better, Direction::Lower, 0.1), Finding::Same);
+    }
+
+    #[test]
+    fn a_machine_that_was_busier_than_before_disturbs_and_one_that_was_as_busy_does_not() {
+        let busy = |cores: f64| {
+            let mut run = example::result();
+            run.validity.elsewhere_cores = Some(cores);
+            [run]
+        };
+        assert_eq!(disturbance(&busy(0.1), &busy(0.25)), None, "of 2 cores");
+        assert_eq!(disturbance(&busy(1.0), &busy(0.1)), None);
+        let why = disturbance(&busy(0.1), &busy(0.9)).expect("disturbed");
+        assert!(why.contains("0.9 of 2 cores"), "{why}");
+        let mut unknown = example::result();
+        unknown.validity.elsewhere_cores = None;
+        assert_eq!(disturbance(&[unknown], &busy(2.0)), None);
     }
 
     #[test]

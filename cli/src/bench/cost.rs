@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
+    time::Instant,
 };
 
 use super::result::{Cost, CostSource};
@@ -22,7 +23,7 @@ pub struct Sample {
 /// Where to look.
 #[derive(Clone, Debug)]
 pub enum Probe {
-    Admin { admin: Admin, runtime: tokio::runtime::Handle },
+    Admin { admin: Admin, runtime: tokio::runtime::Handle, is_here: bool },
     Process { pid: u32, name: String },
 }
 
@@ -37,9 +38,17 @@ impl Probe {
         Some(Self::Process { pid, name })
     }
 
-    /// The node whose admin API this is. To be called where blocking is allowed.
-    pub fn of_admin(admin: Admin, runtime: tokio::runtime::Handle) -> Self {
-        Self::Admin { admin, runtime }
+    /// The node at `to` whose admin API this is. To be called where blocking is allowed.
+    pub fn of_admin(admin: Admin, runtime: tokio::runtime::Handle, to: Option<SocketAddr>) -> Self {
+        Self::Admin { admin, runtime, is_here: to.is_some_and(|to| is_local(to.ip())) }
+    }
+
+    /// Whether the target runs on this machine.
+    fn is_here(&self) -> bool {
+        match self {
+            Self::Admin { is_here, .. } => *is_here,
+            Self::Process { .. } => true,
+        }
     }
 
     pub fn source(&self) -> CostSource {
@@ -52,7 +61,7 @@ impl Probe {
     /// Looks now; `None` when nobody answers any more.
     pub fn sample(&self) -> Option<Sample> {
         match self {
-            Self::Admin { admin, runtime } => {
+            Self::Admin { admin, runtime, .. } => {
                 let node = runtime.block_on(admin.node()).ok()?;
                 Some(Sample { cpu_seconds: node.cpu_seconds, resident_bytes: node.resident_bytes })
             }
@@ -69,13 +78,25 @@ pub struct Meter {
     begin: Option<Sample>,
     end: Option<Sample>,
     peak: u64,
+    /// Of the whole machine, at the beginning and at the end; only where the target is on it.
+    machine: Option<(Machine, Option<Machine>)>,
+}
+
+/// CPU time of this machine, in seconds since some time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Machine {
+    at: Instant,
+    /// All processors together, what the host of a virtual machine took included.
+    busy: f64,
+    /// This process.
+    own: f64,
 }
 
 impl Meter {
     /// Looks for the first time.
     pub fn new(probe: Probe) -> Option<Self> {
         let before = probe.sample()?;
-        Some(Self { probe, before, begin: None, end: None, peak: before.resident_bytes })
+        Some(Self { probe, before, begin: None, end: None, peak: before.resident_bytes, machine: None })
     }
 
     pub fn before(&self) -> Sample {
@@ -85,6 +106,7 @@ impl Meter {
     /// The measured part begins.
     pub fn begin(&mut self) {
         self.begin = self.look();
+        self.machine = Machine::now().filter(|_| self.probe.is_here()).map(|machine| (machine, None));
     }
 
     /// The measured part goes on.
@@ -97,6 +119,16 @@ impl Meter {
     /// The measured part ends.
     pub fn end(&mut self) {
         self.end = self.look();
+        if let Some((_, end)) = &mut self.machine {
+            *end = Machine::now();
+        }
+    }
+
+    /// Processors that neither this process nor the target used, on average over the measured part.
+    pub fn elsewhere_cores(&self) -> Option<f64> {
+        let (from, to) = self.machine?;
+        let target = self.end?.cpu_seconds - self.begin?.cpu_seconds;
+        from.elsewhere(&to?, target)
     }
 
     /// The cost of `messages` in `seconds`.
@@ -117,6 +149,36 @@ impl Meter {
             resident_after: end.resident_bytes,
         })
     }
+}
+
+impl Machine {
+    fn now() -> Option<Self> {
+        let per_second = rustix::param::clock_ticks_per_second() as f64;
+        let all = std::fs::read_to_string("/proc/stat").ok()?;
+        let own = std::fs::read_to_string("/proc/self/stat").ok()?;
+        Some(Self {
+            at: Instant::now(),
+            busy: busy_ticks(&all)? as f64 / per_second,
+            own: ticks(&own)? as f64 / per_second,
+        })
+    }
+
+    /// Processors that were busy until `later` with neither this process nor the `target` seconds of the
+    /// target.
+    fn elsewhere(&self, later: &Self, target: f64) -> Option<f64> {
+        let elapsed = later.at.saturating_duration_since(self.at).as_secs_f64();
+        let elsewhere = (later.busy - self.busy) - (later.own - self.own) - target;
+        (elapsed > 0.0).then(|| (elsewhere / elapsed).max(0.0))
+    }
+}
+
+/// The ticks of all processors that were not idle (proc(5), `/proc/stat`): user, nice, system, irq,
+/// softirq and steal; not idle and iowait, and not guests, which are counted as user already.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let fields: Vec<u64> = line.split_whitespace().map_while(|field| field.parse().ok()).collect();
+    let busy = [0, 1, 2, 5, 6, 7].map(|index| fields.get(index).copied());
+    busy.into_iter().flatten().reduce(u64::saturating_add)
 }
 
 fn is_local(address: IpAddr) -> bool {
@@ -201,6 +263,19 @@ mod tests {
         let stat = "7 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0";
         assert_eq!(ticks(stat), Some(200));
         assert_eq!(ticks("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn what_others_use_is_what_neither_the_generator_nor_the_target_used() {
+        let stat = "cpu  100 1 50 9000 70 2 3 4 0 0\ncpu0 9 9 9 9\n";
+        assert_eq!(busy_ticks(stat), Some(160));
+        assert_eq!(busy_ticks("cpu0 1 2 3"), None);
+        let at = Instant::now();
+        let from = Machine { at, busy: 100.0, own: 10.0 };
+        let to = Machine { at: at + std::time::Duration::from_secs(10), busy: 115.0, own: 14.0 };
+        assert_eq!(from.elsewhere(&to, 6.0), Some(0.5));
+        assert_eq!(from.elsewhere(&to, 20.0), Some(0.0), "rounding does not make it negative");
+        assert_eq!(from.elsewhere(&from, 0.0), None);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(crate) fn result() -> BenchResult {
             reasons: Vec::new(),
             notes: vec!["the generator shares its cores with the target".into()],
             generator_cpu: 0.42,
+            generator_busy: 0.55,
+            elsewhere_cores: Some(0.04),
         },
     }
 }
@@ -108,6 +110,7 @@ fn load() -> Load {
         senders: 4,
         receivers: 4,
         connections: 8,
+        links: 1,
         rate: Some(20_000),
         ramp: Vec::new(),
         size: SizeDescription::Fixed(1_024),
@@ -116,6 +119,8 @@ fn load() -> Load {
         credit: 200,
         in_flight: 200,
         qos: None,
+        mqtt_version: None,
+        tls: false,
         warmup_seconds: 5.0,
         duration_seconds: Some(10.0),
         count: None,

@@ -43,9 +43,9 @@ impl Watcher for Progress<'_> {
     fn second(&mut self, order: &Order, seconds: u64, window: &Window) {
         let rate = window.received.max(window.settled).max(window.sent);
         self.rates.push(rate);
-        let mut text = match order.count {
-            None => format!("{seconds}s of {}s", order.duration.as_secs_f64().ceil()),
-            Some(_) => format!("{seconds}s"),
+        let mut text = match order.load.duration() {
+            Some(duration) => format!("{seconds}s of {}s", duration.as_secs_f64().ceil()),
+            None => format!("{seconds}s"),
         };
         text.push_str(&format!("  {}/s", shape::number(rate)));
         for (name, measure) in [

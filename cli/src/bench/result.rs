@@ -5,8 +5,12 @@
 //! measured part of a run only, unless its doc says otherwise: what was sent during the warm-up is left
 //! out of every rate and every latency, and is part of the integrity figures.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::settings::Scheme;
 
 /// The version of the documents that `mq bench` writes.
 pub const API_VERSION: &str = "mq.bench/v1";
@@ -130,6 +134,16 @@ pub enum Wire {
     Mqtt,
 }
 
+impl Scheme {
+    /// The protocol that URLs of the scheme are for.
+    pub fn wire(self) -> Wire {
+        match self {
+            Self::Amqp | Self::Amqps => Wire::Amqp,
+            Self::Mqtt | Self::Mqtts => Wire::Mqtt,
+        }
+    }
+}
+
 /// The load that was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -142,6 +156,9 @@ pub struct Load {
     pub receivers: u32,
     /// Connections of senders and receivers together.
     pub connections: u32,
+    /// Links of one connection, at most.
+    #[serde(default = "one")]
+    pub links: u32,
     /// Messages per second of all senders together, at the end of the ramp when there is one; absent in a
     /// closed loop, whose latencies are service times.
     pub rate: Option<u64>,
@@ -156,8 +173,14 @@ pub struct Load {
     pub credit: u32,
     /// Messages of one sender that may wait for their outcome.
     pub in_flight: u32,
-    /// Only MQTT.
+    /// Only MQTT: the quality of service at which messages are sent, and asked for.
     pub qos: Option<u8>,
+    /// Only MQTT.
+    #[serde(default)]
+    pub mqtt_version: Option<MqttVersion>,
+    /// Whether TLS lies between.
+    #[serde(default)]
+    pub tls: bool,
     pub warmup_seconds: f64,
     /// The measured part as it was asked for; absent when a count was asked for.
     pub duration_seconds: Option<f64>,
@@ -167,7 +190,72 @@ pub struct Load {
     pub seed: u64,
 }
 
+/// A version of MQTT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MqttVersion {
+    #[serde(rename = "3.1.1")]
+    V3,
+    #[default]
+    #[serde(rename = "5.0")]
+    V5,
+}
+
+impl MqttVersion {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V3 => "3.1.1",
+            Self::V5 => "5.0",
+        }
+    }
+}
+
+/// What an older document does not say.
+fn one() -> u32 {
+    1
+}
+
 impl Load {
+    /// Parties and nothing else: neither a message nor a time.
+    pub fn bare(shape: Shape, senders: u32, receivers: u32) -> Self {
+        Self {
+            shape,
+            protocol: Wire::Amqp,
+            address: String::new(),
+            senders,
+            receivers,
+            connections: 0,
+            links: 1,
+            rate: None,
+            ramp: Vec::new(),
+            size: SizeDescription::Fixed(0),
+            settled: false,
+            durable: false,
+            credit: 1,
+            in_flight: 1,
+            qos: None,
+            mqtt_version: None,
+            tls: false,
+            warmup_seconds: 0.0,
+            duration_seconds: None,
+            count: None,
+            seed: 0,
+        }
+    }
+
+    pub fn warmup(&self) -> Duration {
+        Duration::try_from_secs_f64(self.warmup_seconds).unwrap_or_default()
+    }
+
+    /// The measured part; `None` when a count was asked for.
+    pub fn duration(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.duration_seconds?).ok()
+    }
+
+    /// Whether messages have an outcome of their own.
+    pub fn is_settled(&self) -> bool {
+        self.settled || self.qos == Some(0)
+    }
+
     /// Whether latency counts from a schedule that does not wait for the target.
     pub fn is_open_loop(&self) -> bool {
         self.rate.is_some()
@@ -403,4 +491,12 @@ pub struct Validity {
     pub notes: Vec<String>,
     /// The part of a core that the busiest thread of the generator used, 0 to 1.
     pub generator_cpu: f64,
+    /// The part of the measured time in which the busiest thread of the generator had something to do, 0 to 1.
+    /// It is more than its CPU time where it had to wait for a processor. At 1 the generator was the limit.
+    #[serde(default)]
+    pub generator_busy: f64,
+    /// Processors that neither the generator nor the target used and that were busy all the same, on average:
+    /// other programs, and on a virtual machine what its host took. Absent when nobody could say.
+    #[serde(default)]
+    pub elsewhere_cores: Option<f64>,
 }

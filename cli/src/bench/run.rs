@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    client::{Manner, Part, amqp},
+    client::{self, Dialer, Part, amqp, mqtt},
     clock::Clock,
     control::{Control, Timing},
     cost::{Meter, Probe},
@@ -22,8 +23,8 @@ use super::{
     integrity::{Copies, judge},
     payload,
     result::{
-        API_VERSION, BenchResult, Host, Integrity, KIND_RESULT, Load, Rates, RunContext, Shape,
-        SizeDescription, Step, Validity, Wire,
+        API_VERSION, BenchResult, Host, Integrity, KIND_RESULT, Load, Rates, RunContext, Shape, Validity,
+        Wire,
     },
     schedule::Schedule,
     series::{Handover, Series, Span, WINDOW, Window},
@@ -42,39 +43,59 @@ const LEAD: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_secs(1);
 /// How often the run is looked at.
 const TICK: Duration = Duration::from_millis(5);
-/// The part of a core above which a thread of the generator counts as saturated.
-const SATURATED: f64 = 0.9;
+/// How long others may take to send the first message, where the load only receives.
+const FIRST_MESSAGE: Duration = Duration::from_secs(60);
+/// The part of the time above which a thread of the generator had no pause to speak of.
+const SATURATED: f64 = 0.98;
 
 /// A load to be made.
 #[derive(Clone, Debug)]
 pub struct Order {
     pub name: String,
     pub command_line: Vec<String>,
-    pub shape: Shape,
-    pub senders: u32,
-    pub receivers: u32,
-    /// Links of one connection.
-    pub links: u32,
-    pub rate: Option<u64>,
-    pub ramp: Vec<Step>,
-    pub size: SizeDescription,
-    pub settled: bool,
-    pub durable: bool,
-    pub credit: u32,
-    pub in_flight: u32,
-    pub warmup: Duration,
+    /// What the result will say of it; its address and its connections are filled in by the run.
+    pub load: Load,
     /// How long connecting, and waiting for the first credit, may take.
     pub setup: Duration,
-    /// Without a count.
-    pub duration: Duration,
-    pub count: Option<u64>,
     /// How long to wait for what is under way in the end.
     pub drain: Duration,
-    pub seed: u64,
     /// The generator's own lateness (p99) above which the run is invalid.
     pub max_lag: Duration,
     /// Every receiver gets every message.
     pub is_multicast: bool,
+    /// Certificates to trust besides those of the system, as PEM.
+    pub ca: Option<PathBuf>,
+}
+
+impl Order {
+    /// The order for a target: complete, and with nothing in it that its protocol does not have.
+    ///
+    /// # Errors
+    /// What the protocol does not have, and what to write in its place.
+    pub fn addressed(&self, endpoint: &Endpoint) -> Outcome<Self> {
+        let mut order = self.clone();
+        let load = &mut order.load;
+        load.address.clone_from(&endpoint.address);
+        load.protocol = endpoint.scheme.wire();
+        load.tls = endpoint.scheme.is_tls();
+        let (receiving, sending) = posts(load);
+        load.connections = u32::try_from(receiving.len() + sending.len()).unwrap_or(u32::MAX);
+        match load.protocol {
+            Wire::Amqp if load.qos.or(load.mqtt_version.map(|_| 0)).is_some() => {
+                let why = format!("QoS and MQTT versions are not of {}", endpoint.scheme.name());
+                return Err(Failure::usage(why).help("write mqtt://host:port/topic, or leave them out"));
+            }
+            Wire::Amqp => {}
+            Wire::Mqtt => {
+                load.qos.get_or_insert(1);
+                load.mqtt_version.get_or_insert_default();
+                mqtt::check(load)?;
+                let is_each = !client::is_numbered(&load.address) && mqtt::copies_to_each(&load.address);
+                order.is_multicast |= is_each && load.receivers > 1;
+            }
+        }
+        Ok(order)
+    }
 }
 
 /// Somebody who wants to know how the run goes.
@@ -103,9 +124,10 @@ pub fn run(
     interrupted: &AtomicBool,
     watcher: &mut dyn Watcher,
 ) -> Outcome<Ran> {
-    let to = resolve(endpoint)?;
+    let order = &order.addressed(endpoint)?;
+    let dialer = Dialer::new(order, endpoint)?;
     let meter = probe.and_then(Meter::new);
-    let job = Arc::new(job(order, endpoint, to));
+    let job = Arc::new(job(order, endpoint, dialer));
     let (windows, handed) = mpsc::channel();
     let crew = Crew { job, control: Arc::default(), workers: Vec::new(), started: 0, windows };
     let mut run = Run {
@@ -137,34 +159,25 @@ pub fn resolve(endpoint: &Endpoint) -> Outcome<SocketAddr> {
     addresses.next().ok_or_else(|| unknown("the name has no address".into()))
 }
 
-fn job(order: &Order, endpoint: &Endpoint, to: SocketAddr) -> Job {
-    let schedule = order.rate.map(|rate| Arc::new(Schedule::ramp(&order.ramp, rate)));
-    let manner = Manner {
-        host: endpoint.host.clone(),
-        address: endpoint.address.clone(),
-        credentials: endpoint.credentials.clone(),
-        settled: order.settled,
-        credit: order.credit,
-        largest: payload::largest(&order.size),
-    };
+fn job(order: &Order, endpoint: &Endpoint, dialer: Dialer) -> Job {
+    let load = &order.load;
+    let schedule = load.rate.map(|rate| Arc::new(Schedule::ramp(&load.ramp, rate)));
     Job {
-        to,
+        dialer,
         place: place(endpoint),
-        manner: Arc::new(manner),
         clock: Clock::new(),
-        count: order.count.filter(|_| schedule.is_none()),
+        count: load.count.filter(|_| schedule.is_none()),
         schedule,
-        senders: order.senders,
-        durable: order.durable,
-        in_flight: order.in_flight,
-        is_request: order.shape == Shape::Request,
-        filler: payload::filler(&order.size, order.seed),
-        sizes: order.size.clone(),
-        seed: order.seed,
+        senders: load.senders,
+        in_flight: load.in_flight,
+        is_request: load.shape == Shape::Request,
+        filler: payload::filler(&load.size, load.seed),
+        sizes: load.size.clone(),
+        seed: load.seed,
         // Two runs of one seed are still two runs.
         run: fastrand::u32(..),
         host: host::tag(),
-        takes_every_run: order.shape == Shape::Recv,
+        takes_every_run: load.shape == Shape::Recv,
     }
 }
 
@@ -177,23 +190,22 @@ pub fn place(endpoint: &Endpoint) -> String {
 }
 
 /// The connections of a run: those that receive or answer, and those that send or ask.
-fn posts(order: &Order) -> (Vec<Post>, Vec<Post>) {
+fn posts(load: &Load) -> (Vec<Post>, Vec<Post>) {
     let many = |part: Part, count: u32| -> Vec<Post> {
-        let links = order.links.max(1);
+        let links = load.links.max(1);
         (0..count.div_ceil(links))
             .map(|connection| {
-                let first_stream = connection * links;
-                let mine = links.min(count - first_stream);
-                Post { parts: vec![part; mine as usize], first_stream }
+                let first = connection * links;
+                Post { parts: vec![part; links.min(count - first) as usize], first }
             })
             .collect()
     };
-    if order.shape == Shape::Request {
-        let answering = Post { parts: vec![Part::Receiver, Part::Relay], first_stream: 0 };
-        let asking = |stream| Post { parts: vec![Part::Sender, Part::Replies], first_stream: stream };
-        return (vec![answering; order.receivers as usize], (0..order.senders).map(asking).collect());
+    if load.shape == Shape::Request {
+        let pair = |mine: Part, back: Part| move |first| Post { parts: vec![mine, back], first };
+        let answering = (0..load.receivers).map(pair(Part::Receiver, Part::Relay)).collect();
+        return (answering, (0..load.senders).map(pair(Part::Sender, Part::Replies)).collect());
     }
-    (many(Part::Receiver, order.receivers), many(Part::Sender, order.senders))
+    (many(Part::Receiver, load.receivers), many(Part::Sender, load.senders))
 }
 
 /// The threads of a run.
@@ -256,14 +268,15 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&mut self) -> Outcome<Timing> {
-        let (receiving, sending) = posts(self.order);
-        let lanes = self.order.senders as usize;
+        let (receiving, sending) = posts(&self.order.load);
+        let lanes = self.order.load.senders as usize;
         let connections = receiving.len() + sending.len();
         let receivers = receiving.len();
         self.crew.start(receiving)?;
         self.wait_ready(receivers)?;
         self.crew.start(sending)?;
         self.wait_ready(connections)?;
+        self.wait_for_others()?;
         let timing = self.timing();
         self.crew.control.begin(timing);
         self.load(timing, lanes);
@@ -289,8 +302,34 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Where others send, the load begins with their first message.
+    fn wait_for_others(&mut self) -> Outcome {
+        if self.order.load.shape != Shape::Recv {
+            return Ok(());
+        }
+        self.watcher.says("waiting for the first message");
+        let deadline = Instant::now() + FIRST_MESSAGE;
+        let control = &self.crew.control;
+        while control.arrived() == 0 {
+            if let Some(failure) = control.failure() {
+                return Err(failure);
+            }
+            if self.is_interrupted() {
+                return Err(Failure::silent(Exit::Interrupted));
+            }
+            if Instant::now() > deadline {
+                let text = format!("no message of a bench came within {}", shape::elapsed(FIRST_MESSAGE));
+                let address = &self.crew.job.dialer.manner.address;
+                return Err(Failure::new(Exit::TimedOut, text)
+                    .help(format!("send some from elsewhere: `mq bench send {address}`")));
+            }
+            thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
     fn not_ready(&self, connections: usize) -> Failure {
-        let (place, address) = (&self.crew.job.place, &self.crew.job.manner.address);
+        let (place, address) = (&self.crew.job.place, &self.crew.job.dialer.manner.address);
         let waited = shape::elapsed(self.order.setup);
         let attached = self.crew.control.attached();
         if attached < connections {
@@ -307,12 +346,13 @@ impl Run<'_> {
 
     fn timing(&self) -> Timing {
         let start = self.crew.job.clock.nanos().saturating_add(nanos(LEAD));
-        let from = start.saturating_add(nanos(self.order.warmup));
-        let to = match (self.order.count, &self.crew.job.schedule) {
-            (None, _) => from.saturating_add(nanos(self.order.duration)),
+        let load = &self.order.load;
+        let from = start.saturating_add(nanos(load.warmup()));
+        let to = match (load.count, &self.crew.job.schedule) {
+            (None, _) => from.saturating_add(nanos(load.duration().unwrap_or_default())),
             (Some(_), None) => u64::MAX,
             (Some(count), Some(schedule)) => {
-                let before = schedule.count_until(nanos(self.order.warmup));
+                let before = schedule.count_until(nanos(load.warmup()));
                 start.saturating_add(schedule.time_of(before.saturating_add(count)))
             }
         };
@@ -363,7 +403,8 @@ impl Run<'_> {
     fn is_over(&self, timing: Timing, now: u64, lanes: usize, done_at: Option<u64>, is_still: bool) -> bool {
         let control = &self.crew.control;
         if lanes == 0 {
-            return now >= timing.span.to || self.order.count.is_some_and(|count| control.arrived() >= count);
+            return now >= timing.span.to
+                || self.order.load.count.is_some_and(|count| control.arrived() >= count);
         }
         if now >= timing.deadline || (is_still && (done_at.is_some() || timing.span.to == u64::MAX)) {
             return true;
@@ -372,15 +413,16 @@ impl Run<'_> {
         // no earlier than the senders' end, which pre-settled messages reach before the first arrives.
         let Some(done_at) = done_at else { return false };
         let quiet = now.saturating_sub(control.last_arrival().max(done_at)) > nanos(QUIET);
-        !self.order.shape.has_both() || self.is_all_there() || quiet
+        !self.order.load.shape.has_both() || self.is_all_there() || quiet
     }
 
     /// Whether as many messages came as were settled: what is lost or doubled is judged later.
     fn is_all_there(&self) -> bool {
-        if self.order.settled || self.order.shape == Shape::Request {
-            return self.order.shape == Shape::Request;
+        let load = &self.order.load;
+        if load.is_settled() || load.shape == Shape::Request {
+            return load.shape == Shape::Request;
         }
-        let copies = if self.order.is_multicast { u64::from(self.order.receivers) } else { 1 };
+        let copies = if self.order.is_multicast { u64::from(load.receivers) } else { 1 };
         self.crew.control.arrived() >= self.crew.control.settled().saturating_mul(copies)
     }
 
@@ -428,22 +470,32 @@ impl Run<'_> {
         let total = self.series.total();
         let integrity = self.integrity(reports);
         let seconds = elapsed as f64 / 1e9;
-        let messages = match order.shape {
-            Shape::Send => total.settled.max(total.sent * u64::from(order.settled)),
+        let load = order.load.clone();
+        let messages = match load.shape {
+            Shape::Send => total.settled.max(total.sent * u64::from(load.is_settled())),
             _ => total.received,
         };
         let latency = total.latencies();
-        let lag = latency.lag.as_ref().map(|lag| lag.p99_us);
+        let generator = Generator {
+            lag_p99_us: latency.lag.as_ref().map(|lag| lag.p99_us),
+            cpu: busiest(reports, |report| report.cpu),
+            busy: busiest(reports, |report| report.busy),
+        };
+        let validity = Validity {
+            notes: notes(&load, reports, &integrity),
+            elsewhere_cores: self.meter.as_ref().and_then(Meter::elsewhere_cores),
+            ..generator.validity(order.max_lag)
+        };
         let result = BenchResult {
             api_version: API_VERSION.into(),
             kind: KIND_RESULT.into(),
             context: self.context(endpoint, timing, reports),
-            load: load(order, &endpoint.address),
-            rates: rates(order, &self.crew.job, timing, &total, seconds),
+            rates: rates(&self.crew.job, timing, &total, seconds),
+            load,
             intervals: self.series.intervals(elapsed),
             cost: self.meter.as_ref().and_then(|meter| meter.cost(messages, seconds)),
             storm: None,
-            validity: validity(order, reports, lag, &integrity),
+            validity,
             integrity,
             latency,
         };
@@ -453,7 +505,7 @@ impl Run<'_> {
     fn integrity(&self, reports: &[Report]) -> Integrity {
         let senders: Vec<_> = reports.iter().flat_map(|report| report.senders.iter().cloned()).collect();
         let receivers: Vec<_> = reports.iter().flat_map(|report| report.receivers.iter().cloned()).collect();
-        let is_request = self.order.shape == Shape::Request;
+        let is_request = self.order.load.shape == Shape::Request;
         let copies = if self.order.is_multicast { Copies::Each } else { Copies::One };
         // What came to the answering side of requests is not what the run is about.
         let mut integrity = judge(&senders, if is_request { &[] } else { &receivers }, copies);
@@ -465,7 +517,7 @@ impl Run<'_> {
         integrity.reconnects = reports.iter().map(|report| report.reconnects).sum();
         let outage = reports.iter().map(|report| report.longest_outage).max().unwrap_or_default();
         integrity.longest_outage_seconds = outage as f64 / 1e9;
-        let receives = self.order.shape != Shape::Send;
+        let receives = self.order.load.shape != Shape::Send;
         integrity.longest_silence_seconds = receives.then(|| control.silence() as f64 / 1e9);
         integrity
     }
@@ -496,40 +548,23 @@ pub fn context(
         command_line: order.command_line.clone(),
         started_at,
         mq_version: env!("CARGO_PKG_VERSION").into(),
-        client: amqp::CLIENT.into(),
-        target: format!("amqp://{}", place(endpoint)),
+        client: client(endpoint).into(),
+        target: format!("{}://{}", endpoint.scheme.name(), place(endpoint)),
         target_product,
         host,
     }
 }
 
-/// The load as it was asked for.
-pub fn load(order: &Order, address: &str) -> Load {
-    let (receiving, sending) = posts(order);
-    Load {
-        shape: order.shape,
-        protocol: Wire::Amqp,
-        address: address.into(),
-        senders: order.senders,
-        receivers: order.receivers,
-        connections: u32::try_from(receiving.len() + sending.len()).unwrap_or(u32::MAX),
-        rate: order.rate,
-        ramp: order.ramp.clone(),
-        size: order.size.clone(),
-        settled: order.settled,
-        durable: order.durable,
-        credit: order.credit,
-        in_flight: order.in_flight,
-        qos: None,
-        warmup_seconds: order.warmup.as_secs_f64(),
-        duration_seconds: order.count.is_none().then_some(order.duration.as_secs_f64()),
-        count: order.count,
-        seed: order.seed,
+/// The library that speaks to the target.
+fn client(endpoint: &Endpoint) -> &'static str {
+    match endpoint.scheme.wire() {
+        Wire::Amqp => amqp::CLIENT,
+        Wire::Mqtt => mqtt::CLIENT,
     }
 }
 
-fn rates(order: &Order, job: &Job, timing: Timing, total: &Window, seconds: f64) -> Rates {
-    let target = job.schedule.as_ref().filter(|_| order.rate.is_some() && timing.span.to != u64::MAX);
+fn rates(job: &Job, timing: Timing, total: &Window, seconds: f64) -> Rates {
+    let target = job.schedule.as_ref().filter(|_| timing.span.to != u64::MAX);
     let target = target.map(|schedule| {
         let (from, to) = (timing.span.from - timing.start, timing.span.to - timing.start);
         let length = (timing.span.to - timing.span.from).max(1) as f64 / 1e9;
@@ -546,32 +581,58 @@ fn rates(order: &Order, job: &Job, timing: Timing, total: &Window, seconds: f64)
     }
 }
 
-/// Whether the figures are the target's, and what else there is to know about them.
-fn validity(order: &Order, reports: &[Report], lag_p99_us: Option<f64>, integrity: &Integrity) -> Validity {
-    let generator_cpu = reports.iter().map(|report| report.cpu).fold(0.0, f64::max);
-    let mut validity = Validity { generator_cpu, ..Validity::default() };
-    if generator_cpu > SATURATED {
-        validity.reasons.push(format!(
-            "the generator's busiest thread used {:.0} % of a core: the figures may be its own limit",
-            generator_cpu * 100.0
-        ));
-    }
-    let bound = order.max_lag.as_secs_f64() * 1e6;
-    if let Some(lag) = lag_p99_us.filter(|lag| *lag > bound) {
-        validity.reasons.push(format!(
-            "the generator was late by {} (p99) with messages that could go, and {} are allowed",
-            shape::elapsed(Duration::from_secs_f64(lag / 1e6)),
-            shape::elapsed(order.max_lag)
-        ));
-    }
-    validity.valid = validity.reasons.is_empty();
-    validity.notes = notes(order, reports, integrity);
-    validity
+/// How hard the generator had to work for the figures.
+#[derive(Clone, Copy, Debug, Default)]
+struct Generator {
+    lag_p99_us: Option<f64>,
+    /// Of a core, of the busiest thread.
+    cpu: f64,
+    /// Of the time, of the busiest thread.
+    busy: f64,
 }
 
-fn notes(order: &Order, reports: &[Report], integrity: &Integrity) -> Vec<String> {
+impl Generator {
+    /// Whether the figures are the target's.
+    ///
+    /// A thread that could sleep now and then has done everything that there was to do: it waited for the
+    /// target, or for its schedule. One that never could was the limit itself, whether it used its
+    /// processor or had to wait for it, and in an open loop as well as in a closed one. With a schedule
+    /// there is more to keep: messages that could go have to go in time.
+    fn validity(self, max_lag: Duration) -> Validity {
+        let mut reasons = Vec::new();
+        if self.busy > SATURATED {
+            reasons.push(format!(
+                "the generator was the limit: its busiest thread had something to do {:.0} % of the time, with \
+                 {:.0} % of a core",
+                self.busy * 100.0,
+                self.cpu * 100.0
+            ));
+        }
+        let bound = max_lag.as_secs_f64() * 1e6;
+        if let Some(lag) = self.lag_p99_us.filter(|lag| *lag > bound) {
+            reasons.push(format!(
+                "the generator was late by {} (p99) with messages that could go, and {} are allowed",
+                shape::elapsed(Duration::from_secs_f64(lag / 1e6)),
+                shape::elapsed(max_lag)
+            ));
+        }
+        Validity {
+            valid: reasons.is_empty(),
+            reasons,
+            generator_cpu: self.cpu,
+            generator_busy: self.busy,
+            ..Validity::default()
+        }
+    }
+}
+
+fn busiest(reports: &[Report], read: fn(&Report) -> f64) -> f64 {
+    reports.iter().map(read).fold(0.0, f64::max)
+}
+
+fn notes(load: &Load, reports: &[Report], integrity: &Integrity) -> Vec<String> {
     let mut notes = Vec::new();
-    if order.rate.is_none() && order.shape != Shape::Recv {
+    if !load.is_open_loop() && load.shape != Shape::Recv {
         notes.push("closed loop: the latencies are service times, and their tail is hidden".into());
     }
     let unsent: u64 = reports.iter().map(|report| report.unsent).sum();
@@ -634,4 +695,45 @@ impl Movement {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Duration = Duration::from_millis(5);
+
+    fn is_valid(lag_p99_us: Option<f64>, cpu: f64, busy: f64) -> bool {
+        Generator { lag_p99_us, cpu, busy }.validity(BOUND).valid
+    }
+
+    #[test]
+    fn a_generator_that_waits_for_the_target_is_valid_whatever_its_processor_says() {
+        assert!(is_valid(None, 0.95, 0.97), "a closed loop that had pauses");
+        assert!(is_valid(Some(4_999.0), 0.95, 0.97), "a schedule that was kept");
+    }
+
+    #[test]
+    fn a_generator_without_a_pause_is_the_limit_even_if_it_got_little_of_a_processor() {
+        assert!(!is_valid(None, 0.3, 0.999));
+        assert!(!is_valid(Some(1.0), 0.3, 0.999), "messages that were excused do not count as late");
+    }
+
+    #[test]
+    fn a_generator_that_is_late_with_what_could_go_is_invalid_and_says_by_how_much() {
+        let validity = Generator { lag_p99_us: Some(7_000.0), cpu: 0.1, busy: 0.1 }.validity(BOUND);
+        assert_eq!((validity.valid, validity.reasons.len()), (false, 1));
+        assert!(validity.reasons[0].contains("7.0ms"), "{:?}", validity.reasons);
+    }
+
+    #[test]
+    fn connections_share_out_links_and_numbers() {
+        let load = Load { links: 4, ..Load::bare(Shape::Pipe, 10, 3) };
+        let (receiving, sending) = posts(&load);
+        let shares = |posts: &[Post]| -> Vec<(usize, u32)> {
+            posts.iter().map(|post| (post.parts.len(), post.first)).collect()
+        };
+        assert_eq!(shares(&receiving), [(3, 0)]);
+        assert_eq!(shares(&sending), [(4, 0), (4, 4), (2, 8)]);
+    }
 }

@@ -1,13 +1,11 @@
 //! Scenarios: the stages of a `kind: Bench` document, run one after the other and judged.
 
-use std::time::Duration;
-
-use mq_model::bench::{Bench, Stage, StageShape};
+use mq_model::bench::{Bench, Stage, StageMqttVersion, StageShape};
 
 use super::{
     assertion::{Allowance, Assertion},
     baseline::{Baseline, Report, StageReport},
-    result::{BenchResult, Shape, SizeDescription},
+    result::{BenchResult, Load, MqttVersion, Shape, SizeDescription},
     run::{Order, Ran},
     verdict::{Demands, Verdict},
 };
@@ -145,36 +143,41 @@ fn order(stage: &Stage, base: &Order) -> Order {
         StageShape::Fanout => Shape::Fanout,
         StageShape::Fanin => Shape::Fanin,
     };
+    let has = |is_there: bool, count: Option<u32>| if is_there { count.unwrap_or(1) } else { 0 };
+    let senders = match shape {
+        Shape::Fanout => 1,
+        _ => has(!matches!(shape, Shape::Recv | Shape::Connect), stage.senders),
+    };
+    let receivers = match shape {
+        Shape::Fanin => 1,
+        _ => has(!matches!(shape, Shape::Send | Shape::Connect), stage.receivers),
+    };
+    let low = stage.size.unwrap_or(DEFAULT_SIZE);
+    let default = &base.load;
     // A request waits for its reply, unless a schedule says when the next one is due.
     let is_one_by_one = shape == Shape::Request && stage.rate.is_none();
-    let low = stage.size.unwrap_or(DEFAULT_SIZE);
-    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-    let has = |is_there: bool, count: Option<u32>| if is_there { count.unwrap_or(1) } else { 0 };
-    Order {
-        name: stage.name.clone(),
+    let load = Load {
         shape,
-        senders: match shape {
-            Shape::Fanout => 1,
-            _ => has(!matches!(shape, Shape::Recv | Shape::Connect), stage.senders),
-        },
-        receivers: match shape {
-            Shape::Fanin => 1,
-            _ => has(!matches!(shape, Shape::Send | Shape::Connect), stage.receivers),
-        },
+        senders,
+        receivers,
         links: if shape == Shape::Request { 1 } else { stage.links_per_connection.unwrap_or(1) },
         rate: stage.rate,
-        ramp: Vec::new(),
         size: stage.max_size.map_or(SizeDescription::Fixed(low), |high| SizeDescription::Range(low, high)),
         settled: stage.settled,
         durable: stage.durable,
-        credit: stage.credit.unwrap_or(base.credit),
-        in_flight: stage.in_flight.unwrap_or(if is_one_by_one { 1 } else { base.in_flight }),
-        warmup: stage.warmup_seconds.map_or(base.warmup, seconds),
-        duration: stage.duration_seconds.map_or(base.duration, seconds),
-        count: None,
-        is_multicast: shape == Shape::Fanout,
-        ..base.clone()
-    }
+        credit: stage.credit.unwrap_or(default.credit),
+        in_flight: stage.in_flight.unwrap_or(if is_one_by_one { 1 } else { default.in_flight }),
+        qos: stage.qos.or(default.qos),
+        mqtt_version: match stage.mqtt_version {
+            None => default.mqtt_version,
+            Some(StageMqttVersion::V3) => Some(MqttVersion::V3),
+            Some(StageMqttVersion::V5) => Some(MqttVersion::V5),
+        },
+        warmup_seconds: stage.warmup_seconds.map_or(default.warmup_seconds, f64::from),
+        duration_seconds: stage.duration_seconds.map(f64::from).or(default.duration_seconds),
+        ..default.clone()
+    };
+    Order { name: stage.name.clone(), load, is_multicast: shape == Shape::Fanout, ..base.clone() }
 }
 
 fn demands(stage: &Stage, common: &Demands, problems: &mut Vec<String>) -> Demands {
@@ -201,6 +204,8 @@ fn demands(stage: &Stage, common: &Demands, problems: &mut Vec<String>) -> Deman
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         bench::{example, verdict::Outcome as End},
@@ -208,28 +213,24 @@ mod tests {
     };
 
     fn base() -> Order {
+        let load = Load {
+            size: SizeDescription::Fixed(100),
+            credit: 200,
+            in_flight: 100,
+            warmup_seconds: 1.0,
+            duration_seconds: Some(10.0),
+            seed: 7,
+            ..Load::bare(Shape::Pipe, 1, 1)
+        };
         Order {
             name: String::new(),
             command_line: Vec::new(),
-            shape: Shape::Pipe,
-            senders: 1,
-            receivers: 1,
-            links: 1,
-            rate: None,
-            ramp: Vec::new(),
-            size: SizeDescription::Fixed(100),
-            settled: false,
-            durable: false,
-            credit: 200,
-            in_flight: 100,
+            load,
             setup: Duration::from_secs(10),
-            warmup: Duration::from_secs(1),
-            duration: Duration::from_secs(10),
-            count: None,
             drain: Duration::from_secs(5),
-            seed: 7,
             max_lag: Duration::from_millis(1),
             is_multicast: false,
+            ca: None,
         }
     }
 
@@ -252,14 +253,15 @@ mod tests {
              warmupSeconds: 0}, {name: b, address: x, shape: send, durable: true}",
         );
         let fanout = &scenario.stages[0].order;
+        assert!(fanout.is_multicast);
+        let fanout = &fanout.load;
         assert_eq!((fanout.shape, fanout.senders, fanout.receivers), (Shape::Fanout, 1, 50));
         assert_eq!((fanout.rate, &fanout.size), (Some(2_000), &SizeDescription::Range(100, 400)));
         assert_eq!(
-            (fanout.warmup, fanout.duration, fanout.credit),
-            (Duration::ZERO, Duration::from_secs(10), 200)
+            (fanout.warmup(), fanout.duration(), fanout.credit),
+            (Duration::ZERO, Some(Duration::from_secs(10)), 200)
         );
-        assert!(fanout.is_multicast);
-        let send = &scenario.stages[1].order;
+        let send = &scenario.stages[1].order.load;
         assert_eq!((send.senders, send.receivers, send.durable), (1, 0, true));
         assert_eq!((scenario.runs, scenario.stages[1].address.as_str()), (3, "x"));
     }

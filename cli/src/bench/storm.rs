@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +17,7 @@ use rustix::{
 };
 
 use super::{
-    client::{Engine, Fault, Happening, Manner, Part, Peer, amqp},
+    client::{Dialer, Fault, Happening, Part, Peer},
     clock::Clock,
     cost::{Meter, Probe},
     integrity::judge,
@@ -63,7 +62,8 @@ pub fn storm(
     interrupted: &AtomicBool,
     watcher: &mut dyn Watcher,
 ) -> Outcome<Ran> {
-    let to = run::resolve(endpoint)?;
+    let order = &order.addressed(endpoint)?;
+    let dialer = Dialer::new(order, endpoint)?;
     raise_file_limit(wanted.connections)?;
     let meter = probe.and_then(Meter::new);
     let clock = Clock::new();
@@ -73,9 +73,8 @@ pub fn storm(
     let mut front = Front {
         wanted,
         order,
-        to,
+        dialer,
         place: run::place(endpoint),
-        manner: Arc::new(manner(endpoint)),
         clock,
         start,
         recorder,
@@ -87,6 +86,7 @@ pub fn storm(
         product: None,
         scratch: vec![0; 16 << 10],
         happenings: VecDeque::new(),
+        run: fastrand::u32(..),
     };
     front.look(Meter::begin);
     let mut series = Series::default();
@@ -96,17 +96,6 @@ pub fn storm(
     front.stay(interrupted);
     front.look(Meter::end);
     Ok(front.put_together(endpoint, &handed, series, elapsed, interrupted.load(Ordering::Relaxed)))
-}
-
-fn manner(endpoint: &Endpoint) -> Manner {
-    Manner {
-        host: endpoint.host.clone(),
-        address: endpoint.address.clone(),
-        credentials: endpoint.credentials.clone(),
-        settled: false,
-        credit: 1,
-        largest: 0,
-    }
 }
 
 /// Lets the process have a file for each connection.
@@ -140,9 +129,8 @@ struct Opening {
 struct Front<'a> {
     wanted: Wanted,
     order: &'a Order,
-    to: SocketAddr,
+    dialer: Dialer,
     place: String,
-    manner: Arc<Manner>,
     clock: Clock,
     start: u64,
     recorder: Recorder,
@@ -154,6 +142,8 @@ struct Front<'a> {
     product: Option<String>,
     scratch: Vec<u8>,
     happenings: VecDeque<Happening>,
+    /// Tells the names of one storm's connections from those of another's.
+    run: u32,
 }
 
 impl Front<'_> {
@@ -201,12 +191,13 @@ impl Front<'_> {
             };
             self.begun += 1;
             let began = Instant::now();
-            let parts: &[Part] = if self.manner.address.is_empty() { &[] } else { &[Part::Receiver] };
-            let container = format!("mq-bench-{}", self.begun);
-            let engine = amqp::Amqp::new(self.manner.clone(), parts, &container, began);
-            match Peer::connect(self.to, Engine::Amqp(Box::new(engine))) {
+            let address = &self.dialer.manner.address;
+            let parts: &[Part] = if address.is_empty() { &[] } else { &[Part::Receiver] };
+            let number = u32::try_from(self.begun - 1).unwrap_or(u32::MAX);
+            let name = format!("mq-bench-{:08x}-{}", self.run, self.begun);
+            match self.dialer.dial(parts, number, &name, began) {
                 Ok(peer) => self.opening.push(Opening { peer, intended, began, is_readable: false }),
-                Err(error) => self.failed(reason(&error)),
+                Err(fault) => self.failed(fault.to_string()),
             }
         }
     }
@@ -222,7 +213,7 @@ impl Front<'_> {
         let _ = poll(&mut waits, Some(&timeout));
         let ready: Vec<PollFlags> = waits.iter().map(PollFd::revents).collect();
         for (one, flags) in self.opening.iter_mut().zip(ready) {
-            one.is_readable = !flags.is_empty();
+            one.is_readable |= !flags.is_empty();
         }
     }
 
@@ -245,7 +236,7 @@ impl Front<'_> {
                 Ok(false) => self.opening.push(one),
                 // When not even the first one works, there is nothing to measure.
                 Err(fault) if self.storm.opened == 0 && self.storm.failed == 0 => {
-                    return Err(fault.failure(&self.place, &self.manner.address));
+                    return Err(fault.failure(&self.place, &self.dialer.manner));
                 }
                 Err(fault) => self.failed(fault.to_string()),
             }
@@ -256,7 +247,7 @@ impl Front<'_> {
     /// True once a connection is open, with its link when it has one.
     fn go_on(&mut self, one: &mut Opening, now: Instant) -> Result<bool, Fault> {
         if one.is_readable {
-            one.peer.read(now, &mut self.scratch, &mut self.happenings)?;
+            one.is_readable = one.peer.read(now, &mut self.scratch, &mut self.happenings)?;
         }
         one.peer.write(now)?;
         let is_ready = self.happenings.iter().any(|happening| matches!(happening, Happening::Ready));
@@ -315,7 +306,7 @@ impl Front<'_> {
             // The storm is over: whether the farewell arrives is of no consequence.
             let _ = peer.write(now);
         }
-        let mut load = run::load(self.order, &endpoint.address);
+        let mut load = self.order.load.clone();
         load.connections = u32::try_from(self.wanted.connections).unwrap_or(u32::MAX);
         load.rate = self.wanted.rate;
         let result = BenchResult {

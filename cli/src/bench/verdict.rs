@@ -173,35 +173,49 @@ impl Verdict {
             }
         }
         if is_valid {
-            self.weigh_comparisons(is_demanded);
+            self.weigh_comparisons(is_demanded, compare::disturbance(&valid, runs));
         }
     }
 
-    fn weigh_comparisons(&mut self, is_demanded: bool) {
-        let is_known = |comparison: &Comparison| comparison.finding != Finding::Unknown;
-        let decides = |comparison: &&Comparison| is_demanded || is_known(comparison);
-        if !is_demanded && !self.comparisons.iter().any(is_known) {
+    /// Of what is demanded, everything has to be told; of what is usually compared, most.
+    ///
+    /// `disturbance`: what made this machine slower than it was for the baseline, so that nobody knows what
+    /// made the figures worse.
+    fn weigh_comparisons(&mut self, is_demanded: bool, disturbance: Option<String>) {
+        let count = |findings: &[Finding]| {
+            self.comparisons.iter().filter(|comparison| findings.contains(&comparison.finding)).count()
+        };
+        let (told, open) = (count(&[Finding::Same, Finding::Better]), count(&[Finding::Inconclusive]));
+        if !is_demanded && told + open + count(&[Finding::Worse]) == 0 {
             self.undecided("there are too few figures to know the noise; repeat both sides with --runs 5");
         }
-        for comparison in self.comparisons.clone().iter().filter(decides) {
+        let all_have_to_be_told = is_demanded || told <= open;
+        for comparison in self.comparisons.clone() {
             match comparison.finding {
                 Finding::Same | Finding::Better => {}
-                Finding::Worse => {
-                    self.outcome = self.outcome.max(Outcome::Regressed);
-                    self.reasons.push(format!(
-                        "{} is worse than the baseline by more than {:.0} %: {} before, {} now, {}",
-                        comparison.metric,
-                        comparison.tolerance * 100.0,
-                        comparison.before,
-                        comparison.after,
-                        comparison.shown_change()
-                    ));
-                }
+                Finding::Worse => self.weigh_worse(&comparison, disturbance.as_deref()),
+                Finding::Inconclusive if !all_have_to_be_told => {}
+                Finding::Unknown if !is_demanded => {}
                 Finding::Inconclusive | Finding::Unknown => {
                     self.undecided(comparison.advice().unwrap_or_default());
                 }
             }
         }
+    }
+
+    fn weigh_worse(&mut self, comparison: &Comparison, disturbance: Option<&str>) {
+        if let Some(why) = disturbance {
+            return self.undecided(format!("{} is worse, and {why}", comparison.metric));
+        }
+        self.outcome = self.outcome.max(Outcome::Regressed);
+        self.reasons.push(format!(
+            "{} is worse than the baseline by more than {:.0} %: {} before, {} now, {}",
+            comparison.metric,
+            comparison.tolerance * 100.0,
+            comparison.before,
+            comparison.after,
+            comparison.shown_change()
+        ));
     }
 
     fn undecided(&mut self, reason: impl Into<String>) {
@@ -299,6 +313,37 @@ mod tests {
         assert!(verdict.comparisons.iter().any(|comparison| comparison.finding == Finding::Unknown));
         let demanded = Verdict::of(&after, Some(&before), &demands(&[], &["cpu.per_message=10%"]));
         assert_eq!(demanded.outcome, Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn without_demands_most_figures_have_to_be_told_and_not_all() {
+        let noisy = |noise: f64, wild: f64| {
+            let mut run = example::scaled(noise);
+            for distribution in [&mut run.latency.e2e, &mut run.latency.ack].into_iter().flatten() {
+                distribution.p99_us *= wild;
+            }
+            run
+        };
+        let one = [noisy(0.99, 0.6), noisy(1.0, 1.5), noisy(1.01, 0.9), noisy(1.0, 1.2), noisy(0.995, 0.7)];
+        let verdict = Verdict::of(&one, Some(&five(1.0)), &Demands::default());
+        let open = verdict.comparisons.iter().filter(|found| found.finding == Finding::Inconclusive).count();
+        assert_eq!((verdict.outcome, open), (Outcome::Pass, 2), "{:?}", verdict.comparisons);
+        let all = [0.7, 0.85, 1.0, 1.2, 1.4].map(example::scaled);
+        let verdict = Verdict::of(&all, Some(&five(1.0)), &Demands::default());
+        assert_eq!(verdict.outcome, Outcome::Inconclusive, "{:?}", verdict.comparisons);
+    }
+
+    #[test]
+    fn a_regression_while_others_used_the_machine_is_none() {
+        let mut runs = five(1.2);
+        for run in &mut runs {
+            run.validity.elsewhere_cores = Some(1.2);
+        }
+        let verdict = Verdict::of(&runs, Some(&five(1.0)), &demands(&[], &["e2e.p99=10%"]));
+        assert_eq!(verdict.outcome, Outcome::Inconclusive);
+        assert!(verdict.reasons[0].contains("other programs used 1.2 of 2 cores"), "{:?}", verdict.reasons);
+        let verdict = Verdict::of(&runs, Some(&runs.clone()), &demands(&["e2e.p99<1us"], &[]));
+        assert_eq!(verdict.outcome, Outcome::Missed, "a threshold does not ask why");
     }
 
     #[test]

@@ -6,24 +6,19 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     num::NonZeroU64,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
-use mq_amqp::{
-    message::{MessageId, Properties},
-    value::Text,
-};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 
 use super::{
-    client::{Arrival, Engine, Fault, Happening, Manner, Part, Peer, Request, amqp},
+    client::{Arrival, Dialer, Draft, Fault, Happening, Kind, Part, Peer, Request},
     clock::{Clock, thread_cpu},
     control::{Control, Timing},
     integrity::{ReceiverLedger, SenderLedger, Told},
@@ -47,10 +42,9 @@ const LONGEST_PAUSE: u64 = 500_000_000;
 /// What all workers of a run do.
 #[derive(Debug)]
 pub struct Job {
-    pub to: SocketAddr,
+    pub dialer: Dialer,
     /// `host:port`, for messages.
     pub place: String,
-    pub manner: Arc<Manner>,
     pub clock: Clock,
     /// `None` in a closed loop.
     pub schedule: Option<Arc<Schedule>>,
@@ -58,7 +52,6 @@ pub struct Job {
     pub senders: u32,
     /// Messages of all senders together, in a closed loop that sends a given number.
     pub count: Option<u64>,
-    pub durable: bool,
     /// Messages of one sender that may be under way.
     pub in_flight: u32,
     /// Messages are requests: they are under way until the reply comes.
@@ -77,8 +70,8 @@ pub struct Job {
 #[derive(Clone, Debug)]
 pub struct Post {
     pub parts: Vec<Part>,
-    /// The stream of the first sender; further senders count on.
-    pub first_stream: u32,
+    /// The number of the first part among those of its kind, which is a sender's stream; further parts count on.
+    pub first: u32,
 }
 
 /// What a worker knows in the end.
@@ -98,6 +91,8 @@ pub struct Report {
     pub away: u64,
     /// Of a core, over the measured part.
     pub cpu: f64,
+    /// The part of the measured part in which there was something to do, 0 to 1.
+    pub busy: f64,
     /// When the last message was settled or came, in nanoseconds.
     pub last: u64,
     pub product: Option<String>,
@@ -150,9 +145,19 @@ pub struct Worker {
     scratch: Vec<u8>,
     arena: BytesMut,
     report: Report,
-    /// CPU time and time when the measured part began.
-    cpu_at_start: Option<(Duration, u64)>,
-    has_measured_cpu: bool,
+    /// Nanoseconds in which there was nothing to do.
+    idle: u64,
+    /// When the measured part began.
+    at_start: Option<Usage>,
+    has_measured_usage: bool,
+}
+
+/// What a thread has used until a time.
+#[derive(Clone, Copy)]
+struct Usage {
+    now: u64,
+    cpu: Duration,
+    idle: u64,
 }
 
 impl Worker {
@@ -176,8 +181,9 @@ impl Worker {
             scratch: vec![0; READ],
             arena: BytesMut::new(),
             report: Report::default(),
-            cpu_at_start: None,
-            has_measured_cpu: false,
+            idle: 0,
+            at_start: None,
+            has_measured_usage: false,
         }
     }
 
@@ -238,7 +244,7 @@ impl Worker {
             peer.engine_mut().handle_timeout(now)?;
         }
         if slot.is_readable {
-            peer.read(now, &mut self.scratch, &mut self.happenings)?;
+            slot.is_readable = peer.read(now, &mut self.scratch, &mut self.happenings)?;
         }
         self.handle_happenings(index);
         let wake = self.send(index)?;
@@ -372,7 +378,7 @@ impl Worker {
         let Some(slot) = self.slots.get_mut(index) else {
             return Ok(u64::MAX);
         };
-        slot.send_answers(&self.job, &mut self.arena)?;
+        slot.send_answers(&mut self.arena)?;
         let Some(timing) = self.control.timing() else {
             return Ok(u64::MAX);
         };
@@ -429,7 +435,7 @@ impl Worker {
             return;
         };
         if !slot.has_been_ready {
-            self.control.fail(fault.failure(&self.job.place, &self.job.manner.address));
+            self.control.fail(fault.failure(&self.job.place, &self.job.dialer.manner));
             return;
         }
         let now = self.job.clock.nanos();
@@ -448,27 +454,47 @@ impl Worker {
         };
         recorder.advance(now);
         let Span { from, to } = recorder.span();
-        if now >= from && self.cpu_at_start.is_none() {
-            self.cpu_at_start = Some((thread_cpu(), now));
+        if now >= from && self.at_start.is_none() {
+            self.at_start = Some(self.usage(now));
         }
-        if now >= to && !self.has_measured_cpu {
-            self.measure_cpu(now);
-        }
-    }
-
-    fn measure_cpu(&mut self, now: u64) {
-        if let Some((cpu, since)) = self.cpu_at_start {
-            self.has_measured_cpu = true;
-            let passed = now.saturating_sub(since).max(1) as f64;
-            self.report.cpu = thread_cpu().saturating_sub(cpu).as_nanos() as f64 / passed;
+        if now >= to && !self.has_measured_usage {
+            self.measure_usage(now);
         }
     }
 
+    fn usage(&self, now: u64) -> Usage {
+        Usage { now, cpu: thread_cpu(), idle: self.idle }
+    }
+
+    fn measure_usage(&mut self, now: u64) {
+        if let Some(since) = self.at_start {
+            self.has_measured_usage = true;
+            let usage = self.usage(now);
+            let passed = now.saturating_sub(since.now).max(1) as f64;
+            self.report.cpu = usage.cpu.saturating_sub(since.cpu).as_nanos() as f64 / passed;
+            self.report.busy = (1.0 - (usage.idle - since.idle) as f64 / passed).clamp(0.0, 1.0);
+        }
+    }
+
+    /// Waits until a socket has something, at most until `wake`.
+    ///
+    /// Looks first without waiting: only when nothing is there at all does the thread count as idle, and not
+    /// for the time that looking takes.
     fn sleep(&mut self, wake: u64) {
+        let is_asleep = self.slots.iter().all(|slot| !slot.is_readable);
+        if self.look(Duration::ZERO) || !is_asleep {
+            return;
+        }
         let now = self.job.clock.nanos();
-        let longest = u64::try_from(MAX_SLEEP.as_nanos()).unwrap_or(u64::MAX);
-        let nanos = wake.saturating_sub(now).min(longest);
-        let timeout = Timespec { tv_sec: 0, tv_nsec: nanos.try_into().unwrap_or_default() };
+        if wake > now {
+            self.look(Duration::from_nanos(wake - now).min(MAX_SLEEP));
+            self.idle += self.job.clock.nanos().saturating_sub(now);
+        }
+    }
+
+    /// Waits for the sockets; true when one has something.
+    fn look(&mut self, longest: Duration) -> bool {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: longest.subsec_nanos().into() };
         let mut places = Vec::with_capacity(self.slots.len());
         let mut waits = Vec::with_capacity(self.slots.len());
         for (index, slot) in self.slots.iter().enumerate() {
@@ -479,27 +505,29 @@ impl Worker {
         }
         let result = poll(&mut waits, Some(&timeout));
         let ready: Vec<PollFlags> = waits.iter().map(PollFd::revents).collect();
-        match result {
-            Ok(_) => {
-                for (index, flags) in places.into_iter().zip(ready) {
-                    if let Some(slot) = self.slots.get_mut(index) {
-                        slot.is_readable = !flags.is_empty();
-                    }
-                }
+        for (index, flags) in places.into_iter().zip(ready) {
+            if let Some(slot) = self.slots.get_mut(index) {
+                slot.is_readable |= !flags.is_empty();
             }
-            Err(Errno::INTR) => {}
-            Err(error) => self.control.fail(crate::failure::Failure::failed(format!(
-                "cannot wait for the sockets: {}",
-                crate::failure::reason(&error.into())
-            ))),
+        }
+        match result {
+            Ok(count) => count > 0,
+            Err(Errno::INTR) => true,
+            Err(error) => {
+                self.control.fail(crate::failure::Failure::failed(format!(
+                    "cannot wait for the sockets: {}",
+                    crate::failure::reason(&error.into())
+                )));
+                true
+            }
         }
     }
 
     /// Says what is left, takes leave of the target, and reports.
     fn finish(mut self) -> Report {
         let (now, nanos) = (Instant::now(), self.job.clock.nanos());
-        if !self.has_measured_cpu {
-            self.measure_cpu(nanos);
+        if !self.has_measured_usage {
+            self.measure_usage(nanos);
         }
         for mut slot in std::mem::take(&mut self.slots) {
             self.finish_lanes(&mut slot, nanos);
@@ -566,16 +594,14 @@ impl Slot {
 
     fn connect(&mut self, job: &Job, worker: usize, index: usize, now: Instant) -> Result<(), Fault> {
         self.attempts += 1;
-        let container = format!("mq-bench-{:08x}-{worker}-{index}-{}", job.run, self.attempts);
-        let engine = amqp::Amqp::new(job.manner.clone(), &self.post.parts, &container, now);
-        let peer = Peer::connect(job.to, Engine::Amqp(Box::new(engine)))
-            .map_err(|error| Fault::Broken(crate::failure::reason(&error)))?;
+        let name = format!("mq-bench-{:08x}-{worker}-{index}-{}", job.run, self.attempts);
+        let peer = job.dialer.dial(&self.post.parts, self.post.first, &name, now)?;
         self.state = State::Up { peer: Box::new(peer), is_attached: false };
         Ok(())
     }
 
     /// Answers requests as far as there is credit for it.
-    fn send_answers(&mut self, job: &Job, arena: &mut BytesMut) -> Result<(), Fault> {
+    fn send_answers(&mut self, arena: &mut BytesMut) -> Result<(), Fault> {
         let Some(link) = self.post.parts.iter().position(|part| *part == Part::Relay) else {
             return Ok(());
         };
@@ -586,15 +612,9 @@ impl Slot {
             let Some((request, body)) = self.answers.pop_front() else {
                 break;
             };
-            let properties = Properties {
-                to: Some(request.reply_to),
-                correlation_id: request.id,
-                ..Properties::default()
-            };
-            amqp::write_prefix(arena, false, Some(&properties), body.len());
-            arena.extend_from_slice(&body);
-            let message = arena.split().freeze();
-            peer.engine_mut().send(link, self.answered, job.manner.settled, message)?;
+            let draft =
+                Draft { link, sequence: self.answered, size: body.len(), kind: Kind::Answer(&request) };
+            peer.engine_mut().send(&draft, arena, |out| out.extend_from_slice(&body))?;
             self.answered += 1;
         }
         Ok(())
@@ -636,34 +656,17 @@ impl Sending<'_> {
                 Next::Send { intended, is_excused } => (intended, is_excused),
                 next => return Ok(next),
             };
-            let settled = self.job.manner.settled;
-            let reply_to = peer.engine().reply_address().filter(|_| self.job.is_request);
-            let sequence = lane.number(intended, !settled || self.job.is_request);
-            let (message, bytes) = self.message(lane, sequence, intended, reply_to);
-            peer.engine_mut().send(lane.link, sequence, settled, message)?;
-            self.written.push(Written { intended, bytes, is_excused });
+            let job = self.job;
+            let sequence = lane.number(intended, !job.dialer.manner.settled || job.is_request);
+            let size = lane.sizes.draw();
+            let kind = if job.is_request { Kind::Request } else { Kind::Message };
+            let stream = lane.ledger.stream;
+            let stamp = Stamp { run: job.run, host: job.host, stream, sequence, intended };
+            let draft = Draft { link: lane.link, sequence, size, kind };
+            let write = |out: &mut BytesMut| payload::write(out, &stamp, size, &job.filler);
+            peer.engine_mut().send(&draft, self.arena, write)?;
+            self.written.push(Written { intended, bytes: size, is_excused });
         }
-    }
-
-    /// Encodes a message; answers with it and with the size of its body.
-    fn message(
-        &mut self,
-        lane: &mut Lane,
-        sequence: u64,
-        intended: u64,
-        reply_to: Option<Text>,
-    ) -> (Bytes, usize) {
-        let job = self.job;
-        let size = lane.sizes.draw();
-        let properties = reply_to.map(|reply_to| Properties {
-            message_id: Some(MessageId::ULong(sequence)),
-            reply_to: Some(reply_to),
-            ..Properties::default()
-        });
-        amqp::write_prefix(self.arena, job.durable, properties.as_ref(), size);
-        let stamp = Stamp { run: job.run, host: job.host, stream: lane.ledger.stream, sequence, intended };
-        payload::write(self.arena, &stamp, size, &job.filler);
-        (self.arena.split().freeze(), size)
     }
 }
 
@@ -688,7 +691,7 @@ fn answered(slot: &mut Slot, recorder: Option<&mut Recorder>, sequence: u64, siz
 fn lanes(job: &Job, post: &Post, timing: Timing) -> Vec<Lane> {
     let links = post.parts.iter().enumerate().filter(|(_, part)| **part == Part::Sender);
     links
-        .zip(post.first_stream..)
+        .zip(post.first..)
         .map(|((link, _), stream)| {
             let sizes = Sizes::new(job.sizes.clone(), job.seed, stream);
             let end = timing.span.to.saturating_sub(timing.start);

@@ -13,12 +13,16 @@ use tokio::runtime::Handle;
 
 use super::{admin, bench_verdict};
 use crate::{
-    args::bench::{Bench, BenchCommand, BenchFormat, BenchView, LoadArgs, MessageArgs, PaceArgs},
+    args::bench::{
+        Bench, BenchCommand, BenchFormat, BenchView, ConnectLoad, Fanin, Fanout, LoadArgs, Max, MessageArgs,
+        PaceArgs, Pipe, RecvLoad, Repeated, RequestLoad, SendLoad, Sending, Sweep, WireArgs,
+    },
     bench::{
+        client,
         cost::Probe,
         progress::Progress,
         report::text_of_run,
-        result::{API_VERSION, BenchResult, BenchSeries, KIND_SERIES, Purpose, Shape},
+        result::{API_VERSION, BenchResult, BenchSeries, KIND_SERIES, Load, Purpose, Shape},
         run::{self, Order, Ran, Watcher},
         search::Search,
         storm::{self, Wanted},
@@ -28,7 +32,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Output, value},
-    settings::{Endpoint, Settings},
+    settings::{Endpoint, Scheme, Settings},
     shape,
 };
 
@@ -39,152 +43,108 @@ const IN_FLIGHT: u32 = 1_000;
 
 pub(super) async fn run(args: Bench, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let command = args.shape.unwrap_or(BenchCommand::Pipe(args.pipe));
-    match command {
-        BenchCommand::Pipe(args) => {
-            let order = Draft::new(Shape::Pipe, args.senders, args.receivers).order(
-                &args.load,
-                Some(&args.messages),
-                Some(&args.pace),
-            );
-            one(args.address.as_deref().unwrap_or_default(), order, args.load.view, settings, output).await
+    let (target, order, view) = match command {
+        BenchCommand::Pipe(Pipe { address, senders, receivers, sending }) => {
+            let draft = Draft::new(Shape::Pipe, senders.senders, receivers.receivers);
+            (address.unwrap_or_default(), draft.sending(&sending), sending.load.view)
         }
-        BenchCommand::Send(args) => {
-            let order = Draft::new(Shape::Send, args.senders, 0).order(
-                &args.load,
-                Some(&args.messages),
-                Some(&args.pace),
-            );
-            one(&args.address, order, args.load.view, settings, output).await
+        BenchCommand::Send(SendLoad { place, senders, sending }) => {
+            let draft = Draft::new(Shape::Send, senders.senders, 0);
+            (place.address, draft.sending(&sending), sending.load.view)
         }
-        BenchCommand::Recv(args) => {
-            let order = Draft::new(Shape::Recv, 0, args.receivers).order(&args.load, None, None);
-            one(&args.address, order, args.load.view, settings, output).await
+        BenchCommand::Recv(RecvLoad { place, receivers, load }) => {
+            let draft = Draft::new(Shape::Recv, 0, receivers.receivers);
+            (place.address, draft.with(&load).order, load.view)
         }
-        BenchCommand::Request(args) => {
-            let order = Draft::new(Shape::Request, args.requesters, args.responders).order(
-                &args.load,
-                Some(&args.messages),
-                Some(&args.pace),
-            );
-            one(&args.address, order, args.load.view, settings, output).await
+        BenchCommand::Request(RequestLoad { place, requesters, responders, sending }) => {
+            let draft = Draft::new(Shape::Request, requesters, responders);
+            (place.address, draft.sending(&sending), sending.load.view)
         }
-        BenchCommand::Fanout(args) => {
-            let order = Draft::new(Shape::Fanout, 1, args.receivers).order(
-                &args.load,
-                Some(&args.messages),
-                Some(&args.pace),
-            );
-            one(&args.address, order, args.load.view, settings, output).await
+        BenchCommand::Fanout(Fanout { place, receivers, sending }) => {
+            let draft = Draft::new(Shape::Fanout, 1, receivers);
+            (place.address, draft.sending(&sending), sending.load.view)
         }
-        BenchCommand::Fanin(args) => {
-            let order = Draft::new(Shape::Fanin, args.senders, 1).order(
-                &args.load,
-                Some(&args.messages),
-                Some(&args.pace),
-            );
-            one(&args.address, order, args.load.view, settings, output).await
+        BenchCommand::Fanin(Fanin { place, senders, sending }) => {
+            let draft = Draft::new(Shape::Fanin, senders, 1);
+            (place.address, draft.sending(&sending), sending.load.view)
         }
-        BenchCommand::Connect(args) => {
-            let order = Draft::new(Shape::Connect, 0, 0).bare();
-            let wanted = Wanted {
-                connections: args.connections,
-                rate: args.rate,
-                idle: args.idle,
-                timeout: args.timeout,
-            };
-            let target = args.address.as_deref().unwrap_or_default();
-            let bench = Session::new(target, true, settings, output).await?;
-            let ran = bench.drive(output, |endpoint, probe, stop, watcher| {
-                storm::storm(wanted, &order, endpoint, probe, stop, watcher)
-            })?;
-            bench.finish(&ran, args.view, output)
-        }
-        BenchCommand::Sweep(args) => {
-            let draft = Draft::new(Shape::Pipe, args.senders, args.receivers);
-            let order = draft.order(&args.load, Some(&args.messages), None);
-            sweep(&args.address, order, &args.rate, args.load.view, settings, output).await
-        }
-        BenchCommand::Max(args) => {
-            let draft = Draft::new(Shape::Pipe, args.senders, args.receivers);
-            let order = draft.order(&args.load, Some(&args.messages), None);
-            let search = Search::new(args.from, args.to, args.precision);
-            let demands = Demands { assertions: args.slo.clone(), ..Demands::default() };
-            highest(&args.address, order, search, demands, args.load.view, settings, output).await
-        }
-        BenchCommand::Run(args) => bench_verdict::run(args, settings, output).await,
-        BenchCommand::Compare(args) => bench_verdict::compare(&args, output),
-    }
+        BenchCommand::Connect(args) => return connect(args, settings, output).await,
+        BenchCommand::Sweep(args) => return sweep(args, settings, output).await,
+        BenchCommand::Max(args) => return highest(args, settings, output).await,
+        BenchCommand::Run(args) => return bench_verdict::run(args, settings, output).await,
+        BenchCommand::Compare(args) => return bench_verdict::compare(&args, output),
+    };
+    let session = Session::new(&target, false, settings, output).await?;
+    let ran = session.run(&order, output)?;
+    session.finish(&ran, view, output)
 }
 
-/// What differs from shape to shape.
+/// An order in the making.
 pub(super) struct Draft {
-    shape: Shape,
-    senders: u32,
-    receivers: u32,
+    pub(super) order: Order,
 }
 
 impl Draft {
+    /// Who talks to whom, and nothing else.
     pub(super) fn new(shape: Shape, senders: u32, receivers: u32) -> Self {
-        Self { shape, senders, receivers }
-    }
-
-    /// An order with nothing but connections.
-    fn bare(&self) -> Order {
-        Order {
-            name: name(self.shape).into(),
+        let order = Order {
+            name: name(shape).into(),
             command_line: command_line(),
-            shape: self.shape,
-            senders: self.senders,
-            receivers: self.receivers,
-            links: 1,
-            rate: None,
-            ramp: Vec::new(),
-            size: crate::bench::result::SizeDescription::Fixed(0),
-            settled: false,
-            durable: false,
-            credit: 1,
-            in_flight: 1,
+            load: Load::bare(shape, senders, receivers),
             setup: SETUP,
-            warmup: Duration::ZERO,
-            duration: Duration::ZERO,
-            count: None,
             drain: Duration::ZERO,
-            seed: 0,
             max_lag: Duration::MAX,
-            is_multicast: false,
-        }
+            is_multicast: shape == Shape::Fanout,
+            ca: None,
+        };
+        Self { order }
     }
 
-    pub(super) fn order(
-        &self,
-        load: &LoadArgs,
-        messages: Option<&MessageArgs>,
-        pace: Option<&PaceArgs>,
-    ) -> Order {
-        let mut order = Order {
-            links: if self.shape == Shape::Request { 1 } else { load.links },
-            credit: load.credit,
-            warmup: load.warmup,
-            duration: load.duration,
-            count: load.count,
-            drain: load.drain,
-            is_multicast: self.shape == Shape::Fanout,
-            ..self.bare()
-        };
+    /// How long, and with how much in flight.
+    pub(super) fn with(self, args: &LoadArgs) -> Self {
+        let mut draft = self.speaking(&args.wire);
+        let load = &mut draft.order.load;
+        load.links = if load.shape == Shape::Request { 1 } else { args.links };
+        load.credit = args.credit;
+        load.warmup_seconds = args.warmup.as_secs_f64();
+        load.duration_seconds = args.count.is_none().then_some(args.duration.as_secs_f64());
+        load.count = args.count;
+        load.qos = args.qos;
+        draft.order.drain = args.drain;
+        draft
+    }
+
+    fn speaking(mut self, wire: &WireArgs) -> Self {
+        self.order.load.mqtt_version = wire.mqtt_version;
+        self.order.ca.clone_from(&wire.ca);
+        self
+    }
+
+    /// What is sent, and how fast.
+    pub(super) fn of(mut self, messages: &MessageArgs, pace: Option<&PaceArgs>) -> Order {
+        let load = &mut self.order.load;
         if let Some(pace) = pace {
-            order.ramp.clone_from(&pace.ramp);
-            order.rate = pace.rate.or_else(|| pace.ramp.last().map(|step| step.rate));
+            load.ramp.clone_from(&pace.ramp);
+            load.rate = pace.rate.or_else(|| pace.ramp.last().map(|step| step.rate));
         }
-        if let Some(messages) = messages {
-            order.size = messages.size.clone();
-            order.settled = messages.settled;
-            order.durable = messages.durable;
-            order.seed = messages.seed;
-            order.max_lag = messages.max_lag;
-            let is_one_by_one = self.shape == Shape::Request && order.rate.is_none();
-            order.in_flight = messages.in_flight.unwrap_or(if is_one_by_one { 1 } else { IN_FLIGHT });
-        }
-        order
+        load.size = messages.size.clone();
+        load.settled = messages.settled;
+        load.durable = messages.durable;
+        load.seed = messages.seed;
+        let is_one_by_one = load.shape == Shape::Request && load.rate.is_none();
+        load.in_flight = messages.in_flight.unwrap_or(if is_one_by_one { 1 } else { IN_FLIGHT });
+        self.order.max_lag = messages.max_lag;
+        self.order
+    }
+
+    fn sending(self, sending: &Sending) -> Order {
+        self.with(&sending.load).of(&sending.messages, Some(&sending.pace))
+    }
+
+    /// A pipe whose rate is given from run to run.
+    fn repeated(repeated: &Repeated) -> Order {
+        let draft = Self::new(Shape::Pipe, repeated.senders.senders, repeated.receivers.receivers);
+        draft.with(&repeated.load).of(&repeated.messages, None)
     }
 }
 
@@ -217,65 +177,46 @@ fn without_password(argument: &str) -> String {
     }
 }
 
-async fn one(
-    target: &str,
-    mut order: Order,
-    view: BenchView,
-    settings: &Settings,
-    output: &mut Output,
-) -> Outcome<Exit> {
-    let session = Session::new(target, false, settings, output).await?;
-    order.is_multicast |= session.is_multicast && order.receivers > 1;
-    let ran = session
-        .drive(output, |endpoint, probe, stop, watcher| run::run(&order, endpoint, probe, stop, watcher))?;
-    session.finish(&ran, view, output)
+async fn connect(args: ConnectLoad, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let wanted =
+        Wanted { connections: args.connections, rate: args.rate, idle: args.idle, timeout: args.timeout };
+    let order = Draft::new(Shape::Connect, 0, 0).speaking(&args.wire).order;
+    let target = args.address.as_deref().unwrap_or_default();
+    let session = Session::new(target, true, settings, output).await?;
+    let ran = session.storm(wanted, &order, output)?;
+    session.finish(&ran, args.view, output)
 }
 
-async fn sweep(
-    target: &str,
-    mut order: Order,
-    rates: &[u64],
-    view: BenchView,
-    settings: &Settings,
-    output: &mut Output,
-) -> Outcome<Exit> {
-    let session = Session::new(target, false, settings, output).await?;
-    order.is_multicast |= session.is_multicast && order.receivers > 1;
-    let mut runs = Vec::with_capacity(rates.len());
-    for rate in rates {
-        order.rate = Some(*rate);
-        let ran = session.drive(output, |endpoint, probe, stop, watcher| {
-            watcher.says(&format!("{}/s", shape::number(*rate)));
-            run::run(&order, endpoint, probe, stop, watcher)
-        })?;
+async fn sweep(args: Sweep, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let mut order = Draft::repeated(&args.repeated);
+    let session = Session::new(&args.place.address, false, settings, output).await?;
+    let mut runs = Vec::with_capacity(args.rate.len());
+    for rate in &args.rate {
+        order.load.rate = Some(*rate);
+        output.talk(&format!("{}/s", shape::number(*rate)));
+        let ran = session.run(&order, output)?;
         runs.push(ran.result);
         if ran.is_interrupted {
             break;
         }
     }
     let series = series(Purpose::Sweep, runs, None, Vec::new());
-    session.finish_series(&series, view, output)
+    session.finish_series(&series, args.repeated.load.view, output)
 }
 
-async fn highest(
-    target: &str,
-    mut order: Order,
-    mut search: Search,
-    demands: Demands,
-    view: BenchView,
-    settings: &Settings,
-    output: &mut Output,
-) -> Outcome<Exit> {
-    let session = Session::new(target, false, settings, output).await?;
-    order.is_multicast |= session.is_multicast && order.receivers > 1;
+async fn highest(args: Max, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let mut order = Draft::repeated(&args.repeated);
+    let mut search = Search::new(args.from, args.to, args.precision);
+    let demands = Demands { assertions: args.slo, ..Demands::default() };
+    let session = Session::new(&args.place.address, false, settings, output).await?;
     let mut runs = Vec::new();
     while let Some(rate) = search.next() {
-        order.rate = Some(rate);
-        let ran = session.drive(output, |endpoint, probe, stop, watcher| {
-            watcher.says(&format!("trying {}/s", shape::number(rate)));
-            run::run(&order, endpoint, probe, stop, watcher)
-        })?;
-        search.tell(rate, holds(&ran.result, &demands));
+        order.load.rate = Some(rate);
+        let ran = session.run(&order, output)?;
+        let why = missed(&ran.result, &demands);
+        search.tell(rate, why.is_none());
+        let word = why.map_or_else(|| "held".into(), |why| format!("did not hold: {why}"));
+        output.talk(&format!("{}/s {word}", shape::number(rate)));
         runs.push(ran.result);
         if ran.is_interrupted {
             break;
@@ -283,21 +224,30 @@ async fn highest(
     }
     let objectives = demands.assertions.iter().map(ToString::to_string).collect();
     let series = series(Purpose::Max, runs, search.answer(), objectives);
-    let exit = session.finish_series(&series, view, output)?;
+    let exit = session.finish_series(&series, args.repeated.load.view, output)?;
     match (series.sustained, exit) {
         (None, Exit::Ok) => Ok(Exit::Missed),
         (_, exit) => Ok(exit),
     }
 }
 
-/// Whether a run kept the objectives, its schedule and all of its messages.
-fn holds(result: &BenchResult, demands: &Demands) -> bool {
+/// Why a run did not keep the objectives, its schedule or all of its messages; `None` when it did.
+fn missed(result: &BenchResult, demands: &Demands) -> Option<String> {
     /// The part of the rate that has to come through.
     const ENOUGH: f64 = 0.99;
     let rates = &result.rates;
-    let came = rates.target_per_second.is_none_or(|target| rates.received_per_second >= target * ENOUGH);
     let verdict = Verdict::of(std::slice::from_ref(result), None, demands);
-    came && result.integrity.lost == 0 && verdict.outcome == crate::bench::verdict::Outcome::Pass
+    if verdict.outcome != crate::bench::verdict::Outcome::Pass {
+        return Some(verdict.reasons.join("; "));
+    }
+    if result.integrity.lost > 0 {
+        return Some(format!("{} lost", shape::number(result.integrity.lost)));
+    }
+    let target = rates.target_per_second.unwrap_or_default();
+    (rates.received_per_second < target * ENOUGH).then(|| {
+        let came = shape::number(rates.received_per_second as u64);
+        format!("{came}/s of {}/s came through", shape::number(target as u64))
+    })
 }
 
 fn series(
@@ -333,7 +283,11 @@ impl Session {
         settings: &Settings,
         output: &Output,
     ) -> Outcome<Self> {
-        let endpoint = if is_bare { settings.endpoint(target)? } else { settings.address(target)? };
+        let endpoint = settings.endpoint_of(target, &Scheme::ALL)?;
+        if endpoint.address.is_empty() && !is_bare {
+            return Err(Failure::usage(format!("`{target}` names no address"))
+                .help("write amqp://host:port/address, mqtt://host:port/topic, or a bare address"));
+        }
         let mut session =
             Self { endpoint, probe: None, is_multicast: false, stop: Arc::default(), signal: Arc::default() };
         if !target.contains("://") {
@@ -355,7 +309,7 @@ impl Session {
             output.warn(&format!("without the admin API the cost may be unknown: {}", failure.message));
             return Ok(());
         }
-        if !self.endpoint.address.is_empty() {
+        if !self.endpoint.address.is_empty() && !client::is_numbered(&self.endpoint.address) {
             match admin.address(&self.endpoint.address).await {
                 Ok(address) => self.is_multicast = address.spec.kind == AddressType::Multicast,
                 Err(failure) if failure.exit == Exit::NotFound => {
@@ -366,7 +320,8 @@ impl Session {
                 Err(failure) => output.warn(&failure.message),
             }
         }
-        self.probe = Some(Probe::of_admin(admin, Handle::current()));
+        let to = run::resolve(&self.endpoint).ok();
+        self.probe = Some(Probe::of_admin(admin, Handle::current(), to));
         Ok(())
     }
 
@@ -379,13 +334,22 @@ impl Session {
         });
     }
 
-    /// Whether every receiver of the address gets every message.
-    pub(super) fn is_multicast(&self) -> bool {
-        self.is_multicast
+    /// Makes one load with messages.
+    pub(super) fn run(&self, order: &Order, output: &Output) -> Outcome<Ran> {
+        let mut order = order.clone();
+        order.is_multicast |= self.is_multicast && order.load.receivers > 1;
+        self.drive(output, |endpoint, probe, stop, watcher| run::run(&order, endpoint, probe, stop, watcher))
+    }
+
+    /// Makes one load of connections.
+    pub(super) fn storm(&self, wanted: Wanted, order: &Order, output: &Output) -> Outcome<Ran> {
+        self.drive(output, |endpoint, probe, stop, watcher| {
+            storm::storm(wanted, order, endpoint, probe, stop, watcher)
+        })
     }
 
     /// Makes one load. It blocks, and has its own threads; the runtime goes on beside it.
-    pub(super) fn drive(
+    fn drive(
         &self,
         output: &Output,
         work: impl FnOnce(&Endpoint, Option<Probe>, &AtomicBool, &mut dyn Watcher) -> Outcome<Ran>,

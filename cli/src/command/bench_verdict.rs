@@ -17,9 +17,9 @@ use crate::{
         baseline::{Baseline, Report, StageReport},
         report,
         result::Shape,
-        run::{self, Order, Ran},
+        run::{Order, Ran},
         scenario::{Overrides, Planned, Scenario},
-        storm::{self, Wanted},
+        storm::Wanted,
         verdict::{Demands, Verdict},
     },
     exit::Exit,
@@ -33,12 +33,13 @@ pub(super) async fn run(args: RunFile, settings: &Settings, output: &mut Output)
     args.report.iter().try_for_each(report::Target::check)?;
     let demands = Demands { assertions: args.assertions, allowances: args.max_regress };
     let overrides = Overrides { runs: args.runs, demands };
-    let scenario = Scenario::new(&document(&args.file)?, &base()?, &overrides)?;
+    let scenario = Scenario::new(&document(&args.file)?, &base(args.ca.as_deref())?, &overrides)?;
     let target = args.target.as_deref().or(scenario.target.as_deref());
     let mut sessions = Vec::with_capacity(scenario.stages.len());
     for stage in &scenario.stages {
         let place = place(target, &stage.address);
-        let session = Session::new(&place, stage.order.shape == Shape::Connect, settings, output).await?;
+        let session =
+            Session::new(&place, stage.order.load.shape == Shape::Connect, settings, output).await?;
         sessions.push((stage.order.name.clone(), session));
     }
     let said: &Output = output;
@@ -99,9 +100,10 @@ fn document(path: &Path) -> Outcome<Bench> {
 }
 
 /// A load with every default of the command line.
-fn base() -> Outcome<Order> {
+fn base(ca: Option<&Path>) -> Outcome<Order> {
     let draft = Draft::new(Shape::Pipe, 1, 1);
-    Ok(draft.order(&defaults::<LoadArgs>()?, Some(&defaults::<MessageArgs>()?), None))
+    let order = draft.with(&defaults::<LoadArgs>()?).of(&defaults::<MessageArgs>()?, None);
+    Ok(Order { ca: ca.map(Path::to_path_buf), ..order })
 }
 
 /// What the flags are when nobody gives one.
@@ -129,16 +131,16 @@ fn place(target: Option<&str>, address: &str) -> String {
 }
 
 fn make(stage: &Planned, session: &Session, output: &Output) -> Outcome<Ran> {
+    let Some(connections) = stage.connections else {
+        return session.run(&stage.order, output);
+    };
     let flags = defaults::<ConnectLoad>()?;
-    let mut order = stage.order.clone();
-    order.is_multicast |= session.is_multicast() && order.receivers > 1;
-    session.drive(output, |endpoint, probe, stop, watcher| match stage.connections {
-        None => run::run(&order, endpoint, probe, stop, watcher),
-        Some(connections) => {
-            let wanted = Wanted { connections, rate: order.rate, idle: flags.idle, timeout: flags.timeout };
-            storm::storm(wanted, &order, endpoint, probe, stop, watcher)
-        }
-    })
+    let rate = stage.order.load.rate;
+    session.storm(
+        Wanted { connections, rate, idle: flags.idle, timeout: flags.timeout },
+        &stage.order,
+        output,
+    )
 }
 
 #[cfg(test)]
@@ -153,8 +155,9 @@ mod tests {
 
     #[test]
     fn the_defaults_of_a_stage_are_those_of_the_flags() {
-        let order = base().expect("every flag has a default");
-        assert_eq!((order.credit, order.in_flight, order.links), (500, 1_000, 1));
-        assert_eq!(order.duration, std::time::Duration::from_secs(10));
+        let order = base(None).expect("every flag has a default");
+        let load = order.load;
+        assert_eq!((load.credit, load.in_flight, load.links), (500, 1_000, 1));
+        assert_eq!(load.duration(), Some(std::time::Duration::from_secs(10)));
     }
 }

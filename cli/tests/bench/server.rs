@@ -1,8 +1,7 @@
-//! An AMQP target that treats every message as it is told: it passes on, drops, doubles, delays, ...
+//! A target that treats every message as it is told: it passes on, drops, doubles, delays, ...
 
 use std::{
     collections::VecDeque,
-    io::{ErrorKind, IoSlice, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
@@ -12,13 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
-use mq_amqp::{
-    Config, Connection, Event, Events, LinkKey, Outgoing, Side, Terms, condition,
-    performative::{Attach, DeliveryState, Error, Role, SaslCode, Tag},
-    value::{Symbol, Text},
-};
+use bytes::Bytes;
+use mq_cli::bench::result::Wire;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{amqp, mqtt};
 
 /// What is done with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +40,20 @@ pub(crate) enum Treatment {
 }
 
 /// How the target behaves.
+#[derive(Clone, Copy)]
 pub(crate) struct Behaviour {
+    pub(crate) wire: Wire,
     /// By the number of the message, counted from 0.
     pub(crate) treat: fn(u64) -> Treatment,
-    /// Credit for a sender; none when zero.
+    /// Credit for a sender; none when zero, which MQTT does not have.
     pub(crate) credit: u32,
-    /// Every attach is refused.
+    /// Every attach, and every subscription, is refused.
     pub(crate) refuses: bool,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { treat: |_| Treatment::Pass, credit: 10_000, refuses: false }
+        Self { wire: Wire::Amqp, treat: |_| Treatment::Pass, credit: 10_000, refuses: false }
     }
 }
 
@@ -73,11 +72,8 @@ impl Server {
         let stop = Arc::new(AtomicBool::new(false));
         let target = Target {
             listener,
-            behaviour,
             clients: Vec::new(),
-            taken: 0,
-            waiting: VecDeque::new(),
-            held: None,
+            messages: Messages { behaviour, taken: 0, waiting: VecDeque::new(), held: None },
         };
         let thread = thread::spawn({
             let stop = stop.clone();
@@ -97,50 +93,109 @@ impl Drop for Server {
     }
 }
 
-struct Client {
-    stream: TcpStream,
-    engine: Connection,
-    input: BytesMut,
-    events: Events,
-    /// Links that we deliver on.
-    consumers: Vec<LinkKey>,
-    delivered: u64,
-    is_gone: bool,
+/// A connection of the target.
+pub(crate) trait Client: Send {
+    fn stream(&self) -> &TcpStream;
+
+    /// Reads what came and answers it; messages go to `messages`.
+    fn turn(&mut self, messages: &mut Messages);
+
+    /// Delivers the message when the client takes it now; false when it does not.
+    fn deliver(&mut self, message: &Message) -> bool;
+
+    fn write(&mut self);
+
+    fn is_gone(&self) -> bool;
+}
+
+/// A message on its way through the target.
+#[derive(Clone)]
+pub(crate) struct Message {
+    /// Where it goes; `None` goes to any consumer.
+    pub(crate) topic: Option<String>,
+    pub(crate) payload: Bytes,
+    /// What MQTT says about an answer: the topic and the correlation data.
+    pub(crate) answer: Option<(String, Bytes)>,
+}
+
+/// What the target has taken.
+pub(crate) struct Messages {
+    behaviour: Behaviour,
+    taken: u64,
+    /// To be delivered, in order of time.
+    waiting: VecDeque<(Instant, Message)>,
+    /// To be delivered behind the next one.
+    held: Option<Message>,
+}
+
+impl Messages {
+    pub(crate) fn behaviour(&self) -> Behaviour {
+        self.behaviour
+    }
+
+    /// How the next message is treated.
+    pub(crate) fn treatment(&mut self) -> Treatment {
+        self.taken += 1;
+        (self.behaviour.treat)(self.taken - 1)
+    }
+
+    pub(crate) fn take(&mut self, treatment: Treatment, mut message: Message) {
+        let now = Instant::now();
+        match treatment {
+            Treatment::Pass => self.waiting.push_back((now, message)),
+            Treatment::Double => self.waiting.extend([(now, message.clone()), (now, message)]),
+            Treatment::Delay(delay) => self.waiting.push_back((now + delay, message)),
+            Treatment::Swap => {
+                self.held = Some(message);
+                return;
+            }
+            Treatment::Corrupt => {
+                let mut changed = message.payload.to_vec();
+                *changed.last_mut().unwrap() ^= 0xff;
+                message.payload = changed.into();
+                self.waiting.push_back((now, message));
+            }
+            Treatment::Drop | Treatment::Release | Treatment::Reject | Treatment::Modify | Treatment::Cut => {
+                return;
+            }
+        }
+        self.waiting.extend(self.held.take().map(|held| (now, held)));
+    }
 }
 
 struct Target {
     listener: TcpListener,
-    behaviour: Behaviour,
-    clients: Vec<Client>,
-    taken: u64,
-    /// To be delivered, in order of time.
-    waiting: VecDeque<(Instant, Bytes)>,
-    /// To be delivered behind the next one.
-    held: Option<Bytes>,
+    clients: Vec<Box<dyn Client>>,
+    messages: Messages,
 }
 
 impl Target {
     fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             while let Ok((stream, _)) = self.listener.accept() {
-                self.clients.push(Client::new(stream));
+                stream.set_nonblocking(true).unwrap();
+                stream.set_nodelay(true).unwrap();
+                self.clients.push(match self.messages.behaviour.wire {
+                    Wire::Amqp => Box::new(amqp::Client::new(stream)),
+                    Wire::Mqtt => Box::new(mqtt::Client::new(stream, self.messages.behaviour)),
+                });
             }
-            for index in 0..self.clients.len() {
-                self.turn(index);
+            for client in &mut self.clients {
+                client.turn(&mut self.messages);
             }
             self.deliver();
             for client in &mut self.clients {
                 client.write();
             }
-            self.clients.retain(|client| !client.is_gone);
+            self.clients.retain(|client| !client.is_gone());
             self.wait();
         }
     }
 
     fn wait(&self) {
         let mut waits = vec![PollFd::new(&self.listener, PollFlags::IN)];
-        waits.extend(self.clients.iter().map(|client| PollFd::new(&client.stream, PollFlags::IN)));
-        let until = self.waiting.front().map_or(Duration::from_millis(5), |(due, _)| {
+        waits.extend(self.clients.iter().map(|client| PollFd::new(client.stream(), PollFlags::IN)));
+        let until = self.messages.waiting.front().map_or(Duration::from_millis(5), |(due, _)| {
             due.saturating_duration_since(Instant::now())
                 .clamp(Duration::from_micros(100), Duration::from_millis(5))
         });
@@ -148,153 +203,13 @@ impl Target {
         poll(&mut waits, Some(&timeout)).unwrap();
     }
 
-    fn turn(&mut self, index: usize) {
-        let client = &mut self.clients[index];
-        client.read();
-        while let Some(event) = client.events.pop_front() {
-            match event {
-                Event::SaslInit { .. } => client.engine.sasl_outcome(SaslCode::Ok).unwrap(),
-                Event::Opened(_) => client.engine.open().unwrap(),
-                Event::LinkAttached { link, attach } => client.attached(link, *attach, &self.behaviour),
-                Event::Transfer(transfer) => {
-                    client.engine.consume(transfer.delivery.session(), 1).unwrap();
-                    assert!(!transfer.more, "the tests send one frame per message");
-                    let treatment = (self.behaviour.treat)(self.taken);
-                    self.taken += 1;
-                    let state = match treatment {
-                        Treatment::Release => DeliveryState::Released,
-                        Treatment::Reject => DeliveryState::Rejected(None),
-                        Treatment::Modify => DeliveryState::Modified {
-                            delivery_failed: Some(true),
-                            undeliverable_here: None,
-                            annotations: None,
-                        },
-                        Treatment::Cut => {
-                            client.is_gone = true;
-                            return;
-                        }
-                        _ => DeliveryState::Accepted,
-                    };
-                    if !transfer.settled {
-                        client.engine.settle(Role::Receiver, transfer.delivery, Some(state), true).unwrap();
-                    }
-                    client.engine.grant(transfer.link, 1).unwrap();
-                    treat(treatment, transfer.payload, &mut self.waiting, &mut self.held);
-                }
-                _ => {}
-            }
-            client.take_input();
-        }
-    }
-
-    /// Delivers what is due, to each consumer in turn.
+    /// Delivers what is due, to the first that takes it.
     fn deliver(&mut self) {
-        while self.waiting.front().is_some_and(|(due, _)| *due <= Instant::now()) {
-            let Some((client, link)) = self.clients.iter_mut().find_map(|client| {
-                let engine = &client.engine;
-                let link =
-                    client.consumers.iter().copied().find(|link| engine.credit(*link).unwrap_or(0) > 0)?;
-                Some((client, link))
-            }) else {
-                return;
-            };
-            let (_, payload) = self.waiting.pop_front().unwrap();
-            let tag = Tag::from(client.delivered);
-            client.delivered += 1;
-            let outgoing = Outgoing { tag, token: 0, settled: true, message_format: 0, payload, more: false };
-            client.engine.send(link, outgoing).unwrap();
-        }
-    }
-}
-
-fn treat(
-    treatment: Treatment,
-    payload: Bytes,
-    waiting: &mut VecDeque<(Instant, Bytes)>,
-    held: &mut Option<Bytes>,
-) {
-    let now = Instant::now();
-    match treatment {
-        Treatment::Pass => waiting.push_back((now, payload)),
-        Treatment::Double => waiting.extend([(now, payload.clone()), (now, payload)]),
-        Treatment::Delay(delay) => waiting.push_back((now + delay, payload)),
-        Treatment::Swap => {
-            *held = Some(payload);
-            return;
-        }
-        Treatment::Corrupt => {
-            let mut changed = payload.to_vec();
-            *changed.last_mut().unwrap() ^= 0xff;
-            waiting.push_back((now, changed.into()));
-        }
-        Treatment::Drop | Treatment::Release | Treatment::Reject | Treatment::Modify | Treatment::Cut => {
-            return;
-        }
-    }
-    waiting.extend(held.take().map(|held| (now, held)));
-}
-
-impl Client {
-    fn new(stream: TcpStream) -> Self {
-        stream.set_nonblocking(true).unwrap();
-        stream.set_nodelay(true).unwrap();
-        let config = Config {
-            container_id: Text::from("faulty"),
-            mechanisms: vec![Symbol::from("ANONYMOUS")],
-            ..Config::default()
-        };
-        let engine = Connection::new(Arc::new(config), Side::Server, Instant::now());
-        let (input, events) = (BytesMut::new(), Events::new());
-        Self { stream, engine, input, events, consumers: Vec::new(), delivered: 0, is_gone: false }
-    }
-
-    fn attached(&mut self, link: LinkKey, attach: Attach, behaviour: &Behaviour) {
-        if behaviour.refuses {
-            self.engine.refuse(link, Error::new(condition::NOT_FOUND, "no such address")).unwrap();
-            return;
-        }
-        let terms = Terms { source: attach.source, target: attach.target, ..Terms::default() };
-        self.engine.accept(link, terms, 0).unwrap();
-        match attach.role {
-            Role::Receiver => self.consumers.push(link),
-            Role::Sender if behaviour.credit > 0 => self.engine.grant(link, behaviour.credit).unwrap(),
-            Role::Sender => {}
-        }
-    }
-
-    fn read(&mut self) {
-        let mut buffer = [0; 64 << 10];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => self.is_gone = true,
-            Ok(count) => self.input.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => self.is_gone = true,
-        }
-        self.take_input();
-    }
-
-    fn take_input(&mut self) {
-        if self.engine.handle_input(Instant::now(), &mut self.input, &mut self.events).is_err() {
-            self.is_gone = true;
-        }
-    }
-
-    fn write(&mut self) {
-        self.engine.flush();
-        loop {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let used = self.engine.slices(&mut slices);
-            if used == 0 {
+        while let Some((due, message)) = self.messages.waiting.front() {
+            if *due > Instant::now() || !self.clients.iter_mut().any(|client| client.deliver(message)) {
                 return;
             }
-            match self.stream.write_vectored(&slices[..used]) {
-                Ok(count) => self.engine.written(Instant::now(), count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => {
-                    self.is_gone = true;
-                    return;
-                }
-            }
+            self.messages.waiting.pop_front();
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct BenchSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50), extend("default" = 1))]
     pub runs: Option<u32>,
-    /// Where to send, such as `amqp://127.0.0.1:5672`. Default: the fleet of the context in use.
+    /// Where to send, such as `amqp://127.0.0.1:5672` or `mqtt://127.0.0.1:1883`. Default: the fleet of the context in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// The loads, one after the other: at least 1 and at most 100, each with a name of its own.
@@ -107,6 +107,15 @@ pub struct Stage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub in_flight: Option<u32>,
+    /// Of a target that speaks MQTT: the quality of service at which messages are sent and asked for. Default
+    /// 1; 0 to 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 2))]
+    pub qos: Option<u8>,
+    /// Of a target that speaks MQTT: the version. Default `5.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "5.0"))]
+    pub mqtt_version: Option<StageMqttVersion>,
     /// Seconds of load before anything is measured. 0 to 3,600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 3_600))]
@@ -145,4 +154,14 @@ pub enum StageShape {
     Fanout,
     /// Many senders, one receiver.
     Fanin,
+}
+
+/// A version of MQTT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StageMqttVersion {
+    #[serde(rename = "3.1.1")]
+    V3,
+    #[default]
+    #[serde(rename = "5.0")]
+    V5,
 }

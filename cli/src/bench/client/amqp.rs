@@ -14,7 +14,7 @@ use mq_amqp::{
     value::{Symbol, Text, Value},
 };
 
-use super::{Arrival, Fault, Happening, Manner, Part, Request};
+use super::{Arrival, Draft, Fault, Happening, Kind, Manner, Part, Request};
 use crate::{bench::integrity::Told, exit::Exit, settings::Credentials};
 
 /// The library, for the result.
@@ -51,12 +51,12 @@ struct Link {
     used: u32,
     /// The frames so far of a message that comes in several.
     pieces: BytesMut,
-    /// The address that the target made up.
+    /// Ours, or the one that the target made up.
     address: Option<Text>,
 }
 
 impl Amqp {
-    pub fn new(manner: Arc<Manner>, parts: &[Part], container: &str, now: Instant) -> Self {
+    pub fn new(manner: Arc<Manner>, parts: &[Part], first: u32, container: &str, now: Instant) -> Self {
         let links = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let limits = Limits {
             max_frame_size: MAX_FRAME,
@@ -72,20 +72,21 @@ impl Amqp {
             limits,
             ..Config::default()
         };
-        let link = |part: &Part| Link {
+        let link = |(part, number): (&Part, u32)| Link {
             part: *part,
             key: None,
             is_attached: false,
             used: 0,
             pieces: BytesMut::new(),
-            address: None,
+            address: part.has_address().then(|| Text::from(manner.address_of(number))),
         };
+        let links = parts.iter().zip(first..).map(link).collect();
         Self {
             engine: Connection::new(Arc::new(config), Side::Client, now),
             events: Events::new(),
             session: None,
             manner,
-            links: parts.iter().map(link).collect(),
+            links,
             product: None,
         }
     }
@@ -164,7 +165,7 @@ impl Amqp {
         for (index, link) in self.links.iter_mut().enumerate() {
             let role = link.part.role();
             let name = Text::from(format!("bench-{index}"));
-            let terms = terms(link.part, &self.manner);
+            let terms = terms(link.part, link.address.clone(), self.manner.settled);
             link.key = Some(self.engine.attach(session, name, role, terms, index as u64).map_err(misused)?);
         }
         Ok(())
@@ -249,17 +250,44 @@ impl Amqp {
         key.and_then(|key| self.engine.credit(key).ok()).unwrap_or_default()
     }
 
-    pub fn send(&mut self, link: usize, sequence: u64, settled: bool, message: Bytes) -> Result<(), Fault> {
-        let key = self.links.get(link).and_then(|link| link.key);
+    pub fn send(
+        &mut self,
+        draft: &Draft<'_>,
+        arena: &mut BytesMut,
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Result<(), Fault> {
+        let key = self.links.get(draft.link).and_then(|link| link.key);
         let key = key.ok_or_else(|| Fault::Broken("the link is gone".into()))?;
-        let token = (link as u64) << SEQUENCE_BITS | sequence & ((1 << SEQUENCE_BITS) - 1);
-        let tag = Tag::from(sequence);
-        let outgoing = Outgoing { tag, token, settled, message_format: 0, payload: message, more: false };
+        write_prefix(arena, self.manner.durable, self.properties(draft).as_ref(), draft.size);
+        write(arena);
+        let token = (draft.link as u64) << SEQUENCE_BITS | draft.sequence & ((1 << SEQUENCE_BITS) - 1);
+        let outgoing = Outgoing {
+            tag: Tag::from(draft.sequence),
+            token,
+            settled: self.manner.settled,
+            message_format: 0,
+            payload: arena.split().freeze(),
+            more: false,
+        };
         self.engine.send(key, outgoing).map(drop).map_err(misused)
     }
 
-    pub fn reply_address(&self) -> Option<Text> {
-        self.links.iter().find(|link| link.part == Part::Replies)?.address.clone()
+    /// What a request and its answer say about each other.
+    fn properties(&self, draft: &Draft<'_>) -> Option<Properties> {
+        match draft.kind {
+            Kind::Message => None,
+            Kind::Request => Some(Properties {
+                message_id: Some(MessageId::ULong(draft.sequence)),
+                reply_to: self.links.iter().find(|link| link.part == Part::Replies)?.address.clone(),
+                ..Properties::default()
+            }),
+            Kind::Answer(Request::Amqp { reply_to, id }) => Some(Properties {
+                to: Some(reply_to.clone()),
+                correlation_id: id.clone(),
+                ..Properties::default()
+            }),
+            Kind::Answer(Request::Mqtt { .. }) => None,
+        }
     }
 
     pub fn product(&self) -> Option<String> {
@@ -317,6 +345,11 @@ fn handle_outcome(
 }
 
 impl Part {
+    /// Whether its link has the address of the run.
+    fn has_address(self) -> bool {
+        matches!(self, Self::Sender | Self::Receiver)
+    }
+
     fn role(self) -> Role {
         match self {
             Self::Sender | Self::Relay => Role::Sender,
@@ -325,18 +358,14 @@ impl Part {
     }
 }
 
-fn terms(part: Part, manner: &Manner) -> Terms {
-    let address = match part {
-        Part::Sender | Part::Receiver => Some(Text::from(manner.address.as_str())),
-        Part::Replies | Part::Relay => None,
-    };
+fn terms(part: Part, address: Option<Text>, settled: bool) -> Terms {
     let (source, target) = match part.role() {
         Role::Sender => (None, address),
         Role::Receiver => (address, None),
     };
     let source = Source { address: source, dynamic: part == Part::Replies, ..Source::default() };
     let target = NodeTarget { address: target, ..NodeTarget::default() };
-    let is_settled = manner.settled && part.role() == Role::Sender;
+    let is_settled = settled && part.role() == Role::Sender;
     Terms {
         source: Some(Box::new(source)),
         target: Some(Box::new(Target::Node(target))),
@@ -368,7 +397,7 @@ fn arrival(link: usize, part: Part, message: &Bytes) -> Arrival {
         _ => None,
     };
     let request =
-        properties.reply_to.map(|reply_to| Box::new(Request { reply_to, id: properties.message_id }));
+        properties.reply_to.map(|reply_to| Box::new(Request::Amqp { reply_to, id: properties.message_id }));
     Arrival { link, body: data(message.body), request, answers }
 }
 
@@ -404,7 +433,7 @@ fn data(body: Body) -> Bytes {
 }
 
 /// Writes everything of a message that comes before its body, and the body's own prefix.
-pub fn write_prefix(out: &mut BytesMut, durable: bool, properties: Option<&Properties>, size: usize) {
+fn write_prefix(out: &mut BytesMut, durable: bool, properties: Option<&Properties>, size: usize) {
     if durable {
         Header { durable: true, ..Header::default() }.encode(out);
     }

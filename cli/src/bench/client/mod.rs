@@ -1,21 +1,36 @@
 //! The load's own client: our engines over sockets that never block, a few connections to a thread.
 //!
 //! It exists because a general client costs more CPU per message than the target that is to be measured.
-//! An [`Engine`] speaks a protocol; a [`Peer`] is an engine with its socket. What happens on either is a
-//! [`Happening`], whatever the protocol.
+//! An [`Engine`] speaks a protocol; a [`Peer`] is an engine with its socket; a [`Dialer`] makes peers. What
+//! happens on either is a [`Happening`], whatever the protocol.
 
-use std::{collections::VecDeque, fmt, io::IoSlice, time::Instant};
+use std::{collections::VecDeque, fmt, io, io::IoSlice, net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use mq_amqp::{message::MessageId, value::Text};
 
-use super::integrity::Told;
-use crate::{exit::Exit, failure::Failure, settings::Credentials};
+use super::{
+    integrity::Told,
+    payload,
+    result::{Load, MqttVersion, Wire},
+    run::{self, Order},
+};
+use crate::{
+    exit::Exit,
+    failure::{Failure, Outcome},
+    settings::{Credentials, Endpoint},
+};
 
 pub mod amqp;
+pub mod mqtt;
 pub mod peer;
+pub mod tls;
 
 pub use peer::Peer;
+use tls::Tls;
+
+/// What an address may contain: the number of the sender or of the receiver, counted from 0.
+const NUMBER: &str = "{n}";
 
 /// What a connection is for: one entry per link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +49,88 @@ pub enum Part {
 #[derive(Clone, Debug)]
 pub struct Manner {
     pub host: String,
+    /// May contain [`NUMBER`].
     pub address: String,
     pub credentials: Credentials,
+    pub language: Language,
     /// Messages are sent settled.
     pub settled: bool,
+    pub durable: bool,
     /// Messages that a receiver takes in advance.
     pub credit: u32,
     /// The largest body, in bytes.
     pub largest: usize,
+}
+
+/// The protocol, with what it has of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Amqp,
+    Mqtt { version: MqttVersion, qos: u8 },
+}
+
+impl Manner {
+    fn new(load: &Load, endpoint: &Endpoint) -> Self {
+        Self {
+            host: endpoint.host.clone(),
+            address: endpoint.address.clone(),
+            credentials: endpoint.credentials.clone(),
+            language: match load.protocol {
+                Wire::Amqp => Language::Amqp,
+                Wire::Mqtt => Language::Mqtt {
+                    version: load.mqtt_version.unwrap_or_default(),
+                    qos: load.qos.unwrap_or_default(),
+                },
+            },
+            settled: load.is_settled(),
+            durable: load.durable,
+            credit: load.credit,
+            largest: payload::largest(&load.size),
+        }
+    }
+
+    /// The address of the link with this number among those of its kind.
+    fn address_of(&self, number: u32) -> String {
+        self.address.replace(NUMBER, &number.to_string())
+    }
+}
+
+/// Whether an address stands for one per sender and receiver.
+pub fn is_numbered(address: &str) -> bool {
+    address.contains(NUMBER)
+}
+
+/// Makes the connections of a run.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    pub to: SocketAddr,
+    pub manner: Arc<Manner>,
+    tls: Option<Tls>,
+}
+
+impl Dialer {
+    /// # Errors
+    /// When the host has no address, or the certificates to trust cannot be read.
+    pub fn new(order: &Order, endpoint: &Endpoint) -> Outcome<Self> {
+        let tls =
+            endpoint.scheme.is_tls().then(|| Tls::new(&endpoint.host, order.ca.as_deref())).transpose()?;
+        let manner = Arc::new(Manner::new(&order.load, endpoint));
+        Ok(Self { to: run::resolve(endpoint)?, manner, tls })
+    }
+
+    /// Starts a connection with a link per part; `first` is the number of the first of them among its kind.
+    pub fn dial(&self, parts: &[Part], first: u32, name: &str, now: Instant) -> Result<Peer, Fault> {
+        let manner = self.manner.clone();
+        let engine = match manner.language {
+            Language::Amqp => Engine::Amqp(Box::new(amqp::Amqp::new(manner, parts, first, name, now))),
+            Language::Mqtt { version, qos } => {
+                let engine = mqtt::Mqtt::new(manner, (version, qos), parts, first, name, now)?;
+                Engine::Mqtt(Box::new(engine))
+            }
+        };
+        let peer = Peer::connect(self.to, engine, self.tls.as_ref());
+        peer.map_err(|error: io::Error| Fault::Broken(crate::failure::reason(&error)))
+    }
 }
 
 /// What happened on a connection.
@@ -68,9 +157,29 @@ pub struct Arrival {
 
 /// A request to be answered.
 #[derive(Debug)]
-pub struct Request {
-    pub reply_to: Text,
-    pub id: Option<MessageId>,
+pub enum Request {
+    Amqp { reply_to: Text, id: Option<MessageId> },
+    Mqtt { topic: String, correlation: Option<Bytes> },
+}
+
+/// A message to be sent, but for its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    pub link: usize,
+    /// Comes back with the outcome.
+    pub sequence: u64,
+    /// Bytes of the body.
+    pub size: usize,
+    pub kind: Kind<'a>,
+}
+
+/// What a message is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind<'a> {
+    Message,
+    /// It says where its answer goes.
+    Request,
+    Answer(&'a Request),
 }
 
 /// Why a connection is of no use any more.
@@ -92,7 +201,12 @@ impl fmt::Display for Fault {
 
 impl Fault {
     /// The error of a run that could not begin.
-    pub fn failure(&self, place: &str, address: &str) -> Failure {
+    pub fn failure(&self, place: &str, manner: &Manner) -> Failure {
+        let address = &manner.address;
+        let protocol = match manner.language {
+            Language::Amqp => "AMQP 1.0",
+            Language::Mqtt { .. } => "MQTT",
+        };
         match self {
             Self::Refused { exit: Exit::NotFound, text } => {
                 Failure::new(Exit::NotFound, format!("there is no address `{address}` at {place}: {text}"))
@@ -100,9 +214,9 @@ impl Fault {
             }
             Self::Refused { exit, text } => Failure::new(*exit, format!("{place} refuses: {text}")),
             Self::Broken(text) => Failure::new(Exit::Unreachable, format!("cannot use {place}: {text}"))
-                .help(
-                    "is the target up, and does it speak AMQP 1.0 there? for a fleet of yours see `mq status` and `mq logs`",
-                ),
+                .help(format!(
+                    "is the target up, and does it speak {protocol} there? for a fleet of yours see `mq status` and `mq logs`"
+                )),
         }
     }
 }
@@ -111,6 +225,7 @@ impl Fault {
 #[derive(Debug)]
 pub enum Engine {
     Amqp(Box<amqp::Amqp>),
+    Mqtt(Box<mqtt::Mqtt>),
 }
 
 impl Engine {
@@ -123,6 +238,7 @@ impl Engine {
     ) -> Result<(), Fault> {
         match self {
             Self::Amqp(engine) => engine.handle_input(now, input, happenings),
+            Self::Mqtt(engine) => engine.handle_input(now, input, happenings),
         }
     }
 
@@ -130,12 +246,14 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::Amqp(engine) => engine.poll_timeout(),
+            Self::Mqtt(engine) => engine.poll_timeout(),
         }
     }
 
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Fault> {
         match self {
             Self::Amqp(engine) => engine.handle_timeout(now),
+            Self::Mqtt(engine) => engine.handle_timeout(now),
         }
     }
 
@@ -143,20 +261,20 @@ impl Engine {
     pub fn room(&self, link: usize) -> u32 {
         match self {
             Self::Amqp(engine) => engine.room(link),
+            Self::Mqtt(engine) => engine.room(link),
         }
     }
 
-    /// Sends an encoded message; `sequence` comes back with its outcome.
-    pub fn send(&mut self, link: usize, sequence: u64, settled: bool, message: Bytes) -> Result<(), Fault> {
+    /// Sends a message. `write` appends its body, of the size that the draft says, to `arena`.
+    pub fn send(
+        &mut self,
+        draft: &Draft<'_>,
+        arena: &mut BytesMut,
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Result<(), Fault> {
         match self {
-            Self::Amqp(engine) => engine.send(link, sequence, settled, message),
-        }
-    }
-
-    /// The address that the target made up for replies.
-    pub fn reply_address(&self) -> Option<Text> {
-        match self {
-            Self::Amqp(engine) => engine.reply_address(),
+            Self::Amqp(engine) => engine.send(draft, arena, write),
+            Self::Mqtt(engine) => engine.send(draft, arena, write),
         }
     }
 
@@ -164,6 +282,7 @@ impl Engine {
     pub fn product(&self) -> Option<String> {
         match self {
             Self::Amqp(engine) => engine.product(),
+            Self::Mqtt(engine) => engine.product(),
         }
     }
 
@@ -171,24 +290,28 @@ impl Engine {
     pub fn close(&mut self, now: Instant) {
         match self {
             Self::Amqp(engine) => engine.close(now),
+            Self::Mqtt(engine) => engine.close(now),
         }
     }
 
     fn flush(&mut self) {
-        match self {
-            Self::Amqp(engine) => engine.flush(),
+        // MQTT has nothing that waits for the end of a turn.
+        if let Self::Amqp(engine) = self {
+            engine.flush();
         }
     }
 
     fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         match self {
             Self::Amqp(engine) => engine.slices(slices),
+            Self::Mqtt(engine) => engine.slices(slices),
         }
     }
 
     fn written(&mut self, now: Instant, count: usize) {
         match self {
             Self::Amqp(engine) => engine.written(now, count),
+            Self::Mqtt(engine) => engine.written(now, count),
         }
     }
 
@@ -196,6 +319,7 @@ impl Engine {
     pub fn buffered(&self) -> usize {
         match self {
             Self::Amqp(engine) => engine.buffered(),
+            Self::Mqtt(engine) => engine.buffered(),
         }
     }
 }

@@ -21,7 +21,7 @@ mod text;
 pub use html::html;
 pub use junit::junit;
 pub use markdown::{markdown, verdicts as markdown_of_verdicts};
-pub use text::{run as text_of_run, text, verdicts as text_of_verdicts};
+pub use text::{judged_run as text_of_run, text, verdicts as text_of_verdicts};
 
 /// A file to write and what goes into it: `json=out.json`.
 #[derive(Clone, Debug, PartialEq, Eq)]

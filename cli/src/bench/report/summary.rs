@@ -38,9 +38,14 @@ impl<'a> Summary<'a> {
         let Some(run) = self.first() else { return Vec::new() };
         let load = &run.load;
         let shape_name = format!("{:?}", load.shape).to_lowercase();
+        let target = run.context.target.trim_end_matches('/');
+        let place = match load.address.as_str() {
+            "" => format!("{shape_name} {target}"),
+            address => format!("{shape_name} {target}/{address}"),
+        };
         if load.shape == Shape::Connect {
             let mut parts = vec![
-                format!("{shape_name} {}/{}", run.context.target.trim_end_matches('/'), load.address),
+                place,
                 connections(load.connections),
                 load.rate.map_or_else(String::new, |rate| format!("{}/s", shape::number(rate))),
                 self.repetition(),
@@ -48,15 +53,18 @@ impl<'a> Summary<'a> {
             parts.retain(|part| !part.is_empty());
             return parts;
         }
-        let mut parts = vec![
-            format!("{shape_name} {}/{}", run.context.target.trim_end_matches('/'), load.address),
-            format!("{}→{} on {}", load.senders, load.receivers, connections(load.connections)),
-            format!("{}{}", compare::size(&load.size), self.guarantees()),
-        ];
-        if load.is_open_loop() {
-            parts.push(format!("{} open loop", compare::rate(load)));
+        let mut parts =
+            vec![place, format!("{}→{} on {}", load.senders, load.receivers, connections(load.connections))];
+        // What others send, and how fast, is not known.
+        if load.shape == Shape::Recv {
+            parts.extend(load.qos.map(|qos| format!("QoS {qos}")));
         } else {
-            parts.push("closed loop: latencies are service times".into());
+            parts.push(format!("{}{}", compare::size(&load.size), self.guarantees()));
+            parts.push(if load.is_open_loop() {
+                format!("{} open loop", compare::rate(load))
+            } else {
+                "closed loop: latencies are service times".into()
+            });
         }
         if load.warmup_seconds > 0.0 {
             parts.push(format!("warm-up {} s", load.warmup_seconds));
@@ -85,7 +93,12 @@ impl<'a> Summary<'a> {
     pub(super) fn context(&self) -> Vec<String> {
         let Some(run) = self.first() else { return Vec::new() };
         let context = &run.context;
-        let product = context.target_product.as_deref().unwrap_or("a target that does not say what it is");
+        let product = match (&context.target_product, run.load.mqtt_version) {
+            (Some(product), _) => product.clone(),
+            // No MQTT server says what it is.
+            (None, Some(version)) => format!("speaks MQTT {}", version.name()),
+            (None, None) => "does not say what it is".into(),
+        };
         let cores = shape::plural(context.host.cores.into(), "core");
         let machine = match &context.host.cpu_model {
             Some(model) => format!("{cores} of {model}"),
@@ -95,7 +108,7 @@ impl<'a> Summary<'a> {
             format!("client {}", context.client),
             format!("target {product}"),
             format!("mq {} on {machine}", context.mq_version),
-            format!("started {}", context.started_at),
+            format!("started {:.0}", context.started_at),
         ]
     }
 
@@ -225,13 +238,34 @@ impl<'a> Summary<'a> {
 
     /// What a reader should know, each said once.
     pub(super) fn notes(&self) -> Vec<String> {
-        let mut notes: Vec<String> = Vec::new();
-        for note in self.runs.iter().flat_map(|run| &run.validity.notes) {
-            if !notes.contains(note) {
-                notes.push(note.clone());
+        let mut notes = self.said(|run| &run.validity.notes);
+        notes.extend(self.elsewhere());
+        notes
+    }
+
+    /// Why runs are invalid, each reason said once.
+    pub(super) fn invalid(&self) -> Vec<String> {
+        self.said(|run| &run.validity.reasons)
+    }
+
+    fn said(&self, read: fn(&BenchResult) -> &[String]) -> Vec<String> {
+        let mut said: Vec<String> = Vec::new();
+        for text in self.runs.iter().flat_map(read) {
+            if !said.contains(text) {
+                said.push(text.clone());
             }
         }
-        notes
+        said
+    }
+
+    /// What other programs used of this machine, when it may have mattered.
+    fn elsewhere(&self) -> Option<String> {
+        /// Less than this part of a core is what any machine does besides.
+        const WORTH_SAYING: f64 = 0.15;
+        let cores: Vec<f64> = self.runs.iter().filter_map(|run| run.validity.elsewhere_cores).collect();
+        let cores = median(&cores).filter(|cores| *cores >= WORTH_SAYING)?;
+        let all = shape::plural(self.first()?.context.host.cores.into(), "core");
+        Some(format!("other programs used {cores:.1} of {all} meanwhile"))
     }
 }
 

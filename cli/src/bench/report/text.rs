@@ -7,7 +7,7 @@ use crate::bench::{
     compare::Comparison,
     metric::Statistic,
     result::BenchResult,
-    verdict::Verdict,
+    verdict::{Outcome, Verdict},
 };
 
 /// The width of the word in front of a line.
@@ -30,7 +30,7 @@ pub fn verdicts(report: &Report) -> String {
 }
 
 /// The figures of runs of one load, without a verdict.
-pub fn run(runs: &[BenchResult]) -> String {
+pub(super) fn run(runs: &[BenchResult]) -> String {
     let summary = Summary::new(runs);
     let mut lines = vec![line("RUN", &summary.load().join("  "))];
     lines.push(line("", &summary.context().join(" · ")));
@@ -48,6 +48,14 @@ pub fn run(runs: &[BenchResult]) -> String {
     }
     lines.extend(summary.notes().iter().map(|note| line("note", note)));
     finished(&lines)
+}
+
+/// As [`run`], with why the figures decide nothing when that is so.
+pub fn judged_run(runs: &[BenchResult]) -> String {
+    let reasons = Summary::new(runs).invalid();
+    let words = std::iter::once(Outcome::Invalid.word()).chain(std::iter::repeat(""));
+    let lines: Vec<String> = words.zip(&reasons).map(|(word, reason)| line(word, reason)).collect();
+    run(runs) + &finished(&lines)
 }
 
 fn stage(stage: &StageReport) -> String {
