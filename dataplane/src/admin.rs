@@ -11,6 +11,7 @@ mod openapi;
 mod problem;
 mod routes;
 mod server;
+mod subscriptions;
 
 use std::net::IpAddr;
 use std::sync::Arc;

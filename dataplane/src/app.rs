@@ -4,7 +4,8 @@
 //! the configuration and watches the clock. Messages are moved by the shards' threads alone.
 
 use std::net::TcpListener;
-use std::sync::atomic::AtomicBool;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,20 +14,20 @@ use std::{io, thread};
 use jiff::Timestamp;
 use mq_model::admin::{Listener, Protocol};
 use mq_model::config::DaemonConfig;
-use mq_model::manifest::AddressSpec;
+use mq_store::RealDisk;
 use prometheus_client::registry::Registry;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::MissedTickBehavior;
 
 use crate::admin::{self, Api, Server};
-use crate::hub::Hub;
+use crate::hub::{Hub, Served};
 use crate::listen::{Acceptor, BindError, Bound, Refusals, bind};
 use crate::log::LogControl;
 use crate::metrics::Metrics;
 use crate::node::{Node, listener};
 use crate::objects::{Loaded, StoreError};
 use crate::signals::Signals;
-use crate::state::{StateDir, StateError};
+use crate::state::{StateDir, StateError, create_private};
 use crate::statistics::Rates;
 use crate::{process, shard};
 
@@ -64,6 +65,9 @@ pub enum BuildError {
 pub enum RunError {
     #[error(transparent)]
     State(#[from] StateError),
+    /// What was stored cannot be read: without it no queue can be served, and none may lose it.
+    #[error("cannot read the message log: {0}")]
+    Store(Arc<str>),
     #[error("cannot watch a socket or a signal: {0}; raise the limit of open files")]
     Watch(#[from] io::Error),
 }
@@ -86,7 +90,10 @@ impl App {
     ///
     /// See [`BuildError`]. Nothing is left behind: no thread, no socket, no lock.
     pub fn build(config: DaemonConfig, log: LogControl) -> Result<Self, BuildError> {
-        Self::build_with(config, log, shard::spawn)
+        Self::build_with(config, log, |config, addresses| {
+            let disk = Arc::new(RealDisk::new(config.store_dir())?);
+            shard::spawn(config, addresses, disk)
+        })
     }
 
     /// Like [`build`](Self::build), with other shards: tests answer for them.
@@ -97,12 +104,14 @@ impl App {
     pub fn build_with(
         config: DaemonConfig,
         log: LogControl,
-        spawn: impl FnOnce(&DaemonConfig, Vec<(Arc<str>, AddressSpec)>) -> io::Result<(Hub, Vec<JoinHandle<()>>)>,
+        spawn: impl FnOnce(&DaemonConfig, Vec<Served>) -> io::Result<(Hub, Vec<JoinHandle<()>>)>,
     ) -> Result<Self, BuildError> {
         process::raise_file_limit();
         let runtime = Builder::new_current_thread().enable_all().build().map_err(BuildError::Control)?;
         let state = StateDir::open(&config.state_dir)?;
         let objects = Loaded::read(&state.objects()?)?;
+        // Nothing is started before it is sure that there is a place for what is to be stored.
+        create_private(&config.store_dir())?;
         let amqp = bind("amqp", &config.listeners.amqp)?;
         let http = bind("http", &config.listeners.http)?;
         let (hub, shards) = spawn(&config, objects.addresses()).map_err(BuildError::Workers)?;
@@ -173,6 +182,17 @@ async fn live(
     let metrics = Metrics::register(&mut registry);
     let api = Api { node: node.clone(), metrics, registry: Arc::new(registry) };
     let server = Server::start(http, admin::router(api))?;
+    let mut stop = pin!(stop);
+    // Whoever connects meanwhile waits in the listener's queue.
+    tokio::select! {
+        recovered = recovered(node) => recovered?,
+        () = &mut stop => {
+            node.is_draining.store(true, Ordering::Relaxed);
+            server.stop().await;
+            tracing::info!("stopped while the message log was read");
+            return Ok(());
+        }
+    }
     let limit = node.config.limits.max_connections;
     let acceptor = Acceptor::new(amqp, node.hub.clone(), limit, node.refusals.clone())?;
     let accepting = tokio::spawn(acceptor.run());
@@ -182,7 +202,7 @@ async fn live(
 
     stop.await;
 
-    node.is_draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    node.is_draining.store(true, Ordering::Relaxed);
     accepting.abort();
     // The listener is closed when the task is gone.
     let _ = accepting.await;
@@ -192,6 +212,14 @@ async fn live(
     state.forget_runtime()?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until the shards have what was stored.
+async fn recovered(node: &Node) -> Result<(), RunError> {
+    match node.hub.store() {
+        Some(store) => store.recovered().await.map_err(RunError::Store),
+        None => Ok(()),
+    }
 }
 
 fn announce(node: &Node) {

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use mq_core::{QueueStatistics, Refused, SubscriptionStatistics, home};
 use mq_model::admin::{Connection, Link, Outcomes, Session};
 use mq_model::manifest::AddressSpec;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::store::{Recovered, StoreView};
 
 /// How often a draining node looks whether everything has settled.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -22,7 +25,7 @@ pub enum ShardCommand {
     /// Serve a freshly accepted connection.
     Accept { stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str> },
     /// Create the address or change its settings.
-    SetAddress { name: Arc<str>, spec: AddressSpec, reply: Reply<()> },
+    SetAddress { address: Served, reply: Reply<()> },
     /// Remove the address; its links are closed with `amqp:resource-deleted`.
     RemoveAddress { name: Arc<str>, reply: Reply<()> },
     /// Counters of the shard.
@@ -33,6 +36,18 @@ pub enum ShardCommand {
     Connections { reply: Reply<Vec<Connection>> },
     /// The sessions of a connection, `None` when it is not here.
     Sessions { connection: String, reply: Reply<Option<Vec<Session>>> },
+    /// Remove what waits in a queue, or in the subscriptions of a topic, whose home the shard is.
+    Purge { name: Arc<str>, reply: Reply<Result<u64, Refused>> },
+    /// Move messages, at most `limit` (0: all), from a queue whose home the shard is.
+    Move { from: Arc<str>, to: Arc<str>, limit: u64, reply: Reply<Result<u64, Refused>> },
+    /// The subscriptions of a topic whose home the shard is.
+    Subscriptions { topic: Arc<str>, reply: Reply<Vec<Subscription>> },
+    /// End a durable subscription of a topic whose home the shard is; false when there is none.
+    RemoveSubscription { topic: Arc<str>, name: String, reply: Reply<Result<bool, Refused>> },
+    /// Take in a piece of what was stored.
+    Recover { batch: Recovered, reply: Reply<()> },
+    /// Everything that was stored has been given: serve it.
+    Recovered { reply: Reply<()> },
     /// The shard's links.
     Links { address: Option<String>, connection: Option<String>, reply: Reply<Vec<Link>> },
     /// Close a connection with `amqp:connection:forced` and the reason; false when it is not here.
@@ -42,6 +57,25 @@ pub enum ShardCommand {
     /// Close every connection with `amqp:connection:forced` and the reason; answered when they are
     /// gone or have had their time.
     CloseAll { reason: String, reply: Reply<()> },
+}
+
+/// An address as the shards serve it.
+#[derive(Clone, Debug)]
+pub struct Served {
+    pub name: Arc<str>,
+    pub spec: AddressSpec,
+    /// Its name in the store: no other address has it or had it.
+    pub id: u64,
+}
+
+/// A subscription of a topic, and what only the driver knows of it.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    pub statistics: SubscriptionStatistics,
+    /// The container that made it.
+    pub container: Option<String>,
+    /// Its selector.
+    pub selector: Option<String>,
 }
 
 /// Counters of one shard since its start.
@@ -75,6 +109,8 @@ pub struct AddressStatistics {
     pub unsettled: u64,
     pub dropped: u64,
     pub expired: u64,
+    /// What it holds, when it is a queue or a topic and the shard is its home.
+    pub queue: Option<QueueStatistics>,
 }
 
 /// Handles to every shard of the node. Cheap to clone.
@@ -82,6 +118,7 @@ pub struct AddressStatistics {
 pub struct Hub {
     shards: Arc<[mpsc::UnboundedSender<ShardCommand>]>,
     counts: Arc<[AtomicUsize]>,
+    store: Option<StoreView>,
 }
 
 impl Hub {
@@ -89,7 +126,18 @@ impl Hub {
     /// number the callers bound: each waits for its answer.
     pub fn new(shards: Vec<mpsc::UnboundedSender<ShardCommand>>) -> Self {
         let counts = shards.iter().map(|_| AtomicUsize::new(0)).collect();
-        Self { shards: shards.into(), counts }
+        Self { shards: shards.into(), counts, store: None }
+    }
+
+    /// The same hub, which knows of the store behind the shards.
+    #[must_use]
+    pub(crate) fn with_store(self, store: StoreView) -> Self {
+        Self { store: Some(store), ..self }
+    }
+
+    /// The store behind the shards, if there is one.
+    pub fn store(&self) -> Option<&StoreView> {
+        self.store.as_ref()
     }
 
     /// Connections of every shard, in the order of the shards. [`accept`](Self::accept) counts one
@@ -118,15 +166,60 @@ impl Hub {
         }
     }
 
-    /// Creates or changes an address; done when every shard serves it.
-    pub async fn set_address(&self, name: &Arc<str>, spec: &AddressSpec) {
-        self.ask_all(|reply| ShardCommand::SetAddress { name: name.clone(), spec: spec.clone(), reply })
-            .await;
+    /// Creates or changes an address; done when every shard serves it. The shards are told at once,
+    /// before the future is polled.
+    pub fn set_address(&self, address: &Served) -> impl Future<Output = ()> + use<> {
+        let address = address.clone();
+        let told = self.ask_all(move |reply| ShardCommand::SetAddress { address: address.clone(), reply });
+        async { drop(told.await) }
     }
 
-    /// Removes an address; done when no shard serves it any more.
-    pub async fn remove_address(&self, name: &Arc<str>) {
-        self.ask_all(|reply| ShardCommand::RemoveAddress { name: name.clone(), reply }).await;
+    /// Removes an address; done when no shard serves it any more. The shards are told at once.
+    pub fn remove_address(&self, name: &Arc<str>) -> impl Future<Output = ()> + use<> {
+        let name = name.clone();
+        let told = self.ask_all(move |reply| ShardCommand::RemoveAddress { name: name.clone(), reply });
+        async { drop(told.await) }
+    }
+
+    /// Removes what waits in a queue, or in the subscriptions of a topic; `None` when its shard has
+    /// ended.
+    ///
+    /// # Errors
+    /// When there is no such queue or topic.
+    pub async fn purge(&self, name: &Arc<str>) -> Option<Result<u64, Refused>> {
+        self.ask_home(name, |reply| ShardCommand::Purge { name: name.clone(), reply }).await
+    }
+
+    /// Moves messages, at most `limit` (0: all that are there now), from a queue to another address;
+    /// `None` when the shard of the queue has ended.
+    ///
+    /// # Errors
+    /// When there is no such queue, or nothing of the name `to`.
+    pub async fn move_messages(
+        &self,
+        from: &Arc<str>,
+        to: &Arc<str>,
+        limit: u64,
+    ) -> Option<Result<u64, Refused>> {
+        let command = |reply| ShardCommand::Move { from: from.clone(), to: to.clone(), limit, reply };
+        self.ask_home(from, command).await
+    }
+
+    /// The subscriptions of a topic.
+    pub async fn subscriptions(&self, topic: &Arc<str>) -> Vec<Subscription> {
+        let command = |reply| ShardCommand::Subscriptions { topic: topic.clone(), reply };
+        self.ask_home(topic, command).await.unwrap_or_default()
+    }
+
+    /// Ends a durable subscription; false when there is none, `None` when the shard of the topic has
+    /// ended.
+    ///
+    /// # Errors
+    /// When there is no such topic.
+    pub async fn remove_subscription(&self, topic: &Arc<str>, name: &str) -> Option<Result<bool, Refused>> {
+        let command =
+            |reply| ShardCommand::RemoveSubscription { topic: topic.clone(), name: name.to_owned(), reply };
+        self.ask_home(topic, command).await
     }
 
     /// The counters of every shard, in the order of the shards.
@@ -201,19 +294,36 @@ impl Hub {
         }
     }
 
-    /// Asks every shard at once and gathers the answers of those that live.
-    async fn ask_all<T>(&self, command: impl Fn(Reply<T>) -> ShardCommand) -> Vec<T> {
-        let mut pending = Vec::with_capacity(self.shards.len());
-        for shard in self.shards.iter() {
-            let (reply, answer) = oneshot::channel();
-            if shard.send(command(reply)).is_ok() {
-                pending.push(answer);
+    /// Asks every shard at once, before the future is polled, and gathers the answers of those that
+    /// live.
+    fn ask_all<T, F>(&self, command: F) -> impl Future<Output = Vec<T>> + use<T, F>
+    where
+        F: Fn(Reply<T>) -> ShardCommand,
+    {
+        let pending: Vec<_> = (0..self.shards.len()).filter_map(|shard| self.ask(shard, &command)).collect();
+        async move {
+            let mut answers = Vec::with_capacity(pending.len());
+            for answer in pending {
+                answers.extend(answer.await.ok());
             }
+            answers
         }
-        let mut answers = Vec::with_capacity(pending.len());
-        for answer in pending {
-            answers.extend(answer.await.ok());
-        }
-        answers
+    }
+
+    /// Asks the shard that is the home of a stored address.
+    async fn ask_home<T>(&self, name: &str, command: impl Fn(Reply<T>) -> ShardCommand) -> Option<T> {
+        let shards = u16::try_from(self.shards.len()).unwrap_or(u16::MAX);
+        self.ask(usize::from(home(name, shards).0), command)?.await.ok()
+    }
+
+    /// Asks one shard; `None` when it has ended.
+    pub(crate) fn ask<T>(
+        &self,
+        shard: usize,
+        command: impl FnOnce(Reply<T>) -> ShardCommand,
+    ) -> Option<oneshot::Receiver<T>> {
+        let (reply, answer) = oneshot::channel();
+        self.shards.get(shard)?.send(command(reply)).ok()?;
+        Some(answer)
     }
 }

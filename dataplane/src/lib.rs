@@ -17,3 +17,4 @@ pub mod shard;
 mod signals;
 pub mod state;
 mod statistics;
+pub mod store;

@@ -2,26 +2,50 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use mq_core::{PeerMessage, ShardId};
+use mq_core::{PeerMessage, ShardId, StoreAnswer};
 use tokio::sync::Notify;
 
 /// Messages for which an empty mailbox keeps room.
 const ROOM: usize = 4_096;
 
-/// The messages that wait for one shard. How many there can be is bounded by the cores: deliveries
-/// by the window that the receiving core gave, settlements by the deliveries.
+/// What waits for one shard. How much there can be is bounded by the cores: deliveries by the window
+/// that the receiving core gave, settlements by the deliveries, answers by what was asked.
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    /// What other shards say.
+    pub(crate) peers: Vec<(ShardId, PeerMessage)>,
+    /// What the store answers.
+    pub(crate) answers: Vec<StoreAnswer>,
+}
+
+impl Mail {
+    fn is_empty(&self) -> bool {
+        self.peers.is_empty() && self.answers.is_empty()
+    }
+}
+
+/// Where mail waits until its shard takes it.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    waiting: Mutex<Vec<(ShardId, PeerMessage)>>,
+    waiting: Mutex<Mail>,
     filled: Notify,
 }
 
 impl Mailbox {
     /// Hands messages over, in order; wakes the owner when it has nothing to do yet.
     pub(crate) fn post(&self, messages: &mut Vec<(ShardId, PeerMessage)>) {
+        self.add(messages, |waiting| &mut waiting.peers);
+    }
+
+    /// Hands answers over, likewise.
+    pub(crate) fn post_answers(&self, answers: &mut Vec<StoreAnswer>) {
+        self.add(answers, |waiting| &mut waiting.answers);
+    }
+
+    fn add<T>(&self, messages: &mut Vec<T>, to: impl FnOnce(&mut Mail) -> &mut Vec<T>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let was_empty = waiting.is_empty();
-        waiting.append(messages);
+        to(&mut waiting).append(messages);
         drop(waiting);
         give_back(messages);
         if was_empty {
@@ -29,9 +53,10 @@ impl Mailbox {
         }
     }
 
-    /// Takes what waits into `taken`, which is empty; its allocation stays here for later.
-    pub(crate) fn take(&self, taken: &mut Vec<(ShardId, PeerMessage)>) {
-        give_back(taken);
+    /// Takes what waits into `taken`, which is empty; its allocations stay here for later.
+    pub(crate) fn take(&self, taken: &mut Mail) {
+        give_back(&mut taken.peers);
+        give_back(&mut taken.answers);
         std::mem::swap(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner), taken);
     }
 
@@ -42,7 +67,7 @@ impl Mailbox {
 }
 
 /// Gives back what an empty list has needed in a rush.
-fn give_back(messages: &mut Vec<(ShardId, PeerMessage)>) {
+fn give_back<T>(messages: &mut Vec<T>) {
     if messages.capacity() > ROOM {
         messages.shrink_to(ROOM);
     }
@@ -52,7 +77,7 @@ fn give_back(messages: &mut Vec<(ShardId, PeerMessage)>) {
 mod tests {
     use std::time::Instant;
 
-    use mq_core::{AddressSettings, ConsumerOptions, Core, CoreLimits, Effect};
+    use mq_core::{AddressSettings, ConsumerOptions, Core, CoreLimits, Effect, Ticket};
 
     use super::*;
 
@@ -80,10 +105,19 @@ mod tests {
         let count = sent.len();
         mailbox.post(&mut sent);
         mailbox.filled().await;
-        let mut taken = Vec::new();
+        let mut taken = Mail::default();
         mailbox.take(&mut taken);
-        assert_eq!((sent.len(), taken.len()), (0, count));
+        assert_eq!((sent.len(), taken.peers.len()), (0, count));
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_the_store_wakes_a_shard_that_waits_for_mail() {
+        let mailbox = Mailbox::default();
+        mailbox.post_answers(&mut vec![StoreAnswer::Done { ticket: Ticket(7) }]);
+        mailbox.filled().await;
+        let mut taken = Mail::default();
         mailbox.take(&mut taken);
+        assert_eq!(taken.answers, [StoreAnswer::Done { ticket: Ticket(7) }]);
     }
 
     #[test]
@@ -93,8 +127,8 @@ mod tests {
         sent.append(&mut some_mail());
         mailbox.post(&mut sent);
         assert_eq!(sent.capacity(), ROOM);
-        let mut taken = Vec::with_capacity(100 * ROOM);
+        let mut taken = Mail { peers: Vec::with_capacity(100 * ROOM), ..Mail::default() };
         mailbox.take(&mut taken);
-        assert!(mailbox.waiting.lock().expect("no panic").capacity() <= ROOM);
+        assert!(mailbox.waiting.lock().expect("no panic").peers.capacity() <= ROOM);
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mq_model::admin;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -43,6 +44,8 @@ pub(crate) struct Snapshot {
     pub(crate) is_ready: bool,
     /// Connections refused, by reason.
     pub(crate) refused: [(&'static str, u64); 3],
+    /// How the message log is, when the node has one.
+    pub(crate) store: Option<admin::Store>,
     pub(crate) usage: Usage,
     /// Seconds since the epoch.
     pub(crate) start_seconds: f64,
@@ -78,6 +81,9 @@ impl Collector for Latest {
         let mut page = Page { encoder };
         page.shards(&snapshot.shards)?;
         page.node(&snapshot)?;
+        if let Some(store) = &snapshot.store {
+            page.store(store)?;
+        }
         page.process(&snapshot)
     }
 }
@@ -146,6 +152,18 @@ impl Page<'_> {
         let refused = snapshot.refused.iter().filter(|(reason, _)| !reason.is_empty());
         let refused = refused.map(|(reason, count)| ([("reason", (*reason).to_owned())], *count));
         self.counters("mq_connections_refused", "Client connections that were not served", None, refused)
+    }
+
+    fn store(&mut self, store: &admin::Store) -> fmt::Result {
+        let takes_messages = store.state == admin::StoreState::Ready;
+        let help = "Whether the message log takes messages: 1 or 0";
+        self.gauge("mq_store_ready", help, None, f64::from(u8::from(takes_messages)))?;
+        self.gauge("mq_store_messages", "Messages in the message log", None, store.messages as f64)?;
+        self.gauge("mq_store_segments", "Files of the message log", None, store.segments as f64)?;
+        let help = "Bytes of the message log that are still wanted";
+        self.gauge("mq_store_live", help, Some(&Unit::Bytes), store.live_bytes as f64)?;
+        let help = "Bytes that the message log takes on the disk";
+        self.gauge("mq_store_disk", help, Some(&Unit::Bytes), store.disk_bytes as f64)
     }
 
     fn process(&mut self, snapshot: &Snapshot) -> fmt::Result {
@@ -254,6 +272,28 @@ mod tests {
     fn the_version_is_a_label_of_the_build() {
         let version = env!("CARGO_PKG_VERSION");
         assert!(page(Snapshot::default()).contains(&format!("mq_build_info{{version=\"{version}\"}} 1")));
+    }
+
+    #[test]
+    fn a_message_log_that_takes_nothing_more_is_not_ready() {
+        let mut store = admin::Store {
+            state: admin::StoreState::Ready,
+            reason: None,
+            directory: "store".into(),
+            durability: mq_model::config::Durability::Fsync,
+            live_bytes: 5,
+            disk_bytes: 1 << 20,
+            segments: 1,
+            messages: 2,
+        };
+        let text = page(Snapshot { store: Some(store.clone()), ..Snapshot::default() });
+        for line in ["mq_store_ready 1.0", "mq_store_messages 2.0", "mq_store_disk_bytes 1048576.0"] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        store.state = admin::StoreState::Full;
+        let text = page(Snapshot { store: Some(store), ..Snapshot::default() });
+        assert!(text.contains("mq_store_ready 0.0"), "{text}");
+        assert!(!page(Snapshot::default()).contains("mq_store"), "a node without a log has no figures of it");
     }
 
     #[test]

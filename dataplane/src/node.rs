@@ -15,6 +15,7 @@ use crate::log::LogControl;
 use crate::objects::Catalogue;
 use crate::process::Usage;
 use crate::statistics::{Rates, sum};
+use crate::store::{Phase, StoreView};
 
 /// What the admin API, the metrics and the life cycle share.
 pub(crate) struct Node {
@@ -49,6 +50,7 @@ impl Node {
             config_hash: self.config.hash(),
             resident_bytes: usage.resident_bytes.unwrap_or_default(),
             cpu_seconds: usage.cpu.as_secs_f64(),
+            store: self.hub.store().map(StoreView::status),
         }
     }
 
@@ -73,7 +75,24 @@ impl Node {
         (0..self.hub.workers()).all(|shard| self.hub.is_alive(shard))
     }
 
-    /// Whether clients should be sent here.
+    /// Whether what was stored is there.
+    ///
+    /// # Errors
+    ///
+    /// How far it is.
+    pub(crate) fn recovery(&self) -> Result<(), String> {
+        let Some(store) = self.hub.store() else { return Ok(()) };
+        match store.phase() {
+            Phase::Serving => Ok(()),
+            Phase::Recovering => {
+                Err(format!("the node reads its message log: {} messages so far", store.messages_read()))
+            }
+            Phase::Unreadable(reason) => Err(reason.to_string()),
+        }
+    }
+
+    /// Whether clients should be sent here. A node whose log takes no more messages goes on serving
+    /// direct addresses and what it has stored, so they should: the status of the node says the rest.
     ///
     /// # Errors
     ///
@@ -82,6 +101,7 @@ impl Node {
         if self.is_draining() {
             return Err("the node is stopping".into());
         }
+        self.recovery()?;
         match (0..self.hub.workers()).find(|shard| !self.hub.is_alive(*shard)) {
             Some(shard) => Err(format!("worker {shard} has ended; see the log and restart the node")),
             None => Ok(()),

@@ -10,14 +10,15 @@ mod record;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use mq_model::manifest::AddressSpec;
+use mq_model::manifest::{AddressSpec, AddressType};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::hub::Hub;
+use crate::hub::{Hub, Served};
 use journal::{Journal, JournalFile};
 use record::Change;
 
@@ -41,8 +42,17 @@ pub struct Object {
     /// Changes with every change of the object and never goes back, not even when it is removed
     /// and created again.
     pub version: u64,
+    /// Names the address in the store: no other address of the node has it, or had it. An address
+    /// that gets another type begins anew.
+    pub id: u64,
     pub labels: BTreeMap<String, String>,
     pub spec: AddressSpec,
+}
+
+impl Object {
+    fn served(&self, name: &Arc<str>) -> Served {
+        Served { name: name.clone(), spec: self.spec.clone(), id: self.id }
+    }
 }
 
 /// What a request to put an address did.
@@ -82,6 +92,10 @@ pub enum ChangeError {
     Exists(Arc<str>),
     #[error("address `{0}` does not exist; GET /api/v1/addresses lists those that do")]
     NotFound(Arc<str>),
+    #[error("`{0}` is a subscription, and there is no topic `{1}`; create the topic first")]
+    NoTopic(Arc<str>, Box<str>),
+    #[error("topic `{0}` has subscriptions, such as `{1}`; delete them before it becomes something else")]
+    HasSubscriptions(Arc<str>, Arc<str>),
     #[error("the node holds {MAX_ADDRESSES} addresses, which is the most; remove some first")]
     Full,
     /// Nothing has changed.
@@ -123,8 +137,10 @@ impl Loaded {
     }
 
     /// The addresses that the shards are started with.
-    pub fn addresses(&self) -> Vec<(Arc<str>, AddressSpec)> {
-        self.journal.objects().map(|(name, object)| (name.clone(), object.spec.clone())).collect()
+    ///
+    /// They come in the order of their names: a topic before its subscriptions.
+    pub fn addresses(&self) -> Vec<Served> {
+        self.journal.objects().map(|(name, object)| object.served(name)).collect()
     }
 
     /// Begins to take changes. The task ends when the last [`Catalogue`] is dropped. Must be called
@@ -180,8 +196,9 @@ impl Catalogue {
     ///
     /// # Errors
     ///
-    /// [`ChangeError::Full`], [`ChangeError::Store`] when it cannot be made durable,
-    /// [`ChangeError::NotServed`], [`ChangeError::Stopping`].
+    /// [`ChangeError::NoTopic`], [`ChangeError::HasSubscriptions`], [`ChangeError::Full`],
+    /// [`ChangeError::Store`] when it cannot be made durable, [`ChangeError::NotServed`],
+    /// [`ChangeError::Stopping`].
     pub async fn put(
         &self,
         name: Arc<str>,
@@ -192,7 +209,7 @@ impl Catalogue {
         self.ask(Request::Put { name, labels, spec, only_new: false, reply }, answer).await
     }
 
-    /// Removes an address.
+    /// Removes an address; of a topic, its subscriptions too.
     ///
     /// # Errors
     ///
@@ -262,10 +279,15 @@ impl Writer {
         let mut batch = Batch::default();
         let mut count = self.journal.len();
         for request in requests {
-            let revision = self.journal.revision() + batch.changes.len() as u64 + 1;
+            let revision = self.next_revision(&batch);
             match request {
                 Request::Put { name, labels, spec, only_new, reply } => {
-                    let object = Arc::new(Object { version: revision, labels, spec });
+                    let id = match self.current(&batch, &name) {
+                        // What it holds stays its own.
+                        Some(current) if current.spec.kind == spec.kind => current.id,
+                        _ => revision,
+                    };
+                    let object = Arc::new(Object { version: revision, id, labels, spec });
                     let answer = self.decide_put(&batch, &name, object, only_new, count);
                     if let Ok((put @ (Put::Created | Put::Updated), object)) = &answer {
                         count += usize::from(*put == Put::Created);
@@ -276,9 +298,13 @@ impl Writer {
                 Request::Remove { name, reply } => {
                     let answer = match self.current(&batch, &name) {
                         None => Err(ChangeError::NotFound(name.clone())),
-                        Some(_) => {
+                        Some(object) => {
+                            for name in self.subscriptions(&batch, &name, &object) {
+                                count -= 1;
+                                batch.remove(self.next_revision(&batch), &name);
+                            }
                             count -= 1;
-                            batch.remove(revision, &name);
+                            batch.remove(self.next_revision(&batch), &name);
                             Ok(())
                         }
                     };
@@ -289,6 +315,42 @@ impl Writer {
         batch
     }
 
+    fn next_revision(&self, batch: &Batch) -> u64 {
+        self.journal.revision() + batch.changes.len() as u64 + 1
+    }
+
+    /// The names of a topic's subscriptions.
+    fn subscriptions(&self, batch: &Batch, topic: &str, object: &Object) -> Vec<Arc<str>> {
+        if object.spec.kind != AddressType::Topic {
+            return Vec::new();
+        }
+        let prefix = format!("{topic}::");
+        let mut names: Vec<Arc<str>> =
+            self.journal.names_from(&prefix).take_while(|name| name.starts_with(&prefix)).cloned().collect();
+        names.extend(batch.outcome.keys().filter(|name| name.starts_with(&prefix)).cloned());
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| self.current(batch, name).is_some());
+        names
+    }
+
+    /// Whether topics and subscriptions belong together as they will be.
+    fn check_topic(&self, batch: &Batch, name: &Arc<str>, object: &Object) -> Result<(), ChangeError> {
+        if object.spec.kind == AddressType::Subscription {
+            let topic = name.split_once("::").map_or("", |(topic, _)| topic);
+            let is_there =
+                self.current(batch, topic).is_some_and(|topic| topic.spec.kind == AddressType::Topic);
+            return if is_there { Ok(()) } else { Err(ChangeError::NoTopic(name.clone(), topic.into())) };
+        }
+        let Some(current) = self.current(batch, name) else { return Ok(()) };
+        if object.spec.kind != AddressType::Topic
+            && let Some(subscription) = self.subscriptions(batch, name, &current).first()
+        {
+            return Err(ChangeError::HasSubscriptions(name.clone(), subscription.clone()));
+        }
+        Ok(())
+    }
+
     fn decide_put(
         &self,
         batch: &Batch,
@@ -297,6 +359,7 @@ impl Writer {
         only_new: bool,
         count: usize,
     ) -> Answer<(Put, Arc<Object>)> {
+        self.check_topic(batch, name, &object)?;
         match self.current(batch, name) {
             Some(_) if only_new => Err(ChangeError::Exists(name.clone())),
             Some(current) if current.spec == object.spec && current.labels == object.labels => {
@@ -331,7 +394,7 @@ impl Writer {
         };
         match stored {
             Ok(()) => {
-                let unserved = put_in_force(&hub, &batch.outcome).await;
+                let unserved = put_in_force(&hub, &view, &batch.outcome).await;
                 show(&view, &batch.outcome);
                 batch.answer(|name| unserved.contains(name).then(|| ChangeError::NotServed(name.clone())));
             }
@@ -351,6 +414,7 @@ impl Batch {
         self.changes.push(Change::PutAddress {
             revision,
             name: name.clone(),
+            id: Some(object.id),
             labels: object.labels.clone(),
             spec: object.spec.clone(),
         });
@@ -379,23 +443,38 @@ impl Batch {
 }
 
 /// Tells the shards; returns the names that not every shard has confirmed in time. Each name comes
-/// once, so the order in which the shards hear of them does not matter.
-async fn put_in_force(hub: &Hub, outcome: &HashMap<Arc<str>, Option<Arc<Object>>>) -> Vec<Arc<str>> {
+/// once. A topic is there before its subscriptions, and goes after them; an address that begins anew
+/// goes first.
+async fn put_in_force(
+    hub: &Hub,
+    view: &View,
+    outcome: &HashMap<Arc<str>, Option<Arc<Object>>>,
+) -> Vec<Arc<str>> {
+    let goes = |name: &Arc<str>| {
+        let view = view.read().unwrap_or_else(PoisonError::into_inner);
+        let (old, new) = (view.get(name), outcome.get(name).and_then(Option::as_ref));
+        // Removing what only the batch knew tells the shards nothing they mind.
+        old.map_or_else(|| new.is_none(), |old| new.is_none_or(|new| new.id != old.id))
+    };
+    let mut names: Vec<_> = outcome.keys().collect();
+    names.sort_unstable();
     let mut tasks = JoinSet::new();
-    for (name, object) in outcome {
-        let (hub, name, object) = (hub.clone(), name.clone(), object.clone());
-        tasks.spawn(async move {
-            let told = async {
-                match &object {
-                    Some(object) => hub.set_address(&name, &object.spec).await,
-                    None => hub.remove_address(&name).await,
-                }
-            };
-            tokio::time::timeout(SHARD_DEADLINE, told).await.err().map(|_| name)
-        });
+    let mut wait = |name: &Arc<str>, told: BoxFuture| {
+        let name = name.clone();
+        tasks.spawn(async move { tokio::time::timeout(SHARD_DEADLINE, told).await.err().map(|_| name) });
+    };
+    for name in names.iter().rev().filter(|name| goes(name)) {
+        wait(name, Box::pin(hub.remove_address(name)));
+    }
+    for name in &names {
+        if let Some(Some(object)) = outcome.get(*name) {
+            wait(name, Box::pin(hub.set_address(&object.served(name))));
+        }
     }
     tasks.join_all().await.into_iter().flatten().collect()
 }
+
+type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 fn show(view: &View, outcome: &HashMap<Arc<str>, Option<Arc<Object>>>) {
     let mut view = view.write().unwrap_or_else(PoisonError::into_inner);

@@ -7,19 +7,25 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mq_core::{AddressKind, AddressSettings, Core, CoreLimits, Overload, ShardId};
+use mq_core::{
+    AddressKind, AddressSettings, Core, CoreLimits, Deduplicate, Filter, OnFull, Overload, QueueId,
+    QueueSettings, ShardId, SubscriptionSettings, UnixMillis,
+};
 use mq_model::admin::{Outcomes, Session};
 use mq_model::config::DaemonConfig;
-use mq_model::manifest::{AddressSpec, AddressType, SlowConsumer};
+use mq_model::manifest::{self, AddressSpec, AddressType, SlowConsumer};
+use mq_store::Disk;
 use tokio::sync::{Notify, mpsc};
+use tracing::warn;
 
-use crate::driver::Shard;
-use crate::hub::{AddressStatistics, Hub, Reply, ShardCommand, ShardStatistics};
-use crate::mailbox::Mailbox;
+use crate::driver::{AmqpFormat, Shard, Shared, Subscriptions};
+use crate::hub::{AddressStatistics, Hub, Reply, Served, ShardCommand, ShardStatistics};
+use crate::mailbox::{Mail, Mailbox};
+use crate::selector::Selector;
+use crate::store::{Prepared, Store};
 
 /// How often a stopping shard looks whether its connections are gone.
 const CLOSE_POLL: Duration = Duration::from_millis(10);
@@ -27,33 +33,50 @@ const CLOSE_POLL: Duration = Duration::from_millis(10);
 /// How long connections have to answer the close of a drain.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// Starts the shards of a node, each serving the addresses given.
+/// How often the wall clock is looked at.
+const CLOCK_LOOK: Duration = Duration::from_secs(10);
+
+/// Milliseconds that the wall clock may be from where it was expected before the core is told.
+const CLOCK_STEP: u64 = 500;
+
+/// Starts the shards of a node, each serving the addresses given, and the store on this disk. What it
+/// holds is on its way to the shards then; see [`Hub::store`] for when it is there.
 ///
 /// # Errors
 /// When a thread or its runtime cannot be started.
 pub fn spawn(
     config: &DaemonConfig,
-    addresses: Vec<(Arc<str>, AddressSpec)>,
+    addresses: Vec<Served>,
+    disk: Arc<dyn Disk>,
 ) -> std::io::Result<(Hub, Vec<JoinHandle<()>>)> {
     let workers = match config.workers {
         0 => std::thread::available_parallelism()?.get(),
         workers => usize::from(workers),
     };
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
-    let hub = Hub::new(senders);
-    let mailboxes: Arc<[Mailbox]> = (0..workers).map(|_| Mailbox::default()).collect();
-    let mut threads = Vec::with_capacity(workers);
+    let store = Prepared::new(config, disk);
+    let hub = Hub::new(senders).with_store(store.view());
+    let shards = u16::try_from(workers).unwrap_or(u16::MAX);
+    let homes = addresses.iter().map(|address| (QueueId(address.id), mq_core::home(&address.name, shards)));
+    let homes = homes.collect();
+    let shared = Shared {
+        mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
+        counts: hub.connection_counts().clone(),
+        subscriptions: Subscriptions::default(),
+    };
+    let mut threads = Vec::with_capacity(workers + 2);
     for (index, commands) in receivers.into_iter().enumerate() {
         let id = ShardId(u16::try_from(index).unwrap_or(u16::MAX));
         let (config, addresses) = (config.clone(), addresses.clone());
-        let (mailboxes, counts) = (mailboxes.clone(), hub.connection_counts().clone());
+        let (shared, client) = (shared.clone(), store.client());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
-            let shard = start(id, &config, &addresses, mailboxes, counts);
+            let shard = start(id, &config, &addresses, shared, client);
             tokio::task::LocalSet::new().block_on(&runtime, run(shard, commands));
         })?;
         threads.push(thread);
     }
+    threads.extend(store.start(hub.clone(), homes, shared.mailboxes)?);
     Ok((hub, threads))
 }
 
@@ -68,26 +91,40 @@ pub(crate) struct Handle {
 fn start(
     id: ShardId,
     config: &DaemonConfig,
-    addresses: &[(Arc<str>, AddressSpec)],
-    mailboxes: Arc<[Mailbox]>,
-    counts: Arc<[AtomicUsize]>,
+    addresses: &[Served],
+    shared: Shared,
+    store: Box<dyn Store>,
 ) -> Handle {
-    let shards = u16::try_from(mailboxes.len()).unwrap_or(u16::MAX);
-    let limits = CoreLimits { link_credit: config.limits.link_credit, ..CoreLimits::default() };
+    let shards = u16::try_from(shared.mailboxes.len()).unwrap_or(u16::MAX);
+    let limits = CoreLimits {
+        link_credit: config.limits.link_credit,
+        stored_memory_bytes: config.store.memory / u64::from(shards.max(1)),
+        stored_message_bytes: config.store.max_message_size,
+        ..CoreLimits::default()
+    };
     let mut core = Core::new(id, shards, limits);
+    core.set_format(Arc::new(AmqpFormat::new(shared.subscriptions.clone())));
     let now = Instant::now();
-    for (name, spec) in addresses {
-        core.set_address(now, name, settings(spec, config));
+    core.set_clock(now, UnixMillis(unix_millis()));
+    for address in addresses {
+        core.set_address(now, &address.name, settings(address, config));
     }
     let timer = Rc::new(Notify::new());
-    let shard = Shard::new(id, config, core, mailboxes, counts, timer.clone());
+    let shard = Shard::new(id, config, core, shared, store, timer.clone());
     Handle { shard: Rc::new(RefCell::new(shard)), timer }
+}
+
+/// Milliseconds since the epoch.
+pub(crate) fn unix_millis() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Runs until the last [`Hub`] is gone.
 async fn run(handle: Handle, mut commands: mpsc::UnboundedReceiver<ShardCommand>) {
     tokio::task::spawn_local(keep_time(handle.clone()));
     tokio::task::spawn_local(take_mail(handle.clone()));
+    tokio::task::spawn_local(watch_clock(handle.clone()));
     while let Some(command) = commands.recv().await {
         obey(&handle, command);
     }
@@ -110,14 +147,31 @@ async fn keep_time(handle: Handle) {
     }
 }
 
+/// Tells the core when the wall clock was set: what expires or is due at a time of day depends on it.
+async fn watch_clock(handle: Handle) {
+    let (mut told, mut unix) = (Instant::now(), unix_millis());
+    let mut ticks = tokio::time::interval(CLOCK_LOOK);
+    loop {
+        ticks.tick().await;
+        let (now, found) = (Instant::now(), unix_millis());
+        let passed = u64::try_from(now.duration_since(told).as_millis()).unwrap_or(u64::MAX);
+        if found.abs_diff(unix.saturating_add(passed)) >= CLOCK_STEP {
+            let mut shard = handle.shard.borrow_mut();
+            shard.core.set_clock(now, UnixMillis(found));
+            shard.finish_turn(now);
+            (told, unix) = (now, found);
+        }
+    }
+}
+
 /// Takes what other shards have posted.
 async fn take_mail(handle: Handle) {
     let (mailboxes, id) = {
         let shard = handle.shard.borrow();
-        (shard.mailboxes.clone(), shard.id)
+        (shard.shared.mailboxes.clone(), shard.id)
     };
     let Some(mailbox) = mailboxes.get(usize::from(id.0)) else { return };
-    let mut mail = Vec::new();
+    let mut mail = Mail::default();
     loop {
         mailbox.filled().await;
         mailbox.take(&mut mail);
@@ -134,9 +188,9 @@ fn obey(handle: &Handle, command: ShardCommand) {
             drop(shard);
             crate::driver::accept(handle, stream, peer, listener);
         }
-        ShardCommand::SetAddress { name, spec, reply } => {
-            let settings = settings(&spec, &shard.config);
-            shard.core.set_address(now, &name, settings);
+        ShardCommand::SetAddress { address, reply } => {
+            let settings = settings(&address, &shard.config);
+            shard.core.set_address(now, &address.name, settings);
             shard.finish_turn(now);
             let _ = reply.send(());
         }
@@ -144,6 +198,32 @@ fn obey(handle: &Handle, command: ShardCommand) {
             shard.core.remove_address(now, &name);
             shard.finish_turn(now);
             let _ = reply.send(());
+        }
+        ShardCommand::Purge { name, reply } => {
+            let purged = shard.core.purge(now, &name);
+            shard.finish_turn(now);
+            answer(reply, purged);
+        }
+        ShardCommand::Move { from, to, limit, reply } => {
+            let moved = shard.core.move_messages(now, &from, &to, limit);
+            shard.finish_turn(now);
+            answer(reply, moved);
+        }
+        ShardCommand::Subscriptions { topic, reply } => answer(reply, shard.subscriptions_of(&topic)),
+        ShardCommand::RemoveSubscription { topic, name, reply } => {
+            let removed = shard.remove_subscription(now, &topic, &name);
+            shard.finish_turn(now);
+            answer(reply, removed);
+        }
+        ShardCommand::Recover { batch, reply } => {
+            batch.give(now, &mut shard.core);
+            shard.finish_turn(now);
+            answer(reply, ());
+        }
+        ShardCommand::Recovered { reply } => {
+            shard.core.recovered(now);
+            shard.finish_turn(now);
+            answer(reply, ());
         }
         ShardCommand::Statistics { reply } => answer(reply, statistics(&shard)),
         ShardCommand::Addresses { name, reply } => answer(reply, address_statistics(&shard, name.as_deref())),
@@ -212,6 +292,7 @@ fn statistics(shard: &Shard) -> ShardStatistics {
 
 fn address_statistics(shard: &Shard, name: Option<&str>) -> Vec<AddressStatistics> {
     let one = |address: mq_core::AddressStatistics| AddressStatistics {
+        queue: shard.core.queue(&address.name),
         name: address.name,
         producers: address.producers,
         consumers: address.consumers,
@@ -229,17 +310,23 @@ fn address_statistics(shard: &Shard, name: Option<&str>) -> Vec<AddressStatistic
 }
 
 /// An address document as the core wants it.
-fn settings(spec: &AddressSpec, config: &DaemonConfig) -> AddressSettings {
+fn settings(address: &Served, config: &DaemonConfig) -> AddressSettings {
+    let Served { name, spec, id } = address;
     let defaults = AddressSettings::default();
     let millis = |millis: Option<u32>| millis.map(|millis| Duration::from_millis(millis.into()));
+    let is_stored = spec.kind.is_stored();
+    let max_message_size =
+        if is_stored { config.store.max_message_size } else { config.limits.max_message_size };
     AddressSettings {
         kind: match spec.kind {
             AddressType::Anycast => AddressKind::Anycast,
             AddressType::Multicast => AddressKind::Multicast,
+            AddressType::Queue | AddressType::Subscription => AddressKind::Queue,
+            AddressType::Topic => AddressKind::Topic,
         },
         max_producers: spec.limits.max_producers.unwrap_or(0),
         max_consumers: spec.limits.max_consumers.unwrap_or(0),
-        max_message_bytes: spec.limits.max_message_size.unwrap_or(config.limits.max_message_size),
+        max_message_bytes: spec.limits.max_message_size.unwrap_or(max_message_size),
         link_credit: spec.limits.link_credit.unwrap_or(config.limits.link_credit),
         max_undelivered: spec.limits.max_undelivered.unwrap_or(defaults.max_undelivered),
         overload: match spec.slow_consumer.unwrap_or_default() {
@@ -251,5 +338,52 @@ fn settings(spec: &AddressSpec, config: &DaemonConfig) -> AddressSettings {
         ttl_default: millis(spec.ttl.default_ms),
         ttl_min: millis(spec.ttl.min_ms),
         ttl_max: millis(spec.ttl.max_ms),
+        queue: is_stored.then(|| Arc::new(queue_settings(spec))),
+        id: matches!(spec.kind, AddressType::Queue | AddressType::Subscription).then_some(QueueId(*id)),
+        subscription: (spec.kind == AddressType::Subscription).then(|| subscription_settings(name, spec)),
     }
+}
+
+/// How a queue, or each subscription of a topic, keeps messages.
+fn queue_settings(spec: &AddressSpec) -> QueueSettings {
+    QueueSettings {
+        max_messages: spec.limits.max_messages.unwrap_or(0),
+        max_bytes: spec.limits.max_bytes.unwrap_or(0),
+        on_full: match spec.on_full.unwrap_or_default() {
+            manifest::OnFull::Block => OnFull::Block,
+            manifest::OnFull::Reject => OnFull::Reject,
+            manifest::OnFull::DropOldest => OnFull::DropOldest,
+        },
+        max_deliveries: spec.max_deliveries.unwrap_or(0),
+        redelivery_delay: spec.redelivery.delay(),
+        redelivery_multiplier_percent: spec.redelivery.multiplier_percent(),
+        redelivery_delay_max: spec.redelivery.max_delay(),
+        dead_letter: spec.dead_letter.as_deref().map(Into::into),
+        expiry: spec.expiry_address.as_deref().map(Into::into),
+        exclusive: spec.exclusive,
+        groups: spec.message_groups,
+        last_value: spec.last_value,
+        deduplicate: spec.deduplication.as_ref().map(|deduplication| Deduplicate {
+            window: deduplication.window(),
+            max_ids: deduplication.capacity(),
+        }),
+    }
+}
+
+/// What an administrator's subscription gets of its topic.
+fn subscription_settings(name: &str, spec: &AddressSpec) -> Arc<SubscriptionSettings> {
+    let topic = name.split_once("::").map_or(name, |(topic, _)| topic);
+    let selector = spec.subscription.selector.as_deref().and_then(|text| match Selector::parse(text) {
+        Ok(selector) => Some(Arc::new(selector) as Arc<dyn Filter>),
+        Err(error) => {
+            // It was checked when it came; only another version can have written it.
+            warn!(address = name, %error, "the selector of a subscription cannot be used; it gets everything");
+            None
+        }
+    });
+    Arc::new(SubscriptionSettings {
+        topic: topic.into(),
+        levels: spec.subscription.filter.as_deref().map(Into::into),
+        filter: selector,
+    })
 }

@@ -105,7 +105,12 @@ impl StateDir {
     }
 }
 
-fn create_private(path: &Path) -> Result<(), StateError> {
+/// Creates a directory where it is missing, readable by its owner alone.
+///
+/// # Errors
+///
+/// [`StateError::Io`].
+pub(crate) fn create_private(path: &Path) -> Result<(), StateError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
     created.map_err(|source| StateError::Io { action: "create", path: path.to_owned(), source })
 }

@@ -305,6 +305,12 @@ impl Core {
         topic("#").map_or(exact, Ok)
     }
 
+    /// The kind of what serves links of this name on this shard, if anything does.
+    pub fn kind(&self, name: &str) -> Option<AddressKind> {
+        let key = self.resolve_name(name).ok()?;
+        self.addresses.get(key).map(|address| address.settings.kind)
+    }
+
     fn settings_changed(&mut self, key: AddressKey) {
         let mut index = 0;
         while let Some(member) =

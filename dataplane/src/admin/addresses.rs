@@ -6,8 +6,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use mq_model::admin::List;
-use mq_model::manifest::{Address, AddressStatus};
+use jiff::Timestamp;
+use mq_core::QueueStatistics;
+use mq_model::admin::{List, MoveMessages, Moved, Purged};
+use mq_model::manifest::{Address, AddressStatus, AddressType, QueueStatus};
 use mq_model::validate_address_name;
 
 use super::Api;
@@ -15,6 +17,7 @@ use super::body::{self, Name};
 use super::problem::Refusal;
 use crate::hub::AddressStatistics;
 use crate::objects::{ChangeError, Object, Put};
+use crate::selector::Selector;
 
 pub(super) async fn list(State(api): State<Api>) -> Json<List<Address>> {
     let mut statuses: HashMap<Arc<str>, AddressStatus> = HashMap::new();
@@ -42,7 +45,7 @@ pub(super) async fn create(
     State(api): State<Api>,
     body::Json(address): body::Json<Address>,
 ) -> Result<(StatusCode, Json<Address>), Refusal> {
-    let name = valid_name(&address)?;
+    let name = valid_name(&api, &address)?;
     let object = api.node.catalogue.create(name.clone(), address.metadata.labels, address.spec).await?;
     tracing::info!(address = %name, "created an address");
     Ok((StatusCode::CREATED, Json(describe(&api, &name, &object).await)))
@@ -53,7 +56,7 @@ pub(super) async fn put(
     Name(path): Name,
     body::Json(address): body::Json<Address>,
 ) -> Result<(StatusCode, Json<Address>), Refusal> {
-    let name = valid_name(&address)?;
+    let name = valid_name(&api, &address)?;
     if *name != *path {
         let detail = format!("metadata.name is `{name}`, which is not the name in the path; make them equal");
         return Err(Refusal::invalid(detail));
@@ -79,19 +82,98 @@ pub(super) async fn remove(State(api): State<Api>, Name(name): Name) -> Result<S
     if validate_address_name(&name).is_err() {
         return Err(unknown(&name).into());
     }
+    served(&api)?;
     api.node.catalogue.remove(name.clone()).await?;
     tracing::info!(address = %name, "removed an address");
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Removes what waits in a queue, or in the subscriptions of a topic.
+pub(super) async fn purge(State(api): State<Api>, Name(name): Name) -> Result<Json<Purged>, Refusal> {
+    let name = stored(&api, &name)?;
+    let purged = api.node.hub.purge(&name).await.ok_or_else(no_worker)?;
+    let messages = purged.map_err(|refused| Refusal::conflict(refused.to_string()))?;
+    tracing::info!(address = %name, messages, "purged an address");
+    Ok(Json(Purged { messages }))
+}
+
+/// Moves messages of a queue to another address.
+pub(super) async fn move_messages(
+    State(api): State<Api>,
+    Name(name): Name,
+    body::Json(order): body::Json<MoveMessages>,
+) -> Result<Json<Moved>, Refusal> {
+    let from = stored(&api, &name)?;
+    if kind(&api, &from) == Some(AddressType::Topic) {
+        let detail = format!("address `{from}` is a topic, which holds nothing itself; name a subscription");
+        return Err(Refusal::conflict(detail));
+    }
+    if api.node.catalogue.address(&order.to).is_none() {
+        let detail =
+            format!("there is no address `{}` to move messages to; create it first", shown(&order.to));
+        return Err(Refusal::invalid(detail));
+    }
+    if *from == *order.to {
+        return Err(Refusal::invalid(format!(
+            "messages of `{from}` are there already; name another address"
+        )));
+    }
+    let to = order.to.as_str().into();
+    let limit = order.limit.unwrap_or(0);
+    let moved = if order.limit == Some(0) {
+        Ok(0)
+    } else {
+        api.node.hub.move_messages(&from, &to, limit).await.ok_or_else(no_worker)?
+    };
+    let messages = moved.map_err(|refused| Refusal::conflict(refused.to_string()))?;
+    tracing::info!(from = %from, to = %to, messages, "moved messages");
+    Ok(Json(Moved { messages }))
+}
+
+/// The name of an address that keeps messages.
+fn stored(api: &Api, name: &str) -> Result<Arc<str>, Refusal> {
+    served(api)?;
+    let kind = kind(api, name).ok_or_else(|| unknown(name))?;
+    if !kind.is_stored() {
+        return Err(Refusal::conflict(format!("address `{name}` keeps no messages; use a queue")));
+    }
+    Ok(name.into())
+}
+
+fn kind(api: &Api, name: &str) -> Option<AddressType> {
+    api.node.catalogue.address(name).map(|object| object.spec.kind)
+}
+
+/// Nothing is changed before everything that was stored is there.
+pub(super) fn served(api: &Api) -> Result<(), Refusal> {
+    api.node.recovery().map_err(|reason| {
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", format!("{reason}; try again later"))
+    })
+}
+
+pub(super) fn no_worker() -> Refusal {
+    let detail = "the worker that keeps the address has ended; see the log and restart the node";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+}
+
+/// A name that came from outside, for a message.
+fn shown(name: &str) -> String {
+    name.chars().take(mq_model::MAX_ADDRESS_NAME).collect()
+}
+
 /// The name of an address document that is valid as a whole.
-fn valid_name(address: &Address) -> Result<Arc<str>, Refusal> {
+fn valid_name(api: &Api, address: &Address) -> Result<Arc<str>, Refusal> {
+    served(api)?;
     address.validate().map_err(|error| Refusal::invalid(error.to_string()))?;
+    if let Some(selector) = &address.spec.subscription.selector {
+        Selector::parse(selector)
+            .map_err(|error| Refusal::invalid(format!("spec.subscription.selector: {error}")))?;
+    }
     Ok(address.metadata.name.as_str().into())
 }
 
 fn unknown(name: &str) -> ChangeError {
-    ChangeError::NotFound(name.chars().take(mq_model::MAX_ADDRESS_NAME).collect::<String>().into())
+    ChangeError::NotFound(shown(name).into())
 }
 
 /// The address with its status, gathered from the shards.
@@ -104,7 +186,10 @@ async fn describe(api: &Api, name: &Arc<str>, object: &Object) -> Address {
     document(name, object, status)
 }
 
-fn document(name: &Arc<str>, object: &Object, status: AddressStatus) -> Address {
+fn document(name: &Arc<str>, object: &Object, mut status: AddressStatus) -> Address {
+    if object.spec.kind != AddressType::Topic {
+        status.subscriptions = None;
+    }
     let mut address = Address::new(&**name, object.spec.clone());
     address.metadata.labels.clone_from(&object.labels);
     address.status = Some(status);
@@ -120,4 +205,31 @@ fn add(status: &mut AddressStatus, shard: &AddressStatistics) {
     status.unsettled += shard.unsettled;
     status.dropped += shard.dropped;
     status.expired += shard.expired;
+    if let Some(queue) = &shard.queue {
+        status.queue = Some(queue_status(queue));
+        status.subscriptions = Some(queue.subscriptions);
+    }
+}
+
+/// What a queue holds, for the API.
+pub(super) fn queue_status(queue: &QueueStatistics) -> QueueStatus {
+    let oldest =
+        queue.oldest.and_then(|oldest| Timestamp::from_millisecond(i64::try_from(oldest.0).ok()?).ok());
+    QueueStatus {
+        messages: queue.messages,
+        bytes: queue.bytes,
+        available: queue.available,
+        acquired: queue.acquired,
+        delayed: queue.delayed,
+        storing: queue.storing,
+        bytes_in_memory: queue.bytes_in_memory,
+        oldest,
+        enqueued: queue.enqueued,
+        acknowledged: queue.acknowledged,
+        redelivered: queue.redelivered,
+        dead_lettered: queue.dead_lettered,
+        expired: queue.expired,
+        dropped: queue.dropped,
+        rejected: queue.rejected,
+    }
 }

@@ -85,6 +85,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
+/// The two parameters of the path, percent-decoded.
+pub(super) struct Names(pub(super) String, pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Names {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let names: Result<Path<(String, String)>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
+        let Path((first, second)) = names
+            .map_err(|error| Refusal::malformed(format!("the path cannot be read: {}", error.body_text())))?;
+        Ok(Self(first, second))
+    }
+}
+
 /// The query of the request.
 pub(super) struct Parameters<T>(pub(super) T);
 

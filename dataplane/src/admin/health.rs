@@ -10,6 +10,7 @@ use super::problem::Refusal;
 use crate::listen::Refusals;
 use crate::metrics::{CONTENT_TYPE, Snapshot};
 use crate::process::Usage;
+use crate::store::StoreView;
 
 /// The control thread turns: that is all it says.
 pub(super) async fn alive() -> &'static str {
@@ -30,6 +31,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Refusal>
         addresses: node.catalogue.len() as u64,
         is_ready: node.readiness().is_ok(),
         refused: refused(&node.refusals),
+        store: node.hub.store().map(StoreView::status),
         usage: Usage::now(),
         start_seconds: node.started_at.as_millisecond() as f64 / 1e3,
     });

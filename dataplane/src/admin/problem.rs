@@ -32,6 +32,10 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", detail)
+    }
+
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
     }
@@ -50,7 +54,9 @@ impl IntoResponse for Refusal {
 impl From<ChangeError> for Refusal {
     fn from(error: ChangeError) -> Self {
         let (status, kind) = match &error {
-            ChangeError::Exists(_) => (StatusCode::CONFLICT, "conflict"),
+            ChangeError::Exists(_) | ChangeError::NoTopic(..) | ChangeError::HasSubscriptions(..) => {
+                (StatusCode::CONFLICT, "conflict")
+            }
             ChangeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
             ChangeError::Full => (StatusCode::INSUFFICIENT_STORAGE, "limit-reached"),
             ChangeError::Store(error) => (store_status(error), "storage-failed"),

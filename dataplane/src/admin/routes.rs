@@ -3,12 +3,15 @@
 
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use mq_model::admin::{Connection, Link, List, LogLevel, Node, Problem, Session, Statistics};
+use mq_model::admin::{
+    Connection, Link, List, LogLevel, MoveMessages, Moved, Node, Problem, Purged, Session, Statistics,
+    Subscription,
+};
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::Address;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Api, addresses, clients, health, node, openapi};
+use super::{Api, addresses, clients, health, node, openapi, subscriptions};
 
 /// One method of one path.
 pub(super) struct Route {
@@ -153,7 +156,10 @@ impl Route {
 
 /// Every route of the API.
 pub(super) fn routes() -> Vec<Route> {
-    [node_routes(), address_routes(), client_routes(), root_routes()].into_iter().flatten().collect()
+    [node_routes(), address_routes(), stored_routes(), client_routes(), root_routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn node_routes() -> Vec<Route> {
@@ -195,7 +201,7 @@ fn address_routes() -> Vec<Route> {
         Route::new(Post, "/api/v1/addresses", "createAddress", "Create an address", addresses::create)
             .takes::<Address>()
             .answers::<Address>(201, "Created: stored, and served by every worker")
-            .refuses(409, "An address of that name exists")
+            .refuses(409, "An address of that name exists, or a subscription's topic does not")
             .stores(),
         Route::new(Get, ONE, "showAddress", "One address", addresses::show)
             .path_parameter("name", NAME)
@@ -206,12 +212,68 @@ fn address_routes() -> Vec<Route> {
             .takes::<Address>()
             .answers::<Address>(200, "Changed, or as it was")
             .answers::<Address>(201, "Created: stored, and served by every worker")
+            .refuses(409, "A subscription's topic does not exist, or a topic has subscriptions")
             .stores(),
         Route::new(Delete, ONE, "deleteAddress", "Remove an address and close its links", addresses::remove)
             .path_parameter("name", NAME)
             .answers_nothing("Removed")
             .refuses(404, "There is no such address")
             .stores(),
+    ]
+}
+
+fn stored_routes() -> Vec<Route> {
+    use Method::{Delete, Get, Post};
+    const NAME: &str = "The address's name, percent-encoded";
+    const UNAVAILABLE: &str = "The node reads its message log, or a worker does not answer";
+    vec![
+        Route::new(
+            Post,
+            "/api/v1/addresses/{name}/purge",
+            "purgeAddress",
+            "Remove the messages that no consumer has",
+            addresses::purge,
+        )
+        .path_parameter("name", NAME)
+        .answers::<Purged>(200, "How many were removed")
+        .refuses(404, "There is no such address")
+        .refuses(409, "The address keeps no messages")
+        .refuses(503, UNAVAILABLE),
+        Route::new(
+            Post,
+            "/api/v1/addresses/{name}/move",
+            "moveMessages",
+            "Move messages that no consumer has to another address, the oldest first",
+            addresses::move_messages,
+        )
+        .path_parameter("name", NAME)
+        .takes::<MoveMessages>()
+        .answers::<Moved>(200, "How many were moved")
+        .refuses(404, "There is no such address")
+        .refuses(409, "The address keeps no messages")
+        .refuses(503, UNAVAILABLE),
+        Route::new(
+            Get,
+            "/api/v1/subscriptions",
+            "listSubscriptions",
+            "The subscriptions of topics",
+            subscriptions::list,
+        )
+        .query_parameter("topic", "Only the subscriptions of this topic")
+        .answers::<List<Subscription>>(200, "The subscriptions by topic and name"),
+        Route::new(
+            Delete,
+            "/api/v1/addresses/{name}/subscriptions/{subscription}",
+            "endSubscription",
+            "End a durable subscription that a client has made",
+            subscriptions::remove,
+        )
+        .path_parameter("name", "The topic's name, percent-encoded")
+        .path_parameter("subscription", "The subscription's name, percent-encoded")
+        .answers_nothing("Ended, with what it held")
+        .refuses(404, "There is no such subscription")
+        .refuses(409, "The subscription has an address of its own: delete that")
+        .refuses(503, UNAVAILABLE),
     ]
 }
 

@@ -1,33 +1,28 @@
 //! AMQP 1.0 between the engine and the core: events in, effects out.
 
-use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use mq_amqp::codec::DecodeError;
 use mq_amqp::message::Header;
-use mq_amqp::performative::{
-    Attach, DeliveryState, Error, NodeTarget, Open, ReceiverSettleMode, Role, SaslCode, SenderSettleMode,
-    Source, Tag, Target, TerminusDurability,
-};
+use mq_amqp::performative::{DeliveryState, Open, Role, SaslCode, Tag};
 use mq_amqp::value::{Symbol, Text, Value};
 use mq_amqp::{
     Config, DeliveryKey, Event, Events, IncomingTransfer, Limits, LinkKey, NO_TOKEN, Outgoing, SessionKey,
-    Terms, condition,
+    condition,
 };
 use mq_core::{
-    CloseReason, ConsumerKey, ConsumerOptions, Effect, Incoming, LaneKey, LegKey, Outcome, ProducerKey,
-    ProducerOptions, ProducerTarget, Refused,
+    ConsumerKey, Effect, Incoming, LaneKey, LegKey, Outcome, ProducerKey, Redelivery, Refused, UnixMillis,
 };
-use mq_model::TEMPORARY_PREFIX;
 use mq_model::config::DaemonConfig;
 use tracing::{debug, error, info};
 
+use super::Shard;
+use super::attach::{CAPABILITIES, closed, local_name, refusal};
 use super::connection::{SessionState, lane_share};
-use super::message::{Start, is_cut_short, read_start, with_ttl};
+use super::message::{Changes, Schedule, Start, Ttl, Wants, changed, is_cut_short, map_of, read_start};
 use super::outcome::{from_state, to_state};
-use super::{LinkRef, Shard};
+use crate::shard::unix_millis;
 
 /// Events for which the shard keeps room.
 const EVENTS_KEPT: usize = 1_024;
@@ -54,7 +49,7 @@ pub(super) fn engine_config(config: &DaemonConfig) -> Config {
         mechanisms: MECHANISMS.map(Symbol::from_static).to_vec(),
         allow_plain_header: true,
         idle_timeout: (limits.idle_timeout_ms > 0).then(|| millis(limits.idle_timeout_ms)),
-        offered_capabilities: vec![Symbol::from_static("ANONYMOUS-RELAY")],
+        offered_capabilities: CAPABILITIES.to_vec(),
         desired_capabilities: Vec::new(),
         properties: vec![
             (Value::Symbol(Symbol::from_static("product")), Value::from("mq")),
@@ -71,30 +66,6 @@ pub(super) fn engine_config(config: &DaemonConfig) -> Config {
     }
 }
 
-/// An error for a peer.
-fn refusal(condition: &'static str, text: impl AsRef<str>) -> Error {
-    Error::new(condition, text)
-}
-
-fn refused(refused: &Refused) -> Error {
-    let condition = match refused {
-        Refused::NotFound(_) => condition::NOT_FOUND,
-        Refused::LimitExceeded { .. } | Refused::Full(_) => condition::RESOURCE_LIMIT_EXCEEDED,
-        Refused::NotAllowed(_) | Refused::Exists(_) => condition::NOT_ALLOWED,
-        Refused::Stopping => condition::DETACH_FORCED,
-        _ => condition::ILLEGAL_STATE,
-    };
-    refusal(condition, refused.to_string())
-}
-
-fn closed(reason: CloseReason) -> Error {
-    let condition = match reason {
-        CloseReason::AddressDeleted => condition::RESOURCE_DELETED,
-        _ => condition::RESOURCE_LIMIT_EXCEEDED,
-    };
-    refusal(condition, reason.to_string())
-}
-
 /// What has come of the beginning of a message.
 enum Head {
     Ready(Bytes),
@@ -102,13 +73,6 @@ enum Head {
     Unfinished,
     Refused(Outcome),
     Aborted,
-}
-
-/// What an attach asks for.
-enum Wanted {
-    Producer { address: Option<Text> },
-    Consumer { address: Text },
-    Temporary,
 }
 
 impl Shard {
@@ -153,9 +117,12 @@ impl Shard {
                 }
             }
             Event::LinkAttached { link, attach } => self.handle_attach(now, key, link, &attach),
-            Event::LinkDetached { role, token, error, .. } => {
+            Event::LinkDetached { role, token, error, closed, .. } => {
                 if let Some(error) = error {
                     debug!(connection = %self.name_of(key), condition = %error.condition, "link detached");
+                }
+                if closed && role == Role::Sender {
+                    self.end_subscription(now, token);
                 }
                 self.remove_link(now, role, token);
             }
@@ -208,6 +175,7 @@ impl Shard {
         let is_draining = self.is_draining;
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.container = label(open.container_id.as_str());
+        connection.container_id = open.container_id.clone();
         connection.product = product_of(open);
         if is_draining {
             connection
@@ -245,179 +213,9 @@ impl Shard {
         }
     }
 
-    fn lane_of(&self, key: usize, session: SessionKey) -> Option<LaneKey> {
+    pub(super) fn lane_of(&self, key: usize, session: SessionKey) -> Option<LaneKey> {
         let state = self.connections.get(key)?.sessions.get(usize::from(session.channel()))?.as_ref()?;
         (state.key == session).then_some(state.lane)
-    }
-
-    // ---- links --------------------------------------------------------------------------------
-
-    fn handle_attach(&mut self, now: Instant, key: usize, link: LinkKey, attach: &Attach) {
-        let Some(connection) = self.connections.get(key) else { return };
-        let Ok(session) = connection.engine.session_of_link(link) else { return };
-        let done = match wanted(attach) {
-            Ok(Wanted::Producer { address }) => {
-                self.attach_producer(now, key, link, session, attach, address)
-            }
-            Ok(Wanted::Consumer { address }) => {
-                self.attach_consumer(now, key, link, session, attach, Some(address.as_str()))
-            }
-            Ok(Wanted::Temporary) => self.attach_consumer(now, key, link, session, attach, None),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = done {
-            debug!(connection = %self.name_of(key), link = %attach.name, condition = %error.condition,
-                description = error.description.as_ref().map(Text::as_str), "link refused");
-            if let Some(connection) = self.connections.get_mut(key) {
-                // Gone already: the peer detached in the same breath.
-                let _ = connection.engine.refuse(link, error);
-            }
-        }
-    }
-
-    fn attach_producer(
-        &mut self,
-        now: Instant,
-        key: usize,
-        link: LinkKey,
-        session: SessionKey,
-        attach: &Attach,
-        address: Option<Text>,
-    ) -> Result<(), Error> {
-        let name = address.as_ref().map(|address| local_name(address.as_str()));
-        let options =
-            ProducerOptions { settles_second: attach.rcv_settle_mode == ReceiverSettleMode::Second };
-        let target = name.map_or(ProducerTarget::AnyAddress, ProducerTarget::Address);
-        let producer = self.core.add_producer(now, target, options).map_err(|error| refused(&error))?;
-        let terms = Terms {
-            source: attach.source.clone(),
-            target: Some(Box::new(Target::Node(NodeTarget {
-                address: address.clone(),
-                ..NodeTarget::default()
-            }))),
-            snd_settle_mode: attach.snd_settle_mode,
-            rcv_settle_mode: attach.rcv_settle_mode,
-            max_message_size: Some(self.max_message_size(producer)),
-            ..Terms::default()
-        };
-        let address = name.map(Into::into);
-        let bits = producer.to_bits();
-        self.producers.insert(LinkRef { bits, connection: key, link, session, address, held: 0, head: None });
-        self.accept(now, key, link, Role::Receiver, terms, bits);
-        Ok(())
-    }
-
-    fn attach_consumer(
-        &mut self,
-        now: Instant,
-        key: usize,
-        link: LinkKey,
-        session: SessionKey,
-        attach: &Attach,
-        address: Option<&str>,
-    ) -> Result<(), Error> {
-        let lane = self
-            .lane_of(key, session)
-            .ok_or_else(|| refusal(condition::ILLEGAL_STATE, Refused::NoLane.to_string()))?;
-        let source = attach.source.as_deref().cloned().unwrap_or_default();
-        let is_settled = attach.snd_settle_mode == SenderSettleMode::Settled;
-        let default_outcome = source.default_outcome.clone().map(from_state);
-        let options = ConsumerOptions { settled: is_settled, default_outcome };
-        let name: Arc<str> = match address {
-            Some(address) => local_name(address).into(),
-            None => self.temporary_name(),
-        };
-        let consumer = match address {
-            Some(_) => self.core.add_consumer(now, lane, &name, options),
-            None => self.core.add_temporary(now, lane, name.clone(), options),
-        };
-        let consumer = consumer.map_err(|error| refused(&error))?;
-        let granted = Source {
-            address: Some(address.map_or_else(|| Text::from(&*name), Text::from)),
-            durable: TerminusDurability::None,
-            expiry_policy: source.expiry_policy,
-            timeout: 0,
-            dynamic: address.is_none(),
-            dynamic_node_properties: source.dynamic_node_properties,
-            distribution_mode: source.distribution_mode,
-            // AMQP 3.5.3: the filters in place; none is supported here.
-            filter: Vec::new(),
-            default_outcome: source.default_outcome,
-            outcomes: source.outcomes,
-            capabilities: Vec::new(),
-        };
-        let terms = Terms {
-            source: Some(Box::new(granted)),
-            target: attach.target.clone(),
-            snd_settle_mode: if is_settled { SenderSettleMode::Settled } else { SenderSettleMode::Mixed },
-            rcv_settle_mode: attach.rcv_settle_mode,
-            ..Terms::default()
-        };
-        let bits = consumer.to_bits();
-        let address = Some(name);
-        self.consumers.insert(LinkRef { bits, connection: key, link, session, address, held: 0, head: None });
-        self.accept(now, key, link, Role::Sender, terms, bits);
-        Ok(())
-    }
-
-    /// Answers an attach; when the peer has taken it back in the meantime, the core's link goes.
-    fn accept(&mut self, now: Instant, key: usize, link: LinkKey, role: Role, terms: Terms, token: u64) {
-        let accepted = self
-            .connections
-            .get_mut(key)
-            .is_some_and(|connection| connection.engine.accept(link, terms, token).is_ok());
-        if !accepted {
-            self.remove_link(now, role, token);
-        }
-    }
-
-    /// Bytes of a message that a producer's link takes; 0 means no limit. A lower limit that the
-    /// address gets later holds as well: the core rejects what is larger.
-    fn max_message_size(&self, producer: ProducerKey) -> u64 {
-        match self.core.max_message_bytes(producer) {
-            0 => self.config.limits.max_message_size,
-            bytes => bytes,
-        }
-    }
-
-    /// A name for a dynamic node: the node and the shard make it unique in the fleet. Knowing one
-    /// name does not help to guess another: it is a keyed hash of a number, under a key that nobody
-    /// outside knows.
-    fn temporary_name(&mut self) -> Arc<str> {
-        self.next_name = self.next_name.wrapping_add(1);
-        let number = self.next_name;
-        let [high, low] = [0_u8, 1].map(|half| self.name_secret.hash_one((half, number)));
-        format!("{TEMPORARY_PREFIX}{}.{}-{high:016x}{low:016x}", self.config.node, self.id.0).into()
-    }
-
-    /// Links that go together. None gets what another of them leaves behind: it could not be sent.
-    pub(super) fn remove_links(&mut self, now: Instant, links: &[(Role, u64)]) {
-        for (_, token) in links.iter().filter(|(role, _)| *role == Role::Sender) {
-            if let Some(consumer) = ConsumerKey::from_bits(*token) {
-                self.core.set_credit(now, consumer, 0, false);
-            }
-        }
-        for (role, token) in links {
-            self.remove_link(now, *role, *token);
-        }
-    }
-
-    /// A link is gone; `role` is ours.
-    pub(super) fn remove_link(&mut self, now: Instant, role: Role, token: u64) {
-        match role {
-            Role::Receiver => {
-                let Some(producer) = ProducerKey::from_bits(token) else { return };
-                let Some(link) = self.producers.remove(token) else { return };
-                self.release_bytes(link.connection, link.session, link.held);
-                self.core.remove_producer(now, producer);
-            }
-            Role::Sender => {
-                let Some(consumer) = ConsumerKey::from_bits(token) else { return };
-                if self.consumers.remove(token).is_some() {
-                    self.core.remove_consumer(now, consumer);
-                }
-            }
-        }
     }
 
     // ---- messages in ------------------------------------------------------------------------------
@@ -441,15 +239,15 @@ impl Shard {
     fn start_delivery(&mut self, now: Instant, key: usize, mut transfer: IncomingTransfer) -> bool {
         let Some(producer) = ProducerKey::from_bits(transfer.token) else { return true };
         let Some(reference) = self.producers.get_mut(transfer.token) else { return true };
-        let wants_to = reference.address.is_none();
+        let wants = reference.wants;
         let gathered = reference.head.take();
         if !transfer.first && gathered.is_none() {
             return true;
         }
         let (link, delivery, token, more) = (transfer.link, transfer.delivery, transfer.token, transfer.more);
         let mut payload = std::mem::take(&mut transfer.payload);
-        if gathered.is_some() || (more && is_cut_short(&payload, transfer.message_format, wants_to)) {
-            match self.gather(key, &transfer, gathered, payload, wants_to) {
+        if gathered.is_some() || (more && is_cut_short(&payload, transfer.message_format, wants)) {
+            match self.gather(key, &transfer, gathered, payload, wants) {
                 Head::Ready(head) => payload = head,
                 Head::Unfinished => return false,
                 Head::Refused(outcome) => return self.refuse_delivery(now, key, &transfer, outcome),
@@ -463,11 +261,11 @@ impl Shard {
                 }
             }
         }
-        let start = match read_start(payload, transfer.message_format, wants_to) {
+        let start = match read_start(payload, transfer.message_format, wants) {
             Ok(start) => start,
             Err(error) => return self.refuse_delivery(now, key, &transfer, unreadable(&error)),
         };
-        let Start { priority, ttl, header, chunk, to } = start;
+        let Start { durable, priority, ttl, schedule, header, chunk, to } = start;
         let (first, rest) = match header {
             Some(header) => (header, Some(chunk)),
             None => (chunk, None),
@@ -485,6 +283,9 @@ impl Shard {
                 message_format: transfer.message_format,
                 chunk: first,
                 more: more || rest.is_some(),
+                durable,
+                not_before: schedule.map(due),
+                ..Incoming::default()
             },
         );
         self.name_delivery(key, link, delivery, begun.delivery);
@@ -521,14 +322,14 @@ impl Shard {
         transfer: &IncomingTransfer,
         gathered: Option<BytesMut>,
         payload: Bytes,
-        wants_to: bool,
+        wants: Wants,
     ) -> Head {
         let (session, token) = (transfer.delivery.session(), transfer.token);
         let mut head = gathered.unwrap_or_default();
         let before = head.len();
         if !transfer.aborted {
             head.extend_from_slice(&payload);
-            if transfer.more && is_cut_short(&head, transfer.message_format, wants_to) {
+            if transfer.more && is_cut_short(&head, transfer.message_format, wants) {
                 if head.len() <= HEAD_LIMIT {
                     self.hold(key, session, token, payload.len());
                     if let Some(link) = self.producers.get_mut(token) {
@@ -536,7 +337,7 @@ impl Shard {
                     }
                     return Head::Unfinished;
                 }
-                if wants_to {
+                if wants.to {
                     self.release_held(token, before as u64);
                     return Head::Refused(too_deep());
                 }
@@ -658,7 +459,7 @@ impl Shard {
         self.release_bytes(connection, session, bytes);
     }
 
-    fn release_bytes(&mut self, key: usize, session: SessionKey, bytes: u64) {
+    pub(super) fn release_bytes(&mut self, key: usize, session: SessionKey, bytes: u64) {
         let half = self.config.limits.session_window / 2;
         let Some(state) = self.session_state(key, session) else { return };
         state.held = state.held.saturating_sub(bytes);
@@ -680,10 +481,11 @@ impl Shard {
 
     fn carry_out(&mut self, now: Instant, effect: Effect) {
         match effect {
-            Effect::Deliver { consumer, leg, chunk, more, settled, message_format, ttl_left } => {
-                let chunk = match ttl_left {
-                    Some(ttl) => with_ttl(chunk, message_format, ttl),
-                    None => chunk,
+            Effect::Deliver { consumer, leg, chunk, more, settled, message_format, ttl_left, redelivery } => {
+                let chunk = if ttl_left.is_some() || redelivery.is_some() {
+                    changed(chunk, message_format, changes(ttl_left, redelivery))
+                } else {
+                    chunk
                 };
                 self.deliver(now, consumer, leg, chunk, more, settled, message_format);
             }
@@ -717,6 +519,7 @@ impl Shard {
             Effect::Drained { consumer } => self.on_consumer(consumer, |engine, link| {
                 let _ = engine.drained(link);
             }),
+            Effect::Store(request) => self.store_requests.push((self.id, request)),
             Effect::StopProducer { producer } => self.stop_producer(now, producer),
             Effect::CloseProducer { producer, reason } => {
                 self.on_producer(producer, |engine, link| {
@@ -724,12 +527,9 @@ impl Shard {
                 });
                 self.remove_link(now, Role::Receiver, producer.to_bits());
             }
-            Effect::CloseConsumer { consumer, reason } => {
-                self.on_consumer(consumer, |engine, link| {
-                    let _ = engine.detach(link, true, Some(closed(reason)));
-                });
-                self.remove_link(now, Role::Sender, consumer.to_bits());
-            }
+            Effect::CloseConsumer { consumer, reason } => self.close_consumer(now, consumer, reason),
+            // Nobody can declare a transaction: the coordinator is refused.
+            Effect::Discharged { .. } => {}
         }
     }
 
@@ -809,7 +609,7 @@ impl Shard {
         self.on_link(key, link, command);
     }
 
-    fn on_consumer(
+    pub(super) fn on_consumer(
         &mut self,
         consumer: ConsumerKey,
         command: impl FnOnce(&mut mq_amqp::Connection, LinkKey),
@@ -848,7 +648,27 @@ fn unseen(transfer: &IncomingTransfer, more: bool) -> Incoming<'static> {
         message_format: transfer.message_format,
         chunk: Bytes::new(),
         more,
+        ..Incoming::default()
     }
+}
+
+/// What a delivery says that the message did not.
+fn changes(ttl_left: Option<Duration>, redelivery: Option<Box<Redelivery>>) -> Changes {
+    let redelivery = redelivery.map(|redelivery| *redelivery).unwrap_or_default();
+    Changes {
+        ttl: ttl_left.map_or(Ttl::Keep, Ttl::Left),
+        delivery_count: (redelivery.delivery_count > 0).then_some(redelivery.delivery_count),
+        // A consumer's `modified` may carry what is no map: the delivery matters more.
+        annotations: redelivery.annotations.and_then(|map| map_of(map).ok()).unwrap_or_default(),
+    }
+}
+
+/// When a message may be delivered, on the wall clock.
+fn due(schedule: Schedule) -> UnixMillis {
+    UnixMillis(match schedule {
+        Schedule::At(millis) => millis,
+        Schedule::After(millis) => unix_millis().saturating_add(millis),
+    })
 }
 
 fn too_deep() -> Outcome {
@@ -858,35 +678,6 @@ fn too_deep() -> Outcome {
 
 fn unreadable(error: &DecodeError) -> Outcome {
     Outcome::rejected(condition::DECODE_ERROR, format!("the message cannot be read: {error}"))
-}
-
-/// What a peer's attach wants, or why it cannot be had.
-fn wanted(attach: &Attach) -> Result<Wanted, Error> {
-    match attach.role {
-        Role::Sender => match attach.target.as_deref() {
-            None => Err(refusal(condition::PRECONDITION_FAILED, "a producer's attach needs a target")),
-            Some(Target::Coordinator { .. }) => {
-                Err(refusal(condition::NOT_IMPLEMENTED, "transactions are not supported"))
-            }
-            Some(Target::Node(target)) if target.dynamic => Err(refusal(
-                condition::NOT_IMPLEMENTED,
-                "a dynamic target is not supported; use a dynamic source",
-            )),
-            // AMQP, anonymous terminus for message routing: a target without an address.
-            Some(Target::Node(target)) => Ok(Wanted::Producer { address: target.address.clone() }),
-        },
-        Role::Receiver => match attach.source.as_deref() {
-            None => Err(refusal(condition::PRECONDITION_FAILED, "a consumer's attach needs a source")),
-            Some(source) if source.dynamic => Ok(Wanted::Temporary),
-            Some(Source { address: Some(address), .. }) => Ok(Wanted::Consumer { address: address.clone() }),
-            Some(_) => Err(refusal(condition::INVALID_FIELD, "a consumer's source needs an address")),
-        },
-    }
-}
-
-/// The address without the slash that some clients keep from the path of their URL.
-fn local_name(address: &str) -> &str {
-    address.strip_prefix('/').unwrap_or(address)
 }
 
 /// RFC 4616: `[authzid] NUL authcid NUL passwd`.

@@ -11,6 +11,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use jiff::Timestamp;
 use mq_amqp::frame::HEARTBEAT;
+use mq_amqp::value::Text;
 use mq_amqp::{Side, condition};
 use mq_core::LaneKey;
 use tokio::io::AsyncReadExt;
@@ -90,7 +91,10 @@ pub(super) struct Connection {
     pub(super) sessions: Vec<Option<SessionState>>,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<str>,
+    /// The peer's container-id, for people to read.
     pub(super) container: Box<str>,
+    /// The same in full: it is part of the names of durable subscriptions.
+    pub(super) container_id: Text,
     pub(super) product: Option<Box<str>>,
     pub(super) user: Box<str>,
     pub(super) opened_at: Timestamp,
@@ -152,6 +156,7 @@ pub(crate) fn accept(handle: &Handle, stream: std::net::TcpStream, peer: SocketA
         peer,
         listener,
         container: "".into(),
+        container_id: Text::default(),
         product: None,
         user: "anonymous".into(),
         opened_at: Timestamp::now(),

@@ -1,20 +1,54 @@
-//! What the driver reads of a message, and the two places where an intermediary may change one:
-//! the header's ttl and the delivery annotations (AMQP 3.2). The bare message is never touched.
+//! What the driver reads of a message, and the places where an intermediary may change one: the
+//! header's ttl and delivery-count, the delivery annotations and the message annotations (AMQP 3.2).
+//! The bare message is never touched.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use mq_amqp::codec::DecodeError;
+use mq_amqp::codec::{DecodeError, decode_value, encode_value};
 use mq_amqp::message::{Header, MessageIndex, Properties};
+use mq_amqp::value::{Symbol, Value};
 
 /// The message format of AMQP messages (AMQP 2.8.11, 3.2.16).
-const AMQP_FORMAT: u32 = 0;
+pub(super) const AMQP_FORMAT: u32 = 0;
+
+/// The descriptor of message annotations (AMQP 3.2.3).
+const MESSAGE_ANNOTATIONS: u64 = 0x72;
+
+/// When a message may be delivered, in Unix milliseconds; as JMS providers over AMQP say it.
+const DELIVERY_TIME: &str = "x-opt-delivery-time";
+
+/// After how many milliseconds a message may be delivered.
+const DELIVERY_DELAY: &str = "x-opt-delivery-delay";
+
+/// What the names of both begin with.
+const DELIVERY: &[u8] = b"x-opt-delivery-";
+
+/// What is looked for at the beginning of a message, beside its header.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wants {
+    /// Where an anonymous relay's message goes.
+    pub(super) to: bool,
+    /// When it may be delivered; for stored addresses, the others deliver at once.
+    pub(super) schedule: bool,
+}
+
+/// When a message may be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Schedule {
+    /// At this time, in Unix milliseconds.
+    At(u64),
+    /// So many milliseconds after it came.
+    After(u64),
+}
 
 /// How a message begins.
 #[derive(Debug)]
 pub(super) struct Start {
+    pub(super) durable: bool,
     pub(super) priority: u8,
     pub(super) ttl: Option<Duration>,
+    pub(super) schedule: Option<Schedule>,
     /// What precedes `chunk` when delivery annotations have been cut out between the two.
     pub(super) header: Option<Bytes>,
     pub(super) chunk: Bytes,
@@ -26,20 +60,35 @@ pub(super) struct Start {
 ///
 /// # Errors
 /// When a section that had to be read is malformed.
-pub(super) fn read_start(payload: Bytes, format: u32, wants_to: bool) -> Result<Start, DecodeError> {
-    let plain =
-        |chunk| Start { priority: Header::DEFAULT_PRIORITY, ttl: None, header: None, chunk, to: None };
-    if format != AMQP_FORMAT || (!wants_to && starts_with_bare_message(&payload)) {
+pub(super) fn read_start(payload: Bytes, format: u32, wants: Wants) -> Result<Start, DecodeError> {
+    let plain = |chunk| Start {
+        durable: false,
+        priority: Header::DEFAULT_PRIORITY,
+        ttl: None,
+        schedule: None,
+        header: None,
+        chunk,
+        to: None,
+    };
+    if format != AMQP_FORMAT || starts_with_what_is_not_wanted(&payload, wants) {
         return Ok(plain(payload));
     }
     let index = MessageIndex::parse(&payload)?;
     let mut start = plain(payload.clone());
     if let Some(range) = index.header.clone() {
         let header = Header::decode(payload.get(range).unwrap_or_default())?;
+        start.durable = header.durable;
         start.priority = header.priority;
         start.ttl = header.ttl.map(|millis| Duration::from_millis(millis.into()));
     }
-    if wants_to && let Some(range) = index.properties.clone() {
+    if wants.schedule
+        && let Some(range) = index.message_annotations.clone()
+    {
+        start.schedule = schedule_of(payload.slice(range))?;
+    }
+    if wants.to
+        && let Some(range) = index.properties.clone()
+    {
         start.to = Properties::to_of(payload.get(range).unwrap_or_default())?.map(Into::into);
     }
     if let Some(annotations) = index.delivery_annotations {
@@ -51,48 +100,156 @@ pub(super) fn read_start(payload: Bytes, format: u32, wants_to: bool) -> Result<
 }
 
 /// Whether bytes of a message that goes on end before what [`read_start`] looks for.
-pub(super) fn is_cut_short(payload: &[u8], format: u32, wants_to: bool) -> bool {
-    if format != AMQP_FORMAT || (!wants_to && starts_with_bare_message(payload)) {
+pub(super) fn is_cut_short(payload: &[u8], format: u32, wants: Wants) -> bool {
+    if format != AMQP_FORMAT || starts_with_what_is_not_wanted(payload, wants) {
         return false;
     }
     match MessageIndex::parse(payload) {
-        Ok(index) if wants_to => {
+        Ok(index) if wants.to => {
             let is_past = index.application_properties.is_some() || index.body.is_some();
             index.properties.is_none() && !is_past
         }
         Ok(index) => {
             let rest = payload.get(index.bare_start..).unwrap_or_default();
-            index.message_annotations.is_none() && !starts_with_bare_message(rest)
+            index.message_annotations.is_none() && !starts_with_what_is_not_wanted(rest, wants)
         }
         Err(_) => false,
     }
 }
 
-/// Whether neither header nor delivery annotations can come: most messages begin with their
-/// message annotations, properties or body, by the short form of the descriptor.
-fn starts_with_bare_message(payload: &[u8]) -> bool {
-    matches!(payload, [0x00, 0x53, 0x72..=0x78, ..])
+/// Whether neither header nor delivery annotations nor anything else that is wanted can come: most
+/// messages begin with their message annotations, properties or body, by the short form of the
+/// descriptor.
+fn starts_with_what_is_not_wanted(payload: &[u8], wants: Wants) -> bool {
+    if wants.to {
+        return false;
+    }
+    match payload {
+        [0x00, 0x53, 0x72, ..] => !wants.schedule,
+        [0x00, 0x53, 0x73..=0x78, ..] => true,
+        _ => false,
+    }
 }
 
-/// The message with what is left of its time to live in the header (AMQP 3.2.1: "the reduced ttl").
-pub(super) fn with_ttl(chunk: Bytes, format: u32, ttl: Duration) -> Bytes {
+/// What message annotations say about the time of delivery. Of a time and a delay the time counts.
+fn schedule_of(section: Bytes) -> Result<Option<Schedule>, DecodeError> {
+    // Most annotations say nothing about it, and are not decoded to learn that.
+    if !section.windows(DELIVERY.len()).any(|window| window == DELIVERY) {
+        return Ok(None);
+    }
+    let pairs = map_of(section)?;
+    let find = |name| {
+        let found = pairs.iter().find(|(key, _)| key.as_str() == Some(name));
+        found.and_then(|(_, value)| millis(value))
+    };
+    let at = find(DELIVERY_TIME).map(Schedule::At);
+    Ok(at.or_else(|| find(DELIVERY_DELAY).filter(|delay| *delay > 0).map(Schedule::After)))
+}
+
+/// A count of milliseconds in any of the types in which clients write it; what is negative is zero.
+fn millis(value: &Value) -> Option<u64> {
+    match value {
+        Value::Timestamp(millis) | Value::Long(millis) => Some(u64::try_from(*millis).unwrap_or(0)),
+        Value::Int(millis) => Some(u64::try_from(*millis).unwrap_or(0)),
+        Value::UInt(millis) => Some(u64::from(*millis)),
+        Value::ULong(millis) => Some(*millis),
+        _ => None,
+    }
+}
+
+/// The pairs of an encoded map, described or not.
+pub(super) fn map_of(mut encoded: Bytes) -> Result<Vec<(Value, Value)>, DecodeError> {
+    Ok(match decode_value(&mut encoded)? {
+        Value::Map(pairs) => pairs,
+        Value::Described(described) => match described.1 {
+            Value::Map(pairs) => pairs,
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    })
+}
+
+/// What changes in a message before the sections that nobody may change.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// What is left of the time to live that the header states.
+    pub(super) ttl: Ttl,
+    /// Earlier deliveries that failed; where there were any, nobody is the first acquirer.
+    pub(super) delivery_count: Option<u32>,
+    /// What is added to the message annotations, in place of what stands there under the same key.
+    pub(super) annotations: Vec<(Value, Value)>,
+}
+
+/// What becomes of the header's ttl.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Ttl {
+    #[default]
+    Keep,
+    /// AMQP 3.2.1: "the reduced ttl".
+    Left(Duration),
+    /// The message begins a new life.
+    Remove,
+}
+
+/// The message with other header fields and annotations. What cannot be read is left as it is.
+pub(super) fn changed(chunk: Bytes, format: u32, changes: Changes) -> Bytes {
     if format != AMQP_FORMAT {
         return chunk;
     }
     let Ok(index) = MessageIndex::parse(&chunk) else { return chunk };
-    let section = index.header.clone().and_then(|range| chunk.get(range));
-    let Some(mut header) = section.and_then(|section| Header::decode(section).ok()) else { return chunk };
-    if header.ttl.is_none() {
-        // The limit is the address's, not the message's.
+    let old = index.header.clone().and_then(|range| chunk.get(range));
+    let Ok(old) = old.map(Header::decode).transpose() else { return chunk };
+    let mut header = old.clone().unwrap_or_default();
+    match changes.ttl {
+        // Where the header states none, the limit is the address's, not the message's.
+        Ttl::Left(left) if header.ttl.is_some() => {
+            header.ttl = Some(u32::try_from(left.as_millis()).unwrap_or(u32::MAX));
+        }
+        Ttl::Remove => header.ttl = None,
+        Ttl::Left(_) | Ttl::Keep => {}
+    }
+    if let Some(count) = changes.delivery_count {
+        header.delivery_count = count;
+        header.first_acquirer &= count == 0;
+    }
+    let section = index.message_annotations.clone().map(|range| chunk.slice(range));
+    let annotations = merged(section.as_ref(), changes.annotations);
+    let is_same = old.as_ref().map_or_else(|| header == Header::default(), |old| *old == header);
+    if is_same && annotations.is_none() {
         return chunk;
     }
-    header.ttl = Some(u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX));
-    let rest = chunk.get(index.header.map_or(0, |range| range.end)..).unwrap_or_default();
-    let mut changed = BytesMut::with_capacity(rest.len() + 32);
-    header.encode(&mut changed);
-    // A copy: once for a message that has waited, where order does not depend on the cost.
-    changed.extend_from_slice(rest);
-    changed.freeze()
+    let head = index.header.as_ref().map_or(0, |range| range.end);
+    let rest = if annotations.is_some() { index.bare_start.max(head) } else { head };
+    let rest = chunk.get(rest..).unwrap_or_default();
+    // A copy: once for a message that has waited or comes again, where order does not depend on it.
+    let mut out = BytesMut::with_capacity(rest.len() + 64);
+    if old.is_some() || header != Header::default() {
+        header.encode(&mut out);
+    }
+    if let Some(annotations) = annotations {
+        encode_value(&mut out, &Value::described(Value::ULong(MESSAGE_ANNOTATIONS), Value::Map(annotations)));
+    }
+    out.extend_from_slice(rest);
+    out.freeze()
+}
+
+/// The message annotations with what is added; `None` when nothing is, or they cannot be read.
+fn merged(section: Option<&Bytes>, added: Vec<(Value, Value)>) -> Option<Vec<(Value, Value)>> {
+    if added.is_empty() {
+        return None;
+    }
+    let mut pairs = match section {
+        Some(section) => map_of(section.clone()).ok()?,
+        None => Vec::new(),
+    };
+    pairs.retain(|(key, _)| !added.iter().any(|(other, _)| key == other));
+    pairs.extend(added);
+    Some(pairs)
+}
+
+/// An annotation under a name of ours.
+pub(super) fn annotation(name: &'static str, value: impl Into<Value>) -> (Value, Value) {
+    (Value::Symbol(Symbol::from_static(name)), value.into())
 }
 
 #[cfg(test)]
@@ -102,6 +259,10 @@ mod tests {
 
     use super::*;
 
+    const NOTHING: Wants = Wants { to: false, schedule: false };
+    const SCHEDULE: Wants = Wants { to: false, schedule: true };
+    const TO: Wants = Wants { to: true, schedule: true };
+
     fn message(ttl: Option<u32>) -> Message {
         let header = Header { priority: 7, ttl, ..Header::default() };
         let to = Properties { to: Some("orders".into()), ..Properties::default() };
@@ -110,7 +271,7 @@ mod tests {
 
     #[test]
     fn priority_ttl_and_to_are_read_from_the_first_frame() {
-        let start = read_start(message(Some(1_500)).to_bytes(), 0, true).expect("a valid message");
+        let start = read_start(message(Some(1_500)).to_bytes(), 0, TO).expect("a valid message");
         assert_eq!(start.priority, 7);
         assert_eq!(start.ttl, Some(Duration::from_millis(1_500)));
         assert_eq!(start.to.as_deref(), Some("orders"));
@@ -123,7 +284,7 @@ mod tests {
             delivery_annotations: vec![(Value::from("x-hop"), Value::from(1_u32))],
             ..message(None)
         };
-        let start = read_start(annotated.to_bytes(), 0, false).expect("a valid message");
+        let start = read_start(annotated.to_bytes(), 0, NOTHING).expect("a valid message");
         let rejoined = [start.header.expect("a header"), start.chunk].concat();
         assert_eq!(rejoined, plain);
     }
@@ -131,9 +292,11 @@ mod tests {
     #[test]
     fn a_reduced_ttl_changes_the_header_alone() {
         let before = message(Some(9_000)).to_bytes();
-        let after = with_ttl(before, 0, Duration::from_millis(4_000));
-        assert_eq!(after, message(Some(4_000)).to_bytes());
-        assert_eq!(with_ttl(message(None).to_bytes(), 0, Duration::from_secs(1)), message(None).to_bytes());
+        let left = |millis| Changes { ttl: Ttl::Left(Duration::from_millis(millis)), ..Changes::default() };
+        assert_eq!(changed(before.clone(), 0, left(4_000)), message(Some(4_000)).to_bytes());
+        assert_eq!(changed(message(None).to_bytes(), 0, left(1_000)), message(None).to_bytes());
+        let removed = Changes { ttl: Ttl::Remove, ..Changes::default() };
+        assert_eq!(changed(before, 0, removed), message(None).to_bytes());
     }
 
     #[test]
@@ -146,21 +309,91 @@ mod tests {
         let bytes = full.to_bytes();
         let index = MessageIndex::parse(&bytes).expect("a valid message");
         let annotated = index.delivery_annotations.expect("annotations").end;
+        let scheduled = index.message_annotations.expect("annotations").end;
         let named = index.properties.expect("properties").end;
         for length in 0..bytes.len() {
             // Three bytes of the next section say that it is none of those to be read.
-            assert_eq!(is_cut_short(&bytes[..length], 0, false), length < annotated + 3, "{length} bytes");
-            assert_eq!(is_cut_short(&bytes[..length], 0, true), length < named, "{length} bytes");
+            assert_eq!(is_cut_short(&bytes[..length], 0, NOTHING), length < annotated + 3, "{length} bytes");
+            assert_eq!(is_cut_short(&bytes[..length], 0, SCHEDULE), length < scheduled, "{length} bytes");
+            assert_eq!(is_cut_short(&bytes[..length], 0, TO), length < named, "{length} bytes");
         }
-        assert!(!is_cut_short(&bytes[..1], 7, true), "of another format nothing is read");
+        assert!(!is_cut_short(&bytes[..1], 7, TO), "of another format nothing is read");
     }
 
     #[test]
     fn a_malformed_header_is_an_error() {
         assert!(
-            read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0xc0, 0x09]), 0, false).is_err()
-                || read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0x40]), 0, false).is_err()
+            read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0xc0, 0x09]), 0, NOTHING).is_err()
+                || read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0x40]), 0, NOTHING).is_err()
         );
-        assert!(read_start(Bytes::from_static(&[0xff, 0xff]), 0, false).is_err());
+        assert!(read_start(Bytes::from_static(&[0xff, 0xff]), 0, NOTHING).is_err());
+    }
+
+    #[test]
+    fn the_time_of_delivery_is_read_in_every_type_that_clients_write() {
+        let at = |name: &str, value: Value| {
+            let annotations = vec![
+                (Value::from(Symbol::from("x-opt-jms-dest")), Value::Byte(0)),
+                (Value::from(Symbol::from(name)), value),
+            ];
+            let bytes = Message { message_annotations: annotations, ..message(None) }.to_bytes();
+            read_start(bytes, 0, SCHEDULE).expect("a valid message").schedule
+        };
+        assert_eq!(
+            at(DELIVERY_TIME, Value::Timestamp(1_700_000_000_000)),
+            Some(Schedule::At(1_700_000_000_000))
+        );
+        assert_eq!(at(DELIVERY_TIME, Value::Long(5)), Some(Schedule::At(5)));
+        assert_eq!(at(DELIVERY_DELAY, Value::UInt(250)), Some(Schedule::After(250)));
+        assert_eq!(at(DELIVERY_DELAY, Value::Int(-1)), None);
+        assert_eq!(at(DELIVERY_DELAY, Value::from("soon")), None);
+        assert_eq!(at("x-opt-other", Value::Long(5)), None);
+    }
+
+    #[test]
+    fn a_durable_message_says_so_in_its_header() {
+        let header = Header { durable: true, ..Header::default() };
+        let durable = Message { header: Some(header), ..message(None) };
+        assert!(read_start(durable.to_bytes(), 0, NOTHING).expect("a valid message").durable);
+        assert!(!read_start(message(None).to_bytes(), 0, NOTHING).expect("a valid message").durable);
+    }
+
+    #[test]
+    fn a_message_that_comes_again_says_how_often_it_came() {
+        let bare = Message { header: None, ..message(None) };
+        let counted = |message: &Message, count| {
+            let header = Header { delivery_count: count, ..message.header.clone().unwrap_or_default() };
+            Message { header: Some(header), ..message.clone() }.to_bytes()
+        };
+        let changes = || Changes { delivery_count: Some(2), ..Changes::default() };
+        assert_eq!(changed(bare.to_bytes(), 0, changes()), counted(&bare, 2), "a header is put before it");
+        assert_eq!(changed(message(Some(9)).to_bytes(), 0, changes()), counted(&message(Some(9)), 2));
+    }
+
+    #[test]
+    fn annotations_are_added_and_replaced_and_the_rest_stays_byte_for_byte() {
+        let before = Message {
+            message_annotations: vec![annotation("x-opt-kept", 1_u32), annotation("x-opt-replaced", 2_u32)],
+            ..message(Some(5))
+        };
+        let added = vec![annotation("x-opt-replaced", 3_u32), annotation("x-opt-new", "text")];
+        let after = Message {
+            message_annotations: vec![
+                annotation("x-opt-kept", 1_u32),
+                annotation("x-opt-replaced", 3_u32),
+                annotation("x-opt-new", "text"),
+            ],
+            ..before.clone()
+        };
+        let changes = Changes { annotations: added.clone(), ..Changes::default() };
+        assert_eq!(changed(before.to_bytes(), 0, changes), after.to_bytes());
+        let plain = message(Some(5));
+        let changes = Changes { annotations: added.clone(), ..Changes::default() };
+        assert_eq!(
+            changed(plain.to_bytes(), 0, changes),
+            Message { message_annotations: added, ..plain }.to_bytes()
+        );
+        let odd = Bytes::from_static(b"of another format");
+        assert_eq!(changed(odd.clone(), 7, Changes { delivery_count: Some(1), ..Changes::default() }), odd);
     }
 }

@@ -6,9 +6,12 @@
 //! that one firehose cannot starve ten thousand trickles.
 
 mod amqp;
+mod attach;
 mod connection;
+mod format;
 mod message;
 mod outcome;
+mod terminus;
 mod view;
 
 use std::cmp::Reverse;
@@ -21,15 +24,19 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mq_amqp::{Config, Events, LinkKey, SessionKey};
-use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId};
+use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest};
 use mq_model::config::DaemonConfig;
 use slab::Slab;
 use tokio::sync::Notify;
 
 use self::connection::Connection;
+use self::message::Wants;
 pub(crate) use self::connection::accept;
+pub(crate) use self::format::AmqpFormat;
+pub(crate) use self::terminus::Subscriptions;
 use crate::listen::Throttle;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mail, Mailbox};
+use crate::store::Store;
 
 /// Bytes that one read takes at most.
 const READ_SIZE: usize = 64 << 10;
@@ -60,6 +67,16 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Entries that may be left in the heap of deadlines before it is looked through.
 const SPENT_DEADLINES: usize = 1_024;
 
+/// What the shards of a node have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) mailboxes: Arc<[Mailbox]>,
+    /// Connections of each shard.
+    pub(crate) counts: Arc<[AtomicUsize]>,
+    /// Durable subscriptions of clients.
+    pub(crate) subscriptions: Subscriptions,
+}
+
 /// A link as the core's key finds it.
 #[derive(Debug)]
 pub(crate) struct LinkRef {
@@ -70,6 +87,10 @@ pub(crate) struct LinkRef {
     session: SessionKey,
     /// `None`: an anonymous relay.
     address: Option<Arc<str>>,
+    /// Producer: what is read of its messages.
+    wants: Wants,
+    /// Consumer: the durable subscription that ends when the link is closed.
+    subscription: Option<Arc<str>>,
     /// Producer: bytes that the core has not passed on yet.
     held: u64,
     /// Producer: the beginning of a message that the core has not seen yet, counted in `held`.
@@ -114,12 +135,11 @@ pub(crate) struct Shard {
     pub(crate) id: ShardId,
     pub(crate) config: DaemonConfig,
     pub(crate) core: Core,
-    pub(crate) mailboxes: Arc<[Mailbox]>,
+    pub(crate) shared: Shared,
     pub(crate) connections_opened: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     engine_config: Arc<Config>,
-    counts: Arc<[AtomicUsize]>,
     connections: Slab<Box<Connection>>,
     producers: LinkTable,
     consumers: LinkTable,
@@ -127,6 +147,9 @@ pub(crate) struct Shard {
     dirty: Vec<usize>,
     /// What the turn wants other shards to do, by shard.
     outgoing: Vec<Vec<(ShardId, PeerMessage)>>,
+    /// Where the core's messages are kept, and what the turn asks of it.
+    store: Box<dyn Store>,
+    store_requests: Vec<(ShardId, Box<StoreRequest>)>,
     /// One read buffer and one event queue for all connections: an idle connection holds none.
     buffer: BytesMut,
     events: Events,
@@ -147,26 +170,27 @@ impl Shard {
         id: ShardId,
         config: &DaemonConfig,
         core: Core,
-        mailboxes: Arc<[Mailbox]>,
-        counts: Arc<[AtomicUsize]>,
+        shared: Shared,
+        store: Box<dyn Store>,
         timer: Rc<Notify>,
     ) -> Self {
-        let outgoing = mailboxes.iter().map(|_| Vec::new()).collect();
+        let outgoing = shared.mailboxes.iter().map(|_| Vec::new()).collect();
         Self {
             id,
             config: config.clone(),
             core,
-            mailboxes,
+            shared,
             connections_opened: 0,
             bytes_in: 0,
             bytes_out: 0,
             engine_config: Arc::new(amqp::engine_config(config)),
-            counts,
             connections: Slab::new(),
             producers: LinkTable::default(),
             consumers: LinkTable::default(),
             dirty: Vec::new(),
             outgoing,
+            store,
+            store_requests: Vec::new(),
             buffer: BytesMut::new(),
             events: Events::new(),
             deadlines: BinaryHeap::new(),
@@ -180,10 +204,14 @@ impl Shard {
         }
     }
 
-    /// Mail of other shards.
-    pub(crate) fn handle_mail(&mut self, now: Instant, mail: &mut Vec<(ShardId, PeerMessage)>) {
-        for (from, message) in mail.drain(..) {
+    /// Mail of other shards and of the store.
+    pub(crate) fn handle_mail(&mut self, now: Instant, mail: &mut Mail) {
+        for (from, message) in mail.peers.drain(..) {
             self.core.handle_peer(now, from, message);
+            self.run_effects(now);
+        }
+        for answer in mail.answers.drain(..) {
+            self.core.handle_store(now, answer);
             self.run_effects(now);
         }
         self.finish_turn(now);
@@ -239,6 +267,8 @@ impl Shard {
     /// mail over and re-arms the timer.
     pub(crate) fn finish_turn(&mut self, now: Instant) {
         self.run_effects(now);
+        // The disk can work while the sockets are written.
+        self.ask_store();
         for _ in 0..FLUSHES_PER_TURN {
             if self.dirty.is_empty() {
                 break;
@@ -255,7 +285,9 @@ impl Shard {
             // More can be written than one turn may: go on after the others.
             connection.wake();
         }
-        for (mailbox, messages) in self.mailboxes.iter().zip(&mut self.outgoing) {
+        // Before the mail: what another shard asks of the store because of it comes later.
+        self.ask_store();
+        for (mailbox, messages) in self.shared.mailboxes.iter().zip(&mut self.outgoing) {
             if !messages.is_empty() {
                 mailbox.post(messages);
             }
@@ -263,6 +295,12 @@ impl Shard {
         let next = self.next_deadline();
         if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
             self.timer.notify_one();
+        }
+    }
+
+    fn ask_store(&mut self) {
+        if !self.store_requests.is_empty() {
+            self.store.submit(&mut self.store_requests);
         }
     }
 
@@ -297,7 +335,7 @@ impl Shard {
     }
 
     fn count_connection_out(&self) {
-        if let Some(count) = self.counts.get(usize::from(self.id.0)) {
+        if let Some(count) = self.shared.counts.get(usize::from(self.id.0)) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
     }

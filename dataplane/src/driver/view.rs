@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use mq_amqp::performative::Role;
-use mq_core::{ConsumerKey, ProducerKey};
+use mq_core::{ConsumerKey, ProducerKey, Refused, SubscriptionStatistics};
 use mq_model::admin;
 
 use super::Shard;
 use super::connection::{Connection, Life};
+use crate::hub::Subscription;
 
 impl Shard {
     /// Sessions of all connections.
@@ -99,6 +100,34 @@ impl Shard {
             unsettled,
             deliveries: link.deliveries,
         })
+    }
+
+    /// The subscriptions of a topic whose home the shard is.
+    pub(crate) fn subscriptions_of(&self, topic: &str) -> Vec<Subscription> {
+        let of = |statistics: SubscriptionStatistics| {
+            let definition = self.shared.subscriptions.find(&statistics.name);
+            let container = definition.as_ref().filter(|definition| !definition.is_global());
+            Subscription {
+                container: container.map(|definition| definition.container.to_string()),
+                selector: definition.as_ref().and_then(|definition| definition.selector()).map(str::to_owned),
+                statistics,
+            }
+        };
+        self.core.subscriptions(topic).into_iter().map(of).collect()
+    }
+
+    /// Ends a durable subscription of a topic whose home the shard is; false when there is none.
+    pub(crate) fn remove_subscription(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        name: &str,
+    ) -> Result<bool, Refused> {
+        let removed = self.core.end_subscription(now, topic, name)?;
+        if removed {
+            self.shared.subscriptions.remove(name);
+        }
+        Ok(removed)
     }
 
     /// Closes a connection by its name; false when it is not here or closing already.

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -185,6 +186,12 @@ impl Journal {
         self.objects.iter().map(|(name, entry)| (name, &entry.object))
     }
 
+    /// The names from this one on, in their order.
+    pub(crate) fn names_from(&self, name: &str) -> impl Iterator<Item = &Arc<str>> {
+        let from = (Bound::Included(name), Bound::Unbounded);
+        self.objects.range::<str, _>(from).map(|(name, _)| name)
+    }
+
     /// Makes the changes durable, then applies them.
     ///
     /// # Errors
@@ -255,8 +262,10 @@ impl Journal {
         let bytes = size as u64;
         let replaced = match change {
             Change::Base { .. } => None,
-            Change::PutAddress { revision, name, labels, spec } => {
-                let object = Object { version: *revision, labels: labels.clone(), spec: spec.clone() };
+            Change::PutAddress { revision, name, id, labels, spec } => {
+                // A revision is used once, so it will do for an address that was not given an id.
+                let id = id.unwrap_or(*revision);
+                let object = Object { version: *revision, id, labels: labels.clone(), spec: spec.clone() };
                 self.live += bytes;
                 self.objects.insert(name.clone(), Entry { object: Arc::new(object), bytes })
             }
@@ -295,6 +304,7 @@ impl Journal {
             let change = Change::PutAddress {
                 revision: object.version,
                 name: name.clone(),
+                id: Some(object.id),
                 labels: object.labels.clone(),
                 spec: object.spec.clone(),
             };

@@ -38,6 +38,9 @@ pub(crate) enum Change {
     PutAddress {
         revision: u64,
         name: Arc<str>,
+        /// The address's name in the store; records from before addresses had one leave it out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         labels: BTreeMap<String, String>,
         spec: AddressSpec,

@@ -89,6 +89,7 @@ fn put(journal: &Journal, name: &str, link_credit: u32) -> Change {
     Change::PutAddress {
         revision: journal.revision() + 1,
         name: name.into(),
+        id: Some(journal.revision() + 1),
         labels,
         spec: spec(link_credit),
     }
@@ -272,8 +273,8 @@ fn catalogue(memory: &Memory) -> (Catalogue, UnboundedReceiver<String>) {
     tokio::spawn(async move {
         while let Some(command) = received.recv().await {
             match command {
-                ShardCommand::SetAddress { name, reply, .. } => {
-                    let _ = (told.send(format!("+{name}")), reply.send(()));
+                ShardCommand::SetAddress { address, reply } => {
+                    let _ = (told.send(format!("+{}", address.name)), reply.send(()));
                 }
                 ShardCommand::RemoveAddress { name, reply } => {
                     let _ = (told.send(format!("-{name}")), reply.send(()));
@@ -350,4 +351,67 @@ async fn a_change_that_cannot_be_stored_reaches_nobody() {
     memory.fail_with(None);
     catalogue.create("a".into(), BTreeMap::new(), spec(1)).await.unwrap();
     assert_eq!(tellings.try_recv().unwrap(), "+a");
+}
+
+fn of(kind: AddressType) -> AddressSpec {
+    AddressSpec::new(kind)
+}
+
+fn told(tellings: &mut UnboundedReceiver<String>) -> Vec<String> {
+    std::iter::from_fn(|| tellings.try_recv().ok()).collect()
+}
+
+#[tokio::test]
+async fn an_address_keeps_its_id_until_it_becomes_something_else_or_is_made_again() {
+    let memory = Memory::default();
+    let (catalogue, mut tellings) = catalogue(&memory);
+    let put = async |spec| catalogue.put("q".into(), BTreeMap::new(), spec).await.unwrap().1;
+    let first = put(of(AddressType::Queue)).await;
+    let mut deeper = of(AddressType::Queue);
+    deeper.limits.max_messages = Some(10);
+    assert_eq!(put(deeper).await.id, first.id);
+    assert_eq!(told(&mut tellings), ["+q", "+q"]);
+
+    let direct = put(of(AddressType::Anycast)).await;
+    assert_ne!(direct.id, first.id);
+    assert_eq!(told(&mut tellings), ["-q", "+q"], "what it held goes first");
+    let again = put(of(AddressType::Queue)).await;
+    assert!(again.id > direct.id, "an id is not used twice");
+
+    catalogue.remove("q".into()).await.unwrap();
+    let anew = put(of(AddressType::Queue)).await;
+    assert!(anew.id > again.id);
+    assert_eq!(memory.open().unwrap().object("q").unwrap().id, anew.id);
+}
+
+#[test]
+fn a_record_from_before_addresses_had_ids_is_read_and_its_revision_is_the_id() {
+    let old = r#"{"change":"put-address","revision":7,"name":"a","spec":{"type":"anycast"}}"#;
+    let change: Change = serde_json::from_str(old).unwrap();
+    let memory = Memory::default();
+    let mut journal = memory.open().unwrap();
+    journal.commit(&[change]).unwrap();
+    assert_eq!(memory.open().unwrap().object("a").unwrap().id, 7);
+}
+
+#[tokio::test]
+async fn a_subscription_needs_its_topic_and_goes_with_it() {
+    let memory = Memory::default();
+    let (catalogue, mut tellings) = catalogue(&memory);
+    let put = async |name: &str, kind| catalogue.put(name.into(), BTreeMap::new(), of(kind)).await;
+    let missing = put("events::billing", AddressType::Subscription).await;
+    assert!(matches!(missing, Err(ChangeError::NoTopic(..))), "{missing:?}");
+    put("events", AddressType::Queue).await.unwrap();
+    let wrong = put("events::billing", AddressType::Subscription).await;
+    assert!(matches!(wrong, Err(ChangeError::NoTopic(..))), "{wrong:?}");
+
+    put("events", AddressType::Topic).await.unwrap();
+    put("events::billing", AddressType::Subscription).await.unwrap();
+    put("events-of-others", AddressType::Anycast).await.unwrap();
+    let kept = put("events", AddressType::Queue).await;
+    assert!(matches!(kept, Err(ChangeError::HasSubscriptions(..))), "{kept:?}");
+    told(&mut tellings);
+    catalogue.remove("events".into()).await.unwrap();
+    assert_eq!(told(&mut tellings), ["-events::billing", "-events"]);
+    assert_eq!(names(&memory.open().unwrap()), ["events-of-others"]);
 }

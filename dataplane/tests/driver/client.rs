@@ -83,7 +83,12 @@ impl Client {
     }
 
     pub(crate) fn over(stream: TcpStream, limits: Limits) -> Self {
-        let mut client = Self::bare(stream, limits);
+        Self::named(stream, limits, "test")
+    }
+
+    /// A client of this container.
+    pub(crate) fn named(stream: TcpStream, limits: Limits, container: &str) -> Self {
+        let mut client = Self::of(stream, limits, container);
         client.engine.open().unwrap();
         client.session = client.engine.begin(0).unwrap();
         client.until("a session", |client| client.begun == 1);
@@ -92,9 +97,13 @@ impl Client {
 
     /// A client that has sent nothing but its protocol header.
     pub(crate) fn bare(stream: TcpStream, limits: Limits) -> Self {
+        Self::of(stream, limits, "test")
+    }
+
+    fn of(stream: TcpStream, limits: Limits, container: &str) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
         let config = Config {
-            container_id: Text::from("test"),
+            container_id: Text::from(container),
             allow_plain_header: true,
             limits,
             ..Config::default()

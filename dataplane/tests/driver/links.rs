@@ -80,8 +80,8 @@ fn what_is_not_supported_is_refused_with_the_standard_condition_and_a_sentence()
         (
             Role::Receiver,
             Terms { source: None, ..from("a") },
-            "amqp:precondition-failed",
-            "a consumer's attach needs a source",
+            "amqp:not-found",
+            "no durable subscription link 5 of this container; attach with a source to make one",
         ),
         (
             Role::Receiver,

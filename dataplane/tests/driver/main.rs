@@ -7,4 +7,6 @@ mod links;
 mod messages;
 mod node;
 mod outcomes;
+mod queues;
 mod random;
+mod topics;

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::{AddressSpec, AddressType};
-use mqd::hub::{Hub, ShardStatistics};
+use mq_store::{Disk, RealDisk};
+use mqd::hub::{Hub, Served, ShardStatistics};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// How long a test waits for what must happen.
@@ -36,27 +38,84 @@ pub(crate) struct Node {
     threads: Vec<JoinHandle<()>>,
     listener: TcpListener,
     runtime: Runtime,
+    /// Keeps the directory of the disk.
+    _place: Place,
+}
+
+/// What outlives a node: its disk, and the addresses with their names in the store.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) addresses: Vec<Served>,
+    /// Where the disk is when it is a real one.
+    _directory: Option<Arc<TempDir>>,
+}
+
+impl Place {
+    /// An empty disk, and the anycast addresses `a` and `b`, the multicast address `m`, the queue `q`
+    /// and the topic `t`.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(directory.path().join("store")).unwrap();
+        Self { _directory: Some(Arc::new(directory)), ..Self::on(Arc::new(disk)) }
+    }
+
+    /// The same on another disk.
+    pub(crate) fn on(disk: Arc<dyn Disk>) -> Self {
+        let kinds = [
+            ("a", AddressType::Anycast),
+            ("b", AddressType::Anycast),
+            ("m", AddressType::Multicast),
+            ("q", AddressType::Queue),
+            ("t", AddressType::Topic),
+        ];
+        let mut place = Self { disk, addresses: Vec::new(), _directory: None };
+        for (name, kind) in kinds {
+            place.add(name, kind, |_| {});
+        }
+        place
+    }
+
+    /// Adds an address.
+    pub(crate) fn add(&mut self, name: &str, kind: AddressType, change: impl FnOnce(&mut AddressSpec)) {
+        let mut spec = AddressSpec::new(kind);
+        change(&mut spec);
+        self.addresses.push(Served { name: name.into(), spec, id: self.addresses.len() as u64 + 1 });
+    }
 }
 
 impl Node {
-    /// Two shards with the anycast addresses `a` and `b` and the multicast address `m`.
+    /// Two shards with what a new place has.
     pub(crate) fn start() -> Self {
         Self::with(|_| {})
     }
 
     /// The same with another configuration.
     pub(crate) fn with(change: impl FnOnce(&mut DaemonConfig)) -> Self {
+        Self::at(&Place::new(), change)
+    }
+
+    /// Two shards that serve what is there.
+    pub(crate) fn at(place: &Place, change: impl FnOnce(&mut DaemonConfig)) -> Self {
+        let node = Self::begin(place, change);
+        let store = node.hub().store().expect("a store").clone();
+        node.wait_for(store.recovered()).expect("the log can be read");
+        node
+    }
+
+    /// The same, without waiting for what was stored.
+    pub(crate) fn begin(place: &Place, change: impl FnOnce(&mut DaemonConfig)) -> Self {
         watch_for_errors();
         let mut config = DaemonConfig::embedded("unused");
         config.workers = 2;
+        // Small files, since each test has some.
+        config.store.segment_size = 1 << 20;
+        config.store.max_message_size = 512 << 10;
         change(&mut config);
-        let addresses =
-            [("a", AddressType::Anycast), ("b", AddressType::Anycast), ("m", AddressType::Multicast)];
-        let addresses = addresses.map(|(name, kind)| (Arc::from(name), AddressSpec::new(kind)));
-        let (hub, threads) = mqd::shard::spawn(&config, addresses.to_vec()).unwrap();
+        let (hub, threads) = mqd::shard::spawn(&config, place.addresses.clone(), place.disk.clone()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { hub: Some(hub), threads, listener, runtime }
+        Self { hub: Some(hub), threads, listener, runtime, _place: place.clone() }
     }
 
     pub(crate) fn hub(&self) -> &Hub {
@@ -95,7 +154,9 @@ impl Node {
     pub(crate) fn set(&self, name: &str, kind: AddressType, change: impl FnOnce(&mut AddressSpec)) {
         let mut spec = AddressSpec::new(kind);
         change(&mut spec);
-        self.wait_for(self.hub().set_address(&name.into(), &spec));
+        // An id for each name: the place of a new node has used the first ones.
+        let id = 1_000 + name.bytes().fold(0, |id, byte| id * 31 + u64::from(byte)) % 1_000_000;
+        self.wait_for(self.hub().set_address(&Served { name: name.into(), spec, id }));
     }
 
     pub(crate) fn remove(&self, name: &str) {

@@ -1,0 +1,94 @@
+//! Subscriptions of topics: show them, end them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use mq_model::admin::{List, Subscription};
+use mq_model::manifest::AddressType;
+use serde::Deserialize;
+
+use super::Api;
+use super::addresses::{no_worker, queue_status, served};
+use super::body::{Names, Parameters};
+use super::problem::Refusal;
+use crate::hub;
+
+/// What separates a topic from the name of a subscription that has an address of its own.
+const SEPARATOR: &str = "::";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    topic: Option<String>,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    Parameters(query): Parameters<ListQuery>,
+) -> Json<List<Subscription>> {
+    let addresses = api.node.catalogue.addresses().into_iter();
+    let topics = addresses.filter(|(name, object)| {
+        object.spec.kind == AddressType::Topic && query.topic.as_ref().is_none_or(|topic| **topic == **name)
+    });
+    let mut items = Vec::new();
+    for (topic, _) in topics {
+        let subscriptions = api.node.hub.subscriptions(&topic).await;
+        items.extend(subscriptions.into_iter().map(|subscription| view(&api, &topic, subscription)));
+    }
+    items.sort_by(|one, other| (&one.topic, &one.name).cmp(&(&other.topic, &other.name)));
+    Json(List { items })
+}
+
+/// A subscription as the API shows it.
+fn view(api: &Api, topic: &Arc<str>, subscription: hub::Subscription) -> Subscription {
+    let statistics = subscription.statistics;
+    let name = own_name(topic, &statistics.name);
+    let address = api.node.catalogue.address(&format!("{topic}{SEPARATOR}{name}"));
+    let address = address.filter(|_| !name.is_empty());
+    let selector = address.as_ref().and_then(|object| object.spec.subscription.selector.clone());
+    Subscription {
+        name: name.to_owned(),
+        topic: topic.to_string(),
+        administered: address.is_some(),
+        durable: statistics.durable,
+        shared: statistics.shared,
+        container: subscription.container,
+        filter: statistics.levels.to_string(),
+        selector: subscription.selector.or(selector),
+        consumers: statistics.queue.consumers,
+        queue: queue_status(&statistics.queue),
+    }
+}
+
+/// The name of a subscription without its topic's.
+fn own_name<'a>(topic: &str, name: &'a str) -> &'a str {
+    name.strip_prefix(topic).and_then(|name| name.strip_prefix(SEPARATOR)).unwrap_or(name)
+}
+
+pub(super) async fn remove(State(api): State<Api>, Names(topic, name): Names) -> Result<StatusCode, Refusal> {
+    served(&api)?;
+    let unknown = || {
+        let shown: String = name.chars().take(mq_model::MAX_ADDRESS_NAME).collect();
+        Refusal::not_found(format!(
+            "there is no durable subscription `{shown}` of such a topic; GET /api/v1/subscriptions lists those \
+             that there are"
+        ))
+    };
+    let is_topic =
+        |object: Arc<crate::objects::Object>| (object.spec.kind == AddressType::Topic).then_some(());
+    api.node.catalogue.address(&topic).and_then(is_topic).ok_or_else(unknown)?;
+    let address = format!("{topic}{SEPARATOR}{name}");
+    if api.node.catalogue.address(&address).is_some() {
+        let detail = format!("subscription `{name}` has an address of its own; delete address `{address}`");
+        return Err(Refusal::conflict(detail));
+    }
+    let topic: Arc<str> = topic.into();
+    let removed = api.node.hub.remove_subscription(&topic, &name).await.ok_or_else(no_worker)?;
+    if !removed.map_err(|refused| Refusal::conflict(refused.to_string()))? {
+        return Err(unknown());
+    }
+    tracing::info!(%topic, subscription = name, "ended a subscription");
+    Ok(StatusCode::NO_CONTENT)
+}

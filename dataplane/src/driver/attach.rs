@@ -1,0 +1,464 @@
+//! Links: what an attach asks for (AMQP 2.6.3, 3.5), what the core makes of it, and the end of a link.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mq_amqp::performative::{
+    Attach, Error, NodeTarget, ReceiverSettleMode, Role, SenderSettleMode, Source, Target,
+};
+use mq_amqp::value::{Symbol, Text};
+use mq_amqp::{LinkKey, SessionKey, Terms, condition};
+use mq_core::{
+    AddressKind, CloseReason, ConsumerKey, ConsumerOptions, ProducerKey, ProducerOptions, ProducerTarget,
+    Refused, SubscriptionOptions,
+};
+use mq_model::TEMPORARY_PREFIX;
+use tracing::debug;
+
+use super::message::Wants;
+use super::outcome::from_state;
+use super::terminus::{
+    COPY, Definition, Filters, MOVE, QUEUE, Subscription, TOPIC, granted, origin_of, resumed_name,
+    subscription_of,
+};
+use super::{LinkRef, Shard};
+
+/// Messages say themselves where they go (AMQP, anonymous terminus for message routing).
+const ANONYMOUS_RELAY: Symbol = Symbol::from_static("ANONYMOUS-RELAY");
+
+/// Messages can say when they are to be delivered.
+const DELAYED_DELIVERY: Symbol = Symbol::from_static("DELAYED_DELIVERY");
+
+/// Several links can consume from one subscription.
+const SHARED_SUBSCRIPTIONS: Symbol = Symbol::from_static("SHARED-SUBS");
+
+/// What every connection is offered.
+pub(super) const CAPABILITIES: [Symbol; 3] = [ANONYMOUS_RELAY, DELAYED_DELIVERY, SHARED_SUBSCRIPTIONS];
+
+/// An error for a peer.
+pub(super) fn refusal(condition: &'static str, text: impl AsRef<str>) -> Error {
+    Error::new(condition, text)
+}
+
+fn refused(refused: &Refused) -> Error {
+    let condition = match refused {
+        Refused::Home(reason) => return closed(*reason),
+        Refused::NotFound(_) => condition::NOT_FOUND,
+        Refused::LimitExceeded { .. } | Refused::Full(_) => condition::RESOURCE_LIMIT_EXCEEDED,
+        Refused::NotAllowed(_) | Refused::Exists(_) | Refused::NotStored(_) => condition::NOT_ALLOWED,
+        Refused::BadName { .. } => condition::INVALID_FIELD,
+        Refused::Stopping => condition::DETACH_FORCED,
+        _ => condition::ILLEGAL_STATE,
+    };
+    refusal(condition, refused.to_string())
+}
+
+/// What a peer is told when the core closes its link.
+pub(super) fn closed(reason: CloseReason) -> Error {
+    let condition = match reason {
+        CloseReason::AddressDeleted | CloseReason::Unsubscribed => condition::RESOURCE_DELETED,
+        CloseReason::NotFound => condition::NOT_FOUND,
+        CloseReason::Exclusive | CloseReason::SubscriptionInUse => condition::RESOURCE_LOCKED,
+        CloseReason::StoreFailed => condition::INTERNAL_ERROR,
+        _ => condition::RESOURCE_LIMIT_EXCEEDED,
+    };
+    refusal(condition, reason.to_string())
+}
+
+/// What an attach asks for.
+enum Wanted {
+    Producer {
+        address: Option<Text>,
+        capabilities: Vec<Symbol>,
+    },
+    Consumer {
+        address: Text,
+        source: Box<Source>,
+    },
+    /// The durable subscription that the link's name stands for.
+    Resumed,
+    Temporary {
+        source: Box<Source>,
+    },
+}
+
+/// Where a link is.
+#[derive(Clone, Copy)]
+struct Place {
+    connection: usize,
+    session: SessionKey,
+    link: LinkKey,
+}
+
+impl Shard {
+    pub(super) fn handle_attach(&mut self, now: Instant, key: usize, link: LinkKey, attach: &Attach) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let Ok(session) = connection.engine.session_of_link(link) else { return };
+        let place = Place { connection: key, session, link };
+        let done = wanted(attach).and_then(|wanted| match wanted {
+            Wanted::Producer { address, capabilities } => {
+                self.attach_producer(now, place, attach, address, capabilities)
+            }
+            Wanted::Consumer { address, source } => {
+                self.attach_consumer(now, place, attach, &address, *source)
+            }
+            Wanted::Resumed => self.attach_resumed(now, place, attach),
+            Wanted::Temporary { source } => self.attach_temporary(now, place, attach, *source),
+        });
+        if let Err(error) = done {
+            debug!(connection = %self.name_of(key), link = %attach.name, condition = %error.condition,
+                description = error.description.as_ref().map(Text::as_str), "link refused");
+            if let Some(connection) = self.connections.get_mut(key) {
+                // Gone already: the peer detached in the same breath.
+                let _ = connection.engine.refuse(link, error);
+            }
+        }
+    }
+
+    fn container_of(&self, key: usize) -> Text {
+        self.connections.get(key).map_or_else(Text::default, |connection| connection.container_id.clone())
+    }
+
+    fn attach_producer(
+        &mut self,
+        now: Instant,
+        place: Place,
+        attach: &Attach,
+        address: Option<Text>,
+        capabilities: Vec<Symbol>,
+    ) -> Result<(), Error> {
+        let name = address.as_ref().map(|address| local_name(address.as_str()));
+        let kind = name.and_then(|name| self.core.kind(name));
+        check_kind(name, kind, &capabilities)?;
+        let options = ProducerOptions {
+            settles_second: attach.rcv_settle_mode == ReceiverSettleMode::Second,
+            origin: origin_of(self.container_of(place.connection).as_str()),
+        };
+        let target = name.map_or(ProducerTarget::AnyAddress, ProducerTarget::Address);
+        let producer = self.core.add_producer(now, target, options).map_err(|error| refused(&error))?;
+        // What an anonymous relay sends may go to a stored address.
+        let can_wait = kind.is_none_or(AddressKind::is_stored);
+        let capabilities = capabilities.into_iter().filter(|capability| [QUEUE, TOPIC].contains(capability));
+        let terms = Terms {
+            source: attach.source.clone(),
+            target: Some(Box::new(Target::Node(NodeTarget {
+                address: address.clone(),
+                capabilities: capabilities.collect(),
+                ..NodeTarget::default()
+            }))),
+            snd_settle_mode: attach.snd_settle_mode,
+            rcv_settle_mode: attach.rcv_settle_mode,
+            max_message_size: Some(self.max_message_size(producer)),
+            offered_capabilities: if can_wait { vec![DELAYED_DELIVERY] } else { Vec::new() },
+            ..Terms::default()
+        };
+        let wants = Wants { to: name.is_none(), schedule: can_wait };
+        let address = name.map(Into::into);
+        let bits = producer.to_bits();
+        self.producers.insert(LinkRef { wants, ..place.link_ref(bits, address) });
+        self.accept(now, place, Role::Receiver, terms, bits);
+        Ok(())
+    }
+
+    fn attach_consumer(
+        &mut self,
+        now: Instant,
+        place: Place,
+        attach: &Attach,
+        address: &Text,
+        source: Source,
+    ) -> Result<(), Error> {
+        let lane = self.lane(place)?;
+        let name = local_name(address.as_str());
+        let kind = self.core.kind(name);
+        check_kind(Some(name), kind, &source.capabilities)?;
+        let is_topic = kind == Some(AddressKind::Topic);
+        let container = self.container_of(place.connection);
+        let mut filters = Filters::read(&source.filter)?;
+        let subscription = subscription_of(container.as_str(), attach.name.as_str(), &source);
+        let subscription = subscription.filter(|_| is_topic);
+        let not_from = filters.no_local.then(|| origin_of(container.as_str()));
+        let definition = subscription.as_ref().filter(|subscription| subscription.is_durable);
+        let definition = definition.map(|subscription| Definition {
+            name: Text::from(&*subscription.name),
+            address: address.clone(),
+            container,
+            is_shared: subscription.is_shared,
+            filter: filters.granted.clone(),
+            capabilities: source.capabilities.clone(),
+        });
+        let is_browser = kind == Some(AddressKind::Queue) && source.distribution_mode == Some(COPY);
+        let options = ConsumerOptions {
+            browse: is_browser,
+            filter: filters.selector.take(),
+            subscription: subscription.as_ref().map(|subscription| {
+                Box::new(subscription_options(subscription, definition.as_ref(), not_from))
+            }),
+            not_from,
+            ..consumer_options(attach, &source)
+        };
+        let consumer = self.core.add_consumer(now, lane, name, options).map_err(|error| refused(&error))?;
+        if !kind.is_some_and(AddressKind::is_stored) {
+            // AMQP 3.5.3: the filters in place. What is passed on is not filtered.
+            filters.granted.clear();
+        }
+        let mode = match kind {
+            Some(AddressKind::Queue) if is_browser => Some(COPY),
+            Some(AddressKind::Queue) => Some(MOVE),
+            Some(AddressKind::Topic) => Some(COPY),
+            _ => source.distribution_mode.clone(),
+        };
+        let offered = if subscription.as_ref().is_some_and(|subscription| subscription.is_shared) {
+            vec![SHARED_SUBSCRIPTIONS]
+        } else {
+            Vec::new()
+        };
+        let source = Source { distribution_mode: mode, dynamic: false, ..source };
+        let source = granted(source, subscription.as_ref(), filters, is_topic);
+        let durable = definition.map(|definition| {
+            let name = Arc::from(definition.name.as_str());
+            self.shared.subscriptions.add(definition);
+            self.shared.subscriptions.use_one(&name);
+            name
+        });
+        let bits = consumer.to_bits();
+        let link = LinkRef { subscription: durable, ..place.link_ref(bits, Some(name.into())) };
+        self.consumers.insert(link);
+        let terms = Terms { offered_capabilities: offered, ..consumer_terms(attach, source) };
+        self.accept(now, place, Role::Sender, terms, bits);
+        Ok(())
+    }
+
+    /// A client comes back to a durable subscription by the name of the link alone: to end it, or to
+    /// consume from it.
+    fn attach_resumed(&mut self, now: Instant, place: Place, attach: &Attach) -> Result<(), Error> {
+        let container = self.container_of(place.connection);
+        let name = resumed_name(container.as_str(), attach.name.as_str(), &attach.desired_capabilities);
+        let Some(definition) = self.shared.subscriptions.find(&name) else {
+            let text = format!(
+                "no durable subscription {} of this container; attach with a source to make one",
+                attach.name
+            );
+            return Err(refusal(condition::NOT_FOUND, text));
+        };
+        let address = definition.address.clone();
+        self.attach_consumer(now, place, attach, &address, definition.source())
+    }
+
+    fn attach_temporary(
+        &mut self,
+        now: Instant,
+        place: Place,
+        attach: &Attach,
+        source: Source,
+    ) -> Result<(), Error> {
+        let lane = self.lane(place)?;
+        let name = self.temporary_name();
+        let options = consumer_options(attach, &source);
+        let consumer = self.core.add_temporary(now, lane, name.clone(), options);
+        let consumer = consumer.map_err(|error| refused(&error))?;
+        let source = Source { address: Some(Text::from(&*name)), ..source };
+        let source = granted(source, None, Filters::default(), false);
+        let bits = consumer.to_bits();
+        self.consumers.insert(place.link_ref(bits, Some(name)));
+        self.accept(now, place, Role::Sender, consumer_terms(attach, source), bits);
+        Ok(())
+    }
+
+    fn lane(&self, place: Place) -> Result<mq_core::LaneKey, Error> {
+        self.lane_of(place.connection, place.session)
+            .ok_or_else(|| refusal(condition::ILLEGAL_STATE, Refused::NoLane.to_string()))
+    }
+
+    /// Answers an attach; when the peer has taken it back in the meantime, the core's link goes.
+    fn accept(&mut self, now: Instant, place: Place, role: Role, terms: Terms, token: u64) {
+        let connection = self.connections.get_mut(place.connection);
+        let accepted =
+            connection.is_some_and(|connection| connection.engine.accept(place.link, terms, token).is_ok());
+        if !accepted {
+            self.remove_link(now, role, token);
+        }
+    }
+
+    /// Bytes of a message that a producer's link takes; 0 means no limit. A lower limit that the
+    /// address gets later holds as well: the core rejects what is larger.
+    fn max_message_size(&self, producer: ProducerKey) -> u64 {
+        match self.core.max_message_bytes(producer) {
+            0 => self.config.limits.max_message_size,
+            bytes => bytes,
+        }
+    }
+
+    /// A name for a dynamic node: the node and the shard make it unique in the fleet. Knowing one
+    /// name does not help to guess another: it is a keyed hash of a number, under a key that nobody
+    /// outside knows.
+    fn temporary_name(&mut self) -> Arc<str> {
+        self.next_name = self.next_name.wrapping_add(1);
+        let number = self.next_name;
+        let [high, low] = [0_u8, 1].map(|half| self.name_secret.hash_one((half, number)));
+        format!("{TEMPORARY_PREFIX}{}.{}-{high:016x}{low:016x}", self.config.node, self.id.0).into()
+    }
+
+    // ---- the end of links -------------------------------------------------------------------------
+
+    /// The peer has closed a consumer's link, and not only detached it: its durable subscription, if
+    /// it has one, ends with it (AMQP 2.6.6).
+    pub(super) fn end_subscription(&mut self, now: Instant, token: u64) {
+        let Some(consumer) = ConsumerKey::from_bits(token) else { return };
+        let Some(name) = self.consumers.get(token).and_then(|link| link.subscription.clone()) else { return };
+        self.core.unsubscribe(now, consumer);
+        self.shared.subscriptions.remove_unless_used(&name);
+    }
+
+    /// The core ends a consumer's link.
+    pub(super) fn close_consumer(&mut self, now: Instant, consumer: ConsumerKey, reason: CloseReason) {
+        self.on_consumer(consumer, |engine, link| {
+            let _ = engine.detach(link, true, Some(closed(reason)));
+        });
+        let token = consumer.to_bits();
+        let subscription = self.consumers.get(token).and_then(|link| link.subscription.clone());
+        self.remove_link(now, Role::Sender, token);
+        let is_gone = !matches!(
+            reason,
+            CloseReason::SlowConsumer | CloseReason::SubscriptionInUse | CloseReason::LimitExceeded
+        );
+        if let Some(name) = subscription.filter(|_| is_gone) {
+            self.shared.subscriptions.remove(&name);
+        }
+    }
+
+    /// Links that go together. None gets what another of them leaves behind: it could not be sent.
+    pub(super) fn remove_links(&mut self, now: Instant, links: &[(Role, u64)]) {
+        for (_, token) in links.iter().filter(|(role, _)| *role == Role::Sender) {
+            if let Some(consumer) = ConsumerKey::from_bits(*token) {
+                self.core.set_credit(now, consumer, 0, false);
+            }
+        }
+        for (role, token) in links {
+            self.remove_link(now, *role, *token);
+        }
+    }
+
+    /// A link is gone; `role` is ours.
+    pub(super) fn remove_link(&mut self, now: Instant, role: Role, token: u64) {
+        match role {
+            Role::Receiver => {
+                let Some(producer) = ProducerKey::from_bits(token) else { return };
+                let Some(link) = self.producers.remove(token) else { return };
+                self.release_bytes(link.connection, link.session, link.held);
+                self.core.remove_producer(now, producer);
+            }
+            Role::Sender => {
+                let Some(consumer) = ConsumerKey::from_bits(token) else { return };
+                let Some(link) = self.consumers.remove(token) else { return };
+                if let Some(name) = &link.subscription {
+                    self.shared.subscriptions.leave_one(name);
+                }
+                self.core.remove_consumer(now, consumer);
+            }
+        }
+    }
+}
+
+impl Place {
+    /// A link at this place.
+    fn link_ref(self, bits: u64, address: Option<Arc<str>>) -> LinkRef {
+        LinkRef {
+            bits,
+            connection: self.connection,
+            link: self.link,
+            session: self.session,
+            address,
+            wants: Wants::default(),
+            subscription: None,
+            held: 0,
+            head: None,
+        }
+    }
+}
+
+/// Clients of JMS say what they take an address for. A queue taken for a topic would give each
+/// message to one of its subscribers.
+fn check_kind(name: Option<&str>, kind: Option<AddressKind>, capabilities: &[Symbol]) -> Result<(), Error> {
+    let Some(name) = name else { return Ok(()) };
+    let (is, other, other_name) = match kind {
+        // The queue of a subscription is a bit of both.
+        Some(AddressKind::Queue) if !name.contains("::") => (QUEUE, TOPIC, "a topic"),
+        Some(AddressKind::Topic) => (TOPIC, QUEUE, "a queue"),
+        _ => return Ok(()),
+    };
+    if capabilities.contains(&other) && !capabilities.contains(&is) {
+        let text = format!("address {name} is a {is}, not {other_name}; use it as what it is");
+        return Err(refusal(condition::PRECONDITION_FAILED, text));
+    }
+    Ok(())
+}
+
+fn consumer_options(attach: &Attach, source: &Source) -> ConsumerOptions {
+    ConsumerOptions {
+        settled: attach.snd_settle_mode == SenderSettleMode::Settled,
+        default_outcome: source.default_outcome.clone().map(from_state),
+        ..ConsumerOptions::default()
+    }
+}
+
+fn subscription_options(
+    subscription: &Subscription,
+    definition: Option<&Definition>,
+    not_from: Option<u64>,
+) -> SubscriptionOptions {
+    SubscriptionOptions {
+        name: subscription.name.clone(),
+        durable: subscription.is_durable,
+        shared: subscription.is_shared,
+        max_consumers: 0,
+        definition: definition.map(Definition::encode).unwrap_or_default(),
+        not_from,
+    }
+}
+
+fn consumer_terms(attach: &Attach, source: Source) -> Terms {
+    let is_settled = attach.snd_settle_mode == SenderSettleMode::Settled;
+    Terms {
+        source: Some(Box::new(source)),
+        target: attach.target.clone(),
+        snd_settle_mode: if is_settled { SenderSettleMode::Settled } else { SenderSettleMode::Mixed },
+        rcv_settle_mode: attach.rcv_settle_mode,
+        ..Terms::default()
+    }
+}
+
+/// What a peer's attach wants, or why it cannot be had.
+fn wanted(attach: &Attach) -> Result<Wanted, Error> {
+    match attach.role {
+        Role::Sender => match attach.target.as_deref() {
+            None => Err(refusal(condition::PRECONDITION_FAILED, "a producer's attach needs a target")),
+            Some(Target::Coordinator { .. }) => {
+                Err(refusal(condition::NOT_IMPLEMENTED, "transactions are not supported"))
+            }
+            Some(Target::Node(target)) if target.dynamic => Err(refusal(
+                condition::NOT_IMPLEMENTED,
+                "a dynamic target is not supported; use a dynamic source",
+            )),
+            // AMQP, anonymous terminus for message routing: a target without an address.
+            Some(Target::Node(target)) => Ok(Wanted::Producer {
+                address: target.address.clone(),
+                capabilities: target.capabilities.clone(),
+            }),
+        },
+        Role::Receiver => match attach.source.clone() {
+            None => Ok(Wanted::Resumed),
+            Some(source) if source.dynamic => Ok(Wanted::Temporary { source }),
+            Some(source) => match source.address.clone() {
+                Some(address) => Ok(Wanted::Consumer { address, source }),
+                None => Err(refusal(condition::INVALID_FIELD, "a consumer's source needs an address")),
+            },
+        },
+    }
+}
+
+/// The address without the slash that some clients keep from the path of their URL.
+pub(super) fn local_name(address: &str) -> &str {
+    address.strip_prefix('/').unwrap_or(address)
+}
