@@ -71,8 +71,22 @@ Where a command sends to or receives from:
 
   telemetry                              an address in the fleet of the current context
   sensors/kitchen                        the same; `/`, `.` and `:` are part of the name
+  events/+/paid, events/#                to receive from a topic: one level, all further levels
+  events::billing                        to receive from the subscription `billing` of the topic `events`
   amqp://host/telemetry                  an address on any AMQP 1.0 peer, no deployment needed
   amqp://user:password@host:5672/a%2Fb   with SASL PLAIN, a port and a percent-encoded name
+
+What an address does with a message is its type:
+
+  anycast        one consumer, the least busy; nothing is stored, the sender learns its outcome
+  multicast      every consumer online now; nothing is stored, the sender learns the worst outcome
+  queue          stored; one consumer, in order; the sender learns that it is stored
+  topic          stored for every subscription; a durable one gets it later when it is offline now
+  subscription   `topic::name`, a durable subscription that an administrator made
+
+A message to a queue or topic waits for its consumers. When it is durable (`mq send --durable`), accepted
+means that it is on the disk. Rejected and too often delivered messages go to the dead letter address, with
+the reason in message annotations: `mq browse orders.dlq -o json` shows them, `mq address move` tries again.
 
 Prefer --user with --password-file or MQ_PASSWORD to a password in the URL: every user of the
 machine can read a command line.
@@ -110,8 +124,9 @@ With --template, `mq send` expands these in the body of each message:
 ";
 
 const RECORDS: &str = "\
-`mq recv -o json` prints each message as one line of JSON; `mq send --json-lines` reads it back, and
-the message it sends is the same.
+`mq recv -o json` and `mq browse -o json` print each message as one line of JSON; `mq send --json-lines`
+reads it back, also from a file whose name ends in .jsonl, and the message it sends is the same.
+Flags such as --durable and --priority go over what the line says.
 
   v                        1, the version of the format
   proto, address, at, seq  where, when and as which message of this run it was received

@@ -10,7 +10,7 @@ use crate::{args::View, shape};
 /// Create, look at, empty and delete addresses.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AddressCommand {
-    Create(AddressCreate),
+    Create(Box<AddressCreate>),
     /// List the addresses.
     #[command(alias = "ls")]
     List(AddressList),
@@ -213,12 +213,17 @@ pub struct AddressMove {
 
 /// Delete addresses.
 ///
-/// Links to a deleted address are closed, and their clients are told why.
+/// Links to a deleted address are closed, and their clients are told why. The messages of a queue, topic
+/// or subscription are gone with it: when there are any, the command asks first when it is used at a
+/// terminal.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AddressDelete {
     /// The addresses.
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
     /// Succeed when an address does not exist.
     #[arg(long)]
     pub ignore_not_found: bool,

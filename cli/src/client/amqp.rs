@@ -145,8 +145,9 @@ impl Client {
     /// Attaches a receiver that wants more than the messages of an address.
     pub async fn intake(&mut self, intake: &Intake<'_>) -> Outcome<Inlet> {
         let name = intake.subscription.map_or_else(|| link_name("receiver"), Subscription::link_name);
-        let inlet = self.inlet(name, intake.source(), intake).await?;
+        let mut inlet = self.inlet(name, intake.source(), intake).await?;
         inlet.check(intake, &self.place)?;
+        inlet.grant().await?;
         Ok(inlet)
     }
 
@@ -154,7 +155,8 @@ impl Client {
     pub async fn dynamic_receiver(&mut self, window: u32) -> Outcome<(Inlet, String)> {
         let source = Source::builder().dynamic(true).build();
         let intake = Intake { address: "a temporary address", window, ..Intake::default() };
-        let inlet = self.inlet(link_name("receiver"), source, &intake).await?;
+        let mut inlet = self.inlet(link_name("receiver"), source, &intake).await?;
+        inlet.grant().await?;
         let address = inlet.receiver.source().as_ref().and_then(|source| source.address.clone());
         match address {
             Some(address) => Ok((inlet, address)),
@@ -162,6 +164,7 @@ impl Client {
         }
     }
 
+    /// Attaches a receiver that has asked for nothing yet.
     async fn inlet(&mut self, name: String, source: Source, intake: &Intake<'_>) -> Outcome<Inlet> {
         let shown = intake.address;
         let builder = Receiver::builder()
@@ -175,10 +178,7 @@ impl Client {
         let &Intake { window, limit, .. } = intake;
         let address = shown.to_owned();
         let watch = self.watch.clone();
-        let mut inlet =
-            Inlet { receiver, address, window, limit, granted: 0, received: 0, watch, asked: false };
-        inlet.grant().await?;
-        Ok(inlet)
+        Ok(Inlet { receiver, address, window, limit, granted: 0, received: 0, watch, asked: false })
     }
 
     /// Closes the connection, and with it everything on it.
@@ -242,19 +242,12 @@ impl Subscription<'_> {
 }
 
 impl Inlet {
-    /// What was asked for and not granted is an error: messages that nobody meant to take would be taken.
+    /// To browse and not to be granted it is an error: messages that nobody meant to take would be taken. The
+    /// library sees to filters in the same way.
     fn check(&self, intake: &Intake<'_>, place: &str) -> Outcome {
-        let source = self.receiver.source().as_ref();
-        let refuses = |what: &str| Failure::failed(format!("{place} does not {what} `{}`", self.address));
-        let copies =
-            source.and_then(|source| source.distribution_mode.as_ref()) == Some(&DistributionMode::Copy);
-        if intake.is_browsing && !copies {
-            return Err(refuses("let a client browse"));
-        }
-        let filters = source.and_then(|source| source.filter.as_ref());
-        let filters = filters.is_some_and(|filters| filters.contains_key(&Symbol::from(SELECTOR_FILTER)));
-        if intake.selector.is_some() && !filters {
-            return Err(refuses("apply a selector to"));
+        let mode = self.receiver.source().as_ref().and_then(|source| source.distribution_mode.as_ref());
+        if intake.is_browsing && mode != Some(&DistributionMode::Copy) {
+            return Err(Failure::failed(format!("{place} does not let a client browse `{}`", self.address)));
         }
         Ok(())
     }
@@ -535,6 +528,9 @@ fn receiver_refused(error: &ReceiverAttachError, address: &str, place: &str) -> 
     match error {
         ReceiverAttachError::RemoteClosedWithError(error) => refused(error, "receive from", address, place),
         ReceiverAttachError::SessionStopped(reason) => stopped(reason, address),
+        ReceiverAttachError::DesiredFilterNotSupported(_) => {
+            Failure::failed(format!("{place} does not apply a selector to `{address}`"))
+        }
         error => Failure::failed(format!("{place} does not attach a receiver to `{address}`: {error}")),
     }
 }

@@ -246,9 +246,10 @@ impl Sampler {
             return output.line(&sample.to_string());
         }
         let queue = status.queue.clone().unwrap_or_default();
-        let (rate_in, rate_out) = rates.map_or(("-".into(), "-".into()), |(rate_in, rate_out)| {
-            (format!("{rate_in:.0}"), format!("{rate_out:.0}"))
-        });
+        let (rate_in, rate_out) = rates.map_or_else(
+            || ("-".into(), "-".into()),
+            |(rate_in, rate_out)| (format!("{rate_in:.0}"), format!("{rate_out:.0}")),
+        );
         if is_first && !args.view.no_headers {
             output.line(
                 "TIME         DEPTH       BYTES  AVAILABLE  ACQUIRED  PRODUCERS  CONSUMERS     IN/S    OUT/S   OLDEST",
@@ -274,12 +275,23 @@ async fn delete(args: &AddressDelete, admin: &Admin, output: &mut Output) -> Out
     for name in &args.names {
         checked_name(name)?;
         let before = admin.address(name).await.ok();
+        let held = before.as_ref().map_or(0, held);
+        if held > 0 && !args.yes && output.is_interactive() {
+            let what = shape::plural(held, "message");
+            if !output.confirm(&format!("Delete `{name}` and drop its {what} for ever?"))? {
+                return Err(Failure::new(Exit::Failed, format!("`{name}` was not deleted")));
+            }
+        }
         match admin.delete_address(name).await {
             Ok(()) => {
                 deleted += 1;
                 let undo =
                     before.map_or_else(String::new, |address| format!("; undo: {}", undo_delete(&address)));
-                output.line(&format!("changed: deleted address {name}{undo}"))?;
+                let lost = match held {
+                    0 => String::new(),
+                    held => format!(" and dropped {}", shape::plural(held, "message")),
+                };
+                output.line(&format!("changed: deleted address {name}{lost}{undo}"))?;
             }
             Err(failure) if failure.exit == Exit::NotFound && args.ignore_not_found => {
                 output.line(&format!("unchanged: there is no address {name}"))?;
@@ -294,6 +306,11 @@ async fn delete(args: &AddressDelete, admin: &Admin, output: &mut Output) -> Out
     let exit = if deleted > 0 { Exit::Partial } else { Exit::NotFound };
     Err(Failure::new(exit, format!("there is no address `{}`", missing.join("` and no address `")))
         .help("see `mq address list`; --ignore-not-found makes this a success"))
+}
+
+/// The messages that an address stores.
+fn held(address: &Address) -> u64 {
+    address.status.as_ref().and_then(|status| status.queue.as_ref()).map_or(0, |queue| queue.messages)
 }
 
 /// The command that creates an address again, when flags can say all of it.

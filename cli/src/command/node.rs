@@ -1,6 +1,9 @@
 //! `mq status` and `mq node`.
 
-use mq_model::admin::{Node, NodeState, Statistics};
+use mq_model::{
+    admin::{Node, NodeState, Statistics, Store, StoreState},
+    config::Durability,
+};
 use serde_json::json;
 
 use super::admin;
@@ -30,6 +33,9 @@ pub(super) async fn status(args: &Status, settings: &Settings, output: &mut Outp
     match state(&admin).await {
         Ok((node, statistics)) => {
             output.listing(&listing(vec![row(&node, &statistics)]), args.view)?;
+            if let Some(trouble) = trouble(&node) {
+                output.warn(&trouble);
+            }
             Ok(Exit::Ok)
         }
         Err(failure) if failure.exit == Exit::Unreachable => {
@@ -91,6 +97,7 @@ fn facts(node: &Node, statistics: &Statistics) -> Vec<(&'static str, String)> {
         ("listeners", listeners(node)),
         ("workers", node.workers.to_string()),
         ("memory", shape::bytes(node.resident_bytes)),
+        ("store", node.store.as_ref().map_or_else(|| "none".to_owned(), store_text)),
         ("cpu", format!("{:.2}s", node.cpu_seconds)),
         ("configuration", node.config_hash.clone()),
         (
@@ -159,6 +166,44 @@ fn word(state: NodeState) -> &'static str {
     }
 }
 
+/// What is wrong with the store of a node, when something is.
+fn trouble(node: &Node) -> Option<String> {
+    let store = node.store.as_ref().filter(|store| store.state != StoreState::Ready)?;
+    let consequence = match store.state {
+        StoreState::Recovering => "queues and topics serve nobody yet",
+        StoreState::Full => "durable messages are refused until there is room on the disk",
+        StoreState::Failed | StoreState::Ready => "durable messages are refused until the node is restarted",
+    };
+    let reason = store.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    Some(format!("the store of {} is {}{reason}: {consequence}", node.name, store_word(store.state)))
+}
+
+fn store_text(store: &Store) -> String {
+    let durability = match store.durability {
+        Durability::Fsync => "fsync",
+        Durability::Relaxed => "relaxed",
+    };
+    let reason = store.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    format!(
+        "{}{reason}, {} in {}, {} of {} on the disk, {durability}, {}",
+        store_word(store.state),
+        shape::plural(store.messages, "message"),
+        shape::plural(store.segments, "segment"),
+        shape::bytes(store.live_bytes),
+        shape::bytes(store.disk_bytes),
+        store.directory
+    )
+}
+
+fn store_word(state: StoreState) -> &'static str {
+    match state {
+        StoreState::Ready => "ready",
+        StoreState::Recovering => "recovering",
+        StoreState::Full => "full",
+        StoreState::Failed => "failed",
+    }
+}
+
 fn listeners(node: &Node) -> String {
     let places: Vec<String> = node
         .listeners
@@ -169,7 +214,7 @@ fn listeners(node: &Node) -> String {
 }
 
 /// How many columns a row has.
-const COLUMNS: usize = 12;
+const COLUMNS: usize = 13;
 
 fn listing(rows: Vec<Row>) -> Listing {
     let columns = vec![
@@ -183,6 +228,7 @@ fn listing(rows: Vec<Row>) -> Listing {
         Column::right("IN/S"),
         Column::right("OUT/S"),
         Column::right("MEMORY"),
+        Column::left("STORE"),
         Column::right("PID").wide(),
         Column::right("WORKERS").wide(),
     ];
@@ -203,10 +249,53 @@ fn row(node: &Node, statistics: &Statistics) -> Row {
         rounded(statistics.rate_in),
         rounded(statistics.rate_out),
         shape::bytes(node.resident_bytes),
+        node.store.as_ref().map_or("-", |store| store_word(store.state)).to_owned(),
         node.pid.to_string(),
         node.workers.to_string(),
     ];
     let mut object = value(node);
     object["statistics"] = value(statistics);
     Row { name: node.name.clone(), cells, value: object }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(state: &str, reason: Option<&str>) -> Node {
+        let node = json!({
+            "name": "node-1", "fleet": "f", "version": "1", "pid": 1, "state": "running",
+            "startedAt": "2030-01-31T12:00:00Z", "uptimeSeconds": 1, "workers": 1, "listeners": [],
+            "configHash": "", "residentBytes": 0, "cpuSeconds": 0.0,
+            "store": { "state": state, "reason": reason, "directory": "/s", "durability": "fsync",
+                "liveBytes": 2048, "diskBytes": 4096, "segments": 1, "messages": 2 },
+        });
+        serde_json::from_value(node).expect("a node as the admin API describes it")
+    }
+
+    #[test]
+    fn a_store_that_takes_messages_is_no_trouble() {
+        assert_eq!(trouble(&node("ready", None)), None);
+        let text = store_text(node("ready", None).store.as_ref().expect("a store"));
+        assert_eq!(text, "ready, 2 messages in 1 segment, 2.0 KiB of 4.0 KiB on the disk, fsync, /s");
+    }
+
+    #[test]
+    fn a_store_in_trouble_says_why_and_what_follows() {
+        let text = trouble(&node("full", Some("no space left on device"))).expect("trouble");
+        assert_eq!(
+            text,
+            "the store of node-1 is full (no space left on device): durable messages are refused until there \
+             is room on the disk"
+        );
+        assert!(trouble(&node("recovering", None)).is_some_and(|text| text.contains("serve nobody yet")));
+        assert!(trouble(&node("failed", None)).is_some_and(|text| text.contains("restarted")));
+    }
+
+    #[test]
+    fn a_node_without_a_store_has_no_trouble_with_it() {
+        let mut node = node("ready", None);
+        node.store = None;
+        assert_eq!(trouble(&node), None);
+    }
 }

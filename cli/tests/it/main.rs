@@ -3,4 +3,6 @@
 mod command_line;
 mod deploy;
 mod messages;
+mod peer;
 mod sandbox;
+mod stored;

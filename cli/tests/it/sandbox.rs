@@ -55,6 +55,13 @@ impl Sandbox {
     }
 
     pub(crate) fn command_of(&self, arguments: &[&str]) -> Command {
+        let mut command = self.client(arguments);
+        command.env("MQ_MQD", mqd());
+        command
+    }
+
+    /// `mq` for peers that are there: no daemon is built for it.
+    pub(crate) fn client(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mq"));
         command
             .args(arguments)
@@ -64,7 +71,6 @@ impl Sandbox {
             .env("HOME", self.path())
             .env("XDG_STATE_HOME", self.path().join("state"))
             .env("XDG_CONFIG_HOME", self.path().join("config"))
-            .env("MQ_MQD", mqd())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
