@@ -105,7 +105,7 @@ impl Queue {
         self.erase(key);
         // What stood behind it may be delivered now.
         if let Some(members) = &mut self.members {
-            members.wake_starved();
+            members.wake(key);
         }
         true
     }
@@ -221,7 +221,7 @@ impl Queue {
     /// with its last-value key.
     fn arrive(&mut self, key: EntryKey) {
         if let Some(members) = &mut self.members {
-            members.wake_starved();
+            members.wake(key);
         }
         let name = self.entry(key).and_then(|entry| entry.rare.as_ref()?.last_value.clone());
         let Some(name) = name else { return };

@@ -19,6 +19,8 @@ use crate::store::UnixMillis;
 pub(super) const SCAN_STEPS: u32 = 1_024;
 /// Those of them for a consumer whose search was cut short before.
 const SCANNING_STEPS: u32 = 256;
+/// A consumer with more entries to look at again starts anew.
+const MAX_CANDIDATES: usize = 8_192;
 
 /// The first entry for plain consumers.
 enum Head {
@@ -145,7 +147,10 @@ impl Queue {
     pub fn next(&mut self, now: UnixMillis) -> Next {
         // Taken out for the time being: nothing on the way looks for consumers.
         let Some(mut members) = self.members.take() else { return Next::Idle };
-        let next = self.choose(now, &mut members);
+        let mut next = self.choose(now, &mut members);
+        while next == Next::Idle && self.end_vain_waits(&mut members) {
+            next = self.choose(now, &mut members);
+        }
         self.members = Some(members);
         next
     }
@@ -213,7 +218,7 @@ impl Queue {
         let delivery = Delivery { consumer, owner: member.owner, entry: key, browse: member.browse };
         member.credit -= 1;
         if let Some(view) = &mut member.view {
-            view.matched.remove(&key);
+            view.candidates.remove(&key);
         }
         if !delivery.browse {
             member.outstanding += 1;
@@ -268,105 +273,115 @@ impl Queue {
         view: &mut View,
         budget: &mut u32,
     ) -> Found {
-        if let Some(found) = self.look_at_returned(members, looker, view, budget) {
-            return found;
+        if !looker.browse {
+            self.note_candidates(members, view);
         }
-        while let Some(first) = view.matched.first().copied() {
-            let is_over = self.entry(first).is_some_and(|entry| entry.expires <= now);
-            let is_for_me = self.is_still_for(looker, first);
-            if is_for_me && !is_over {
-                break;
+        loop {
+            let best = self.best_candidate(now, looker, view);
+            let before = best.map(|(key, _)| key);
+            if let Some(found) = self.scan(now, looker, view, before, budget) {
+                return found;
             }
-            view.matched.remove(&first);
-            if is_for_me {
-                self.expire(first);
+            let Some((key, is_judged)) = best else { return Found::Nothing };
+            if is_judged && self.entry(key).is_some_and(|entry| entry.body.is_some()) {
+                return Found::Entry(key);
             }
+            if *budget == 0 {
+                return Found::NotYet;
+            }
+            *budget -= 1;
+            match self.judge(looker, key) {
+                Verdict::Yes => {
+                    view.candidates.insert(key, true);
+                    return Found::Entry(key);
+                }
+                Verdict::Cold => return Found::Cold(key),
+                Verdict::No => view.candidates.remove(&key),
+            };
         }
-        let best = view.matched.first().copied();
-        let rows = best.map_or(ROWS, |key| key.row() + 1);
+    }
+
+    /// Takes note of the entries that came back behind the cursors.
+    fn note_candidates(&self, members: &Members, view: &mut View) {
+        if view.returned < members.returned_start || view.candidates.len() > MAX_CANDIDATES {
+            *view = View { returned: members.returned_end(), ..View::default() };
+        }
+        while let Some(key) = members.returned.get((view.returned - members.returned_start) as usize) {
+            if view.is_behind(*key) && self.is_open(*key) {
+                view.candidates.entry(*key).or_insert(false);
+            }
+            view.returned += 1;
+        }
+    }
+
+    /// The first entry behind the cursors that the consumer may have, and whether its filter has seen it.
+    fn best_candidate(
+        &mut self,
+        now: UnixMillis,
+        looker: &Looker<'_>,
+        view: &mut View,
+    ) -> Option<(EntryKey, bool)> {
+        while let Some((key, is_judged)) =
+            view.candidates.first_key_value().map(|(key, judged)| (*key, *judged))
+        {
+            let entry = self.entry(key).filter(|_| self.is_open(key));
+            let entry = entry.filter(|entry| looker.may_have(entry, self.keys.as_deref()));
+            match entry.map(|entry| entry.expires <= now) {
+                Some(false) => return Some((key, is_judged)),
+                Some(true) => self.expire(key),
+                None => {}
+            }
+            view.candidates.remove(&key);
+        }
+        None
+    }
+
+    /// Looks at entries that it has not looked at, as long as they come before `before`. `None`: done.
+    fn scan(
+        &mut self,
+        now: UnixMillis,
+        looker: &Looker<'_>,
+        view: &mut View,
+        before: Option<EntryKey>,
+        budget: &mut u32,
+    ) -> Option<Found> {
+        let rows = before.map_or(ROWS, |key| key.row() + 1);
         for index in 0..rows {
-            let Some(cursor) = view.cursors.get_mut(index) else { break };
-            loop {
-                let Some(row) = self.rows.get(index).and_then(Option::as_deref) else { break };
+            let cursor = view.cursors.get_mut(index)?;
+            while let Some(row) = self.rows.get(index).and_then(Option::as_deref) {
                 let Some(sequence) = row.next_open(*cursor) else {
                     // What is not available now is noted when it comes back.
                     *cursor = row.frontier();
                     break;
                 };
                 let key = EntryKey::new(index, sequence);
-                if best.is_some_and(|best| best < key) {
+                if before.is_some_and(|before| before < key) {
                     break;
                 }
                 if *budget == 0 {
-                    return Found::NotYet;
+                    return Some(Found::NotYet);
                 }
                 *budget -= 1;
                 if row.get(sequence).is_some_and(|entry| entry.expires <= now) {
                     self.expire(key);
                     continue;
                 }
-                match self.judge(looker, key) {
-                    Verdict::Cold => return Found::Cold(key),
-                    Verdict::No => *cursor = sequence + 1,
-                    Verdict::Yes => {
-                        *cursor = sequence + 1;
-                        if !looker.browse {
-                            view.matched.insert(key);
-                        }
-                        return Found::Entry(key);
-                    }
+                let verdict = self.judge(looker, key);
+                if matches!(verdict, Verdict::Cold) {
+                    return Some(Found::Cold(key));
+                }
+                *cursor = sequence + 1;
+                if matches!(verdict, Verdict::Yes) {
+                    view.candidates.insert(key, true);
+                    return Some(Found::Entry(key));
                 }
             }
-        }
-        match best {
-            Some(key) if self.entry(key).is_some_and(|entry| entry.body.is_none()) => Found::Cold(key),
-            Some(key) => Found::Entry(key),
-            None => Found::Nothing,
-        }
-    }
-
-    /// Looks at the entries that came back behind the cursors. `None`: done.
-    fn look_at_returned(
-        &mut self,
-        members: &Members,
-        looker: &Looker<'_>,
-        view: &mut View,
-        budget: &mut u32,
-    ) -> Option<Found> {
-        if looker.browse {
-            return None;
-        }
-        if view.returned < members.returned_start {
-            *view = View { returned: members.returned_end(), ..View::default() };
-        }
-        while view.returned < members.returned_end() {
-            let index = (view.returned - members.returned_start) as usize;
-            let key = *members.returned.get(index)?;
-            if view.is_behind(key) && self.is_open(key) && !view.matched.contains(&key) {
-                if *budget == 0 {
-                    return Some(Found::NotYet);
-                }
-                *budget -= 1;
-                match self.judge(looker, key) {
-                    Verdict::Cold => return Some(Found::Cold(key)),
-                    Verdict::No => {}
-                    Verdict::Yes => {
-                        view.matched.insert(key);
-                    }
-                }
-            }
-            view.returned += 1;
         }
         None
     }
 
     fn is_open(&self, key: EntryKey) -> bool {
         self.row(key).is_some_and(|row| row.is_open(key.sequence()))
-    }
-
-    /// Whether an entry that matched can still go to the consumer.
-    fn is_still_for(&self, looker: &Looker<'_>, key: EntryKey) -> bool {
-        self.is_open(key) && self.entry(key).is_some_and(|entry| looker.may_have(entry, self.keys.as_deref()))
     }
 
     fn judge(&mut self, looker: &Looker<'_>, key: EntryKey) -> Verdict {

@@ -28,9 +28,6 @@ impl Queue {
             if let Some(load) = self.start_load(key) {
                 return Some(load);
             }
-            if !self.entry(key).is_some_and(|entry| entry.is(Flag::Loading)) {
-                members.wake_awaiting(key);
-            }
         }
         while let Some(key) = members.wanted.front().copied() {
             if self.is_cold(key) && !self.fits_ahead(key, max_ahead) {
@@ -51,6 +48,18 @@ impl Queue {
             Some(EntryKey::new(index, sequence))
         })?;
         if self.fits_ahead(next, max_ahead) { self.start_load(next) } else { None }
+    }
+
+    /// Consumers whose awaited entry went elsewhere before it was asked for look again; says whether there
+    /// are any.
+    pub(super) fn end_vain_waits(&self, members: &mut Members) -> bool {
+        let is_needed = |key: &EntryKey| {
+            self.is_cold(*key) || self.entry(*key).is_some_and(|entry| entry.is(Flag::Loading))
+        };
+        let vain: Vec<EntryKey> = members.awaited.iter().filter(|key| !is_needed(key)).copied().collect();
+        members.awaited.retain(|key| !vain.contains(key));
+        vain.iter().for_each(|vain| members.wake_awaiting(|awaited| awaited == *vain));
+        !vain.is_empty()
     }
 
     fn first_open(&mut self) -> Option<EntryKey> {
@@ -91,7 +100,7 @@ impl Queue {
     /// The body of an entry is here. False when nobody needs it any more.
     pub fn loaded(&mut self, key: EntryKey, body: Bytes) -> bool {
         if let Some(members) = &mut self.members {
-            members.wake_awaiting(key);
+            members.wake_awaiting(|awaited| awaited == key);
         }
         let Some(row) = self.row_mut(key) else { return false };
         let Some(entry) = row.get_mut(key.sequence()) else { return false };
@@ -110,7 +119,7 @@ impl Queue {
     /// somebody has it.
     pub fn load_failed(&mut self, key: EntryKey) -> bool {
         if let Some(members) = &mut self.members {
-            members.wake_awaiting(key);
+            members.wake_awaiting(|awaited| awaited == key);
         }
         let Some(row) = self.row_mut(key) else { return false };
         let Some(entry) = row.get_mut(key.sequence()).filter(|entry| entry.is(Flag::Loading)) else {

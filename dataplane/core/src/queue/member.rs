@@ -8,7 +8,7 @@
 //!
 //! Invariant: a consumer stands in exactly the list that its `place` names.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -96,8 +96,8 @@ pub(super) struct View {
     pub(super) cursors: [u64; ROWS],
     /// How many of the entries that came back it has looked at: see `Members::returned`.
     pub(super) returned: u64,
-    /// Entries behind the cursors that it may have.
-    pub(super) matched: BTreeSet<EntryKey>,
+    /// Entries behind the cursors that it may get, and whether its filter has let them through.
+    pub(super) candidates: BTreeMap<EntryKey, bool>,
     /// The entry whose body it waits for.
     pub(super) awaits: Option<EntryKey>,
 }
@@ -437,21 +437,29 @@ impl Members {
         (self.scanning.first != NONE).then_some(self.scanning.first)
     }
 
-    /// There may be something for those for which there was nothing.
+    /// An entry can be had: those for which there was nothing look again, and those that wait for the body
+    /// of one that would come after it.
     #[inline]
-    pub(super) fn wake_starved(&mut self) {
+    pub(super) fn wake(&mut self, key: EntryKey) {
+        self.wake_starved();
+        if self.awaiting.first != NONE {
+            self.wake_awaiting(|awaited| key < awaited);
+        }
+    }
+
+    fn wake_starved(&mut self) {
         while self.starved.first != NONE {
             self.end_turn(self.starved.first);
         }
     }
 
-    /// Those that wait for this body look again.
-    pub(super) fn wake_awaiting(&mut self, key: EntryKey) {
+    /// Those that wait for the body of such an entry look again.
+    pub(super) fn wake_awaiting(&mut self, is_meant: impl Fn(EntryKey) -> bool) {
         let mut next = self.awaiting.first;
         while let Some(member) = self.get_mut(next) {
             let (index, follower) = (next, member.next);
             if let Some(view) = &mut member.view
-                && view.awaits == Some(key)
+                && view.awaits.is_some_and(&is_meant)
             {
                 view.awaits = None;
                 self.end_turn(index);
@@ -470,7 +478,7 @@ impl Members {
             self.returned_start += 1;
         }
         self.returned.push_back(key);
-        self.wake_starved();
+        self.wake(key);
     }
 
     /// Entries that came back are kept in mind up to here.
@@ -483,6 +491,7 @@ impl Members {
         self.returned_start = self.returned_end() + 1;
         self.returned.clear();
         self.wake_starved();
+        self.wake_awaiting(|_| true);
     }
 
     /// Panics unless every consumer stands where its place says.

@@ -2,4 +2,6 @@
 
 mod consumers;
 mod facts;
+mod model;
+mod random;
 mod support;
