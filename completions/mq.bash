@@ -25,6 +25,9 @@ _mq() {
             mq,bench)
                 cmd="mq__subcmd__bench"
                 ;;
+            mq,browse)
+                cmd="mq__subcmd__browse"
+                ;;
             mq,check)
                 cmd="mq__subcmd__check"
                 ;;
@@ -73,6 +76,9 @@ _mq() {
             mq,status)
                 cmd="mq__subcmd__status"
                 ;;
+            mq,subscription)
+                cmd="mq__subcmd__subscription"
+                ;;
             mq,undeploy)
                 cmd="mq__subcmd__undeploy"
                 ;;
@@ -87,6 +93,12 @@ _mq() {
                 ;;
             mq__subcmd__address,list)
                 cmd="mq__subcmd__address__subcmd__list"
+                ;;
+            mq__subcmd__address,move)
+                cmd="mq__subcmd__address__subcmd__move"
+                ;;
+            mq__subcmd__address,purge)
+                cmd="mq__subcmd__address__subcmd__purge"
                 ;;
             mq__subcmd__address,show)
                 cmd="mq__subcmd__address__subcmd__show"
@@ -157,6 +169,12 @@ _mq() {
             mq__subcmd__node,show)
                 cmd="mq__subcmd__node__subcmd__show"
                 ;;
+            mq__subcmd__subscription,delete)
+                cmd="mq__subcmd__subscription__subcmd__delete"
+                ;;
+            mq__subcmd__subscription,list)
+                cmd="mq__subcmd__subscription__subcmd__list"
+                ;;
             *)
                 ;;
         esac
@@ -164,7 +182,7 @@ _mq() {
 
     case "${cmd}" in
         mq)
-            opts="-h -V --context --url --admin --user --password-file --color --quiet --help --version deploy undeploy status check send recv request reply bench address apply node connection link logs context explain completions generate version help"
+            opts="-h -V --context --url --admin --user --password-file --color --quiet --help --version deploy undeploy status check send recv browse request reply bench address subscription apply node connection link logs context explain completions generate version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -202,7 +220,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address)
-            opts="-h --context --url --admin --user --password-file --color --quiet --help create list show delete"
+            opts="-h --context --url --admin --user --password-file --color --quiet --help create list show delete purge move"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -240,18 +258,18 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__create)
-            opts="-t -o -h --type --slow-consumer --max-producers --max-consumers --max-message-size --credit --max-undelivered --ttl-default --ttl-min --ttl-max --priority --if-absent --output --no-headers --context --url --admin --user --password-file --color --quiet --help"
+            opts="-t -o -h --type --slow-consumer --max-producers --max-consumers --max-message-size --credit --max-undelivered --ttl-default --ttl-min --ttl-max --priority --max-messages --max-bytes --on-full --max-deliveries --redelivery-delay --redelivery-multiplier --redelivery-max-delay --dead-letter --expiry-address --exclusive --message-groups --last-value --deduplicate --deduplicate-ids --filter --selector --if-absent --output --no-headers --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --type)
-                    COMPREPLY=($(compgen -W "anycast multicast" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "anycast multicast queue topic subscription" -- "${cur}"))
                     return 0
                     ;;
                 -t)
-                    COMPREPLY=($(compgen -W "anycast multicast" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "anycast multicast queue topic subscription" -- "${cur}"))
                     return 0
                     ;;
                 --slow-consumer)
@@ -291,6 +309,58 @@ _mq() {
                     return 0
                     ;;
                 --priority)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-messages)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-full)
+                    COMPREPLY=($(compgen -W "block reject drop-oldest" -- "${cur}"))
+                    return 0
+                    ;;
+                --max-deliveries)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --redelivery-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --redelivery-multiplier)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --redelivery-max-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dead-letter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expiry-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --deduplicate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --deduplicate-ids)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --selector)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -334,7 +404,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__delete)
-            opts="-h --ignore-not-found --context --url --admin --user --password-file --color --quiet --help"
+            opts="-y -h --yes --ignore-not-found --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -417,13 +487,101 @@ _mq() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mq__subcmd__address__subcmd__show)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --color --quiet --help"
+        mq__subcmd__address__subcmd__move)
+            opts="-n -h --count --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__address__subcmd__purge)
+            opts="-y -h --yes --context --url --admin --user --password-file --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__address__subcmd__show)
+            opts="-w -o -h --watch --interval --output --no-headers --context --url --admin --user --password-file --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
                     return 0
@@ -510,7 +668,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench)
-            opts="-x -y -r -d -n -o -s -h --senders --receivers --rate --ramp --duration --count --warmup --credit --links --drain --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help pipe send recv request connect fanout fanin sweep max run compare"
+            opts="-x -y -r -d -n -q -o -s -h --senders --receivers --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --ca --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help pipe send recv request connect fanout fanin sweep max run compare"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -573,6 +731,22 @@ _mq() {
                     return 0
                     ;;
                 --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --qos)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -q)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqtt-version)
+                    COMPREPLY=($(compgen -W "5.0 3.1.1" -- "${cur}"))
+                    return 0
+                    ;;
+                --ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -686,7 +860,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__connect)
-            opts="-c -r -o -h --connections --rate --idle --timeout --output --context --url --admin --user --password-file --color --quiet --help"
+            opts="-c -r -o -h --connections --rate --idle --timeout --mqtt-version --ca --output --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -713,6 +887,14 @@ _mq() {
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqtt-version)
+                    COMPREPLY=($(compgen -W "5.0 3.1.1" -- "${cur}"))
+                    return 0
+                    ;;
+                --ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -756,7 +938,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__fanin)
-            opts="-x -r -d -n -o -s -h --senders --rate --ramp --duration --count --warmup --credit --links --drain --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
+            opts="-x -r -d -n -q -o -s -h --senders --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --ca --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -811,6 +993,22 @@ _mq() {
                     return 0
                     ;;
                 --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --qos)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -q)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqtt-version)
+                    COMPREPLY=($(compgen -W "5.0 3.1.1" -- "${cur}"))
+                    return 0
+                    ;;
+                --ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -874,7 +1072,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__fanout)
-            opts="-y -r -d -n -o -s -h --receivers --rate --ramp --duration --count --warmup --credit --links --drain --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
+            opts="-y -r -d -n -q -o -s -h --receivers --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --ca --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -929,6 +1127,22 @@ _mq() {
                     return 0
                     ;;
                 --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --qos)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -q)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqtt-version)
+                    COMPREPLY=($(compgen -W "5.0 3.1.1" -- "${cur}"))
+                    return 0
+                    ;;
+                --ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -992,7 +1206,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__max)
-            opts="-x -y -d -n -o -s -h --slo --from --to --precision --senders --receivers --duration --count --warmup --credit --links --drain --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
+            opts="-x -y -d -n -q -o -s -h --slo --from --to --precision --senders --receivers --duration --count --warmup --credit --links --drain --qos --mqtt-version --ca --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1062,6 +1276,22 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --qos)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -q)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqtt-version)
+                    COMPREPLY=($(compgen -W "5.0 3.1.1" -- "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -1122,7 +1352,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__pipe)
-            opts="-x -y -r -d -n -o -s -h --senders --receivers --rate --ramp --duration --count --warmup --credit --links --drain --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
+            opts="-x -y -r -d -n -q -o -s -h --senders --receivers --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --ca --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1188,6 +1418,22 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --qos)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -q)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqtt-version)
+                    COMPREPLY=($(compgen -W "5.0 3.1.1" -- "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -1248,7 +1494,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__recv)
-            opts="-y -d -n -o -h --receivers --duration --count --warmup --credit --links --drain --output --context --url --admin --user --password-file --color --quiet --help"
+            opts="-y -d -n -q -o -h --receivers --duration --count --warmup --credit --links --drain --qos --mqtt-version --ca --output --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1294,6 +1540,22 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --qos)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -q)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqtt-version)
+                    COMPREPLY=($(compgen -W "5.0 3.1.1" -- "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -1334,7 +1596,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__request)
-            opts="-x -y -r -d -n -o -s -h --requesters --responders --rate --ramp --duration --count --warmup --credit --links --drain --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
+            opts="-x -y -r -d -n -q -o -s -h --requesters --responders --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --ca --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1400,6 +1662,22 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --qos)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -q)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqtt-version)
+                    COMPREPLY=($(compgen -W "5.0 3.1.1" -- "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -1460,13 +1738,17 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__run)
-            opts="-o -h --target --assert --baseline --max-regress --runs --report --output --context --url --admin --user --password-file --color --quiet --help"
+            opts="-o -h --target --ca --assert --baseline --max-regress --runs --report --output --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1530,7 +1812,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__send)
-            opts="-x -r -d -n -o -s -h --senders --rate --ramp --duration --count --warmup --credit --links --drain --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
+            opts="-x -r -d -n -q -o -s -h --senders --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --ca --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1585,6 +1867,22 @@ _mq() {
                     return 0
                     ;;
                 --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --qos)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -q)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqtt-version)
+                    COMPREPLY=($(compgen -W "5.0 3.1.1" -- "${cur}"))
+                    return 0
+                    ;;
+                --ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1648,7 +1946,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__sweep)
-            opts="-r -x -y -d -n -o -s -h --rate --senders --receivers --duration --count --warmup --credit --links --drain --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
+            opts="-r -x -y -d -n -q -o -s -h --rate --senders --receivers --duration --count --warmup --credit --links --drain --qos --mqtt-version --ca --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1710,6 +2008,22 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --qos)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -q)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqtt-version)
+                    COMPREPLY=($(compgen -W "5.0 3.1.1" -- "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -1736,6 +2050,68 @@ _mq() {
                     ;;
                 --max-lag)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__browse)
+            opts="-n -o -h --count --selector --timeout --output --context --url --admin --user --password-file --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --selector)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json raw" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json raw" -- "${cur}"))
                     return 0
                     ;;
                 --context)
@@ -2762,7 +3138,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__recv)
-            opts="-n -w -o -h --count --wait --timeout --until-idle --output --ack --credit --exec --exec-timeout --context --url --admin --user --password-file --color --quiet --help"
+            opts="-n -w -o -h --count --wait --timeout --until-idle --until-empty --selector --durable-subscription --subscription --shared --client-id --output --ack --credit --exec --exec-timeout --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2789,6 +3165,22 @@ _mq() {
                     return 0
                     ;;
                 --until-idle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --selector)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --durable-subscription)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subscription)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-id)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2914,7 +3306,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__request)
-            opts="-m -f -H -o -h --message --file --header --property --durable --priority --ttl --replies --timeout --output --context --url --admin --user --password-file --color --quiet --help"
+            opts="-m -f -H -o -h --message --file --header --property --annotation --durable --priority --ttl --delay --at --message-id --group --last-value-key --replies --timeout --output --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2948,11 +3340,35 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --annotation)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --priority)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --ttl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --message-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --last-value-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3004,7 +3420,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__send)
-            opts="-m -f -n -H -T -r -h --message --file --lines --json-lines --count --header --property --durable --priority --ttl --template --seed --settled --rate --in-flight --timeout --context --url --admin --user --password-file --color --quiet --help"
+            opts="-m -f -n -H -T -r -h --message --file --lines --json-lines --count --header --property --annotation --durable --priority --ttl --delay --at --message-id --group --last-value-key --template --seed --settled --rate --in-flight --timeout --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3046,11 +3462,35 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --annotation)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --priority)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --ttl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --message-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --last-value-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3108,6 +3548,128 @@ _mq() {
         mq__subcmd__status)
             opts="-o -h --output --no-headers --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__subscription)
+            opts="-h --context --url --admin --user --password-file --color --quiet --help list delete"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__subscription__subcmd__delete)
+            opts="-y -h --yes --ignore-not-found --context --url --admin --user --password-file --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__subscription__subcmd__list)
+            opts="-o -h --output --no-headers --context --url --admin --user --password-file --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

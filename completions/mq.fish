@@ -41,10 +41,12 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "status" -d 'Show the fleet: i
 complete -c mq -n "__fish_mq_needs_command" -f -a "check" -d 'Prove that the fleet works'
 complete -c mq -n "__fish_mq_needs_command" -f -a "send" -d 'Send messages to an address'
 complete -c mq -n "__fish_mq_needs_command" -f -a "recv" -d 'Receive messages from an address'
+complete -c mq -n "__fish_mq_needs_command" -f -a "browse" -d 'Look at the messages of a queue'
 complete -c mq -n "__fish_mq_needs_command" -f -a "request" -d 'Send a request and print the replies'
 complete -c mq -n "__fish_mq_needs_command" -f -a "reply" -d 'Answer requests'
 complete -c mq -n "__fish_mq_needs_command" -f -a "bench" -d 'Measure rate, latency, losses and cost of an address'
-complete -c mq -n "__fish_mq_needs_command" -f -a "address" -d 'Create, look at and delete addresses'
+complete -c mq -n "__fish_mq_needs_command" -f -a "address" -d 'Create, look at, empty and delete addresses'
+complete -c mq -n "__fish_mq_needs_command" -f -a "subscription" -d 'Look at and end the subscriptions of topics'
 complete -c mq -n "__fish_mq_needs_command" -f -a "apply" -d 'Create or update addresses from files'
 complete -c mq -n "__fish_mq_needs_command" -f -a "node" -d 'Look at the nodes of the fleet'
 complete -c mq -n "__fish_mq_needs_command" -f -a "connection" -d 'Look at and close client connections'
@@ -133,12 +135,18 @@ complete -c mq -n "__fish_mq_using_subcommand check" -l no-headers -d 'Leave out
 complete -c mq -n "__fish_mq_using_subcommand check" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand send" -s m -l message -d 'The body, as text. With --lines and --template: the template of each body' -r
-complete -c mq -n "__fish_mq_using_subcommand send" -s f -l file -d 'A file that is the body; `-` is stdin. With --lines or --json-lines: the file to read lines from' -r -F
+complete -c mq -n "__fish_mq_using_subcommand send" -s f -l file -d 'A file that is the body; `-` is stdin. With --lines or --json-lines, and when its name ends in .jsonl: the file to read lines from' -r -F
 complete -c mq -n "__fish_mq_using_subcommand send" -s n -l count -d 'How many times to send the body [default: 1]. With --lines or --json-lines: at most this many' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -s H -l header -d 'An application property: key=text, or key:=json for numbers, booleans and null; repeatable' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l property -d 'A property: message-id, user-id, to, subject, reply-to, correlation-id, content-type, content-encoding, group-id, group-sequence or reply-to-group-id; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l annotation -d 'A message annotation: name=text, or name:=json; repeatable' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l priority -d 'The priority, 0 (last) to 9; 4 is the default of AMQP' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l ttl -d 'How long the message may wait for a consumer' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l delay -d 'Deliver the message this long after it has come to its queue' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l at -d 'Deliver the message at this time, such as 2030-01-31T08:00:00Z' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l message-id -d 'The message-id; with --template it is a template too. A queue that looks for duplicates goes by it' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l group -d 'The group-id: a queue with message groups gives the messages of one group to one consumer' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l last-value-key -d 'The key of a last-value queue: the message takes the place of the waiting one with this key' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l seed -d 'The seed of the random parts of a template: the same seed gives the same bodies' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -s r -l rate -d 'Messages per second, at most' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l in-flight -d 'How many messages may wait for their outcome, 1 to 100,000' -r
@@ -152,8 +160,8 @@ complete -c mq -n "__fish_mq_using_subcommand send" -l color -d 'When to use col
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand send" -l lines -d 'Send each line of the input as one message'
-complete -c mq -n "__fish_mq_using_subcommand send" -l json-lines -d 'Send each line of the input as one message, in the format that `mq recv -o json` prints'
-complete -c mq -n "__fish_mq_using_subcommand send" -l durable -d 'Mark the message as durable'
+complete -c mq -n "__fish_mq_using_subcommand send" -l json-lines -d 'Send each line of the input as one message, in the format that `mq recv -o json` prints. What flags say of a message goes over what its line says'
+complete -c mq -n "__fish_mq_using_subcommand send" -l durable -d 'Mark the message as durable: a queue or topic accepts it when it is on the disk'
 complete -c mq -n "__fish_mq_using_subcommand send" -s T -l template -d 'Expand {{seq}}, {{now}}, {{uuid}} and the like in the body (see `mq help templates`)'
 complete -c mq -n "__fish_mq_using_subcommand send" -l settled -d 'Send pre-settled: no outcome is asked for'
 complete -c mq -n "__fish_mq_using_subcommand send" -l quiet -d 'Say nothing on stderr but errors'
@@ -162,6 +170,10 @@ complete -c mq -n "__fish_mq_using_subcommand recv" -s n -l count -d 'Stop after
 complete -c mq -n "__fish_mq_using_subcommand recv" -s w -l wait -d 'Stop when no message has come for this long' -r
 complete -c mq -n "__fish_mq_using_subcommand recv" -l timeout -d 'Stop after this long in any case' -r
 complete -c mq -n "__fish_mq_using_subcommand recv" -l until-idle -d 'Stop, and call it a success, when no message has come for this long' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l selector -d 'Only messages that meet this condition on their properties, in the language of JMS selectors, such as `priority > 4 AND region = \'eu\'`' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l durable-subscription -d 'Receive through a subscription of this name, which keeps messages while nobody receives. It ends with `mq subscription delete`' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l subscription -d 'Receive through a subscription of this name, which ends with its last consumer; for --shared' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l client-id -d 'To whom a durable subscription that is not shared belongs: the AMQP container-id (in JMS the client ID)' -r
 complete -c mq -n "__fish_mq_using_subcommand recv" -s o -l output -d 'How to print messages' -r -f -a "text\t'The body, one message per line'
 json\t'The whole message as one line of JSON (see `mq help records`)'
 raw\t'The bytes of the body and nothing else'"
@@ -181,14 +193,38 @@ complete -c mq -n "__fish_mq_using_subcommand recv" -l password-file -d 'A file 
 complete -c mq -n "__fish_mq_using_subcommand recv" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand recv" -l until-empty -d 'Stop, and call it a success, when the address says that it has no message to give'
+complete -c mq -n "__fish_mq_using_subcommand recv" -l shared -d 'Share the subscription: each message goes to one of those who receive through it'
 complete -c mq -n "__fish_mq_using_subcommand recv" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand recv" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand browse" -s n -l count -d 'Stop after this many messages' -r
+complete -c mq -n "__fish_mq_using_subcommand browse" -l selector -d 'Only messages that meet this condition on their properties, in the language of JMS selectors, such as `priority > 4 AND region = \'eu\'`' -r
+complete -c mq -n "__fish_mq_using_subcommand browse" -l timeout -d 'Stop after this long in any case' -r
+complete -c mq -n "__fish_mq_using_subcommand browse" -s o -l output -d 'How to print messages' -r -f -a "text\t'The body, one message per line'
+json\t'The whole message as one line of JSON (see `mq help records`)'
+raw\t'The bytes of the body and nothing else'"
+complete -c mq -n "__fish_mq_using_subcommand browse" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand browse" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand browse" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand browse" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand browse" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand browse" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand browse" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand browse" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand request" -s m -l message -d 'The body, as text' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -s f -l file -d 'A file that is the body; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand request" -s H -l header -d 'An application property: key=text, or key:=json for numbers, booleans and null; repeatable' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l property -d 'A property: message-id, user-id, to, subject, reply-to, correlation-id, content-type, content-encoding, group-id, group-sequence or reply-to-group-id; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l annotation -d 'A message annotation: name=text, or name:=json; repeatable' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l priority -d 'The priority, 0 (last) to 9; 4 is the default of AMQP' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l ttl -d 'How long the message may wait for a consumer' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l delay -d 'Deliver the message this long after it has come to its queue' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l at -d 'Deliver the message at this time, such as 2030-01-31T08:00:00Z' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l message-id -d 'The message-id; with --template it is a template too. A queue that looks for duplicates goes by it' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l group -d 'The group-id: a queue with message groups gives the messages of one group to one consumer' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l last-value-key -d 'The key of a last-value queue: the message takes the place of the waiting one with this key' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l replies -d 'How many replies to wait for' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l timeout -d 'How long to wait for all of it' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -s o -l output -d 'How to print replies' -r -f -a "text\t'The body, one message per line'
@@ -202,7 +238,7 @@ complete -c mq -n "__fish_mq_using_subcommand request" -l password-file -d 'A fi
 complete -c mq -n "__fish_mq_using_subcommand request" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand request" -l durable -d 'Mark the message as durable'
+complete -c mq -n "__fish_mq_using_subcommand request" -l durable -d 'Mark the message as durable: a queue or topic accepts it when it is on the disk'
 complete -c mq -n "__fish_mq_using_subcommand request" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand request" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand reply" -l exec -d 'A shell command: the request\'s body is its stdin, its stdout is the reply' -r
@@ -231,6 +267,10 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcomm
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l links -d 'Links of one connection, 1 to 250' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
+3.1.1\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -270,6 +310,10 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l links -d 'Links of one connection, 1 to 250' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
+3.1.1\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -297,6 +341,10 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l links -d 'Links of one connection, 1 to 250' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
+3.1.1\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -322,6 +370,10 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l links -d 'Links of one connection, 1 to 250' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
+3.1.1\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l context -d 'The context to use, in place of the current one' -r
@@ -344,6 +396,10 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l links -d 'Links of one connection, 1 to 250' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
+3.1.1\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -366,6 +422,9 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -s r -l rate -d 'Connections to begin per second; without it as many as 64 are under way at one time' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l idle -d 'How long the connections are kept before their memory is looked at' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l timeout -d 'How long one connection may take to open' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
+3.1.1\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l context -d 'The context to use, in place of the current one' -r
@@ -387,6 +446,10 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l links -d 'Links of one connection, 1 to 250' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
+3.1.1\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -414,6 +477,10 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l links -d 'Links of one connection, 1 to 250' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
+3.1.1\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -441,6 +508,10 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l links -d 'Links of one connection, 1 to 250' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
+3.1.1\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -471,6 +542,10 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l credit -d 'Messages that a receiver takes in advance, 1 to 100,000' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l links -d 'Links of one connection, 1 to 250' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l drain -d 'How long to wait in the end for what is under way' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
+3.1.1\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -489,7 +564,8 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l durable -d 'Mark the messages as durable'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l target -d 'Where to send, in place of the file\'s target: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l target -d 'Where to send, in place of the file\'s target: SCHEME://[user[:password]@]host[:port] with amqp, amqps, mqtt or mqtts' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l assert -d 'A threshold that every stage has to keep, such as e2e.p99<5ms; repeatable' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l baseline -d 'A JSON report or result of an earlier run to compare with' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l max-regress -d 'How much worse than the baseline a figure may be, such as e2e.p99=10%; repeatable' -r
@@ -521,34 +597,54 @@ always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -f -a "create" -d 'Create an address'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -f -a "list" -d 'List the addresses'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -f -a "show" -d 'Show one address'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete" -f -a "delete" -d 'Delete addresses'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "create" -d 'Create an address'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "list" -d 'List the addresses'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "show" -d 'Show one address'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "delete" -d 'Delete addresses'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "purge" -d 'Drop the messages of a queue or subscription'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "move" -d 'Move messages from one address to another'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -s t -l type -d 'Who gets a message' -r -f -a "anycast\t'One consumer, the least busy'
-multicast\t'Every consumer that is online'"
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l slow-consumer -d 'What happens when a consumer is slower than its producers [default: block]' -r -f -a "block\t'Producers wait for the slowest consumer'
+multicast\t'Every consumer that is online'
+queue\t'Stored, then one consumer'
+topic\t'Stored for every subscription'
+subscription\t'A subscription of a topic that is always there; called `topic::name`'"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l slow-consumer -d 'What happens when a consumer is slower than its producers (anycast, multicast) [default: block]' -r -f -a "block\t'Producers wait for the slowest consumer'
 drop\t'Pre-settled messages beyond the limit are dropped and counted'
 disconnect\t'The consumer\'s link is closed'"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-producers -d 'How many producers may be attached' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-consumers -d 'How many consumers may be attached' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-message-size -d 'The largest message, such as 256Ki or 1MiB' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l credit -d 'Messages that a producer may have in flight, 1 to 10,000' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-undelivered -d 'Messages that may wait for one slow consumer, 1 to 1M' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-undelivered -d 'Messages that may wait for one slow consumer, 1 to 1M (anycast, multicast)' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ttl-default -d 'Time to live of messages that say none' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ttl-min -d 'The shortest time to live that a message may say' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ttl-max -d 'The longest time to live that a message may say' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l priority -d 'Priority of every message of this address, 0 (last) to 9, in place of the message\'s own' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-messages -d 'Messages that may be stored (by a topic: for each subscription), such as 100k' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-bytes -d 'Bytes that may be stored (by a topic: for each subscription), such as 2GiB' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l on-full -d 'What happens to a message for which there is no room [default: block]' -r -f -a "block\t'Producers wait for credit'
+reject\t'The message is rejected'
+drop-oldest\t'The oldest messages are dropped and counted'"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-deliveries -d 'Deliveries after which a message that nobody accepted goes to --dead-letter, 1 to 1M' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l redelivery-delay -d 'How long a message waits after its first failed delivery, at most a day [default: 0]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l redelivery-multiplier -d 'What each further delay is multiplied with, 1 to 100 [default: 1]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l redelivery-max-delay -d 'The longest delay [default: 1h]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l dead-letter -d 'The address that gets rejected messages and those delivered too often' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l expiry-address -d 'The address that gets messages whose time to live has run out' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l deduplicate -d 'Drop a message whose message-id came within this time before (queue), such as 10m' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l deduplicate-ids -d 'How many message-ids --deduplicate remembers, 1 to 10M [default: 100k]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l filter -d 'The names of the topic, with + and #, that a subscription gets [default: all]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l selector -d 'The condition, in the language of JMS selectors, that a subscription\'s messages meet' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
 json\t'One JSON document'
@@ -563,6 +659,9 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l exclusive -d 'Give everything to one consumer, the first, as long as it stays (queue, subscription)'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l message-groups -d 'Give the messages of one group-id to one consumer (queue, subscription)'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l last-value -d 'Keep the last message of each key, the annotation x-opt-last-value-key (queue, subscription)'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l if-absent -d 'Succeed when the address exists as asked for; fail when it exists and differs'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l no-headers -d 'Leave out the line of column titles'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l quiet -d 'Say nothing on stderr but errors'
@@ -584,6 +683,7 @@ never\t''"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l interval -d 'How often, with --watch; 100ms to 1h' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
 json\t'One JSON document'
@@ -598,6 +698,7 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -s w -l watch -d 'Show it again and again, until Ctrl-C'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -609,9 +710,73 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when an address does not exist'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -s n -l count -d 'Stop after this many messages' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -f -a "list" -d 'List the subscriptions'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -f -a "delete" -d 'End a subscription that a client made'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when the subscription does not exist'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s f -l file -d 'A YAML or JSON file; repeatable; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand apply" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand apply" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
