@@ -8,5 +8,6 @@ mod peers;
 mod random;
 mod store;
 mod stored;
+mod stored_random;
 mod streaming;
 mod topics;
