@@ -52,7 +52,8 @@ impl Queue {
         member.outstanding -= 1;
         if member.has.front() == Some(&key) {
             member.has.pop_front();
-        } else if member.has.len() > 2 * member.outstanding as usize + 16 {
+        }
+        if member.has.len() > 2 * member.outstanding as usize + 16 {
             let mut has: Vec<EntryKey> = std::mem::take(&mut member.has).into();
             has.retain(|key| self.entry(*key).and_then(super::Entry::consumer) == Some(consumer));
             has.sort_unstable();
