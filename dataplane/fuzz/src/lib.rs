@@ -4,5 +4,6 @@
 //! input, without a fuzzer.
 
 pub mod codec;
+pub mod mqtt;
 pub mod pair;
 pub mod selector;

@@ -28,15 +28,30 @@ impl IncomingAliases {
     }
 }
 
-/// The aliases that we set up: a topic has one place by its hash, and takes it over from another. So
-/// finding an alias costs the same however many there are, and nothing is allocated once the places
-/// have held a topic.
+/// The aliases that we set up. A topic looks for one in a few places, chosen by its hash, so that
+/// finding it costs the same however many there are; nothing is allocated once the places have held a
+/// topic.
 #[derive(Debug)]
 pub(crate) struct OutgoingAliases {
-    /// The topic of alias `index + 1`; empty when there is none.
-    topics: Vec<Vec<u8>>,
+    /// The place of alias `index + 1`.
+    places: Vec<Place>,
     last: usize,
 }
+
+#[derive(Clone, Debug, Default)]
+struct Place {
+    /// Empty when there is none.
+    topic: Vec<u8>,
+    /// Other topics that are turned away before one takes the place over.
+    patience: u8,
+}
+
+/// Places that a topic may have.
+const CHOICES: usize = 4;
+
+/// With more topics than aliases, setting one up (its topic is sent, copied and kept by the peer) has
+/// to be the exception.
+const PATIENCE: u8 = 16;
 
 /// How a topic goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,30 +66,56 @@ pub(crate) enum AliasChoice {
 
 impl OutgoingAliases {
     pub(crate) fn new(maximum: u16) -> Self {
-        Self { topics: vec![Vec::new(); maximum.into()], last: 0 }
+        Self { places: vec![Place::default(); maximum.into()], last: 0 }
     }
 
     /// What to do with a topic. A new alias counts once it is [`set`](Self::set).
-    pub(crate) fn choose(&self, topic: &[u8]) -> AliasChoice {
-        let is_at = |index: usize| self.topics.get(index).is_some_and(|known| known == topic);
-        let index = if is_at(self.last) { self.last } else { self.place(topic) };
-        let Some(alias) = u16::try_from(index + 1).ok().filter(|_| index < self.topics.len()) else {
-            return AliasChoice::None;
-        };
-        if is_at(index) { AliasChoice::Known(alias) } else { AliasChoice::New(alias) }
+    pub(crate) fn choose(&mut self, topic: &[u8]) -> AliasChoice {
+        if self.places.get(self.last).is_some_and(|place| place.topic == topic) {
+            return self.known(self.last);
+        }
+        let first = self.first_place(topic);
+        let mut free = None;
+        for index in (0..CHOICES).filter_map(|step| (first + step).checked_rem(self.places.len())) {
+            match self.places.get(index) {
+                Some(place) if place.topic == topic => return self.known(index),
+                Some(place) if place.topic.is_empty() => free = free.or(Some(index)),
+                _ => {}
+            }
+        }
+        if let Some(free) = free {
+            return AliasChoice::New(alias(free));
+        }
+        match self.places.get_mut(first) {
+            Some(place) if place.patience == 0 => AliasChoice::New(alias(first)),
+            Some(place) => {
+                place.patience -= 1;
+                AliasChoice::None
+            }
+            None => AliasChoice::None,
+        }
+    }
+
+    fn known(&mut self, index: usize) -> AliasChoice {
+        if let Some(place) = self.places.get_mut(index) {
+            place.patience = PATIENCE;
+        }
+        self.last = index;
+        AliasChoice::Known(alias(index))
     }
 
     /// Remembers that a packet with the topic and its alias has been queued.
     pub(crate) fn set(&mut self, alias: u16, topic: &[u8]) {
         let index = usize::from(alias).wrapping_sub(1);
-        if let Some(slot) = self.topics.get_mut(index) {
-            slot.clear();
-            slot.extend_from_slice(topic);
+        if let Some(place) = self.places.get_mut(index) {
+            place.topic.clear();
+            place.topic.extend_from_slice(topic);
+            place.patience = PATIENCE;
             self.last = index;
         }
     }
 
-    fn place(&self, topic: &[u8]) -> usize {
+    fn first_place(&self, topic: &[u8]) -> usize {
         /// An odd number with its bits well mixed: 2^64 divided by the golden ratio.
         const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut hash = topic.len() as u64;
@@ -85,13 +126,18 @@ impl OutgoingAliases {
             }
             // Both halves of the product: the upper one has what each byte contributes.
             let product = u128::from(hash ^ u64::from_le_bytes(word)) * u128::from(MIX);
-            hash = ((product >> 64) ^ (product & u128::from(u64::MAX))) as u64;
+            hash = u64::try_from((product >> 64) ^ (product & u128::from(u64::MAX))).unwrap_or_default();
         }
         usize::try_from(hash & u64::from(u32::MAX))
             .unwrap_or_default()
-            .checked_rem(self.topics.len())
+            .checked_rem(self.places.len())
             .unwrap_or_default()
     }
+}
+
+/// The alias of a place; there are no more places than aliases.
+fn alias(index: usize) -> u16 {
+    u16::try_from(index + 1).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -99,23 +145,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alias_is_new_once_and_taken_over_by_another_topic() {
+    fn an_alias_is_new_once_and_taken_over_by_a_topic_that_insists() {
         let mut aliases = OutgoingAliases::new(1);
         assert_eq!(aliases.choose(b"a"), AliasChoice::New(1));
         assert_eq!(aliases.choose(b"a"), AliasChoice::New(1), "it was not sent");
         aliases.set(1, b"a");
         assert_eq!(aliases.choose(b"a"), AliasChoice::Known(1));
+        for _ in 0..PATIENCE {
+            assert_eq!(aliases.choose(b"b"), AliasChoice::None);
+        }
         assert_eq!(aliases.choose(b"b"), AliasChoice::New(1));
         aliases.set(1, b"b");
-        assert_eq!(aliases.choose(b"a"), AliasChoice::New(1));
+        assert_eq!(aliases.choose(b"a"), AliasChoice::None);
+        assert_eq!(aliases.choose(b"b"), AliasChoice::Known(1));
         assert_eq!(OutgoingAliases::new(0).choose(b"a"), AliasChoice::None);
     }
 
     #[test]
-    fn topics_spread_over_the_places() {
-        let aliases = OutgoingAliases::new(64);
-        let places: std::collections::BTreeSet<usize> =
-            (0..64).map(|number| aliases.place(format!("sensors/room-{number}").as_bytes())).collect();
-        assert!(places.len() > 32, "{} places", places.len());
+    fn half_as_many_topics_as_places_have_an_alias_each() {
+        let mut aliases = OutgoingAliases::new(64);
+        let topics: Vec<String> = (0..32).map(|number| format!("sensors/room-{number}")).collect();
+        for topic in &topics {
+            if let AliasChoice::New(alias) = aliases.choose(topic.as_bytes()) {
+                aliases.set(alias, topic.as_bytes());
+            }
+        }
+        let is_known = |topic: &&String| matches!(aliases.choose(topic.as_bytes()), AliasChoice::Known(_));
+        let known = topics.iter().filter(is_known).count();
+        assert!(known >= 30, "{known} topics");
     }
 }

@@ -74,7 +74,8 @@ pub fn decode(packet: RawPacket, version: Version, limits: &Limits) -> Result<Pa
         6 => Packet::PubRel(decoder.ack(ReasonIn::PubRel)?),
         7 => Packet::PubComp(decoder.ack(ReasonIn::PubComp)?),
         8 => {
-            return decode_subscribe(&body, version, limits).map(|packet| Packet::Subscribe(Box::new(packet)));
+            return decode_subscribe(&body, version, limits)
+                .map(|packet| Packet::Subscribe(Box::new(packet)));
         }
         9 => Packet::SubAck(Box::new(decoder.sub_ack()?)),
         10 => Packet::Unsubscribe(Box::new(decoder.unsubscribe()?)),

@@ -50,6 +50,7 @@ pub(crate) const PING_RESPONSE: [u8; 2] = [0xd0, 0];
 /// The packets of 3.4 to 3.7, by their first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[allow(clippy::enum_variant_names, reason = "the names of the specification")]
 pub(crate) enum AckKind {
     PubAck = 0x40,
     PubRec = 0x50,

@@ -14,7 +14,7 @@ use crate::topic::{Filter, TopicError, TopicLimits, parse_filter};
 
 impl Connection {
     /// 3.8, 3.2.2.3.11 to 3.2.2.3.13: what we said that we do not offer.
-    pub(super) fn handle_subscribe(&mut self, packet: Box<Subscribe>) -> Result<Event, PeerError> {
+    pub(super) fn handle_subscribe(&self, packet: Box<Subscribe>) -> Result<Event, PeerError> {
         let config = &self.config;
         let offered = Offered {
             wildcards: config.wildcard_subscription_available,

@@ -22,7 +22,8 @@ fn a_publication_arrives_as_it_was_sent_in_both_directions() {
                 writer.user_property("a", "2").expect("allowed");
                 writer.content_type("").expect("allowed");
             });
-            let message = crate::Outgoing { retain: true, properties: said.view(), ..message("t/1", &BODY, qos) };
+            let message =
+                crate::Outgoing { retain: true, properties: said.view(), ..message("t/1", &BODY, qos) };
             let sent = pair.client.engine.publish(&message).expect("open");
             assert_eq!(sent.is_some(), qos > Qos::AtMostOnce);
             pair.server.engine.publish(&message).expect("open");

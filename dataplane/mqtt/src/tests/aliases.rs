@@ -79,8 +79,7 @@ fn aliases_that_break_the_rules_end_the_connection() {
         (b"\x30\x07\0\0\x03\x23\0\x01x", ReasonCode::ProtocolError),
         (b"\x30\x04\0\0\0x", ReasonCode::ProtocolError),
     ] {
-        let mut peer =
-            Peer::open_server(Version::V5_0, limits(|limits| limits.topic_alias_maximum = 4));
+        let mut peer = Peer::open_server(Version::V5_0, limits(|limits| limits.topic_alias_maximum = 4));
         peer.send(b"\x30\x08\0\x01t\x03\x23\0\x04x");
         peer.send(packet);
         assert_eq!(peer.end.error.as_ref().map(PeerError::reason), Some(reason), "{packet:02x?}");
@@ -101,12 +100,8 @@ fn a_packet_that_only_its_alias_makes_too_large_goes_without_one() {
     let topic = "0123456789";
     // Header 2, topic 12, property length 1, payload 1.
     let small = limits(|limits| limits.max_packet_size = 16);
-    let mut pair = Pair::new(
-        &connect(Version::V5_0),
-        Config { limits: small.limits.clone(), ..Config::default() },
-        Config::default(),
-        crate::SessionState::default(),
-    );
+    let mut pair =
+        Pair::new(&connect(Version::V5_0), small, Config::default(), crate::SessionState::default());
     // The CONNACK does not fit its own words into 16 bytes: say nothing in it.
     pair.server.engine = crate::Connection::server(
         std::sync::Arc::new(limits(|limits| {

@@ -28,8 +28,7 @@ fn the_connack_says_what_the_server_takes_and_does_not_offer() {
             limits.topic_alias_maximum = 3;
         })
     };
-    let mut pair =
-        Pair::new(&connect(Version::V5_0), Config::default(), config, SessionState::default());
+    let mut pair = Pair::new(&connect(Version::V5_0), Config::default(), config, SessionState::default());
     pair.run();
     pair.server.event();
     let accept = Accept {
@@ -186,8 +185,7 @@ fn a_refusal_reaches_the_client_in_its_version() {
 #[test]
 fn a_connack_leaves_words_out_rather_than_be_too_large_for_the_client() {
     let small = limits(|limits| limits.max_packet_size = 64);
-    let mut pair =
-        Pair::new(&connect(Version::V5_0), small, Config::default(), SessionState::default());
+    let mut pair = Pair::new(&connect(Version::V5_0), small, Config::default(), SessionState::default());
     pair.run();
     pair.server.event();
     let said = properties(PropertyIn::ConnAck, |writer| {
@@ -208,8 +206,7 @@ fn a_will_beyond_what_is_offered_is_refused() {
         let payload = bytes::Bytes::from_static(b"gone");
         Some(Will { topic: text("w"), payload, qos, retain, properties: Properties::default() })
     };
-    let config =
-        || Config { maximum_qos: Qos::AtLeastOnce, retain_available: false, ..Config::default() };
+    let config = || Config { maximum_qos: Qos::AtLeastOnce, retain_available: false, ..Config::default() };
     for (will, reason) in [
         (will(Qos::ExactlyOnce, false), ReasonCode::QosNotSupported),
         (will(Qos::AtLeastOnce, true), ReasonCode::RetainNotSupported),
@@ -234,8 +231,7 @@ fn a_client_does_not_take_a_session_that_it_wanted_forgotten() {
 fn a_connect_that_breaks_a_rule_is_not_sent() {
     let password = Some(bytes::Bytes::from_static(b"p"));
     let without_name = Connect { password: password.clone(), ..connect(Version::V3_1_1) };
-    let nameless =
-        Connect { client_id: text(""), clean_start: false, ..connect(Version::V3_1_1) };
+    let nameless = Connect { client_id: text(""), clean_start: false, ..connect(Version::V3_1_1) };
     let will = Will {
         topic: text("a/+"),
         payload: bytes::Bytes::new(),
@@ -276,8 +272,7 @@ fn data(data: &[u8]) -> Properties {
 
 #[test]
 fn an_authentication_goes_back_and_forth_before_the_connack() {
-    let mut pair =
-        Pair::new(&with_method(), Config::default(), Config::default(), SessionState::default());
+    let mut pair = Pair::new(&with_method(), Config::default(), Config::default(), SessionState::default());
     pair.run();
     let Event::Connect(connect) = pair.server.event() else { panic!("a CONNECT") };
     assert_eq!(connect.properties.view().authentication_data(), Some(&b"first"[..]));
@@ -294,11 +289,7 @@ fn an_authentication_goes_back_and_forth_before_the_connack() {
     assert_eq!(packet.properties.view().authentication_method(), Some("SCRAM"));
 
     // And again on the open connection.
-    assert_eq!(
-        pair.server.engine.auth(ReasonCode::Success, NONE()),
-        Err(Misuse::State),
-        "nothing was begun"
-    );
+    assert_eq!(pair.server.engine.auth(ReasonCode::Success, NONE()), Err(Misuse::State), "nothing was begun");
     pair.client.engine.auth(ReasonCode::ReAuthenticate, data(b"again").view()).expect("open");
     pair.run();
     assert!(matches!(pair.server.event(), Event::Auth(auth) if auth.reason == ReasonCode::ReAuthenticate));
@@ -310,8 +301,7 @@ fn an_authentication_goes_back_and_forth_before_the_connack() {
 
 #[test]
 fn a_refused_authentication_ends_with_its_reason() {
-    let mut pair =
-        Pair::new(&with_method(), Config::default(), Config::default(), SessionState::default());
+    let mut pair = Pair::new(&with_method(), Config::default(), Config::default(), SessionState::default());
     pair.run();
     pair.server.event();
     pair.server.engine.refuse(ReasonCode::BadAuthenticationMethod, NONE()).expect("a client waits");
@@ -350,8 +340,7 @@ fn an_auth_out_of_order_is_a_protocol_error() {
 
 #[test]
 fn a_packet_between_the_steps_of_an_authentication_is_refused() {
-    let mut pair =
-        Pair::new(&with_method(), Config::default(), Config::default(), SessionState::default());
+    let mut pair = Pair::new(&with_method(), Config::default(), Config::default(), SessionState::default());
     pair.run();
     pair.server.event();
     pair.server.engine.auth(ReasonCode::ContinueAuthentication, data(b"x").view()).expect("its turn");
@@ -363,5 +352,7 @@ fn a_packet_between_the_steps_of_an_authentication_is_refused() {
     pair.client.engine.auth(ReasonCode::ContinueAuthentication, data(b"y").view()).expect("its turn");
     pair.run();
     pair.client.event();
-    assert!(matches!(pair.client.event(), Event::Connected(packet) if packet.reason == ReasonCode::ProtocolError));
+    assert!(
+        matches!(pair.client.event(), Event::Connected(packet) if packet.reason == ReasonCode::ProtocolError)
+    );
 }

@@ -9,9 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::packet::{Connect, Publish, Text};
 use crate::property::{Properties, PropertyIn, PropertyView, PropertyWriter};
-use crate::{
-    Accept, Config, Connection, Event, Limits, Outgoing, PeerError, Qos, SessionState, Version,
-};
+use crate::{Accept, Config, Connection, Event, Limits, Outgoing, PeerError, Qos, SessionState, Version};
 
 pub(super) const VERSIONS: [Version; 2] = [Version::V3_1_1, Version::V5_0];
 

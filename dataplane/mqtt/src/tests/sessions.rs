@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::pair::{NONE, Pair, VERSIONS, connect, limits, message};
 use crate::packet::Connect;
 use crate::{
-    Accept, Blocked, Config, Event, OutgoingState, PacketId, Qos, ReasonCode, SessionState,
-    Unacknowledged, Version,
+    Accept, Blocked, Config, Event, OutgoingState, PacketId, Qos, ReasonCode, SessionState, Unacknowledged,
+    Version,
 };
 
 static BODY: Bytes = Bytes::from_static(b"x");
