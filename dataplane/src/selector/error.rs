@@ -4,7 +4,7 @@ use super::{DEPTH_MAX, LENGTH_MAX, NODES_MAX};
 
 /// A text that is not a selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("selector: {problem} (at byte {offset})")]
+#[error("{problem} (at byte {offset})")]
 pub struct SelectorError {
     /// Bytes from the start of the text to what is wrong.
     pub offset: usize,

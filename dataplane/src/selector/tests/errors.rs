@@ -80,7 +80,7 @@ fn errors_say_what_was_expected_and_where() {
     ] {
         let error = error(text);
         assert_eq!((error.offset, error.problem.to_string()), (offset, message.to_owned()), "{text}");
-        assert_eq!(error.to_string(), format!("selector: {message} (at byte {offset})"));
+        assert_eq!(error.to_string(), format!("{message} (at byte {offset})"));
     }
 }
 
