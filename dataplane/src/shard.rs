@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,12 @@ const CLOSE_POLL: Duration = Duration::from_millis(10);
 
 /// How long connections have to answer the close of a drain.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a shard that ends waits for the others to end too.
+const MAIL_GRACE: Duration = Duration::from_secs(1);
+
+/// How often it looks whether they have.
+const MAIL_POLL: Duration = Duration::from_millis(2);
 
 /// How often the wall clock is looked at.
 const CLOCK_LOOK: Duration = Duration::from_secs(10);
@@ -63,6 +70,7 @@ pub fn spawn(
         mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
         counts: hub.connection_counts().clone(),
         subscriptions: Subscriptions::default(),
+        running: Arc::new(AtomicUsize::new(workers)),
     };
     let mut threads = Vec::with_capacity(workers + 2);
     for (index, commands) in receivers.into_iter().enumerate() {
@@ -127,6 +135,29 @@ async fn run(handle: Handle, mut commands: mpsc::UnboundedReceiver<ShardCommand>
     tokio::task::spawn_local(watch_clock(handle.clone()));
     while let Some(command) = commands.recv().await {
         obey(&handle, command);
+    }
+    settle_mail(&handle).await;
+}
+
+/// Takes what other shards that end too have posted: the settlement of a stored message is on its
+/// way to its home, and what is lost there comes again after a restart.
+async fn settle_mail(handle: &Handle) {
+    let (shared, id) = {
+        let shard = handle.shard.borrow();
+        (shard.shared.clone(), shard.id)
+    };
+    shared.running.fetch_sub(1, Ordering::AcqRel);
+    let Some(mailbox) = shared.mailboxes.get(usize::from(id.0)) else { return };
+    let given_up = Instant::now() + MAIL_GRACE;
+    let mut mail = Mail::default();
+    loop {
+        let is_last = shared.running.load(Ordering::Acquire) == 0 || Instant::now() >= given_up;
+        mailbox.take(&mut mail);
+        handle.shard.borrow_mut().handle_mail(Instant::now(), &mut mail);
+        if is_last {
+            return;
+        }
+        tokio::time::sleep(MAIL_POLL).await;
     }
 }
 

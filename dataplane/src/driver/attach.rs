@@ -178,16 +178,14 @@ impl Shard {
         let mut filters = Filters::read(&source.filter)?;
         let subscription = subscription_of(container.as_str(), attach.name.as_str(), &source);
         let subscription = subscription.filter(|_| is_topic);
+        if subscription.as_ref().is_some_and(|subscription| subscription.is_global) {
+            // It belongs to no container, so nothing is local to it.
+            filters.drop_no_local();
+        }
         let not_from = filters.no_local.then(|| origin_of(container.as_str()));
         let definition = subscription.as_ref().filter(|subscription| subscription.is_durable);
-        let definition = definition.map(|subscription| Definition {
-            name: Text::from(&*subscription.name),
-            address: address.clone(),
-            container,
-            is_shared: subscription.is_shared,
-            filter: filters.granted.clone(),
-            capabilities: source.capabilities.clone(),
-        });
+        let definition = definition
+            .map(|subscription| Definition::new(subscription, name, container, &filters, &source.capabilities));
         let is_browser = kind == Some(AddressKind::Queue) && source.distribution_mode == Some(COPY);
         let options = ConsumerOptions {
             browse: is_browser,

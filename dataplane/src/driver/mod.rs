@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Arc<[AtomicUsize]>,
     /// Durable subscriptions of clients.
     pub(crate) subscriptions: Subscriptions,
+    /// Shards that may still send mail.
+    pub(crate) running: Arc<AtomicUsize>,
 }
 
 /// A link as the core's key finds it.

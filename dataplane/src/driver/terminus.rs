@@ -84,7 +84,15 @@ impl Filters {
                 filters.granted.push((key.clone(), value.clone()));
             }
         }
+        // Two sources that say the same in another order are the same.
+        filters.granted.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(filters)
+    }
+
+    /// Leaves out the filter against the subscriber's own messages.
+    pub(super) fn drop_no_local(&mut self) {
+        self.no_local = false;
+        self.granted.retain(|(key, value)| !is_kind(key, value, NO_LOCAL));
     }
 }
 
@@ -124,18 +132,22 @@ pub(super) struct Subscription {
     /// It is there until it is closed, also without a link and over a restart.
     pub(super) is_durable: bool,
     pub(super) is_shared: bool,
+    /// It belongs to no single container.
+    pub(super) is_global: bool,
 }
 
 /// The subscription of an attach; `None` when it is the link's own and ends with it.
 pub(super) fn subscription_of(container: &str, link: &str, source: &Source) -> Option<Subscription> {
     let has = |wanted: &Symbol| source.capabilities.contains(wanted);
-    let (is_shared, is_global) = (has(&SHARED), has(&GLOBAL));
+    let is_shared = has(&SHARED);
+    let is_global = is_shared && has(&GLOBAL);
     let is_durable =
         source.durable != TerminusDurability::None && source.expiry_policy == TerminusExpiryPolicy::Never;
     (is_shared || is_durable).then(|| Subscription {
-        name: subscription_name(container, link, is_shared, is_global && is_shared, is_durable),
+        name: subscription_name(container, link, is_shared, is_global, is_durable),
         is_durable,
         is_shared,
+        is_global,
     })
 }
 
@@ -193,7 +205,7 @@ pub(crate) struct Definition {
     pub(super) name: Text,
     /// The source's address.
     pub(super) address: Text,
-    /// The container that subscribed.
+    /// The container that subscribed; empty when it belongs to none.
     pub(super) container: Text,
     pub(super) is_shared: bool,
     pub(super) filter: Vec<(Symbol, Value)>,
@@ -201,6 +213,26 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
+    /// The definition of a durable subscription to `address`. Links that mean the same subscription
+    /// have the same definition, byte for byte.
+    pub(super) fn new(
+        subscription: &Subscription,
+        address: &str,
+        container: Text,
+        filters: &Filters,
+        capabilities: &[Symbol],
+    ) -> Self {
+        let known = [GLOBAL, QUEUE, SHARED, TOPIC].into_iter();
+        Self {
+            name: Text::from(&*subscription.name),
+            address: Text::from(address),
+            container: if subscription.is_global { Text::default() } else { container },
+            is_shared: subscription.is_shared,
+            filter: filters.granted.clone(),
+            capabilities: known.filter(|known| capabilities.contains(known)).collect(),
+        }
+    }
+
     /// The source of an attach that asks for the subscription.
     pub(super) fn source(&self) -> Source {
         Source {

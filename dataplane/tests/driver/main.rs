@@ -9,4 +9,5 @@ mod node;
 mod outcomes;
 mod queues;
 mod random;
+mod store;
 mod topics;

@@ -9,10 +9,14 @@ use std::time::{Duration, Instant};
 
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::{AddressSpec, AddressType};
-use mq_store::{Disk, RealDisk};
+use mq_store::Disk;
+use mq_store::testing::FaultyDisk;
 use mqd::hub::{Hub, Served, ShardStatistics};
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How long a test waits for what must happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -28,7 +32,11 @@ fn watch_for_errors() {
             ERRORS.fetch_add(1, Ordering::Relaxed);
             std::io::stderr()
         };
-        tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_writer(writer).init();
+        // That the disk fails is an error, and what some tests are about.
+        let targets =
+            Targets::new().with_default(LevelFilter::ERROR).with_target("mqd::store", LevelFilter::OFF);
+        let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_filter(targets);
+        tracing_subscriber::registry().with(layer).init();
     });
 }
 
@@ -38,8 +46,6 @@ pub(crate) struct Node {
     threads: Vec<JoinHandle<()>>,
     listener: TcpListener,
     runtime: Runtime,
-    /// Keeps the directory of the disk.
-    _place: Place,
 }
 
 /// What outlives a node: its disk, and the addresses with their names in the store.
@@ -47,21 +53,17 @@ pub(crate) struct Node {
 pub(crate) struct Place {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) addresses: Vec<Served>,
-    /// Where the disk is when it is a real one.
-    _directory: Option<Arc<TempDir>>,
 }
 
 impl Place {
     /// An empty disk, and the anycast addresses `a` and `b`, the multicast address `m`, the queue `q`
     /// and the topic `t`.
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let disk = RealDisk::new(directory.path().join("store")).unwrap();
-        Self { _directory: Some(Arc::new(directory)), ..Self::on(Arc::new(disk)) }
+        Self::on(&FaultyDisk::new(0))
     }
 
     /// The same on another disk.
-    pub(crate) fn on(disk: Arc<dyn Disk>) -> Self {
+    pub(crate) fn on(disk: &FaultyDisk) -> Self {
         let kinds = [
             ("a", AddressType::Anycast),
             ("b", AddressType::Anycast),
@@ -69,7 +71,7 @@ impl Place {
             ("q", AddressType::Queue),
             ("t", AddressType::Topic),
         ];
-        let mut place = Self { disk, addresses: Vec::new(), _directory: None };
+        let mut place = Self { disk: Arc::new(disk.clone()), addresses: Vec::new() };
         for (name, kind) in kinds {
             place.add(name, kind, |_| {});
         }
@@ -115,7 +117,7 @@ impl Node {
         let (hub, threads) = mqd::shard::spawn(&config, place.addresses.clone(), place.disk.clone()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { hub: Some(hub), threads, listener, runtime, _place: place.clone() }
+        Self { hub: Some(hub), threads, listener, runtime }
     }
 
     pub(crate) fn hub(&self) -> &Hub {
