@@ -163,7 +163,6 @@ fn job(order: &Order, endpoint: &Endpoint, dialer: Dialer) -> Job {
     let load = &order.load;
     let schedule = load.rate.map(|rate| Arc::new(Schedule::ramp(&load.ramp, rate)));
     Job {
-        dialer,
         place: place(endpoint),
         clock: Clock::new(),
         count: load.count.filter(|_| schedule.is_none()),
@@ -174,10 +173,10 @@ fn job(order: &Order, endpoint: &Endpoint, dialer: Dialer) -> Job {
         filler: payload::filler(&load.size, load.seed),
         sizes: load.size.clone(),
         seed: load.seed,
-        // Two runs of one seed are still two runs.
-        run: fastrand::u32(..),
+        run: dialer.manner.run,
         host: host::tag(),
         takes_every_run: load.shape == Shape::Recv,
+        dialer,
     }
 }
 

@@ -86,7 +86,6 @@ pub fn storm(
         product: None,
         scratch: vec![0; 16 << 10],
         happenings: VecDeque::new(),
-        run: fastrand::u32(..),
     };
     front.look(Meter::begin);
     let mut series = Series::default();
@@ -142,8 +141,6 @@ struct Front<'a> {
     product: Option<String>,
     scratch: Vec<u8>,
     happenings: VecDeque<Happening>,
-    /// Tells the names of one storm's connections from those of another's.
-    run: u32,
 }
 
 impl Front<'_> {
@@ -194,7 +191,7 @@ impl Front<'_> {
             let address = &self.dialer.manner.address;
             let parts: &[Part] = if address.is_empty() { &[] } else { &[Part::Receiver] };
             let number = u32::try_from(self.begun - 1).unwrap_or(u32::MAX);
-            let name = format!("mq-bench-{:08x}-{}", self.run, self.begun);
+            let name = format!("mq-bench-{:08x}-{}", self.dialer.manner.run, self.begun);
             match self.dialer.dial(parts, number, &name, began) {
                 Ok(peer) => self.opening.push(Opening { peer, intended, began, is_readable: false }),
                 Err(fault) => self.failed(fault.to_string()),
@@ -236,7 +233,7 @@ impl Front<'_> {
                 Ok(false) => self.opening.push(one),
                 // When not even the first one works, there is nothing to measure.
                 Err(fault) if self.storm.opened == 0 && self.storm.failed == 0 => {
-                    return Err(fault.failure(&self.place, &self.dialer.manner));
+                    return Err(fault.failure(&self.place, &self.dialer));
                 }
                 Err(fault) => self.failed(fault.to_string()),
             }

@@ -435,7 +435,7 @@ impl Worker {
             return;
         };
         if !slot.has_been_ready {
-            self.control.fail(fault.failure(&self.job.place, &self.job.dialer.manner));
+            self.control.fail(fault.failure(&self.job.place, &self.job.dialer));
             return;
         }
         let now = self.job.clock.nanos();

@@ -19,7 +19,7 @@ use crate::{
     server::{Behaviour, Server, Treatment},
 };
 
-fn order(load: Load) -> Order {
+pub(crate) fn order(load: Load) -> Order {
     Order {
         name: "test".into(),
         command_line: Vec::new(),
@@ -35,7 +35,7 @@ fn order(load: Load) -> Order {
 const BOTH: [Wire; 2] = [Wire::Amqp, Wire::Mqtt];
 
 /// A thousand messages of one sender to one receiver.
-fn pipe(wire: Wire) -> Load {
+pub(crate) fn pipe(wire: Wire) -> Load {
     Load {
         protocol: wire,
         size: SizeDescription::Fixed(100),
@@ -64,6 +64,10 @@ fn try_load(order: &Order, to: SocketAddr, watcher: &mut dyn Watcher) -> Outcome
     try_load_at(order, to, "faulty", watcher)
 }
 
+pub(crate) fn try_load_with(order: &Order, to: SocketAddr) -> Outcome<BenchResult> {
+    try_load(order, to, &mut AfterASecond(|| ()))
+}
+
 fn load_at(order: &Order, to: SocketAddr, address: &str) -> BenchResult {
     try_load_at(order, to, address, &mut AfterASecond(|| ())).unwrap()
 }
@@ -75,9 +79,11 @@ fn try_load_at(
     watcher: &mut dyn Watcher,
 ) -> Outcome<BenchResult> {
     let endpoint = Endpoint {
-        scheme: match order.load.protocol {
-            Wire::Amqp => Scheme::Amqp,
-            Wire::Mqtt => Scheme::Mqtt,
+        scheme: match (order.load.protocol, order.load.tls) {
+            (Wire::Amqp, false) => Scheme::Amqp,
+            (Wire::Amqp, true) => Scheme::Amqps,
+            (Wire::Mqtt, false) => Scheme::Mqtt,
+            (Wire::Mqtt, true) => Scheme::Mqtts,
         },
         host: to.ip().to_string(),
         port: to.port(),
@@ -328,12 +334,23 @@ fn a_loss_at_qos_0_is_found_although_nobody_acknowledges() {
 }
 
 #[test]
-fn requests_over_mqtt_find_their_way_back() {
-    let server = Server::start(Behaviour { wire: Wire::Mqtt, ..Behaviour::default() });
-    let shape = Load { shape: Shape::Request, count: Some(200), in_flight: 4, ..pipe(Wire::Mqtt) };
-    let result = load(&order(shape), server.address);
-    assert_eq!((result.integrity.received, result.integrity.timed_out), (200, 0));
-    assert_eq!(result.latency.rtt.expect("answers came").count, 200);
+fn requests_over_mqtt_find_their_way_back_in_both_versions() {
+    for version in [MqttVersion::V3, MqttVersion::V5] {
+        let server = Server::start(Behaviour { wire: Wire::Mqtt, ..Behaviour::default() });
+        let asking = Load {
+            shape: Shape::Request,
+            senders: 2,
+            receivers: 2,
+            count: Some(200),
+            in_flight: 4,
+            mqtt_version: Some(version),
+            ..pipe(Wire::Mqtt)
+        };
+        // Each requester has a responder of its own: a topic goes to everybody who subscribed.
+        let result = load_at(&order(asking), server.address, "faulty/{n}");
+        assert_eq!((result.integrity.received, result.integrity.timed_out), (200, 0));
+        assert_eq!(result.latency.rtt.expect("answers came").count, 200);
+    }
 }
 
 #[test]

@@ -5,3 +5,4 @@ mod faults;
 mod mqtt;
 mod proxy;
 mod server;
+mod tls;

@@ -60,6 +60,8 @@ pub struct Manner {
     pub credit: u32,
     /// The largest body, in bytes.
     pub largest: usize,
+    /// Tells apart what two runs have on one target.
+    pub run: u32,
 }
 
 /// The protocol, with what it has of its own.
@@ -86,6 +88,8 @@ impl Manner {
             durable: load.durable,
             credit: load.credit,
             largest: payload::largest(&load.size),
+            // Two runs of one seed are still two runs.
+            run: fastrand::u32(..),
         }
     }
 
@@ -201,9 +205,9 @@ impl fmt::Display for Fault {
 
 impl Fault {
     /// The error of a run that could not begin.
-    pub fn failure(&self, place: &str, manner: &Manner) -> Failure {
-        let address = &manner.address;
-        let protocol = match manner.language {
+    pub fn failure(&self, place: &str, dialer: &Dialer) -> Failure {
+        let address = &dialer.manner.address;
+        let protocol = match dialer.manner.language {
             Language::Amqp => "AMQP 1.0",
             Language::Mqtt { .. } => "MQTT",
         };
@@ -213,10 +217,19 @@ impl Fault {
                     .help(format!("create it with `mq address create {address} --type anycast`"))
             }
             Self::Refused { exit, text } => Failure::new(*exit, format!("{place} refuses: {text}")),
-            Self::Broken(text) => Failure::new(Exit::Unreachable, format!("cannot use {place}: {text}"))
-                .help(format!(
-                    "is the target up, and does it speak {protocol} there? for a fleet of yours see `mq status` and `mq logs`"
-                )),
+            Self::Broken(text) => {
+                let help = match dialer.tls {
+                    Some(_) => format!(
+                        "does the target speak {protocol} over TLS there, and is its certificate one to trust? \
+                         `--ca FILE` names more of those"
+                    ),
+                    None => format!(
+                        "is the target up, and does it speak {protocol} there? for a fleet of yours see \
+                         `mq status` and `mq logs`"
+                    ),
+                };
+                Failure::new(Exit::Unreachable, format!("cannot use {place}: {text}")).help(help)
+            }
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::{
     bench::{
         integrity::Told,
         payload,
-        result::{Load, MqttVersion, Shape},
+        payload::{Reading, Stamp},
+        result::{Load, MqttVersion},
     },
     exit::Exit,
     failure::{Failure, Outcome},
@@ -50,9 +51,6 @@ pub fn check(load: &Load) -> Outcome {
             "leave --links out",
         );
     }
-    if load.shape == Shape::Request && load.mqtt_version == Some(MqttVersion::V3) {
-        return refuse("MQTT 3.1.1 does not say where an answer goes".into(), "leave --mqtt-version out");
-    }
     let address = &load.address;
     if address.is_empty() {
         return Ok(());
@@ -86,6 +84,7 @@ fn topic(address: &str) -> &str {
 #[derive(Debug)]
 pub struct Mqtt {
     engine: Connection,
+    manner: Arc<Manner>,
     qos: Qos,
     parts: Vec<Part>,
     /// By part: where it sends to, or what it subscribes to.
@@ -117,14 +116,20 @@ impl Mqtt {
         let topic_of = |(part, number): (&Part, u32)| match part {
             Part::Sender => topic(&manner.address_of(number)).to_owned(),
             Part::Receiver => manner.address_of(number),
-            Part::Replies => format!("mq-bench/{client_id}"),
+            Part::Replies => reply_topic(&manner, number),
             Part::Relay => String::new(),
+        };
+        let topics = match parts {
+            // The two parts of one who asks, or of one who answers, have one number.
+            [_, Part::Replies | Part::Relay] => parts.iter().map(|part| topic_of((part, first))).collect(),
+            _ => parts.iter().zip(first..).map(topic_of).collect(),
         };
         Ok(Self {
             engine,
+            manner: manner.clone(),
             qos,
             parts: parts.to_vec(),
-            topics: parts.iter().zip(first..).map(topic_of).collect(),
+            topics,
             version,
             is_ready: false,
         })
@@ -202,14 +207,8 @@ impl Mqtt {
             return Ok(());
         };
         let packet_id = publish.packet_id;
-        let properties = publish.properties();
-        let is_reply = self.parts.get(link) == Some(&Part::Replies);
-        let answers = properties.correlation_data().filter(|_| is_reply).and_then(sequence);
-        let request = properties.response_topic().filter(|_| self.parts.contains(&Part::Relay));
-        let request = request.map(|topic| {
-            let correlation = properties.correlation_data().map(Bytes::copy_from_slice);
-            Box::new(Request::Mqtt { topic: topic.to_owned(), correlation })
-        });
+        let answers = self.parts.contains(&Part::Replies).then(|| self.answers(&publish)).flatten();
+        let request = self.parts.contains(&Part::Relay).then(|| self.request(&publish)).flatten();
         happenings.push_back(Happening::Arrived(Arrival {
             link,
             body: publish.into_payload(),
@@ -221,6 +220,30 @@ impl Mqtt {
         };
         let done = self.engine.acknowledge(packet_id, ReasonCode::Success, PropertyView::default());
         done.map_err(|misuse| Fault::Broken(misuse.to_string()))
+    }
+
+    /// The number of the request that a message answers. 3.1.1 has no place for it but the body, which
+    /// comes back as it was sent.
+    fn answers(&self, publish: &Publish) -> Option<u64> {
+        match self.version {
+            Version::V5_0 => sequence(publish.properties().correlation_data()?),
+            Version::V3_1_1 => stamp(publish).map(|stamp| stamp.sequence),
+        }
+    }
+
+    /// Where a message is answered; in 3.1.1 that follows from who sent it.
+    fn request(&self, publish: &Publish) -> Option<Box<Request>> {
+        let properties = publish.properties();
+        Some(Box::new(match self.version {
+            Version::V5_0 => Request::Mqtt {
+                topic: properties.response_topic()?.to_owned(),
+                correlation: properties.correlation_data().map(Bytes::copy_from_slice),
+            },
+            Version::V3_1_1 => {
+                let topic = reply_topic(&self.manner, stamp(publish)?.stream);
+                Request::Mqtt { topic, correlation: None }
+            }
+        }))
     }
 
     pub fn room(&self, _link: usize) -> u32 {
@@ -348,6 +371,19 @@ fn connect(manner: &Manner, version: Version, client_id: &str) -> Result<Connect
     })
 }
 
+/// Where the answers for a sender go.
+fn reply_topic(manner: &Manner, stream: u32) -> String {
+    format!("mq-bench/{:08x}/{stream}", manner.run)
+}
+
+/// What a message of ours says about itself.
+fn stamp(publish: &Publish) -> Option<Stamp> {
+    match payload::read(publish.payload()) {
+        Reading::Stamp(stamp) => Some(stamp),
+        Reading::Corrupted | Reading::Foreign => None,
+    }
+}
+
 /// The number that a request was sent with.
 fn sequence(correlation: &[u8]) -> Option<u64> {
     correlation.try_into().ok().map(u64::from_be_bytes)
@@ -415,11 +451,12 @@ mod tests {
             durable: false,
             credit: 1_000_000,
             largest: 100,
+            run: 7,
         }
     }
 
     fn load() -> Load {
-        Load { protocol: Wire::Mqtt, qos: Some(1), ..Load::bare(Shape::Pipe, 1, 1) }
+        Load { protocol: Wire::Mqtt, qos: Some(1), ..Load::bare(crate::bench::result::Shape::Pipe, 1, 1) }
     }
 
     #[test]
@@ -430,11 +467,6 @@ mod tests {
             (Load { links: 2, ..load() }, "a", "--links"),
             (load(), "a/+/b", "mq bench recv"),
             (load(), "a/#/b", "sensors/kitchen"),
-            (
-                Load { mqtt_version: Some(MqttVersion::V3), ..Load::bare(Shape::Request, 1, 1) },
-                "a",
-                "--mqtt-version",
-            ),
         ];
         for (load, address, word) in cases {
             let failure = check(&Load { address: address.into(), ..load }).unwrap_err();

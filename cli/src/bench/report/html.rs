@@ -36,6 +36,12 @@ pub fn html(report: &Report) -> String {
 fn stage(stage: &StageReport, page: &mut String) {
     let verdict = &stage.verdict;
     page.push_str(&format!("<h2>{} {}</h2>\n", escaped(&stage.name), badge(verdict.outcome)));
+    if !stage.runs.is_empty() {
+        let summary = Summary::new(&stage.runs);
+        for parts in [summary.load(), summary.context()] {
+            page.push_str(&format!("<p class=\"about\">{}</p>\n", escaped(&parts.join(" · "))));
+        }
+    }
     list(&verdict.reasons, page);
     let checks: Vec<Vec<String>> = verdict
         .checks
@@ -46,10 +52,11 @@ fn stage(stage: &StageReport, page: &mut String) {
                 CheckResult::Missed => "missed",
                 CheckResult::Unknown => "unknown",
             };
-            vec![check.assertion.clone(), check.figure.clone().unwrap_or_default(), word.to_owned()]
+            let figure = check.figure.as_ref().or(check.reason.as_ref()).cloned().unwrap_or_default();
+            vec![check.assertion.clone(), figure, word.to_owned()]
         })
         .collect();
-    table(&["demand", "figure", ""], &checks, page);
+    table(&["demand", "figure", "result"], &checks, page);
     let comparisons: Vec<Vec<String>> = verdict
         .comparisons
         .iter()
@@ -64,7 +71,7 @@ fn stage(stage: &StageReport, page: &mut String) {
             ]
         })
         .collect();
-    table(&["against the baseline", "before", "now", "change", "allowed", ""], &comparisons, page);
+    table(&["against the baseline", "before", "now", "change", "allowed", "result"], &comparisons, page);
     if !stage.runs.is_empty() {
         figures(&stage.runs, page);
     }
@@ -87,8 +94,6 @@ fn figures(runs: &[BenchResult], page: &mut String) {
         ("Rate", summary.rates()),
         ("Counts", summary.integrity()),
         ("Cost of the target", summary.cost()),
-        ("Load", summary.load()),
-        ("Context", summary.context()),
         ("Notes", summary.notes()),
     ] {
         if !parts.is_empty() {
@@ -98,15 +103,14 @@ fn figures(runs: &[BenchResult], page: &mut String) {
     page.push_str("</dl>\n");
     page.push_str(&spread(runs));
     for (number, run) in runs.iter().take(MAX_CHARTED).enumerate() {
-        if runs.len() > 1 {
-            page.push_str(&format!("<h3>Run {}</h3>\n", number + 1));
-        }
-        page.push_str(&format!(
-            "<div class=\"charts\">\n{}{}{}</div>\n",
-            rate(run),
-            latency(run),
-            percentiles(run)
-        ));
+        let charts =
+            format!("<div class=\"charts\">\n{}{}{}</div>\n", rate(run), latency(run), percentiles(run));
+        // Of several runs the first is open: what they have in common is above.
+        page.push_str(&match (runs.len(), number) {
+            (1, _) => charts,
+            (_, 0) => format!("<details open><summary>Run 1</summary>\n{charts}</details>\n"),
+            _ => format!("<details><summary>Run {}</summary>\n{charts}</details>\n", number + 1),
+        });
     }
 }
 
@@ -242,10 +246,21 @@ fn table(titles: &[&str], rows: &[Vec<String>], page: &mut String) {
     let titles: String = titles.iter().map(|title| format!("<th>{}</th>", escaped(title))).collect();
     page.push_str(&format!("<table>\n<tr>{titles}</tr>\n"));
     for row in rows {
-        let cells: String = row.iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
+        let cells: String = row.iter().map(|cell| cell_of(cell)).collect();
         page.push_str(&format!("<tr>{cells}</tr>\n"));
     }
     page.push_str("</table>\n");
+}
+
+/// A cell; words that judge have the colour of what they say.
+fn cell_of(text: &str) -> String {
+    let class = match text {
+        "passed" | "same" | "better" => " class=\"yes\"",
+        "missed" | "worse" => " class=\"no\"",
+        "unknown" | "inconclusive" => " class=\"maybe\"",
+        _ => "",
+    };
+    format!("<td{class}>{}</td>", escaped(text))
 }
 
 fn badge(outcome: Outcome) -> String {
@@ -264,12 +279,15 @@ const STYLE: &str = "\
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 1340px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-top: 1px solid var(--faint);
-  padding-top: 1rem; } h3 { font-size: 1rem; }
+  padding-top: 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .75rem; border-bottom: 1px solid var(--faint); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th { font-weight: 600; } dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; }
 .badge { font-size: .75rem; padding: .15rem .5rem; border-radius: .3rem; color: #fff; vertical-align: middle; }
+.yes { color: #1a7f37; } .no { color: #c62828; font-weight: 600; } .maybe { color: #9a6700; }
+@media (prefers-color-scheme: dark) { .yes { color: #4fc16d; } .no { color: #ff7b72; } .maybe { color: #d9a440; } }
+.about { color: var(--dim); margin: .2rem 0; } summary { font-weight: 600; margin: 1rem 0; cursor: pointer; }
 .good { background: #1a7f37; } .bad { background: #c62828; } .open { background: #9a6700; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; } svg { width: 640px; max-width: 100%; height: auto; }
 text { fill: var(--ink); font-size: 11px; } .title { font-size: 13px; font-weight: 600; }
