@@ -116,5 +116,9 @@ fn main() {
     println!("anycast 1 to 10,000, unsettled:              {many:6.1} ns per message");
     let multicast = |settled| Bench::new(AddressKind::Multicast, 10).run(settled, 25) / 10.0;
     println!("multicast 1 to 10, pre-settled:              {:6.1} ns per delivery", multicast(true));
+    let queue = |settled, batch| Bench::new(AddressKind::Queue, 1).run(settled, batch);
+    println!("queue 1 to 1, unsettled, one at a time:      {:6.1} ns per message", queue(false, 1));
+    println!("queue 1 to 1, unsettled, 25 at a time:       {:6.1} ns per message", queue(false, 25));
+    println!("queue 1 to 1, sent settled, 25 at a time:    {:6.1} ns per message", queue(true, 25));
     println!("multicast 1 to 10, unsettled:                {:6.1} ns per delivery", multicast(false));
 }

@@ -9,6 +9,8 @@ pub const PRECONDITION_FAILED: &str = "amqp:precondition-failed";
 pub const RESOURCE_LIMIT_EXCEEDED: &str = "amqp:resource-limit-exceeded";
 /// The address is no name that a message can be sent to.
 pub const INVALID_FIELD: &str = "amqp:invalid-field";
+/// The address cannot do what is asked of it.
+pub const NOT_IMPLEMENTED: &str = "amqp:not-implemented";
 /// The node failed.
 pub const INTERNAL_ERROR: &str = "amqp:internal-error";
 /// There is no transaction of that name (AMQP 4.5.8).

@@ -420,6 +420,14 @@ impl Core {
         if arrival.chunk.len() as u64 > limit {
             return self.refuse(arrival, Some(key), too_large(limit));
         }
+        if incoming.transaction.is_some() && !settings.kind.is_stored() {
+            let sentence = "the address keeps no messages; send to it outside of transactions";
+            return self.refuse(
+                arrival,
+                Some(key),
+                Outcome::rejected(condition::NOT_IMPLEMENTED, sentence),
+            );
+        }
         arrival.level = settings.level(arrival.level);
         // A time to live beyond what a clock can count is none.
         arrival.deadline = settings.time_to_live(incoming.ttl).and_then(|ttl| now.checked_add(ttl));

@@ -74,16 +74,6 @@ macro_rules! inner_keys {
             generation: NonZeroU32,
         }
 
-        impl $name {
-            pub(crate) fn to_bits(self) -> u64 {
-                u64::from(self.generation.get()) << 32 | u64::from(self.index)
-            }
-
-            pub(crate) fn from_bits(bits: u64) -> Option<Self> {
-                Some(Self { index: bits as u32, generation: NonZeroU32::new((bits >> 32) as u32)? })
-            }
-        }
-
         impl Key for $name {
             fn new(index: u32, generation: NonZeroU32) -> Self {
                 Self { index, generation }
@@ -115,9 +105,24 @@ inner_keys! {
     PendingKey
     /// A message on its way from a queue to another address.
     ForwardKey
-    /// A transaction that was declared on this shard.
-    TransactionKey
 }
+
+macro_rules! bits {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// The key as a number, never 0.
+            pub(crate) fn to_bits(self) -> u64 {
+                u64::from(self.generation.get()) << 32 | u64::from(self.index)
+            }
+
+            pub(crate) fn from_bits(bits: u64) -> Option<Self> {
+                Some(Self { index: bits as u32, generation: NonZeroU32::new((bits >> 32) as u32)? })
+            }
+        }
+    )*};
+}
+
+bits! { PendingKey ReceiverKey }
 
 /// Set in the index of a key that, outside, stands for a delivery of a stored address.
 const STORED: u32 = 1 << 31;

@@ -34,7 +34,7 @@ impl Core {
         }
         assert_eq!(memory, broker.memory);
         let assembling: u64 = broker.inbound.iter().map(|(_, inbound)| inbound.assembling()).sum();
-        assert_eq!(assembling, broker.assembling);
+        assert_eq!(assembling + broker.transactions.posted(), broker.assembling);
     }
 
     pub(crate) fn check_stored_empty(&self) {
@@ -49,6 +49,7 @@ impl Core {
     /// Checks that no request is unanswered and no message on its way.
     pub(crate) fn check_stored_idle(&self) {
         assert_eq!(self.broker.pending.len(), 0, "{:?}", self.broker.pending);
+        self.check_no_transactions();
         assert_eq!(self.broker.forwards.len(), 0, "{:?}", self.broker.forwards);
     }
 }

@@ -209,8 +209,9 @@ impl Core {
         } else if is_move || (is_back && forward.attempts > 0) {
             self.broker.forwards.remove(key);
             let unix = self.broker.clock.unix(now);
-            if let Some(home) = self.queue_home(home) {
-                home.queue.put_back(unix, entry);
+            let is_back = self.queue_home(home).is_none_or(|home| home.queue.put_back(unix, entry));
+            if !is_back {
+                self.leave(now, home, entry, DeadLetterReason::Expired, None);
             }
         } else {
             self.retry_later(now, key);

@@ -261,7 +261,9 @@ impl Core {
         let Some(home) = self.broker.homes.get_mut(key).and_then(|home| home.queue_mut()) else {
             return Err(NotTaken::Duplicate);
         };
-        let id = home.id.filter(|_| publication.durable);
+        let in_transaction = publication.transaction.is_some();
+        // In a transaction a message waits for its commit, and the store tells its parts apart.
+        let id = home.id.filter(|_| publication.durable || in_transaction);
         let entry = home.queue.enqueue(
             unix,
             Arrival {
@@ -269,7 +271,7 @@ impl Core {
                 body: publication.body.clone(),
                 priority: publication.priority,
                 durable: publication.durable,
-                storing: id.is_some(),
+                storing: id.is_some() || in_transaction,
                 arrived: publication.arrived,
                 expires: publication.expires,
                 not_before: publication.not_before,
@@ -508,7 +510,7 @@ impl Core {
         self.mark_home(now, home_key);
     }
 
-    fn settlement(
+    pub(super) fn settlement(
         &mut self,
         home: HomeKey,
         entry: EntryKey,
@@ -548,7 +550,7 @@ impl Core {
     }
 
     /// The store should know how often a message was delivered.
-    fn update_in_store(&mut self, home: HomeKey, entry: EntryKey) {
+    pub(super) fn update_in_store(&mut self, home: HomeKey, entry: EntryKey) {
         let Some(home) = self.queue_home(home) else { return };
         let Some(queue) = home.id else { return };
         let Some(entry) = home.queue.entry(entry) else { return };
@@ -818,7 +820,7 @@ impl Core {
     }
 }
 
-fn meta_of(publication: &Publication, keys: &MessageKeys) -> Meta {
+pub(super) fn meta_of(publication: &Publication, keys: &MessageKeys) -> Meta {
     Meta {
         message_format: publication.message_format,
         priority: publication.priority,

@@ -185,7 +185,7 @@ impl Core {
     }
 
     /// The home of that name on this shard.
-    pub(crate) fn home_named(&self, name: &str) -> Result<HomeKey, Refused> {
+    fn home_named(&self, name: &str) -> Result<HomeKey, Refused> {
         self.names
             .get(name)
             .and_then(|key| self.addresses.get(*key))

@@ -13,6 +13,7 @@
 //! | `Window` | so many bytes of deliveries have left for the consumer |
 //! | `Settle`, `Return` | the consumer is done with a delivery; it never got it |
 //! | `ForwardAnswer` | to `Publish` of a queue, not of a producer |
+//! | `Retire`, `Prepare`, `Conclude` | a transaction; see [`transaction`](super::transaction) |
 //!
 //! | from the home | says |
 //! |---|---|
@@ -21,6 +22,7 @@
 //! | `Deliver` | a message |
 //! | `Drained` | there was nothing more for the `Credit` with this number |
 //! | `Answer` | what became of a message |
+//! | `Prepared` | the part of a transaction can be committed, or not |
 //! | `CloseProducer`, `CloseConsumer` | the link is not let in, or no longer |
 //!
 //! The consumer's credit is what the home counts with: it sends no delivery that the link could not take
@@ -36,7 +38,7 @@ use crate::consumer::SubscriptionOptions;
 use crate::effect::CloseReason;
 use crate::format::{Filter, Redelivery};
 use crate::key::{ConsumerKey, ForwardKey, InboundKey, ProducerKey, ReceiverKey, SenderKey};
-use crate::outcome::Outcome;
+use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
 use crate::store::{TransactionId, UnixMillis};
@@ -137,6 +139,11 @@ pub(crate) enum Wire {
     Settle { receiver: ReceiverKey, entry: EntryKey, outcome: Outcome },
     Return { receiver: ReceiverKey, entry: EntryKey, bytes: u32 },
     ForwardAnswer { forward: ForwardKey, outcome: Outcome },
+    Retire { transaction: TransactionId, receiver: ReceiverKey, entry: EntryKey, outcome: Outcome },
+    Prepare { transaction: TransactionId, posts: Vec<(Arc<str>, Publication)> },
+    Conclude { transaction: TransactionId, commit: bool },
+
+    Prepared { transaction: TransactionId, failed: Option<Box<ErrorInfo>>, logged: bool },
 
     Opened { producer: ProducerKey, sender: SenderKey, active: bool },
     Flow { producer: ProducerKey, active: bool },

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use super::{Pending, Stored};
 use crate::core::Core;
-use crate::effect::Effect;
 use crate::key::{HomeKey, PendingKey};
-use crate::outcome::{ErrorInfo, Outcome};
+use crate::outcome::Outcome;
 use crate::queue::EntryKey;
 use crate::store::{Reference, StoreAnswer, StoreError};
 
@@ -79,14 +78,6 @@ impl Core {
             queue.queue.store_failed(entry);
             self.mark_home(now, home);
         }
-    }
-
-    pub(crate) fn discharged(
-        &mut self,
-        transaction: crate::TransactionId,
-        result: Result<(), Box<ErrorInfo>>,
-    ) {
-        self.effects.push_back(Effect::Discharged { transaction, result });
     }
 }
 

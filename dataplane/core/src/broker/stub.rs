@@ -833,9 +833,15 @@ impl Core {
         Some((receiver, entry))
     }
 
-    /// Who has the delivery that a leg stands for.
-    pub(crate) fn grip_owner(&self, key: GripKey) -> Option<(ConsumerKey, ReceiverKey, u64)> {
-        self.broker.grips.get(key).map(|grip| (grip.consumer, grip.receiver, grip.handle))
+    /// The home of a delivery that a consumer has, and the outcome that it gives to it.
+    pub(crate) fn grip_home(&self, key: GripKey, outcome: Option<Outcome>) -> Option<(ShardId, Outcome)> {
+        let consumer = self.consumers.get(self.broker.grips.get(key)?.consumer)?;
+        let home = consumer.stored.remote.as_ref().map_or(self.shard, |remote| remote.home);
+        let outcome = match outcome {
+            None | Some(Outcome::Received { .. }) => consumer.default_outcome(),
+            Some(outcome) => outcome,
+        };
+        Some((home, outcome))
     }
 
     /// A consumer of a stored address can take more, as far as its lane goes.

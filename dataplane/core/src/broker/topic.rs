@@ -421,11 +421,15 @@ impl Core {
     /// A name for the queue of a new durable subscription, which no other queue has or had: it grows with
     /// the wall clock, over restarts, and beyond every one that was seen.
     fn next_queue_id(&mut self, now: Instant) -> QueueId {
-        let shard = u64::from(self.shard.0 & 0x3ff) << 53;
+        QueueId(OWN_ID | self.next_number(now))
+    }
+
+    /// A number of 63 bits that no shard of the node gets again, whatever the run.
+    pub(crate) fn next_number(&mut self, now: Instant) -> u64 {
         let mask = (1_u64 << 53) - 1;
         let clock = (self.broker.clock.unix(now).0 << 11) & mask;
         self.broker.last_id = clock.max(self.broker.last_id + 1);
-        QueueId(OWN_ID | shard | (self.broker.last_id & mask))
+        u64::from(self.shard.0 & 0x3ff) << 53 | (self.broker.last_id & mask)
     }
 
     /// A queue that was named before a restart.
@@ -545,46 +549,53 @@ impl Core {
 
     /// Takes a message for a topic: each subscription that wants it gets it.
     pub(crate) fn publish_to_topic(&mut self, now: Instant, key: HomeKey, publication: Publication) {
-        let Some(home) = self.broker.homes.get_mut(key) else { return };
+        let placed = self.place_in_subscriptions(now, key, &publication);
+        let stored: Vec<(HomeKey, EntryKey)> =
+            placed.iter().filter(|one| one.2.is_some()).map(|(home, entry, _)| (*home, *entry)).collect();
+        let Some((first, _)) = stored.first() else {
+            return self.answer(publication.source, Outcome::Accepted);
+        };
+        let keys = self.keys_for(*first, &publication);
+        let targets: Vec<QueueId> = placed.iter().filter_map(|(_, _, queue)| *queue).collect();
+        let (targets, entries) = match (targets.as_slice(), stored.as_slice()) {
+            ([id], [(home, entry)]) => (Targets::One(*id), Stored::One(*home, *entry)),
+            _ => (Targets::Many(targets.into()), Stored::Many(stored.into_boxed_slice())),
+        };
+        self.append_to_store(publication, &keys, targets, entries);
+    }
+
+    /// Puts a message into the queue of every subscription that wants it; says which those are, and what
+    /// the store calls those for which it has to keep it.
+    pub(crate) fn place_in_subscriptions(
+        &mut self,
+        now: Instant,
+        key: HomeKey,
+        publication: &Publication,
+    ) -> Vec<(HomeKey, EntryKey, Option<QueueId>)> {
+        let Some(home) = self.broker.homes.get_mut(key) else { return Vec::new() };
         let name = publication.name.clone().unwrap_or_else(|| home.name.clone());
         let mut wanted = std::mem::take(&mut self.broker.matched);
         if let Some(topic) = home.topic_mut() {
             topic.enqueued += 1;
             topic.tree.matches(&name, |subscription| wanted.push(*subscription));
         }
-        wanted.retain(|one| self.wants(*one, &publication));
+        wanted.retain(|one| self.wants(*one, publication));
         if wanted.is_empty()
             && let Some(topic) = self.broker.homes.get_mut(key).and_then(Home::topic_mut)
         {
             topic.unwanted += 1;
         }
-        let mut stored: Vec<(HomeKey, EntryKey)> = Vec::new();
-        let mut targets: Vec<QueueId> = Vec::new();
+        let mut placed = Vec::with_capacity(wanted.len());
         for one in wanted.drain(..) {
-            let keys = self.keys_for(one, &publication);
-            match self.place_in_queue(now, one, &publication, &keys) {
-                Ok((entry, Some(id))) => {
-                    stored.push((one, entry));
-                    targets.push(id);
-                }
-                Ok((_, None)) | Err(NotTaken::Duplicate) => {}
+            let keys = self.keys_for(one, publication);
+            match self.place_in_queue(now, one, publication, &keys) {
+                Ok((entry, queue)) => placed.push((one, entry, queue)),
+                Err(NotTaken::Duplicate) => {}
                 Err(_) => self.subscription_full(now, one),
             }
         }
         self.broker.matched = wanted;
-        let (targets, entries) = match (targets.as_slice(), stored.as_slice()) {
-            ([], _) | (_, []) => return self.answer(publication.source, Outcome::Accepted),
-            ([id], [(home, entry)]) => (Targets::One(*id), Stored::One(*home, *entry)),
-            _ => (Targets::Many(targets.into()), Stored::Many(stored.into_boxed_slice())),
-        };
-        let keys = match &entries {
-            Stored::One(home, _) => self.keys_for(*home, &publication),
-            Stored::Many(entries) => {
-                let first = entries.first().map(|(home, _)| *home);
-                first.map(|home| self.keys_for(home, &publication)).unwrap_or_default()
-            }
-        };
-        self.append_to_store(publication, &keys, targets, entries);
+        placed
     }
 
     fn wants(&self, key: HomeKey, publication: &Publication) -> bool {

@@ -1,71 +1,584 @@
-//! Local transactions.
+//! Local transactions (AMQP 4): messages that are posted, and deliveries that are retired, all or none.
+//!
+//! A transaction is declared on one shard, by links of that shard. What is posted is kept there until the
+//! transaction is discharged; what is retired is put out of reach at its home at once, and is nobody's until
+//! then. The work of a transaction at one home is its *part*.
+//!
+//! ```text
+//! declaring shard                        each home                        store
+//!   settle_in_transaction ── Retire ───▶ entry is nobody's
+//!   discharge ────────────── Prepare ──▶ places what is posted ─────────▶ Append, Settle (tagged)
+//!                       ◀─── Prepared ── when the store has all of it
+//!   all have prepared ──────────────────────────────────────────────────▶ Commit
+//!   answered ─────────────── Conclude ─▶ entries become available; retired ones are settled
+//! ```
+//!
+//! When anything of that fails, or the client wants it so, everything is as before, but that what was
+//! retired counts as a failed delivery. In the store the `Commit` decides: before it nothing of the
+//! transaction counts after a restart, and after it all.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::protocol::Publication;
+use super::protocol::{Publication, Wire};
+use super::store::failure;
+use super::{Pending, Stored};
+use crate::condition;
 use crate::core::Core;
-use crate::effect::Refused;
-use crate::key::{AddressKey, LegKey};
-use crate::outcome::Outcome;
-use crate::store::{StoreAnswer, TransactionId};
+use crate::effect::{Effect, Refused};
+use crate::format::MessageKeys;
+use crate::key::{AddressKey, GripKey, HomeKey, LegKey, ReceiverKey};
+use crate::outcome::{ErrorInfo, Outcome};
+use crate::queue::{EntryKey, NotTaken, Settled, Settlement};
+use crate::settings::ShardId;
+use crate::store::{Reference, StoreAnswer, StoreRequest, Targets, Ticket, TransactionId};
 
 /// The transactions of a shard.
 #[derive(Debug, Default)]
-pub(crate) struct Transactions {}
+pub(crate) struct Transactions {
+    /// Those that were declared here.
+    declared: BTreeMap<TransactionId, Transaction>,
+    /// What there is to do for them, and for those of other shards, at homes here.
+    parts: BTreeMap<TransactionId, Part>,
+}
+
+#[derive(Debug, Default)]
+struct Transaction {
+    posts: Vec<(AddressKey, Publication)>,
+    /// Messages and outcomes in it.
+    work: u32,
+    /// Homes that have a part of it.
+    homes: BTreeSet<ShardId>,
+    stage: Stage,
+    /// Why it cannot be committed.
+    failed: Option<Box<ErrorInfo>>,
+    /// The store knows of it.
+    logged: bool,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Open,
+    /// These homes have not prepared.
+    Preparing(BTreeSet<ShardId>),
+    /// The store has not committed.
+    Committing,
+}
+
+/// What a transaction does at the homes of one shard.
+#[derive(Debug)]
+struct Part {
+    declarer: ShardId,
+    posts: Vec<Post>,
+    retired: Vec<Retired>,
+    /// Answers of the store that are missing.
+    waiting: u32,
+    is_preparing: bool,
+    logged: bool,
+    failed: Option<Box<ErrorInfo>>,
+}
+
+#[derive(Debug)]
+struct Post {
+    home: HomeKey,
+    entry: EntryKey,
+    reference: Option<Reference>,
+}
+
+#[derive(Debug)]
+struct Retired {
+    home: HomeKey,
+    entry: EntryKey,
+    outcome: Outcome,
+    /// The store has been told.
+    logged: bool,
+}
 
 /// A part of a transaction that the store has not answered.
 #[derive(Debug)]
-pub(crate) struct Waiting {}
+pub(crate) enum Waiting {
+    Append { transaction: TransactionId, entries: Stored },
+    Settle { transaction: TransactionId },
+    Commit { transaction: TransactionId },
+}
+
+#[cfg(test)]
+impl Transactions {
+    /// Bytes of messages that wait for their transaction.
+    pub(crate) fn posted(&self) -> u64 {
+        let posts = self.declared.values().flat_map(|transaction| &transaction.posts);
+        posts.map(|(_, publication)| publication.body.len() as u64).sum()
+    }
+}
+
+impl Part {
+    fn new(declarer: ShardId) -> Self {
+        Self {
+            declarer,
+            posts: Vec::new(),
+            retired: Vec::new(),
+            waiting: 0,
+            is_preparing: false,
+            logged: false,
+            failed: None,
+        }
+    }
+
+    fn fail(&mut self, condition: &'static str, sentence: String) {
+        self.failed.get_or_insert_with(|| error(condition, sentence));
+    }
+}
 
 impl Core {
-    pub(crate) fn check_transaction(&self, transaction: TransactionId) -> Result<(), Refused> {
-        Err(Refused::NoTransaction(transaction.0))
-    }
-
-    pub(crate) fn post_in_transaction(
-        &mut self,
-        _id: TransactionId,
-        _address: AddressKey,
-        _publication: Publication,
-    ) {
-    }
-
-    pub(crate) fn transaction_answered(&mut self, _now: Instant, _waiting: Waiting, _answer: StoreAnswer) {}
-
-    /// Starts a transaction.
+    /// Starts a transaction. End it with [`discharge`](Self::discharge), also when the client that wanted
+    /// it is gone.
     ///
     /// # Errors
-    /// `LimitExceeded` when the shard has its number of transactions.
-    pub fn declare(&mut self, _now: Instant) -> Result<TransactionId, Refused> {
-        Err(Refused::LimitExceeded { what: "the shard".into(), links: "transactions", limit: 0 })
+    /// `LimitExceeded` when the shard has its number of transactions, and `Stopping`.
+    pub fn declare(&mut self, now: Instant) -> Result<TransactionId, Refused> {
+        if self.stopping {
+            return Err(Refused::Stopping);
+        }
+        let limit = u64::from(self.limits.max_transactions);
+        if self.broker.transactions.declared.len() as u64 >= limit {
+            return Err(Refused::LimitExceeded { what: "the shard".into(), links: "transactions", limit });
+        }
+        let id = TransactionId(self.next_number(now));
+        self.broker.transactions.declared.insert(id, Transaction::default());
+        Ok(id)
     }
 
-    /// Ends a transaction: commits it, or with `fail` rolls it back. `Discharged` says what became of
-    /// it.
+    /// Ends a transaction: commits it, or with `fail` rolls it back. `Discharged` says what became of it:
+    /// an error when it was to be committed and has been rolled back.
     ///
     /// # Errors
-    /// `NoTransaction` when there is none of that name.
-    pub fn discharge(
-        &mut self,
-        _now: Instant,
-        transaction: TransactionId,
-        _fail: bool,
-    ) -> Result<(), Refused> {
-        Err(Refused::NoTransaction(transaction.0))
+    /// `NoTransaction` when there is none of that name that is open.
+    pub fn discharge(&mut self, now: Instant, transaction: TransactionId, fail: bool) -> Result<(), Refused> {
+        self.check_transaction(transaction)?;
+        let id = transaction;
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return Ok(()) };
+        let posts = std::mem::take(&mut transaction.posts);
+        for (_, publication) in &posts {
+            self.broker.assembling = self.broker.assembling.saturating_sub(publication.body.len() as u64);
+        }
+        if fail || transaction.failed.is_some() {
+            let failed = transaction.failed.take().filter(|_| !fail);
+            self.conclude_transaction(now, id, failed, false);
+            return Ok(());
+        }
+        let by_home = match self.posts_by_home(posts) {
+            Ok(by_home) => by_home,
+            Err(failed) => {
+                self.conclude_transaction(now, id, Some(failed), false);
+                return Ok(());
+            }
+        };
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return Ok(()) };
+        transaction.homes.extend(by_home.keys());
+        let homes = transaction.homes.clone();
+        transaction.stage = Stage::Preparing(homes.clone());
+        if homes.is_empty() {
+            self.conclude_transaction(now, id, None, true);
+            return Ok(());
+        }
+        let mut by_home = by_home;
+        for home in homes {
+            let posts = by_home.remove(&home).unwrap_or_default();
+            if home == self.shard {
+                self.prepare(now, home, id, posts);
+            } else {
+                self.send_wire(home, Wire::Prepare { transaction: id, posts });
+            }
+        }
+        Ok(())
     }
 
-    /// Takes over the outcome that a consumer gives to a delivery in a transaction: it counts once
-    /// that is committed.
+    /// Takes over the outcome that a consumer gives to a delivery in a transaction: it counts once that is
+    /// committed. The consumer has it no more. When the transaction is rolled back, the delivery counts as
+    /// failed. Deliveries of addresses that keep no messages cannot be part of one: those are settled at
+    /// once.
     ///
     /// # Errors
-    /// `NoTransaction` when there is none of that name.
+    /// `NoTransaction` when there is none of that name that is open.
     pub fn settle_in_transaction(
         &mut self,
-        _now: Instant,
-        _leg: LegKey,
-        _outcome: Option<Outcome>,
+        now: Instant,
+        leg: LegKey,
+        outcome: Option<Outcome>,
         transaction: TransactionId,
     ) -> Result<(), Refused> {
-        Err(Refused::NoTransaction(transaction.0))
+        self.check_transaction(transaction)?;
+        let Some(grip) = GripKey::from_leg(leg) else {
+            self.settle_by_consumer(now, leg, outcome, true);
+            return Ok(());
+        };
+        let Some((home, outcome)) = self.grip_home(grip, outcome) else { return Ok(()) };
+        let Some((receiver, entry)) = self.release_grip(grip, Some(&outcome)) else { return Ok(()) };
+        let limit = self.limits.max_transaction_work;
+        if let Some(value) = self.broker.transactions.declared.get_mut(&transaction) {
+            value.work = value.work.saturating_add(1);
+            if value.work > limit {
+                value.failed.get_or_insert_with(|| too_much(limit));
+            }
+            value.homes.insert(home);
+        }
+        if home == self.shard {
+            self.retire(now, home, transaction, receiver, entry, outcome);
+        } else {
+            self.send_wire(home, Wire::Retire { transaction, receiver, entry, outcome });
+        }
+        Ok(())
     }
+
+    /// Whether a transaction is open.
+    pub(crate) fn check_transaction(&self, id: TransactionId) -> Result<(), Refused> {
+        match self.broker.transactions.declared.get(&id) {
+            Some(Transaction { stage: Stage::Open, .. }) => Ok(()),
+            _ => Err(Refused::NoTransaction(id.0)),
+        }
+    }
+
+    /// Keeps a message until its transaction is discharged. Its producer is told `Accepted`, provisionally.
+    pub(crate) fn post_in_transaction(
+        &mut self,
+        id: TransactionId,
+        address: AddressKey,
+        publication: Publication,
+    ) {
+        let source = publication.source;
+        let bytes = publication.body.len() as u64;
+        let has_room = self.broker.assembling + bytes <= self.limits.stored_memory_bytes;
+        let limit = self.limits.max_transaction_work;
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else {
+            return self.answer(source, Outcome::Released);
+        };
+        transaction.work = transaction.work.saturating_add(1);
+        if transaction.work > limit || !has_room {
+            let failed = transaction.failed.get_or_insert_with(|| too_much(limit)).clone();
+            return self.answer(source, Outcome::Rejected(Some(failed)));
+        }
+        transaction.posts.push((address, publication));
+        self.broker.assembling += bytes;
+        self.answer(source, Outcome::Accepted);
+    }
+
+    fn posts_by_home(
+        &self,
+        posts: Vec<(AddressKey, Publication)>,
+    ) -> Result<BTreeMap<ShardId, Vec<(Arc<str>, Publication)>>, Box<ErrorInfo>> {
+        let mut by_home: BTreeMap<ShardId, Vec<(Arc<str>, Publication)>> = BTreeMap::new();
+        for (key, publication) in posts {
+            let Some(address) = self.addresses.get(key).filter(|address| address.is_known()) else {
+                let sentence = "an address that the transaction has posted to was deleted".to_owned();
+                return Err(error(condition::ROLLED_BACK, sentence));
+            };
+            by_home.entry(address.home_shard).or_default().push((address.name.clone(), publication));
+        }
+        Ok(by_home)
+    }
+
+    // ---- at the homes --------------------------------------------------------------------------------
+
+    fn part(&mut self, id: TransactionId, declarer: ShardId) -> &mut Part {
+        self.broker.transactions.parts.entry(id).or_insert_with(|| Part::new(declarer))
+    }
+
+    /// Puts an entry that a consumer has out of its reach.
+    pub(crate) fn retire(
+        &mut self,
+        now: Instant,
+        from: ShardId,
+        id: TransactionId,
+        receiver: ReceiverKey,
+        entry: EntryKey,
+        outcome: Outcome,
+    ) {
+        let member = self.member_of(receiver);
+        let is_retired = member.is_some_and(|(home, member)| {
+            self.mark_home(now, home);
+            self.queue_home(home).is_some_and(|home| home.queue.retire(member, entry))
+        });
+        let part = self.part(id, from);
+        match member.filter(|_| is_retired) {
+            Some((home, _)) => part.retired.push(Retired { home, entry, outcome, logged: false }),
+            None => {
+                let sentence =
+                    "a delivery that was retired in the transaction is not the consumer's any more";
+                part.fail(condition::ROLLED_BACK, sentence.to_owned());
+            }
+        }
+    }
+
+    /// Does everything of a transaction that can fail.
+    pub(crate) fn prepare(
+        &mut self,
+        now: Instant,
+        from: ShardId,
+        id: TransactionId,
+        posts: Vec<(Arc<str>, Publication)>,
+    ) {
+        self.part(id, from).is_preparing = true;
+        for (address, mut publication) in posts {
+            publication.transaction = Some(id);
+            let Ok(home) = self.home_named(&address) else {
+                let sentence = format!("address {address} was deleted");
+                self.part(id, from).fail(condition::ROLLED_BACK, sentence);
+                continue;
+            };
+            self.prepare_post(now, from, id, home, publication);
+        }
+        let part = self.part(id, from);
+        let mut requests = Vec::new();
+        let mut retired = std::mem::take(&mut part.retired);
+        for one in retired.iter_mut().filter(|one| one.outcome == Outcome::Accepted) {
+            let Some(home) = self.queue_home(one.home) else { continue };
+            let reference = home.queue.entry(one.entry).and_then(|entry| entry.reference());
+            if let (Some(queue), Some(reference)) = (home.id, reference) {
+                one.logged = true;
+                requests.push((queue, reference));
+            }
+        }
+        let part = self.part(id, from);
+        part.retired = retired;
+        part.waiting += requests.len() as u32;
+        part.logged |= !requests.is_empty();
+        for (queue, reference) in requests {
+            let pending =
+                self.broker.pending.insert(Pending::Transaction(Waiting::Settle { transaction: id }));
+            let ticket = Some(Ticket(pending.to_bits()));
+            self.ask_store(StoreRequest::Settle { queue, reference, ticket, transaction: Some(id) });
+        }
+        self.prepared_if_answered(now, id);
+    }
+
+    fn prepare_post(
+        &mut self,
+        now: Instant,
+        from: ShardId,
+        id: TransactionId,
+        home: HomeKey,
+        publication: Publication,
+    ) {
+        let is_topic = self.broker.homes.get(home).is_some_and(|home| home.queue().is_none());
+        let (placed, keys) = if is_topic {
+            let placed = self.place_in_subscriptions(now, home, &publication);
+            let keys = placed.first().map(|(home, ..)| self.keys_for(*home, &publication));
+            (placed, keys.unwrap_or_default())
+        } else {
+            let keys = self.keys_for(home, &publication);
+            match self.place_in_queue(now, home, &publication, &keys) {
+                Ok((entry, queue)) => (vec![(home, entry, queue)], keys),
+                Err(NotTaken::Duplicate) => (Vec::new(), keys),
+                Err(reason) => {
+                    let part = self.part(id, from);
+                    return part.fail(condition::RESOURCE_LIMIT_EXCEEDED, reason.to_string());
+                }
+            }
+        };
+        let posts =
+            placed.iter().map(|(home, entry, _)| Post { home: *home, entry: *entry, reference: None });
+        let posts: Vec<Post> = posts.collect();
+        let stored: Vec<(HomeKey, EntryKey)> =
+            placed.iter().filter(|one| one.2.is_some()).map(|(home, entry, _)| (*home, *entry)).collect();
+        let targets: Vec<_> = placed.iter().filter_map(|(_, _, queue)| *queue).collect();
+        let part = self.part(id, from);
+        part.posts.extend(posts);
+        if targets.is_empty() {
+            return;
+        }
+        part.waiting += 1;
+        part.logged = true;
+        let entries = Stored::Many(stored.into_boxed_slice());
+        self.append_tagged(id, publication, &keys, targets.into(), entries);
+    }
+
+    fn append_tagged(
+        &mut self,
+        id: TransactionId,
+        publication: Publication,
+        keys: &MessageKeys,
+        targets: Arc<[crate::QueueId]>,
+        entries: Stored,
+    ) {
+        let waiting = Waiting::Append { transaction: id, entries };
+        let pending = self.broker.pending.insert(Pending::Transaction(waiting));
+        let targets = match *targets {
+            [queue] => Targets::One(queue),
+            _ => Targets::Many(targets),
+        };
+        self.ask_store(StoreRequest::Append {
+            ticket: Ticket(pending.to_bits()),
+            targets,
+            durable: publication.durable,
+            meta: super::home::meta_of(&publication, keys).encode(),
+            body: publication.body,
+            transaction: Some(id),
+        });
+    }
+
+    /// Takes an answer of the store about a part of a transaction.
+    pub(crate) fn transaction_answered(&mut self, now: Instant, waiting: Waiting, answer: StoreAnswer) {
+        let failed = match &answer {
+            StoreAnswer::Failed { .. } => Some(failure(answer.clone())),
+            _ => None,
+        };
+        let failed = failed.map(|failed| error(failed.condition, failed.description.to_string()));
+        match waiting {
+            Waiting::Commit { transaction } => {
+                let is_committed = failed.is_none();
+                self.conclude_transaction(now, transaction, failed, is_committed);
+            }
+            Waiting::Append { transaction, entries } => {
+                if let StoreAnswer::Appended { reference, .. } = answer {
+                    self.note_reference(transaction, &entries, reference);
+                }
+                self.part_answered(now, transaction, failed);
+            }
+            Waiting::Settle { transaction } => self.part_answered(now, transaction, failed),
+        }
+    }
+
+    fn note_reference(&mut self, id: TransactionId, entries: &Stored, reference: Reference) {
+        let Some(part) = self.broker.transactions.parts.get_mut(&id) else { return };
+        let entries: BTreeSet<(HomeKey, EntryKey)> = entries.as_slice().into_iter().collect();
+        for post in part.posts.iter_mut().filter(|post| entries.contains(&(post.home, post.entry))) {
+            post.reference = Some(reference);
+        }
+    }
+
+    fn part_answered(&mut self, now: Instant, id: TransactionId, failed: Option<Box<ErrorInfo>>) {
+        let Some(part) = self.broker.transactions.parts.get_mut(&id) else { return };
+        part.waiting = part.waiting.saturating_sub(1);
+        part.failed = part.failed.take().or(failed);
+        self.prepared_if_answered(now, id);
+    }
+
+    fn prepared_if_answered(&mut self, now: Instant, id: TransactionId) {
+        let Some(part) = self.broker.transactions.parts.get_mut(&id) else { return };
+        if part.waiting > 0 || !part.is_preparing {
+            return;
+        }
+        let (declarer, failed, logged) = (part.declarer, part.failed.take(), part.logged);
+        if declarer == self.shard {
+            self.handle_prepared(now, declarer, id, failed, logged);
+        } else {
+            self.send_wire(declarer, Wire::Prepared { transaction: id, failed, logged });
+        }
+    }
+
+    /// Ends a transaction at the homes here.
+    pub(crate) fn conclude_part(&mut self, now: Instant, id: TransactionId, commit: bool) {
+        let Some(part) = self.broker.transactions.parts.remove(&id) else { return };
+        let unix = self.broker.clock.unix(now);
+        for post in part.posts {
+            let Some(home) = self.queue_home(post.home) else { continue };
+            if !commit {
+                home.queue.store_failed(post.entry);
+                self.mark_home(now, post.home);
+            } else if let Some(reference) = post.reference {
+                self.entry_stored(now, post.home, post.entry, reference);
+            } else {
+                // It is in memory only; nothing asks for its place in the store.
+                home.queue.stored(unix, post.entry, Reference(0));
+                self.mark_home(now, post.home);
+            }
+        }
+        for one in part.retired {
+            let outcome = if commit { one.outcome } else { Outcome::FAILED };
+            self.settle_retired(now, one.home, one.entry, outcome, one.logged && commit);
+        }
+    }
+
+    fn settle_retired(
+        &mut self,
+        now: Instant,
+        key: HomeKey,
+        entry: EntryKey,
+        outcome: Outcome,
+        logged: bool,
+    ) {
+        let unix = self.broker.clock.unix(now);
+        let (settlement, error): (Settlement, _) = self.settlement(key, entry, outcome);
+        let Some(home) = self.queue_home(key) else { return };
+        match home.queue.settle_retired(unix, entry, settlement) {
+            Settled::Removed(removed) if !logged => self.settle_in_store(key, removed),
+            Settled::Leaving(reason) => self.leave(now, key, entry, reason, error),
+            Settled::Returned { changed: true } => self.update_in_store(key, entry),
+            Settled::Removed(_) | Settled::Returned { changed: false } | Settled::Unknown => {}
+        }
+        self.mark_home(now, key);
+    }
+
+    // ---- at the declaring shard ------------------------------------------------------------------
+
+    /// A home has done its part, or cannot.
+    pub(crate) fn handle_prepared(
+        &mut self,
+        now: Instant,
+        from: ShardId,
+        id: TransactionId,
+        failed: Option<Box<ErrorInfo>>,
+        logged: bool,
+    ) {
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
+        let Stage::Preparing(waiting) = &mut transaction.stage else { return };
+        waiting.remove(&from);
+        transaction.logged |= logged;
+        transaction.failed = transaction.failed.take().or(failed);
+        if !waiting.is_empty() {
+            return;
+        }
+        if transaction.failed.is_some() {
+            let failed = transaction.failed.take();
+            return self.conclude_transaction(now, id, failed, false);
+        }
+        if !transaction.logged {
+            return self.conclude_transaction(now, id, None, true);
+        }
+        transaction.stage = Stage::Committing;
+        let pending = self.broker.pending.insert(Pending::Transaction(Waiting::Commit { transaction: id }));
+        self.ask_store(StoreRequest::Commit { ticket: Ticket(pending.to_bits()), transaction: id });
+    }
+
+    /// Tells everybody how a transaction ends.
+    fn conclude_transaction(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        failed: Option<Box<ErrorInfo>>,
+        commit: bool,
+    ) {
+        let Some(transaction) = self.broker.transactions.declared.remove(&id) else { return };
+        if transaction.logged && !commit {
+            self.ask_store(StoreRequest::Rollback { transaction: id });
+        }
+        for home in transaction.homes {
+            if home == self.shard {
+                self.conclude_part(now, id, commit);
+            } else {
+                self.send_wire(home, Wire::Conclude { transaction: id, commit });
+            }
+        }
+        let result = failed.map_or(Ok(()), Err);
+        self.effects.push_back(Effect::Discharged { transaction: id, result });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn check_no_transactions(&self) {
+        assert!(self.broker.transactions.declared.is_empty(), "{:?}", self.broker.transactions.declared);
+        assert!(self.broker.transactions.parts.is_empty(), "{:?}", self.broker.transactions.parts);
+    }
+}
+
+fn error(condition: &'static str, sentence: String) -> Box<ErrorInfo> {
+    Box::new(ErrorInfo { condition: condition.into(), description: Some(sentence.into()), info: None })
+}
+
+fn too_much(limit: u32) -> Box<ErrorInfo> {
+    let sentence = format!(
+        "the transaction has more than {limit} messages and outcomes, or no room in memory; discharge it earlier"
+    );
+    error(condition::RESOURCE_LIMIT_EXCEEDED, sentence)
 }

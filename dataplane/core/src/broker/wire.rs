@@ -56,6 +56,14 @@ impl Core {
             | Wire::Settle { .. }
             | Wire::Return { .. } => {}
             Wire::ForwardAnswer { forward, outcome } => self.forward_answered(forward, outcome),
+            Wire::Retire { transaction, receiver, entry, outcome } => {
+                self.retire(now, from, transaction, receiver, entry, outcome);
+            }
+            Wire::Prepare { transaction, posts } => self.prepare(now, from, transaction, posts),
+            Wire::Conclude { transaction, commit } => self.conclude_part(now, transaction, commit),
+            Wire::Prepared { transaction, failed, logged } => {
+                self.handle_prepared(now, from, transaction, failed, logged);
+            }
             Wire::Opened { producer, sender, active } => self.handle_opened(from, producer, sender, active),
             Wire::Flow { producer, active } => self.sender_flow(producer, active),
             Wire::Attached { consumer, receiver } => self.receiver_attached(from, consumer, receiver),

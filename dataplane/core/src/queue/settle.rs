@@ -18,12 +18,44 @@ impl Queue {
         if self.entry(key).and_then(super::Entry::consumer) != Some(consumer) {
             return Settled::Unknown;
         }
-        let settled = match settlement {
+        let settled = self.decide(now, Some(consumer), key, settlement);
+        self.give_back(consumer, key);
+        settled
+    }
+
+    /// A consumer is done with an entry that it was handed, and how is not decided: nobody has it, until
+    /// [`settle_retired`](Self::settle_retired). False when the consumer does not have it.
+    pub fn retire(&mut self, consumer: MemberKey, key: EntryKey) -> bool {
+        if self.entry(key).and_then(super::Entry::consumer) != Some(consumer) {
+            return false;
+        }
+        self.set_state(key, State::Leaving);
+        self.give_back(consumer, key);
+        true
+    }
+
+    /// It is decided what becomes of an entry that was retired.
+    pub fn settle_retired(&mut self, now: UnixMillis, key: EntryKey, settlement: Settlement) -> Settled {
+        if !self.entry(key).is_some_and(super::Entry::is_leaving) {
+            return Settled::Unknown;
+        }
+        self.decide(now, None, key, settlement)
+    }
+
+    #[inline]
+    fn decide(
+        &mut self,
+        now: UnixMillis,
+        consumer: Option<MemberKey>,
+        key: EntryKey,
+        settlement: Settlement,
+    ) -> Settled {
+        match settlement {
             Settlement::Accepted => self.accept(key),
             Settlement::Released => self.come_back(now, key, None, false),
             Settlement::Rejected => self.leave(key, DeadLetterReason::Rejected),
             Settlement::Modified { failed, undeliverable_here, annotations } => {
-                if undeliverable_here {
+                if let Some(consumer) = consumer.filter(|_| undeliverable_here) {
                     self.refuse(key, consumer);
                 }
                 let changed = annotations.is_some();
@@ -32,9 +64,7 @@ impl Queue {
                 }
                 if failed { self.fail(now, key) } else { self.come_back(now, key, None, changed) }
             }
-        };
-        self.give_back(consumer, key);
-        settled
+        }
     }
 
     #[inline]

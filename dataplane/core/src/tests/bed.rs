@@ -309,7 +309,7 @@ impl Bed {
                 return;
             }
             if let Some(pair) = self.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair) {
-                self.post(pair);
+                self.post_mail(pair);
             } else if !self.store_answers() {
                 return;
             }
@@ -329,7 +329,7 @@ impl Bed {
     }
 
     /// Hands over the oldest message between two shards.
-    pub(crate) fn post(&mut self, (from, to): (usize, usize)) {
+    pub(crate) fn post_mail(&mut self, (from, to): (usize, usize)) {
         if let Some(message) = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
             self.cores[to].handle_peer(self.now, ShardId(from as u16), message);
             self.take_effects(to);

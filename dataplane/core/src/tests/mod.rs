@@ -11,3 +11,4 @@ mod stored;
 mod stored_random;
 mod streaming;
 mod topics;
+mod transactions;

@@ -262,7 +262,7 @@ impl Play {
             self.bed.mail.iter().filter(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair).collect();
         if let Some(pair) = self.random.choice(full) {
             for _ in 0..self.random.u8(1..6) {
-                self.bed.post(pair);
+                self.bed.post_mail(pair);
             }
         }
     }

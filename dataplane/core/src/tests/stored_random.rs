@@ -302,7 +302,7 @@ impl Run {
                 return;
             }
             let pair = pairs[self.random.usize(0..pairs.len())];
-            self.bed.post(pair);
+            self.bed.post_mail(pair);
         }
     }
 
