@@ -201,6 +201,7 @@ impl Queue {
     }
 
     /// Puts an entry at the end of its row.
+    #[inline]
     fn place(&mut self, entry: Entry, state: State) -> EntryKey {
         let index = ROWS - 1 - usize::from(entry.priority).min(ROWS - 1);
         self.counts.add(state.stage());
@@ -209,12 +210,7 @@ impl Queue {
         let floor = self.floor;
         let Some(place) = self.rows.get_mut(index) else { return EntryKey::new(index, u64::MAX) };
         let row = place.get_or_insert_with(|| Box::new(Row::new(floor)));
-        let sequence = row.push(entry);
-        if state == State::Available {
-            row.set_open(sequence, true);
-        }
-        row.arm(sequence);
-        EntryKey::new(index, sequence)
+        EntryKey::new(index, row.push(entry))
     }
 
     /// An entry is the queue's own from now on: consumers may look at it, and it takes the place of the one
@@ -222,6 +218,9 @@ impl Queue {
     fn arrive(&mut self, key: EntryKey) {
         if let Some(members) = &mut self.members {
             members.wake(key);
+        }
+        if !self.settings.last_value {
+            return;
         }
         let name = self.entry(key).and_then(|entry| entry.rare.as_ref()?.last_value.clone());
         let Some(name) = name else { return };

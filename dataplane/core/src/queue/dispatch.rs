@@ -8,7 +8,7 @@
 
 use std::num::NonZeroU32;
 
-use super::entry::{EntryKey, Flag, ROWS, State};
+use super::entry::{EntryKey, Flag, ROWS, Stage, State};
 use super::keys::Keys;
 use super::member::{Member, MemberKey, MemberOptions, Members, Place, View};
 use super::{Delivery, Next, NotAlone, Queue};
@@ -232,17 +232,16 @@ impl Queue {
     #[inline]
     fn acquire(&mut self, key: EntryKey, consumer: MemberKey) {
         let Some(row) = self.rows.get_mut(key.row()).and_then(Option::as_deref_mut) else { return };
-        let Some(entry) = row.get_mut(key.sequence()) else { return };
-        self.counts.subtract(entry.state.stage());
+        let Some(entry) = row.close(key.sequence()) else { return };
+        self.counts.subtract(Stage::Available);
+        self.counts.add(Stage::Acquired);
         entry.state = State::Acquired { consumer };
-        self.counts.add(entry.state.stage());
         self.counts.end_ahead(entry);
         if entry.is(Flag::Acquired) {
             self.counters.redelivered += 1;
         }
         entry.set(Flag::Acquired, true);
         let group = entry.group;
-        row.set_open(key.sequence(), false);
         if group != 0
             && let Some(keys) = &mut self.keys
         {

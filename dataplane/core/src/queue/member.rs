@@ -133,14 +133,16 @@ impl Member {
         self.place
     }
 
-    /// Where it stands when it can take a message.
-    fn ready_place(&self) -> Place {
+    /// Where it stands when it can take a message. One that is alone need not be compared with others.
+    #[inline]
+    fn ready_place(&self, is_alone: bool) -> Place {
+        let bucket = if is_alone { 0 } else { bucket(self.outstanding) };
         if self.credit == 0 || self.held || self.standby {
             Place::Aside
         } else if self.view.is_some() {
-            Place::Selective(bucket(self.outstanding))
+            Place::Selective(bucket)
         } else {
-            Place::Plain(bucket(self.outstanding))
+            Place::Plain(bucket)
         }
     }
 }
@@ -186,13 +188,20 @@ struct Buckets {
 }
 
 impl Buckets {
+    /// The list of a bucket, which comes with its first use.
+    #[inline]
     fn list(&mut self, bucket: u16) -> Option<&mut List> {
         let index = usize::from(bucket);
         if index >= self.lists.len() {
-            self.lists.resize_with(index + 1, List::default);
-            self.occupied.resize(index / 64 + 1, 0);
+            self.grow(index);
         }
         self.lists.get_mut(index)
+    }
+
+    #[cold]
+    fn grow(&mut self, index: usize) {
+        self.lists.resize_with(index + 1, List::default);
+        self.occupied.resize(index / 64 + 1, 0);
     }
 
     #[inline]
@@ -276,6 +285,9 @@ impl Members {
                 (self.slots.len() - 1) as u32
             }
         };
+        if self.len == 2 {
+            self.indices().for_each(|index| self.settle_place(index));
+        }
         MemberKey { index, generation }
     }
 
@@ -286,6 +298,9 @@ impl Members {
         self.len -= 1;
         self.selectives -= u32::from(member.view.is_some());
         self.draining.retain(|other| *other != index);
+        if self.len == 1 {
+            self.indices().for_each(|index| self.settle_place(index));
+        }
         self.exclusive = self.exclusive.filter(|other| *other != index);
         Some(member)
     }
@@ -335,7 +350,7 @@ impl Members {
     /// Puts a consumer where it belongs now; one that is there already keeps its turn.
     pub(super) fn settle_place(&mut self, index: u32) {
         let Some(member) = self.get(index) else { return };
-        let place = member.ready_place();
+        let place = member.ready_place(self.len == 1);
         if member.place != place {
             self.move_to(index, place);
         }
@@ -345,8 +360,11 @@ impl Members {
     #[inline]
     pub(super) fn end_turn(&mut self, index: u32) {
         let Some(member) = self.get(index) else { return };
-        let place = member.ready_place();
-        self.move_to(index, place);
+        let place = member.ready_place(self.len == 1);
+        // The only one there keeps its place.
+        if member.place != place || member.previous != NONE || member.next != NONE {
+            self.move_to(index, place);
+        }
     }
 
     /// Puts a consumer behind all others of a place.

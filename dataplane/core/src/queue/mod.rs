@@ -253,6 +253,7 @@ impl Queue {
     }
 
     /// An entry; `None` when it is gone.
+    #[inline]
     pub fn entry(&self, key: EntryKey) -> Option<&Entry> {
         self.row(key)?.get(key.sequence())
     }
@@ -373,6 +374,7 @@ impl Queue {
     }
 
     /// Takes an entry out for good.
+    #[inline]
     fn erase(&mut self, key: EntryKey) -> Option<Removed> {
         let row = self.rows.get_mut(key.row())?.as_deref_mut()?;
         let mut entry = row.remove(key.sequence())?;
@@ -388,7 +390,7 @@ impl Queue {
         if let Some(keys) = &mut self.keys {
             keys.forget_entry(key, &entry);
         }
-        if self.counts.messages() == 0 && self.members.is_none() {
+        if self.members.is_none() && self.counts.messages() == 0 {
             self.trim();
         }
         Some(Removed {

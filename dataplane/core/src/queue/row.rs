@@ -100,15 +100,18 @@ impl Chunk {
         })
     }
 
+    #[inline]
     fn get(&self, bit: u32) -> Option<&Entry> {
         self.entries.get(self.index(bit)?)?.as_ref()
     }
 
+    #[inline]
     fn get_mut(&mut self, bit: u32) -> Option<&mut Entry> {
         let index = self.index(bit)?;
         self.entries.get_mut(index)?.as_mut()
     }
 
+    #[inline]
     fn remove(&mut self, bit: u32) -> Option<Entry> {
         let index = self.index(bit)?;
         self.present &= !bit;
@@ -138,6 +141,18 @@ impl Chunk {
     }
 }
 
+/// The spare chunk, or a new one.
+fn new_chunk(spare: &mut Option<Box<Chunk>>, start: u64, is_small: bool) -> Box<Chunk> {
+    match spare.take() {
+        Some(mut chunk) => {
+            chunk.reset(start);
+            chunk
+        }
+        None => Chunk::new(start, if is_small { 0 } else { CHUNK as usize }),
+    }
+}
+
+#[inline]
 fn bit(sequence: u64) -> u32 {
     1 << (sequence % CHUNK)
 }
@@ -176,7 +191,7 @@ impl Row {
         self.frontier.min(self.next)
     }
 
-    /// Adds an entry at the end.
+    /// Adds an entry at the end; a consumer may get it if it is available.
     #[inline]
     pub(super) fn push(&mut self, entry: Entry) -> u64 {
         let sequence = self.next;
@@ -189,25 +204,29 @@ impl Row {
             self.recent.push_back(Slot::default());
             self.thin_out();
         }
+        let is_open = matches!(entry.state, State::Available);
         if matches!(entry.state, State::Storing { .. }) {
             self.storing += 1;
             self.frontier = self.frontier.min(sequence);
         }
+        let has_time = entry.expires != NEVER || matches!(entry.state, State::Delayed { .. });
         let is_small = self.len < CHUNK;
         if let Some(slot) = self.recent.back_mut() {
             let chunk = slot.chunk.get_or_insert_with(|| {
                 self.occupied += 1;
-                match self.spare.take() {
-                    Some(mut chunk) => {
-                        chunk.reset(sequence % CHUNK);
-                        chunk
-                    }
-                    None => Chunk::new(sequence % CHUNK, if is_small { 0 } else { CHUNK as usize }),
-                }
+                new_chunk(&mut self.spare, sequence % CHUNK, is_small)
             });
             chunk.entries.push(Some(entry));
             chunk.present |= bit(sequence);
             self.len += 1;
+            if is_open {
+                slot.open |= bit(sequence);
+                self.open += 1;
+                self.hint = self.hint.min(number);
+            }
+        }
+        if has_time {
+            self.arm(sequence);
         }
         sequence
     }
@@ -242,30 +261,54 @@ impl Row {
 
     #[inline]
     pub(super) fn remove(&mut self, sequence: u64) -> Option<Entry> {
-        self.set_open(sequence, false);
-        let number = sequence / CHUNK;
+        let (number, bit) = (sequence / CHUNK, bit(sequence));
+        let is_old = number < self.base;
         let is_tail = number == self.next / CHUNK;
         let is_front = number == self.base;
         let slot = self.slot_mut(number)?;
         let chunk = slot.chunk.as_mut()?;
-        let entry = chunk.remove(bit(sequence))?;
-        slot.cold &= !bit(sequence);
-        let left = chunk.present.count_ones();
-        if left == 0 {
-            if is_tail {
-                let next = self.next % CHUNK;
-                if let Some(chunk) = self.slot_mut(number).and_then(|slot| slot.chunk.as_mut()) {
-                    chunk.reset(next);
-                }
-                self.disarm(number);
-            } else {
-                self.free(number);
-            }
-        } else if left <= SPARSE && !chunk.packed && !is_tail && !is_front {
+        let entry = chunk.remove(bit)?;
+        let was_open = slot.open & bit != 0;
+        slot.open &= !bit;
+        slot.cold &= !bit;
+        if chunk.present == 0 {
+            self.empty(number, is_tail);
+        } else if !is_front && !is_tail && !chunk.packed && chunk.present.count_ones() <= SPARSE {
             chunk.pack();
         }
         self.len -= 1;
+        if was_open {
+            self.open -= 1;
+            self.old_open -= u64::from(is_old);
+        }
         Some(entry)
+    }
+
+    /// A chunk has no entry left: the last one goes on where it is, the others are freed.
+    fn empty(&mut self, number: u64, is_tail: bool) {
+        if !is_tail {
+            return self.free(number);
+        }
+        self.disarm(number);
+        let next = self.next % CHUNK;
+        if let Some(chunk) = self.slot_mut(number).and_then(|slot| slot.chunk.as_mut()) {
+            chunk.reset(next);
+        }
+    }
+
+    /// A consumer gets an entry that was open: the entry, to be changed by the caller.
+    #[inline]
+    pub(super) fn close(&mut self, sequence: u64) -> Option<&mut Entry> {
+        let (number, bit) = (sequence / CHUNK, bit(sequence));
+        let is_old = number < self.base;
+        let open = self.slot(number)?.open & bit;
+        if open != 0 {
+            self.open -= 1;
+            self.old_open -= u64::from(is_old);
+        }
+        let slot = self.slot_mut(number)?;
+        slot.open &= !bit;
+        slot.chunk.as_mut()?.get_mut(bit)
     }
 
     /// Frees a chunk that has no entry left, and the empty places in front.
@@ -368,7 +411,10 @@ impl Row {
         if self.open == 0 {
             return None;
         }
-        let sequence = self.find(self.hint * CHUNK, self.old_open == 0, |slot| slot.open)?;
+        let sequence = match self.slot(self.hint) {
+            Some(slot) if slot.open != 0 => self.hint * CHUNK + u64::from(slot.open.trailing_zeros()),
+            _ => self.find(self.hint * CHUNK, self.old_open == 0, |slot| slot.open)?,
+        };
         self.hint = sequence / CHUNK;
         (sequence < self.frontier).then_some(sequence)
     }
@@ -530,4 +576,93 @@ impl Row {
 /// The end of the step in which a time to live ends.
 fn end_of_step(at: UnixMillis) -> UnixMillis {
     UnixMillis(at.0.checked_next_multiple_of(EXPIRY_STEP).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::queue::entry::Arrival;
+
+    fn entry(state: State) -> Entry {
+        let mut entry = Entry::new(&Arrival::default(), state);
+        entry.body = Some(Bytes::new());
+        entry
+    }
+
+    /// Changes the state of an entry as the queue does.
+    fn set_state(row: &mut Row, sequence: u64, state: State) {
+        let Some(entry) = row.get_mut(sequence) else { panic!("{sequence} is not there") };
+        let before = std::mem::replace(&mut entry.state, state);
+        row.set_open(sequence, state == State::Available);
+        if matches!(before, State::Storing { .. }) {
+            row.end_storing(sequence);
+        }
+    }
+
+    /// The row finds what a tree finds that is looked through from the start.
+    fn compare(row: &mut Row, model: &BTreeMap<u64, State>, from: u64) {
+        let is_storing = |state: &State| matches!(state, State::Storing { .. });
+        let frontier =
+            model.iter().find(|(_, state)| is_storing(state)).map_or(u64::MAX, |(first, _)| *first);
+        let open = |from: u64| {
+            let mut open = model.range(from..frontier).filter(|(_, state)| **state == State::Available);
+            open.next().map(|(sequence, _)| *sequence)
+        };
+        assert_eq!(row.first_open(), open(0));
+        assert_eq!(row.next_open(from.min(frontier)), open(from.min(frontier)));
+        assert_eq!(row.next_present(from), model.range(from..).next().map(|(sequence, _)| *sequence));
+    }
+
+    #[test]
+    fn random_entries_are_found_where_they_stand() {
+        let mut far_apart = 0;
+        for seed in 0..60 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut row = Row::new(random.u64(..1_000));
+            let mut model: BTreeMap<u64, State> = BTreeMap::new();
+            // How many of those that go stay behind: few make chunks stand far apart.
+            let stragglers = random.usize(2..200);
+            for round in 0..300 {
+                for _ in 0..random.u32(..120) {
+                    let state = match random.u32(..200) {
+                        0 => State::Storing { until: UnixMillis(0) },
+                        1..3 => State::Leaving,
+                        _ => State::Available,
+                    };
+                    let sequence = row.push(entry(state));
+                    assert!(model.insert(sequence, state).is_none());
+                }
+                let all: Vec<u64> = model.keys().copied().collect();
+                for sequence in all {
+                    match random.usize(..stragglers) {
+                        0 => {
+                            let state = if random.bool() { State::Available } else { State::Leaving };
+                            set_state(&mut row, sequence, state);
+                            model.insert(sequence, state);
+                        }
+                        1 if round % 8 > 0 => {}
+                        _ => {
+                            let state = row.remove(sequence).map(|entry| entry.state);
+                            assert_eq!(state, model.remove(&sequence));
+                            if matches!(state, Some(State::Storing { .. })) {
+                                row.end_storing(sequence);
+                            }
+                        }
+                    }
+                }
+                let from = random.u64(..row.next() + 2);
+                compare(&mut row, &model, from);
+                row.check();
+                far_apart += row.old.len();
+                if random.u32(..20) == 0 {
+                    row.trim();
+                }
+            }
+        }
+        assert!(far_apart > 0, "chunks never stood far apart");
+    }
 }

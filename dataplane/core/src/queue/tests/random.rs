@@ -371,8 +371,29 @@ impl Play {
     }
 
     fn settle(&mut self, consumer: MemberKey, key: EntryKey, settlement: Settlement) {
+        if self.random.u32(..8) == 0 {
+            return self.retire(consumer, key, settlement);
+        }
         let expected = self.model.settle(consumer, key, &settlement);
         let settled = self.queue.settle(self.now(), consumer, key, settlement);
+        assert_eq!(Expectation::from(settled), expected);
+        self.settled += u64::from(expected == Expectation::Removed);
+        self.compare_actions();
+    }
+
+    /// Settles in two steps, as transactions do.
+    fn retire(&mut self, consumer: MemberKey, key: EntryKey, mut settlement: Settlement) {
+        let has_it = self.model.item(key).is_some_and(|item| item.state == State::Acquired { consumer });
+        assert_eq!(self.queue.retire(consumer, key), has_it);
+        if !has_it {
+            return;
+        }
+        if let Settlement::Modified { undeliverable_here, .. } = &mut settlement {
+            // Nobody has it any more.
+            *undeliverable_here = false;
+        }
+        let expected = self.model.settle(consumer, key, &settlement);
+        let settled = self.queue.settle_retired(self.now(), key, settlement);
         assert_eq!(Expectation::from(settled), expected);
         self.settled += u64::from(expected == Expectation::Removed);
         self.compare_actions();
