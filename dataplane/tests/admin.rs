@@ -8,9 +8,11 @@ use std::net::TcpStream;
 
 use mq_model::admin::{List, Node as NodeInfo, Problem, Statistics};
 use mq_model::config::DaemonConfig;
-use mq_model::manifest::Address;
+use mq_model::manifest::{Address, AddressType};
 use serde_json::{Value, json};
-use support::{DEADLINE, Node, anycast, config, delete, get, request, send_json, silent_client, wait_for};
+use support::{
+    DEADLINE, Node, address, anycast, config, delete, get, request, send_json, silent_client, wait_for,
+};
 
 const ADDRESSES: &str = "/api/v1/addresses";
 
@@ -268,7 +270,7 @@ fn every_documented_route_answers_and_every_answer_fits_its_schema() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             for name in ["known", "unknown"] {
-                let url = path.replace("{name}", name).replace("{id}", name);
+                let url = path.replace("{name}", name).replace("{id}", name).replace("{subscription}", name);
                 let method = method.to_uppercase();
                 let answer = match sample_body(&url, operation) {
                     Some(body) => send_json(node.http, &method, &url, &body),
@@ -279,7 +281,7 @@ fn every_documented_route_answers_and_every_answer_fits_its_schema() {
             }
         }
     }
-    assert_eq!(checked.len(), 19, "{checked:#?}");
+    assert_eq!(checked.len(), 23, "{checked:#?}");
 }
 
 fn sample_body(url: &str, operation: &Value) -> Option<Value> {
@@ -287,6 +289,7 @@ fn sample_body(url: &str, operation: &Value) -> Option<Value> {
     Some(match url {
         "/api/v1/log-level" => json!({ "filter": "info" }),
         ADDRESSES => anycast("another"),
+        move_url if move_url.ends_with("/move") => json!({ "to": "known" }),
         _ => anycast(url.rsplit('/').next().unwrap()),
     })
 }
@@ -313,6 +316,70 @@ fn check_answer(document: &Value, operation: &Value, answer: &support::Answer, w
     let body = answer.json();
     let errors: Vec<String> = validator.iter_errors(&body).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{what}: {errors:?} in {body}");
+}
+
+#[test]
+fn queues_are_purged_and_messages_moved_only_where_there_can_be_any() {
+    let (node, _directory) = node();
+    for (name, kind) in [("q", AddressType::Queue), ("t", AddressType::Topic), ("a", AddressType::Anycast)] {
+        assert_eq!(send_json(node.http, "POST", ADDRESSES, &address(name, kind)).status, 201);
+    }
+    let purge = |name: &str| request(node.http, "POST", &format!("{ADDRESSES}/{name}/purge"), &[], &[]);
+    assert_eq!(purge("q").json(), json!({ "messages": 0 }));
+    assert_eq!(purge("t").json(), json!({ "messages": 0 }));
+    let text = problem(&purge("a"), 409, "conflict").detail;
+    assert_eq!(text, "address `a` keeps no messages; use a queue");
+    problem(&purge("nothing"), 404, "not-found");
+
+    let move_to = |from: &str, to: &str| {
+        let body = json!({ "to": to, "limit": 5 });
+        send_json(node.http, "POST", &format!("{ADDRESSES}/{from}/move"), &body)
+    };
+    assert_eq!(move_to("q", "a").json(), json!({ "messages": 0 }));
+    problem(&move_to("q", "nowhere"), 422, "invalid");
+    problem(&move_to("q", "q"), 422, "invalid");
+    problem(&move_to("t", "q"), 409, "conflict");
+    problem(&move_to("a", "q"), 409, "conflict");
+}
+
+#[test]
+fn a_queue_says_what_it_holds_and_a_topic_who_subscribes() {
+    let (node, _directory) = node();
+    let early = send_json(node.http, "POST", ADDRESSES, &address("t::s", AddressType::Subscription));
+    assert_eq!(
+        problem(&early, 409, "conflict").detail,
+        "`t::s` is a subscription, and there is no topic `t`; create the topic first"
+    );
+    for (name, kind) in [("q", AddressType::Queue), ("t", AddressType::Topic)] {
+        assert_eq!(send_json(node.http, "POST", ADDRESSES, &address(name, kind)).status, 201);
+    }
+    let mut wrong = address("t::s", AddressType::Subscription);
+    wrong["spec"]["subscription"] = json!({ "selector": "colour =" });
+    let text = problem(&send_json(node.http, "POST", ADDRESSES, &wrong), 422, "invalid").detail;
+    assert!(text.starts_with("spec.subscription.selector: "), "{text}");
+    let mut right = address("t::s", AddressType::Subscription);
+    right["spec"]["subscription"] = json!({ "selector": "colour = 'red'" });
+    assert_eq!(send_json(node.http, "POST", ADDRESSES, &right).status, 201);
+
+    let queue = get(node.http, &format!("{ADDRESSES}/q")).json();
+    assert_eq!(queue["status"]["queue"]["messages"], 0);
+    assert!(queue["status"].get("subscriptions").is_none(), "{queue}");
+    let topic = get(node.http, &format!("{ADDRESSES}/t")).json();
+    assert_eq!(topic["status"]["subscriptions"], 1);
+    let listed = get(node.http, "/api/v1/subscriptions?topic=t").json();
+    let subscription = &listed["items"][0];
+    assert_eq!((&subscription["topic"], &subscription["name"]), (&json!("t"), &json!("s")));
+    assert_eq!(subscription["administered"], true);
+    assert_eq!(subscription["selector"], "colour = 'red'");
+    problem(&delete(node.http, &format!("{ADDRESSES}/t/subscriptions/s")), 409, "conflict");
+    problem(&delete(node.http, &format!("{ADDRESSES}/t/subscriptions/other")), 404, "not-found");
+
+    let info: NodeInfo = serde_json::from_slice(&get(node.http, "/api/v1/node").body).unwrap();
+    let store = info.store.unwrap();
+    assert_eq!((store.state, store.messages), (mq_model::admin::StoreState::Ready, 0));
+    assert!(store.directory.ends_with("state/store"), "{}", store.directory);
+    assert_eq!(delete(node.http, &format!("{ADDRESSES}/t")).status, 204);
+    assert_eq!(get(node.http, &format!("{ADDRESSES}/t%3A%3As")).status, 404, "it went with its topic");
 }
 
 #[test]

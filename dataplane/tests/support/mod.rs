@@ -104,7 +104,12 @@ pub(crate) fn send_json(address: SocketAddr, method: &str, path: &str, body: &Va
 
 /// An address document.
 pub(crate) fn anycast(name: &str) -> Value {
-    serde_json::to_value(Address::new(name, AddressSpec::new(AddressType::Anycast))).unwrap()
+    address(name, AddressType::Anycast)
+}
+
+/// An address document of any type.
+pub(crate) fn address(name: &str, kind: AddressType) -> Value {
+    serde_json::to_value(Address::new(name, AddressSpec::new(kind))).unwrap()
 }
 
 /// The configuration of a node on free ports.
@@ -128,7 +133,9 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn start(config: DaemonConfig) -> Self {
         let (subscriber, log) = mqd::log::build(&Log::default(), false, std::io::sink).unwrap();
-        Self::run(App::build(config, log).unwrap(), subscriber)
+        let node = Self::run(App::build(config, log).unwrap(), subscriber);
+        wait_for("the node to be ready", || (get(node.http, "/readyz").status == 200).then_some(()));
+        node
     }
 
     /// A node of two workers, one of which has ended.
