@@ -126,8 +126,25 @@ const commands = {
             idle_time_out: heartbeat_ms || undefined,
         });
     },
-    receiver({ link, address, credit = 0, outcome = 'accepted', settled = false }) {
+    receiver({ link, address, credit = 0, outcome = 'accepted', settled = false, browse = false, selector,
+        no_local = false, durable = false, capabilities }) {
         const source = address === undefined || address === null ? { dynamic: true } : { address };
+        if (browse) {
+            source.distribution_mode = 'copy';
+        }
+        if (durable) {
+            Object.assign(source, { durable: 2, expiry_policy: 'never' });
+        }
+        if (capabilities) {
+            source.capabilities = capabilities;
+        }
+        if (selector) {
+            Object.assign(source, { filter: rhea.filter.selector(selector) });
+        }
+        if (no_local) {
+            const list = types.wrap_described(types.wrap_list([]), 'apache.org:no-local-filter:list');
+            source.filter = { ...source.filter, 'no-local': list };
+        }
         const receiver = connection.create_session();
         receiver.open();
         links[link] = receiver.open_receiver({
@@ -146,7 +163,8 @@ const commands = {
         links[link] = session.open_sender({ name: link, target, snd_settle_mode: settled ? 1 : 2,
             treat_modified_as_released: false });
     },
-    send({ link, count = 1, body, size, every = false, encoded, to, reply_to, correlation_id, ttl_ms, priority }) {
+    send({ link, count = 1, body, size, every = false, encoded, to, reply_to, correlation_id, ttl_ms, priority,
+        durable, group, id, properties, annotations }) {
         for (let index = 1; index <= count; index++) {
             let content;
             if (encoded !== undefined) {
@@ -157,7 +175,10 @@ const commands = {
                 content = size === undefined
                     ? { body: body.replace('{}', String(index)) }
                     : { body: codec.data_section(crypto.randomBytes(size)) };
-                Object.assign(content, { to, reply_to, correlation_id, ttl: ttl_ms, priority });
+                Object.assign(content, {
+                    to, reply_to, correlation_id, ttl: ttl_ms, priority, durable, group_id: group, message_id: id,
+                    application_properties: properties, message_annotations: annotations,
+                });
             }
             waiting[link].push(content);
         }
@@ -174,8 +195,12 @@ const commands = {
         const delivery = received[`${link} ${number}`];
         settle(delivery, { outcome, condition, description, failed, undeliverable, annotations });
     },
-    detach({ link }) {
-        links[link].close();
+    detach({ link, closed = true }) {
+        if (closed) {
+            links[link].close();
+        } else {
+            links[link].detach();
+        }
     },
     close() {
         connection.close();
@@ -277,6 +302,8 @@ container.on('message', ({ receiver, delivery, message }) => {
         link: name, number, settled: delivery.remote_settled, reply_to: message.reply_to || null,
         correlation_id: message.correlation_id === undefined ? null : message.correlation_id,
         priority: message.priority === undefined ? 4 : message.priority, ttl_ms: message.ttl || 0,
+        durable: Boolean(message.durable), first_acquirer: Boolean(message.first_acquirer),
+        delivery_count: message.delivery_count || 0, annotations: message.message_annotations || {},
         ...told(lastEncoded),
     };
     if (typeof message.body === 'string') {

@@ -133,7 +133,8 @@ class Peer(Handler):
             options.update(heartbeat=heartbeat_ms / 1000)
         self.connection = self.container.connect(f"amqp://{host}:{port}", **options)
 
-    def do_receiver(self, link, address=None, credit=0, outcome="accepted", settled=False):
+    def do_receiver(self, link, address=None, credit=0, outcome="accepted", settled=False, browse=False,
+                    selector=None, no_local=False, durable=False, capabilities=None):
         receiver = self.connection.session()
         receiver.open()
         receiver = receiver.receiver(link)
@@ -143,6 +144,20 @@ class Peer(Handler):
             receiver.source.address = address
         if settled:
             receiver.snd_settle_mode = Link.SND_SETTLED
+        if browse:
+            receiver.source.distribution_mode = Terminus.DIST_MODE_COPY
+        if durable:
+            receiver.source.durability = Terminus.DELIVERIES
+            receiver.source.expiry_policy = Terminus.EXPIRE_NEVER
+        if capabilities:
+            receiver.source.capabilities.put_object(Array(UNDESCRIBED, Data.SYMBOL, *map(symbol, capabilities)))
+        filters = {}
+        if selector:
+            filters[symbol("selector")] = Described(symbol("apache.org:selector-filter:string"), selector)
+        if no_local:
+            filters[symbol("no-local")] = Described(symbol("apache.org:no-local-filter:list"), [])
+        if filters:
+            receiver.source.filter.put_dict(filters)
         self.links[link] = receiver
         self.options[link] = {"outcome": outcome}
         receiver.open()
@@ -163,7 +178,8 @@ class Peer(Handler):
         sender.open()
 
     def do_send(self, link, count=1, body=None, size=None, every=False, encoded=None, to=None, reply_to=None,
-                correlation_id=None, ttl_ms=None, priority=None):
+                correlation_id=None, ttl_ms=None, priority=None, durable=False, group=None, id=None, properties=None,
+                annotations=None):
         for index in range(count):
             if encoded is not None:
                 message = bytes.fromhex(encoded)
@@ -179,6 +195,13 @@ class Peer(Handler):
                     message.ttl = ttl_ms / 1000
                 if priority is not None:
                     message.priority = priority
+                message.durable = durable
+                message.group_id = group
+                message.id = id
+                if properties:
+                    message.properties = properties
+                if annotations:
+                    message.annotations = {symbol(key): value for key, value in annotations.items()}
             self.waiting[link].append(message)
         self.push(link)
 
@@ -193,8 +216,11 @@ class Peer(Handler):
         self.settle(self.received.pop((link, number)), outcome, condition, description, failed, undeliverable,
                     annotations)
 
-    def do_detach(self, link):
-        self.links[link].close()
+    def do_detach(self, link, closed=True):
+        if closed:
+            self.links[link].close()
+        else:
+            self.links[link].detach()
 
     def do_close(self):
         self.connection.close()
@@ -263,6 +289,9 @@ class Peer(Handler):
         if link.is_sender:
             self.push(link.name)
 
+    def on_link_remote_detach(self, event):
+        say("detached", link=event.link.name, **error_of(event.link.remote_condition))
+
     def on_link_remote_close(self, event):
         say("detached", link=event.link.name, **error_of(event.link.remote_condition))
         event.link.close()
@@ -301,6 +330,9 @@ class Peer(Handler):
         self.numbers[link.name] = number
         say("message", link=link.name, number=number, settled=delivery.settled, reply_to=message.reply_to,
             correlation_id=message.correlation_id, priority=message.priority, ttl_ms=round(message.ttl * 1000),
+            durable=message.durable, first_acquirer=message.first_acquirer, delivery_count=message.delivery_count,
+            annotations={str(key): value if isinstance(value, (str, int)) else str(value)
+                         for key, value in (message.annotations or {}).items()},
             **told(encoded), **content(message))
         outcome = self.options[link.name]["outcome"]
         if delivery.settled:

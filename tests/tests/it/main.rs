@@ -8,3 +8,6 @@ mod life;
 mod proton;
 mod rhea;
 mod scenarios;
+mod stored;
+mod stored_clients;
+mod stored_crash;
