@@ -138,7 +138,7 @@ impl Queue {
 
     /// A consumer waits for a body. Those of the entries behind it, which it will look at next, are
     /// wanted too.
-    pub(super) fn await_body(&mut self, members: &mut Members, index: u32, key: EntryKey) {
+    pub(super) fn await_body(&self, members: &mut Members, index: u32, key: EntryKey) {
         if let Some(view) = members.get_mut(index).and_then(|member| member.view.as_mut()) {
             view.awaits = Some(key);
         }

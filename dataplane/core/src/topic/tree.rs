@@ -37,8 +37,7 @@ enum Children {
     #[default]
     None,
     One(Box<str>, u32),
-    // Boxed, as few nodes need it.
-    Many(Box<BTreeMap<Box<str>, u32>>),
+    Many(BTreeMap<Box<str>, u32>),
 }
 
 impl<T> Default for Node<T> {
@@ -67,7 +66,7 @@ impl Children {
         match std::mem::take(self) {
             Self::None => *self = Self::One(level, child),
             Self::One(other, sibling) => {
-                *self = Self::Many(Box::new(BTreeMap::from([(other, sibling), (level, child)])));
+                *self = Self::Many(BTreeMap::from([(other, sibling), (level, child)]));
             }
             Self::Many(mut children) => {
                 children.insert(level, child);

@@ -95,7 +95,7 @@ fn what_a_consumer_leaves_behind_too_often_goes_to_the_dead_letter_address() {
     let gone = bed.consumer(1);
     assert_eq!(bed.next(), key);
     bed.queue.remove_consumer(bed.now, gone);
-    let reason = crate::format::DeadLetterReason::MaxDeliveries;
+    let reason = DeadLetterReason::MaxDeliveries;
     assert_eq!(bed.actions(), [Action::Leave { entry: key, reason }]);
 }
 

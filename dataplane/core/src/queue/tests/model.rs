@@ -217,7 +217,7 @@ impl Model {
     fn frontier(&self, row: usize) -> EntryKey {
         let mut storing = self.items.iter().filter(|item| matches!(item.state, State::Storing { .. }));
         let first = storing.find(|item| item.key.row() == row);
-        first.map_or(EntryKey::new(row + 1, 0), |item| item.key)
+        first.map_or_else(|| EntryKey::new(row + 1, 0), |item| item.key)
     }
 
     pub(super) fn is_standby(&self, consumer: &Consumer) -> bool {

@@ -289,7 +289,7 @@ impl Play {
         }
         let others = || model.consumers.iter().filter(|other| model.is_ready(other));
         if others().all(|other| model.is_plain(other)) {
-            let busy = |key| crate::queue::member::bucket(model.outstanding(key) as u32);
+            let busy = |key| member::bucket(model.outstanding(key) as u32);
             let least = others().map(|other| busy(other.key)).min();
             assert_eq!(Some(busy(consumer.key)), least, "not the least busy");
         }
