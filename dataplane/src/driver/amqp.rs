@@ -103,10 +103,18 @@ impl Shard {
     fn handle_event(&mut self, now: Instant, key: usize, event: Event) {
         match event {
             Event::Transfer(transfer) => self.handle_transfer(now, key, transfer),
+            Event::Disposition {
+                role: Role::Sender,
+                delivery,
+                delivery_token,
+                state: Some(DeliveryState::Transactional(state)),
+                settled,
+            } => self.retire(now, key, delivery, delivery_token, *state, settled),
             Event::Disposition { role, delivery: _, delivery_token, state, settled } => {
                 self.handle_disposition(now, role, delivery_token, state, settled);
             }
-            Event::LinkFlow { token, credit, drain, .. } => {
+            Event::LinkFlow { token, credit, drain, transaction, .. } => {
+                self.set_acquisition(now, key, token, transaction.as_deref());
                 if let Some(consumer) = ConsumerKey::from_bits(token) {
                     self.core.set_credit(now, consumer, credit, drain);
                 }
@@ -237,19 +245,34 @@ impl Shard {
 
     /// Begins a delivery in the core; true when its bytes have left it.
     fn start_delivery(&mut self, now: Instant, key: usize, mut transfer: IncomingTransfer) -> bool {
-        let Some(producer) = ProducerKey::from_bits(transfer.token) else { return true };
+        let Some(producer) = ProducerKey::from_bits(transfer.token) else {
+            self.handle_control(now, transfer);
+            return true;
+        };
         let Some(reference) = self.producers.get_mut(transfer.token) else { return true };
         let wants = reference.wants;
         let gathered = reference.head.take();
+        let mut transaction = reference.transaction.take();
         if !transfer.first && gathered.is_none() {
             return true;
         }
         let (link, delivery, token, more) = (transfer.link, transfer.delivery, transfer.token, transfer.more);
+        if transfer.first {
+            transaction = match self.posted_in(key, transfer.state.as_ref()) {
+                Ok(transaction) => transaction,
+                Err(outcome) => return self.refuse_delivery(now, key, &transfer, outcome),
+            };
+        }
         let mut payload = std::mem::take(&mut transfer.payload);
         if gathered.is_some() || (more && is_cut_short(&payload, transfer.message_format, wants)) {
             match self.gather(key, &transfer, gathered, payload, wants) {
                 Head::Ready(head) => payload = head,
-                Head::Unfinished => return false,
+                Head::Unfinished => {
+                    if let Some(reference) = self.producers.get_mut(token) {
+                        reference.transaction = transaction;
+                    }
+                    return false;
+                }
                 Head::Refused(outcome) => return self.refuse_delivery(now, key, &transfer, outcome),
                 Head::Aborted => {
                     let begun =
@@ -285,9 +308,13 @@ impl Shard {
                 more: more || rest.is_some(),
                 durable,
                 not_before: schedule.map(due),
+                transaction,
                 ..Incoming::default()
             },
         );
+        if let Some(transaction) = transaction.filter(|_| !transfer.settled) {
+            self.note_post(key, delivery, transaction);
+        }
         self.name_delivery(key, link, delivery, begun.delivery);
         if !begun.consumed {
             self.hold(key, delivery.session(), token, size);
@@ -491,7 +518,8 @@ impl Shard {
             }
             Effect::UpdateProducer { producer, handle, outcome, settled } => {
                 let link = self.producer_ref(producer).map(|link| link.connection);
-                self.tell_state(link, Role::Receiver, handle, outcome.map(to_state), settled);
+                let state = self.state_of_post(link, handle, outcome.map(to_state), settled);
+                self.tell_state(link, Role::Receiver, handle, state, settled);
             }
             Effect::UpdateConsumer { consumer, handle, outcome, settled } => {
                 let link = self.consumer_ref(consumer).map(|link| link.connection);
@@ -528,8 +556,7 @@ impl Shard {
                 self.remove_link(now, Role::Receiver, producer.to_bits());
             }
             Effect::CloseConsumer { consumer, reason } => self.close_consumer(now, consumer, reason),
-            // Nobody can declare a transaction: the coordinator is refused.
-            Effect::Discharged { .. } => {}
+            Effect::Discharged { transaction, result } => self.discharged(now, transaction, result),
         }
     }
 
@@ -545,7 +572,8 @@ impl Shard {
         message_format: u32,
     ) {
         let Some(link) = self.consumers.get(consumer.to_bits()) else { return };
-        let (key, link, session) = (link.connection, link.link, link.session);
+        let (key, transaction) = (link.connection, link.transaction);
+        let (link, session) = (link.link, link.session);
         let Some(connection) = self.connections.get_mut(key) else { return };
         if let Some(Some(state)) = connection.sessions.get_mut(usize::from(session.channel())) {
             state.has_sent = true;
@@ -553,8 +581,11 @@ impl Shard {
         self.next_tag = self.next_tag.wrapping_add(1);
         let token = leg.map_or(NO_TOKEN, LegKey::to_bits);
         let tag = Tag::from(self.next_tag);
-        let sent =
-            connection.engine.send(link, Outgoing { tag, token, settled, message_format, payload, more });
+        let outgoing = Outgoing { tag, token, settled, message_format, payload, more };
+        let sent = match transaction {
+            None => connection.engine.send(link, outgoing),
+            Some(transaction) => self.send_acquired(now, consumer, outgoing, transaction),
+        };
         match (sent, leg) {
             (Ok(delivery), Some(leg)) => self.core.set_leg_handle(leg, delivery.to_bits()),
             (Ok(_), None) => {}

@@ -78,6 +78,7 @@ enum Wanted {
     },
     /// The durable subscription that the link's name stands for.
     Resumed,
+    Coordinator,
     Temporary {
         source: Box<Source>,
     },
@@ -105,6 +106,10 @@ impl Shard {
             }
             Wanted::Resumed => self.attach_resumed(now, place, attach),
             Wanted::Temporary { source } => self.attach_temporary(now, place, attach, *source),
+            Wanted::Coordinator => {
+                self.attach_coordinator(key, link, attach);
+                Ok(())
+            }
         });
         if let Err(error) = done {
             debug!(connection = %self.name_of(key), link = %attach.name, condition = %error.condition,
@@ -342,7 +347,9 @@ impl Shard {
     pub(super) fn remove_link(&mut self, now: Instant, role: Role, token: u64) {
         match role {
             Role::Receiver => {
-                let Some(producer) = ProducerKey::from_bits(token) else { return };
+                let Some(producer) = ProducerKey::from_bits(token) else {
+                    return self.end_control(now, token);
+                };
                 let Some(link) = self.producers.remove(token) else { return };
                 self.release_bytes(link.connection, link.session, link.held);
                 self.core.remove_producer(now, producer);
@@ -372,6 +379,7 @@ impl Place {
             subscription: None,
             held: 0,
             head: None,
+            transaction: None,
         }
     }
 }
@@ -432,9 +440,7 @@ fn wanted(attach: &Attach) -> Result<Wanted, Error> {
     match attach.role {
         Role::Sender => match attach.target.as_deref() {
             None => Err(refusal(condition::PRECONDITION_FAILED, "a producer's attach needs a target")),
-            Some(Target::Coordinator { .. }) => {
-                Err(refusal(condition::NOT_IMPLEMENTED, "transactions are not supported"))
-            }
+            Some(Target::Coordinator { .. }) => Ok(Wanted::Coordinator),
             Some(Target::Node(target)) if target.dynamic => Err(refusal(
                 condition::NOT_IMPLEMENTED,
                 "a dynamic target is not supported; use a dynamic source",

@@ -12,6 +12,7 @@ mod format;
 mod message;
 mod outcome;
 mod terminus;
+mod transaction;
 mod view;
 
 use std::cmp::Reverse;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mq_amqp::{Config, Events, LinkKey, SessionKey};
-use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest};
+use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest, TransactionId};
 use mq_model::config::DaemonConfig;
 use slab::Slab;
 use tokio::sync::Notify;
@@ -34,6 +35,7 @@ use self::message::Wants;
 pub(crate) use self::connection::accept;
 pub(crate) use self::format::AmqpFormat;
 pub(crate) use self::terminus::Subscriptions;
+use self::transaction::Coordinator;
 use crate::listen::Throttle;
 use crate::mailbox::{Mail, Mailbox};
 use crate::store::Store;
@@ -97,6 +99,8 @@ pub(crate) struct LinkRef {
     held: u64,
     /// Producer: the beginning of a message that the core has not seen yet, counted in `held`.
     head: Option<BytesMut>,
+    /// Producer: the transaction of that message. Consumer: the one that acquires what it gets.
+    transaction: Option<TransactionId>,
 }
 
 /// The links of one direction, by the slot of the core's key.
@@ -145,6 +149,7 @@ pub(crate) struct Shard {
     connections: Slab<Box<Connection>>,
     producers: LinkTable,
     consumers: LinkTable,
+    coordinator: Coordinator,
     /// Connections that the turn has touched.
     dirty: Vec<usize>,
     /// What the turn wants other shards to do, by shard.
@@ -189,6 +194,7 @@ impl Shard {
             connections: Slab::new(),
             producers: LinkTable::default(),
             consumers: LinkTable::default(),
+            coordinator: Coordinator::default(),
             dirty: Vec::new(),
             outgoing,
             store,

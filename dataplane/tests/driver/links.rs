@@ -61,12 +61,6 @@ fn what_is_not_supported_is_refused_with_the_standard_condition_and_a_sentence()
         (Role::Receiver, from("x"), "amqp:not-found", "no address x; create it first"),
         (
             Role::Sender,
-            target(Target::Coordinator { capabilities: Vec::new() }),
-            "amqp:not-implemented",
-            "transactions are not supported",
-        ),
-        (
-            Role::Sender,
             target(Target::Node(dynamic_target)),
             "amqp:not-implemented",
             "a dynamic target is not supported; use a dynamic source",
@@ -81,7 +75,7 @@ fn what_is_not_supported_is_refused_with_the_standard_condition_and_a_sentence()
             Role::Receiver,
             Terms { source: None, ..from("a") },
             "amqp:not-found",
-            "no durable subscription link 5 of this container; attach with a source to make one",
+            "no durable subscription link 4 of this container; attach with a source to make one",
         ),
         (
             Role::Receiver,

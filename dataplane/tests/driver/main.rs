@@ -11,3 +11,4 @@ mod queues;
 mod random;
 mod store;
 mod topics;
+mod transactions;
