@@ -366,7 +366,8 @@ fn settings(address: &Served, config: &DaemonConfig) -> AddressSettings {
             SlowConsumer::Disconnect => Overload::Disconnect,
         },
         priority: spec.priority,
-        ttl_default: millis(spec.ttl.default_ms),
+        // What is stored without a time to live would live for ever, past every maximum.
+        ttl_default: millis(spec.ttl.default_ms.or(spec.ttl.max_ms.filter(|_| is_stored))),
         ttl_min: millis(spec.ttl.min_ms),
         ttl_max: millis(spec.ttl.max_ms),
         queue: is_stored.then(|| Arc::new(queue_settings(spec))),

@@ -68,7 +68,8 @@ pub struct AddressCreate {
     /// The shortest time to live that a message may say.
     #[arg(long, value_name = "TIME", value_parser = shape::milliseconds)]
     pub ttl_min: Option<u32>,
-    /// The longest time to live that a message may say.
+    /// The longest time to live that a message may say; in a queue or topic also that of a message that
+    /// says none.
     #[arg(long, value_name = "TIME", value_parser = shape::milliseconds)]
     pub ttl_max: Option<u32>,
     /// Priority of every message of this address, 0 (last) to 9, in place of the message's own.

@@ -265,7 +265,8 @@ pub struct AddressLimits {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ttl {
-    /// For messages that say none, in milliseconds. Default: they live for ever.
+    /// For messages that say none, in milliseconds. Default: they live for ever (in a queue or topic:
+    /// for `maxMs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub default_ms: Option<u32>,
@@ -273,7 +274,8 @@ pub struct Ttl {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub min_ms: Option<u32>,
-    /// A message that says more gets this, in milliseconds. Default: no maximum.
+    /// A message that says more gets this, in milliseconds; in a queue or topic without `defaultMs` also
+    /// one that says none. Default: no maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_ms: Option<u32>,

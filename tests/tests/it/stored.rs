@@ -146,6 +146,18 @@ fn a_message_for_later_is_not_there_before_its_time() {
 }
 
 #[test]
+fn the_longest_time_to_live_holds_for_messages_that_say_none() {
+    let mq = deployed();
+    mq.run("address create old --type queue").succeeds();
+    mq.run("address create orders --type queue --ttl-max 1s --expiry-address old").succeeds();
+    mq.run("send orders mayfly --durable").succeeds();
+    eventually("an expired message", || (queue(&mq, "old")["messages"] == 1).then_some(()));
+    assert_eq!(queue(&mq, "orders")["expired"], 1);
+    let record = mq.run("recv old --until-empty -o json").succeeds().json();
+    assert_eq!(record["message_annotations"]["x-opt-dead-letter-reason"], "expired", "{record}");
+}
+
+#[test]
 fn a_last_value_queue_keeps_one_message_of_each_key_and_a_window_drops_duplicates() {
     let mq = deployed();
     mq.run("address create readings --type queue --last-value").succeeds();
