@@ -336,8 +336,8 @@ impl ValueEnum for MqttVersion {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let value = PossibleValue::new(self.name());
         Some(match self {
-            Self::V3 => value.aliases(["3", "3.1", "311"]),
-            Self::V5 => value.alias("5"),
+            Self::V3 => value.aliases(["3", "3.1", "v3.1.1"]),
+            Self::V5 => value.aliases(["5", "v5.0"]),
         })
     }
 }

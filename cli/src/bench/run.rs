@@ -652,6 +652,9 @@ fn notes(load: &Load, reports: &[Report], integrity: &Integrity) -> Vec<String> 
     if away > 0 {
         notes.push(format!("{} could not be made again", shape::plural(away, "connection")));
     }
+    if let Some(fault) = reports.iter().find_map(|report| report.first_fault.as_ref()) {
+        notes.push(format!("connections were lost, the first one because {fault}"));
+    }
     if integrity.incomplete {
         notes.push(
             "too many messages came out of order to remember all: lost and duplicated are lower bounds"

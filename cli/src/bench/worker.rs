@@ -89,6 +89,8 @@ pub struct Report {
     pub longest_outage: u64,
     /// Still away in the end.
     pub away: u64,
+    /// Why the first of the connections that were lost was lost.
+    pub first_fault: Option<String>,
     /// Of a core, over the measured part.
     pub cpu: f64,
     /// The part of the measured part in which there was something to do, 0 to 1.
@@ -438,6 +440,7 @@ impl Worker {
             self.control.fail(fault.failure(&self.job.place, &self.job.dialer));
             return;
         }
+        self.report.first_fault.get_or_insert_with(|| fault.to_string());
         let now = self.job.clock.nanos();
         slot.lanes.iter_mut().for_each(Lane::lose_connection);
         slot.answers.clear();

@@ -1,6 +1,6 @@
 //! One fault, one figure, whatever the protocol.
 
-use std::{net::SocketAddr, sync::atomic::AtomicBool, time::Duration};
+use std::{net::SocketAddr, sync::atomic::AtomicBool, thread, time::Duration};
 
 use mq_cli::{
     bench::{
@@ -185,7 +185,9 @@ fn a_delay_behind_the_outcome_shows_end_to_end_and_not_in_the_acknowledgement() 
             ..Behaviour::default()
         });
         let order = order(Load { rate: Some(200), count: Some(200), ..pipe(wire) });
-        let latency = load(&order, server.address).latency;
+        let result = load(&order, server.address);
+        assert!(result.validity.valid, "200 messages per second are no work: {:?}", result.validity);
+        let latency = result.latency;
         let (e2e, ack) = (latency.e2e.expect("messages came"), latency.ack.expect("outcomes came"));
         assert!(e2e.min_us >= 100_000.0, "{}", e2e.min_us);
         assert!(ack.p50_us < 50_000.0, "{}", ack.p50_us);
@@ -237,7 +239,10 @@ fn a_stalled_credit_is_delay_of_the_target_and_no_lateness_of_the_generator() {
 #[test]
 fn a_cut_connection_is_made_again_and_what_was_under_way_is_in_doubt() {
     for wire in BOTH {
-        let integrity = treated(wire, |n| if n == 500 { Treatment::Cut } else { Treatment::Pass }).integrity;
+        let result = treated(wire, |n| if n == 500 { Treatment::Cut } else { Treatment::Pass });
+        let notes = result.validity.notes.join("; ");
+        assert!(notes.contains("lost, the first one because the connection was closed"), "{notes}");
+        let integrity = result.integrity;
         assert_eq!((integrity.reconnects, integrity.sent), (1, 1_000));
         assert!(integrity.in_doubt >= 1 && integrity.in_doubt <= 100, "{}", integrity.in_doubt);
         assert!(integrity.longest_outage_seconds > 0.0);
@@ -356,7 +361,9 @@ fn requests_over_mqtt_find_their_way_back_in_both_versions() {
 #[test]
 fn a_receive_maximum_is_the_credit_of_mqtt() {
     let server = Server::start(Behaviour { wire: Wire::Mqtt, credit: 3, ..Behaviour::default() });
-    let integrity = load(&order(pipe(Wire::Mqtt)), server.address).integrity;
+    let result = load(&order(pipe(Wire::Mqtt)), server.address);
+    assert!(result.validity.valid, "it waited for the target: {:?}", result.validity);
+    let integrity = result.integrity;
     // One more than the target takes would have ended the connection.
     assert_eq!((integrity.accepted, integrity.reconnects, integrity.in_doubt), (1_000, 0, 0));
 }
@@ -387,4 +394,45 @@ fn numbered_addresses_keep_the_pairs_apart() {
         (integrity.sent, integrity.received, integrity.lost, integrity.duplicated),
         (1_000, 1_000, 0, 0)
     );
+}
+
+/// Does something once the load waits for others to send.
+struct WhenWaiting<F: FnMut()>(F);
+
+impl<F: FnMut()> Watcher for WhenWaiting<F> {
+    fn second(&mut self, _: &Order, _: u64, _: &Window) {}
+
+    fn says(&mut self, what: &str) {
+        if what.contains("first message") {
+            (self.0)();
+        }
+    }
+}
+
+#[test]
+fn a_load_that_only_receives_begins_with_the_first_message() {
+    let server = Server::start(Behaviour::default());
+    let to = server.address;
+    let mut sending = None;
+    let begin = || {
+        let load_of = Load { shape: Shape::Send, receivers: 0, rate: Some(1_000), ..pipe(Wire::Amqp) };
+        sending = Some(thread::spawn(move || load(&order(Load { count: Some(500), ..load_of }), to)));
+    };
+    let receiving =
+        Load { shape: Shape::Recv, senders: 0, count: None, duration_seconds: Some(1.0), ..pipe(Wire::Amqp) };
+    let result = try_load(&order(receiving), to, &mut WhenWaiting(begin)).unwrap();
+    sending.expect("it waited").join().unwrap();
+    assert_eq!((result.integrity.received, result.integrity.foreign), (500, 0));
+    // Half of the second has messages, whenever it began.
+    assert!(result.rates.received_per_second > 400.0, "{}", result.rates.received_per_second);
+    assert!(result.latency.e2e.is_some());
+}
+
+#[test]
+fn a_generator_that_is_not_allowed_to_be_late_is_invalid() {
+    let server = Server::start(Behaviour::default());
+    let paced = Load { rate: Some(1_000), count: Some(200), ..pipe(Wire::Amqp) };
+    let order = Order { max_lag: Duration::ZERO, ..order(paced) };
+    let validity = load(&order, server.address).validity;
+    assert!(!validity.valid && validity.reasons[0].contains("late"), "{validity:?}");
 }

@@ -112,9 +112,9 @@ pub struct Stage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 2))]
     pub qos: Option<u8>,
-    /// Of a target that speaks MQTT: the version. Default `5.0`.
+    /// Of a target that speaks MQTT: the version. Default `v5.0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = "5.0"))]
+    #[schemars(extend("default" = "v5.0"))]
     pub mqtt_version: Option<StageMqttVersion>,
     /// Seconds of load before anything is measured. 0 to 3,600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,12 +156,12 @@ pub enum StageShape {
     Fanin,
 }
 
-/// A version of MQTT.
+/// A version of MQTT. With a letter in front, so that YAML does not take it for a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StageMqttVersion {
-    #[serde(rename = "3.1.1")]
+    #[serde(rename = "v3.1.1")]
     V3,
     #[default]
-    #[serde(rename = "5.0")]
+    #[serde(rename = "v5.0")]
     V5,
 }

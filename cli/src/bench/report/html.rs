@@ -280,7 +280,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   max-width: 1340px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-top: 1px solid var(--faint);
   padding-top: 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; display: block;
+  overflow-x: auto; } td + td { white-space: nowrap; }
 th, td { text-align: right; padding: .25rem .75rem; border-bottom: 1px solid var(--faint); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th { font-weight: 600; } dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; }
