@@ -86,6 +86,9 @@ fn forwarding_to_a_ready_consumer_allocates_nothing() {
         (AddressKind::Anycast, 1, false),
         (AddressKind::Anycast, 1, true),
         (AddressKind::Anycast, 7, false),
+        (AddressKind::Queue, 1, false),
+        (AddressKind::Queue, 1, true),
+        (AddressKind::Queue, 7, false),
         (AddressKind::Multicast, 10, true),
         (AddressKind::Multicast, 10, false),
     ] {

@@ -1,23 +1,45 @@
 //! Two clocks: what has to survive a restart is told in wall time, everything else in `Instant`.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::store::UnixMillis;
 
-/// How the two relate. Until it is set, `Instant`s cannot be told in wall time, and the first one
-/// asked about counts as 1970.
-#[derive(Clone, Copy, Debug, Default)]
+/// How the two relate. Until it is set, the wall clock began with the first address that keeps messages.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Clock {
     set: Option<(Instant, UnixMillis)>,
+    /// What was asked for last: a turn asks for the same moment again and again.
+    last: Cell<Option<(Instant, UnixMillis)>>,
 }
 
 impl Clock {
+    /// Counts from a moment, if nothing better is known.
+    pub(crate) fn start(&mut self, now: Instant) {
+        if self.set.is_none() {
+            self.set(now, UnixMillis(0));
+        }
+    }
+
     pub(crate) fn set(&mut self, now: Instant, unix: UnixMillis) {
         self.set = Some((now, unix));
+        self.last.set(None);
     }
 
     /// The wall time of a moment.
+    #[inline]
     pub(crate) fn unix(&self, at: Instant) -> UnixMillis {
+        if let Some((last, unix)) = self.last.get()
+            && last == at
+        {
+            return unix;
+        }
+        let unix = self.convert(at);
+        self.last.set(Some((at, unix)));
+        unix
+    }
+
+    fn convert(&self, at: Instant) -> UnixMillis {
         let Some((known, unix)) = self.set else { return UnixMillis(0) };
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         UnixMillis(match at.checked_duration_since(known) {

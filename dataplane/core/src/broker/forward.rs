@@ -154,6 +154,7 @@ impl Core {
             name: Some(to.clone()),
             message_format,
             body,
+            is_slice: false,
             priority: entry.priority(),
             durable: entry.is_durable(),
             arrived: self.broker.clock.unix(now),

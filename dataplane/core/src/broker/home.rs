@@ -35,6 +35,9 @@ use crate::store::{QueueId, StoreRequest, Targets, Ticket, UnixMillis};
 /// Bytes of bodies that are loaded ahead for one queue.
 const LOAD_AHEAD: u64 = 4 << 20;
 
+/// Entries of a shard whose bodies are slices of read buffers.
+const SLICES: usize = 512;
+
 /// Messages whose time has come that are looked at before others get their turn.
 const TIMEOUTS_PER_RUN: usize = 1_024;
 
@@ -203,16 +206,28 @@ impl Core {
         }
     }
 
-    fn publish_to_queue(&mut self, now: Instant, key: HomeKey, publication: Publication) {
+    fn publish_to_queue(&mut self, now: Instant, key: HomeKey, mut publication: Publication) {
         let keys = self.keys_for(key, &publication);
         let source = publication.source;
-        match self.place_in_queue(now, key, &publication, &keys) {
+        // The store may need the body as well.
+        let gives_body = !publication.durable && self.broker.memory < self.limits.stored_memory_bytes;
+        let body = if gives_body { std::mem::take(&mut publication.body) } else { publication.body.clone() };
+        let is_slice = publication.is_slice;
+        match self.place_body(now, key, &publication, body, &keys) {
             Ok((entry, Some(id))) => {
+                if is_slice {
+                    self.note_slice(key, entry);
+                }
                 let entries = Stored::One(key, entry);
                 self.append_to_store(publication, &keys, Targets::One(id), entries);
             }
             Ok((entry, None)) => {
-                self.spill(key, entry, publication, &keys);
+                if is_slice {
+                    self.note_slice(key, entry);
+                }
+                if !gives_body {
+                    self.spill(key, entry, publication, &keys);
+                }
                 self.answer(source, Outcome::Accepted);
             }
             Err(NotTaken::Duplicate) => self.answer(source, Outcome::Accepted),
@@ -257,6 +272,17 @@ impl Core {
         publication: &Publication,
         keys: &MessageKeys,
     ) -> Result<(EntryKey, Option<QueueId>), NotTaken> {
+        self.place_body(now, key, publication, publication.body.clone(), keys)
+    }
+
+    fn place_body(
+        &mut self,
+        now: Instant,
+        key: HomeKey,
+        publication: &Publication,
+        body: Bytes,
+        keys: &MessageKeys,
+    ) -> Result<(EntryKey, Option<QueueId>), NotTaken> {
         let unix = self.broker.clock.unix(now);
         let Some(home) = self.broker.homes.get_mut(key).and_then(|home| home.queue_mut()) else {
             return Err(NotTaken::Duplicate);
@@ -268,7 +294,7 @@ impl Core {
             unix,
             Arrival {
                 message_format: publication.message_format,
-                body: publication.body.clone(),
+                body,
                 priority: publication.priority,
                 durable: publication.durable,
                 storing: id.is_some() || in_transaction,
@@ -282,6 +308,20 @@ impl Core {
         );
         self.mark_home(now, key);
         Ok((entry?, id))
+    }
+
+    /// Remembers an entry whose body is a slice of a read buffer. Most have left their queue a moment later,
+    /// and need no copy; those that have not get one when as many others have come in.
+    fn note_slice(&mut self, key: HomeKey, entry: EntryKey) {
+        self.broker.slices.push_back((key, entry));
+        if self.broker.slices.len() <= SLICES {
+            return;
+        }
+        if let Some((key, entry)) = self.broker.slices.pop_front()
+            && let Some(home) = self.queue_home(key)
+        {
+            home.queue.own_body(entry);
+        }
     }
 
     /// Asks the store to keep a message.

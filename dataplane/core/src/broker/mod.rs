@@ -77,6 +77,8 @@ pub(crate) struct Broker {
     /// The last number in the id of a queue.
     last_id: u64,
     recovering: bool,
+    /// The last entries whose bodies are slices of read buffers.
+    slices: VecDeque<(HomeKey, EntryKey)>,
     /// Room for the subscriptions that want a message.
     matched: Vec<HomeKey>,
 }
@@ -150,6 +152,7 @@ impl Broker {
             subscriptions: 0,
             last_id: 0,
             recovering: false,
+            slices: VecDeque::new(),
             matched: Vec::new(),
         }
     }

@@ -35,6 +35,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::consumer::SubscriptionOptions;
+use crate::delivery::to_keep;
 use crate::effect::CloseReason;
 use crate::format::{Filter, Redelivery};
 use crate::key::{ConsumerKey, ForwardKey, InboundKey, ProducerKey, ReceiverKey, SenderKey};
@@ -84,6 +85,8 @@ pub(crate) struct Publication {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) message_format: u32,
     pub(crate) body: Bytes,
+    /// The body is a slice of a read buffer.
+    pub(crate) is_slice: bool,
     pub(crate) priority: u8,
     pub(crate) durable: bool,
     pub(crate) arrived: UnixMillis,
@@ -91,6 +94,15 @@ pub(crate) struct Publication {
     pub(crate) not_before: Option<UnixMillis>,
     /// The store is to count it once this is committed.
     pub(crate) transaction: Option<TransactionId>,
+}
+
+impl Publication {
+    /// Gives it a body of its own: it will be kept, and a hundred bytes would keep a read buffer alive.
+    pub(crate) fn keep(&mut self) {
+        if std::mem::take(&mut self.is_slice) {
+            self.body = to_keep(std::mem::take(&mut self.body));
+        }
+    }
 }
 
 /// Where a message goes at its home.

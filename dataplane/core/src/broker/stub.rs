@@ -22,7 +22,7 @@ use super::protocol::{
 use crate::condition;
 use crate::consumer::ConsumerOptions;
 use crate::core::Core;
-use crate::delivery::{Arrival, ByLink, Incoming, Origin, to_keep, too_large};
+use crate::delivery::{Arrival, ByLink, COPY_UP_TO, Incoming, Origin, too_large};
 use crate::effect::{CloseReason, Effect, Refused};
 use crate::format::Redelivery;
 use crate::key::{
@@ -259,7 +259,7 @@ impl Core {
         };
         let chunk = std::mem::take(&mut arrival.chunk);
         if !arrival.more {
-            return self.publish_whole(now, head, to_keep(chunk), None);
+            return self.publish_whole(now, head, chunk, None);
         }
         let body = chunk.to_vec();
         self.broker.assembling += body.len() as u64;
@@ -326,6 +326,7 @@ impl Core {
             origin: self.producers.get(head.producer).map(|producer| producer.options.origin),
             name: head.name,
             message_format: head.message_format,
+            is_slice: inbound.is_none() && body.len() <= COPY_UP_TO,
             body,
             priority: head.priority,
             durable: head.durable,
@@ -347,12 +348,16 @@ impl Core {
         now: Instant,
         address: AddressKey,
         producer: Option<ProducerKey>,
-        publication: Publication,
+        mut publication: Publication,
     ) {
         let Some(address) = self.addresses.get(address) else {
             return self.answer(publication.source, Outcome::Released);
         };
         let shard = address.home_shard;
+        // A queue here copies it later, if at all.
+        if shard != self.shard || address.settings.kind != AddressKind::Queue {
+            publication.keep();
+        }
         if shard == self.shard {
             return match address.home {
                 Some(home) => self.publish_at_home(now, home, publication),

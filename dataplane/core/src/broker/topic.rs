@@ -137,6 +137,7 @@ impl Core {
     /// Makes a stored address what its settings say, at its home.
     pub(crate) fn set_home(&mut self, now: Instant, key: AddressKey) {
         let Some(address) = self.addresses.get_mut(key) else { return };
+        self.broker.clock.start(now);
         if address.home_shard != self.shard {
             return;
         }

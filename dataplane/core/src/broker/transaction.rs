@@ -245,8 +245,9 @@ impl Core {
         &mut self,
         id: TransactionId,
         address: AddressKey,
-        publication: Publication,
+        mut publication: Publication,
     ) {
+        publication.keep();
         let source = publication.source;
         let bytes = publication.body.len() as u64;
         let has_room = self.broker.assembling + bytes <= self.limits.stored_memory_bytes;

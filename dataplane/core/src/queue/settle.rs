@@ -1,8 +1,8 @@
 //! What becomes of an entry that was handed out, and of one whose time has come.
 
-use super::entry::{EntryKey, Flag, Removed, State};
+use super::entry::{EntryKey, Flag, Removed, Stage, State};
 use super::member::MemberKey;
-use super::{Action, Queue, Settled, Settlement};
+use super::{Action, Delivery, Queue, Settled, Settlement};
 use crate::format::DeadLetterReason;
 use crate::store::UnixMillis;
 
@@ -21,6 +21,29 @@ impl Queue {
         let settled = self.decide(now, Some(consumer), key, settlement);
         self.give_back(consumer, key);
         settled
+    }
+
+    /// A delivery that [`next`](Self::next) asked for cannot be made now: the consumer has its credit and
+    /// the entry its place as if it had not been asked for; only its group stays with the consumer. Not
+    /// for browsers.
+    pub fn undo(&mut self, now: UnixMillis, delivery: Delivery) {
+        let key = delivery.entry;
+        let Some(entry) = self.entry_mut(key) else { return };
+        if entry.consumer() != Some(delivery.consumer) {
+            return;
+        }
+        entry.set(Flag::Acquired, !delivery.first);
+        self.counters.redelivered -= u64::from(!delivery.first);
+        let settled = self.come_back(now, key, None, false);
+        self.note(key, settled);
+        self.give_back(delivery.consumer, key);
+        if let Some(members) = &mut self.members
+            && let Some(index) = members.index(delivery.consumer)
+            && let Some(member) = members.get_mut(index)
+        {
+            member.credit = member.credit.saturating_add(1);
+            members.settle_place(index);
+        }
     }
 
     /// A consumer is done with an entry that it was handed, and how is not decided: nobody has it, until
@@ -233,15 +256,21 @@ impl Queue {
     /// delivery: it is leaving from now on. To purge, `remove` it; to move it, `remove` it when it has
     /// arrived elsewhere.
     pub fn take(&mut self, after: Option<EntryKey>) -> Option<EntryKey> {
-        let mut next = self.next_present(after);
-        while let Some(key) = next {
-            if matches!(self.entry(key)?.state, State::Available | State::Delayed { .. }) {
-                self.set_state(key, State::Leaving);
-                return Some(key);
-            }
-            next = self.next_present(Some(key));
-        }
-        None
+        let key = self.next_waiting(after)?;
+        self.set_state(key, State::Leaving);
+        Some(key)
+    }
+
+    fn next_waiting(&mut self, after: Option<EntryKey>) -> Option<EntryKey> {
+        let has_delayed = self.counts.of(Stage::Delayed) > 0;
+        let first = after.map_or(0, EntryKey::row);
+        let rows = self.rows.iter_mut().enumerate().skip(first);
+        rows.filter_map(|(index, row)| Some((index, row.as_deref_mut()?))).find_map(|(index, row)| {
+            let from = after.filter(|key| key.row() == index).map_or(0, |key| key.sequence() + 1);
+            let available = row.next_available(from);
+            let delayed = if has_delayed { row.next_delayed(from, available) } else { None };
+            Some(EntryKey::new(index, delayed.or(available)?))
+        })
     }
 
     /// A leaving entry is gone: the store needs it no more.
@@ -304,6 +333,13 @@ impl Queue {
                 }
                 false
             }
+        }
+    }
+
+    /// Gives an entry a copy of its body, when that is a slice of something larger.
+    pub fn own_body(&mut self, key: EntryKey) {
+        if let Some(body) = self.entry_mut(key).and_then(|entry| entry.body.as_mut()) {
+            *body = bytes::Bytes::copy_from_slice(body);
         }
     }
 
