@@ -25,7 +25,7 @@ pub enum ShardCommand {
     /// Serve a freshly accepted connection.
     Accept { stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str> },
     /// Create the address or change its settings.
-    SetAddress { address: Served, reply: Reply<()> },
+    SetAddress { address: Box<Served>, reply: Reply<()> },
     /// Remove the address; its links are closed with `amqp:resource-deleted`.
     RemoveAddress { name: Arc<str>, reply: Reply<()> },
     /// Counters of the shard.
@@ -169,7 +169,7 @@ impl Hub {
     /// Creates or changes an address; done when every shard serves it. The shards are told at once,
     /// before the future is polled.
     pub fn set_address(&self, address: &Served) -> impl Future<Output = ()> + use<> {
-        let address = address.clone();
+        let address = Box::new(address.clone());
         let told = self.ask_all(move |reply| ShardCommand::SetAddress { address: address.clone(), reply });
         async { drop(told.await) }
     }

@@ -187,7 +187,7 @@ impl Catalogue {
         spec: AddressSpec,
     ) -> Result<Arc<Object>, ChangeError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Put { name, labels, spec, only_new: true, reply }, answer)
+        self.ask(Request::Put { name, labels, spec: Box::new(spec), only_new: true, reply }, answer)
             .await
             .map(|(_, object)| object)
     }
@@ -206,7 +206,7 @@ impl Catalogue {
         spec: AddressSpec,
     ) -> Result<(Put, Arc<Object>), ChangeError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Put { name, labels, spec, only_new: false, reply }, answer).await
+        self.ask(Request::Put { name, labels, spec: Box::new(spec), only_new: false, reply }, answer).await
     }
 
     /// Removes an address; of a topic, its subscriptions too.
@@ -232,7 +232,7 @@ enum Request {
     Put {
         name: Arc<str>,
         labels: BTreeMap<String, String>,
-        spec: AddressSpec,
+        spec: Box<AddressSpec>,
         /// Refuse when the address exists.
         only_new: bool,
         reply: oneshot::Sender<Answer<(Put, Arc<Object>)>>,
@@ -287,7 +287,7 @@ impl Writer {
                         Some(current) if current.spec.kind == spec.kind => current.id,
                         _ => revision,
                     };
-                    let object = Arc::new(Object { version: revision, id, labels, spec });
+                    let object = Arc::new(Object { version: revision, id, labels, spec: *spec });
                     let answer = self.decide_put(&batch, &name, object, only_new, count);
                     if let Ok((put @ (Put::Created | Put::Updated), object)) = &answer {
                         count += usize::from(*put == Put::Created);
@@ -416,7 +416,7 @@ impl Batch {
             name: name.clone(),
             id: Some(object.id),
             labels: object.labels.clone(),
-            spec: object.spec.clone(),
+            spec: Box::new(object.spec.clone()),
         });
         self.outcome.insert(name.clone(), Some(object));
     }

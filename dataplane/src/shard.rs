@@ -367,7 +367,7 @@ fn settings(address: &Served, config: &DaemonConfig) -> AddressSettings {
         },
         priority: spec.priority,
         // What is stored without a time to live would live for ever, past every maximum.
-        ttl_default: millis(spec.ttl.default_ms.or(spec.ttl.max_ms.filter(|_| is_stored))),
+        ttl_default: millis(spec.ttl.default_ms.or_else(|| spec.ttl.max_ms.filter(|_| is_stored))),
         ttl_min: millis(spec.ttl.min_ms),
         ttl_max: millis(spec.ttl.max_ms),
         queue: is_stored.then(|| Arc::new(queue_settings(spec))),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
-use mq_amqp::message::Message;
+use mq_amqp::message::{Header, Message};
 use mq_amqp::performative::{
     DeliveryState, NodeTarget, ReceiverSettleMode, Role, SenderSettleMode, Source, Tag, Target,
 };
@@ -245,6 +245,12 @@ impl Client {
 /// A message with one data section.
 pub(crate) fn body(size: usize) -> Bytes {
     Message::data(vec![b'x'; size]).to_bytes()
+}
+
+/// The same, to be kept.
+pub(crate) fn durable_body(size: usize) -> Bytes {
+    let header = Header { durable: true, ..Header::default() };
+    Message { header: Some(header), ..Message::data(vec![b'x'; size]) }.to_bytes()
 }
 
 impl Client {

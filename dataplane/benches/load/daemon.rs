@@ -12,7 +12,7 @@ pub(crate) struct Daemon {
     child: Child,
     pub(crate) amqp: SocketAddr,
     http: SocketAddr,
-    _state: tempfile::TempDir,
+    state: tempfile::TempDir,
 }
 
 impl Daemon {
@@ -46,7 +46,12 @@ impl Daemon {
             let host = listener["host"].as_str().context("no host")?;
             Ok(format!("{host}:{}", listener["port"]).parse()?)
         };
-        Ok(Self { amqp: port("amqp")?, http: port("http")?, child, _state: state })
+        Ok(Self { amqp: port("amqp")?, http: port("http")?, child, state })
+    }
+
+    /// Where the daemon keeps what it stores: on the same disk.
+    pub(crate) fn directory(&self) -> &Path {
+        self.state.path()
     }
 
     /// Creates an address through the admin API.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use mq_amqp::performative::Role;
 
-use super::client::{Client, body};
+use super::client::{Client, body, durable_body};
 use super::daemon::Daemon;
 
 /// What the command line asks for.
@@ -62,14 +62,33 @@ pub(crate) fn raise_file_limit() {
 type Work = fn(&Options) -> Result<()>;
 
 pub(crate) fn run_all(options: &Options) -> Result<()> {
-    let work: [(&str, Work); 11] = [
-        ("anycast 1 to 1, unsettled", |options| flow(options, "anycast", 1, 1, false, 1)),
-        ("anycast 1 to 1, pre-settled", |options| flow(options, "anycast", 1, 1, true, 1)),
-        ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, "anycast", 1, 1, false, 2)),
-        ("anycast 4 to 4, unsettled, 2 shards", |options| flow(options, "anycast", 4, 4, false, 2)),
-        ("anycast 4 to 4, pre-settled, 2 shards", |options| flow(options, "anycast", 4, 4, true, 2)),
-        ("multicast 1 to 10, pre-settled", |options| flow(options, "multicast", 1, 10, true, 1)),
-        ("multicast 1 to 10, unsettled", |options| flow(options, "multicast", 1, 10, false, 1)),
+    const ANYCAST: Flow = Flow { kind: "anycast", ends: [1, 1], settled: false, durable: false, workers: 1 };
+    const MULTICAST: Flow = Flow { kind: "multicast", ends: [1, 10], ..ANYCAST };
+    const QUEUE: Flow = Flow { kind: "queue", ..ANYCAST };
+    let work: [(&str, Work); 17] = [
+        ("anycast 1 to 1, unsettled", |options| flow(options, ANYCAST)),
+        ("anycast 1 to 1, pre-settled", |options| flow(options, Flow { settled: true, ..ANYCAST })),
+        ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, Flow { workers: 2, ..ANYCAST })),
+        ("anycast 4 to 4, unsettled, 2 shards", |options| {
+            flow(options, Flow { ends: [4, 4], workers: 2, ..ANYCAST })
+        }),
+        ("anycast 4 to 4, pre-settled, 2 shards", |options| {
+            flow(options, Flow { ends: [4, 4], settled: true, workers: 2, ..ANYCAST })
+        }),
+        ("multicast 1 to 10, pre-settled", |options| flow(options, Flow { settled: true, ..MULTICAST })),
+        ("multicast 1 to 10, unsettled", |options| flow(options, MULTICAST)),
+        ("queue 1 to 1, in memory", |options| flow(options, QUEUE)),
+        ("queue 4 to 4, in memory, 2 shards", |options| {
+            flow(options, Flow { ends: [4, 4], workers: 2, ..QUEUE })
+        }),
+        ("queue 1 to 1, durable", |options| flow(options, Flow { durable: true, ..QUEUE })),
+        ("queue 4 to 4, durable, 2 shards", |options| {
+            flow(options, Flow { ends: [4, 4], durable: true, workers: 2, ..QUEUE })
+        }),
+        ("queue 32 to 4, durable, 2 shards", |options| {
+            flow(options, Flow { ends: [32, 4], durable: true, workers: 2, ..QUEUE })
+        }),
+        ("queue, one durable message at a time", durable_round_trips),
         ("request/reply", round_trips),
         ("idle connections", idle),
         ("one message of 1 GiB, slow reader", one_large),
@@ -87,15 +106,19 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
     if found { Ok(()) } else { bail!("no work has that word in its name") }
 }
 
-/// `producers` send, `consumers` take, through one address.
-fn flow(
-    options: &Options,
-    kind: &str,
-    producers: u64,
-    consumers: u64,
+/// Producers send, consumers take, through one address.
+#[derive(Clone, Copy)]
+struct Flow {
+    kind: &'static str,
+    /// How many send, and how many take.
+    ends: [u64; 2],
     settled: bool,
+    durable: bool,
     workers: u16,
-) -> Result<()> {
+}
+
+fn flow(options: &Options, flow: Flow) -> Result<()> {
+    let Flow { kind, ends: [producers, consumers], settled, durable, workers } = flow;
     let daemon = Daemon::start(&options.mqd, workers)?;
     daemon.create("load", kind)?;
     let (to, credit) = (daemon.amqp, options.credit);
@@ -121,7 +144,7 @@ fn flow(
             client.receive_shared(link, deliveries, credit, &total)
         }));
     }
-    let message = body(options.body);
+    let message = if durable { durable_body(options.body) } else { body(options.body) };
     for _ in 0..producers {
         let (start, message) = (start.clone(), message.clone());
         threads.push(thread::spawn(move || -> Result<()> {
@@ -194,6 +217,58 @@ fn round_trips(options: &Options) -> Result<()> {
         p50 / relay50
     );
     Ok(())
+}
+
+/// A sender that waits until each durable message is accepted, next to what that costs at least: a
+/// sync of the disk and a round trip through a process that only copies bytes.
+fn durable_round_trips(options: &Options) -> Result<()> {
+    let trips = usize::try_from(options.messages / 500)?;
+    let daemon = Daemon::start(&options.mqd, 1)?;
+    daemon.create("load", "queue")?;
+    let message = durable_body(options.body);
+    let mut client = Client::connect(daemon.amqp)?;
+    let out = client.attach("load", Role::Sender, false)?;
+    let cpu = daemon.cpu()?;
+    let mut times = Vec::with_capacity(trips);
+    for trip in 1..=trips as u64 {
+        while !client.has_credit() {
+            client.pump()?;
+        }
+        let begun = Instant::now();
+        client.send_one(out, message.clone(), false)?;
+        client.write()?;
+        client.wait_settled(trip)?;
+        times.push(begun.elapsed());
+    }
+    let cpu = daemon.cpu()? - cpu;
+    let (p50, p99) = percentiles(&mut times);
+    let (sync50, sync99) = syncs(daemon.directory(), trips, message.len())?;
+    let (relay50, relay99) = relay_round_trips(trips, message.len())?;
+    println!(
+        "{:>12.0} {:>14.2} p50 {p50:.0} us p99 {p99:.0} us; bare fdatasync p50 {sync50:.0} us p99 {sync99:.0} us, \
+         bare relay p50 {relay50:.0} us p99 {relay99:.0} us; ratio {:.2}",
+        trips as f64 / times.iter().sum::<Duration>().as_secs_f64(),
+        cpu.as_secs_f64() * 1e6 / trips as f64,
+        p50 / (sync50 + relay50)
+    );
+    Ok(())
+}
+
+/// What it takes to write so many bytes of a file that is there already, and to sync them.
+fn syncs(directory: &Path, count: usize, size: usize) -> Result<(f64, f64)> {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::create(directory.join("syncs"))?;
+    file.write_all_at(&vec![0; count * size], 0)?;
+    file.sync_all()?;
+    let bytes = vec![1; size];
+    let mut times = Vec::with_capacity(count);
+    for number in 0..count {
+        let begun = Instant::now();
+        file.write_all_at(&bytes, (number * size) as u64)?;
+        file.sync_data()?;
+        times.push(begun.elapsed());
+    }
+    Ok(percentiles(&mut times))
 }
 
 fn percentiles(times: &mut [Duration]) -> (f64, f64) {

@@ -300,7 +300,8 @@ impl Shard {
             Incoming {
                 to: to.as_deref().map(local_name),
                 handle: delivery.to_bits(),
-                settled: transfer.settled,
+                // What a transaction loses, it has to hear of.
+                settled: transfer.settled && transaction.is_none(),
                 priority,
                 ttl,
                 message_format: transfer.message_format,
@@ -309,11 +310,10 @@ impl Shard {
                 durable,
                 not_before: schedule.map(due),
                 transaction,
-                ..Incoming::default()
             },
         );
-        if let Some(transaction) = transaction.filter(|_| !transfer.settled) {
-            self.note_post(key, delivery, transaction);
+        if let Some(transaction) = transaction {
+            self.note_post(key, delivery, transaction, transfer.settled);
         }
         self.name_delivery(key, link, delivery, begun.delivery);
         if !begun.consumed {
@@ -395,7 +395,7 @@ impl Shard {
             self.core.abort(now, delivery);
             return true;
         }
-        if transfer.settled {
+        if transfer.settled && !self.is_awaited(key, transfer.delivery) {
             // The core ignores what it knows already.
             self.core.settle_by_producer(now, delivery, None, true);
             self.run_effects(now);

@@ -265,7 +265,8 @@ impl Journal {
             Change::PutAddress { revision, name, id, labels, spec } => {
                 // A revision is used once, so it will do for an address that was not given an id.
                 let id = id.unwrap_or(*revision);
-                let object = Object { version: *revision, id, labels: labels.clone(), spec: spec.clone() };
+                let object =
+                    Object { version: *revision, id, labels: labels.clone(), spec: (**spec).clone() };
                 self.live += bytes;
                 self.objects.insert(name.clone(), Entry { object: Arc::new(object), bytes })
             }
@@ -306,7 +307,7 @@ impl Journal {
                 name: name.clone(),
                 id: Some(object.id),
                 labels: object.labels.clone(),
-                spec: object.spec.clone(),
+                spec: Box::new(object.spec.clone()),
             };
             change.encode(&mut content).map_err(|reason| failed(self.medium.path(), reason))?;
         }

@@ -43,7 +43,7 @@ pub(crate) enum Change {
         id: Option<u64>,
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         labels: BTreeMap<String, String>,
-        spec: AddressSpec,
+        spec: Box<AddressSpec>,
     },
     RemoveAddress {
         revision: u64,

@@ -91,7 +91,7 @@ fn put(journal: &Journal, name: &str, link_credit: u32) -> Change {
         name: name.into(),
         id: Some(journal.revision() + 1),
         labels,
-        spec: spec(link_credit),
+        spec: Box::new(spec(link_credit)),
     }
 }
 

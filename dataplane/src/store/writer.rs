@@ -207,7 +207,7 @@ impl Writer {
             self.apply(shard, *request);
             if self.log.buffered_bytes() >= GATHERED {
                 written += self.log.buffered_bytes() as u64;
-                failure = failure.or(self.log.flush(false).err());
+                failure = failure.or_else(|| self.log.flush(false).err());
             }
         }
         if !self.waiting.is_empty() {
@@ -219,7 +219,7 @@ impl Writer {
         if sync && self.settings.relaxed.is_some() {
             self.unsynced_since.get_or_insert_with(Instant::now);
         }
-        failure = failure.or(self.log.flush(sync && self.settings.relaxed.is_none()).err());
+        failure = failure.or_else(|| self.log.flush(sync && self.settings.relaxed.is_none()).err());
         if let Some(problem) = failure {
             self.answers.fail(&refused(&problem));
             self.show();

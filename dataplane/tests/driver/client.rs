@@ -96,10 +96,6 @@ impl Client {
     }
 
     /// A client that has sent nothing but its protocol header.
-    pub(crate) fn bare(stream: TcpStream, limits: Limits) -> Self {
-        Self::of(stream, limits, "test")
-    }
-
     fn of(stream: TcpStream, limits: Limits, container: &str) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
         let config = Config {
