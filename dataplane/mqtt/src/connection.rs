@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use crate::alias::{IncomingAliases, OutgoingAliases};
-use crate::codec::{PING_REQUEST, PING_RESPONSE, RawPacket, decode, next_packet, write_disconnect};
+use crate::codec::{
+    PING_REQUEST, PING_RESPONSE, RawPacket, decode, next_packet, variable_size, write_disconnect,
+};
 use crate::error::{Misuse, PeerError};
 use crate::event::Event;
 use crate::flights::Flights;
@@ -155,6 +157,8 @@ struct Peer {
     shared_available: bool,
     /// Whether acknowledgements may say their reason in words (3.1.2.11.7).
     wants_problem_information: bool,
+    /// Whether response information was asked for (3.1.2.11.6).
+    wants_response_information: bool,
 }
 
 impl Default for Peer {
@@ -169,6 +173,7 @@ impl Default for Peer {
             identifiers_available: true,
             shared_available: true,
             wants_problem_information: true,
+            wants_response_information: false,
         }
     }
 }
@@ -441,9 +446,8 @@ impl Connection {
             return;
         }
         // 3.14.2-3: reasons in words must not make it larger than the peer takes.
-        let room = (self.peer.max_packet_size as usize).saturating_sub(LARGEST_HEAD);
-        let properties =
-            if properties.as_bytes().len() > room { PropertyView::default() } else { properties };
+        let is_fit = packet_size(1, properties) <= self.peer.max_packet_size as usize;
+        let properties = if is_fit { properties } else { PropertyView::default() };
         write_disconnect(self.outbox.buffer(), reason, properties, self.version);
     }
 
@@ -494,6 +498,11 @@ impl Connection {
         }
         let limits = &self.config.limits;
         let error = match (self.expect, self.side) {
+            // It is we who do not read.
+            (Expect::Packets, Side::Server) if self.waits_for_acknowledgement() => {
+                self.excuse_silence(now);
+                return Ok(());
+            }
             (Expect::Packets, Side::Server) => {
                 PeerError::KeepAlive(self.silence().unwrap_or_default().as_millis())
             }
@@ -511,6 +520,12 @@ impl Connection {
         };
         self.fail(&error);
         Err(error)
+    }
+
+    /// The caller has not read the socket until now: the peer's silence is none.
+    pub fn excuse_silence(&mut self, now: Instant) {
+        self.last_received = now;
+        self.pinged = self.pinged.map(|_| now);
     }
 
     /// Gives back memory that only a busy connection needs. Topic aliases of ours are set up anew.
@@ -597,9 +612,13 @@ impl Connection {
     }
 }
 
-/// Bytes of a packet besides properties and lists, at most: a fixed header, an identifier, a reason,
-/// the length of the properties.
-const LARGEST_HEAD: usize = 5 + 2 + 1 + 4;
+/// Bytes of a packet with a list of properties and so many bytes besides, as 5.0 writes it.
+fn packet_size(besides: usize, properties: PropertyView<'_>) -> usize {
+    let prefix = |length: usize| variable_size(u32::try_from(length).unwrap_or(u32::MAX));
+    let length = properties.as_bytes().len();
+    let remaining = besides + prefix(length) + length;
+    1 + prefix(remaining) + remaining
+}
 
 /// 3.1.0-1: "the first packet sent from the Client to the Server MUST be a CONNECT packet". Said before
 /// its length is looked at.

@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{MAX_VARIABLE, variable_size, write_variable};
 use crate::packet::{ConnAck, Connect, Packet, PacketId, Publish, Qos, Subscribe, Unsubscribe, Version};
-use crate::property::{Property, PropertyId, PropertyView, Value, put_bytes, write};
+use crate::property::{Property, PropertyId, PropertyIn, PropertyView, Value, put_bytes, write};
 use crate::reason::ReasonCode;
 
 /// Writes a packet. What a version does not have (properties, reasons) is left out; AUTH is for 5.0
@@ -317,7 +317,8 @@ impl PublishProperties<'_> {
         match id {
             PropertyId::TopicAlias | PropertyId::SubscriptionIdentifier => false,
             PropertyId::MessageExpiryInterval => self.message_expiry.is_none(),
-            _ => true,
+            // A will's delay stays behind.
+            id => id.is_allowed_in(PropertyIn::Publish),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Accept, Authentication, Config, Connection, Expect, Peer, Side};
+use super::{Accept, Authentication, Config, Connection, Expect, Peer, Side, packet_size};
 use crate::codec::{DecodeError, MAX_VARIABLE, write_auth, write_conn_ack, write_connect};
 use crate::error::{Misuse, PeerError};
 use crate::event::Event;
@@ -61,7 +61,11 @@ impl Connection {
         let limits = &self.config.limits;
         let mut writer = PropertyWriter::new(place);
         for property in properties.iter().filter(|property| !OWN.contains(&property.id)) {
-            writer.push(property)?;
+            // 3.1.2-28: response information only for who asked.
+            let is_information = property.id == PropertyId::ResponseInformation;
+            if !is_information || self.peer.wants_response_information {
+                writer.push(property)?;
+            }
         }
         if limits.receive_maximum < u16::MAX {
             writer.receive_maximum(limits.receive_maximum.max(1))?;
@@ -145,6 +149,12 @@ impl Connection {
         let mut properties = Properties::default();
         if self.version == Version::V5_0 {
             properties = self.acceptance(&accept).map_err(|_| Misuse::Property)?.finish();
+        }
+        // 3.2.2-2, 3.2.2-3: present when, and only when, there is one.
+        let session_present = accept.session.is_some();
+        let mut packet = ConnAck { session_present, reason: ReasonCode::Success, properties };
+        self.fit_conn_ack(&mut packet)?;
+        if self.version == Version::V5_0 {
             if let Some(keep_alive) = accept.keep_alive {
                 self.keep_alive = seconds(keep_alive);
             }
@@ -152,10 +162,6 @@ impl Connection {
                 self.session_expiry_interval = expiry;
             }
         }
-        // 3.2.2-2, 3.2.2-3: present when, and only when, there is one.
-        let session_present = accept.session.is_some();
-        let mut packet = ConnAck { session_present, reason: ReasonCode::Success, properties };
-        self.fit_conn_ack(&mut packet)?;
         write_conn_ack(self.outbox.buffer(), &packet, self.version);
         self.last_received = now;
         self.expect = Expect::Packets;
@@ -204,7 +210,7 @@ impl Connection {
     /// Leaves out of a CONNACK what would make it larger than the client takes (3.2.2-19, 3.2.2-20).
     fn fit_conn_ack(&self, packet: &mut ConnAck) -> Result<(), Misuse> {
         let limit = self.peer.max_packet_size;
-        let size = |packet: &ConnAck| super::LARGEST_HEAD + packet.properties.as_bytes().len();
+        let size = |packet: &ConnAck| packet_size(2, packet.properties.view());
         if size(packet) <= limit as usize {
             return Ok(());
         }
@@ -351,9 +357,15 @@ impl Connection {
         if properties.authentication_method().is_none() {
             writer.authentication_method(authentication.method.as_str()).map_err(|_| Misuse::Property)?;
         }
-        writer.extend(properties).map_err(|_| Misuse::Property)?;
+        for property in properties.iter() {
+            // 3.1.2-29.
+            let is_words = matches!(property.id, PropertyId::ReasonString | PropertyId::UserProperty);
+            if !is_words || self.peer.wants_problem_information {
+                writer.push(property).map_err(|_| Misuse::Property)?;
+            }
+        }
         let properties = writer.finish();
-        let (size, limit) = (super::LARGEST_HEAD + properties.as_bytes().len(), self.peer.max_packet_size);
+        let (size, limit) = (packet_size(1, properties.view()), self.peer.max_packet_size);
         if size > limit as usize {
             return Err(Misuse::TooLarge { size, limit });
         }
@@ -374,6 +386,7 @@ impl Peer {
             max_packet_size: properties.maximum_packet_size().unwrap_or(u32::MAX),
             topic_alias_maximum: properties.topic_alias_maximum().unwrap_or(0),
             wants_problem_information: properties.request_problem_information().unwrap_or(true),
+            wants_response_information: properties.request_response_information().unwrap_or(false),
             ..Self::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Publications of the peer, and our acknowledgements (3.3 to 3.7, 4.3, 4.9).
 
-use super::{Connection, Expect, LARGEST_HEAD, Side};
+use super::{Connection, Expect, Side, packet_size};
 use crate::codec::{AckKind, DecodeError, write_ack};
 use crate::error::{Misuse, PeerError};
 use crate::event::Event;
@@ -234,7 +234,7 @@ impl Connection {
         if self.expect != Expect::Packets {
             return;
         }
-        let size = LARGEST_HEAD + properties.as_bytes().len();
+        let size = packet_size(3, properties);
         let is_fit = self.peer.wants_problem_information && size <= self.peer.max_packet_size as usize;
         let properties = if is_fit { properties } else { PropertyView::default() };
         write_ack(self.outbox.buffer(), kind, packet_id, reason, properties, self.version);

@@ -6,7 +6,7 @@ use crate::codec::{ALIAS_SIZE, AckKind, MAX_VARIABLE, PublishHead, PublishProper
 use crate::error::{Blocked, Misuse, PeerError};
 use crate::event::Event;
 use crate::packet::{Ack, PacketId, Qos, Version};
-use crate::property::PropertyView;
+use crate::property::{PropertyError, PropertyId, PropertyView};
 use crate::reason::ReasonCode;
 use crate::session::{OutgoingState, SessionState, Unacknowledged};
 use crate::topic::{TopicLimits, check_name};
@@ -158,7 +158,7 @@ impl Connection {
         packet_id: Option<PacketId>,
         duplicate: bool,
     ) -> Result<(), Blocked> {
-        self.check_peer_offers(message)?;
+        self.check_message(message)?;
         let topic = message.topic.as_bytes();
         let mut choice = self.choose_alias(topic);
         if !matches!(choice, AliasChoice::Known(_)) {
@@ -206,13 +206,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Client: what the server said that it does not offer (3.2.2-11, 3.2.2-14).
-    fn check_peer_offers(&self, message: &Outgoing<'_>) -> Result<(), Blocked> {
+    /// What the server said that it does not offer (3.2.2-11, 3.2.2-14), and what nobody may send.
+    fn check_message(&self, message: &Outgoing<'_>) -> Result<(), Blocked> {
         if message.qos > self.peer.maximum_qos {
             return Err(Blocked::NotOffered(ReasonCode::QosNotSupported));
         }
         if message.retain && !self.peer.retain_available {
             return Err(Blocked::NotOffered(ReasonCode::RetainNotSupported));
+        }
+        // 3.3.2.3.8: from 1 to 268,435,455.
+        if message.subscription_identifiers.iter().any(|id| !(1..=MAX_VARIABLE).contains(id)) {
+            return Err(PropertyError::Value(PropertyId::SubscriptionIdentifier).into());
         }
         Ok(())
     }

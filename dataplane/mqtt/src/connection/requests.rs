@@ -1,7 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE, and their answers (3.8 to 3.11).
 
 use super::outgoing::{Flight, FlightStage};
-use super::{Connection, Expect, LARGEST_HEAD, Side};
+use super::{Connection, Expect, Side, packet_size};
 use crate::codec::{write_sub_ack, write_subscribe, write_unsub_ack, write_unsubscribe};
 use crate::error::{Blocked, Misuse, PeerError};
 use crate::event::Event;
@@ -211,11 +211,12 @@ impl Connection {
         if let Some(reason) = reasons.iter().find(|reason| !reason.is_allowed_in(packet)) {
             return Err(Misuse::Reason(*reason));
         }
-        let (bare, limit) = (LARGEST_HEAD + reasons.len(), self.peer.max_packet_size);
+        let besides = 2 + reasons.len();
+        let (bare, limit) = (packet_size(besides, PropertyView::default()), self.peer.max_packet_size);
         if bare > limit as usize {
             return Err(Misuse::TooLarge { size: bare, limit });
         }
-        let is_fit = bare + properties.as_bytes().len() <= limit as usize;
+        let is_fit = packet_size(besides, properties) <= limit as usize;
         let is_wanted = self.peer.wants_problem_information;
         Ok(if is_fit && is_wanted { properties } else { PropertyView::default() })
     }

@@ -185,7 +185,11 @@ fn a_refusal_reaches_the_client_in_its_version() {
 #[test]
 fn a_connack_leaves_words_out_rather_than_be_too_large_for_the_client() {
     let small = limits(|limits| limits.max_packet_size = 64);
-    let mut pair = Pair::new(&connect(Version::V5_0), small, Config::default(), SessionState::default());
+    let asking = properties(PropertyIn::Connect, |writer| {
+        writer.request_response_information(true).expect("allowed");
+    });
+    let connect = Connect { properties: asking, ..connect(Version::V5_0) };
+    let mut pair = Pair::new(&connect, small, Config::default(), SessionState::default());
     pair.run();
     pair.server.event();
     let said = properties(PropertyIn::ConnAck, |writer| {
@@ -198,6 +202,38 @@ fn a_connack_leaves_words_out_rather_than_be_too_large_for_the_client() {
     let Event::Connected(packet) = pair.client.event() else { panic!("let in") };
     assert_eq!(packet.properties.view().reason_string(), None);
     assert_eq!(packet.properties.view().response_information(), Some("r/"));
+}
+
+#[test]
+fn response_information_is_for_who_asked() {
+    let mut pair =
+        Pair::new(&connect(Version::V5_0), Config::default(), Config::default(), SessionState::default());
+    pair.run();
+    pair.server.event();
+    let said = properties(PropertyIn::ConnAck, |writer| {
+        writer.response_information("r/").expect("allowed");
+    });
+    let accept = Accept { properties: said.view(), ..Accept::default() };
+    pair.server.engine.accept(pair.now, accept).expect("a client waits");
+    pair.run();
+    let Event::Connected(packet) = pair.client.event() else { panic!("let in") };
+    assert_eq!(packet.properties.view().response_information(), None);
+}
+
+#[test]
+fn a_client_that_takes_no_connack_is_still_waiting() {
+    // As small as a CONNACK without words.
+    let tiny = limits(|limits| limits.max_packet_size = 5);
+    let mut pair = Pair::new(&connect(Version::V5_0), tiny, Config::default(), SessionState::default());
+    pair.run();
+    pair.server.event();
+    let accept = Accept { keep_alive: Some(7), ..Accept::default() };
+    let said = pair.server.engine.accept(pair.now, accept);
+    assert!(matches!(said, Err(Misuse::TooLarge { limit: 5, .. })), "{said:?}");
+    assert_eq!(pair.server.engine.keep_alive(), 0);
+    pair.server.engine.refuse(ReasonCode::PacketTooLarge, NONE()).expect("a client waits");
+    pair.run();
+    assert!(matches!(pair.client.event(), Event::Connected(packet) if packet.reason.is_error()));
 }
 
 #[test]

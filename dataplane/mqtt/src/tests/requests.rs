@@ -118,3 +118,30 @@ fn what_a_message_carries_is_replaced_for_its_next_hop() {
     assert_eq!(publish.properties().message_expiry_interval(), Some(100));
     assert_eq!(publish.properties().subscription_identifiers().count(), 0);
 }
+
+#[test]
+fn a_will_becomes_a_publication_without_its_delay() {
+    let mut pair = Pair::open(Version::V5_0);
+    let of_will = properties(PropertyIn::Will, |writer| {
+        writer.will_delay_interval(5).expect("allowed");
+        writer.content_type("text/plain").expect("allowed");
+    });
+    let body = bytes::Bytes::new();
+    let message = crate::Outgoing { properties: of_will.view(), ..crate::Outgoing::new("t", &body) };
+    pair.server.engine.publish(&message).expect("open");
+    pair.run();
+    assert_eq!(pair.client.publish_event().properties().content_type(), Some("text/plain"));
+}
+
+#[test]
+fn a_subscription_identifier_out_of_range_is_not_sent() {
+    let mut pair = Pair::open(Version::V5_0);
+    let body = bytes::Bytes::new();
+    for identifier in [0, 268_435_456] {
+        let identifiers = [identifier];
+        let message =
+            crate::Outgoing { subscription_identifiers: &identifiers, ..crate::Outgoing::new("t", &body) };
+        assert!(matches!(pair.server.engine.publish(&message), Err(Blocked::Property(_))));
+    }
+    assert_eq!(pair.server.engine.buffered(), 0);
+}

@@ -104,3 +104,25 @@ fn a_handshake_has_an_end_but_not_while_the_caller_thinks() {
     pair.run();
     assert!(pair.client.engine.is_open());
 }
+
+#[test]
+fn a_client_that_we_do_not_read_is_not_given_up() {
+    let connect = Connect { keep_alive: 10, ..connect(Version::V3_1_1) };
+    let server = super::pair::limits(|limits| limits.receive_maximum = 1);
+    let mut pair = Pair::open_with(&connect, Config::default(), server);
+    let body = Bytes::new();
+    let sent = pair.client.engine.publish(&message("t", &body, Qos::AtLeastOnce)).expect("open");
+    pair.run();
+    pair.pass(100 * SECOND);
+    pair.server.engine.handle_timeout(pair.now).expect("its PINGREQ may wait in the socket");
+    assert_eq!(pair.server.engine.poll_timeout(), Some(pair.now + 15 * SECOND));
+    let id = sent.expect("QoS 1");
+    let none = crate::property::PropertyView::default();
+    pair.server.engine.acknowledge(id, crate::ReasonCode::Success, none).expect("it waits");
+    pair.pass(100 * SECOND);
+    // The caller may have its own reasons not to read.
+    pair.server.engine.excuse_silence(pair.now);
+    pair.server.engine.handle_timeout(pair.now).expect("excused");
+    pair.pass(15 * SECOND);
+    assert!(pair.server.engine.handle_timeout(pair.now).is_err());
+}
