@@ -215,31 +215,32 @@ impl Queue {
     fn hand_out(&mut self, members: &mut Members, index: u32, key: EntryKey) -> Next {
         let Some(consumer) = members.key(index) else { return Next::Idle };
         let Some(member) = members.get_mut(index) else { return Next::Idle };
-        let delivery = Delivery { consumer, owner: member.owner, entry: key, browse: member.browse };
+        let (owner, browse) = (member.owner, member.browse);
         member.credit -= 1;
         if let Some(view) = &mut member.view {
             view.candidates.remove(&key);
         }
-        if !delivery.browse {
+        let mut first = false;
+        if !browse {
             member.outstanding += 1;
             member.has.push_back(key);
-            self.acquire(key, consumer);
+            first = self.acquire(key, consumer);
         }
         members.end_turn(index);
-        Next::Deliver(delivery)
+        Next::Deliver(Delivery { consumer, owner, entry: key, browse, first })
     }
 
+    /// Says whether it is the first time that a consumer has the entry.
     #[inline]
-    fn acquire(&mut self, key: EntryKey, consumer: MemberKey) {
-        let Some(row) = self.rows.get_mut(key.row()).and_then(Option::as_deref_mut) else { return };
-        let Some(entry) = row.close(key.sequence()) else { return };
+    fn acquire(&mut self, key: EntryKey, consumer: MemberKey) -> bool {
+        let Some(row) = self.rows.get_mut(key.row()).and_then(Option::as_deref_mut) else { return false };
+        let Some(entry) = row.close(key.sequence()) else { return false };
         self.counts.subtract(Stage::Available);
         self.counts.add(Stage::Acquired);
         entry.state = State::Acquired { consumer };
         self.counts.end_ahead(entry);
-        if entry.is(Flag::Acquired) {
-            self.counters.redelivered += 1;
-        }
+        let first = !entry.is(Flag::Acquired);
+        self.counters.redelivered += u64::from(!first);
         entry.set(Flag::Acquired, true);
         let group = entry.group;
         if group != 0
@@ -247,6 +248,7 @@ impl Queue {
         {
             keys.groups.set_consumer(group, Some(consumer));
         }
+        first
     }
 
     /// The next entry for a selective consumer.

@@ -167,6 +167,8 @@ pub struct Delivery {
     pub entry: EntryKey,
     /// The consumer only looks: nothing comes back for this delivery, and the entry is not its own.
     pub browse: bool,
+    /// No consumer had the entry before.
+    pub first: bool,
 }
 
 /// What a consumer says of an entry that it has.

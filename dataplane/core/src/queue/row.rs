@@ -422,6 +422,31 @@ impl Row {
         self.find(from, self.old_open == 0, |slot| slot.open).filter(|sequence| *sequence < self.frontier)
     }
 
+    /// The first entry from `from` on that is available, whether or not it may be handed out.
+    pub(super) fn next_available(&mut self, from: u64) -> Option<u64> {
+        if self.open == 0 {
+            return None;
+        }
+        let first = self.hint * CHUNK;
+        let sequence = self.find(from.max(first), self.old_open == 0, |slot| slot.open)?;
+        if from <= first {
+            self.hint = sequence / CHUNK;
+        }
+        Some(sequence)
+    }
+
+    /// The first entry from `from` on, and before `end`, that waits for its time.
+    pub(super) fn next_delayed(&self, from: u64, end: Option<u64>) -> Option<u64> {
+        let mut next = self.next_present(from);
+        while let Some(sequence) = next.filter(|sequence| end.is_none_or(|end| *sequence < end)) {
+            if matches!(self.get(sequence)?.state, State::Delayed { .. }) {
+                return Some(sequence);
+            }
+            next = self.next_present(sequence + 1);
+        }
+        None
+    }
+
     /// The first entry from `from` on that a consumer may get and whose body has to be loaded.
     pub(super) fn next_cold(&self, from: u64) -> Option<u64> {
         if self.open == 0 {

@@ -73,6 +73,22 @@ fn a_consumer_that_is_held_gets_nothing_until_it_is_let_go() {
 }
 
 #[test]
+fn a_delivery_that_is_undone_was_never_made() {
+    let mut bed = Bed::new();
+    bed.send("a");
+    bed.send("b");
+    let consumer = bed.consumer(1);
+    let Next::Deliver(delivery) = bed.queue.next(bed.now) else { panic!("there is one") };
+    assert!(delivery.first);
+    bed.queue.undo(bed.now, delivery);
+    bed.queue.check();
+    assert_eq!((bed.queue.credit(consumer), bed.queue.outstanding(consumer)), (1, 0));
+    assert!(!bed.queue.entry(delivery.entry).is_some_and(Entry::was_acquired));
+    assert_eq!(bed.queue.next(bed.now), Next::Deliver(delivery));
+    assert_eq!(bed.queue.statistics().redelivered, 0);
+}
+
+#[test]
 fn what_a_consumer_leaves_behind_counts_as_failed_and_keeps_its_order() {
     let mut bed = Bed::new();
     for body in ["a", "b", "c"] {
