@@ -713,7 +713,7 @@ Register-ArgumentCompleter -Native -CommandName 'mq' -ScriptBlock {
             [CompletionResult]::new('--max-undelivered', '--max-undelivered', [CompletionResultType]::ParameterName, 'Messages that may wait for one slow consumer, 1 to 1M (anycast, multicast)')
             [CompletionResult]::new('--ttl-default', '--ttl-default', [CompletionResultType]::ParameterName, 'Time to live of messages that say none')
             [CompletionResult]::new('--ttl-min', '--ttl-min', [CompletionResultType]::ParameterName, 'The shortest time to live that a message may say')
-            [CompletionResult]::new('--ttl-max', '--ttl-max', [CompletionResultType]::ParameterName, 'The longest time to live that a message may say')
+            [CompletionResult]::new('--ttl-max', '--ttl-max', [CompletionResultType]::ParameterName, 'The longest time to live that a message may say; in a queue or topic also that of a message that says none')
             [CompletionResult]::new('--priority', '--priority', [CompletionResultType]::ParameterName, 'Priority of every message of this address, 0 (last) to 9, in place of the message''s own')
             [CompletionResult]::new('--max-messages', '--max-messages', [CompletionResultType]::ParameterName, 'Messages that may be stored (by a topic: for each subscription), such as 100k')
             [CompletionResult]::new('--max-bytes', '--max-bytes', [CompletionResultType]::ParameterName, 'Bytes that may be stored (by a topic: for each subscription), such as 2GiB')

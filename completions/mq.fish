@@ -628,7 +628,7 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-undelivered -d 'Messages that may wait for one slow consumer, 1 to 1M (anycast, multicast)' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ttl-default -d 'Time to live of messages that say none' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ttl-min -d 'The shortest time to live that a message may say' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ttl-max -d 'The longest time to live that a message may say' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ttl-max -d 'The longest time to live that a message may say; in a queue or topic also that of a message that says none' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l priority -d 'Priority of every message of this address, 0 (last) to 9, in place of the message\'s own' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-messages -d 'Messages that may be stored (by a topic: for each subscription), such as 100k' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-bytes -d 'Bytes that may be stored (by a topic: for each subscription), such as 2GiB' -r
