@@ -1,8 +1,8 @@
 //! What shards hand to each other: gathered during a turn, handed over at once, with one wake-up.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use mq_core::{PeerMessage, ShardId, StoreAnswer};
+use mq_core::{AddressSettings, PeerMessage, ShardId, StoreAnswer};
 use tokio::sync::Notify;
 
 /// Messages for which an empty mailbox keeps room.
@@ -12,15 +12,25 @@ const ROOM: usize = 4_096;
 /// that the receiving core gave, settlements by the deliveries, answers by what was asked.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
+    /// Addresses that come and go with a link of another shard.
+    pub(crate) addresses: Vec<AddressNews>,
     /// What other shards say.
     pub(crate) peers: Vec<(ShardId, PeerMessage)>,
     /// What the store answers.
     pub(crate) answers: Vec<StoreAnswer>,
 }
 
+/// An address that a link has made, or that goes with its link.
+#[derive(Clone, Debug)]
+pub(crate) struct AddressNews {
+    pub(crate) name: Arc<str>,
+    /// `None`: it is gone.
+    pub(crate) settings: Option<AddressSettings>,
+}
+
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.peers.is_empty() && self.answers.is_empty()
+        self.addresses.is_empty() && self.peers.is_empty() && self.answers.is_empty()
     }
 }
 
@@ -42,6 +52,11 @@ impl Mailbox {
         self.add(answers, |waiting| &mut waiting.answers);
     }
 
+    /// Hands news of addresses over, which their taker looks at before the rest.
+    pub(crate) fn post_addresses(&self, news: &[AddressNews]) {
+        self.add(&mut news.to_vec(), |waiting| &mut waiting.addresses);
+    }
+
     fn add<T>(&self, messages: &mut Vec<T>, to: impl FnOnce(&mut Mail) -> &mut Vec<T>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let was_empty = waiting.is_empty();
@@ -55,6 +70,7 @@ impl Mailbox {
 
     /// Takes what waits into `taken`, which is empty; its allocations stay here for later.
     pub(crate) fn take(&self, taken: &mut Mail) {
+        give_back(&mut taken.addresses);
         give_back(&mut taken.peers);
         give_back(&mut taken.answers);
         std::mem::swap(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner), taken);
@@ -77,7 +93,7 @@ fn give_back<T>(messages: &mut Vec<T>) {
 mod tests {
     use std::time::Instant;
 
-    use mq_core::{AddressSettings, ConsumerOptions, Core, CoreLimits, Effect, Ticket};
+    use mq_core::{ConsumerOptions, Core, CoreLimits, Effect, Ticket};
 
     use super::*;
 

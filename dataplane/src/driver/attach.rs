@@ -10,8 +10,8 @@ use mq_amqp::performative::{
 use mq_amqp::value::{Symbol, Text};
 use mq_amqp::{LinkKey, SessionKey, Terms, condition};
 use mq_core::{
-    AddressKind, CloseReason, ConsumerKey, ConsumerOptions, ProducerKey, ProducerOptions, ProducerTarget,
-    Refused, SubscriptionOptions,
+    AddressKind, AddressSettings, CloseReason, ConsumerKey, ConsumerOptions, ProducerKey, ProducerOptions,
+    ProducerTarget, Refused, SubscriptionOptions,
 };
 use mq_model::TEMPORARY_PREFIX;
 use tracing::debug;
@@ -23,6 +23,7 @@ use super::terminus::{
     subscription_of,
 };
 use super::{LinkRef, Shard};
+use crate::mailbox::AddressNews;
 
 /// Messages say themselves where they go (AMQP, anonymous terminus for message routing).
 const ANONYMOUS_RELAY: Symbol = Symbol::from_static("ANONYMOUS-RELAY");
@@ -32,6 +33,15 @@ const DELAYED_DELIVERY: Symbol = Symbol::from_static("DELAYED_DELIVERY");
 
 /// Several links can consume from one subscription.
 const SHARED_SUBSCRIPTIONS: Symbol = Symbol::from_static("SHARED-SUBS");
+
+/// The target is a queue that goes with its link.
+const TEMPORARY_QUEUE: Symbol = Symbol::from_static("temporary-queue");
+
+/// The target is a topic that goes with its link.
+const TEMPORARY_TOPIC: Symbol = Symbol::from_static("temporary-topic");
+
+/// Temporary queues and topics of one shard.
+const MAX_TEMPORARY_TARGETS: usize = 100_000;
 
 /// What every connection is offered.
 pub(super) const CAPABILITIES: [Symbol; 3] = [ANONYMOUS_RELAY, DELAYED_DELIVERY, SHARED_SUBSCRIPTIONS];
@@ -82,6 +92,10 @@ enum Wanted {
     Temporary {
         source: Box<Source>,
     },
+    /// A queue or a topic that goes with the link, as JMS clients make them.
+    TemporaryTarget {
+        target: NodeTarget,
+    },
 }
 
 /// Where a link is.
@@ -106,6 +120,7 @@ impl Shard {
             }
             Wanted::Resumed => self.attach_resumed(now, place, attach),
             Wanted::Temporary { source } => self.attach_temporary(now, place, attach, *source),
+            Wanted::TemporaryTarget { target } => self.attach_temporary_target(now, place, attach, target),
             Wanted::Coordinator => {
                 self.attach_coordinator(key, link, attach);
                 Ok(())
@@ -189,8 +204,9 @@ impl Shard {
         }
         let not_from = filters.no_local.then(|| origin_of(container.as_str()));
         let definition = subscription.as_ref().filter(|subscription| subscription.is_durable);
-        let definition = definition
-            .map(|subscription| Definition::new(subscription, name, container, &filters, &source.capabilities));
+        let definition = definition.map(|subscription| {
+            Definition::new(subscription, name, container, &filters, &source.capabilities)
+        });
         let is_browser = kind == Some(AddressKind::Queue) && source.distribution_mode == Some(COPY);
         let options = ConsumerOptions {
             browse: is_browser,
@@ -267,6 +283,85 @@ impl Shard {
         self.consumers.insert(place.link_ref(bits, Some(name)));
         self.accept(now, place, Role::Sender, consumer_terms(attach, source), bits);
         Ok(())
+    }
+
+    /// A queue or a topic that is there as long as the link that made it, on every shard, and keeps
+    /// its messages in memory alone. Whoever knows its name can use it.
+    fn attach_temporary_target(
+        &mut self,
+        now: Instant,
+        place: Place,
+        attach: &Attach,
+        target: NodeTarget,
+    ) -> Result<(), Error> {
+        if self.temporary_targets >= MAX_TEMPORARY_TARGETS {
+            let text = format!("the worker has {MAX_TEMPORARY_TARGETS} temporary addresses; close some");
+            return Err(refusal(condition::RESOURCE_LIMIT_EXCEEDED, text));
+        }
+        let has = |capability: &Symbol| target.capabilities.contains(capability);
+        let is_topic = has(&TEMPORARY_TOPIC) || (has(&TOPIC) && !has(&TEMPORARY_QUEUE));
+        let settings = AddressSettings {
+            kind: if is_topic { AddressKind::Topic } else { AddressKind::Queue },
+            max_message_bytes: self.config.store.max_message_size,
+            link_credit: self.config.limits.link_credit,
+            queue: Some(Arc::default()),
+            ..AddressSettings::default()
+        };
+        let name = self.temporary_name();
+        self.temporary_targets += 1;
+        self.share_address(now, &name, Some(settings));
+        let options = ProducerOptions {
+            settles_second: attach.rcv_settle_mode == ReceiverSettleMode::Second,
+            origin: origin_of(self.container_of(place.connection).as_str()),
+        };
+        let producer = match self.core.add_producer(now, ProducerTarget::Address(&name), options) {
+            Ok(producer) => producer,
+            Err(error) => {
+                self.remove_temporary_target(now, &name);
+                return Err(refused(&error));
+            }
+        };
+        let capability = if is_topic { TEMPORARY_TOPIC } else { TEMPORARY_QUEUE };
+        let terms = Terms {
+            source: attach.source.clone(),
+            target: Some(Box::new(Target::Node(NodeTarget {
+                address: Some(Text::from(&*name)),
+                dynamic: true,
+                dynamic_node_properties: target.dynamic_node_properties,
+                capabilities: vec![capability],
+                ..NodeTarget::default()
+            }))),
+            snd_settle_mode: attach.snd_settle_mode,
+            rcv_settle_mode: attach.rcv_settle_mode,
+            max_message_size: Some(self.max_message_size(producer)),
+            offered_capabilities: vec![DELAYED_DELIVERY],
+            ..Terms::default()
+        };
+        let wants = Wants { to: false, schedule: true };
+        let bits = producer.to_bits();
+        self.producers.insert(LinkRef { wants, is_temporary: true, ..place.link_ref(bits, Some(name)) });
+        self.accept(now, place, Role::Receiver, terms, bits);
+        Ok(())
+    }
+
+    fn remove_temporary_target(&mut self, now: Instant, name: &Arc<str>) {
+        self.temporary_targets = self.temporary_targets.saturating_sub(1);
+        self.share_address(now, name, None);
+    }
+
+    /// Creates an address on every shard, or removes it.
+    fn share_address(&mut self, now: Instant, name: &Arc<str>, settings: Option<AddressSettings>) {
+        let news = AddressNews { name: name.clone(), settings };
+        self.take_address(now, &news);
+        self.address_news.push(news);
+    }
+
+    /// Takes an address over that another shard has created, or lets it go.
+    pub(super) fn take_address(&mut self, now: Instant, news: &AddressNews) {
+        match &news.settings {
+            Some(settings) => self.core.set_address(now, &news.name, settings.clone()),
+            None => self.core.remove_address(now, &news.name),
+        }
     }
 
     fn lane(&self, place: Place) -> Result<mq_core::LaneKey, Error> {
@@ -353,6 +448,9 @@ impl Shard {
                 let Some(link) = self.producers.remove(token) else { return };
                 self.release_bytes(link.connection, link.session, link.held);
                 self.core.remove_producer(now, producer);
+                if let Some(name) = link.address.filter(|_| link.is_temporary) {
+                    self.remove_temporary_target(now, &name);
+                }
             }
             Role::Sender => {
                 let Some(consumer) = ConsumerKey::from_bits(token) else { return };
@@ -377,6 +475,7 @@ impl Place {
             address,
             wants: Wants::default(),
             subscription: None,
+            is_temporary: false,
             held: 0,
             head: None,
             transaction: None,
@@ -441,10 +540,9 @@ fn wanted(attach: &Attach) -> Result<Wanted, Error> {
         Role::Sender => match attach.target.as_deref() {
             None => Err(refusal(condition::PRECONDITION_FAILED, "a producer's attach needs a target")),
             Some(Target::Coordinator { .. }) => Ok(Wanted::Coordinator),
-            Some(Target::Node(target)) if target.dynamic => Err(refusal(
-                condition::NOT_IMPLEMENTED,
-                "a dynamic target is not supported; use a dynamic source",
-            )),
+            Some(Target::Node(target)) if target.dynamic => {
+                Ok(Wanted::TemporaryTarget { target: target.clone() })
+            }
             // AMQP, anonymous terminus for message routing: a target without an address.
             Some(Target::Node(target)) => Ok(Wanted::Producer {
                 address: target.address.clone(),

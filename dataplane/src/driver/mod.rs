@@ -37,7 +37,7 @@ pub(crate) use self::format::AmqpFormat;
 pub(crate) use self::terminus::Subscriptions;
 use self::transaction::Coordinator;
 use crate::listen::Throttle;
-use crate::mailbox::{Mail, Mailbox};
+use crate::mailbox::{AddressNews, Mail, Mailbox};
 use crate::store::Store;
 
 /// Bytes that one read takes at most.
@@ -95,6 +95,8 @@ pub(crate) struct LinkRef {
     wants: Wants,
     /// Consumer: the durable subscription that ends when the link is closed.
     subscription: Option<Arc<str>>,
+    /// Producer: its address goes with it.
+    is_temporary: bool,
     /// Producer: bytes that the core has not passed on yet.
     held: u64,
     /// Producer: the beginning of a message that the core has not seen yet, counted in `held`.
@@ -154,6 +156,10 @@ pub(crate) struct Shard {
     dirty: Vec<usize>,
     /// What the turn wants other shards to do, by shard.
     outgoing: Vec<Vec<(ShardId, PeerMessage)>>,
+    /// Temporary addresses that the turn has created or removed.
+    address_news: Vec<AddressNews>,
+    /// Temporary addresses that links of this shard have made.
+    temporary_targets: usize,
     /// Where the core's messages are kept, and what the turn asks of it.
     store: Box<dyn Store>,
     store_requests: Vec<(ShardId, Box<StoreRequest>)>,
@@ -197,6 +203,8 @@ impl Shard {
             coordinator: Coordinator::default(),
             dirty: Vec::new(),
             outgoing,
+            address_news: Vec::new(),
+            temporary_targets: 0,
             store,
             store_requests: Vec::new(),
             buffer: BytesMut::new(),
@@ -214,6 +222,11 @@ impl Shard {
 
     /// Mail of other shards and of the store.
     pub(crate) fn handle_mail(&mut self, now: Instant, mail: &mut Mail) {
+        // Messages for a temporary address come after the news of it.
+        for news in mail.addresses.drain(..) {
+            self.take_address(now, &news);
+            self.run_effects(now);
+        }
         for (from, message) in mail.peers.drain(..) {
             self.core.handle_peer(now, from, message);
             self.run_effects(now);
@@ -277,6 +290,7 @@ impl Shard {
         self.run_effects(now);
         // The disk can work while the sockets are written.
         self.ask_store();
+        self.tell_addresses();
         for _ in 0..FLUSHES_PER_TURN {
             if self.dirty.is_empty() {
                 break;
@@ -303,6 +317,19 @@ impl Shard {
         let next = self.next_deadline();
         if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
             self.timer.notify_one();
+        }
+    }
+
+    /// Tells the other shards before any client learns of it.
+    fn tell_addresses(&mut self) {
+        if self.address_news.is_empty() {
+            return;
+        }
+        let news = std::mem::take(&mut self.address_news);
+        for (index, mailbox) in self.shared.mailboxes.iter().enumerate() {
+            if index != usize::from(self.id.0) {
+                mailbox.post_addresses(&news);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use mq_amqp::Terms;
 use mq_amqp::message::{Header, Message, Properties};
-use mq_amqp::performative::{DeliveryState, Error, Role, Source};
+use mq_amqp::performative::{DeliveryState, Error, NodeTarget, Role, Source, Target};
 use mq_amqp::value::{Symbol, Value};
 use mq_model::manifest::AddressType;
 
@@ -493,4 +493,45 @@ fn a_queue_that_is_deleted_forgets_what_it_held() {
     assert_eq!(client.receive(1).text(), "new");
     let properties = Properties::default();
     assert_eq!(decoded(&client.received[0]).properties.unwrap_or_default(), properties);
+}
+
+#[test]
+fn a_temporary_queue_or_topic_is_there_for_everybody_and_goes_with_its_link() {
+    for (capability, is_topic) in [("temporary-queue", false), ("temporary-topic", true)] {
+        let node = Node::start();
+        let mut maker = Client::connect(&node, 0);
+        let target = NodeTarget {
+            dynamic: true,
+            capabilities: vec![Symbol::from(capability)],
+            ..NodeTarget::default()
+        };
+        let terms = Terms { target: Some(Box::new(Target::Node(target))), ..to("") };
+        let link = maker.try_attach("temporary", Role::Sender, terms).unwrap();
+        let granted = maker.links[&link].attach.clone().unwrap().target.unwrap();
+        let Target::Node(granted) = *granted else { panic!("{granted:?}") };
+        assert!(granted.dynamic);
+        assert_eq!(granted.capabilities, [Symbol::from(capability)]);
+        let address = granted.address.unwrap().as_str().to_owned();
+        maker.consumer(&address, 10);
+        maker.sync();
+        let mut other = Client::connect(&node, 1);
+        let out = other.producer(&address);
+        let number = other.send_text(out, "hello");
+        assert_eq!(other.outcome(number), DeliveryState::Accepted);
+        assert_eq!(maker.receive(1).text(), "hello");
+        let reader = other.consumer(&address, 10);
+        let number = other.send_text(out, "again");
+        other.outcome(number);
+        if is_topic {
+            maker.receive(2);
+            assert_eq!(other.receive(1).text(), "again", "a topic has a copy for each");
+        }
+        maker.detach(link);
+        assert_eq!(other.detached(reader).condition.as_str(), "amqp:resource-deleted");
+        assert_eq!(other.detached(out).condition.as_str(), "amqp:resource-deleted");
+        let gone = maker.try_attach("late", Role::Sender, to(&address)).unwrap_err();
+        assert_eq!(gone.condition.as_str(), "amqp:not-found");
+        drop((maker, other));
+        node.until_empty();
+    }
 }
