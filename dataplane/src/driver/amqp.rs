@@ -273,7 +273,10 @@ impl Shard {
                     }
                     return false;
                 }
-                Head::Refused(outcome) => return self.refuse_delivery(now, key, &transfer, outcome),
+                Head::Refused(outcome) => {
+                    self.lose_post(transaction, transfer.settled);
+                    return self.refuse_delivery(now, key, &transfer, outcome);
+                }
                 Head::Aborted => {
                     let begun =
                         self.core.begin_refused(now, producer, unseen(&transfer, true), Outcome::Released);
@@ -286,7 +289,10 @@ impl Shard {
         }
         let start = match read_start(payload, transfer.message_format, wants) {
             Ok(start) => start,
-            Err(error) => return self.refuse_delivery(now, key, &transfer, unreadable(&error)),
+            Err(error) => {
+                self.lose_post(transaction, transfer.settled);
+                return self.refuse_delivery(now, key, &transfer, unreadable(&error));
+            }
         };
         let Start { durable, priority, ttl, schedule, header, chunk, to } = start;
         let (first, rest) = match header {

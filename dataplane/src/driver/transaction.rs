@@ -43,7 +43,15 @@ pub(crate) struct Coordinator {
     /// By the core's number.
     transactions: BTreeMap<u64, Transaction>,
     /// Posts without an outcome, by connection and delivery: the outcome is told in the transaction.
-    posts: BTreeMap<(usize, u64), TransactionId>,
+    posts: BTreeMap<(usize, u64), Post>,
+}
+
+/// A message that was posted in a transaction.
+#[derive(Clone, Copy, Debug)]
+struct Post {
+    transaction: TransactionId,
+    /// Its producer hears nothing of it, so that its failure has to be that of the transaction.
+    settled: bool,
 }
 
 /// A control link.
@@ -107,21 +115,21 @@ impl Coordinator {
     fn forget(&mut self, id: TransactionId) -> Option<Transaction> {
         let transaction = self.transactions.remove(&id.0)?;
         if transaction.posts > 0 {
-            self.posts.retain(|_, post| *post != id);
+            self.posts.retain(|_, post| post.transaction != id);
         }
         Some(transaction)
     }
 
-    /// The transaction of a post; the last time that it is asked for when `is_last`.
-    fn post(&mut self, post: (usize, u64), is_last: bool) -> Option<TransactionId> {
+    /// A post by its name; the last time that it is asked for when `is_last`.
+    fn post(&mut self, name: (usize, u64), is_last: bool) -> Option<Post> {
         if !is_last {
-            return self.posts.get(&post).copied();
+            return self.posts.get(&name).copied();
         }
-        let id = self.posts.remove(&post)?;
-        if let Some(transaction) = self.transactions.get_mut(&id.0) {
+        let post = self.posts.remove(&name)?;
+        if let Some(transaction) = self.transactions.get_mut(&post.transaction.0) {
             transaction.posts = transaction.posts.saturating_sub(1);
         }
-        Some(id)
+        Some(post)
     }
 
     fn control(&mut self, token: u64) -> Option<&mut Control> {
@@ -351,11 +359,25 @@ impl Shard {
     }
 
     /// A message was posted in a transaction: its outcome belongs to that.
-    pub(super) fn note_post(&mut self, key: usize, delivery: DeliveryKey, id: TransactionId) {
-        let is_new = self.coordinator.posts.insert((key, delivery.to_bits()), id).is_none();
+    pub(super) fn note_post(&mut self, key: usize, delivery: DeliveryKey, id: TransactionId, settled: bool) {
+        let post = Post { transaction: id, settled };
+        let is_new = self.coordinator.posts.insert((key, delivery.to_bits()), post).is_none();
         if let Some(transaction) = self.coordinator.transactions.get_mut(&id.0) {
             transaction.posts += usize::from(is_new);
         }
+    }
+
+    /// A message that was posted in a transaction cannot be let in. Where its producer does not hear of
+    /// that, the transaction does.
+    pub(super) fn lose_post(&mut self, transaction: Option<TransactionId>, settled: bool) {
+        if let Some(id) = transaction.filter(|_| settled) {
+            self.coordinator.doom(id);
+        }
+    }
+
+    /// Whether the outcome of a message that its producer has settled is still wanted.
+    pub(super) fn is_awaited(&self, key: usize, delivery: DeliveryKey) -> bool {
+        self.coordinator.posts.contains_key(&(key, delivery.to_bits()))
     }
 
     /// The state that a producer is told: that of a post stands in its transaction.
@@ -369,9 +391,12 @@ impl Shard {
         if self.coordinator.posts.is_empty() {
             return state;
         }
-        let id = connection.and_then(|key| self.coordinator.post((key, handle), settled));
-        let Some(id) = id else { return state };
-        let transaction = amqp::TransactionId::from(id.0);
+        let post = connection.and_then(|key| self.coordinator.post((key, handle), settled));
+        let Some(post) = post else { return state };
+        if post.settled && state.as_ref().is_some_and(|state| *state != DeliveryState::Accepted) {
+            self.coordinator.doom(post.transaction);
+        }
+        let transaction = amqp::TransactionId::from(post.transaction.0);
         Some(DeliveryState::Transactional(Box::new(TransactionalState { transaction, outcome: state })))
     }
 

@@ -186,6 +186,29 @@ fn settled_posts_count_in_their_transaction() {
 }
 
 #[test]
+fn a_settled_post_that_is_refused_lets_the_commit_fail() {
+    let node = node();
+    let mut controller = Controller::connect(&node, 0);
+    let (out, router) = (controller.client.producer("q"), controller.client.producer("a"));
+    let mut consumer = Client::connect(&node, 0);
+    consumer.consumer("a", 10);
+    controller.client.until("credit", |client| client.credit(router) > 1);
+    for text in ["short".to_owned(), "x".repeat(300_000)] {
+        let id = controller.declare();
+        controller.post(out, message("half of it"), id);
+        // Address `a` keeps no messages, and can hold none back.
+        controller.start(router, message(&text), true, id);
+        assert_rejected(&controller.discharge(id, false), "amqp:transaction:rollback");
+        assert!(drained(&node, "q").is_empty());
+    }
+    consumer.sync();
+    assert!(consumer.received.is_empty());
+    let id = controller.declare();
+    controller.start(out, Bytes::from_static(b"\xff no message"), true, id);
+    assert_rejected(&controller.discharge(id, false), "amqp:transaction:rollback");
+}
+
+#[test]
 fn what_is_retired_is_gone_once_it_is_committed_and_back_when_it_is_rolled_back() {
     let node = node();
     for (settled, queue) in [(true, "q"), (false, "q1"), (true, "q2"), (false, "q3")] {
