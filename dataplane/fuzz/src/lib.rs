@@ -6,4 +6,5 @@
 pub mod codec;
 pub mod mqtt;
 pub mod pair;
+pub mod recovery;
 pub mod selector;

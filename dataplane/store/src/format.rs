@@ -44,9 +44,9 @@ pub(crate) mod kind {
 }
 
 /// The message survives a restart.
-pub(crate) const DURABLE: u8 = 1;
+const DURABLE: u8 = 1;
 /// The payload names a transaction.
-pub(crate) const TRANSACTION: u8 = 2;
+const TRANSACTION: u8 = 2;
 
 /// Why a file header cannot be used.
 pub(crate) enum FileHeaderError {
@@ -195,13 +195,49 @@ pub(crate) fn put_reference(buffer: &mut Vec<u8>, reference: Reference) {
 }
 
 /// The targets of a message, ascending: each as the distance from the one before.
-pub(crate) fn put_targets(buffer: &mut Vec<u8>, targets: &[QueueId]) {
+fn put_targets(buffer: &mut Vec<u8>, targets: &[QueueId]) {
     put_number(buffer, targets.len() as u64);
     let mut last = 0;
     for target in targets {
         put_number(buffer, target.0.wrapping_sub(last));
         last = target.0;
     }
+}
+
+/// A message but for its body, which is to follow. The flags of its record.
+pub(crate) fn put_message(
+    buffer: &mut Vec<u8>,
+    index: u32,
+    durable: bool,
+    transaction: Option<u64>,
+    targets: &[QueueId],
+    meta: &[u8],
+) -> u8 {
+    put_number(buffer, u64::from(index));
+    let in_transaction = put_transaction(buffer, transaction);
+    put_targets(buffer, targets);
+    put_number(buffer, meta.len() as u64);
+    buffer.extend_from_slice(meta);
+    in_transaction | if durable { DURABLE } else { 0 }
+}
+
+/// A settlement. The flags of its record.
+pub(crate) fn put_settlement(
+    buffer: &mut Vec<u8>,
+    transaction: Option<u64>,
+    queue: QueueId,
+    reference: Reference,
+) -> u8 {
+    let flags = put_transaction(buffer, transaction);
+    put_number(buffer, queue.0);
+    put_reference(buffer, reference);
+    flags
+}
+
+fn put_transaction(buffer: &mut Vec<u8>, transaction: Option<u64>) -> u8 {
+    let Some(number) = transaction else { return 0 };
+    put_number(buffer, number);
+    TRANSACTION
 }
 
 /// What a record says, read in place.

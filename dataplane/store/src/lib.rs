@@ -15,6 +15,8 @@ mod scan;
 mod segment;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use disk::{Disk, DiskFile, RealDisk};

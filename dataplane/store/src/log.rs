@@ -20,15 +20,16 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::files;
 use crate::format::{
-    self, DURABLE, FILE_HEADER, FileHeader, HEADER, Header, MAX_RECORD, MAX_VARINT, Record, SMALL_RECORD,
-    TRANSACTION, kind, put_number,
+    self, FILE_HEADER, FileHeader, HEADER, Header, MAX_RECORD, MAX_VARINT, Record, SMALL_RECORD, kind,
+    put_number,
 };
 use crate::index::Index;
 use crate::location::Location;
 use crate::recovery;
 use crate::segment::{Place, Segment};
 use crate::types::{
-    Compaction, NewMessage, Options, QueueId, Recovery, Reference, State, Status, TransactionId, Visitor,
+    Compaction, NewMessage, Options, QueueId, RecoveredMessage, Recovery, Reference, State, Status,
+    TransactionId, Visitor,
 };
 
 /// A log that is open.
@@ -56,6 +57,19 @@ pub struct Log {
     full: Option<Arc<str>>,
     /// The targets of a message, ascending; kept for its room.
     targets: Vec<QueueId>,
+}
+
+/// Knows every queue, and wants nothing of it.
+struct Everything;
+
+impl Visitor for Everything {
+    fn object(&mut self, _: &[u8], _: &[u8]) {}
+
+    fn knows(&mut self, _: QueueId) -> bool {
+        true
+    }
+
+    fn message(&mut self, _: RecoveredMessage<'_>) {}
 }
 
 /// Where the log ends.
@@ -147,13 +161,25 @@ impl Log {
         Ok((log, recovery))
     }
 
+    /// Reads every record of a log that nobody has open, and changes nothing. What it returns is what
+    /// opening the log for a visitor that knows every queue would.
+    ///
+    /// # Errors
+    ///
+    /// `InUse`, `NewerFormat`, `Corrupt`, `Io`: the first that it meets.
+    pub fn check(disk: Arc<dyn Disk>) -> Result<Recovery, StoreError> {
+        let _lock = lock(&*disk)?;
+        let mut scan = recovery::scan(&disk, Options::default())?;
+        scan.visit(&mut Everything)
+    }
+
     /// Appends a message. It is in memory until [`flush`](Self::flush).
     ///
     /// # Errors
     ///
     /// `Full`, `Failed`, `TooLarge`, `NoTarget`, `Io`; nothing was appended then.
     pub fn append(&mut self, message: &NewMessage<'_>) -> Result<Reference, StoreError> {
-        self.check()?;
+        self.refuse_if_failed()?;
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
         targets.extend_from_slice(message.targets);
@@ -181,16 +207,9 @@ impl Log {
         let index = self.writer.next_index;
         let start = self.begin();
         let buffer = &mut self.writer.buffer;
-        put_number(buffer, u64::from(index));
-        if let Some(number) = number {
-            put_number(buffer, number);
-        }
-        format::put_targets(buffer, targets);
-        put_number(buffer, message.meta.len() as u64);
-        buffer.extend_from_slice(message.meta);
+        let flags = format::put_message(buffer, index, message.durable, number, targets, message.meta);
         buffer.extend_from_slice(message.body);
-        let durable = if message.durable { DURABLE } else { 0 };
-        let place = self.finish(start, kind::MESSAGE, durable | flag(number));
+        let place = self.finish(start, kind::MESSAGE, flags);
         self.writer.next_index = index.saturating_add(1);
         self.writer.owes_sync |= message.durable;
 
@@ -222,7 +241,7 @@ impl Log {
         reference: Reference,
         transaction: Option<TransactionId>,
     ) -> Result<(), StoreError> {
-        self.check()?;
+        self.refuse_if_failed()?;
         if !self.index.holds(queue, reference) {
             return Ok(());
         }
@@ -252,13 +271,8 @@ impl Log {
         self.make_room(SMALL_RECORD, 0)?;
         let number = transaction.map(|id| self.number(id));
         let start = self.begin();
-        let buffer = &mut self.writer.buffer;
-        if let Some(number) = number {
-            put_number(buffer, number);
-        }
-        put_number(buffer, queue.0);
-        format::put_reference(buffer, reference);
-        let place = self.finish(start, kind::SETTLE, flag(number));
+        let flags = format::put_settlement(&mut self.writer.buffer, number, queue, reference);
+        let place = self.finish(start, kind::SETTLE, flags);
         self.writer.owes_sync = true;
         self.index.count_settlement(place.segment, place.length, reference);
         Ok(place)
@@ -277,7 +291,7 @@ impl Log {
     ///
     /// `Full`, `Failed`, `TooLarge`, `Io`.
     pub fn update(&mut self, queue: QueueId, reference: Reference, state: &[u8]) -> Result<(), StoreError> {
-        self.check()?;
+        self.refuse_if_failed()?;
         // What does not survive a restart needs no state after it.
         if !self.index.holds(queue, reference) || !self.index.is_present(reference) {
             return Ok(());
@@ -301,7 +315,7 @@ impl Log {
     ///
     /// `Full`, `Failed`, `Io`.
     pub fn forget(&mut self, queue: QueueId) -> Result<(), StoreError> {
-        self.check()?;
+        self.refuse_if_failed()?;
         if self.index.mentions(queue).is_empty() {
             return Ok(());
         }
@@ -323,7 +337,7 @@ impl Log {
     ///
     /// `Full`, `Failed`, `TooLarge`, `Io`.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.check()?;
+        self.refuse_if_failed()?;
         let length = bounded(&[HEADER, MAX_VARINT, key.len(), value.len()])?;
         self.make_room(length, self.reserve())?;
         let start = self.begin();
@@ -343,7 +357,7 @@ impl Log {
     ///
     /// `Full`, `Failed`, `Io`.
     pub fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        self.check()?;
+        self.refuse_if_failed()?;
         if !self.index.has_object(key) {
             return Ok(());
         }
@@ -364,7 +378,7 @@ impl Log {
     ///
     /// `Full`, `Failed`, `Io`; the transaction is open then.
     pub fn commit(&mut self, transaction: TransactionId) -> Result<(), StoreError> {
-        self.check()?;
+        self.refuse_if_failed()?;
         let number = self.transactions.get(&transaction).and_then(|open| open.number);
         if number.is_some() {
             self.make_room(SMALL_RECORD, 0)?;
@@ -402,9 +416,9 @@ impl Log {
     ///
     /// `Failed`: nothing since the last synced flush is certain to be on disk, and nothing more is taken.
     pub fn flush(&mut self, sync: bool) -> Result<(), StoreError> {
-        self.check()?;
+        self.refuse_if_failed()?;
         if self.write(sync).is_err() || (sync && self.sync().is_err()) {
-            return self.check();
+            return self.refuse_if_failed();
         }
         Ok(())
     }
@@ -486,7 +500,7 @@ impl Log {
     /// `Failed`; `Corrupt` and `Io` of a file that cannot be read or removed, which is left alone from
     /// then on.
     pub fn compact_step(&mut self, budget: u64) -> Result<Compaction, StoreError> {
-        self.check()?;
+        self.refuse_if_failed()?;
         rewrite::step(self, budget)
     }
 
@@ -528,7 +542,7 @@ impl Log {
     }
 
     /// An error when writes are refused.
-    fn check(&self) -> Result<(), StoreError> {
+    fn refuse_if_failed(&self) -> Result<(), StoreError> {
         match &self.failure {
             Some(reason) => Err(StoreError::Failed { reason: Arc::clone(reason) }),
             None => Ok(()),
@@ -785,10 +799,6 @@ fn trim(segment: &mut Segment) {
     }
 }
 
-fn flag(transaction: Option<u64>) -> u8 {
-    if transaction.is_some() { TRANSACTION } else { 0 }
-}
-
 /// The sum of some lengths, when a record can have it.
 fn bounded(lengths: &[usize]) -> Result<u64, StoreError> {
     let length = lengths.iter().fold(0_u64, |sum, length| sum.saturating_add(*length as u64));
@@ -835,7 +845,11 @@ fn open_writer(
         segment.disk = segment.length;
     }
     let bytes = segment.length.next_multiple_of(options.chunk());
-    grow(&**disk, segment, bytes).map_err(|failed| failed.into_error(&**disk))?;
+    // On a full disk the log opens all the same: what it holds can be read, and settled when there is room.
+    match grow(&**disk, segment, bytes) {
+        Ok(()) | Err(SetAside::Refused(StoreError::Full { .. })) => {}
+        Err(failed) => return Err(failed.into_error(&**disk)),
+    }
     segment.file.sync_all().map_err(failed("sync", path))?;
     let mut writer = Writer::at(segment.length, options.segment_bytes, scan.next_index);
     writer.mark = (segment.length > FILE_HEADER).then_some(segment.length);

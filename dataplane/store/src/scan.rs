@@ -45,11 +45,6 @@ impl Scanner {
         Ok(Self { file, segment, length, offset: FILE_HEADER, buffer: Vec::new(), buffer_at: FILE_HEADER })
     }
 
-    /// One that reads nothing, to stand in for one that is lent out.
-    pub(crate) fn idle(file: Arc<dyn DiskFile>) -> Self {
-        Self { file, segment: 0, length: 0, offset: 0, buffer: Vec::new(), buffer_at: 0 }
-    }
-
     /// Where the next record begins.
     pub(crate) fn offset(&self) -> u64 {
         self.offset

@@ -78,31 +78,31 @@ pub(crate) struct Entry {
 struct Holder(u32);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    ByNobody,
-    ByOne(usize),
-    BySeveral(usize),
+enum HeldBy {
+    Nobody,
+    One(usize),
+    Several(usize),
 }
 
 impl Holder {
     const SEVERAL: u32 = 1 << 31;
     const DURABLE: u32 = 1 << 30;
 
-    fn new(held: Held, is_durable: bool) -> Self {
+    fn new(held: HeldBy, is_durable: bool) -> Self {
         let durable = if is_durable { Self::DURABLE } else { 0 };
         // A file of at most 1 GiB has fewer than 2^26 records of 16 bytes: a number fits.
         Self(match held {
-            Held::ByNobody => durable,
-            Held::ByOne(number) => durable | (number as u32 + 1),
-            Held::BySeveral(number) => durable | Self::SEVERAL | (number as u32 + 1),
+            HeldBy::Nobody => durable,
+            HeldBy::One(number) => durable | (number as u32 + 1),
+            HeldBy::Several(number) => durable | Self::SEVERAL | (number as u32 + 1),
         })
     }
 
-    fn held(self) -> Held {
+    fn held(self) -> HeldBy {
         match (self.0 & !(Self::SEVERAL | Self::DURABLE)) as usize {
-            0 => Held::ByNobody,
-            number if self.0 & Self::SEVERAL != 0 => Held::BySeveral(number - 1),
-            number => Held::ByOne(number - 1),
+            0 => HeldBy::Nobody,
+            number if self.0 & Self::SEVERAL != 0 => HeldBy::Several(number - 1),
+            number => HeldBy::One(number - 1),
         }
     }
 }
@@ -176,12 +176,12 @@ impl Segment {
     /// Adds a message behind all others. `targets` are ascending; without any, the message is dead.
     pub(crate) fn add(&mut self, index: u32, offset: u32, length: u32, targets: &[QueueId], durable: bool) {
         let held = match targets {
-            [] => Held::ByNobody,
-            [queue] => Held::ByOne(self.hold_alone(*queue, length)),
-            queues => Held::BySeveral(self.hold_together(queues)),
+            [] => HeldBy::Nobody,
+            [queue] => HeldBy::One(self.hold_alone(*queue, length)),
+            queues => HeldBy::Several(self.hold_together(queues)),
         };
         self.entries.push(Entry { index, offset, length, holder: Holder::new(held, durable) });
-        if held != Held::ByNobody {
+        if held != HeldBy::Nobody {
             self.messages += 1;
             self.live += u64::from(length);
         }
@@ -238,20 +238,20 @@ impl Segment {
     /// Whether a queue holds the message.
     pub(crate) fn is_live(&self, entry: &Entry) -> bool {
         match entry.holder.held() {
-            Held::ByNobody => false,
-            Held::ByOne(number) => self.queues.get(number).is_some_and(|share| !share.is_forgotten),
-            Held::BySeveral(number) => self.several.get(number).is_some_and(|several| several.held > 0),
+            HeldBy::Nobody => false,
+            HeldBy::One(number) => self.queues.get(number).is_some_and(|share| !share.is_forgotten),
+            HeldBy::Several(number) => self.several.get(number).is_some_and(|several| several.held > 0),
         }
     }
 
     /// Whether this queue holds the message.
     pub(crate) fn holds(&self, queue: QueueId, entry: &Entry) -> bool {
         match entry.holder.held() {
-            Held::ByNobody => false,
-            Held::ByOne(number) => {
+            HeldBy::Nobody => false,
+            HeldBy::One(number) => {
                 self.queues.get(number).is_some_and(|share| share.queue == queue && !share.is_forgotten)
             }
-            Held::BySeveral(number) => self
+            HeldBy::Several(number) => self
                 .bit(number, queue)
                 .is_some_and(|(word, bit)| self.bits.get(word).is_some_and(|bits| bits & bit != 0)),
         }
@@ -268,12 +268,12 @@ impl Segment {
     pub(crate) fn holders(&self, entry: &Entry, queues: &mut Vec<QueueId>) {
         queues.clear();
         match entry.holder.held() {
-            Held::ByNobody => {}
-            Held::ByOne(number) => {
+            HeldBy::Nobody => {}
+            HeldBy::One(number) => {
                 let share = self.queues.get(number).filter(|share| !share.is_forgotten);
                 queues.extend(share.map(|share| share.queue));
             }
-            Held::BySeveral(number) => {
+            HeldBy::Several(number) => {
                 let Some(several) = self.several.get(number) else { return };
                 let Some(list) = self.lists.get(several.list as usize) else { return };
                 let words = self.bits.get(several.first_word as usize..).unwrap_or_default();
@@ -293,15 +293,15 @@ impl Segment {
             return false;
         }
         match entry.holder.held() {
-            Held::ByNobody => {}
-            Held::ByOne(number) => {
+            HeldBy::Nobody => {}
+            HeldBy::One(number) => {
                 if let Some(share) = self.queues.get_mut(number) {
                     share.bytes = share.bytes.saturating_sub(u64::from(entry.length));
                     share.messages = share.messages.saturating_sub(1);
                 }
                 self.bury(position);
             }
-            Held::BySeveral(number) => {
+            HeldBy::Several(number) => {
                 if let Some((word, bit)) = self.bit(number, queue)
                     && let Some(bits) = self.bits.get_mut(word)
                 {
@@ -320,7 +320,7 @@ impl Segment {
 
     fn bury(&mut self, position: usize) {
         let Some(entry) = self.entries.get_mut(position) else { return };
-        entry.holder = Holder::new(Held::ByNobody, entry.is_durable());
+        entry.holder = Holder::new(HeldBy::Nobody, entry.is_durable());
         self.messages = self.messages.saturating_sub(1);
         self.live = self.live.saturating_sub(u64::from(entry.length));
     }
@@ -349,7 +349,7 @@ impl Segment {
             return dropped;
         }
         let affected = self.entries.iter().filter_map(|entry| {
-            let Held::BySeveral(number) = entry.holder.held() else { return None };
+            let HeldBy::Several(number) = entry.holder.held() else { return None };
             let list = self.several.get(number)?.list as usize;
             Some((entry.index, list)).filter(|_| of_lists.get(list).is_some_and(|queues| !queues.is_empty()))
         });
@@ -366,9 +366,9 @@ impl Segment {
     /// holds, it may.
     pub(crate) fn may_name(&self, queue: QueueId, entry: &Entry) -> bool {
         match entry.holder.held() {
-            Held::ByNobody => true,
-            Held::ByOne(number) => self.queues.get(number).is_some_and(|share| share.queue == queue),
-            Held::BySeveral(number) => self.bit(number, queue).is_some(),
+            HeldBy::Nobody => true,
+            HeldBy::One(number) => self.queues.get(number).is_some_and(|share| share.queue == queue),
+            HeldBy::Several(number) => self.bit(number, queue).is_some(),
         }
     }
 

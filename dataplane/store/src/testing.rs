@@ -10,9 +10,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile};
+use crate::{files, format};
 
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
+
+/// The file of a segment with these records, each a kind, flags and a payload that need not make sense:
+/// the checksums are right, so that recovery looks at what the records say.
+pub fn file(segment: u32, records: &[(u8, u8, Vec<u8>)]) -> (String, Vec<u8>) {
+    let mut bytes = format::FileHeader { segment, generation: 0 }.encode();
+    for (kind, flags, payload) in records {
+        let start = format::begin(&mut bytes);
+        bytes.extend_from_slice(payload);
+        let offset = u32::try_from(start).unwrap_or(u32::MAX);
+        format::finish(&mut bytes, start, *kind, *flags, segment, offset);
+    }
+    (files::name(segment), bytes)
+}
 
 /// What can be told to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,6 +158,18 @@ impl FaultyDisk {
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         let content = self.content();
         content.files.get(*content.names.get(name)?).map(|file| file.now.clone())
+    }
+
+    /// Inverts one byte of a file, for who has it open too.
+    pub fn damage(&self, name: &str, offset: usize) {
+        let mut content = self.content();
+        let Some(number) = content.names.get(name).copied() else { return };
+        let Some(file) = content.files.get_mut(number) else { return };
+        for bytes in [&mut file.now, &mut file.durable] {
+            if let Some(byte) = bytes.get_mut(offset) {
+                *byte = !*byte;
+            }
+        }
     }
 
     /// Puts a file there, durable.

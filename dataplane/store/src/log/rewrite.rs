@@ -5,14 +5,14 @@
 //! name at the end. Messages keep their names. Before the new file counts, everything that made a record
 //! dead is made durable: a settlement that was taken for granted here must not be lost in a crash.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::{Log, SetAside, name};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::files;
-use crate::format::{self, FileHeader, Header, Message, Record, kind, put_number};
+use crate::format::{self, FileHeader, Header, Message, Record, kind};
 use crate::scan::{Scanner, Step};
 use crate::segment::{Place, Segment};
 use crate::types::{Compaction, QueueId, Reference};
@@ -31,12 +31,24 @@ pub(super) struct Rewrite {
     generation: u32,
     scanner: Scanner,
     file: Arc<dyn DiskFile>,
-    out: Vec<u8>,
-    /// Bytes of the copy that are written.
-    written: u64,
+    copied: Copied,
     synced: u64,
     /// Bytes set aside for the copy.
     allocated: u64,
+    /// Settlements in other segments that say nothing about the copy.
+    retired: Vec<(u32, u64)>,
+    /// Settlements of messages of this segment since the copy was begun: the copy may name the queue.
+    settled: BTreeSet<(u32, QueueId)>,
+    forgotten: Vec<QueueId>,
+}
+
+/// What is copied, and where it was before.
+#[derive(Debug, Default)]
+struct Copied {
+    id: u32,
+    out: Vec<u8>,
+    /// Bytes of the copy that are written.
+    written: u64,
     messages: Vec<Moved>,
     updates: Vec<(Reference, QueueId, Place, Place)>,
     puts: Vec<(Box<[u8]>, Place, Place)>,
@@ -47,11 +59,6 @@ pub(super) struct Rewrite {
     shadows: BTreeMap<u32, u64>,
     /// The transactions that were open when a record of theirs was copied.
     open: HashSet<u64>,
-    /// Settlements in other segments that say nothing about the copy.
-    retired: Vec<(u32, u64)>,
-    /// Settlements of messages of this segment since the copy was begun: the copy may name the queue.
-    settled: Vec<(u32, QueueId)>,
-    forgotten: Vec<QueueId>,
     queues: Vec<QueueId>,
     names: Vec<QueueId>,
 }
@@ -204,33 +211,22 @@ impl Rewrite {
             generation,
             scanner,
             file,
-            out: FileHeader { segment: id, generation }.encode(),
-            written: 0,
+            copied: Copied { id, out: FileHeader { segment: id, generation }.encode(), ..Copied::default() },
             synced: 0,
             allocated,
-            messages: Vec::new(),
-            updates: Vec::new(),
-            puts: Vec::new(),
-            deletions: Vec::new(),
-            forgets: Vec::new(),
-            commits: Vec::new(),
-            shadows: BTreeMap::new(),
-            open: HashSet::new(),
             retired: settlements_to_retire(log, id),
-            settled: Vec::new(),
+            settled: BTreeSet::new(),
             forgotten: Vec::new(),
-            queues: Vec::new(),
-            names: Vec::new(),
         }))
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {
-        self.allocated.max(self.written)
+        self.allocated.max(self.copied.written)
     }
 
     pub(super) fn note_settlement(&mut self, queue: QueueId, reference: Reference) {
         if reference.segment() == self.id {
-            self.settled.push((reference.index(), queue));
+            self.settled.insert((reference.index(), queue));
         }
     }
 
@@ -247,49 +243,78 @@ impl Rewrite {
                 return Ok(true);
             }
             let before = self.scanner.offset();
-            // The scanner lends the record out of its buffer while the rest of this is changed.
-            let mut scanner = std::mem::replace(&mut self.scanner, Scanner::idle(Arc::clone(&self.file)));
-            let problem = match scanner.step() {
-                Ok(Step::Record { offset, header, payload, record }) => {
-                    let length = header.record_length() as u32;
-                    let place = Place { segment: self.id, offset, length };
-                    self.take(log, place, header, payload, &record);
-                    None
-                }
-                Ok(Step::End) => Some(Ok("records are missing")),
-                Ok(Step::Bad(problem)) => Some(Ok(problem)),
-                Err(source) => Some(Err(source)),
-            };
-            self.scanner = scanner;
             let path = || log.disk.path(&files::name(self.id));
-            match problem {
-                None => {}
-                Some(Ok(problem)) => {
-                    let error = StoreError::Corrupt { path: path(), offset: before, problem };
-                    return Err(GivenUp::Damaged(error));
+            let damaged =
+                |problem| GivenUp::Damaged(StoreError::Corrupt { path: path(), offset: before, problem });
+            match self.scanner.step() {
+                Ok(Step::Record { offset, header, payload, record }) => {
+                    let place = Place { segment: self.id, offset, length: header.record_length() as u32 };
+                    self.copied.take(log, &self.settled, place, header, payload, &record);
                 }
-                Some(Err(source)) => {
-                    let error = StoreError::Io { action: "read", path: path(), source };
-                    return Err(GivenUp::Damaged(error));
+                Ok(Step::End) => return Err(damaged("records are missing")),
+                Ok(Step::Bad(problem)) => return Err(damaged(problem)),
+                Err(source) => {
+                    return Err(GivenUp::Damaged(StoreError::Io { action: "read", path: path(), source }));
                 }
             }
             used += self.scanner.offset() - before;
-            if self.out.len() >= PIECE {
+            if self.copied.out.len() >= PIECE {
                 self.write(log)?;
             }
         }
         Ok(false)
     }
 
-    /// Copies a record that is needed.
-    fn take(&mut self, log: &Log, place: Place, header: Header, payload: &[u8], record: &Record<'_>) {
+    fn write(&mut self, log: &mut Log) -> Result<(), GivenUp> {
+        let copied = &mut self.copied;
+        let written = self.file.write_at(&copied.out, copied.written);
+        written.map_err(|source| cannot_write(log, self.id, "write a copy of", source))?;
+        copied.written += copied.out.len() as u64;
+        copied.out.clear();
+        if copied.written - self.synced >= SYNC_EVERY {
+            let synced = self.file.sync_data();
+            synced.map_err(|source| cannot_write(log, self.id, "sync a copy of", source))?;
+            self.synced = copied.written;
+        }
+        Ok(())
+    }
+
+    /// Completes the copy and gives it the name of the file.
+    fn seal(&mut self, log: &mut Log) -> Result<(), GivenUp> {
+        self.copied.seal();
+        self.write(log)?;
+        let completed = self.file.truncate(self.copied.written).and_then(|()| self.file.sync_all());
+        completed.map_err(|source| cannot_write(log, self.id, "sync a copy of", source))?;
+        make_durable(log).map_err(GivenUp::Failed)?;
+        let named = name(&*log.disk, self.id);
+        named.map_err(|source| GivenUp::Failed(log.fail("rename a copy of", self.id, &source)))
+    }
+}
+
+impl Copied {
+    /// Copies a record that is needed. `settled` are the messages that were settled since the copy was
+    /// begun: they may be copied as they were before.
+    fn take(
+        &mut self,
+        log: &Log,
+        settled: &BTreeSet<(u32, QueueId)>,
+        place: Place,
+        header: Header,
+        payload: &[u8],
+        record: &Record<'_>,
+    ) {
         let index = &log.index;
         match *record {
             Record::Message(message) => self.take_message(log, header, payload, message),
             Record::Settle { transaction, queue, reference } => {
                 let is_open = self.is_open(log, transaction);
                 let is_elsewhere = reference.segment() != self.id;
-                if is_open || (is_elsewhere && index.needs_settlement(queue, reference)) {
+                let is_needed = match is_elsewhere {
+                    true => index.needs_settlement(queue, reference),
+                    // By a commit: any other settlement of the time is in another file.
+                    false => settled.contains(&(reference.index(), queue)),
+                };
+                if is_open || is_needed {
                     let moved = match transaction {
                         Some(_) if !is_open => self.settlement(queue, reference),
                         _ => self.raw(header, payload),
@@ -343,9 +368,12 @@ impl Rewrite {
         let is_open = self.is_open(log, message.transaction);
         // A record of a transaction that is committed needs its commit no longer, and one that names
         // fewer queues not the settlements of the others.
-        let moved = match is_open || (message.transaction.is_none() && queues == names) {
+        let moved = match (is_open || message.transaction.is_none()) && queues == names {
             true => self.raw(header, payload),
-            false => self.message(&message, &queues, header.flags & !format::TRANSACTION),
+            false => {
+                let transaction = message.transaction.filter(|_| is_open);
+                self.message(Message { transaction, ..message }, &queues)
+            }
         };
         self.queues = queues;
         self.names = names;
@@ -366,53 +394,30 @@ impl Rewrite {
         Place { segment: self.id, offset, length: header.record_length() as u32 }
     }
 
-    fn message(&mut self, message: &Message<'_>, queues: &[QueueId], flags: u8) -> Place {
+    fn message(&mut self, message: Message<'_>, queues: &[QueueId]) -> Place {
         let (offset, start) = (self.offset(), format::begin(&mut self.out));
-        put_number(&mut self.out, u64::from(message.index));
-        format::put_targets(&mut self.out, queues);
-        put_number(&mut self.out, message.meta.len() as u64);
-        self.out.extend_from_slice(message.meta);
-        self.out.extend_from_slice(message.body);
+        let Message { index, durable, transaction, meta, body, .. } = message;
+        let flags = format::put_message(&mut self.out, index, durable, transaction, queues, meta);
+        self.out.extend_from_slice(body);
         let length = format::finish(&mut self.out, start, kind::MESSAGE, flags, self.id, offset);
         Place { segment: self.id, offset, length }
     }
 
     fn settlement(&mut self, queue: QueueId, reference: Reference) -> Place {
         let (offset, start) = (self.offset(), format::begin(&mut self.out));
-        put_number(&mut self.out, queue.0);
-        format::put_reference(&mut self.out, reference);
-        let length = format::finish(&mut self.out, start, kind::SETTLE, 0, self.id, offset);
+        let flags = format::put_settlement(&mut self.out, None, queue, reference);
+        let length = format::finish(&mut self.out, start, kind::SETTLE, flags, self.id, offset);
         Place { segment: self.id, offset, length }
+    }
+
+    fn seal(&mut self) {
+        let (offset, start) = (self.offset(), format::begin(&mut self.out));
+        format::finish(&mut self.out, start, kind::SEAL, 0, self.id, offset);
     }
 
     /// Where the next record of the copy goes: the copy is no longer than the file, so it fits.
     fn offset(&self) -> u32 {
         (self.written + self.out.len() as u64) as u32
-    }
-
-    fn write(&mut self, log: &mut Log) -> Result<(), GivenUp> {
-        let written = self.file.write_at(&self.out, self.written);
-        written.map_err(|source| cannot_write(log, self.id, "write a copy of", source))?;
-        self.written += self.out.len() as u64;
-        self.out.clear();
-        if self.written - self.synced >= SYNC_EVERY {
-            let synced = self.file.sync_data();
-            synced.map_err(|source| cannot_write(log, self.id, "sync a copy of", source))?;
-            self.synced = self.written;
-        }
-        Ok(())
-    }
-
-    /// Completes the copy and gives it the name of the file.
-    fn seal(&mut self, log: &mut Log) -> Result<(), GivenUp> {
-        let (offset, start) = (self.offset(), format::begin(&mut self.out));
-        format::finish(&mut self.out, start, kind::SEAL, 0, self.id, offset);
-        self.write(log)?;
-        let completed = self.file.truncate(self.written).and_then(|()| self.file.sync_all());
-        completed.map_err(|source| cannot_write(log, self.id, "sync a copy of", source))?;
-        make_durable(log).map_err(GivenUp::Failed)?;
-        let named = name(&*log.disk, self.id);
-        named.map_err(|source| GivenUp::Failed(log.fail("rename a copy of", self.id, &source)))
     }
 }
 
@@ -444,14 +449,14 @@ fn install(log: &mut Log, mut rewrite: Rewrite) -> Result<(), StoreError> {
     let id = rewrite.id;
     log.index.retire_settlements(id, &rewrite.retired);
     let Some(old) = log.index.segment_mut(id) else { return Ok(()) };
-    let mut new = Segment::new(id, rewrite.generation, Arc::clone(&rewrite.file), rewrite.written);
-    new.length = rewrite.written;
+    let mut new = Segment::new(id, rewrite.generation, Arc::clone(&rewrite.file), rewrite.copied.written);
+    new.length = rewrite.copied.written;
     new.is_sealed = true;
     new.updates = std::mem::take(&mut old.updates);
     new.shadowed = old.shadowed;
-    new.shadows = std::mem::take(&mut rewrite.shadows);
+    new.shadows = std::mem::take(&mut rewrite.copied.shadows);
     new.extra = new.shadows.values().sum();
-    add_messages(old, &mut new, &mut rewrite);
+    add_messages(old, &mut new, &rewrite);
     new.shrink();
 
     for (of, bytes) in new.shadows.clone() {
@@ -463,8 +468,8 @@ fn install(log: &mut Log, mut rewrite: Rewrite) -> Result<(), StoreError> {
         log.index.drop_shadows(&old.shadows);
     }
     move_records(log, &rewrite);
-    let puts = rewrite.puts.into_iter().map(|(key, ..)| key).collect();
-    log.index.release_anchors(id, &rewrite.open, &puts, &rewrite.forgotten);
+    let puts = rewrite.copied.puts.into_iter().map(|(key, ..)| key).collect();
+    log.index.release_anchors(id, &rewrite.copied.open, &puts, &rewrite.forgotten);
     if let Some(segment) = log.index.segment_mut(id) {
         segment.unreclaimed = segment.reclaimable();
     }
@@ -473,17 +478,14 @@ fn install(log: &mut Log, mut rewrite: Rewrite) -> Result<(), StoreError> {
 
 /// The messages of the copy, held by who holds them now. A queue that settled while it was copied is
 /// named all the same: the copy may name it, and then its settlement is needed.
-fn add_messages(old: &Segment, new: &mut Segment, rewrite: &mut Rewrite) {
+fn add_messages(old: &Segment, new: &mut Segment, rewrite: &Rewrite) {
     let mut queues = Vec::new();
-    rewrite.settled.sort_unstable();
-    rewrite.settled.dedup();
-    for moved in &rewrite.messages {
+    for moved in &rewrite.copied.messages {
         queues.clear();
         if let Some(entry) = old.entry(moved.index) {
             old.holders(entry, &mut queues);
         }
-        let first = rewrite.settled.partition_point(|(index, _)| *index < moved.index);
-        let settled = rewrite.settled.iter().skip(first).take_while(|(index, _)| *index == moved.index);
+        let settled = rewrite.settled.range((moved.index, QueueId(0))..=(moved.index, QueueId(u64::MAX)));
         queues.extend(settled.map(|(_, queue)| *queue));
         queues.sort_unstable();
         queues.dedup();
@@ -497,7 +499,7 @@ fn add_messages(old: &Segment, new: &mut Segment, rewrite: &mut Rewrite) {
 /// What was the last record about something, and has not been followed by another, is it at its new place.
 fn move_records(log: &mut Log, rewrite: &Rewrite) {
     let index = &mut log.index;
-    for (reference, queue, from, to) in &rewrite.updates {
+    for (reference, queue, from, to) in &rewrite.copied.updates {
         let segment = index.segment_mut(reference.segment());
         let last = segment.and_then(|segment| segment.updates.get_mut(&(reference.index(), *queue)));
         if let Some(last) = last.filter(|last| *last == from) {
@@ -505,13 +507,13 @@ fn move_records(log: &mut Log, rewrite: &Rewrite) {
             index.add_live(*to);
         }
     }
-    for (key, from, to) in &rewrite.puts {
+    for (key, from, to) in &rewrite.copied.puts {
         if let Some(object) = index.objects.get_mut(key).filter(|object| object.place == *from) {
             object.place = *to;
             index.add_live(*to);
         }
     }
-    for (key, from, to) in &rewrite.deletions {
+    for (key, from, to) in &rewrite.copied.deletions {
         if let Some(object) = index.objects.get_mut(key).filter(|object| object.place == *from) {
             object.place = *to;
             if object.is_needed() {
@@ -519,12 +521,12 @@ fn move_records(log: &mut Log, rewrite: &Rewrite) {
             }
         }
     }
-    let forgets = rewrite.forgets.iter().filter_map(|(queue, from, to)| {
+    let forgets = rewrite.copied.forgets.iter().filter_map(|(queue, from, to)| {
         let anchor = index.forgotten.get_mut(queue).filter(|anchor| anchor.place == *from)?;
         anchor.place = *to;
         Some(*to)
     });
-    let commits = rewrite.commits.iter().filter_map(|(number, from, to)| {
+    let commits = rewrite.copied.commits.iter().filter_map(|(number, from, to)| {
         let anchor = index.commits.get_mut(number).filter(|anchor| anchor.place == *from)?;
         anchor.place = *to;
         Some(*to)

@@ -1,0 +1,176 @@
+//! What the log costs: `cargo bench -p mq-store --bench log [-- MESSAGES]`.
+//!
+//! Messages of 100 bytes with 24 bytes of meta, each held by one queue. The time of a synced append stands
+//! beside that of a bare write and fdatasync to the same disk. Recovery reads what was appended and
+//! nothing was settled of; the files are in the page cache then.
+
+#![allow(clippy::print_stdout)]
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mq_store::{Log, NewMessage, Options, QueueId, RealDisk, RecoveredMessage, Reference, Visitor};
+
+const MESSAGES: usize = 10_000_000;
+const SYNCS: usize = 1_000;
+const BODY: [u8; 100] = [7; 100];
+const META: [u8; 24] = [1; 24];
+
+/// Takes what it is given for a core that holds nothing.
+#[derive(Default)]
+struct Count(u64);
+
+impl Visitor for Count {
+    fn object(&mut self, _: &[u8], _: &[u8]) {}
+
+    fn knows(&mut self, _: QueueId) -> bool {
+        true
+    }
+
+    fn message(&mut self, message: RecoveredMessage<'_>) {
+        self.0 += u64::from(message.body_length);
+    }
+}
+
+fn open(path: &Path) -> Log {
+    let disk = Arc::new(RealDisk::new(path).expect("the directory can be made"));
+    Log::open(disk, Options::default(), &mut Count::default()).expect("the log opens").0
+}
+
+fn append(log: &mut Log) -> Reference {
+    let message =
+        NewMessage { targets: &[QueueId(1)], durable: true, transaction: None, meta: &META, body: &BODY };
+    log.append(&message).expect("there is room")
+}
+
+/// The median of microseconds.
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Microseconds of a write of `bytes` and an fdatasync, where the file was written before.
+fn floor(directory: &Path, bytes: usize) -> io::Result<f64> {
+    let path = directory.join("floor");
+    let file = File::create(&path)?;
+    let record = vec![1; bytes];
+    file.write_all_at(&vec![0; bytes * SYNCS], 0)?;
+    file.sync_all()?;
+    let mut times = Vec::with_capacity(SYNCS);
+    for number in 0..SYNCS {
+        let start = Instant::now();
+        file.write_all_at(&record, (number * bytes) as u64)?;
+        file.sync_data()?;
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    fs::remove_file(path)?;
+    Ok(median(times))
+}
+
+fn synced(log: &mut Log, batch: usize) -> f64 {
+    let times = (0..SYNCS).map(|_| {
+        let start = Instant::now();
+        for _ in 0..batch {
+            append(log);
+        }
+        log.flush(true).expect("the disk works");
+        start.elapsed().as_secs_f64() * 1e6
+    });
+    median(times.collect())
+}
+
+/// Bytes of memory: now and at most.
+fn memory() -> (u64, u64) {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default() << 10
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}
+
+fn main() {
+    let messages = std::env::args().next_back().and_then(|number| number.parse().ok()).unwrap_or(MESSAGES);
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is a directory");
+    for batch in [1, 32, 256] {
+        let path = directory.path().join(format!("synced-{batch}"));
+        let bare = floor(directory.path(), 170 * batch).expect("the disk works");
+        let time = synced(&mut open(&path), batch);
+        println!("append {batch:>3} and sync   {time:>8.1} us   bare write and fdatasync {bare:.1} us");
+        fs::remove_dir_all(path).expect("the log can be removed");
+    }
+
+    let path = directory.path().join("log");
+    let mut log = open(&path);
+    let start = Instant::now();
+    let mut written = 0.0;
+    for number in 0..messages {
+        append(&mut log);
+        if number % 1_000 == 999 {
+            let flush = Instant::now();
+            log.flush(false).expect("the disk works");
+            written += flush.elapsed().as_secs_f64();
+        }
+    }
+    let all = start.elapsed().as_secs_f64();
+    let each = |seconds: f64| seconds * 1e9 / messages as f64;
+    println!(
+        "append             {:>8.0} ns   and {:.0} ns for writing it",
+        each(all - written),
+        each(written)
+    );
+    log.close().expect("the disk works");
+
+    let before = memory().0;
+    let start = Instant::now();
+    let mut log = open(&path);
+    let seconds = start.elapsed().as_secs_f64();
+    let (now, most) = memory();
+    let share = |bytes: u64| bytes.saturating_sub(before) as f64 / messages as f64;
+    println!(
+        "recover            {seconds:>8.2} s    {messages} messages, {:.1} bytes of memory each, {:.1} at most",
+        share(now),
+        share(most)
+    );
+
+    let references: Vec<Reference> = {
+        let mut all = All(Vec::with_capacity(messages));
+        drop(log);
+        let disk = Arc::new(RealDisk::new(&path).expect("the directory is there"));
+        log = Log::open(disk, Options::default(), &mut all).expect("the log opens").0;
+        all.0
+    };
+    let start = Instant::now();
+    for reference in references.iter().take(messages / 10) {
+        let location = log.locate(*reference).expect("it is there");
+        assert_eq!(location.read().expect("it can be read").len(), BODY.len());
+    }
+    println!("read               {:>8.0} ns", start.elapsed().as_secs_f64() * 1e10 / messages as f64);
+    let start = Instant::now();
+    for (number, reference) in references.iter().enumerate() {
+        log.settle(QueueId(1), *reference, None).expect("there is room");
+        if number % 1_000 == 999 {
+            log.flush(false).expect("the disk works");
+        }
+    }
+    println!("settle             {:>8.0} ns   with writing it", each(start.elapsed().as_secs_f64()));
+}
+
+/// Keeps the names.
+struct All(Vec<Reference>);
+
+impl Visitor for All {
+    fn object(&mut self, _: &[u8], _: &[u8]) {}
+
+    fn knows(&mut self, _: QueueId) -> bool {
+        true
+    }
+
+    fn message(&mut self, message: RecoveredMessage<'_>) {
+        self.0.push(message.reference);
+    }
+}
