@@ -84,6 +84,8 @@ pub enum CloseReason {
     TooManySubscriptions,
     #[error("the store did not keep the subscription; see the status of the node")]
     StoreFailed,
+    #[error("the home of the address is gone; attach again later")]
+    HomeGone,
     #[error("the subscription was removed")]
     Unsubscribed,
 }

@@ -699,6 +699,7 @@ impl Core {
                 self.disown(key);
             }
         }
+        self.stored_peer_gone(now, peer);
         let keys: Vec<AddressKey> = self.addresses.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(address) = self.addresses.get_mut(key) else { continue };

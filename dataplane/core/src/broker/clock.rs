@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::store::UnixMillis;
 
+/// 1970-01-01.
+const EPOCH: UnixMillis = UnixMillis(0);
+
 /// How the two relate. Until it is set, the wall clock began with the first address that keeps messages.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clock {
@@ -50,11 +53,11 @@ impl Clock {
 
     /// The moment of a wall time; `None` when it is further away than can be counted.
     pub(crate) fn instant(&self, at: UnixMillis, now: Instant) -> Option<Instant> {
-        let (known, unix) = self.set.unwrap_or((now, UnixMillis(0)));
+        let (known, unix) = self.set.unwrap_or((now, EPOCH));
         if at >= unix {
             known.checked_add(Duration::from_millis(at.0 - unix.0))
         } else {
-            known.checked_sub(Duration::from_millis(unix.0 - at.0)).or(Some(known.min(now)))
+            known.checked_sub(Duration::from_millis(unix.0 - at.0)).or_else(|| Some(known.min(now)))
         }
     }
 }

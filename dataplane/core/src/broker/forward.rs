@@ -19,7 +19,7 @@ use crate::format::{DeadLetter, DeadLetterReason, Notes};
 use crate::key::{ForwardKey, HomeKey};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::EntryKey;
-use crate::settings::AddressKind;
+use crate::settings::{AddressKind, ShardId};
 use crate::store::{StoreRequest, Ticket};
 
 /// How long a message waits that another address did not take, at first and at most.
@@ -36,6 +36,8 @@ pub(crate) struct Forward {
     entry: EntryKey,
     to: To,
     attempts: u32,
+    /// The shard that has it and has not answered.
+    there: Option<ShardId>,
 }
 
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl Core {
             return;
         }
         let to = To::DeadLetter { reason, error: error.map(Box::new) };
-        let forward = self.broker.forwards.insert(Forward { home, entry, to, attempts: 0 });
+        let forward = self.broker.forwards.insert(Forward { home, entry, to, attempts: 0, there: None });
         self.send_forward(now, forward);
     }
 
@@ -171,7 +173,13 @@ impl Core {
         let Ok(address) = self.resolve_name(to) else {
             return self.forward_answered(key, Outcome::Released);
         };
-        let kind = self.addresses.get(address).map(|address| address.settings.kind);
+        let target = self.addresses.get(address);
+        let kind = target.map(|address| address.settings.kind);
+        let there =
+            target.filter(|address| address.settings.kind.is_stored()).map(|address| address.home_shard);
+        if let Some(forward) = self.broker.forwards.get_mut(key) {
+            forward.there = there;
+        }
         let mut arrival = Arrival {
             origin: Origin::Forward(key),
             settled: false,
@@ -201,6 +209,7 @@ impl Core {
     pub(crate) fn forward_answered(&mut self, key: ForwardKey, outcome: Outcome) {
         let Some(now) = self.broker.now else { return };
         let Some(forward) = self.broker.forwards.get_mut(key) else { return };
+        forward.there = None;
         let (home, entry) = (forward.home, forward.entry);
         let is_move = matches!(forward.to, To::Moved { .. });
         let is_back = matches!(forward.to, To::Back);
@@ -234,7 +243,7 @@ impl Core {
 
     /// The body of an entry cannot be read: it waits a while and is tried again.
     pub(crate) fn unreadable(&mut self, now: Instant, home: HomeKey, entry: EntryKey) {
-        let forward = Forward { home, entry, to: To::Back, attempts: 0 };
+        let forward = Forward { home, entry, to: To::Back, attempts: 0, there: None };
         let key = self.broker.forwards.insert(forward);
         self.retry_later(now, key);
     }
@@ -244,6 +253,14 @@ impl Core {
         let is_move =
             self.broker.forwards.get(key).is_some_and(|forward| matches!(forward.to, To::Moved { .. }));
         if is_move { self.forward_answered(key, Outcome::Released) } else { self.retry_later(now, key) }
+    }
+
+    /// A shard is gone: whether it took what was sent to it is not known, so that is sent again.
+    pub(crate) fn forwards_lost(&mut self, peer: ShardId) {
+        let lost = self.broker.forwards.iter().filter(|(_, forward)| forward.there == Some(peer));
+        for key in lost.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.forward_answered(key, Outcome::Released);
+        }
     }
 
     /// Tries again what is to be tried by now.
@@ -311,7 +328,8 @@ impl Core {
             moving.on_their_way += 1;
             moving.after = Some(entry);
             let to = To::Moved { to: moving.to.clone() };
-            let forward = self.broker.forwards.insert(Forward { home: key, entry, to, attempts: 0 });
+            let forward =
+                self.broker.forwards.insert(Forward { home: key, entry, to, attempts: 0, there: None });
             self.mark_home(now, key);
             self.send_forward(now, forward);
         }

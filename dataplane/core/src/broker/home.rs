@@ -10,6 +10,7 @@
 //! - `memory` of the broker is the sum of its homes' `memory`.
 //! - A home that has a timer stands in `timers` with it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,7 @@ pub(crate) struct Home {
     /// `None` for subscriptions that links made.
     pub(crate) address: Option<AddressKey>,
     pub(crate) what: What,
-    pub(crate) senders: Vec<SenderKey>,
+    pub(crate) senders: BTreeSet<SenderKey>,
     /// Producers get no credit.
     pub(crate) blocked: bool,
     /// Stands in the list of homes to run.
@@ -67,7 +68,7 @@ pub(crate) enum What {
 pub(crate) struct QueueHome {
     pub(crate) queue: Queue,
     pub(crate) id: Option<QueueId>,
-    pub(crate) receivers: Vec<ReceiverKey>,
+    pub(crate) receivers: BTreeSet<ReceiverKey>,
     pub(crate) subscription: Option<Box<Subscription>>,
     /// Bytes of bodies in memory when they were last counted.
     pub(crate) memory: u64,
@@ -110,7 +111,7 @@ impl QueueHome {
         Self {
             queue: Queue::new(settings),
             id,
-            receivers: Vec::new(),
+            receivers: BTreeSet::new(),
             subscription: None,
             memory: 0,
             armed: None,
@@ -137,7 +138,7 @@ impl QueueHome {
 
 impl Home {
     pub(crate) fn new(name: Arc<str>, address: Option<AddressKey>, what: What) -> Self {
-        Self { name, address, what, senders: Vec::new(), blocked: false, due: false }
+        Self { name, address, what, senders: BTreeSet::new(), blocked: false, due: false }
     }
 
     pub(crate) fn queue(&self) -> Option<&QueueHome> {
@@ -186,14 +187,14 @@ impl Core {
             return Err(CloseReason::LimitExceeded);
         }
         let sender = self.broker.senders.insert(Sender { shard, producer, home: key });
-        home.senders.push(sender);
+        home.senders.insert(sender);
         Ok((sender, !home.blocked))
     }
 
     pub(crate) fn remove_sender(&mut self, key: SenderKey) {
         let Some(sender) = self.broker.senders.remove(key) else { return };
         if let Some(home) = self.broker.homes.get_mut(sender.home) {
-            home.senders.retain(|other| *other != key);
+            home.senders.remove(&key);
         }
     }
 
@@ -418,7 +419,7 @@ impl Core {
             filter: options.filter.filter(|_| !is_topic),
         });
         let Ok(member) = member else { return Err(CloseReason::Exclusive) };
-        home.receivers.push(receiver);
+        home.receivers.insert(receiver);
         Ok(self.broker.receivers.insert(Receiver {
             shard,
             consumer,
@@ -448,7 +449,7 @@ impl Core {
         let unix = self.broker.clock.unix(now);
         let Some(receiver) = self.broker.receivers.remove(key) else { return };
         let Some(home) = self.queue_home(receiver.home) else { return };
-        home.receivers.retain(|other| *other != key);
+        home.receivers.remove(&key);
         home.queue.remove_consumer(unix, receiver.member);
         let is_over = home.receivers.is_empty()
             && home.subscription.as_ref().is_some_and(|subscription| subscription.ends_unused());
@@ -776,14 +777,9 @@ impl Core {
         }
         home.blocked = blocked;
         let topic = home.queue().and_then(|queue| queue.subscription.as_ref()).map(|one| one.topic);
-        for index in 0..home.senders.len() {
-            let sender = self
-                .broker
-                .homes
-                .get(key)
-                .and_then(|home| home.senders.get(index))
-                .and_then(|sender| self.broker.senders.get(*sender));
-            let Some(sender) = sender else { continue };
+        let senders: Vec<SenderKey> = home.senders.iter().copied().collect();
+        for key in senders {
+            let Some(sender) = self.broker.senders.get(key) else { continue };
             let (shard, producer) = (sender.shard, sender.producer);
             if shard == self.shard {
                 self.sender_flow(producer, !blocked);

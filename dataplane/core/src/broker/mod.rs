@@ -127,6 +127,12 @@ pub(crate) enum Pending {
     Transaction(transaction::Waiting),
 }
 
+/// Bytes that the home of an empty queue needs.
+#[cfg(test)]
+pub(crate) fn home_size() -> usize {
+    size_of::<Home>() + size_of::<home::QueueHome>()
+}
+
 impl Broker {
     pub(crate) fn new() -> Self {
         Self {
@@ -205,7 +211,7 @@ impl Core {
     pub fn purge(&mut self, now: Instant, name: &str) -> Result<u64, Refused> {
         let key = self.home_named(name)?;
         let queues = match self.broker.homes.get(key).map(|home| &home.what) {
-            Some(What::Topic(topic)) => topic.subscriptions.clone(),
+            Some(What::Topic(topic)) => topic.subscriptions.iter().copied().collect(),
             _ => vec![key],
         };
         let mut count = 0;

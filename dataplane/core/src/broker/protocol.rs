@@ -96,6 +96,9 @@ pub(crate) struct Publication {
     pub(crate) transaction: Option<TransactionId>,
 }
 
+/// Messages of a transaction, each with its address.
+pub(crate) type Posts = Vec<(Arc<str>, Publication)>;
+
 impl Publication {
     /// Gives it a body of its own: it will be kept, and a hundred bytes would keep a read buffer alive.
     pub(crate) fn keep(&mut self) {
@@ -152,7 +155,7 @@ pub(crate) enum Wire {
     Return { receiver: ReceiverKey, entry: EntryKey, bytes: u32 },
     ForwardAnswer { forward: ForwardKey, outcome: Outcome },
     Retire { transaction: TransactionId, receiver: ReceiverKey, entry: EntryKey, outcome: Outcome },
-    Prepare { transaction: TransactionId, posts: Vec<(Arc<str>, Publication)> },
+    Prepare { transaction: TransactionId, posts: Posts },
     Conclude { transaction: TransactionId, commit: bool },
 
     Prepared { transaction: TransactionId, failed: Option<Box<ErrorInfo>>, logged: bool },

@@ -16,7 +16,7 @@
 //! counted. Only one whose policy is to block holds the producers of the topic back. Volatile ones have
 //! room for `max_undelivered` messages and the topic's overload policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,7 +47,7 @@ pub(crate) struct TopicHome {
     /// Subscriptions with a name: volatile and durable ones have names of their own.
     named: BTreeMap<(bool, Arc<str>), HomeKey>,
     /// Every subscription.
-    pub(crate) subscriptions: Vec<HomeKey>,
+    pub(crate) subscriptions: BTreeSet<HomeKey>,
     /// How durable subscriptions keep messages.
     durable: Arc<QueueSettings>,
     /// How the others do.
@@ -106,7 +106,7 @@ impl TopicHome {
         Self {
             tree: TopicTree::default(),
             named: BTreeMap::new(),
-            subscriptions: Vec::new(),
+            subscriptions: BTreeSet::new(),
             durable,
             volatile,
             overload: settings.overload,
@@ -258,7 +258,7 @@ impl Core {
             // Checked before it came here; a subscription that nothing matches is what is left.
             return;
         }
-        topic.subscriptions.push(key);
+        topic.subscriptions.insert(key);
         if let Some(name) = subscription.key() {
             topic.named.insert(name, key);
         }
@@ -273,7 +273,7 @@ impl Core {
             return;
         };
         topic.tree.remove(&subscription.levels, &key);
-        topic.subscriptions.retain(|other| *other != key);
+        topic.subscriptions.remove(&key);
         if let Some(name) = subscription.key() {
             topic.named.remove(&name);
         }
@@ -324,7 +324,7 @@ impl Core {
         let shared = wanted.is_some_and(|wanted| wanted.shared);
         let subscription = Subscription {
             topic: topic_key,
-            topic_name: topic_name.clone(),
+            topic_name,
             kind: if is_durable { Kind::Durable } else { Kind::Volatile },
             name: wanted.map(|wanted| wanted.name.clone()),
             levels,

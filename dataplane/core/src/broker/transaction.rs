@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::protocol::{Publication, Wire};
+use super::protocol::{Posts, Publication, Wire};
 use super::store::failure;
 use super::{Pending, Stored};
 use crate::condition;
@@ -268,8 +268,8 @@ impl Core {
     fn posts_by_home(
         &self,
         posts: Vec<(AddressKey, Publication)>,
-    ) -> Result<BTreeMap<ShardId, Vec<(Arc<str>, Publication)>>, Box<ErrorInfo>> {
-        let mut by_home: BTreeMap<ShardId, Vec<(Arc<str>, Publication)>> = BTreeMap::new();
+    ) -> Result<BTreeMap<ShardId, Posts>, Box<ErrorInfo>> {
+        let mut by_home: BTreeMap<ShardId, Posts> = BTreeMap::new();
         for (key, publication) in posts {
             let Some(address) = self.addresses.get(key).filter(|address| address.is_known()) else {
                 let sentence = "an address that the transaction has posted to was deleted".to_owned();
@@ -313,13 +313,7 @@ impl Core {
     }
 
     /// Does everything of a transaction that can fail.
-    pub(crate) fn prepare(
-        &mut self,
-        now: Instant,
-        from: ShardId,
-        id: TransactionId,
-        posts: Vec<(Arc<str>, Publication)>,
-    ) {
+    pub(crate) fn prepare(&mut self, now: Instant, from: ShardId, id: TransactionId, posts: Posts) {
         self.part(id, from).is_preparing = true;
         for (address, mut publication) in posts {
             publication.transaction = Some(id);
@@ -564,6 +558,33 @@ impl Core {
         }
         let result = failed.map_or(Ok(()), Err);
         self.effects.push_back(Effect::Discharged { transaction: id, result });
+    }
+
+    /// A shard is gone: what has not been decided with it does not count.
+    pub(crate) fn end_transactions_with(&mut self, now: Instant, peer: ShardId) {
+        let declared: Vec<TransactionId> = self
+            .broker
+            .transactions
+            .declared
+            .iter()
+            .filter(|(_, transaction)| transaction.homes.contains(&peer))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in declared {
+            let failed = || error(condition::ROLLED_BACK, "a home of the transaction is gone".to_owned());
+            let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { continue };
+            transaction.homes.remove(&peer);
+            match transaction.stage {
+                Stage::Open => transaction.failed = Some(failed()),
+                Stage::Preparing(_) => self.conclude_transaction(now, id, Some(failed()), false),
+                // The store decides.
+                Stage::Committing => {}
+            }
+        }
+        let parts = self.broker.transactions.parts.iter().filter(|(_, part)| part.declarer == peer);
+        for id in parts.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.conclude_part(now, id, false);
+        }
     }
 
     #[cfg(test)]

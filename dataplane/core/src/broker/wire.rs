@@ -75,6 +75,36 @@ impl Core {
         }
     }
 
+    /// Another shard is gone, with its links and its homes.
+    pub(crate) fn stored_peer_gone(&mut self, now: Instant, peer: ShardId) {
+        self.broker.now = Some(now);
+        let senders = self.broker.senders.iter().filter(|(_, sender)| sender.shard == peer);
+        for sender in senders.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.remove_sender(sender);
+        }
+        let receivers = self.broker.receivers.iter().filter(|(_, receiver)| receiver.shard == peer);
+        for receiver in receivers.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.remove_receiver(now, receiver);
+        }
+        let is_there = |home: Option<ShardId>| home == Some(peer);
+        let producers = self
+            .producers
+            .iter()
+            .filter(|(_, producer)| is_there(producer.stored.as_ref().map(|stored| stored.home)));
+        for producer in producers.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.close_stored_producer(producer, CloseReason::HomeGone);
+        }
+        let consumers = self
+            .consumers
+            .iter()
+            .filter(|(_, consumer)| is_there(consumer.stored.remote.as_ref().map(|remote| remote.home)));
+        for consumer in consumers.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.receiver_closed(now, consumer, CloseReason::HomeGone);
+        }
+        self.forwards_lost(peer);
+        self.end_transactions_with(now, peer);
+    }
+
     fn is_sender_of(&self, key: SenderKey, shard: ShardId) -> bool {
         self.broker.senders.get(key).is_some_and(|sender| sender.shard == shard)
     }

@@ -141,7 +141,7 @@ impl Bed {
     }
 
     /// A new node that has nothing but the store of this one.
-    pub(crate) fn restart(mut self, addresses: &[(&str, AddressSettings)]) -> Bed {
+    pub(crate) fn restart(mut self, addresses: &[(&str, AddressSettings)]) -> Self {
         self.store.crash();
         let limits = self.cores[0].limits.clone();
         let mut new = bed_with(self.cores.len() as u16, limits);
@@ -913,6 +913,31 @@ fn the_node_stopping_keeps_what_is_stored() {
     let mut bed = bed.restart(&[("q", queue(1))]);
     assert_eq!(bed.drain_bodies(0, "q"), ["a"]);
     bed.clear();
+}
+
+#[test]
+fn the_links_of_a_shard_that_is_gone_are_gone_with_it() {
+    let mut bed = bed(2);
+    bed.set("q", queue(1));
+    let home = bed.home_of("q");
+    let producer = bed.producer(1 - home, "q");
+    let consumer = bed.consumer(1 - home, "q", 1);
+    bed.send_durable(producer, "a");
+    bed.cores[home].handle_peer_gone(bed.now, ShardId(1 - home as u16));
+    bed.cores[1 - home].handle_peer_gone(bed.now, ShardId(home as u16));
+    bed.run();
+    assert_eq!(bed.producers[&producer].closed, Some(CloseReason::HomeGone));
+    assert_eq!(bed.consumers[&consumer].closed, Some(CloseReason::HomeGone));
+    let here = bed.consumer(home, "q", 1);
+    assert_eq!(bed.bodies(here), ["a"]);
+    assert_eq!(bed.consumers[&here].received[0].redelivery.delivery_count, 1);
+    bed.clear();
+}
+
+#[test]
+fn an_empty_queue_costs_little() {
+    use crate::broker::home_size;
+    assert!(home_size() <= 640, "{}", home_size());
 }
 
 #[test]

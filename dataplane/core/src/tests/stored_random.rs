@@ -64,7 +64,6 @@ fn addresses() -> Vec<(&'static str, AddressSettings)> {
 #[derive(Debug)]
 struct Sent {
     producer: usize,
-    target: &'static str,
     durable: bool,
     handle: Option<(P, u64)>,
 }
@@ -221,8 +220,7 @@ impl Run {
         let more = self.random.u8(0..8) == 0;
         let first = if more { &body[..3] } else { &body };
         let incoming = Incoming { durable, ..self.bed.incoming(first, false, more) };
-        let target = TARGETS[number % 10];
-        let sent = Sent { producer: number, target, durable, handle: None };
+        let sent = Sent { producer: number, durable, handle: None };
         self.sent.insert(body.clone(), sent);
         let (handle, delivery) = self.bed.begin(producer, incoming);
         if more {
@@ -231,7 +229,7 @@ impl Run {
                 self.bed.abort(producer, delivery);
                 self.sent.remove(&body);
                 // The number of a body is not given twice.
-                let gone = Sent { producer: number, target, durable, handle: None };
+                let gone = Sent { producer: number, durable, handle: None };
                 self.sent.insert(format!("{body} aborted"), gone);
                 return;
             }
