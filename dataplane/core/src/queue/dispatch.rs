@@ -155,6 +155,7 @@ impl Queue {
         next
     }
 
+    #[inline]
     fn choose(&mut self, now: UnixMillis, members: &mut Members) -> Next {
         self.continue_scan(now, members);
         let mut budget = SCAN_STEPS;
@@ -180,6 +181,7 @@ impl Queue {
     }
 
     /// Goes on with a search that was cut short.
+    #[inline]
     fn continue_scan(&mut self, now: UnixMillis, members: &mut Members) {
         let Some(index) = members.first_scanning() else { return };
         let mut budget = SCANNING_STEPS;
@@ -194,6 +196,9 @@ impl Queue {
     /// The first entry that any consumer may get.
     #[inline]
     fn head(&mut self, now: UnixMillis) -> Head {
+        if self.counts.of(Stage::Available) == 0 {
+            return Head::None;
+        }
         for index in 0..ROWS {
             while let Some(row) = self.rows.get_mut(index).and_then(Option::as_deref_mut)
                 && let Some(sequence) = row.first_open()

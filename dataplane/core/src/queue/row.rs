@@ -300,14 +300,14 @@ impl Row {
     #[inline]
     pub(super) fn close(&mut self, sequence: u64) -> Option<&mut Entry> {
         let (number, bit) = (sequence / CHUNK, bit(sequence));
-        let is_old = number < self.base;
-        let open = self.slot(number)?.open & bit;
-        if open != 0 {
-            self.open -= 1;
-            self.old_open -= u64::from(is_old);
+        let Self { recent, old, base, open, old_open, .. } = self;
+        let is_old = number < *base;
+        let slot = if is_old { old.get_mut(&number)? } else { recent.get_mut((number - *base) as usize)? };
+        if slot.open & bit != 0 {
+            slot.open &= !bit;
+            *open -= 1;
+            *old_open -= u64::from(is_old);
         }
-        let slot = self.slot_mut(number)?;
-        slot.open &= !bit;
         slot.chunk.as_mut()?.get_mut(bit)
     }
 
