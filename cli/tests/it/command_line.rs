@@ -27,9 +27,19 @@ fn generated_files_are_as_the_command_line_says() {
 fn help_goes_to_stdout_and_names_every_command() {
     let ended = mq(&["--help"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-    for command in
-        ["deploy", "undeploy", "status", "check", "send", "recv", "request", "reply", "address", "apply"]
-    {
+    for command in [
+        "deploy",
+        "status",
+        "check",
+        "send",
+        "recv",
+        "browse",
+        "request",
+        "reply",
+        "address",
+        "subscription",
+        "apply",
+    ] {
         assert!(ended.stdout.contains(&format!("\n  {command} ")), "{}", ended.stdout);
     }
     assert!(!ended.stdout.contains("generate"), "for developers only");

@@ -2,8 +2,8 @@
 //! they want, and get it.
 
 use mq_model::manifest::{AddressSpec, AddressType};
-use mq_tests::Daemon;
 use mq_tests::foreign::{Library, Peer};
+use mq_tests::{Daemon, Running};
 use serde_json::{Value, json};
 
 /// The scenarios as tests of each library.
@@ -251,6 +251,23 @@ fn message_groups_stay_together(library: Library) {
         let part = parts.remove(0);
         assert!(part.is_sorted() && part.len() == 5, "{part:?}");
     }
+}
+
+#[test]
+fn transactions_of_qpid_proton_happen_as_a_whole_or_not_at_all() {
+    if mq_tests::foreign::is_skipped() {
+        return;
+    }
+    let daemon = daemon_with("in", AddressType::Queue);
+    daemon.admin().create("out", AddressType::Queue);
+    send_all(&daemon, Library::Proton, "in", &["1", "2"]);
+    let mut command = Library::Proton.program("transactions.py");
+    command.args([&daemon.amqp().to_string(), "in", "out"]);
+    let ended = Running::start(command, "").finish().succeeds();
+    assert_eq!(ended.lines(), ["aborted", "committed", "committed", "aborted"], "{ended:?}");
+    let daemon = daemon.crash_and_restart();
+    assert_eq!(receive_all(&daemon, Library::Proton, "out"), ["c", "d", "1"]);
+    assert_eq!(receive_all(&daemon, Library::Proton, "in"), ["2"]);
 }
 
 fn a_drain_of_a_queue_ends_at_its_end(library: Library) {
