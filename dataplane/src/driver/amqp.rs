@@ -115,7 +115,9 @@ impl Shard {
             }
             Event::LinkFlow { token, credit, drain, transaction, .. } => {
                 self.set_acquisition(now, key, token, transaction.as_deref());
-                if let Some(consumer) = ConsumerKey::from_bits(token) {
+                if let Some(consumer) = ConsumerKey::from_bits(token)
+                    && !(self.is_draining && self.is_stored(token))
+                {
                     self.core.set_credit(now, consumer, credit, drain);
                 }
             }

@@ -242,7 +242,8 @@ impl Shard {
             name
         });
         let bits = consumer.to_bits();
-        let link = LinkRef { subscription: durable, ..place.link_ref(bits, Some(name.into())) };
+        let is_stored = kind.is_some_and(AddressKind::is_stored);
+        let link = LinkRef { subscription: durable, is_stored, ..place.link_ref(bits, Some(name.into())) };
         self.consumers.insert(link);
         let terms = Terms { offered_capabilities: offered, ..consumer_terms(attach, source) };
         self.accept(now, place, Role::Sender, terms, bits);
@@ -475,6 +476,7 @@ impl Place {
             address,
             wants: Wants::default(),
             subscription: None,
+            is_stored: false,
             is_temporary: false,
             held: 0,
             head: None,

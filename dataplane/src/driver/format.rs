@@ -134,3 +134,84 @@ fn last_value_key(section: Bytes) -> Option<Bytes> {
     }
     Some(key.freeze())
 }
+
+#[cfg(test)]
+mod tests {
+    use mq_amqp::message::{Header, Message};
+    use mq_amqp::value::Value;
+    use mq_core::{DeadLetter, DeadLetterReason, ErrorInfo};
+
+    use super::*;
+
+    fn format() -> AmqpFormat {
+        AmqpFormat::new(Subscriptions::default())
+    }
+
+    fn keys(message: &Message) -> MessageKeys {
+        format().keys(AMQP_FORMAT, &message.to_bytes())
+    }
+
+    #[test]
+    fn ids_of_different_types_are_different_and_groups_are_read() {
+        let of = |id: MessageId| {
+            let properties =
+                Properties { message_id: Some(id), group_id: Some("g".into()), ..Properties::default() };
+            keys(&Message { properties: Some(properties), ..Message::data("x") })
+        };
+        let (number, text) = (of(MessageId::ULong(7)), of(MessageId::String("7".into())));
+        assert_ne!(number.message_id, text.message_id);
+        assert_eq!(text.message_id, of(MessageId::String("7".into())).message_id);
+        assert_eq!(number.group.as_deref(), Some(b"g".as_slice()));
+        assert_eq!(keys(&Message::data("x")), MessageKeys::default());
+        assert_eq!(format().keys(7, &Message::data("x").to_bytes()), MessageKeys::default());
+    }
+
+    #[test]
+    fn the_key_of_a_last_value_stands_in_an_annotation_or_an_application_property() {
+        let pair = |value: Value| vec![(Value::from(LAST_VALUE_KEY), value)];
+        let annotated = Message { message_annotations: pair("k".into()), ..Message::data("x") };
+        let with_property =
+            Message { application_properties: pair(Value::Symbol("k".into())), ..Message::data("x") };
+        assert_eq!(keys(&annotated).last_value.as_deref(), Some(b"k".as_slice()));
+        assert_eq!(keys(&annotated).last_value, keys(&with_property).last_value);
+        let number = Message { message_annotations: pair(Value::UInt(5)), ..Message::data("x") };
+        assert!(keys(&number).last_value.is_some_and(|key| *key != *b"k"));
+    }
+
+    #[test]
+    fn a_message_that_is_moved_says_why_and_begins_a_new_life() {
+        let header = Header { ttl: Some(5), durable: true, ..Header::default() };
+        let message = Message { header: Some(header), ..Message::data("x") };
+        let error = ErrorInfo {
+            condition: "shop:unknown".into(),
+            description: Some("no such thing".into()),
+            info: None,
+        };
+        let moved = DeadLetter {
+            reason: DeadLetterReason::Rejected,
+            from: "orders".into(),
+            error: Some(error),
+            delivery_count: 3,
+        };
+        let notes = Notes { merge: None, dead_letter: Some(moved) };
+        let after = format().annotate(AMQP_FORMAT, &message.to_bytes(), &notes);
+        let expected = Message {
+            header: Some(Header { durable: true, ..Header::default() }),
+            message_annotations: vec![
+                annotation(REASON, "rejected"),
+                annotation(SOURCE, "orders"),
+                annotation(DELIVERY_COUNT, 3_u32),
+                annotation(CONDITION, Symbol::from("shop:unknown")),
+                annotation(DESCRIPTION, "no such thing"),
+            ],
+            ..message
+        };
+        assert_eq!(Message::decode(&after).expect("a message"), expected);
+    }
+
+    #[test]
+    fn what_is_no_definition_restores_a_subscription_without_a_filter() {
+        let restored = format().restore(b"of another version");
+        assert!(restored.filter.is_none() && restored.not_from.is_none());
+    }
+}

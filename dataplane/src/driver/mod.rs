@@ -95,6 +95,8 @@ pub(crate) struct LinkRef {
     wants: Wants,
     /// Consumer: the durable subscription that ends when the link is closed.
     subscription: Option<Arc<str>>,
+    /// Consumer: its messages are kept when it does not get them.
+    is_stored: bool,
     /// Producer: its address goes with it.
     is_temporary: bool,
     /// Producer: bytes that the core has not passed on yet.
@@ -351,8 +353,19 @@ impl Shard {
     /// No producer gets credit from here on, and new links are refused.
     pub(crate) fn start_drain(&mut self, now: Instant) {
         self.is_draining = true;
+        // What is kept for the next run is not handed out any more.
+        let stored = self.consumers.0.iter().flatten().filter(|link| link.is_stored);
+        let stored: Vec<_> = stored.filter_map(|link| ConsumerKey::from_bits(link.bits)).collect();
+        for consumer in stored {
+            self.core.set_credit(now, consumer, 0, false);
+        }
         self.core.drain(now);
         self.finish_turn(now);
+    }
+
+    /// Whether what a consumer does not get is kept for later.
+    fn is_stored(&self, token: u64) -> bool {
+        self.consumers.get(token).is_some_and(|link| link.is_stored)
     }
 
     /// Closes every connection with a reason.

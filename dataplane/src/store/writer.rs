@@ -19,9 +19,12 @@ use crate::mailbox::Mailbox;
 /// Bytes that are gathered before they are written, so that a rush does not double in memory.
 const GATHERED: usize = 8 << 20;
 
-/// Bytes that compaction may read and write between two batches, at least. Otherwise twice what the
-/// batch has written, so that it keeps up with any rate.
+/// Bytes that compaction may read and write before requests are looked for again.
 const COMPACTION_STEP: u64 = 1 << 20;
+
+/// The same while requests wait, or twice what the last batch has written where that is more: it keeps
+/// up with any rate, and a request waits for a fraction of a millisecond.
+const COMPACTION_STEP_BETWEEN: u64 = 64 << 10;
 
 /// How long compaction waits when the disk has no room for it.
 const COMPACTION_PAUSE: Duration = Duration::from_secs(10);
@@ -338,7 +341,9 @@ impl Writer {
         if !is_due {
             return;
         }
-        self.compaction = match self.log.compact_step(COMPACTION_STEP.max(2 * written)) {
+        let is_busy = !self.shared.inbox().requests.is_empty();
+        let step = if is_busy { COMPACTION_STEP_BETWEEN } else { COMPACTION_STEP };
+        self.compaction = match self.log.compact_step(step.max(2 * written)) {
             Ok(Compaction::More) => Next::Now,
             Ok(Compaction::Idle) => Next::AfterWriting,
             Ok(Compaction::Blocked) => Next::At(Instant::now() + COMPACTION_PAUSE),

@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use mq_amqp::LinkKey;
 use mq_amqp::message::{Header, Message};
-use mq_amqp::performative::DeliveryState;
+use mq_amqp::performative::{DeliveryState, Role};
 use mq_model::admin::StoreState;
 use mq_model::config::Durability;
 use mq_model::manifest::AddressType;
 use mq_store::testing::{FaultyDisk, Operation};
 use mqd::store::Phase;
 
-use crate::client::{Client, Received};
+use crate::client::{Client, Received, from};
 use crate::node::{DEADLINE, Node, Place};
 
 fn durable(body: &str) -> Vec<u8> {
@@ -220,4 +220,42 @@ fn many_messages_come_back_to_their_queues_after_a_restart() {
             assert_eq!(client.received[200 * queue + number].text(), format!("{queue} {number}"));
         }
     }
+}
+
+#[test]
+fn a_node_that_stops_hands_nothing_more_out_and_keeps_it_for_the_next_run() {
+    let place = Place::new();
+    let node = Node::at(&place, |_| {});
+    let mut client = Client::connect(&node, 0);
+    let out = client.producer("q");
+    for number in 0..100 {
+        let number = client.send(out, durable(&number.to_string()), false);
+        client.outcome(number);
+    }
+    let link = client.consumer("q", 10);
+    client.receive(10);
+    let hub = node.hub().clone();
+    let draining = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(hub.drain(Instant::now() + DEADLINE, "it is late"))
+    });
+    node.until("the node to stop", |_| {
+        client.turn();
+        let late = client.try_attach("late", Role::Receiver, from("q"));
+        late.is_err_and(|error| error.condition.as_str() == "amqp:link:detach-forced")
+    });
+    client.grant(link, 1_000);
+    for received in client.received.clone() {
+        client.accept(&received);
+    }
+    client.ended();
+    assert_eq!(client.received.len(), 10);
+    assert_eq!(draining.join().unwrap(), 0, "everything was settled in time");
+    drop(node);
+
+    let node = Node::at(&place, |_| {});
+    let mut client = Client::connect(&node, 0);
+    client.consumer("q", 100);
+    client.receive(90);
+    assert_eq!(client.received[0].text(), "10");
 }
