@@ -326,9 +326,11 @@ impl Shard {
             DeliveryState::Rejected(error) if settled || !control.takes_rejected => error.clone(),
             _ => None,
         };
+        if let Some(error) = &error {
+            debug!(connection = %self.name_of(key), condition = %error.condition, "control link closed");
+        }
         let Some(connection) = self.connections.get_mut(key) else { return };
         if let Some(error) = error {
-            debug!(connection = %connection.number, condition = %error.condition, "control link closed");
             let _ = connection.engine.detach(link, true, Some(*error));
             self.end_control(now, token);
         } else if !settled {
