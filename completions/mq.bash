@@ -622,7 +622,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__apply)
-            opts="-f -h --file --dry-run --context --url --admin --user --password-file --color --quiet --help"
+            opts="-f -y -h --file --dry-run --yes --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -787,6 +787,7 @@ complete -c mq -n "__fish_mq_using_subcommand apply" -l color -d 'When to use co
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand apply" -l dry-run -d 'Say what would change and change nothing'
+complete -c mq -n "__fish_mq_using_subcommand apply" -s y -l yes -d 'Do not ask before messages are lost: an address that gets another type drops what it stores'
 complete -c mq -n "__fish_mq_using_subcommand apply" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l context -d 'The context to use, in place of the current one' -r

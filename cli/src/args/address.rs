@@ -245,6 +245,9 @@ pub struct Apply {
     /// Say what would change and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not ask before messages are lost: an address that gets another type drops what it stores.
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// Who gets a message.

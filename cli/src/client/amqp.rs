@@ -539,9 +539,14 @@ fn refused(error: &definitions::Error, verb: &str, address: &str, place: &str) -
     let exit = exit_of(error, Exit::Failed);
     let failure = Failure::new(exit, format!("cannot {verb} `{address}` at {place}: {}", error_text(error)));
     match exit {
-        Exit::NotFound => failure.help(format!(
-            "create it with `mq address create {address} --type anycast`; see what is there with `mq address list`"
-        )),
+        Exit::NotFound => {
+            let create = match address {
+                _ if address.contains("::") => format!("mq address create {address} --type subscription"),
+                _ if address.contains(['+', '#']) => "mq address create TOPIC --type topic".to_owned(),
+                _ => format!("mq address create {address} --type anycast"),
+            };
+            failure.help(format!("create it with `{create}`; see what is there with `mq address list`"))
+        }
         _ => failure,
     }
 }

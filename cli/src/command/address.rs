@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use mq_model::{
     manifest::{Address, AddressSpec, AddressStatus, Deduplication, QueueStatus},
-    validate_address_name,
+    split_subscription, validate_address_name,
 };
 use serde_json::json;
 
@@ -40,6 +40,7 @@ async fn create(args: &AddressCreate, admin: &Admin, output: &mut Output) -> Out
     wanted.validate().map_err(|error| Failure::usage(error.to_string()))?;
     let created = match admin.create_address(&wanted).await {
         Ok(created) => created,
+        Err(failure) if failure.exit == Exit::NotFound => return Err(no_topic(failure, &args.name)),
         Err(failure) if failure.exit == Exit::Conflict => {
             return existing(args, &wanted, &admin.address(&args.name).await?, output);
         }
@@ -51,6 +52,13 @@ async fn create(args: &AddressCreate, admin: &Admin, output: &mut Output) -> Out
         output.object(&listing(vec![created]), args.view)?;
     }
     Ok(Exit::Ok)
+}
+
+/// A subscription cannot be created before its topic.
+fn no_topic(failure: Failure, name: &str) -> Failure {
+    let Some((topic, _)) = split_subscription(name) else { return failure };
+    Failure::new(Exit::NotFound, format!("there is no topic `{topic}` to subscribe to"))
+        .help(format!("create it first: mq address create {topic} --type topic"))
 }
 
 /// The address is there already: that is fine when it was asked for and is as asked for.
@@ -275,7 +283,7 @@ async fn delete(args: &AddressDelete, admin: &Admin, output: &mut Output) -> Out
     for name in &args.names {
         checked_name(name)?;
         let before = admin.address(name).await.ok();
-        let held = before.as_ref().map_or(0, held);
+        let held = before.as_ref().map_or(0, plan::stored);
         if held > 0 && !args.yes && output.is_interactive() {
             let what = shape::plural(held, "message");
             if !output.confirm(&format!("Delete `{name}` and drop its {what} for ever?"))? {
@@ -306,11 +314,6 @@ async fn delete(args: &AddressDelete, admin: &Admin, output: &mut Output) -> Out
     let exit = if deleted > 0 { Exit::Partial } else { Exit::NotFound };
     Err(Failure::new(exit, format!("there is no address `{}`", missing.join("` and no address `")))
         .help("see `mq address list`; --ignore-not-found makes this a success"))
-}
-
-/// The messages that an address stores.
-fn held(address: &Address) -> u64 {
-    address.status.as_ref().and_then(|status| status.queue.as_ref()).map_or(0, |queue| queue.messages)
 }
 
 /// The command that creates an address again, when flags can say all of it.
@@ -344,9 +347,13 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
     }
     let admin = admin(settings)?;
     let there = admin.addresses().await?;
+    let wanted = plan::in_order(&documents.addresses);
+    let steps: Vec<Step> = wanted.iter().map(|wanted| plan::address_step(wanted, &there)).collect();
+    if !args.dry_run && !args.yes {
+        guard(&steps, output)?;
+    }
     let mut applied = Applied::default();
-    for wanted in plan::in_order(&documents.addresses) {
-        let step = plan::address_step(wanted, &there);
+    for (wanted, step) in wanted.into_iter().zip(steps) {
         applied.one(&step, wanted, (!args.dry_run).then_some(&admin), output).await?;
     }
     if args.dry_run {
@@ -357,6 +364,23 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
         (_, 0) => Ok(Exit::Failed),
         _ => Ok(Exit::Partial),
     }
+}
+
+/// Refuses, or asks, before messages are lost.
+fn guard(steps: &[Step], output: &Output) -> Outcome {
+    let losing: Vec<&Step> = steps.iter().filter(|step| step.messages > 0).collect();
+    if losing.is_empty() {
+        return Ok(());
+    }
+    let messages = shape::plural(losing.iter().map(|step| step.messages).sum(), "message");
+    let names: Vec<&str> = losing.iter().map(|step| step.name.as_str()).collect();
+    let names = names.join("`, `");
+    if output.is_interactive() && output.confirm(&format!("Drop {messages} of `{names}` for ever?"))? {
+        return Ok(());
+    }
+    let message = format!("nothing was changed: another type would drop {messages} of `{names}`");
+    Err(Failure::new(Exit::Guarded, message)
+        .help("move them first with `mq address move`, or repeat the command with --yes"))
 }
 
 #[derive(Default)]

@@ -129,6 +129,9 @@ fn guard(plan: &Plan, args: &Deploy, output: &Output) -> Outcome {
     if !deleted.is_empty() {
         losses.push(format!("delete {}", shape::plural(deleted.len() as u64, "address")));
     }
+    if plan.messages() > 0 {
+        losses.push(format!("drop {}", shape::plural(plan.messages(), "message")));
+    }
     if losses.is_empty() || args.yes {
         return Ok(());
     }
@@ -196,7 +199,7 @@ impl Deployment<'_> {
         // What is there is known for certain only now.
         let there = admin.addresses().await?;
         let addresses = plan::address_steps(self.desired, &there);
-        self.guard_late_deletes(plan, &addresses, output)?;
+        self.guard_late_losses(plan, &addresses, output)?;
         let failed = self.addresses(&admin, &addresses, output).await?;
         let is_changed = plan.steps.iter().any(|step| step.object == Object::Node && step.action.is_change())
             || addresses.iter().any(|step| step.action.is_change());
@@ -247,11 +250,14 @@ impl Deployment<'_> {
         Ok(is_new)
     }
 
-    /// Deletes that only showed up once a node had started are guarded like all others.
-    fn guard_late_deletes(&self, plan: &Plan, addresses: &[Step], output: &Output) -> Outcome {
+    /// Losses that only showed up once a node had started are guarded like all others.
+    fn guard_late_losses(&self, plan: &Plan, addresses: &[Step], output: &Output) -> Outcome {
+        let losing = plan.steps.iter().filter(|step| step.action == Action::Delete || step.messages > 0);
+        let planned: Vec<&str> = losing.map(|step| step.name.as_str()).collect();
         let late = addresses
             .iter()
-            .filter(|step| step.action == Action::Delete && !plan.deleted().contains(&step.name.as_str()));
+            .filter(|step| step.action == Action::Delete || step.messages > 0)
+            .filter(|step| !planned.contains(&step.name.as_str()));
         let steps: Vec<Step> = late.cloned().collect();
         guard(&Plan { fleet: plan.fleet.clone(), steps }, self.args, output)
     }

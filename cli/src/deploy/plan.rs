@@ -76,6 +76,8 @@ pub struct Step {
     pub detail: String,
     /// Client connections that the step closes.
     pub connections: u64,
+    /// Stored messages that the step drops.
+    pub messages: u64,
     /// What changes, field by field.
     pub changes: Vec<Change>,
 }
@@ -139,6 +141,11 @@ impl Plan {
     /// Client connections that the plan closes.
     pub fn connections(&self) -> u64 {
         self.steps.iter().map(|step| step.connections).sum()
+    }
+
+    /// Stored messages that the plan drops.
+    pub fn messages(&self) -> u64 {
+        self.steps.iter().map(|step| step.messages).sum()
     }
 
     /// The names of the addresses that the plan deletes.
@@ -213,7 +220,7 @@ impl Object {
 impl Step {
     fn new(action: Action, object: Object, name: &str, detail: impl Into<String>) -> Self {
         let (name, detail) = (name.to_owned(), detail.into());
-        Self { action, object, name, detail, connections: 0, changes: Vec::new() }
+        Self { action, object, name, detail, connections: 0, messages: 0, changes: Vec::new() }
     }
 }
 
@@ -296,7 +303,9 @@ pub fn address_steps(desired: &Desired, there: &[Address]) -> Vec<Step> {
         }
         steps.push(if desired.prune {
             let detail = format!("it is not in the files{}", consequences(address));
-            Step::new(Action::Delete, Object::Address, name, detail)
+            let mut step = Step::new(Action::Delete, Object::Address, name, detail);
+            step.messages = stored(address);
+            step
         } else {
             Step::new(Action::Keep, Object::Address, name, "it is not in the files")
         });
@@ -316,11 +325,16 @@ pub fn in_order(addresses: &[Address]) -> Vec<&Address> {
     ordered
 }
 
+/// The messages that an address stores.
+pub fn stored(address: &Address) -> u64 {
+    address.status.as_ref().and_then(|status| status.queue.as_ref()).map_or(0, |queue| queue.messages)
+}
+
 /// What else happens when an address is deleted.
 fn consequences(address: &Address) -> String {
     let Some(status) = &address.status else { return String::new() };
     let links = status.producers + status.consumers;
-    let messages = status.queue.as_ref().map_or(0, |queue| queue.messages);
+    let messages = stored(address);
     let part = |count: u64, verb: &str, noun: &str| match count {
         0 => String::new(),
         count => format!("; {verb} {}", shape::plural(count, noun)),
@@ -344,6 +358,12 @@ pub fn address_step(wanted: &Address, there: &[Address]) -> Step {
         return Step::new(Action::Unchanged, Object::Address, name, kind(&wanted.spec));
     }
     let mut step = Step::new(Action::Update, Object::Address, name, kind(&wanted.spec));
+    // An address of another type is another address: it does not have the messages of this one.
+    let messages = if found.spec.kind == wanted.spec.kind { 0 } else { stored(found) };
+    if messages > 0 {
+        step.detail.push_str(&format!("; drops {}", shape::plural(messages, "message")));
+        step.messages = messages;
+    }
     step.changes = changes;
     step
 }
@@ -549,6 +569,19 @@ mod tests {
         observed.addresses = Some(vec![queue]);
         let plan = Plan::new(&Desired { prune: true, ..desired() }, &observed);
         assert_eq!(plan.steps[1].detail, "it is not in the files; drops 12 messages");
+        assert_eq!(plan.messages(), 12);
+    }
+
+    #[test]
+    fn an_address_of_another_type_has_no_messages_of_the_old_one() {
+        let mut queue = address("a", AddressType::Queue);
+        let held = mq_model::manifest::QueueStatus { messages: 12, ..Default::default() };
+        queue.status = Some(mq_model::manifest::AddressStatus { queue: Some(held), ..Default::default() });
+        let step = address_step(&address("a", AddressType::Anycast), &[queue.clone()]);
+        assert_eq!((step.detail.as_str(), step.messages), ("anycast; drops 12 messages", 12));
+        let mut limited = address("a", AddressType::Queue);
+        limited.spec.limits.max_messages = Some(5);
+        assert_eq!(address_step(&limited, &[queue]).messages, 0);
     }
 
     #[test]

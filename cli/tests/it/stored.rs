@@ -420,6 +420,41 @@ fn deleting_a_queue_says_what_went_with_it() {
 }
 
 #[test]
+fn another_type_is_not_applied_while_messages_would_be_lost() {
+    let items =
+        json!({"items": [address("orders", json!({"type": "queue"}), status(json!({"messages": 5})))]});
+    let api = AdminApi::start(&[
+        ("GET /api/v1/addresses", 200, items),
+        ("PUT /api/v1/addresses/orders", 200, address("orders", json!({"type": "anycast"}), Value::Null)),
+    ]);
+    let sandbox = Sandbox::new();
+    let file = sandbox.write(
+        "orders.yaml",
+        "apiVersion: mq/v1\nkind: Address\nmetadata: { name: orders }\nspec: { type: anycast }\n",
+    );
+    let apply = |flags: &[&str]| -> Ended {
+        let arguments = [&["apply", "-f", file.to_str().unwrap(), "--admin", &api.url][..], flags].concat();
+        sandbox.client(&arguments).output().unwrap().into()
+    };
+    let refused = apply(&[]);
+    assert_eq!(refused.code, 10, "{refused:?}");
+    assert!(refused.stderr.contains("would drop 5 messages of `orders`"), "{refused:?}");
+    assert_eq!(api.requests().len(), 1, "nothing but a look");
+    assert_eq!(apply(&["--dry-run"]).code, 0);
+    let applied = apply(&["--yes"]);
+    assert_eq!(applied.code, 0, "{applied:?}");
+    assert!(applied.stdout.contains("updated: address orders"), "{applied:?}");
+}
+
+#[test]
+fn a_subscription_without_its_topic_is_told_what_to_create_first() {
+    let api = AdminApi::start(&[]);
+    let ended = with(&api, &["address", "create", "events::billing", "--type", "subscription"]);
+    assert_eq!(ended.code, 7, "{ended:?}");
+    assert!(ended.stderr.contains("mq address create events --type topic"), "{ended:?}");
+}
+
+#[test]
 fn a_status_names_a_store_in_trouble() {
     let node = json!({
         "name": "node-1", "fleet": "f", "version": "1", "pid": 1, "state": "running",
