@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use bytes::Bytes;
 
-use crate::property::{Properties, PropertyView};
+use crate::property::{Properties, PropertySet, PropertyView};
 use crate::reason::ReasonCode;
 
 /// A version of the protocol (3.1.2.2).
@@ -264,6 +264,8 @@ pub struct Publish {
     pub(crate) body: Bytes,
     /// The topic that the packet's alias stands for; otherwise it is in `body`.
     pub(crate) resolved: Option<Text>,
+    /// Which properties there are.
+    pub(crate) has: PropertySet,
     pub(crate) topic_length: u16,
     pub(crate) properties_start: u32,
     pub(crate) payload_start: u32,

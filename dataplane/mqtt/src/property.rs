@@ -257,8 +257,18 @@ impl<'a> PropertyView<'a> {
         PropertyIter { reader: Reader::new(self.0, 0) }
     }
 
+    /// The properties as the bytes they take, in their order, without a look at their values.
+    pub(crate) fn spans(self) -> PropertySpans<'a> {
+        PropertySpans { rest: self.0 }
+    }
+
+    fn all(self, id: PropertyId) -> impl Iterator<Item = Value<'a>> {
+        let spans = self.spans().filter(move |(found, _)| *found == id);
+        spans.filter_map(|(_, span)| read(&mut Reader::new(span, 0)).ok()).map(|property| property.value)
+    }
+
     fn find(self, id: PropertyId) -> Option<Value<'a>> {
-        self.iter().find(|property| property.id == id).map(|property| property.value)
+        self.all(id).next()
     }
 
     fn flag(self, id: PropertyId) -> Option<bool> {
@@ -324,8 +334,8 @@ impl<'a> PropertyView<'a> {
     /// The identifiers of the subscriptions that matched (3.3.2.3.8), or the one of a SUBSCRIBE
     /// (3.8.2.1.2).
     pub fn subscription_identifiers(self) -> impl Iterator<Item = u32> + 'a {
-        self.iter().filter_map(|property| match property {
-            Property { id: PropertyId::SubscriptionIdentifier, value: Value::Variable(value) } => Some(value),
+        self.all(PropertyId::SubscriptionIdentifier).filter_map(|value| match value {
+            Value::Variable(value) => Some(value),
             _ => None,
         })
     }
@@ -412,7 +422,7 @@ impl<'a> PropertyView<'a> {
 
     /// Names and values in their order, repeated names included.
     pub fn user_properties(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.iter().filter_map(|property| match property.value {
+        self.all(PropertyId::UserProperty).filter_map(|value| match value {
             Value::Pair(name, value) => Some((name, value)),
             _ => None,
         })
@@ -451,13 +461,6 @@ pub struct PropertyIter<'a> {
     reader: Reader<'a>,
 }
 
-impl<'a> PropertyIter<'a> {
-    /// The bytes of the list that have not been read yet.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.reader.rest()
-    }
-}
-
 impl<'a> Iterator for PropertyIter<'a> {
     type Item = Property<'a>;
 
@@ -467,6 +470,41 @@ impl<'a> Iterator for PropertyIter<'a> {
         }
         // The list was checked: an error cannot come.
         read(&mut self.reader).ok()
+    }
+}
+
+/// The properties of a checked list, each as the bytes it takes.
+#[derive(Clone, Debug)]
+pub(crate) struct PropertySpans<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for PropertySpans<'a> {
+    type Item = (PropertyId, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Every number is below 0x80, and no variable byte integer is longer than it needs: one byte.
+        let (&number, value) = self.rest.split_first()?;
+        let id = PropertyId::from_number(number.into())?;
+        let prefixed = |bytes: &[u8]| {
+            let length = bytes.first_chunk().copied().map_or(0, u16::from_be_bytes);
+            2 + usize::from(length)
+        };
+        let length = match id.kind() {
+            Kind::Flag => 1,
+            Kind::Short => 2,
+            Kind::Long => 4,
+            Kind::Variable => 1 + value.iter().take_while(|byte| **byte >= 0x80).count(),
+            Kind::Text | Kind::Binary => prefixed(value),
+            Kind::Pair => {
+                let name = prefixed(value);
+                name + prefixed(value.get(name..).unwrap_or_default())
+            }
+        };
+        // The list was checked: there is as much.
+        let (span, rest) = self.rest.split_at_checked(1 + length)?;
+        self.rest = rest;
+        Some((id, span))
     }
 }
 
@@ -506,15 +544,16 @@ fn has_allowed_value(property: &Property<'_>) -> bool {
     }
 }
 
-/// Checks a list of properties (2.2.2). `offset` is where it begins in the packet.
+/// Checks a list of properties (2.2.2), and says which there are: a bit for each number. `offset` is
+/// where it begins in the packet.
 pub(crate) fn check(
     bytes: &[u8],
     offset: usize,
     place: PropertyIn,
     max_properties: u16,
-) -> Result<(), DecodeError> {
+) -> Result<PropertySet, DecodeError> {
     let mut reader = Reader::new(bytes, offset);
-    let mut seen = 0_u64;
+    let mut seen = PropertySet::default();
     let mut count = 0_u32;
     while !reader.is_empty() {
         let offset = reader.offset();
@@ -523,11 +562,10 @@ pub(crate) fn check(
         if !id.is_allowed_in(place) {
             return Err(DecodeError::PropertyNotAllowed { id, place, offset });
         }
-        let bit = 1_u64 << (id as u8);
-        if seen & bit != 0 && !id.is_repeatable_in(place) {
+        if seen.contains(id) && !id.is_repeatable_in(place) {
             return Err(DecodeError::PropertyRepeated { id, place, offset });
         }
-        seen |= bit;
+        seen.insert(id);
         if !has_allowed_value(&property) {
             return Err(match id {
                 PropertyId::TopicAlias => DecodeError::TopicAliasZero { offset },
@@ -541,11 +579,24 @@ pub(crate) fn check(
     }
     // 3.1.2.11.10: "It is a Protocol Error to include Authentication Data if there is no
     // Authentication Method."
-    let has = |id: PropertyId| seen & (1_u64 << (id as u8)) != 0;
-    if has(PropertyId::AuthenticationData) && !has(PropertyId::AuthenticationMethod) {
+    if seen.contains(PropertyId::AuthenticationData) && !seen.contains(PropertyId::AuthenticationMethod) {
         return Err(DecodeError::AuthenticationMethodMissing);
     }
-    Ok(())
+    Ok(seen)
+}
+
+/// Which properties a list has: a bit for each number, all of which are below 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PropertySet(u64);
+
+impl PropertySet {
+    pub(crate) fn contains(self, id: PropertyId) -> bool {
+        self.0 & (1 << id as u8) != 0
+    }
+
+    fn insert(&mut self, id: PropertyId) {
+        self.0 |= 1 << id as u8;
+    }
 }
 
 /// Builds a list of properties for one place.
@@ -561,14 +612,14 @@ pub(crate) fn check(
 #[derive(Clone, Debug)]
 pub struct PropertyWriter {
     place: PropertyIn,
-    seen: u64,
+    seen: PropertySet,
     bytes: BytesMut,
 }
 
 impl PropertyWriter {
     /// An empty list for a place.
     pub fn new(place: PropertyIn) -> Self {
-        Self { place, seen: 0, bytes: BytesMut::new() }
+        Self { place, seen: PropertySet::default(), bytes: BytesMut::new() }
     }
 
     /// Appends a property.
@@ -581,14 +632,13 @@ impl PropertyWriter {
         if !id.is_allowed_in(place) {
             return Err(PropertyError::NotAllowed { id, place });
         }
-        let bit = 1_u64 << (id as u8);
-        if self.seen & bit != 0 && !id.is_repeatable_in(place) {
+        if self.seen.contains(id) && !id.is_repeatable_in(place) {
             return Err(PropertyError::Repeated(id));
         }
         if !has_allowed_value(&property) || !is_writable(id.kind(), value) {
             return Err(PropertyError::Value(id));
         }
-        self.seen |= bit;
+        self.seen.insert(id);
         write(&mut self.bytes, property);
         Ok(self)
     }
@@ -607,7 +657,7 @@ impl PropertyWriter {
 
     /// Whether the property stands in the list.
     pub fn contains(&self, id: PropertyId) -> bool {
-        self.seen & (1_u64 << (id as u8)) != 0
+        self.seen.contains(id)
     }
 
     /// The list.

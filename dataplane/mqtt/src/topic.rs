@@ -74,15 +74,17 @@ impl TopicLimits {
 /// When it is empty, crosses a limit, or contains a wildcard or U+0000.
 pub fn check_name(name: &str, limits: TopicLimits) -> Result<(), TopicError> {
     limits.check(name)?;
+    // 4.7.1-1: wildcards "MUST NOT be used within a Topic Name". Without branches: it is on the path of
+    // every message.
+    let (mut is_wild, mut has_null) = (false, false);
     for byte in name.bytes() {
-        match byte {
-            // 4.7.1-1: wildcards "MUST NOT be used within a Topic Name".
-            b'+' | b'#' => return Err(TopicError::Wildcard),
-            0 => return Err(TopicError::Null),
-            _ => {}
-        }
+        is_wild |= (byte == b'+') | (byte == b'#');
+        has_null |= byte == 0;
     }
-    Ok(())
+    if is_wild {
+        return Err(TopicError::Wildcard);
+    }
+    if has_null { Err(TopicError::Null) } else { Ok(()) }
 }
 
 /// Takes a topic filter apart: what may be subscribed to (4.7.1, 4.8.2).

@@ -8,7 +8,7 @@ use crate::packet::{
     Ack, Auth, ConnAck, Connect, Disconnect, Packet, PacketId, Publish, Qos, SubAck, Subscribe, Subscription,
     SubscriptionOptions, Text, UnsubAck, Unsubscribe, Version, Will,
 };
-use crate::property::{Properties, PropertyIn, check};
+use crate::property::{Properties, PropertyIn, PropertySet, check};
 use crate::reason::{ReasonCode, ReasonIn};
 use crate::topic::{TopicLimits, check_name, parse_filter};
 
@@ -134,8 +134,10 @@ fn decode_publish(flags: u8, body: Bytes, version: Version, limits: &Limits) -> 
         _ => Some(read_packet_id(&mut reader, WHAT)?),
     };
     let mut properties_start = reader.offset();
+    let mut has = PropertySet::default();
     if version == Version::V5_0 {
-        let properties = read_property_bytes(&mut reader, PropertyIn::Publish, limits)?;
+        let (properties, found) = read_property_bytes(&mut reader, PropertyIn::Publish, limits)?;
+        has = found;
         properties_start = reader.offset() - properties.len();
     }
     // 3.3.2-8: what a topic alias stands for is known to the connection.
@@ -147,6 +149,7 @@ fn decode_publish(flags: u8, body: Bytes, version: Version, limits: &Limits) -> 
         retain,
         packet_id,
         resolved: None,
+        has,
         // A string has at most 65,535 bytes, and a packet at most 256 MiB.
         topic_length: u16::try_from(topic_length).unwrap_or_default(),
         properties_start: u32::try_from(properties_start).unwrap_or_default(),
@@ -280,14 +283,15 @@ fn read_property_bytes<'a>(
     reader: &mut Reader<'a>,
     place: PropertyIn,
     limits: &Limits,
-) -> Result<&'a [u8], DecodeError> {
+) -> Result<(&'a [u8], PropertySet), DecodeError> {
     let length = reader.variable("property length")?;
     let offset = reader.offset();
     let bytes = reader.take(length as usize, "properties")?;
+    let mut found = PropertySet::default();
     if !bytes.is_empty() {
-        check(bytes, offset, place, limits.max_properties)?;
+        found = check(bytes, offset, place, limits.max_properties)?;
     }
-    Ok(bytes)
+    Ok((bytes, found))
 }
 
 /// A packet on its way from bytes.
@@ -320,7 +324,7 @@ impl Decoder<'_> {
         if self.version == Version::V3_1_1 {
             return Ok(Properties::default());
         }
-        let bytes = read_property_bytes(&mut self.reader, place, self.limits)?;
+        let (bytes, _) = read_property_bytes(&mut self.reader, place, self.limits)?;
         Ok(Properties::checked(self.body.slice_ref(bytes)))
     }
 

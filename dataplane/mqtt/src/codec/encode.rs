@@ -284,15 +284,55 @@ impl PublishHead<'_> {
         let remaining = self.remaining_length(properties, payload);
         out.reserve(HEADER_ROOM + remaining - payload);
         let flags = u8::from(self.duplicate) << 3 | self.qos.to_byte() << 1 | u8::from(self.retain);
-        out.put_u8(0x30 | flags);
-        write_variable(out, u32::try_from(remaining).unwrap_or(MAX_VARIABLE));
-        put_bytes(out, self.topic);
+        // What is small is put together first: each call on the buffer looks after its room.
+        let mut head = Small::default();
+        head.push(0x30 | flags);
+        head.push_variable(remaining);
+        // What is longer was refused when it was checked.
+        for byte in u16::try_from(self.topic.len()).unwrap_or(u16::MAX).to_be_bytes() {
+            head.push(byte);
+        }
+        out.put_slice(head.as_slice());
+        out.put_slice(self.topic);
+        let mut middle = Small::default();
         if let Some(packet_id) = self.packet_id {
-            out.put_u16(packet_id.to_number());
+            let [high, low] = packet_id.to_number().to_be_bytes();
+            middle.push(high);
+            middle.push(low);
         }
         if let Some(length) = properties {
-            write_variable(out, u32::try_from(length).unwrap_or(MAX_VARIABLE));
+            middle.push_variable(length);
         }
+        out.put_slice(middle.as_slice());
+    }
+}
+
+/// A few bytes on their way into a buffer.
+#[derive(Default)]
+struct Small {
+    bytes: [u8; 8],
+    length: usize,
+}
+
+impl Small {
+    fn push(&mut self, byte: u8) {
+        if let Some(slot) = self.bytes.get_mut(self.length) {
+            *slot = byte;
+            self.length += 1;
+        }
+    }
+
+    fn push_variable(&mut self, value: usize) {
+        let mut value = u32::try_from(value).unwrap_or(MAX_VARIABLE).min(MAX_VARIABLE);
+        while value >= 0x80 {
+            self.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push((value & 0x7f) as u8);
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 
@@ -325,11 +365,10 @@ impl PublishProperties<'_> {
     /// The runs of bytes of the message's properties that go along, each as long as it can be.
     fn kept(&self, mut visit: impl FnMut(&[u8])) {
         let all = self.message.as_bytes();
-        let mut properties = self.message.iter();
         let (mut run, mut at) = (0, 0);
-        while let Some(property) = properties.next() {
-            let end = all.len() - properties.rest().len();
-            if !self.keeps(property.id) {
+        for (id, span) in self.message.spans() {
+            let end = at + span.len();
+            if !self.keeps(id) {
                 visit(all.get(run..at).unwrap_or_default());
                 run = end;
             }
@@ -349,7 +388,9 @@ impl PublishProperties<'_> {
         length + self.subscription_identifiers.iter().map(|id| 1 + variable_size(*id)).sum::<usize>()
     }
 
-    pub(crate) fn write(&self, out: &mut BytesMut) {
+    /// `length` is what [`length`](Self::length) says, or `ALIAS_SIZE` more for an alias set since.
+    pub(crate) fn write(&self, out: &mut BytesMut, length: usize) {
+        let start = out.len();
         if let Some(alias) = self.alias {
             write(out, Property { id: PropertyId::TopicAlias, value: Value::Short(alias) });
         }
@@ -360,7 +401,10 @@ impl PublishProperties<'_> {
             let value = Value::Variable(*identifier);
             write(out, Property { id: PropertyId::SubscriptionIdentifier, value });
         }
-        if !self.message.is_empty() {
+        // Most often all of them go along.
+        if out.len() - start + self.message.as_bytes().len() == length {
+            out.put_slice(self.message.as_bytes());
+        } else {
             self.kept(|run| out.put_slice(run));
         }
     }

@@ -5,7 +5,7 @@ use crate::codec::{AckKind, DecodeError, write_ack};
 use crate::error::{Misuse, PeerError};
 use crate::event::Event;
 use crate::packet::{Ack, PacketId, Publish, Qos, Version};
-use crate::property::{PropertyId, PropertyView, Value};
+use crate::property::{PropertyId, PropertyView};
 use crate::reason::{ReasonCode, ReasonIn};
 
 /// How far a publication of the peer came.
@@ -53,7 +53,11 @@ impl Connection {
         if self.side == Side::Server {
             self.check_offered(&publish)?;
         }
-        if publish.topic_length == 0 || !publish.properties().is_empty() {
+        let is_special = |id| publish.has.contains(id);
+        if publish.topic_length == 0
+            || is_special(PropertyId::TopicAlias)
+            || is_special(PropertyId::SubscriptionIdentifier)
+        {
             self.handle_publish_properties(&mut publish)?;
         }
         let Some(packet_id) = publish.packet_id else { return Ok(Some(Event::Publish(publish))) };
@@ -92,18 +96,12 @@ impl Connection {
 
     /// 3.3.2.3.4, 3.3.4: finds the topic of an alias, remembers a new one.
     fn handle_publish_properties(&mut self, publish: &mut Publish) -> Result<(), PeerError> {
-        let mut alias = None;
-        for property in publish.properties().iter() {
-            match (property.id, property.value) {
-                (PropertyId::TopicAlias, Value::Short(number)) => alias = Some(number),
-                // 3.3.4-6: a client must not send one.
-                (PropertyId::SubscriptionIdentifier, _) if self.side == Side::Server => {
-                    let text = "a client's PUBLISH has a subscription identifier";
-                    return Err(PeerError::protocol(ReasonCode::ProtocolError, text));
-                }
-                _ => {}
-            }
+        // 3.3.4-6: a client must not send one.
+        if self.side == Side::Server && publish.has.contains(PropertyId::SubscriptionIdentifier) {
+            let text = "a client's PUBLISH has a subscription identifier";
+            return Err(PeerError::protocol(ReasonCode::ProtocolError, text));
         }
+        let alias = publish.properties().topic_alias();
         let maximum = self.config.limits.topic_alias_maximum;
         match alias {
             // 3.3.2-8, 3.3.2-9.

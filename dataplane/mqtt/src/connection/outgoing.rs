@@ -198,7 +198,9 @@ impl Connection {
         }
         let out = self.outbox.buffer();
         head.write(out, is_v5.then_some(length), payload);
-        properties.write(out);
+        if length > 0 {
+            properties.write(out, length);
+        }
         self.outbox.push_payload(message.payload);
         if let (AliasChoice::New(alias), Some(aliases)) = (choice, &mut self.outgoing_aliases) {
             aliases.set(alias, topic);
