@@ -29,6 +29,9 @@ const CAPABILITIES: [Symbol; 3] = [
 /// Messages that a controller may have under way.
 const CREDIT: u32 = 10;
 
+/// Transactions that one connection may have open: it shares the core's number of them with others.
+const OPEN_MAX: u32 = 1_000;
+
 /// Deliveries that one transaction may acquire; the link that goes beyond is closed.
 const ACQUISITIONS_MAX: usize = 65_536;
 
@@ -42,6 +45,8 @@ pub(crate) struct Coordinator {
     controls: Slab<Control>,
     /// By the core's number.
     transactions: BTreeMap<u64, Transaction>,
+    /// How many of them a connection has; connections without any are not there.
+    open: BTreeMap<usize, u32>,
     /// Posts without an outcome, by connection and delivery: the outcome is told in the transaction.
     posts: BTreeMap<(usize, u64), Post>,
 }
@@ -99,7 +104,7 @@ struct Discharge {
 
 impl Coordinator {
     /// The transaction of a connection, while work can still be done in it.
-    fn open(&self, connection: usize, id: amqp::TransactionId) -> Option<TransactionId> {
+    fn find(&self, connection: usize, id: amqp::TransactionId) -> Option<TransactionId> {
         let number = id.number()?;
         let transaction = self.transactions.get(&number)?;
         let is_open = transaction.connection == connection && transaction.discharge.is_none();
@@ -114,6 +119,12 @@ impl Coordinator {
 
     fn forget(&mut self, id: TransactionId) -> Option<Transaction> {
         let transaction = self.transactions.remove(&id.0)?;
+        if let Some(open) = self.open.get_mut(&transaction.connection) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.open.remove(&transaction.connection);
+            }
+        }
         if transaction.posts > 0 {
             self.posts.retain(|_, post| post.transaction != id);
         }
@@ -252,10 +263,15 @@ impl Shard {
         let Some(connection) = self.coordinator.control(token).map(|control| control.connection) else {
             return DeliveryState::Released;
         };
+        if self.coordinator.open.get(&connection).is_some_and(|open| *open >= OPEN_MAX) {
+            let text = format!("the connection has {OPEN_MAX} transactions open; discharge one");
+            return rejected(condition::RESOURCE_LIMIT_EXCEEDED, text);
+        }
         let id = match self.core.declare(now) {
             Ok(id) => id,
             Err(error) => return refusal(&error),
         };
+        *self.coordinator.open.entry(connection).or_default() += 1;
         let transaction = Transaction {
             connection,
             control: token,
@@ -278,7 +294,7 @@ impl Shard {
         discharge: Discharge,
     ) -> Result<(), DeliveryState> {
         let connection = self.coordinator.control(token).map(|control| control.connection);
-        let id = connection.and_then(|connection| self.coordinator.open(connection, name));
+        let id = connection.and_then(|connection| self.coordinator.find(connection, name));
         let id = id.ok_or_else(|| rejected(condition::UNKNOWN_TRANSACTION, unknown(name)))?;
         let Some(transaction) = self.coordinator.transactions.get_mut(&id.0) else { return Ok(()) };
         transaction.discharge = Some(discharge);
@@ -354,7 +370,7 @@ impl Shard {
         state: Option<&DeliveryState>,
     ) -> Result<Option<TransactionId>, Outcome> {
         let Some(DeliveryState::Transactional(state)) = state else { return Ok(None) };
-        match self.coordinator.open(key, state.transaction) {
+        match self.coordinator.find(key, state.transaction) {
             Some(id) => Ok(Some(id)),
             None => Err(Outcome::rejected(condition::UNKNOWN_TRANSACTION, unknown(state.transaction))),
         }
@@ -414,7 +430,7 @@ impl Shard {
         settled: bool,
     ) {
         let Some(leg) = LegKey::from_bits(token) else { return };
-        let Some(id) = self.coordinator.open(key, state.transaction) else {
+        let Some(id) = self.coordinator.find(key, state.transaction) else {
             debug!(connection = %self.name_of(key), transaction = ?state.transaction, "no such transaction");
             return self.release_retired(now, leg, settled);
         };
@@ -444,7 +460,7 @@ impl Shard {
         token: u64,
         name: Option<&amqp::TransactionId>,
     ) {
-        let id = name.and_then(|name| self.coordinator.open(key, *name));
+        let id = name.and_then(|name| self.coordinator.find(key, *name));
         if let (Some(name), None) = (name, id) {
             let error = Error::new(condition::UNKNOWN_TRANSACTION, unknown(*name));
             return self.close_acquirer(now, token, error);

@@ -271,6 +271,22 @@ fn a_transaction_is_known_to_its_own_connection_until_it_is_discharged() {
 }
 
 #[test]
+fn a_connection_has_its_number_of_transactions_and_leaves_those_of_others_alone() {
+    let node = node();
+    let (mut one, mut other) = (Controller::connect(&node, 0), Controller::connect(&node, 0));
+    let first = one.declare();
+    for _ in 1..1_000 {
+        one.declare();
+    }
+    assert_rejected(&one.say(&ControlMessage::Declare { global: None }), "amqp:resource-limit-exceeded");
+    let others = other.declare();
+    other.commit(others);
+    one.commit(first);
+    let again = one.declare();
+    one.roll_back(again);
+}
+
+#[test]
 fn an_outcome_in_an_unknown_transaction_takes_nothing_from_the_queue() {
     let node = node();
     let mut controller = Controller::connect(&node, 0);
