@@ -28,6 +28,7 @@ impl Queue {
             return Err(error);
         }
         self.counters.enqueued += 1;
+        self.watch_idle(now);
         let until = arrival.not_before.unwrap_or_default();
         let state = match arrival.storing {
             true => State::Storing { until },

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::entry::{Arrival, Entry, EntryKey, Removed};
-use self::entry::{Flag, ROWS, Stage, State};
+use self::entry::{Flag, NEVER, ROWS, Stage, State};
 use self::keys::Keys;
 use self::member::Members;
 pub use self::member::{MemberKey, MemberOptions};
@@ -45,7 +45,7 @@ use self::row::Row;
 use crate::format::DeadLetterReason;
 use crate::settings::QueueSettings;
 use crate::statistics::QueueStatistics;
-use crate::store::Reference;
+use crate::store::{Reference, UnixMillis};
 
 /// One queue. The module says how to drive it.
 ///
@@ -65,7 +65,14 @@ pub struct Queue {
     actions: VecDeque<Action>,
     counts: Counts,
     counters: Counters,
+    /// When to look whether it has had nothing to do; `NEVER` when it keeps no memory for later.
+    idle: UnixMillis,
+    /// Messages that had come when `idle` was set.
+    enqueued_before: u64,
 }
+
+/// A queue without new messages for so long gives back memory.
+const IDLE_MILLIS: u64 = 10_000;
 
 /// What the queue holds.
 #[derive(Debug, Default)]
@@ -234,6 +241,8 @@ impl Queue {
             actions: VecDeque::new(),
             counts: Counts::default(),
             counters: Counters::default(),
+            idle: NEVER,
+            enqueued_before: 0,
         }
     }
 
@@ -311,9 +320,10 @@ impl Queue {
         }
     }
 
-    /// Gives back memory that it keeps for later. To be called when it has had nothing to do for a while;
-    /// a queue without entries and consumers does it by itself.
+    /// Gives back memory that it keeps for later. It does so by itself when no message has come for ten
+    /// seconds, and when the last entry and consumer are gone.
     pub fn trim(&mut self) {
+        self.idle = NEVER;
         for place in &mut self.rows {
             let Some(row) = place else { continue };
             row.trim();
@@ -330,6 +340,28 @@ impl Queue {
         }
         if self.actions.is_empty() {
             self.actions = VecDeque::new();
+        }
+    }
+
+    /// Has it looked at in a while whether it still needs its memory.
+    #[inline]
+    fn watch_idle(&mut self, now: UnixMillis) {
+        if self.idle == NEVER {
+            self.idle = UnixMillis(now.0.saturating_add(IDLE_MILLIS));
+            self.enqueued_before = self.counters.enqueued;
+        }
+    }
+
+    /// Gives back memory when no message has come for a while.
+    fn handle_idle(&mut self, now: UnixMillis) {
+        if self.idle > now {
+            return;
+        }
+        self.idle = NEVER;
+        if self.counters.enqueued == self.enqueued_before {
+            self.trim();
+        } else {
+            self.watch_idle(now);
         }
     }
 

@@ -22,6 +22,8 @@ use crate::store::UnixMillis;
 
 /// Entries of a chunk: the bits of a `u32`.
 const CHUNK: u64 = 32;
+/// So many empty chunks are kept: what is in flight at a time goes round without allocating.
+const MAX_SPARE: usize = 8;
 /// A chunk with so few entries is packed.
 const SPARSE: u32 = 8;
 /// So many empty places may stand between chunks for each chunk, and these on top.
@@ -72,8 +74,9 @@ pub(super) struct Row {
     frontier: u64,
     /// When chunks are to be looked at.
     timers: BTreeSet<(UnixMillis, u64)>,
-    /// An empty chunk, for the next that is needed.
-    spare: Option<Box<Chunk>>,
+    /// Empty chunks, for the next that are needed.
+    #[expect(clippy::vec_box, reason = "they go from here to their places as they are")]
+    spare: Vec<Box<Chunk>>,
 }
 
 impl Chunk {
@@ -141,9 +144,9 @@ impl Chunk {
     }
 }
 
-/// The spare chunk, or a new one.
-fn new_chunk(spare: &mut Option<Box<Chunk>>, start: u64, is_small: bool) -> Box<Chunk> {
-    match spare.take() {
+/// A spare chunk, or a new one.
+fn new_chunk(spare: Option<Box<Chunk>>, start: u64, is_small: bool) -> Box<Chunk> {
+    match spare {
         Some(mut chunk) => {
             chunk.reset(start);
             chunk
@@ -173,7 +176,7 @@ impl Row {
             storing: 0,
             frontier: u64::MAX,
             timers: BTreeSet::new(),
-            spare: None,
+            spare: Vec::new(),
         }
     }
 
@@ -214,7 +217,7 @@ impl Row {
         if let Some(slot) = self.recent.back_mut() {
             let chunk = slot.chunk.get_or_insert_with(|| {
                 self.occupied += 1;
-                new_chunk(&mut self.spare, sequence % CHUNK, is_small)
+                new_chunk(self.spare.pop(), sequence % CHUNK, is_small)
             });
             chunk.entries.push(Some(entry));
             chunk.present |= bit(sequence);
@@ -325,8 +328,10 @@ impl Row {
         } else {
             self.old.remove(&number).and_then(|slot| slot.chunk)
         };
-        if self.spare.is_none() {
-            self.spare = chunk.filter(|chunk| chunk.entries.capacity() >= CHUNK as usize);
+        if self.spare.len() < MAX_SPARE
+            && let Some(chunk) = chunk.filter(|chunk| !chunk.packed)
+        {
+            self.spare.push(chunk);
         }
     }
 
@@ -528,7 +533,7 @@ impl Row {
 
     /// Gives back what an empty row keeps for later.
     pub(super) fn trim(&mut self) {
-        self.spare = None;
+        self.spare = Vec::new();
         if self.len == 0 {
             self.recent = VecDeque::new();
             self.occupied = 0;

@@ -1,6 +1,6 @@
 //! What becomes of an entry that was handed out, and of one whose time has come.
 
-use super::entry::{EntryKey, Flag, Removed, Stage, State};
+use super::entry::{EntryKey, Flag, NEVER, Removed, Stage, State};
 use super::member::MemberKey;
 use super::{Action, Delivery, Queue, Settled, Settlement};
 use crate::format::DeadLetterReason;
@@ -74,7 +74,7 @@ impl Queue {
         settlement: Settlement,
     ) -> Settled {
         match settlement {
-            Settlement::Accepted => self.accept(key),
+            Settlement::Accepted => self.accept(now, key),
             Settlement::Released => self.come_back(now, key, None, false),
             Settlement::Rejected => self.leave(key, DeadLetterReason::Rejected),
             Settlement::Modified { failed, undeliverable_here, annotations } => {
@@ -91,8 +91,9 @@ impl Queue {
     }
 
     #[inline]
-    fn accept(&mut self, key: EntryKey) -> Settled {
+    fn accept(&mut self, now: UnixMillis, key: EntryKey) -> Settled {
         self.counters.acknowledged += 1;
+        self.watch_idle(now);
         self.erase(key).map_or(Settled::Unknown, Settled::Removed)
     }
 
@@ -293,12 +294,14 @@ impl Queue {
 
     /// When `handle_timeout` is to be called.
     pub fn poll_timeout(&self) -> Option<UnixMillis> {
-        self.rows.iter().flatten().filter_map(|row| row.first_timer()).min()
+        let timers = self.rows.iter().flatten().filter_map(|row| row.first_timer());
+        timers.chain((self.idle != NEVER).then_some(self.idle)).min()
     }
 
     /// Ends messages whose time has run out and frees those whose time has come, about `limit` of them at
     /// most; `poll_timeout` then says at once again.
     pub fn handle_timeout(&mut self, now: UnixMillis, limit: usize) {
+        self.handle_idle(now);
         let mut done = 0;
         for index in 0..self.rows.len() {
             while done < limit

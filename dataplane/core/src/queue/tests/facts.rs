@@ -199,7 +199,7 @@ fn a_message_expires_within_a_second_of_its_time_in_the_middle_of_a_long_queue()
     assert!(!bed.queue.put_back(bed.now, middle), "its time is over");
     assert_eq!(bed.queue.remove(middle).map(|removed| removed.entry), Some(middle));
     assert_eq!(bed.queue.statistics().expired, 1);
-    assert_eq!(bed.queue.poll_timeout(), None);
+    assert!(bed.queue.rows.iter().flatten().all(|row| row.first_timer().is_none()));
 }
 
 #[test]
@@ -457,6 +457,28 @@ fn an_empty_queue_without_consumers_keeps_no_memory() {
     assert_eq!(bed.queue.settle(bed.now, consumer, key, Settlement::Accepted), Settled::Unknown);
     let other = bed.consumer(10);
     assert_ne!(other, consumer, "keys are not used again");
+}
+
+#[test]
+fn a_queue_that_has_nothing_to_do_keeps_no_memory_for_later() {
+    let mut bed = Bed::new();
+    let consumer = bed.consumer(1_000);
+    for _ in 0..200 {
+        bed.send("a");
+    }
+    while let Next::Deliver(delivery) = bed.queue.next(bed.now) {
+        bed.queue.settle(bed.now, consumer, delivery.entry, Settlement::Accepted);
+    }
+    assert!(bed.queue.rows.iter().any(Option::is_some));
+    bed.pass(5_000);
+    bed.send("a");
+    let key = bed.next();
+    bed.pass(5_000);
+    bed.accept(consumer, key);
+    assert!(bed.queue.rows.iter().any(Option::is_some), "a message came within ten seconds");
+    bed.pass(20_000);
+    assert!(bed.queue.rows.iter().all(Option::is_none));
+    assert_eq!(bed.queue.poll_timeout(), None, "an idle queue needs no timer");
 }
 
 #[test]
