@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::protocol::{DELIVERY_COST, Handout, Publication, ReceiverOptions, WINDOW, Wire};
+use super::protocol::{DELIVERY_COST, Handout, Publication, ReceiverOptions, Source, WINDOW, Wire};
 use super::record::{LONGEST_KEY, Meta, encode_state};
 use super::topic::{Subscription, TopicHome};
 use super::{Pending, Stored};
@@ -35,6 +35,9 @@ use crate::store::{QueueId, StoreRequest, Targets, Ticket, UnixMillis};
 
 /// Bytes of bodies that are loaded ahead for one queue.
 const LOAD_AHEAD: u64 = 4 << 20;
+
+/// The key of an object that is never there.
+const NO_OBJECT: &[u8] = b"-";
 
 /// Entries of a shard whose bodies are slices of read buffers.
 const SLICES: usize = 512;
@@ -74,6 +77,8 @@ pub(crate) struct QueueHome {
     pub(crate) memory: u64,
     /// When its timer is set.
     pub(crate) armed: Option<UnixMillis>,
+    /// Messages that the store did not take.
+    pub(crate) failures: u64,
     /// Entries that the store has taken since the last run.
     fresh: Vec<EntryKey>,
     /// A move that goes on as messages arrive.
@@ -115,6 +120,7 @@ impl QueueHome {
             subscription: None,
             memory: 0,
             armed: None,
+            failures: 0,
             fresh: Vec::new(),
             moving: None,
         }
@@ -231,7 +237,7 @@ impl Core {
                 }
                 self.answer(source, Outcome::Accepted);
             }
-            Err(NotTaken::Duplicate) => self.answer(source, Outcome::Accepted),
+            Err(NotTaken::Duplicate) => self.accept_duplicate(key, source),
             Err(reason) => {
                 if source.is_settled() {
                     let address = self.broker.homes.get(key).and_then(|home| home.address);
@@ -241,6 +247,16 @@ impl Core {
                 self.answer(source, outcome);
             }
         }
+    }
+
+    /// Accepts a message that is there already: once it is certain that it is. What may be the first one
+    /// is still on its way to the disk as long as anything is, and the store answers in order.
+    fn accept_duplicate(&mut self, key: HomeKey, source: Source) {
+        let storing = self.queue_home(key).map(|home| (home.queue.statistics().storing, home.failures));
+        let Some((1.., failures)) = storing else { return self.answer(source, Outcome::Accepted) };
+        let pending = self.broker.pending.insert(Pending::Duplicate { source, home: key, failures });
+        let ticket = Ticket(pending.to_bits());
+        self.ask_store(StoreRequest::Delete { ticket, key: Bytes::from_static(NO_OBJECT) });
     }
 
     /// What the queue goes by of a message.
@@ -828,13 +844,23 @@ impl Core {
     /// Forgets a home and all that uses it. What was in it is gone.
     pub(crate) fn remove_home(&mut self, now: Instant, key: HomeKey) {
         let Some(home) = self.broker.homes.remove(key) else { return };
+        let reason = CloseReason::AddressDeleted;
+        // Every shard closes the links of a removed address by itself, but one may have let a link in again
+        // that this home knows nothing of.
         for sender in home.senders {
-            self.broker.senders.remove(sender);
+            let Some(Sender { shard, producer, .. }) = self.broker.senders.remove(sender) else { continue };
+            if shard != self.shard {
+                self.send_wire(shard, Wire::CloseProducer { producer, reason });
+            }
         }
         match home.what {
             What::Queue(queue) => {
                 for receiver in queue.receivers {
-                    self.broker.receivers.remove(receiver);
+                    let Some(receiver) = self.broker.receivers.remove(receiver) else { continue };
+                    if receiver.shard != self.shard {
+                        let consumer = receiver.consumer;
+                        self.send_wire(receiver.shard, Wire::CloseConsumer { consumer, reason });
+                    }
                 }
                 self.broker.memory = self.broker.memory.saturating_sub(queue.memory);
                 if let Some(armed) = queue.armed {

@@ -123,6 +123,13 @@ pub(crate) enum Pending {
         subscription: HomeKey,
     },
     Delete,
+    /// A message that was there already, while others were on their way to the disk.
+    Duplicate {
+        source: protocol::Source,
+        home: HomeKey,
+        /// What the store had not taken until then.
+        failures: u64,
+    },
     /// Part of a transaction.
     Transaction(transaction::Waiting),
 }

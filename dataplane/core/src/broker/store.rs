@@ -54,6 +54,12 @@ impl Core {
             (Pending::Put { .. }, StoreAnswer::Done { .. }) => {}
             (Pending::Put { subscription }, _) => self.subscription_failed(now, subscription),
             (Pending::Delete, _) => {}
+            (Pending::Duplicate { source, home, failures }, answer) => {
+                let now_failed = self.queue_home(home).map(|home| home.failures);
+                let is_certain = matches!(answer, StoreAnswer::Done { .. }) && now_failed == Some(failures);
+                // Released: the producer may send it again, and learns then what it is.
+                self.answer(source, if is_certain { Outcome::Accepted } else { Outcome::Released });
+            }
             (Pending::Transaction(waiting), answer) => self.transaction_answered(now, waiting, answer),
         }
     }
@@ -76,6 +82,7 @@ impl Core {
     fn entry_failed(&mut self, now: Instant, home: HomeKey, entry: EntryKey) {
         if let Some(queue) = self.queue_home(home) {
             queue.queue.store_failed(entry);
+            queue.failures += 1;
             self.mark_home(now, home);
         }
     }

@@ -45,6 +45,8 @@ pub(crate) struct Received {
     pub(crate) ttl_left: Option<Duration>,
     pub(crate) message_format: u32,
     pub(crate) redelivery: Redelivery,
+    /// Settled by the test.
+    pub(crate) taken: bool,
 }
 
 /// What the driver knows of a consumer.
@@ -395,6 +397,7 @@ impl Bed {
                     updates: Vec::new(),
                     ttl_left,
                     message_format,
+                    taken: false,
                     redelivery: redelivery.map(|redelivery| *redelivery).unwrap_or_default(),
                 });
             }

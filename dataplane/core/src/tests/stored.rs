@@ -871,6 +871,47 @@ fn duplicates_are_accepted_and_forgotten() {
 }
 
 #[test]
+fn a_duplicate_is_not_accepted_before_the_first_one_is_certain() {
+    let deduplicate = Some(Deduplicate { window: Duration::from_secs(60), max_ids: 100 });
+    for fails in [true, false] {
+        let mut bed = bed(1);
+        bed.set("q", with(1, QueueSettings { deduplicate, ..QueueSettings::default() }));
+        let producer = bed.producer(0, "q");
+        bed.store.held = true;
+        let first = bed.send_durable(producer, "id=1 a");
+        let again = bed.send_durable(producer, "id=1 a");
+        assert_eq!(bed.outcome(producer, again), None);
+        bed.store.held = false;
+        bed.store.fails = fails;
+        bed.run();
+        let accepted = |outcome: Option<Outcome>| outcome == Some(Outcome::Accepted);
+        assert_eq!(accepted(bed.outcome(producer, first)), !fails);
+        assert_eq!(accepted(bed.outcome(producer, again)), !fails);
+        assert_eq!(bed.store.messages.len(), usize::from(!fails));
+        bed.clear();
+    }
+}
+
+#[test]
+fn a_link_that_was_let_in_too_early_by_another_shard_is_closed() {
+    let mut bed = bed(2);
+    bed.set("q", queue(1));
+    let (home, now) = (bed.home_of("q"), bed.now);
+    let far = 1 - home;
+    // The other shard hears first that the queue is replaced.
+    bed.cores[far].remove_address(now, "q");
+    bed.cores[far].set_address(now, &name("q"), queue(2));
+    let producer = bed.producer(far, "q");
+    let consumer = bed.consumer(far, "q", 1);
+    bed.cores[home].remove_address(now, "q");
+    bed.cores[home].set_address(now, &name("q"), queue(2));
+    bed.run();
+    assert_eq!(bed.producers[&producer].closed, Some(CloseReason::AddressDeleted));
+    assert_eq!(bed.consumers[&consumer].closed, Some(CloseReason::AddressDeleted));
+    bed.clear();
+}
+
+#[test]
 fn what_was_accepted_is_there_after_a_restart_in_order_and_with_its_counts() {
     for shards in SHARDS {
         let (mut bed, producer, consumer) = pair(shards, queue(1), 2);

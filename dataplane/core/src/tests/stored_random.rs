@@ -83,6 +83,10 @@ struct Run {
     excused: BTreeSet<String>,
     names: usize,
     restarted: bool,
+    /// Transactions that are not over: what they post and retire, and whether they were to be rolled back.
+    open: BTreeMap<TransactionId, (Vec<String>, Vec<String>, bool)>,
+    /// Posted and rolled back.
+    undone: BTreeSet<String>,
 }
 
 impl Run {
@@ -107,6 +111,8 @@ impl Run {
             excused: BTreeSet::new(),
             names: 0,
             restarted: false,
+            open: BTreeMap::new(),
+            undone: BTreeSet::new(),
         }
     }
 
@@ -135,8 +141,9 @@ impl Run {
                 self.bed.deliver_mail = self.random.bool();
                 self.bed.run();
             }
-            92..98 => self.post_some(),
-            98..99 => self.move_some(),
+            92..96 => self.post_some(),
+            98 => self.move_some(),
+            96..98 => self.transact(),
             _ => self.answer_stop(),
         }
         self.look();
@@ -201,8 +208,8 @@ impl Run {
 
     /// What was sent settled to a consumer, it has for good.
     fn excuse(&mut self, state: &super::bed::ConsumerState) {
-        for one in state.received.iter().filter(|one| one.settled) {
-            self.excused.insert(String::from_utf8_lossy(&one.body).into_owned());
+        for one in state.received.iter().filter(|one| one.settled && !one.taken) {
+            self.excused.insert(own(&String::from_utf8_lossy(&one.body)));
         }
     }
 
@@ -275,11 +282,16 @@ impl Run {
             _ => Outcome::Accepted,
         };
         let is_accepted = outcome == Outcome::Accepted;
+        if matches!(outcome, Outcome::Rejected(_)) && source != "q" && source != "s" {
+            // Without an address for dead letters it is dropped.
+            self.excused.insert(own(&body));
+        }
         // A subscription without a name has a copy of its own.
         if is_accepted && KEEPERS.contains(&source) {
             assert!(self.done.insert(own(&body)), "{body} was accepted twice");
         }
-        self.bed.consumers.get_mut(&consumer).expect("there").received[index].settled = true;
+        let received = &mut self.bed.consumers.get_mut(&consumer).expect("there").received[index];
+        (received.settled, received.taken) = (true, true);
         self.bed.settle(consumer, index, Some(outcome), true);
     }
 
@@ -311,6 +323,61 @@ impl Run {
         self.bed.run();
     }
 
+    /// A whole transaction of some links of one shard.
+    fn transact(&mut self) {
+        let shard = self.shard();
+        let id = self.bed.cores[shard].declare(self.bed.now).expect("there is room");
+        let (mut posted, mut retired) = (Vec::new(), Vec::new());
+        for index in 0..self.producers.len().min(3) {
+            let (producer, number) = self.producers[index];
+            let state = &self.bed.producers[&producer];
+            if producer.0 != shard || state.closed.is_some() || state.credit == 0 {
+                continue;
+            }
+            let body = format!("{number}.{:06}", self.sent.len());
+            let durable = self.random.u8(0..4) != 0;
+            let incoming =
+                Incoming { durable, transaction: Some(id), ..self.bed.incoming(&body, false, false) };
+            self.sent.insert(body.clone(), Sent { producer: number, durable, handle: None });
+            self.bed.begin(producer, incoming);
+            posted.push(body);
+        }
+        for index in 0..self.consumers.len() {
+            let (consumer, source) = self.consumers[index];
+            let state = self.bed.consumers.get_mut(&consumer).expect("there");
+            if consumer.0 != shard || !KEEPERS.contains(&source) || state.closed.is_some() {
+                continue;
+            }
+            let Some(one) = state.received.iter_mut().find(|one| !one.settled) else { continue };
+            one.settled = true;
+            one.taken = true;
+            let (body, leg) = (String::from_utf8_lossy(&one.body).into_owned(), one.leg.expect("unsettled"));
+            let core = &mut self.bed.cores[shard];
+            core.settle_in_transaction(self.bed.now, leg, Some(Outcome::Accepted), id).expect("it is open");
+            retired.push(own(&body));
+        }
+        let fail = self.random.u8(0..3) == 0;
+        self.open.insert(id, (posted, retired, fail));
+        self.bed.cores[shard].discharge(self.bed.now, id, fail).expect("it is open");
+        self.bed.run();
+    }
+
+    fn look_at_transactions(&mut self) {
+        let over: Vec<TransactionId> =
+            self.open.keys().filter(|id| self.bed.discharged.contains_key(id)).copied().collect();
+        for id in over {
+            let (posted, retired, fail) = self.open.remove(&id).expect("it was open");
+            if self.bed.discharged[&id].is_ok() && !fail {
+                self.accepted.extend(posted);
+                for body in retired {
+                    assert!(self.done.insert(body.clone()), "{body} was accepted twice");
+                }
+            } else {
+                self.undone.extend(posted);
+            }
+        }
+    }
+
     /// Does what a client does whose credit is taken back.
     fn answer_stop(&mut self) {
         for (producer, _) in &self.producers {
@@ -326,6 +393,7 @@ impl Run {
 
     /// Takes note of what producers have been told.
     fn look(&mut self) {
+        self.look_at_transactions();
         for (body, sent) in &mut self.sent {
             let Some((producer, handle)) = sent.handle else { continue };
             if let Some(outcome) = self.bed.outcome(producer, handle) {
@@ -372,7 +440,13 @@ impl Run {
         }
         self.producers.clear();
         self.lanes.clear();
-        self.done.clear();
+        for (_, (posted, retired, _)) in std::mem::take(&mut self.open) {
+            // Whether they were committed is open; that it is all or nothing has a test of its own.
+            self.excused.extend(posted);
+            self.excused.extend(retired);
+        }
+        // Whether the store had heard of it is open.
+        self.excused.append(&mut self.done);
         self.restarted = true;
         self.bed = self.bed.restart(&addresses());
         self
@@ -425,6 +499,7 @@ impl Run {
         for (body, count) in &found {
             assert_eq!(*count, 1, "seed {seed}: {body} is there twice");
             assert!(!self.done.contains(body), "seed {seed}: {body} was settled and is there again");
+            assert!(!self.undone.contains(body), "seed {seed}: {body} was rolled back and is there");
         }
         for body in &self.accepted {
             let is_there =
