@@ -83,6 +83,9 @@ impl Node {
     pub(crate) fn recovery(&self) -> Result<(), String> {
         let Some(store) = self.hub.store() else { return Ok(()) };
         match store.phase() {
+            Phase::Serving if !store.is_alive() => {
+                Err("the thread of the message log has ended; see the log and restart the node".into())
+            }
             Phase::Serving => Ok(()),
             Phase::Recovering => {
                 Err(format!("the node reads its message log: {} messages so far", store.messages_read()))

@@ -227,6 +227,7 @@ fn obey(handle: &Handle, command: ShardCommand) {
         }
         ShardCommand::RemoveAddress { name, reply } => {
             shard.core.remove_address(now, &name);
+            shard.shared.subscriptions.remove_topic(&name);
             shard.finish_turn(now);
             let _ = reply.send(());
         }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,33 +25,22 @@ impl Daemon {
             state.path().join("state").display()
         );
         std::fs::write(&config, text)?;
-        let mut child = Command::new(binary)
-            .arg("--config")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
-        let runtime = match wait_for(&state.path().join("state/node.json")) {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(error);
-            }
-        };
-        let port = |name: &str| -> Result<SocketAddr> {
-            let listeners = runtime["listeners"].as_array().context("node.json has no listeners")?;
-            let listener =
-                listeners.iter().find(|listener| listener["protocol"] == name).context("no listener")?;
-            let host = listener["host"].as_str().context("no host")?;
-            Ok(format!("{host}:{}", listener["port"]).parse()?)
-        };
-        Ok(Self { amqp: port("amqp")?, http: port("http")?, child, state })
+        let (child, [amqp, http]) = launch(binary, &state)?;
+        Ok(Self { child, amqp, http, state })
     }
 
     /// Where the daemon keeps what it stores: on the same disk.
     pub(crate) fn directory(&self) -> &Path {
         self.state.path()
+    }
+
+    /// Kills the daemon and starts it again on what it has left; says how long it takes until it serves.
+    pub(crate) fn restart(&mut self, binary: &Path) -> Result<Duration> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let begun = Instant::now();
+        (self.child, [self.amqp, self.http]) = launch(binary, &self.state)?;
+        Ok(begun.elapsed())
     }
 
     /// Creates an address through the admin API.
@@ -109,14 +98,44 @@ impl Drop for Daemon {
     }
 }
 
-fn wait_for(path: &PathBuf) -> Result<serde_json::Value> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+/// Starts a daemon, waits until it serves, and says where it speaks AMQP and HTTP.
+fn launch(binary: &Path, state: &tempfile::TempDir) -> Result<(Child, [SocketAddr; 2])> {
+    let mut child = Command::new(binary)
+        .arg("--config")
+        .arg(state.path().join("mqd.yaml"))
+        .stdin(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot start {}", binary.display()))?;
+    let runtime = wait_for(&state.path().join("state/node.json"), child.id());
+    match runtime.and_then(|runtime| Ok([port(&runtime, "amqp")?, port(&runtime, "http")?])) {
+        Ok(addresses) => Ok((child, addresses)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
+}
+
+fn port(runtime: &serde_json::Value, name: &str) -> Result<SocketAddr> {
+    let listeners = runtime["listeners"].as_array().context("node.json has no listeners")?;
+    let listener = listeners.iter().find(|listener| listener["protocol"] == name).context("no listener")?;
+    let host = listener["host"].as_str().context("no host")?;
+    Ok(format!("{host}:{}", listener["port"]).parse()?)
+}
+
+fn wait_for(path: &Path, pid: u32) -> Result<serde_json::Value> {
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        if let Ok(text) = std::fs::read_to_string(path) {
-            return Ok(serde_json::from_str(&text)?);
+        // One of a daemon that was killed names another process.
+        if let Ok(text) = std::fs::read_to_string(path)
+            && let Ok(runtime) = serde_json::from_str::<serde_json::Value>(&text)
+            && runtime["pid"] == pid
+        {
+            return Ok(runtime);
         }
         if Instant::now() > deadline {
-            bail!("mqd did not write {} within 10 s", path.display());
+            bail!("mqd did not write {} within 60 s", path.display());
         }
         std::thread::sleep(Duration::from_millis(5));
     }

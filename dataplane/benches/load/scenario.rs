@@ -65,7 +65,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
     const ANYCAST: Flow = Flow { kind: "anycast", ends: [1, 1], settled: false, durable: false, workers: 1 };
     const MULTICAST: Flow = Flow { kind: "multicast", ends: [1, 10], ..ANYCAST };
     const QUEUE: Flow = Flow { kind: "queue", ..ANYCAST };
-    let work: [(&str, Work); 17] = [
+    let work: [(&str, Work); 18] = [
         ("anycast 1 to 1, unsettled", |options| flow(options, ANYCAST)),
         ("anycast 1 to 1, pre-settled", |options| flow(options, Flow { settled: true, ..ANYCAST })),
         ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, Flow { workers: 2, ..ANYCAST })),
@@ -89,6 +89,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
             flow(options, Flow { ends: [32, 4], durable: true, workers: 2, ..QUEUE })
         }),
         ("queue, one durable message at a time", durable_round_trips),
+        ("queue, recovery after kill -9", recovery),
         ("request/reply", round_trips),
         ("idle connections", idle),
         ("one message of 1 GiB, slow reader", one_large),
@@ -250,6 +251,30 @@ fn durable_round_trips(options: &Options) -> Result<()> {
         trips as f64 / times.iter().sum::<Duration>().as_secs_f64(),
         cpu.as_secs_f64() * 1e6 / trips as f64,
         p50 / (sync50 + relay50)
+    );
+    Ok(())
+}
+
+/// How long a daemon that was killed takes to serve what it had stored, and what a message in a queue
+/// takes in memory then.
+fn recovery(options: &Options) -> Result<()> {
+    let mut daemon = Daemon::start(&options.mqd, 2)?;
+    daemon.create("load", "queue")?;
+    let empty = daemon.restart(&options.mqd)?;
+    let before = daemon.memory_kib("VmRSS")?;
+    let mut client = Client::connect(daemon.amqp)?;
+    let out = client.attach("load", Role::Sender, false)?;
+    client.send_all(out, options.messages, &durable_body(options.body), false)?;
+    drop(client);
+    let took = daemon.restart(&options.mqd)?;
+    let grown = daemon.memory_kib("VmRSS")?.saturating_sub(before) << 10;
+    let seconds = took.saturating_sub(empty).as_secs_f64();
+    println!(
+        "{:>12.0} {:>14} {seconds:.2} s for {} messages, {:.0} bytes each in memory",
+        options.messages as f64 / seconds,
+        "",
+        options.messages,
+        grown as f64 / options.messages as f64
     );
     Ok(())
 }

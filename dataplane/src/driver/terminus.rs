@@ -342,6 +342,14 @@ impl Subscriptions {
         self.lock().remove(name);
     }
 
+    /// The topic is gone, and its subscriptions with it.
+    pub(crate) fn remove_topic(&self, topic: &str) {
+        let is_below = |address: &str| {
+            address.strip_prefix(topic).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.lock().retain(|_, entry| !is_below(entry.definition.address.as_str()));
+    }
+
     /// The subscription ends when no link but the one that closes uses it.
     pub(super) fn remove_unless_used(&self, name: &str) {
         let mut entries = self.lock();
@@ -449,6 +457,44 @@ mod tests {
             let error = Filters::read(&filter).expect_err("no selector");
             assert_eq!(error.condition, condition::INVALID_FIELD);
         }
+    }
+
+    #[test]
+    fn the_subscriptions_of_a_topic_are_forgotten_with_it_and_others_are_not() {
+        let subscriptions = Subscriptions::default();
+        for address in ["events", "events/+/x", "events-of-others"] {
+            subscriptions.add(Definition {
+                name: address.into(),
+                address: address.into(),
+                container: "client".into(),
+                is_shared: false,
+                filter: Vec::new(),
+                capabilities: Vec::new(),
+            });
+        }
+        subscriptions.remove_topic("events");
+        assert!(subscriptions.find("events").is_none() && subscriptions.find("events/+/x").is_none());
+        assert!(subscriptions.find("events-of-others").is_some());
+    }
+
+    #[test]
+    fn a_subscription_that_another_link_uses_does_not_end_with_one_of_them() {
+        let subscriptions = Subscriptions::default();
+        subscriptions.add(Definition {
+            name: "s".into(),
+            address: "events".into(),
+            container: "".into(),
+            is_shared: true,
+            filter: Vec::new(),
+            capabilities: Vec::new(),
+        });
+        subscriptions.use_one("s");
+        subscriptions.use_one("s");
+        subscriptions.remove_unless_used("s");
+        assert!(subscriptions.find("s").is_some());
+        subscriptions.leave_one("s");
+        subscriptions.remove_unless_used("s");
+        assert!(subscriptions.find("s").is_none());
     }
 
     #[test]

@@ -164,6 +164,11 @@ impl StoreView {
         self.phase.borrow().clone()
     }
 
+    /// Whether the thread that owns the log still turns.
+    pub fn is_alive(&self) -> bool {
+        self.phase.has_changed().is_ok()
+    }
+
     /// Messages that recovery has read so far.
     pub fn messages_read(&self) -> u64 {
         self.shared.read.load(Ordering::Relaxed)
