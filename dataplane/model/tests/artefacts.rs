@@ -109,6 +109,30 @@ fn the_published_schemas_refuse_what_the_reader_refuses() {
 }
 
 #[test]
+fn the_store_of_a_daemon_has_bounds() {
+    let validator = jsonschema::validator_for(&schema::daemon_schema()).expect("the schema is a schema");
+    for (store, is_valid) in [
+        ("durability: relaxed", true),
+        ("durability: never", false),
+        ("sync-interval-ms: 0", false),
+        ("sync-interval-ms: 60000", true),
+        ("sync-interval-ms: 60001", false),
+        ("segment-size: 1048575", false),
+        ("segment-size: 1073741824", true),
+        ("segment-size: 1073741825", false),
+        ("memory: 1048575", false),
+        ("memory: 1099511627777", false),
+        ("max-message-size: 1023", false),
+        ("max-message-size: 536870913", false),
+    ] {
+        let text = format!("state-dir: s\nstore: {{ {store} }}\n");
+        let document: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+        assert_eq!(validator.is_valid(&document[0]), is_valid, "{store}");
+        assert_eq!(DaemonConfig::parse("f.yaml", &text).is_ok(), is_valid, "{store}");
+    }
+}
+
+#[test]
 fn the_example_of_the_daemon_shows_the_defaults() {
     let path = "manifests/examples/mqd.yaml";
     let config = DaemonConfig::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
