@@ -70,10 +70,13 @@ impl Entry {
     }
 }
 
+/// Name, queue, meta, state and length of the body.
+type FoundMessage = (Reference, QueueId, Vec<u8>, Option<Vec<u8>>, u32);
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Found {
     objects: Vec<(Vec<u8>, Vec<u8>)>,
-    messages: Vec<(Reference, QueueId, Vec<u8>, Option<Vec<u8>>, u32)>,
+    messages: Vec<FoundMessage>,
     unknown: u8,
 }
 

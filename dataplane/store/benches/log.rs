@@ -17,6 +17,8 @@ use mq_store::{Log, NewMessage, Options, QueueId, RealDisk, RecoveredMessage, Re
 
 const MESSAGES: usize = 10_000_000;
 const SYNCS: usize = 1_000;
+/// Bytes of a record, about.
+const RECORD: usize = 150;
 const BODY: [u8; 100] = [7; 100];
 const META: [u8; 24] = [1; 24];
 
@@ -53,34 +55,33 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Microseconds of a write of `bytes` and an fdatasync, where the file was written before.
-fn floor(directory: &Path, bytes: usize) -> io::Result<f64> {
-    let path = directory.join("floor");
+/// Microseconds of a synced flush of so many messages, and of a bare write and fdatasync of as many bytes
+/// where the file was written before. They take turns, so that both meet the disk in the same mood.
+fn synced(directory: &Path, batch: usize) -> io::Result<(f64, f64)> {
+    let path = directory.join("bare");
     let file = File::create(&path)?;
-    let record = vec![1; bytes];
-    file.write_all_at(&vec![0; bytes * SYNCS], 0)?;
+    let record = vec![1; RECORD * batch];
+    file.write_all_at(&vec![0; record.len() * SYNCS], 0)?;
     file.sync_all()?;
-    let mut times = Vec::with_capacity(SYNCS);
+    let log_path = directory.join("synced");
+    let mut log = open(&log_path);
+    let (mut of_log, mut of_bare) = (Vec::with_capacity(SYNCS), Vec::with_capacity(SYNCS));
     for number in 0..SYNCS {
         let start = Instant::now();
-        file.write_all_at(&record, (number * bytes) as u64)?;
-        file.sync_data()?;
-        times.push(start.elapsed().as_secs_f64() * 1e6);
-    }
-    fs::remove_file(path)?;
-    Ok(median(times))
-}
-
-fn synced(log: &mut Log, batch: usize) -> f64 {
-    let times = (0..SYNCS).map(|_| {
-        let start = Instant::now();
         for _ in 0..batch {
-            append(log);
+            append(&mut log);
         }
         log.flush(true).expect("the disk works");
-        start.elapsed().as_secs_f64() * 1e6
-    });
-    median(times.collect())
+        of_log.push(start.elapsed().as_secs_f64() * 1e6);
+        let start = Instant::now();
+        file.write_all_at(&record, (number * record.len()) as u64)?;
+        file.sync_data()?;
+        of_bare.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    drop(log);
+    fs::remove_file(path)?;
+    fs::remove_dir_all(log_path)?;
+    Ok((median(of_log), median(of_bare)))
 }
 
 /// Bytes of memory: now and at most.
@@ -97,11 +98,8 @@ fn main() {
     let messages = std::env::args().next_back().and_then(|number| number.parse().ok()).unwrap_or(MESSAGES);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is a directory");
     for batch in [1, 32, 256] {
-        let path = directory.path().join(format!("synced-{batch}"));
-        let bare = floor(directory.path(), 170 * batch).expect("the disk works");
-        let time = synced(&mut open(&path), batch);
-        println!("append {batch:>3} and sync   {time:>8.1} us   bare write and fdatasync {bare:.1} us");
-        fs::remove_dir_all(path).expect("the log can be removed");
+        let (log, bare) = synced(directory.path(), batch).expect("the disk works");
+        println!("append {batch:>3} and sync {log:>10.1} us   bare write and fdatasync {bare:.1} us");
     }
 
     let path = directory.path().join("log");

@@ -492,8 +492,8 @@ impl Log {
 
     /// Gives back room that dead records take, about `budget` bytes of reading and writing at a time.
     ///
-    /// Called until it is [`Compaction::Idle`], the log takes at most twice [`Status::live_bytes`] and
-    /// two segments, at any time.
+    /// When it answers [`Compaction::Idle`], the log takes at most twice [`Status::live_bytes`] and two
+    /// segments. While a file is rewritten, its copy comes on top: at most what is alive in the file.
     ///
     /// # Errors
     ///

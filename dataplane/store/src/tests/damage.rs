@@ -141,7 +141,7 @@ fn a_check_reads_everything_and_changes_nothing() {
     assert_eq!((disk.names(), disk.operations()), (names, before));
     let (log, recovery, _) = open(&disk, options()).unwrap();
     assert_eq!(checked, recovery);
-    assert!(matches!(Log::check(Arc::new(disk.clone())), Err(StoreError::InUse { .. })));
+    assert!(matches!(Log::check(Arc::new(disk)), Err(StoreError::InUse { .. })));
     drop(log);
     let mut damaged = file;
     damaged[60] ^= 1;
