@@ -28,6 +28,7 @@ pub struct Control {
     attached: AtomicUsize,
     ready: AtomicUsize,
     lanes_done: AtomicUsize,
+    sent: AtomicU64,
     settled: AtomicU64,
     arrived: AtomicU64,
     last_arrival: AtomicU64,
@@ -83,13 +84,19 @@ impl Control {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// A sender has sent everything and knows what became of it.
-    pub fn add_lane_done(&self) {
+    /// A sender has sent everything, so many messages, and knows what became of it.
+    pub fn add_lane_done(&self, sent: u64) {
+        self.sent.fetch_add(sent, Ordering::Relaxed);
         self.lanes_done.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn lanes_done(&self) -> usize {
         self.lanes_done.load(Ordering::Relaxed)
+    }
+
+    /// What the senders that are done have sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     pub fn add_settled(&self, count: u64) {

@@ -40,7 +40,7 @@ use crate::{
 /// From everybody being ready to the first message.
 const LEAD: Duration = Duration::from_millis(20);
 /// After the last message was sent: nothing came for so long means that nothing will.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_secs(3);
 /// How often the run is looked at.
 const TICK: Duration = Duration::from_millis(5);
 /// How long others may take to send the first message, where the load only receives.
@@ -408,21 +408,24 @@ impl Run<'_> {
         if now >= timing.deadline || (is_still && (done_at.is_some() || timing.span.to == u64::MAX)) {
             return true;
         }
-        // All is settled: what has not come within a second of silence will not. The silence begins
+        // All is settled: what has not come within some seconds of silence will not. The silence begins
         // no earlier than the senders' end, which pre-settled messages reach before the first arrives.
         let Some(done_at) = done_at else { return false };
         let quiet = now.saturating_sub(control.last_arrival().max(done_at)) > nanos(QUIET);
         !self.order.load.shape.has_both() || self.is_all_there() || quiet
     }
 
-    /// Whether as many messages came as were settled: what is lost or doubled is judged later.
+    /// Whether as many messages came as were settled, or sent where nobody says: what is lost or doubled is
+    /// judged later. To be asked once all senders are done.
     fn is_all_there(&self) -> bool {
         let load = &self.order.load;
-        if load.is_settled() || load.shape == Shape::Request {
-            return load.shape == Shape::Request;
+        if load.shape == Shape::Request {
+            return true;
         }
+        let control = &self.crew.control;
+        let expected = if load.is_settled() { control.sent() } else { control.settled() };
         let copies = if self.order.is_multicast { u64::from(load.receivers) } else { 1 };
-        self.crew.control.arrived() >= self.crew.control.settled().saturating_mul(copies)
+        control.arrived() >= expected.saturating_mul(copies)
     }
 
     fn look(&mut self, look: impl FnOnce(&mut Meter)) {

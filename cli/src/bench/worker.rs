@@ -13,7 +13,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{PollFd, Timespec, poll},
     io::Errno,
 };
 
@@ -35,6 +35,8 @@ const READ: usize = 64 << 10;
 const MAX_BUFFERED: usize = 256 << 10;
 /// The longest sleep: how soon a worker notices that the run is over.
 const MAX_SLEEP: Duration = Duration::from_millis(10);
+/// Nanoseconds that looking at the sockets may take when something is there.
+const LOOK: u64 = 5_000;
 /// The pauses between two attempts to connect again.
 const FIRST_PAUSE: u64 = 10_000_000;
 const LONGEST_PAUSE: u64 = 500_000_000;
@@ -145,6 +147,8 @@ pub struct Worker {
     happenings: VecDeque<Happening>,
     written: Vec<Written>,
     scratch: Vec<u8>,
+    /// By connection that is up: whether its socket has something.
+    ready: Vec<bool>,
     arena: BytesMut,
     report: Report,
     /// Nanoseconds in which there was nothing to do.
@@ -181,6 +185,7 @@ impl Worker {
             happenings: VecDeque::new(),
             written: Vec::new(),
             scratch: vec![0; READ],
+            ready: Vec::new(),
             arena: BytesMut::new(),
             report: Report::default(),
             idle: 0,
@@ -400,7 +405,7 @@ impl Worker {
             });
             let is_over = next == Next::Finished && lane.outstanding.open() == 0;
             if is_over && lane.finish() {
-                self.control.add_lane_done();
+                self.control.add_lane_done(lane.ledger.sent);
             }
         }
         Ok(wake)
@@ -480,38 +485,33 @@ impl Worker {
     }
 
     /// Waits until a socket has something, at most until `wake`.
-    ///
-    /// Looks first without waiting: only when nothing is there at all does the thread count as idle, and not
-    /// for the time that looking takes.
     fn sleep(&mut self, wake: u64) {
-        let is_asleep = self.slots.iter().all(|slot| !slot.is_readable);
-        if self.look(Duration::ZERO) || !is_asleep {
-            return;
-        }
         let now = self.job.clock.nanos();
-        if wake > now {
-            self.look(Duration::from_nanos(wake - now).min(MAX_SLEEP));
-            self.idle += self.job.clock.nanos().saturating_sub(now);
+        let is_awake = self.slots.iter().any(|slot| slot.is_readable);
+        let nanos = if is_awake { 0 } else { wake.saturating_sub(now) };
+        let timeout = Duration::from_nanos(nanos).min(MAX_SLEEP);
+        let came = self.look(timeout);
+        let passed = self.job.clock.nanos().saturating_sub(now);
+        // What was there already took no longer than looking does: then nobody waited.
+        if nanos > 0 && (!came || passed > LOOK) {
+            self.idle += passed;
         }
     }
 
     /// Waits for the sockets; true when one has something.
     fn look(&mut self, longest: Duration) -> bool {
         let timeout = Timespec { tv_sec: 0, tv_nsec: longest.subsec_nanos().into() };
-        let mut places = Vec::with_capacity(self.slots.len());
-        let mut waits = Vec::with_capacity(self.slots.len());
-        for (index, slot) in self.slots.iter().enumerate() {
-            if let State::Up { peer, .. } = &slot.state {
-                places.push(index);
-                waits.push(PollFd::from_borrowed_fd(peer.fd(), peer.interest()));
-            }
-        }
+        let up = |slot: &Slot| matches!(slot.state, State::Up { .. });
+        let peers = self.slots.iter().filter_map(|slot| match &slot.state {
+            State::Up { peer, .. } => Some(PollFd::from_borrowed_fd(peer.fd(), peer.interest())),
+            State::Down { .. } => None,
+        });
+        let mut waits: Vec<PollFd<'_>> = peers.collect();
         let result = poll(&mut waits, Some(&timeout));
-        let ready: Vec<PollFlags> = waits.iter().map(PollFd::revents).collect();
-        for (index, flags) in places.into_iter().zip(ready) {
-            if let Some(slot) = self.slots.get_mut(index) {
-                slot.is_readable |= !flags.is_empty();
-            }
+        self.ready.clear();
+        self.ready.extend(waits.iter().map(|wait| !wait.revents().is_empty()));
+        for (slot, is_ready) in self.slots.iter_mut().filter(|slot| up(slot)).zip(&self.ready) {
+            slot.is_readable |= is_ready;
         }
         match result {
             Ok(count) => count > 0,
