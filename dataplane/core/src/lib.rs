@@ -54,6 +54,16 @@
 //! - `credit + owed + in flight` of a producer is its `link_credit`: nothing it may send is
 //!   unbounded, and none of it leaks.
 //! - When every link has left, no delivery, leg, link or unnamed address remains.
+//!
+//! Queues and topics keep messages. Each has one home among the shards ([`home`]); what has to survive a
+//! restart goes out as [`Effect::Store`] and comes back as [`Core::handle_store`], and after a restart with
+//! [`Core::recover`]. Besides the above it holds that:
+//!
+//! - What was accepted is delivered until a consumer settles it for good, it expires, or the settings of
+//!   its queue say otherwise; durable messages also over restarts.
+//! - Of one producer and one priority, what is delivered for the first time is in the order in which it
+//!   was sent.
+//! - A transaction counts in all of its queues or in none, also after a crash.
 
 // What this package may not touch stands in its clippy.toml; tests may.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
