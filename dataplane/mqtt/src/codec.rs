@@ -5,6 +5,7 @@ mod encode;
 mod error;
 mod reader;
 
+pub(crate) use decode::decode_publish;
 pub use decode::{RawPacket, decode, next_packet};
 pub use encode::encode;
 pub(crate) use encode::*;

@@ -14,7 +14,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::alias::{IncomingAliases, OutgoingAliases};
 use crate::codec::{
-    PING_REQUEST, PING_RESPONSE, RawPacket, decode, next_packet, variable_size, write_disconnect,
+    PING_REQUEST, PING_RESPONSE, RawPacket, decode, decode_publish, next_packet, variable_size,
+    write_disconnect,
 };
 use crate::error::{Misuse, PeerError};
 use crate::event::Event;
@@ -360,6 +361,11 @@ impl Connection {
             let (expect, side) = (self.expect, self.side);
             let text = format!("packet type {packet_type} where the {side:?} waits for {expect:?}");
             return Err(PeerError::protocol(ReasonCode::ProtocolError, text));
+        }
+        // The hot path, without a detour over what else a packet could be.
+        if packet_type == 3 {
+            let publish = decode_publish(raw.first & 0x0f, raw.body, self.version, &self.config.limits)?;
+            return self.handle_publish(publish);
         }
         let connect_version = (self.expect == Expect::Connect).then(|| sniff_version(&raw.body)).flatten();
         let packet = decode(raw, self.version, &self.config.limits).map_err(|error| {

@@ -116,7 +116,12 @@ fn topic_limits(limits: &Limits) -> TopicLimits {
 }
 
 /// 3.3. The hot path: nothing is allocated, the body stays one slice.
-fn decode_publish(flags: u8, body: Bytes, version: Version, limits: &Limits) -> Result<Publish, DecodeError> {
+pub(crate) fn decode_publish(
+    flags: u8,
+    body: Bytes,
+    version: Version,
+    limits: &Limits,
+) -> Result<Publish, DecodeError> {
     const WHAT: &str = "PUBLISH";
     let (duplicate, retain) = (flags & 0b1000 != 0, flags & 1 != 0);
     let qos = Qos::from_byte(flags >> 1 & 0b11).ok_or(DecodeError::Flags { what: WHAT, flags })?;

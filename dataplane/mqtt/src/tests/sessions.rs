@@ -195,3 +195,28 @@ fn a_session_state_that_names_an_identifier_twice_does_not_block() {
     pair.client.engine.resend(PacketId::FIRST, &message("t", &BODY, Qos::AtLeastOnce)).expect("its turn");
     assert!(pair.client.engine.publish(&message("t", &BODY, Qos::AtLeastOnce)).is_ok());
 }
+
+#[test]
+fn the_order_of_a_session_is_that_of_sending_and_not_of_identifiers() {
+    let sent = |number| Unacknowledged {
+        packet_id: PacketId::new(number).expect("not 0"),
+        token: number.into(),
+        state: OutgoingState::Published(Qos::AtLeastOnce),
+    };
+    let state = SessionState { outgoing: vec![sent(7), sent(3), sent(65_534)], incoming: Vec::new() };
+    let mut pair = Pair::resume(Version::V5_0, configs(), [state, SessionState::default()]);
+    for number in [7, 3, 65_534] {
+        let again = message("t", &BODY, Qos::AtLeastOnce);
+        pair.client.engine.resend(sent(number).packet_id, &again).expect("its turn");
+    }
+    publish(&mut pair, &[Qos::AtLeastOnce, Qos::AtLeastOnce]);
+    let order: Vec<u16> = pair
+        .client
+        .engine
+        .session_state()
+        .outgoing
+        .iter()
+        .map(|unacknowledged| unacknowledged.packet_id.to_number())
+        .collect();
+    assert_eq!(order, [7, 3, 65_534, 65_535, 1]);
+}
