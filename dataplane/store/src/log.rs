@@ -593,22 +593,24 @@ impl Log {
         let limit = self.writer.limit;
         if tail + length > limit {
             self.prepare_next(FILE_HEADER + length + reserve)?;
+            // A file that recovery found full, or on a full disk, has no room for its seal yet.
+            self.grow_last(tail + 2 * SMALL_RECORD)?;
             return self.rotate(length);
         }
         let wanted = tail + length + reserve;
-        let chunk = self.options.chunk();
-        if let Some(segment) = self.index.segments.last_mut() {
-            let goal = wanted.min(limit);
-            if let Err(error) = grow(&*self.disk, segment, goal.next_multiple_of(chunk).min(limit).max(goal))
-            {
-                return Err(self.refuse(error));
-            }
-        }
+        let goal = wanted.min(limit);
+        self.grow_last(goal.next_multiple_of(self.options.chunk()).min(limit).max(goal))?;
         // The last bytes of the file may be reserve if there is as much in the next.
         match wanted > limit {
             true => self.prepare_next(FILE_HEADER + wanted - limit),
             false => Ok(()),
         }
+    }
+
+    /// Has so many bytes in the file that is written to.
+    fn grow_last(&mut self, bytes: u64) -> Result<(), StoreError> {
+        let Some(segment) = self.index.segments.last_mut() else { return Ok(()) };
+        grow(&*self.disk, segment, bytes).map_err(|error| self.refuse(error))
     }
 
     /// Has a next file with so many bytes.
