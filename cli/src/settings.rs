@@ -153,7 +153,7 @@ impl Settings {
         Ok(Endpoint {
             scheme,
             host: host(&base),
-            port: base.port().unwrap_or(scheme.port()),
+            port: base.port().unwrap_or_else(|| scheme.port()),
             credentials: self.credentials(&base)?,
             address,
             is_deployed,

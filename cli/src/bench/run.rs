@@ -81,7 +81,7 @@ impl Order {
         let (receiving, sending) = posts(load);
         load.connections = u32::try_from(receiving.len() + sending.len()).unwrap_or(u32::MAX);
         match load.protocol {
-            Wire::Amqp if load.qos.or(load.mqtt_version.map(|_| 0)).is_some() => {
+            Wire::Amqp if load.qos.is_some() || load.mqtt_version.is_some() => {
                 let why = format!("QoS and MQTT versions are not of {}", endpoint.scheme.name());
                 return Err(Failure::usage(why).help("write mqtt://host:port/topic, or leave them out"));
             }

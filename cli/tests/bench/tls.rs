@@ -65,7 +65,9 @@ fn relay_one(mut client: TcpStream, mut server: TcpStream, config: Arc<ServerCon
         poll(&mut waits, None).ok()?;
         match tls.read_tls(&mut client) {
             Ok(0) => return None,
-            Ok(_) => drop(tls.process_new_packets().ok()?),
+            Ok(_) => {
+                tls.process_new_packets().ok()?;
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => return None,
         }
