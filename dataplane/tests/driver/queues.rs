@@ -512,14 +512,22 @@ fn a_temporary_queue_or_topic_is_there_for_everybody_and_goes_with_its_link() {
         assert!(granted.dynamic);
         assert_eq!(granted.capabilities, [Symbol::from(capability)]);
         let address = granted.address.unwrap().as_str().to_owned();
+        let until_consumers = |count: u64| {
+            node.until("the consumers to be known at the address's home", |_| {
+                let shards = node.wait_for(node.hub().addresses(Some(&address.as_str().into())));
+                shards.iter().filter_map(|shard| shard.queue).map(|queue| queue.consumers).sum::<u64>()
+                    == count
+            });
+        };
         maker.consumer(&address, 10);
-        maker.sync();
+        until_consumers(1);
         let mut other = Client::connect(&node, 1);
         let out = other.producer(&address);
         let number = other.send_text(out, "hello");
         assert_eq!(other.outcome(number), DeliveryState::Accepted);
         assert_eq!(maker.receive(1).text(), "hello");
         let reader = other.consumer(&address, 10);
+        until_consumers(2);
         let number = other.send_text(out, "again");
         other.outcome(number);
         if is_topic {

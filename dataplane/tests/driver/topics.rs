@@ -43,6 +43,15 @@ fn subscribe(client: &mut Client, name: &str, terms: Terms) -> LinkKey {
     link
 }
 
+/// Waits until the topic's home knows of so many consumers: it may be on another shard than theirs.
+#[track_caller]
+fn until_consumers(node: &Node, count: u64) {
+    node.until("the subscriptions", |_| {
+        let subscriptions = node.wait_for(node.hub().subscriptions(&"t".into()));
+        subscriptions.iter().map(|one| one.statistics.queue.consumers).sum::<u64>() == count
+    });
+}
+
 /// Sends and waits until it is accepted.
 fn publish(client: &mut Client, address: &str, body: &str) {
     let name = format!("to {address} {body}");
@@ -60,9 +69,7 @@ fn every_subscriber_gets_what_is_published_at_or_below_its_filter() {
         subscribe(&mut all, "all", from("t/#"));
         subscribe(&mut some, "some", from("t/+/x"));
         subscribe(&mut one, "one", from("t/a/x"));
-        for client in [&mut all, &mut some, &mut one] {
-            client.sync();
-        }
+        until_consumers(&node, 3);
         let mut publisher = client(&node, shards.0, "publisher");
         for name in ["t/a/x", "t/b/x", "t/b/y"] {
             publish(&mut publisher, name, name);
@@ -86,7 +93,7 @@ fn a_durable_subscription_gets_what_it_missed_also_over_a_restart_until_it_is_cl
         let source = subscribed.links[&link].attach.clone().unwrap().source.unwrap();
         assert_eq!(source.expiry_policy, TerminusExpiryPolicy::Never);
         assert_eq!(source.durable, TerminusDurability::UnsettledState);
-        subscribed.sync();
+        until_consumers(&node, 1);
         // Detached, and not closed: the subscription goes on.
         subscribed.engine.detach(link, false, None).unwrap();
         subscribed.sync();
@@ -113,12 +120,12 @@ fn a_durable_subscription_gets_what_it_missed_also_over_a_restart_until_it_is_cl
         stranger.sync();
         assert!(stranger.received.is_empty(), "another container's subscription of that name is another one");
         back.detach(link);
-        back.sync();
+        until_consumers(&node, 1);
         let gone = back.try_attach("news", Role::Receiver, Terms { source: None, ..from("t") }).unwrap_err();
         assert_eq!(gone.condition.as_str(), "amqp:not-found");
         publish(&mut publisher, "t", "three");
         subscribe(&mut back, "news", subscriber("t", &["topic"]));
-        back.sync();
+        until_consumers(&node, 2);
         publish(&mut publisher, "t", "four");
         back.receive(3);
         assert_eq!(texts(&back)[2], "four", "what came between the two is not for either");
@@ -138,6 +145,7 @@ fn the_links_of_a_shared_subscription_share_its_messages() {
             assert!(offered.contains(&Symbol::from("SHARED-SUBS")));
             client.sync();
         }
+        until_consumers(&node, 2);
         let mut publisher = client(&node, 0, "publisher");
         for number in 0..10 {
             publish(&mut publisher, "t", &number.to_string());
@@ -166,7 +174,7 @@ fn a_subscriber_without_local_messages_gets_those_of_others() {
         let source = Source { address: text("t"), filter: filter.clone(), ..Source::default() };
         let link = subscribe(&mut own, "mine", Terms { source: Some(Box::new(source)), ..from("t") });
         assert_eq!(own.links[&link].attach.clone().unwrap().source.unwrap().filter, filter);
-        own.sync();
+        until_consumers(&node, 1);
         publish(&mut own, "t", "from me");
         let mut other = client(&node, 1, "other");
         publish(&mut other, "t", "from another");
@@ -210,7 +218,7 @@ fn an_administrator_sees_a_durable_subscription_and_can_end_it() {
     let node = Node::start();
     let mut reader = client(&node, 0, "reader");
     let link = subscribe(&mut reader, "news", subscriber("t", &["topic"]));
-    reader.sync();
+    until_consumers(&node, 1);
     let subscriptions = node.wait_for(node.hub().subscriptions(&"t".into()));
     let [subscription] = subscriptions.as_slice() else { panic!("{subscriptions:?}") };
     assert_eq!(&*subscription.statistics.name, "reader:news");
