@@ -1,11 +1,6 @@
 //! A connection of the target that speaks MQTT.
 
-use std::{
-    io::{ErrorKind, IoSlice, Read, Write},
-    net::TcpStream,
-    sync::Arc,
-    time::Instant,
-};
+use std::{net::TcpStream, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use mq_mqtt::{
@@ -14,7 +9,7 @@ use mq_mqtt::{
     property::{PropertyIn, PropertyView, PropertyWriter},
 };
 
-use crate::server::{self, Behaviour, Message, Messages, Treatment};
+use crate::server::{self, Behaviour, Message, Messages, Treatment, read_in, write_out};
 
 pub(crate) struct Client {
     stream: TcpStream,
@@ -31,13 +26,7 @@ impl server::Client for Client {
     }
 
     fn turn(&mut self, messages: &mut Messages) {
-        let mut buffer = [0; 64 << 10];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => self.is_gone = true,
-            Ok(count) => self.input.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => self.is_gone = true,
-        }
+        self.is_gone |= !read_in(&mut self.stream, &mut self.input);
         while !self.is_gone {
             match self.engine.handle_input(Instant::now(), &mut self.input) {
                 Ok(Some(Event::Connect(_))) => {
@@ -74,21 +63,8 @@ impl server::Client for Client {
     }
 
     fn write(&mut self) {
-        loop {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let used = self.engine.slices(&mut slices);
-            if used == 0 {
-                return;
-            }
-            match self.stream.write_vectored(&slices[..used]) {
-                Ok(count) => self.engine.written(Instant::now(), count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => {
-                    self.is_gone = true;
-                    return;
-                }
-            }
-        }
+        let engine = &mut self.engine;
+        self.is_gone |= !write_out(&mut self.stream, engine, Connection::slices, Connection::written);
     }
 
     fn is_gone(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    io::{ErrorKind, IoSlice, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use mq_cli::bench::result::Wire;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -211,5 +212,37 @@ impl Target {
             }
             self.messages.waiting.pop_front();
         }
+    }
+}
+
+/// Writes what an engine has, as far as the socket takes it; false when the client has gone.
+pub(crate) fn write_out<E>(
+    stream: &mut TcpStream,
+    engine: &mut E,
+    slices: for<'a> fn(&'a E, &mut [IoSlice<'a>]) -> usize,
+    written: fn(&mut E, Instant, usize),
+) -> bool {
+    loop {
+        let mut parts = [IoSlice::new(&[]); 16];
+        let used = slices(engine, &mut parts);
+        if used == 0 {
+            return true;
+        }
+        match stream.write_vectored(&parts[..used]) {
+            Ok(count) => written(engine, Instant::now(), count),
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// Reads what is there; false when the client has gone.
+pub(crate) fn read_in(stream: &mut TcpStream, input: &mut BytesMut) -> bool {
+    let mut buffer = [0; 64 << 10];
+    match stream.read(&mut buffer) {
+        Ok(count) => {
+            input.extend_from_slice(&buffer[..count]);
+            count > 0
+        }
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
     }
 }
