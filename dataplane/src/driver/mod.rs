@@ -31,9 +31,9 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use self::connection::Connection;
-use self::message::Wants;
 pub(crate) use self::connection::accept;
 pub(crate) use self::format::AmqpFormat;
+use self::message::Wants;
 pub(crate) use self::terminus::Subscriptions;
 use self::transaction::Coordinator;
 use crate::listen::Throttle;
