@@ -215,8 +215,9 @@ impl Bed {
         let targets: Vec<QueueId> = queues.iter().copied().map(QueueId).collect();
         let meta = format!("meta {}", body.len()).into_bytes();
         let message = NewMessage { targets: &targets, durable, transaction, meta: &meta, body };
-        let reference = self.log.append(&message)?;
+        // One that is refused may have got room before.
         self.largest = self.largest.max(body.len() as u64 + 11 * targets.len() as u64 + 200);
+        let reference = self.log.append(&message)?;
         let held = Held { meta, body: body.to_vec(), state: None, durable };
         self.change(Change::Append { reference, targets, held, transaction });
         Ok(reference)
