@@ -637,6 +637,16 @@ impl Connection {
         session.accept(&mut wire, link, terms, token)
     }
 
+    /// Names a link whose attach is to be answered later: the events that come before the answer, and the
+    /// end of its session, give the token.
+    ///
+    /// # Errors
+    /// When the link is gone.
+    pub fn name_link(&mut self, link: LinkKey, token: u64) -> Result<(), Misuse> {
+        self.session_of(link)?.0.link_mut(link)?.token = token;
+        Ok(())
+    }
+
     /// Refuses the peer's attach (AMQP 2.6.3).
     ///
     /// # Errors

@@ -110,7 +110,8 @@ pub enum Event {
     SessionBegun { session: SessionKey },
     /// The session is gone, with every link it had.
     SessionEnded { session: SessionKey, token: u64, error: Option<Box<Error>>, links: Vec<(Role, u64)> },
-    /// The peer's attach. When the link is not ours, answer with `accept` or `refuse`.
+    /// The peer's attach. When the link is not ours, answer with `accept` or `refuse`; when the answer has
+    /// to wait, `name_link` first. What the peer says of the link meanwhile is told as always.
     LinkAttached { link: LinkKey, attach: Box<Attach> },
     /// The peer detached; the detach has been answered, the link is gone. `role` is ours.
     LinkDetached { link: LinkKey, role: Role, token: u64, closed: bool, error: Option<Box<Error>> },

@@ -63,6 +63,8 @@ pub(crate) struct Link {
     /// Deliveries that the sending end may still start.
     pub(crate) credit: u32,
     pub(crate) drain: bool,
+    /// The peer asked for our state before we answered its attach.
+    pub(crate) owes_flow: bool,
     /// The largest message the receiving end takes, in bytes; 0 means no limit.
     pub(crate) max_message_size: u64,
     pub(crate) unfinished: Option<Unfinished>,
@@ -87,6 +89,7 @@ impl Link {
             delivery_count: 0,
             credit: 0,
             drain: false,
+            owes_flow: false,
             max_message_size: 0,
             unfinished: None,
             deliveries: 0,

@@ -402,7 +402,12 @@ impl Session {
         }
         link.state = LinkState::Attached;
         link.token = token;
-        self.write_attach(wire, key, terms)
+        let owes_flow = std::mem::take(&mut link.owes_flow);
+        self.write_attach(wire, key, terms)?;
+        if owes_flow {
+            self.write_flow(wire, Some(key.handle));
+        }
+        Ok(())
     }
 
     /// AMQP 2.6.3: "the link endpoint is created, then immediately destroyed": an attach with no
@@ -569,6 +574,9 @@ impl Session {
         if !matches!(link.state, LinkState::Attached | LinkState::Offered) {
             return Ok(());
         }
+        // AMQP 2.6.2: no frame of ours names a handle that we have not attached.
+        let is_offered = link.state == LinkState::Offered;
+        link.owes_flow |= flow.echo && is_offered;
         let (token, generation) = (link.token, link.generation);
         match link.role {
             Role::Sender => {
@@ -592,7 +600,7 @@ impl Session {
                 self.note_drained(key, events);
             }
         }
-        if flow.echo {
+        if flow.echo && !is_offered {
             self.write_flow(wire, Some(handle));
         }
         Ok(())

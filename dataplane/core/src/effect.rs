@@ -52,7 +52,12 @@ pub enum Effect {
     Consumed { producer: ProducerKey, bytes: usize },
     /// Close the producer's link, then call [`remove_producer`](crate::Core::remove_producer).
     CloseProducer { producer: ProducerKey, reason: CloseReason },
-    /// Close the consumer's link, then call [`remove_consumer`](crate::Core::remove_consumer).
+    /// The home of the consumer's address has let it in: what is published from now on, it gets. Answer
+    /// its attach. Comes once, before anything else of it, when [`is_admitted`](crate::Core::is_admitted)
+    /// denied it.
+    Admitted { consumer: ConsumerKey },
+    /// Close the consumer's link, then call [`remove_consumer`](crate::Core::remove_consumer). Before
+    /// `Admitted`, where that has to come, the consumer is refused.
     CloseConsumer { consumer: ConsumerKey, reason: CloseReason },
     /// Hand the request to the store.
     Store(Box<StoreRequest>),

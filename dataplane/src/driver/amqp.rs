@@ -563,6 +563,7 @@ impl Shard {
                 });
                 self.remove_link(now, Role::Receiver, producer.to_bits());
             }
+            Effect::Admitted { consumer } => self.admit(now, consumer),
             Effect::CloseConsumer { consumer, reason } => self.close_consumer(now, consumer, reason),
             Effect::Discharged { transaction, result } => self.discharged(now, transaction, result),
         }

@@ -22,7 +22,7 @@ use super::terminus::{
     COPY, Definition, Filters, MOVE, QUEUE, Subscription, TOPIC, granted, origin_of, resumed_name,
     subscription_of,
 };
-use super::{LinkRef, Shard};
+use super::{LinkRef, Shard, Waiting};
 use crate::mailbox::AddressNews;
 
 /// Messages say themselves where they go (AMQP, anonymous terminus for message routing).
@@ -235,18 +235,19 @@ impl Shard {
         };
         let source = Source { distribution_mode: mode, dynamic: false, ..source };
         let source = granted(source, subscription.as_ref(), filters, is_topic);
-        let durable = definition.map(|definition| {
-            let name = Arc::from(definition.name.as_str());
-            self.shared.subscriptions.add(definition);
-            self.shared.subscriptions.use_one(&name);
-            name
-        });
         let bits = consumer.to_bits();
-        let is_stored = kind.is_some_and(AddressKind::is_stored);
-        let link = LinkRef { subscription: durable, is_stored, ..place.link_ref(bits, Some(name.into())) };
-        self.consumers.insert(link);
         let terms = Terms { offered_capabilities: offered, ..consumer_terms(attach, source) };
-        self.accept(now, place, Role::Sender, terms, bits);
+        self.consumers.insert(LinkRef {
+            subscription: definition.as_ref().map(|definition| definition.name.as_str().into()),
+            is_stored: kind.is_some_and(AddressKind::is_stored),
+            waiting: Some(Box::new(Waiting { terms, definition })),
+            ..place.link_ref(bits, Some(name.into()))
+        });
+        if self.core.is_admitted(consumer) {
+            self.admit(now, consumer);
+        } else {
+            self.wait(now, place, bits);
+        }
         Ok(())
     }
 
@@ -380,6 +381,34 @@ impl Shard {
         }
     }
 
+    /// Leaves a consumer's attach unanswered until its home, another shard, has let it in or not: who has
+    /// the answer gets what is published next. What the peer says of the link meanwhile, credit or its end,
+    /// reaches the core as always.
+    fn wait(&mut self, now: Instant, place: Place, token: u64) {
+        let connection = self.connections.get_mut(place.connection);
+        let is_named =
+            connection.is_some_and(|connection| connection.engine.name_link(place.link, token).is_ok());
+        if !is_named {
+            self.remove_link(now, Role::Sender, token);
+        }
+    }
+
+    /// A consumer has been let in: answers its attach.
+    pub(super) fn admit(&mut self, now: Instant, consumer: ConsumerKey) {
+        let token = consumer.to_bits();
+        let Some(link) = self.consumers.get_mut(token) else { return };
+        let Some(waiting) = link.waiting.take() else { return };
+        let place = Place { connection: link.connection, session: link.session, link: link.link };
+        let Waiting { terms, definition } = *waiting;
+        if let Some(definition) = definition {
+            let name = definition.name.clone();
+            self.shared.subscriptions.add(definition);
+            self.shared.subscriptions.use_one(name.as_str());
+        }
+        self.accept(now, place, Role::Sender, terms, token);
+        self.mark_dirty(place.connection);
+    }
+
     /// Bytes of a message that a producer's link takes; 0 means no limit. A lower limit that the
     /// address gets later holds as well: the core rejects what is larger.
     fn max_message_size(&self, producer: ProducerKey) -> u64 {
@@ -405,18 +434,40 @@ impl Shard {
     /// it has one, ends with it (AMQP 2.6.6).
     pub(super) fn end_subscription(&mut self, now: Instant, token: u64) {
         let Some(consumer) = ConsumerKey::from_bits(token) else { return };
-        let Some(name) = self.consumers.get(token).and_then(|link| link.subscription.clone()) else { return };
+        let Some(link) = self.consumers.get_mut(token) else { return };
+        let Some(name) = link.subscription.clone() else { return };
+        if link.waiting.take().is_some() {
+            // As one of those that use it, like any that closes.
+            self.shared.subscriptions.use_one(&name);
+        }
         self.core.unsubscribe(now, consumer);
         self.shared.subscriptions.remove_unless_used(&name);
     }
 
-    /// The core ends a consumer's link.
+    /// A link goes that has not been answered. What it subscribed to for good is there from the moment its
+    /// home has heard of it, and a client can come back to it.
+    fn keep_definition(&self, definition: Option<Definition>) {
+        let subscriptions = &self.shared.subscriptions;
+        if let Some(definition) = definition
+            && subscriptions.find(definition.name.as_str()).is_none()
+        {
+            subscriptions.add(definition);
+        }
+    }
+
+    /// The core ends a consumer's link. One whose attach has not been answered is refused by that: the
+    /// engine attaches it without a terminus first (AMQP 2.6.3).
     pub(super) fn close_consumer(&mut self, now: Instant, consumer: ConsumerKey, reason: CloseReason) {
         self.on_consumer(consumer, |engine, link| {
             let _ = engine.detach(link, true, Some(closed(reason)));
         });
         let token = consumer.to_bits();
-        let subscription = self.consumers.get(token).and_then(|link| link.subscription.clone());
+        let Some(link) = self.consumers.get_mut(token) else { return };
+        let mut subscription = link.subscription.clone();
+        if let Some(waiting) = &mut link.waiting {
+            // A link that is refused adds nothing and takes nothing away.
+            (subscription, waiting.definition) = (None, None);
+        }
         self.remove_link(now, Role::Sender, token);
         let is_gone = !matches!(
             reason,
@@ -456,8 +507,13 @@ impl Shard {
             Role::Sender => {
                 let Some(consumer) = ConsumerKey::from_bits(token) else { return };
                 let Some(link) = self.consumers.remove(token) else { return };
-                if let Some(name) = &link.subscription {
-                    self.shared.subscriptions.leave_one(name);
+                match link.waiting {
+                    Some(waiting) => self.keep_definition(waiting.definition),
+                    None => {
+                        if let Some(name) = &link.subscription {
+                            self.shared.subscriptions.leave_one(name);
+                        }
+                    }
                 }
                 self.core.remove_consumer(now, consumer);
             }
@@ -476,6 +532,7 @@ impl Place {
             address,
             wants: Wants::default(),
             subscription: None,
+            waiting: None,
             is_stored: false,
             is_temporary: false,
             held: 0,

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use mq_amqp::{Config, Events, LinkKey, SessionKey};
+use mq_amqp::{Config, Events, LinkKey, SessionKey, Terms};
 use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest, TransactionId};
 use mq_model::config::DaemonConfig;
 use slab::Slab;
@@ -34,6 +34,7 @@ use self::connection::Connection;
 pub(crate) use self::connection::accept;
 pub(crate) use self::format::AmqpFormat;
 use self::message::Wants;
+use self::terminus::Definition;
 pub(crate) use self::terminus::Subscriptions;
 use self::transaction::Coordinator;
 use crate::listen::Throttle;
@@ -95,6 +96,8 @@ pub(crate) struct LinkRef {
     wants: Wants,
     /// Consumer: the durable subscription that ends when the link is closed.
     subscription: Option<Arc<str>>,
+    /// Consumer: its attach has not been answered.
+    waiting: Option<Box<Waiting>>,
     /// Consumer: its messages are kept when it does not get them.
     is_stored: bool,
     /// Producer: its address goes with it.
@@ -105,6 +108,16 @@ pub(crate) struct LinkRef {
     head: Option<BytesMut>,
     /// Producer: the transaction of that message. Consumer: the one that acquires what it gets.
     transaction: Option<TransactionId>,
+}
+
+/// What happens when the home of a consumer's address has let it in. Until then its durable
+/// subscription does not count it, and may not be there.
+#[derive(Debug)]
+struct Waiting {
+    /// The answer to its attach.
+    terms: Terms,
+    /// Its durable subscription.
+    definition: Option<Definition>,
 }
 
 /// The links of one direction, by the slot of the core's key.

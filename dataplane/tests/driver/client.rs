@@ -153,6 +153,12 @@ impl Client {
         }
     }
 
+    /// Whether every attach for a consumer has been refused: answered without a source (AMQP 2.6.3).
+    pub(crate) fn was_never_let_in(&self) -> bool {
+        let answers = self.links.values().filter_map(|link| link.attach.as_ref());
+        answers.filter(|attach| attach.role == Role::Sender).all(|attach| attach.source.is_none())
+    }
+
     pub(crate) fn producer(&mut self, address: &str) -> LinkKey {
         self.try_attach(&format!("to {address}"), Role::Sender, to(address)).unwrap()
     }

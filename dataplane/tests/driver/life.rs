@@ -13,7 +13,7 @@ use mq_model::manifest::AddressType;
 
 use crate::client::{Client, message, to};
 use crate::links::SHARDS;
-use crate::node::{DEADLINE, Node};
+use crate::node::{DEADLINE, Node, Place};
 
 fn frame(performative: &Performative) -> Vec<u8> {
     frame_on(0, performative)
@@ -494,6 +494,86 @@ fn settling_what_was_never_sent_changes_nothing() {
     stream.write_all(&frame(&Performative::Close(Default::default()))).unwrap();
     read_to_end(&mut stream);
     node.until_empty();
+}
+
+/// A consumer of the queue `one` attaches and gives credit in one breath.
+fn hasty_consumer() -> Vec<u8> {
+    let source = mq_amqp::performative::Source { address: crate::client::text("one"), ..Default::default() };
+    let attach = Attach { source: Some(Box::new(source)), ..consumer_attach(0) };
+    let flow = Flow {
+        next_incoming_id: Some(0),
+        incoming_window: 1_000,
+        outgoing_window: 1_000,
+        handle: Some(0),
+        link_credit: Some(5),
+        echo: true,
+        ..Flow::default()
+    };
+    [frame(&Performative::Attach(Box::new(attach))), frame(&Performative::Flow(flow))].concat()
+}
+
+/// A node with a queue that has one consumer at a time.
+fn with_queue_for_one() -> Node {
+    let mut place = Place::new();
+    place.add("one", AddressType::Queue, |spec| spec.limits.max_consumers = Some(1));
+    Node::at(&place, |_| {})
+}
+
+#[test]
+fn credit_given_in_the_breath_of_the_attach_counts_whatever_the_shard() {
+    for shard in [0, 1] {
+        let node = with_queue_for_one();
+        let mut stream = raw(&node, shard);
+        stream.write_all(&hasty_consumer()).unwrap();
+        let mut producer = Client::connect(&node, 0);
+        let out = producer.producer("one");
+        producer.send_text(out, "in time");
+        let mut answer = Vec::new();
+        while !contains(&answer, "in time") {
+            let mut bytes = [0; 4_096];
+            let count = stream.read(&mut bytes).expect("a delivery");
+            assert!(count > 0, "{}", answer.escape_ascii());
+            answer.extend_from_slice(&bytes[..count]);
+        }
+    }
+}
+
+#[test]
+fn a_consumer_that_goes_in_the_breath_of_its_attach_leaves_nothing_whatever_the_shard() {
+    let detach = Detach { handle: 0, closed: true, error: None };
+    let ends = [
+        Some(Performative::Detach(detach)),
+        Some(Performative::End(Default::default())),
+        Some(Performative::Close(Default::default())),
+        None,
+    ];
+    for shard in [0, 1] {
+        let node = with_queue_for_one();
+        for end in &ends {
+            let mut stream = raw(&node, shard);
+            let last = end.as_ref().map(frame).unwrap_or_default();
+            stream.write_all(&[hasty_consumer(), last].concat()).unwrap();
+            match end {
+                Some(Performative::Detach(_) | Performative::End(_)) => {
+                    stream.write_all(&frame(&Performative::Close(Default::default()))).unwrap();
+                    read_to_end(&mut stream);
+                }
+                Some(_) => drop(read_to_end(&mut stream)),
+                None => drop(stream),
+            }
+            node.until_empty();
+            // The home may hear of it a moment later.
+            node.until("the place of the consumer to be free", |_| {
+                let shards = node.wait_for(node.hub().addresses(Some(&"one".into())));
+                shards.iter().filter_map(|shard| shard.queue).all(|queue| queue.consumers == 0)
+            });
+        }
+        let mut client = Client::connect(&node, 1 - shard);
+        let out = client.producer("one");
+        client.consumer("one", 1);
+        client.send_text(out, "to the next");
+        assert_eq!(client.receive(1).text(), "to the next");
+    }
 }
 
 #[test]

@@ -163,6 +163,50 @@ fn a_detach_is_answered_with_its_own_kind() {
     }
 }
 
+/// What the peer says before its attach is answered: credit, and a wish to hear of it.
+fn hasty_flow() -> Performative {
+    Performative::Flow(Flow { echo: true, delivery_count: None, ..credit(0, 0, 7) })
+}
+
+#[test]
+fn credit_that_comes_before_the_answer_counts_and_is_spoken_of_after_it() {
+    let (mut peer, _) = Peer::with_session(Limits::default());
+    let link = peer.offers(0, "link", Role::Sender);
+    peer.end.engine.name_link(link, 77).expect("offered");
+    peer.says(0, hasty_flow());
+    let events = peer.events();
+    assert!(matches!(events[..], [Event::LinkFlow { token: 77, credit: 7, .. }]), "{events:?}");
+    assert!(peer.said().is_empty(), "the peer does not know our handle");
+    peer.end.engine.accept(link, terms("address"), 77).expect("offered");
+    let said = peer.performatives();
+    let [Performative::Attach(_), Performative::Flow(flow)] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((flow.handle, flow.link_credit), (Some(0), Some(7)));
+    peer.end.engine.send(link, outgoing(1, "x")).expect("credit");
+    assert_eq!(peer.transfers().len(), 1);
+}
+
+#[test]
+fn a_link_that_goes_before_the_answer_goes_by_its_name() {
+    let (mut peer, _) = Peer::with_session(Limits::default());
+    let link = peer.offers(0, "link", Role::Sender);
+    peer.end.engine.name_link(link, 77).expect("offered");
+    peer.says(0, hasty_flow());
+    peer.events();
+    peer.says(0, detach(0, true));
+    assert_eq!(detached(&mut peer), [(Role::Sender, 77, true, None)]);
+    let said = peer.performatives();
+    assert!(matches!(said[..], [Performative::Attach(_), Performative::Detach(_)]), "{said:?}");
+    assert_eq!(peer.end.engine.accept(link, terms("address"), 77), Err(Misuse::NoLink));
+    assert_eq!(peer.end.engine.name_link(link, 77), Err(Misuse::NoLink));
+
+    let link = peer.offers(1, "link", Role::Sender);
+    peer.end.engine.name_link(link, 78).expect("offered");
+    peer.says(0, Performative::End(Default::default()));
+    let events = peer.events();
+    let [Event::SessionEnded { links, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(links[..], [(Role::Sender, 78)]);
+}
+
 #[test]
 fn a_link_that_waits_for_the_peers_detach_takes_no_commands() {
     let (mut peer, link) = Peer::with_link(Role::Sender);

@@ -18,7 +18,7 @@
 //! | from the home | says |
 //! |---|---|
 //! | `Opened`, `Flow` | whether the producer is to have credit |
-//! | `Attached` | the consumer's name at the home; without it nothing can be said about it |
+//! | `Attached` | the consumer is let in; its name at the home, without which nothing can be said about it |
 //! | `Deliver` | a message |
 //! | `Drained` | there was nothing more for the `Credit` with this number |
 //! | `Answer` | what became of a message |

@@ -588,9 +588,19 @@ impl Core {
             return self.send_wire(from, Wire::RemoveReceiver { receiver });
         };
         consumer.stored.receiver = Some(receiver);
-        if consumer.credit > 0 || consumer.draining {
+        let has_credit = consumer.credit > 0 || consumer.draining;
+        self.effects.push_back(Effect::Admitted { consumer: key });
+        if has_credit {
             self.send_credit(key);
         }
+    }
+
+    /// Whether a consumer is let in: until the home of a stored address has answered it is not, and
+    /// [`Admitted`](Effect::Admitted) or [`CloseConsumer`](Effect::CloseConsumer) follows.
+    pub fn is_admitted(&self, consumer: ConsumerKey) -> bool {
+        self.consumers.get(consumer).is_some_and(|consumer| {
+            !consumer.closed && (consumer.stored.receiver.is_some() || consumer.stored.remote.is_none())
+        })
     }
 
     /// Takes over a consumer's credit.

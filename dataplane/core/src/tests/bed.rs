@@ -55,6 +55,8 @@ pub(crate) struct ConsumerState {
     pub(crate) credit: u32,
     pub(crate) received: Vec<Received>,
     pub(crate) drained: u32,
+    /// Its attach has been answered.
+    pub(crate) admitted: bool,
     pub(crate) closed: Option<CloseReason>,
 }
 
@@ -205,7 +207,8 @@ impl Bed {
     }
 
     fn adopt(&mut self, shard: usize, key: ConsumerKey, credit: u32) {
-        self.consumers.insert((shard, key), ConsumerState::default());
+        let admitted = self.cores[shard].is_admitted(key);
+        self.consumers.insert((shard, key), ConsumerState { admitted, ..ConsumerState::default() });
         self.run();
         if credit > 0 {
             self.credit((shard, key), credit, false);
@@ -380,6 +383,7 @@ impl Bed {
                     self.cores[shard].set_leg_handle(leg, handle);
                 }
                 let Some(state) = self.consumers.get_mut(&(shard, consumer)) else { return };
+                assert!(state.admitted, "a delivery before the attach is answered");
                 assert!(state.credit > 0, "a delivery beyond the credit");
                 assert!(
                     state.received.last().is_none_or(|last| last.whole || last.aborted),
@@ -428,8 +432,15 @@ impl Bed {
             }
             Effect::Drained { consumer } => {
                 if let Some(state) = self.consumers.get_mut(&(shard, consumer)) {
+                    assert!(state.admitted, "the end of a drain before the attach is answered");
                     state.credit = 0;
                     state.drained += 1;
+                }
+            }
+            Effect::Admitted { consumer } => {
+                if let Some(state) = self.consumers.get_mut(&(shard, consumer)) {
+                    assert!(!state.admitted && state.closed.is_none(), "an attach is answered twice");
+                    state.admitted = true;
                 }
             }
             Effect::Consumed { producer, bytes } => {

@@ -477,6 +477,7 @@ fn an_exclusive_consumer_is_alone() {
         match bed.consumer_with(shards.1, "q", ConsumerOptions::default(), 1) {
             Ok(second) => {
                 assert_eq!(bed.consumers[&second].closed, Some(CloseReason::Exclusive));
+                assert!(!bed.consumers[&second].admitted, "refused, and not let in and closed");
             }
             Err(refused) => assert_eq!(refused, Refused::Home(CloseReason::Exclusive)),
         }
@@ -973,6 +974,70 @@ fn the_links_of_a_shard_that_is_gone_are_gone_with_it() {
     assert_eq!(bed.bodies(here), ["a"]);
     assert_eq!(bed.consumers[&here].received[0].redelivery.delivery_count, 1);
     bed.clear();
+}
+
+/// A consumer of `q` on the other shard than its home, which has not heard of it.
+fn waiting(bed: &mut Bed, credit: u32) -> C {
+    bed.deliver_mail = false;
+    let consumer = bed.consumer(1 - bed.home_of("q"), "q", credit);
+    assert!(!bed.consumers[&consumer].admitted);
+    consumer
+}
+
+#[test]
+fn a_consumer_that_leaves_before_its_home_has_answered_leaves_nothing_there() {
+    let mut bed = bed(2);
+    bed.set("q", AddressSettings { max_consumers: 1, ..queue(1) });
+    let shard = 1 - bed.home_of("q");
+    let early = waiting(&mut bed, 5);
+    let state = bed.remove_consumer(early);
+    bed.deliver_mail = true;
+    bed.run();
+    assert!(!state.admitted);
+    let producer = bed.producer(shard, "q");
+    bed.send(producer, "a");
+    let next = bed.consumer(shard, "q", 5);
+    assert!(bed.consumers[&next].admitted, "the place of the other one is free");
+    assert_eq!(bed.bodies(next), ["a"]);
+    assert_eq!(bed.consumers[&next].received[0].redelivery.delivery_count, 0);
+    bed.clear();
+}
+
+#[test]
+fn a_drain_asked_for_before_the_home_has_answered_ends_after_it() {
+    let mut bed = bed(2);
+    bed.set("q", queue(1));
+    let consumer = waiting(&mut bed, 0);
+    bed.credit(consumer, 5, true);
+    assert_eq!(bed.consumers[&consumer].drained, 0);
+    bed.deliver_mail = true;
+    bed.run();
+    let state = &bed.consumers[&consumer];
+    assert_eq!((state.admitted, state.drained), (true, 1));
+    bed.clear();
+}
+
+#[test]
+fn a_consumer_is_refused_when_its_home_goes_or_its_address_before_the_answer() {
+    for is_deleted in [false, true] {
+        let mut bed = bed(2);
+        bed.set("q", queue(1));
+        let consumer = waiting(&mut bed, 5);
+        let (now, home) = (bed.now, bed.home_of("q"));
+        let reason = if is_deleted {
+            bed.cores[consumer.0].remove_address(now, "q");
+            CloseReason::AddressDeleted
+        } else {
+            bed.cores[consumer.0].handle_peer_gone(now, ShardId(home as u16));
+            CloseReason::HomeGone
+        };
+        bed.run();
+        let state = &bed.consumers[&consumer];
+        assert_eq!((state.admitted, state.closed), (false, Some(reason)));
+        bed.deliver_mail = is_deleted;
+        bed.run();
+        assert!(!bed.consumers[&consumer].admitted, "an answer that comes later counts no more");
+    }
 }
 
 #[test]

@@ -63,6 +63,30 @@ fn every_subscription_gets_what_its_filter_names() {
 }
 
 #[test]
+fn a_subscriber_that_is_let_in_gets_what_is_published_next() {
+    let mut bed = with_topic();
+    let home = bed.home_of("t");
+    let producer = bed.producer(home, "t");
+    bed.deliver_mail = false;
+    let here = bed.consumer(home, "t", 10);
+    assert!(bed.consumers[&here].admitted, "its home is its shard");
+    let there = bed.consumer(1 - home, "t", 10);
+    bed.send(producer, "early");
+    while bed.mail.get(&(1 - home, home)).is_some_and(|mail| !mail.is_empty()) {
+        assert!(!bed.consumers[&there].admitted);
+        bed.post_mail((1 - home, home));
+    }
+    // It is let in; its shard has not heard of it, and what it said of credit has not come.
+    bed.send(producer, "next");
+    bed.deliver_mail = true;
+    bed.run();
+    assert!(bed.consumers[&there].admitted);
+    assert_eq!(bed.bodies(here), ["early", "next"]);
+    assert_eq!(bed.bodies(there), ["next"]);
+    bed.clear();
+}
+
+#[test]
 fn names_that_nothing_else_serves_belong_to_the_topic_of_all() {
     let mut bed = with_topic();
     assert!(bed.try_producer(0, ProducerTarget::Address("u/v"), ProducerOptions::default()).is_err());
