@@ -422,11 +422,7 @@ impl Core {
         }
         if incoming.transaction.is_some() && !settings.kind.is_stored() {
             let sentence = "the address keeps no messages; send to it outside of transactions";
-            return self.refuse(
-                arrival,
-                Some(key),
-                Outcome::rejected(condition::NOT_IMPLEMENTED, sentence),
-            );
+            return self.refuse(arrival, Some(key), Outcome::rejected(condition::NOT_IMPLEMENTED, sentence));
         }
         arrival.level = settings.level(arrival.level);
         // A time to live beyond what a clock can count is none.
