@@ -23,6 +23,7 @@
 //! | `Drained` | there was nothing more for the `Credit` with this number |
 //! | `Answer` | what became of a message |
 //! | `Prepared` | the part of a transaction can be committed, or not |
+//! | `Concluded` | the part of a transaction has ended as `Conclude` said |
 //! | `CloseProducer`, `CloseConsumer` | the link is not let in, or no longer |
 //!
 //! The consumer's credit is what the home counts with: it sends no delivery that the link could not take
@@ -159,6 +160,7 @@ pub(crate) enum Wire {
     Conclude { transaction: TransactionId, commit: bool },
 
     Prepared { transaction: TransactionId, failed: Option<Box<ErrorInfo>>, logged: bool },
+    Concluded { transaction: TransactionId },
 
     Opened { producer: ProducerKey, sender: SenderKey, active: bool },
     Flow { producer: ProducerKey, active: bool },

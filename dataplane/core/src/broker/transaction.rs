@@ -11,7 +11,11 @@
 //!                       ◀─── Prepared ── when the store has all of it
 //!   all have prepared ──────────────────────────────────────────────────▶ Commit
 //!   answered ─────────────── Conclude ─▶ entries become available; retired ones are settled
+//!   client is told    ◀───── Concluded ─
 //! ```
+//!
+//! The client learns the end last, so what it does then finds every home changed, on whatever shard its
+//! links are.
 //!
 //! When anything of that fails, or the client wants it so, everything is as before, but that what was
 //! retired counts as a failed delivery. In the store the `Commit` decides: before it nothing of the
@@ -65,6 +69,8 @@ enum Stage {
     Preparing(BTreeSet<ShardId>),
     /// The store has not committed.
     Committing,
+    /// These homes have not said that they know how it ends.
+    Concluding { homes: BTreeSet<ShardId>, failed: Option<Box<ErrorInfo>> },
 }
 
 /// What a transaction does at the homes of one shard.
@@ -537,7 +543,7 @@ impl Core {
         self.ask_store(StoreRequest::Commit { ticket: Ticket(pending.to_bits()), transaction: id });
     }
 
-    /// Tells everybody how a transaction ends.
+    /// Tells the homes how a transaction ends.
     fn conclude_transaction(
         &mut self,
         now: Instant,
@@ -545,18 +551,40 @@ impl Core {
         failed: Option<Box<ErrorInfo>>,
         commit: bool,
     ) {
-        let Some(transaction) = self.broker.transactions.declared.remove(&id) else { return };
-        if transaction.logged && !commit {
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
+        let is_logged = transaction.logged;
+        let has_part = transaction.homes.remove(&self.shard);
+        let homes = transaction.homes.clone();
+        transaction.stage = Stage::Concluding { homes: homes.clone(), failed };
+        if is_logged && !commit {
             self.ask_store(StoreRequest::Rollback { transaction: id });
         }
-        for home in transaction.homes {
-            if home == self.shard {
-                self.conclude_part(now, id, commit);
-            } else {
-                self.send_wire(home, Wire::Conclude { transaction: id, commit });
-            }
+        if has_part {
+            self.conclude_part(now, id, commit);
         }
-        let result = failed.map_or(Ok(()), Err);
+        for home in homes {
+            self.send_wire(home, Wire::Conclude { transaction: id, commit });
+        }
+        self.discharged_if_concluded(id);
+    }
+
+    /// A home knows how the transaction ends, or is gone.
+    pub(crate) fn handle_concluded(&mut self, from: ShardId, id: TransactionId) {
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
+        if let Stage::Concluding { homes, .. } = &mut transaction.stage {
+            homes.remove(&from);
+            self.discharged_if_concluded(id);
+        }
+    }
+
+    fn discharged_if_concluded(&mut self, id: TransactionId) {
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
+        let Stage::Concluding { homes, failed } = &mut transaction.stage else { return };
+        if !homes.is_empty() {
+            return;
+        }
+        let result = failed.take().map_or(Ok(()), Err);
+        self.broker.transactions.declared.remove(&id);
         self.effects.push_back(Effect::Discharged { transaction: id, result });
     }
 
@@ -579,6 +607,7 @@ impl Core {
                 Stage::Preparing(_) => self.conclude_transaction(now, id, Some(failed()), false),
                 // The store decides.
                 Stage::Committing => {}
+                Stage::Concluding { .. } => self.handle_concluded(peer, id),
             }
         }
         let parts = self.broker.transactions.parts.iter().filter(|(_, part)| part.declarer == peer);

@@ -60,7 +60,11 @@ impl Core {
                 self.retire(now, from, transaction, receiver, entry, outcome);
             }
             Wire::Prepare { transaction, posts } => self.prepare(now, from, transaction, posts),
-            Wire::Conclude { transaction, commit } => self.conclude_part(now, transaction, commit),
+            Wire::Conclude { transaction, commit } => {
+                self.conclude_part(now, transaction, commit);
+                self.send_wire(from, Wire::Concluded { transaction });
+            }
+            Wire::Concluded { transaction } => self.handle_concluded(from, transaction),
             Wire::Prepared { transaction, failed, logged } => {
                 self.handle_prepared(now, from, transaction, failed, logged);
             }

@@ -84,6 +84,36 @@ fn what_is_posted_is_there_when_it_is_committed_and_not_before() {
 }
 
 #[test]
+fn who_hears_of_the_end_finds_every_home_changed() {
+    for shard in [0, 1] {
+        let mut bed = filled();
+        let id = bed.declare(shard);
+        for address in QUEUES {
+            let producer = bed.producer(shard, address);
+            bed.post(producer, "posted", id);
+        }
+        bed.deliver_mail = false;
+        bed.discharge(shard, id, false);
+        while !bed.discharged.contains_key(&id) {
+            let pair = bed.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair);
+            match pair {
+                Some(pair) => bed.post_mail(pair),
+                None => assert!(bed.store_answers(), "nothing is left to do"),
+            }
+        }
+        for address in QUEUES {
+            assert_eq!(bed.holds(address).available, 1, "{address}");
+        }
+        bed.deliver_mail = true;
+        bed.run();
+        for address in QUEUES {
+            assert_eq!(bed.drain_bodies(0, address), ["posted"], "{address}");
+        }
+        bed.finish();
+    }
+}
+
+#[test]
 fn what_is_posted_is_gone_when_it_is_rolled_back() {
     for shard in [0, 1] {
         let mut bed = filled();
