@@ -384,7 +384,7 @@ pub(crate) fn the_node_introduces_itself(library: Library) {
     peer.start_connecting(&daemon, json!({ "container": "guest" }));
     let opened = peer.expect("opened", "");
     assert_eq!(text(&opened, "container"), "node-1");
-    assert_eq!(opened["offered"], json!(["ANONYMOUS-RELAY"]));
+    assert_eq!(opened["offered"], json!(["ANONYMOUS-RELAY", "DELAYED_DELIVERY", "SHARED-SUBS"]));
     assert_eq!(opened["properties"], json!({ "product": "mq", "version": daemon.runtime().version }));
     let seen = daemon.admin().connection_of("guest");
     assert_eq!((seen.user.as_str(), seen.listener.as_str()), ("anonymous", "amqp"));
