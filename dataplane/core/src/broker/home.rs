@@ -686,7 +686,7 @@ impl Core {
         if is_here && !delivery.browse && !self.may_emit(consumer) {
             // The lane is looked at when its consumer is next. It gets the entry when there is budget.
             if let Some(home) = self.queue_home(key) {
-                home.queue.settle(unix, delivery.consumer, delivery.entry, Settlement::Released);
+                home.queue.undo(unix, delivery);
             }
             self.hold_receiver(now, receiver_key, consumer);
             return;

@@ -378,6 +378,29 @@ fn a_lane_that_gets_budget_again_lets_its_consumers_go_on() {
 }
 
 #[test]
+fn a_lane_without_budget_costs_its_consumers_no_credit() {
+    for shards in SHARDS {
+        let mut bed = bed(2);
+        for address in ["q", "r"] {
+            bed.set(address, queue(u64::from(address == "r") + 1));
+        }
+        let lane = bed.lane(shards.1, 1);
+        let options = ConsumerOptions::default;
+        let first = bed.consumer_in(shards.1, lane, "q", options(), 1).expect("let in");
+        let second = bed.consumer_in(shards.1, lane, "r", options(), 1).expect("let in");
+        for address in ["q", "r"] {
+            let producer = bed.producer(shards.0, address);
+            bed.send(producer, "one");
+        }
+        assert_eq!((bed.bodies(first).len(), bed.bodies(second).len()), (1, 0), "the first used the budget");
+        bed.budget(shards.1, lane, 1_000);
+        assert_eq!(bed.bodies(second), ["one"]);
+        assert_eq!(bed.holds("r").redelivered, 0, "it has been handed out once");
+        bed.clear();
+    }
+}
+
+#[test]
 fn a_slow_reader_elsewhere_has_one_window_and_no_more() {
     let mut bed = bed(2);
     bed.set("q", queue(1));
