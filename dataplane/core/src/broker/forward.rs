@@ -318,10 +318,11 @@ impl Core {
             }
             let next = if moving.left > 0 { home.queue.take(moving.after) } else { None };
             let Some(entry) = next else {
+                // What comes from now on is not part of the move.
+                moving.left = 0;
                 if moving.on_their_way == 0 {
                     home.moving = None;
                 }
-                moving_is_done(home);
                 return;
             };
             moving.left -= 1;
@@ -333,12 +334,5 @@ impl Core {
             self.mark_home(now, key);
             self.send_forward(now, forward);
         }
-    }
-}
-
-/// What nothing is left of takes nothing more.
-fn moving_is_done(home: &mut super::home::QueueHome) {
-    if let Some(moving) = &mut home.moving {
-        moving.left = 0;
     }
 }
