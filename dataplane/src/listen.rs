@@ -219,7 +219,7 @@ mod tests {
     use crate::hub::ShardCommand;
 
     fn loopback(port: u16) -> ListenerConfig {
-        ListenerConfig { host: "127.0.0.1".into(), port }
+        ListenerConfig::loopback(port)
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_host_that_is_no_ip_address_names_the_setting() {
-        let error = bind("http", &ListenerConfig { host: "localhost".into(), port: 0 }).unwrap_err();
+        let error = bind("http", &ListenerConfig { host: "localhost".into(), ..ListenerConfig::loopback(0) }).unwrap_err();
         assert!(error.to_string().contains("listeners.http.host"), "{error}");
     }
 

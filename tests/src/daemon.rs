@@ -74,6 +74,7 @@ impl Daemon {
         // Two, so that clients meet across shards.
         config.workers = 2;
         config.listeners.amqp.port = 0;
+        config.listeners.mqtt.port = 0;
         config.listeners.http.port = 0;
         config.log.format = LogFormat::Text;
         DaemonBuilder { folder, config }

@@ -489,7 +489,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let listener = ListenerConfig { host: "127.0.0.1".into(), port };
+        let listener = ListenerConfig::loopback(port);
         let local = local(directory.path());
         let failure = local.check_port(&listener, "--amqp-port", &[]).unwrap_err();
         let expected = format!("cannot listen on 127.0.0.1:{port}: another program has this port");

@@ -72,6 +72,9 @@ pub enum NodeState {
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     Amqp,
+    Mqtt,
+    /// MQTT over WebSocket.
+    MqttWs,
     Http,
 }
 

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Fleet, FleetLimits, FleetStore};
+use crate::manifest::{Fleet, FleetLimits, FleetListener, FleetListeners, FleetStore};
+pub use crate::mqtt::{Mqtt, MqttSession, SessionFull};
 
 /// One node's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +32,9 @@ pub struct DaemonConfig {
     /// What a client may use.
     #[serde(default)]
     pub limits: Limits,
+    /// What MQTT clients may use, and what becomes of their sessions.
+    #[serde(default)]
+    pub mqtt: Mqtt,
     /// Where and how the messages of queues and topics are stored.
     #[serde(default)]
     pub store: Store,
@@ -49,7 +53,9 @@ pub struct DaemonConfig {
 pub struct Listeners {
     /// AMQP 1.0. Default 127.0.0.1:5672.
     pub amqp: ListenerConfig,
-    /// The admin API, health and metrics. Default 127.0.0.1:8080.
+    /// MQTT 3.1.1 and 5.0. Default 127.0.0.1:1883.
+    pub mqtt: ListenerConfig,
+    /// The admin API, health and metrics, and MQTT over WebSocket at `/mqtt`. Default 127.0.0.1:8080.
     pub http: ListenerConfig,
 }
 
@@ -62,6 +68,11 @@ pub struct ListenerConfig {
     pub host: String,
     /// 0 picks a free port; `node.json` and the admin API say which.
     pub port: u16,
+    /// Whether every connection begins with a header of the PROXY protocol (version 1 or 2) that
+    /// says who the client is: set it when, and only when, a load balancer stands before the
+    /// listener that writes it. Default false.
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
 /// What a client may use. Every limit has a hard upper bound, checked when the file is read.
@@ -164,7 +175,7 @@ pub enum LogFormat {
 
 impl DaemonConfig {
     /// The configuration without a file: one node of the fleet `default` on loopback, AMQP on 5672,
-    /// the admin API on 8080, every limit at its default.
+    /// MQTT on 1883, the admin API on 8080, every limit at its default.
     pub fn embedded(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             fleet: default_fleet(),
@@ -173,6 +184,7 @@ impl DaemonConfig {
             workers: 0,
             listeners: Listeners::default(),
             limits: Limits::default(),
+            mqtt: Mqtt::default(),
             store: Store::default(),
             log: Log::default(),
             drain_seconds: default_drain(),
@@ -186,8 +198,9 @@ impl DaemonConfig {
             node: node.to_owned(),
             state_dir: state_dir.into(),
             workers: fleet.spec.workers,
-            listeners: fleet.spec.listeners.clone(),
+            listeners: Listeners::from_fleet(&fleet.spec.listeners),
             limits: Limits::from_fleet(&fleet.spec.limits),
+            mqtt: Mqtt::from_fleet(&fleet.spec.mqtt),
             store: Store::from_fleet(&fleet.spec.store, node),
             log: fleet.spec.log.clone(),
             drain_seconds: fleet.spec.drain_seconds.unwrap_or_else(default_drain),
@@ -210,6 +223,31 @@ impl DaemonConfig {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         format!("{hash:016x}")
+    }
+}
+
+impl Listeners {
+    pub(crate) fn from_fleet(fleet: &FleetListeners) -> Self {
+        let FleetListeners { amqp, mqtt, http } = fleet;
+        Self { amqp: amqp.into(), mqtt: mqtt.into(), http: http.into() }
+    }
+
+    /// Each listener with its name in the configuration.
+    pub fn named(&self) -> [(&'static str, &ListenerConfig); 3] {
+        [("amqp", &self.amqp), ("mqtt", &self.mqtt), ("http", &self.http)]
+    }
+}
+
+impl ListenerConfig {
+    /// A port of the loopback interface.
+    pub fn loopback(port: u16) -> Self {
+        Self { host: default_host(), port, proxy_protocol: false }
+    }
+}
+
+impl From<&FleetListener> for ListenerConfig {
+    fn from(fleet: &FleetListener) -> Self {
+        Self { host: fleet.host.clone(), port: fleet.port, proxy_protocol: fleet.proxy_protocol }
     }
 }
 
@@ -252,8 +290,9 @@ impl Store {
 impl Default for Listeners {
     fn default() -> Self {
         Self {
-            amqp: ListenerConfig { host: default_host(), port: 5672 },
-            http: ListenerConfig { host: default_host(), port: 8080 },
+            amqp: ListenerConfig::loopback(5672),
+            mqtt: ListenerConfig::loopback(1883),
+            http: ListenerConfig::loopback(8080),
         }
     }
 }
@@ -301,7 +340,7 @@ fn default_node() -> String {
     "node-1".into()
 }
 
-fn default_host() -> String {
+pub(crate) fn default_host() -> String {
     "127.0.0.1".into()
 }
 
@@ -325,13 +364,26 @@ mod tests {
     #[test]
     fn the_hash_changes_with_every_field() {
         let base = DaemonConfig::embedded("s");
-        let changes: [fn(&mut DaemonConfig); 16] = [
+        let changes: [fn(&mut DaemonConfig); 29] = [
             |config| config.fleet.push('x'),
             |config| config.node.push('x'),
             |config| config.state_dir = "t".into(),
             |config| config.workers = 1,
             |config| config.listeners.amqp.port = 1,
             |config| config.listeners.http.host.push('0'),
+            |config| config.listeners.mqtt.port = 1,
+            |config| config.listeners.mqtt.proxy_protocol = true,
+            |config| config.mqtt.catch_all = false,
+            |config| config.mqtt.max_qos = 1,
+            |config| config.mqtt.receive_maximum -= 1,
+            |config| config.mqtt.max_packet_size -= 1,
+            |config| config.mqtt.topic_alias_maximum = 0,
+            |config| config.mqtt.keep_alive_max = 60,
+            |config| config.mqtt.session_expiry_max = 60,
+            |config| config.mqtt.session.max_messages -= 1,
+            |config| config.mqtt.session.on_full = SessionFull::Disconnect,
+            |config| config.mqtt.max_subscriptions -= 1,
+            |config| config.mqtt.max_retained -= 1,
             |config| config.limits.max_links -= 1,
             |config| config.limits.handshake_timeout_ms -= 1,
             |config| config.store.directory = "log".into(),
@@ -365,6 +417,6 @@ mod tests {
     #[test]
     fn the_hash_is_the_same_in_every_build() {
         // When a field is added this number changes, and every node is restarted once by `mq deploy`.
-        assert_eq!(DaemonConfig::embedded("/s").hash(), "dbea40b43cd0561d");
+        assert_eq!(DaemonConfig::embedded("/s").hash(), "544d3b560f51f9b9");
     }
 }

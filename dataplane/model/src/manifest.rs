@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config;
+pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
 
 /// The API group and version of every document.
 pub const API_VERSION: &str = "mq.dev/v1";
@@ -367,10 +368,13 @@ pub struct FleetSpec {
     #[schemars(range(max = 256))]
     pub workers: u16,
     /// Where clients and the admin API reach the daemons.
-    pub listeners: config::Listeners,
+    pub listeners: FleetListeners,
     /// What a client may use.
     #[serde(skip_serializing_if = "FleetLimits::is_empty")]
     pub limits: FleetLimits,
+    /// What MQTT clients may use, and what becomes of their sessions.
+    #[serde(skip_serializing_if = "FleetMqtt::is_empty")]
+    pub mqtt: FleetMqtt,
     /// Where and how the daemons store the messages of queues and topics.
     #[serde(skip_serializing_if = "FleetStore::is_empty")]
     pub store: FleetStore,
@@ -389,6 +393,35 @@ pub enum Target {
     /// On this machine, as processes of this user.
     #[default]
     Local,
+}
+
+/// The listeners of a fleet's daemons.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct FleetListeners {
+    /// AMQP 1.0. Default 127.0.0.1:5672.
+    pub amqp: FleetListener,
+    /// MQTT 3.1.1 and 5.0. Default 127.0.0.1:1883.
+    pub mqtt: FleetListener,
+    /// The admin API, health and metrics, and MQTT over WebSocket at `/mqtt`. Default 127.0.0.1:8080.
+    pub http: FleetListener,
+}
+
+/// Where a listener binds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FleetListener {
+    /// An IP address of the machine; `0.0.0.0` means every IPv4 address, `::` every address.
+    #[serde(default = "config::default_host")]
+    pub host: String,
+    /// 0 picks a free port; `mq status` and the admin API say which.
+    pub port: u16,
+    /// Whether every connection begins with a header of the PROXY protocol (version 1 or 2) that
+    /// says who the client is: set it when, and only when, a load balancer stands before the
+    /// listener that writes it. Default false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[schemars(extend("default" = false))]
+    pub proxy_protocol: bool,
 }
 
 /// What a client of a fleet may use; absent fields mean the daemon's default.
@@ -575,6 +608,22 @@ impl Fleet {
             kind: FLEET_KIND.into(),
             metadata: Metadata::named(name),
             spec,
+        }
+    }
+}
+
+impl FleetListener {
+    fn loopback(port: u16) -> Self {
+        Self { host: config::default_host(), port, proxy_protocol: false }
+    }
+}
+
+impl Default for FleetListeners {
+    fn default() -> Self {
+        Self {
+            amqp: FleetListener::loopback(5672),
+            mqtt: FleetListener::loopback(1883),
+            http: FleetListener::loopback(8080),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::bench::{BenchSpec, MAX_DEMANDS, MAX_STAGES, Stage, StageShape};
 use crate::check::{check, grouped, listed};
 use crate::code::Code;
-use crate::config::{DaemonConfig, Listeners, Log, Store};
+use crate::config::{DaemonConfig, ListenerConfig, Listeners, Log, Store};
 use crate::diagnostic::Findings;
 use crate::manifest::{Address, AddressSpec, AddressType, Fleet, FleetSpec, Metadata};
 use crate::names::{
@@ -502,7 +502,7 @@ fn stage_rules(stage: &Stage) -> Vec<(Code, &'static str, String)> {
 }
 
 pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
-    let mut violations = listeners(&spec.listeners, parent);
+    let mut violations = listeners(&Listeners::from_fleet(&spec.listeners), parent);
     violations.extend(log(&spec.log, parent));
     let path = [parent, &["limits", "idleTimeoutMs"]].concat();
     violations.extend(spec.limits.idle_timeout_ms.and_then(|timeout| idle_timeout(timeout, &path)));
@@ -592,20 +592,24 @@ fn labels(metadata: &Metadata) -> Vec<Violation> {
 
 fn listeners(listeners: &Listeners, parent: &[&str]) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for (name, listener) in [("amqp", &listeners.amqp), ("http", &listeners.http)] {
+    let named = listeners.named();
+    for (index, (name, listener)) in named.into_iter().enumerate() {
         if listener.host.parse::<IpAddr>().is_err() {
             let message = format!("listeners.{name}.host is `{}`, not an IP address", shown(&listener.host));
             let path = [parent, &["listeners", name, "host"]].concat();
             let help = "use an address of this machine such as 127.0.0.1, or 0.0.0.0 for all of them";
             violations.push(Violation::new(Code::InvalidValue, &path, message).help(help));
         }
-    }
-    let (amqp, http) = (&listeners.amqp, &listeners.http);
-    if amqp.port != 0 && amqp.port == http.port && overlap(&amqp.host, &http.host) {
-        let message = format!("listeners.amqp and listeners.http both want port {}", http.port);
-        let path = [parent, &["listeners", "http", "port"]].concat();
-        let help = "give one of them another port, or 0 for a free one";
-        violations.push(Violation::new(Code::Conflict, &path, message).help(help));
+        let is_same =
+            |other: &ListenerConfig| other.port == listener.port && overlap(&other.host, &listener.host);
+        if let Some((other, _)) =
+            named[..index].iter().find(|(_, other)| listener.port != 0 && is_same(other))
+        {
+            let message = format!("listeners.{other} and listeners.{name} both want port {}", listener.port);
+            let path = [parent, &["listeners", name, "port"]].concat();
+            let help = "give one of them another port, or 0 for a free one";
+            violations.push(Violation::new(Code::Conflict, &path, message).help(help));
+        }
     }
     violations
 }

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mq_model::admin::{Protocol, Runtime};
-use mq_model::config::{DaemonConfig, ListenerConfig, Log};
+use mq_model::config::{DaemonConfig, ListenerConfig, Listeners, Log};
 use mq_model::manifest::{Address, AddressSpec, AddressType};
 use mqd::app::App;
 use mqd::hub::{Hub, ShardCommand};
@@ -115,8 +115,8 @@ pub(crate) fn address(name: &str, kind: AddressType) -> Value {
 /// The configuration of a node on free ports.
 pub(crate) fn config(state_dir: &Path) -> DaemonConfig {
     let mut config = DaemonConfig::embedded(state_dir);
-    let free = ListenerConfig { host: "127.0.0.1".into(), port: 0 };
-    (config.listeners.amqp, config.listeners.http) = (free.clone(), free);
+    let free = ListenerConfig::loopback(0);
+    config.listeners = Listeners { amqp: free.clone(), mqtt: free.clone(), http: free };
     config.workers = 2;
     config.drain_seconds = 2;
     config
