@@ -242,6 +242,12 @@ impl<'a> PropertyView<'a> {
         Self(bytes)
     }
 
+    /// A list that was checked before it was kept: the bytes of a [`Properties`], or of some of its
+    /// [`spans`](Self::spans). Reading ends early where they are neither.
+    pub fn kept(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
     /// Whether there is no property.
     pub fn is_empty(self) -> bool {
         self.0.is_empty()
@@ -258,7 +264,7 @@ impl<'a> PropertyView<'a> {
     }
 
     /// The properties as the bytes they take, in their order, without a look at their values.
-    pub(crate) fn spans(self) -> PropertySpans<'a> {
+    pub fn spans(self) -> PropertySpans<'a> {
         PropertySpans { rest: self.0 }
     }
 
@@ -475,7 +481,7 @@ impl<'a> Iterator for PropertyIter<'a> {
 
 /// The properties of a checked list, each as the bytes it takes.
 #[derive(Clone, Debug)]
-pub(crate) struct PropertySpans<'a> {
+pub struct PropertySpans<'a> {
     rest: &'a [u8],
 }
 
