@@ -1,5 +1,6 @@
 //! One MQTT connection, either side, either version, without IO (3, 4).
 
+mod encoded;
 mod handshake;
 mod incoming;
 mod outgoing;
@@ -27,6 +28,7 @@ use crate::property::PropertyView;
 use crate::reason::ReasonCode;
 use crate::session::SessionState;
 
+pub use encoded::EncodedPublish;
 use incoming::IncomingState;
 use outgoing::Flight;
 
@@ -554,6 +556,12 @@ impl Connection {
     }
 
     // ---- what the outside sees ---------------------------------------------------------------------
+
+    /// Whether `handle_input` takes packets now: not while the caller owes the answer to a CONNECT or
+    /// AUTH, or as many acknowledgements as a 3.1.1 client may wait for.
+    pub fn takes_input(&self) -> bool {
+        self.expect != Expect::Answer && !(self.is_open() && self.waits_for_acknowledgement())
+    }
 
     /// Whether nothing more will come of the connection: write what is buffered, close the socket.
     pub fn is_done(&self) -> bool {

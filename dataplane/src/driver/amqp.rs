@@ -1,5 +1,6 @@
 //! AMQP 1.0 between the engine and the core: events in, effects out.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +10,7 @@ use mq_amqp::performative::{DeliveryState, Open, Role, SaslCode, Tag};
 use mq_amqp::value::{Symbol, Text, Value};
 use mq_amqp::{
     Config, DeliveryKey, Event, Events, IncomingTransfer, Limits, LinkKey, NO_TOKEN, Outgoing, SessionKey,
-    condition,
+    Side, condition,
 };
 use mq_core::{
     ConsumerKey, Effect, Incoming, LaneKey, LegKey, Outcome, ProducerKey, Redelivery, Refused, UnixMillis,
@@ -17,11 +18,10 @@ use mq_core::{
 use mq_model::config::DaemonConfig;
 use tracing::{debug, error, info};
 
-use super::Shard;
 use super::attach::{CAPABILITIES, closed, local_name, refusal};
-use super::connection::{SessionState, lane_share};
 use super::message::{Changes, Schedule, Start, Ttl, Wants, changed, is_cut_short, map_of, read_start};
 use super::outcome::{from_state, to_state};
+use super::{LANE_BUDGET, LEAST_LANE_BUDGET, Shard};
 use crate::shard::unix_millis;
 
 /// Events for which the shard keeps room.
@@ -36,6 +36,48 @@ const MAX_LABEL: usize = 128;
 /// SASL mechanisms, best first. Without authentication every client is anonymous, also one that
 /// names itself with PLAIN.
 const MECHANISMS: [&str; 2] = ["ANONYMOUS", "PLAIN"];
+
+/// A client of AMQP, as long as its connection lives.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) engine: mq_amqp::Connection,
+    pub(super) sessions: Vec<Option<SessionState>>,
+    /// The peer's container-id, for people to read.
+    pub(super) container: Box<str>,
+    /// The same in full: it is part of the names of durable subscriptions.
+    pub(super) container_id: Text,
+    pub(super) product: Option<Box<str>>,
+}
+
+impl Client {
+    pub(super) fn new(config: Arc<Config>, now: Instant) -> Self {
+        Self {
+            engine: mq_amqp::Connection::new(config, Side::Server, now),
+            sessions: Vec::new(),
+            container: "".into(),
+            container_id: Text::default(),
+            product: None,
+        }
+    }
+}
+
+/// A session of the connection, as the driver sees it.
+#[derive(Debug)]
+pub(super) struct SessionState {
+    pub(super) key: SessionKey,
+    pub(super) lane: LaneKey,
+    /// Bytes received on the session that the core has not passed on.
+    pub(super) held: u64,
+    /// Transfer frames of those bytes that the peer's window has not got back.
+    pub(super) owed: u32,
+    /// Something was sent on the session since its lane was filled up.
+    pub(super) has_sent: bool,
+}
+
+/// Bytes that the core may have in flight towards each of so many sessions of a connection.
+fn lane_share(sessions: usize) -> usize {
+    (LANE_BUDGET / sessions.max(1)).max(LEAST_LANE_BUDGET)
+}
 
 /// What the engine of every connection of the node has in common.
 pub(super) fn engine_config(config: &DaemonConfig) -> Config {
@@ -77,9 +119,9 @@ enum Head {
 
 impl Shard {
     /// Feeds the engine and serves every event, until it wants more input.
-    pub(super) fn handle_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
+    pub(super) fn handle_amqp_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
         let mut events = std::mem::take(&mut self.events);
-        while let Some(connection) = self.connections.get_mut(key) {
+        while let Some(connection) = self.connections.amqp_mut(key) {
             let result = connection.engine.handle_input(now, buffer, &mut events);
             let had_events = !events.is_empty();
             while let Some(event) = events.pop_front() {
@@ -162,7 +204,7 @@ impl Shard {
     // ---- connection and session -----------------------------------------------------------------
 
     fn handle_sasl(&mut self, key: usize, mechanism: &Symbol, response: Option<&[u8]>) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
         let result = match (mechanism.as_str(), response) {
             ("PLAIN", None) => connection.engine.sasl_challenge(Bytes::new()),
             ("PLAIN", Some(response)) if !is_plain(response) => {
@@ -175,7 +217,7 @@ impl Shard {
 
     /// Only PLAIN is ever challenged.
     fn handle_sasl_response(&mut self, key: usize, response: &[u8]) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
         let code = if is_plain(response) { SaslCode::Ok } else { SaslCode::Auth };
         let result = connection.engine.sasl_outcome(code);
         debug_assert!(result.is_ok(), "the engine asked for an answer");
@@ -183,7 +225,7 @@ impl Shard {
 
     fn handle_open(&mut self, now: Instant, key: usize, open: &Open) {
         let is_draining = self.is_draining;
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
         connection.container = label(open.container_id.as_str());
         connection.container_id = open.container_id.clone();
         connection.product = product_of(open);
@@ -195,13 +237,14 @@ impl Shard {
         }
         let result = connection.engine.open();
         debug_assert!(result.is_ok(), "the engine asked for an answer");
-        let (container, peer) = (connection.container.clone(), connection.peer);
-        info!(connection = %self.name_of(key), %container, %peer, "opened");
+        let container = connection.container.clone();
+        let peer = self.connections.get(key).map(|connection| tracing::field::display(connection.peer));
+        info!(connection = %self.name_of(key), %container, peer, "opened");
     }
 
     fn handle_begin(&mut self, now: Instant, key: usize, session: SessionKey) {
         let lane = self.core.add_lane();
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
         let sessions = connection.sessions.iter().flatten().count() + 1;
         self.core.set_lane_budget(now, lane, lane_share(sessions));
         let index = usize::from(session.channel());
@@ -214,7 +257,7 @@ impl Shard {
 
     fn handle_end(&mut self, now: Instant, key: usize, session: SessionKey, links: &[(Role, u64)]) {
         self.remove_links(now, links);
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
         let slot = connection.sessions.get_mut(usize::from(session.channel()));
         if let Some(slot) = slot
             && let Some(state) = slot.take_if(|state| state.key == session)
@@ -224,8 +267,48 @@ impl Shard {
     }
 
     pub(super) fn lane_of(&self, key: usize, session: SessionKey) -> Option<LaneKey> {
-        let state = self.connections.get(key)?.sessions.get(usize::from(session.channel()))?.as_ref()?;
+        let state = self.connections.amqp(key)?.sessions.get(usize::from(session.channel()))?.as_ref()?;
         (state.key == session).then_some(state.lane)
+    }
+
+    /// Queues a close for a reason of ours.
+    pub(super) fn close_amqp(&mut self, now: Instant, key: usize, reason: &str) {
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
+        let error = mq_amqp::performative::Error::new(condition::CONNECTION_FORCED, reason);
+        connection.engine.close(now, Some(error));
+    }
+
+    /// Takes everything of a connection out of the core.
+    pub(super) fn release_amqp(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
+        let sessions = std::mem::take(&mut connection.sessions);
+        let links: Vec<_> = connection.engine.links().map(|link| (link.role, link.token)).collect();
+        self.remove_links(now, &links);
+        for session in sessions.into_iter().flatten() {
+            self.core.remove_lane(now, session.lane);
+        }
+    }
+
+    /// Lets the core fill the lanes up again as bytes leave.
+    pub(super) fn refill_lanes(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
+        let buffered = connection.engine.buffered();
+        let share = lane_share(connection.sessions.iter().flatten().count());
+        for session in connection.sessions.iter_mut().flatten().filter(|session| session.has_sent) {
+            let waiting = buffered + connection.engine.pending_bytes(session.key);
+            // While something waits, the session is visited again when that has been written or
+            // the peer has opened its window.
+            session.has_sent = waiting > 0;
+            self.core.set_lane_budget(now, session.lane, share.saturating_sub(waiting));
+        }
+        self.run_effects(now);
+    }
+
+    /// A session, while it is there.
+    fn session_state(&mut self, key: usize, session: SessionKey) -> Option<&mut SessionState> {
+        let connection = self.connections.amqp_mut(key)?;
+        let state = connection.sessions.get_mut(usize::from(session.channel()))?.as_mut()?;
+        (state.key == session).then_some(state)
     }
 
     // ---- messages in ------------------------------------------------------------------------------
@@ -391,7 +474,7 @@ impl Shard {
         name: Option<mq_core::DeliveryKey>,
     ) {
         if let Some(name) = name
-            && let Some(connection) = self.connections.get_mut(key)
+            && let Some(connection) = self.connections.amqp_mut(key)
         {
             let _ = connection.engine.name_delivery(link, delivery, name.to_bits());
         }
@@ -459,7 +542,7 @@ impl Shard {
 
     /// The peer may send `frames` frames more.
     fn consume(&mut self, key: usize, session: SessionKey, frames: u32) {
-        if let Some(connection) = self.connections.get_mut(key) {
+        if let Some(connection) = self.connections.amqp_mut(key) {
             // Gone with its window.
             let _ = connection.engine.consume(session, frames);
         }
@@ -583,7 +666,7 @@ impl Shard {
         let Some(link) = self.consumers.get(consumer.to_bits()) else { return };
         let (key, transaction) = (link.connection, link.transaction);
         let (link, session) = (link.link, link.session);
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
         if let Some(Some(state)) = connection.sessions.get_mut(usize::from(session.channel())) {
             state.has_sent = true;
         }
@@ -618,7 +701,7 @@ impl Shard {
         settled: bool,
     ) {
         let Some(key) = connection else { return };
-        if let Some(connection) = self.connections.get_mut(key) {
+        if let Some(connection) = self.connections.amqp_mut(key) {
             let _ = connection.engine.settle(role, DeliveryKey::from_bits(handle), state, settled);
         }
         self.mark_dirty(key);
@@ -656,7 +739,7 @@ impl Shard {
     ) {
         let Some(reference) = self.consumers.get(consumer.to_bits()) else { return };
         let (key, link, session) = (reference.connection, reference.link, reference.session);
-        if let Some(connection) = self.connections.get_mut(key)
+        if let Some(connection) = self.connections.amqp_mut(key)
             && let Some(Some(state)) = connection.sessions.get_mut(usize::from(session.channel()))
         {
             state.has_sent = true;
@@ -670,7 +753,7 @@ impl Shard {
         link: LinkKey,
         command: impl FnOnce(&mut mq_amqp::Connection, LinkKey),
     ) {
-        if let Some(connection) = self.connections.get_mut(key) {
+        if let Some(connection) = self.connections.amqp_mut(key) {
             command(&mut connection.engine, link);
         }
         self.mark_dirty(key);

@@ -108,7 +108,7 @@ struct Place {
 
 impl Shard {
     pub(super) fn handle_attach(&mut self, now: Instant, key: usize, link: LinkKey, attach: &Attach) {
-        let Some(connection) = self.connections.get(key) else { return };
+        let Some(connection) = self.connections.amqp(key) else { return };
         let Ok(session) = connection.engine.session_of_link(link) else { return };
         let place = Place { connection: key, session, link };
         let done = wanted(attach).and_then(|wanted| match wanted {
@@ -129,7 +129,7 @@ impl Shard {
         if let Err(error) = done {
             debug!(connection = %self.name_of(key), link = %attach.name, condition = %error.condition,
                 description = error.description.as_ref().map(Text::as_str), "link refused");
-            if let Some(connection) = self.connections.get_mut(key) {
+            if let Some(connection) = self.connections.amqp_mut(key) {
                 // Gone already: the peer detached in the same breath.
                 let _ = connection.engine.refuse(link, error);
             }
@@ -137,7 +137,7 @@ impl Shard {
     }
 
     fn container_of(&self, key: usize) -> Text {
-        self.connections.get(key).map_or_else(Text::default, |connection| connection.container_id.clone())
+        self.connections.amqp(key).map_or_else(Text::default, |connection| connection.container_id.clone())
     }
 
     fn attach_producer(
@@ -373,7 +373,7 @@ impl Shard {
 
     /// Answers an attach; when the peer has taken it back in the meantime, the core's link goes.
     fn accept(&mut self, now: Instant, place: Place, role: Role, terms: Terms, token: u64) {
-        let connection = self.connections.get_mut(place.connection);
+        let connection = self.connections.amqp_mut(place.connection);
         let accepted =
             connection.is_some_and(|connection| connection.engine.accept(place.link, terms, token).is_ok());
         if !accepted {
@@ -385,7 +385,7 @@ impl Shard {
     /// the answer gets what is published next. What the peer says of the link meanwhile, credit or its end,
     /// reaches the core as always.
     fn wait(&mut self, now: Instant, place: Place, token: u64) {
-        let connection = self.connections.get_mut(place.connection);
+        let connection = self.connections.amqp_mut(place.connection);
         let is_named =
             connection.is_some_and(|connection| connection.engine.name_link(place.link, token).is_ok());
         if !is_named {

@@ -11,33 +11,17 @@ use std::time::Instant;
 use bytes::BytesMut;
 use jiff::Timestamp;
 use mq_amqp::frame::HEARTBEAT;
-use mq_amqp::value::Text;
-use mq_amqp::{Side, condition};
-use mq_core::LaneKey;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
-use super::{
-    LANE_BUDGET, LEAST_LANE_BUDGET, LINGER, OUTBOX_LIMIT, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER,
-};
+use super::amqp;
+use super::protocol::{Farewell, Protocol};
+use super::{LINGER, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER};
 use crate::shard::Handle;
 
 /// Segments of one vectored write.
 const SLICES: usize = 64;
-
-/// A session of the connection, as the driver sees it.
-#[derive(Debug)]
-pub(super) struct SessionState {
-    pub(super) key: mq_amqp::SessionKey,
-    pub(super) lane: LaneKey,
-    /// Bytes received on the session that the core has not passed on.
-    pub(super) held: u64,
-    /// Transfer frames of those bytes that the peer's window has not got back.
-    pub(super) owed: u32,
-    /// Something was sent on the session since its lane was filled up.
-    pub(super) has_sent: bool,
-}
 
 /// How busy a connection is, for its memory's sake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +54,8 @@ pub(super) enum Life {
 pub(super) struct Connection {
     /// Unique on the shard: tells a connection from its successor in the slab.
     pub(super) number: u64,
-    pub(super) engine: mq_amqp::Connection,
+    /// What it speaks.
+    pub(super) protocol: Protocol,
     stream: TcpStream,
     waker: Waker,
     pub(super) life: Life,
@@ -80,7 +65,7 @@ pub(super) struct Connection {
     input: BytesMut,
     /// The socket's buffer is full: its task writes on when there is room.
     wants_write: bool,
-    /// The outbox is so full that nothing is read until it has been written.
+    /// Nothing is read until the protocol may go on: its outbox is full, or it has no room for more.
     is_paused: bool,
     /// The peer has shut its end of the socket.
     has_input_ended: bool,
@@ -88,14 +73,8 @@ pub(super) struct Connection {
     activity: Activity,
     /// The entry of the heap that counts; others are left-overs.
     pub(super) deadline: Option<Instant>,
-    pub(super) sessions: Vec<Option<SessionState>>,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<str>,
-    /// The peer's container-id, for people to read.
-    pub(super) container: Box<str>,
-    /// The same in full: it is part of the names of durable subscriptions.
-    pub(super) container_id: Text,
-    pub(super) product: Option<Box<str>>,
     pub(super) user: Box<str>,
     pub(super) opened_at: Timestamp,
     pub(super) bytes_in: u64,
@@ -115,11 +94,6 @@ impl Connection {
     }
 }
 
-/// Bytes that the core may have in flight towards each of so many sessions of a connection.
-pub(super) fn lane_share(sessions: usize) -> usize {
-    (LANE_BUDGET / sessions.max(1)).max(LEAST_LANE_BUDGET)
-}
-
 /// Starts to serve a client.
 pub(crate) fn accept(handle: &Handle, stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str>) {
     let mut shard = handle.shard.borrow_mut();
@@ -137,10 +111,10 @@ pub(crate) fn accept(handle: &Handle, stream: std::net::TcpStream, peer: SocketA
     let now = Instant::now();
     shard.connections_opened += 1;
     let number = shard.connections_opened;
-    let engine = mq_amqp::Connection::new(shard.engine_config.clone(), Side::Server, now);
+    let protocol = Protocol::Amqp(Box::new(amqp::Client::new(shard.engine_config.clone(), now)));
     let key = shard.connections.insert(Box::new(Connection {
         number,
-        engine,
+        protocol,
         stream,
         waker: Waker::noop().clone(),
         life: Life::Serving,
@@ -152,12 +126,8 @@ pub(crate) fn accept(handle: &Handle, stream: std::net::TcpStream, peer: SocketA
         is_dirty: false,
         activity: Activity::Tidy,
         deadline: None,
-        sessions: Vec::new(),
         peer,
         listener,
-        container: "".into(),
-        container_id: Text::default(),
-        product: None,
         user: "anonymous".into(),
         opened_at: Timestamp::now(),
         bytes_in: 0,
@@ -219,9 +189,14 @@ impl Shard {
             if connection.life == Life::Dead || connection.has_input_ended {
                 break;
             }
-            if connection.life == Life::Serving && connection.engine.buffered() > OUTBOX_LIMIT {
+            if connection.life == Life::Serving && !connection.protocol.may_read() {
                 connection.is_paused = true;
                 break;
+            }
+            if std::mem::take(&mut connection.is_paused) && !buffer.is_empty() {
+                // What came before the pause is served before what comes now.
+                self.take_input(now, key, &mut buffer);
+                continue;
             }
             if reads == READS_PER_TURN {
                 connection.wake();
@@ -265,7 +240,7 @@ impl Shard {
         }
         self.handle_input(now, key, buffer);
         self.mark_dirty(key);
-        if self.connections.get(key).is_some_and(|connection| connection.engine.is_done()) {
+        if self.connections.get(key).is_some_and(|connection| connection.protocol.is_done()) {
             buffer.clear();
             self.start_closing(now, key);
         }
@@ -288,17 +263,17 @@ impl Shard {
     pub(super) fn flush_connection(&mut self, now: Instant, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_dirty = false;
-        connection.engine.flush();
+        connection.protocol.flush();
         let before = connection.bytes_out;
         while !connection.wants_write && connection.life != Life::Dead {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let used = connection.engine.slices(&mut slices);
+            let used = connection.protocol.slices(&mut slices);
             if used == 0 {
                 break;
             }
             match connection.stream.try_write_vectored(&slices[..used]) {
                 Ok(count) => {
-                    connection.engine.written(now, count);
+                    connection.protocol.written(now, count);
                     connection.bytes_out += count as u64;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -315,33 +290,18 @@ impl Shard {
         let written = connection.bytes_out - before;
         connection.note_activity(written);
         self.bytes_out += written;
-        if connection.is_paused && connection.engine.buffered() <= OUTBOX_LIMIT {
-            connection.is_paused = false;
+        if connection.is_paused && connection.protocol.may_read() {
             connection.wake();
         }
-        self.refill_lanes(now, key);
+        self.refill(now, key);
         self.advance_life(now, key);
         self.arm_connection(now, key);
-    }
-
-    fn refill_lanes(&mut self, now: Instant, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let buffered = connection.engine.buffered();
-        let share = lane_share(connection.sessions.iter().flatten().count());
-        for session in connection.sessions.iter_mut().flatten().filter(|session| session.has_sent) {
-            let waiting = buffered + connection.engine.pending_bytes(session.key);
-            // While something waits, the session is visited again when that has been written or
-            // the peer has opened its window.
-            session.has_sent = waiting > 0;
-            self.core.set_lane_budget(now, session.lane, share.saturating_sub(waiting));
-        }
-        self.run_effects(now);
     }
 
     /// The steps of a close, each when the one before is done.
     fn advance_life(&mut self, now: Instant, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if matches!(connection.life, Life::Closing { .. }) && connection.engine.buffered() == 0 {
+        if matches!(connection.life, Life::Closing { .. }) && connection.protocol.buffered() == 0 {
             if connection.has_input_ended {
                 // Nothing that has not been read is left to reset the connection.
                 return self.kill(key);
@@ -378,7 +338,7 @@ impl Shard {
         let next = match connection.life {
             Life::Serving => {
                 let tidy = (connection.activity != Activity::Tidy).then(|| now + TIDY_AFTER);
-                connection.engine.poll_timeout().into_iter().chain(tidy).min()
+                connection.protocol.poll_timeout().into_iter().chain(tidy).min()
             }
             Life::Closing { deadline } | Life::Lingering { deadline } => Some(deadline),
             Life::Dead => None,
@@ -394,25 +354,28 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.deadline = None;
         match connection.life {
-            Life::Serving => self.handle_engine_timeout(now, key),
+            Life::Serving => self.tidy_or_time_out(now, key),
             Life::Closing { deadline } | Life::Lingering { deadline } if now >= deadline => self.kill(key),
             Life::Closing { .. } | Life::Lingering { .. } | Life::Dead => {}
         }
         self.arm_connection(now, key);
     }
 
-    fn handle_engine_timeout(&mut self, now: Instant, key: usize) {
+    fn tidy_or_time_out(&mut self, now: Instant, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.activity = match connection.activity {
             Activity::Busy => Activity::Quiet,
             Activity::Quiet | Activity::Tidy => {
-                connection.engine.shrink();
+                connection.protocol.shrink();
                 Activity::Tidy
             }
         };
-        match connection.engine.handle_timeout(now) {
-            Ok(()) if connection.engine.buffered() == 0 => {}
-            Ok(()) => self.mark_dirty(key),
+        match self.handle_protocol_timeout(now, key) {
+            Ok(()) => {
+                if self.connections.get(key).is_some_and(|connection| connection.protocol.buffered() > 0) {
+                    self.mark_dirty(key);
+                }
+            }
             Err(error) => {
                 info!(connection = %self.name_of(key), %error, "closing");
                 self.start_closing(now, key);
@@ -420,14 +383,22 @@ impl Shard {
         }
     }
 
+    /// The protocol has room for input again.
+    pub(super) fn resume_reading(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get(key)
+            && connection.is_paused
+            && connection.protocol.may_read()
+        {
+            connection.wake();
+        }
+    }
+
     /// Closes a connection for a reason of ours.
-    pub(super) fn force_close(&mut self, now: Instant, key: usize, reason: &str) {
+    pub(super) fn force_close(&mut self, now: Instant, key: usize, farewell: Farewell, reason: &str) {
+        self.say_farewell(now, key, farewell, reason);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection
-            .engine
-            .close(now, Some(mq_amqp::performative::Error::new(condition::CONNECTION_FORCED, reason)));
         connection.is_forced = true;
-        let is_done = connection.engine.is_done();
+        let is_done = connection.protocol.is_done();
         self.release(now, key);
         self.mark_dirty(key);
         if is_done {
@@ -435,22 +406,10 @@ impl Shard {
         }
     }
 
-    /// Takes everything of a connection out of the core.
-    pub(super) fn release(&mut self, now: Instant, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let sessions = std::mem::take(&mut connection.sessions);
-        let links: Vec<_> = connection.engine.links().map(|link| (link.role, link.token)).collect();
-        self.remove_links(now, &links);
-        for session in sessions.into_iter().flatten() {
-            self.core.remove_lane(now, session.lane);
-        }
-        self.run_effects(now);
-    }
-
     fn remove(&mut self, key: usize) {
         if let Some(connection) = self.connections.try_remove(key) {
             let name = self.connection_name(connection.number);
-            info!(connection = %name, container = %connection.container, "closed");
+            info!(connection = %name, container = %connection.protocol.peer_name(), "closed");
             self.count_connection_out();
         }
     }
@@ -464,16 +423,5 @@ impl Shard {
         self.connections
             .get(key)
             .map_or_else(String::new, |connection| self.connection_name(connection.number))
-    }
-
-    /// A session, while it is there.
-    pub(super) fn session_state(
-        &mut self,
-        key: usize,
-        session: mq_amqp::SessionKey,
-    ) -> Option<&mut SessionState> {
-        let connection = self.connections.get_mut(key)?;
-        let state = connection.sessions.get_mut(usize::from(session.channel()))?.as_mut()?;
-        (state.key == session).then_some(state)
     }
 }

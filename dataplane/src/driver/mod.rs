@@ -10,9 +10,12 @@ mod attach;
 mod connection;
 mod format;
 mod message;
+mod mqtt;
 mod outcome;
+mod protocol;
 mod terminus;
 mod transaction;
+mod transport;
 mod view;
 
 use std::cmp::Reverse;
@@ -27,13 +30,12 @@ use bytes::BytesMut;
 use mq_amqp::{Config, Events, LinkKey, SessionKey, Terms};
 use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest, TransactionId};
 use mq_model::config::DaemonConfig;
-use slab::Slab;
 use tokio::sync::Notify;
 
-use self::connection::Connection;
 pub(crate) use self::connection::accept;
 pub(crate) use self::format::AmqpFormat;
 use self::message::Wants;
+use self::protocol::{Connections, Farewell};
 use self::terminus::Definition;
 pub(crate) use self::terminus::Subscriptions;
 use self::transaction::Coordinator;
@@ -163,7 +165,7 @@ pub(crate) struct Shard {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     engine_config: Arc<Config>,
-    connections: Slab<Box<Connection>>,
+    connections: Connections,
     producers: LinkTable,
     consumers: LinkTable,
     coordinator: Coordinator,
@@ -212,7 +214,7 @@ impl Shard {
             bytes_in: 0,
             bytes_out: 0,
             engine_config: Arc::new(amqp::engine_config(config)),
-            connections: Slab::new(),
+            connections: Connections::default(),
             producers: LinkTable::default(),
             consumers: LinkTable::default(),
             coordinator: Coordinator::default(),
@@ -385,7 +387,7 @@ impl Shard {
     pub(crate) fn close_all(&mut self, now: Instant, reason: &str) {
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.force_close(now, key, reason);
+            self.force_close(now, key, Farewell::Stopping, reason);
         }
         self.finish_turn(now);
     }

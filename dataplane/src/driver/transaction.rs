@@ -153,7 +153,7 @@ impl Coordinator {
 impl Shard {
     /// A client attaches a link to the coordinator (AMQP 4.5.1).
     pub(super) fn attach_coordinator(&mut self, key: usize, link: LinkKey, attach: &Attach) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
         let entry = self.coordinator.controls.vacant_entry();
         let terms = Terms {
             source: attach.source.clone(),
@@ -213,7 +213,7 @@ impl Shard {
             control.message.extend_from_slice(&transfer.payload);
             return;
         }
-        if let Some(connection) = self.connections.get_mut(connection) {
+        if let Some(connection) = self.connections.amqp_mut(connection) {
             let _ = connection.engine.grant(link, 1);
         }
         self.mark_dirty(connection);
@@ -345,7 +345,7 @@ impl Shard {
         if let Some(error) = &error {
             debug!(connection = %self.name_of(key), condition = %error.condition, "control link closed");
         }
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.amqp_mut(key) else { return };
         if let Some(error) = error {
             let _ = connection.engine.detach(link, true, Some(*error));
             self.end_control(now, token);
@@ -483,7 +483,7 @@ impl Shard {
     ) -> Result<DeliveryKey, Misuse> {
         let reference = self.consumers.get(consumer.to_bits()).ok_or(Misuse::NoLink)?;
         let (key, link) = (reference.connection, reference.link);
-        let connection = self.connections.get_mut(key).ok_or(Misuse::NoSession)?;
+        let connection = self.connections.amqp_mut(key).ok_or(Misuse::NoSession)?;
         let leg = LegKey::from_bits(outgoing.token).filter(|_| !outgoing.settled);
         let Some(transaction) = self.coordinator.transactions.get_mut(&id.0) else {
             // It is over, and the consumer has not said what comes next.
@@ -505,7 +505,7 @@ impl Shard {
         let Some((key, link)) = self.consumers.get(token).map(|link| (link.connection, link.link)) else {
             return;
         };
-        if let Some(connection) = self.connections.get_mut(key) {
+        if let Some(connection) = self.connections.amqp_mut(key) {
             let _ = connection.engine.detach(link, true, Some(error));
         }
         self.remove_link(now, Role::Sender, token);
@@ -514,7 +514,7 @@ impl Shard {
 
     /// The outcomes given in a transaction that was committed hold.
     fn settle_retired(&mut self, transaction: &Transaction) {
-        let Some(connection) = self.connections.get_mut(transaction.connection) else { return };
+        let Some(connection) = self.connections.amqp_mut(transaction.connection) else { return };
         for (delivery, outcome) in &transaction.retired {
             let delivery = DeliveryKey::from_bits(*delivery);
             let _ = connection.engine.settle(Role::Sender, delivery, outcome.clone(), true);
@@ -536,7 +536,7 @@ impl Shard {
             (DeliveryKey::from_bits(*delivery), state)
         });
         let acquired = transaction.acquired.iter().map(|(_, delivery)| (*delivery, DeliveryState::Released));
-        if let Some(connection) = self.connections.get_mut(transaction.connection) {
+        if let Some(connection) = self.connections.amqp_mut(transaction.connection) {
             // Those that have been settled before are not there any more.
             for (delivery, state) in retired.chain(acquired) {
                 let _ = connection.engine.settle(Role::Sender, delivery, Some(state), true);

@@ -6,14 +6,23 @@ use mq_amqp::performative::Role;
 use mq_core::{ConsumerKey, ProducerKey, Refused, SubscriptionStatistics};
 use mq_model::admin;
 
-use super::Shard;
 use super::connection::{Connection, Life};
+use super::protocol::{Farewell, Protocol};
+use super::{Shard, amqp};
 use crate::hub::Subscription;
 
 impl Shard {
     /// Sessions of all connections.
     pub(crate) fn session_count(&self) -> u64 {
-        self.connections.iter().map(|(_, connection)| connection.engine.sessions().count() as u64).sum()
+        self.amqp_clients().map(|(_, _, client)| client.engine.sessions().count() as u64).sum()
+    }
+
+    /// Every client of AMQP, with the key of its connection.
+    fn amqp_clients(&self) -> impl Iterator<Item = (usize, &Connection, &amqp::Client)> {
+        self.connections.iter().filter_map(|(key, connection)| match &connection.protocol {
+            Protocol::Amqp(client) => Some((key, &**connection, &**client)),
+            Protocol::Mqtt(_) => None,
+        })
     }
 
     /// Every connection.
@@ -22,25 +31,25 @@ impl Shard {
     }
 
     fn connection_view(&self, connection: &Connection) -> admin::Connection {
-        let of = |role: Role| {
-            let count = connection.engine.links().filter(|link| link.role == role).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        admin::Connection {
+        let view = admin::Connection {
             id: self.connection_name(connection.number),
             listener: connection.listener.to_string(),
             protocol: admin::Protocol::Amqp,
             peer: connection.peer.to_string(),
-            container: connection.container.to_string(),
+            container: connection.protocol.peer_name().to_owned(),
             user: connection.user.to_string(),
-            product: connection.product.as_deref().map(Into::into),
+            product: None,
             opened_at: connection.opened_at,
             worker: u32::from(self.id.0),
-            sessions: u32::try_from(connection.engine.sessions().count()).unwrap_or(u32::MAX),
-            producers: of(Role::Receiver),
-            consumers: of(Role::Sender),
+            sessions: 0,
+            producers: 0,
+            consumers: 0,
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,
+        };
+        match &connection.protocol {
+            Protocol::Amqp(client) => with_amqp(view, client),
+            Protocol::Mqtt(_) => view,
         }
     }
 
@@ -56,7 +65,7 @@ impl Shard {
 
     /// The sessions of a connection, when it is here.
     pub(crate) fn sessions(&self, connection: &str) -> Option<Vec<admin::Session>> {
-        let connection = self.connections.get(self.find(connection)?)?;
+        let client = self.connections.amqp(self.find(connection)?)?;
         let view = |session: mq_amqp::SessionInfo| admin::Session {
             channel: session.remote_channel,
             incoming_window: session.incoming_window,
@@ -65,17 +74,17 @@ impl Shard {
             unsettled_in: session.unsettled_incoming as u64,
             unsettled_out: session.unsettled_outgoing as u64,
         };
-        Some(connection.engine.sessions().map(view).collect())
+        Some(client.engine.sessions().map(view).collect())
     }
 
     /// Links, of one address and of one connection when given.
     pub(crate) fn links(&self, address: Option<&str>, connection: Option<&str>) -> Vec<admin::Link> {
         let wanted = connection.map(|name| self.find(name));
-        let connections =
-            self.connections.iter().filter(|(key, _)| wanted.is_none_or(|wanted| wanted == Some(*key)));
-        let links = connections.flat_map(|(_, connection)| {
+        let clients =
+            self.amqp_clients().filter(|(key, ..)| wanted.is_none_or(|wanted| wanted == Some(*key)));
+        let links = clients.flat_map(|(_, connection, client)| {
             let name = self.connection_name(connection.number);
-            connection.engine.links().filter_map(move |link| self.link_view(&name, &link))
+            client.engine.links().filter_map(move |link| self.link_view(&name, &link))
         });
         links.filter(|link| address.is_none() || link.address.as_deref() == address).collect()
     }
@@ -140,8 +149,23 @@ impl Shard {
         {
             return false;
         }
-        self.force_close(now, key, reason);
+        self.force_close(now, key, Farewell::Administrative, reason);
         self.finish_turn(now);
         true
+    }
+}
+
+/// What only a client of AMQP has.
+fn with_amqp(view: admin::Connection, client: &amqp::Client) -> admin::Connection {
+    let of = |role: Role| {
+        let count = client.engine.links().filter(|link| link.role == role).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    };
+    admin::Connection {
+        product: client.product.as_deref().map(Into::into),
+        sessions: u32::try_from(client.engine.sessions().count()).unwrap_or(u32::MAX),
+        producers: of(Role::Receiver),
+        consumers: of(Role::Sender),
+        ..view
     }
 }
