@@ -59,6 +59,25 @@ pub struct Incoming<'a> {
     pub not_before: Option<UnixMillis>,
     /// The transaction that it belongs to.
     pub transaction: Option<TransactionId>,
+    /// The caller has handed it to live subscribers itself, and has told
+    /// [`publish_live`](Core::publish_live) so: it goes where it is kept and nowhere else.
+    pub routed: bool,
+    /// What a topic does with it for subscribers that come later.
+    pub retain: Retain,
+    /// Whoever published it, in place of its producer's [`origin`](crate::ProducerOptions::origin): when
+    /// one producer publishes for many.
+    pub origin: Option<u64>,
+}
+
+/// What a topic does with a message for subscribers that come later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retain {
+    #[default]
+    No,
+    /// It is kept as the last one of its name, in place of the one before.
+    Keep,
+    /// The one that is kept for its name is kept no more, nor is this one.
+    Clear,
 }
 
 /// What became of the start of a delivery.
@@ -316,10 +335,10 @@ impl Core {
         };
         let anonymous = matches!(arrival.origin, Origin::Producer { anonymous: true, .. });
         let (delivery, consumed) = match target {
-            Some(address) => self.route(now, address, &mut arrival, &incoming),
+            Some(address) => self.send_to_address(now, address, &mut arrival, &incoming),
             None if !anonymous => self.refuse(&arrival, None, Outcome::Released),
             None => match self.resolve(producer, incoming.to) {
-                Ok(address) => self.route(now, address, &mut arrival, &incoming),
+                Ok(address) => self.send_to_address(now, address, &mut arrival, &incoming),
                 Err(outcome) => self.refuse(&arrival, None, outcome),
             },
         };
@@ -400,7 +419,7 @@ impl Core {
     }
 
     /// Sends a message of this shard's producer to its address.
-    fn route(
+    fn send_to_address(
         &mut self,
         now: Instant,
         key: AddressKey,

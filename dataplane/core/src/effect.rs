@@ -6,8 +6,10 @@ use bytes::Bytes;
 
 use crate::format::Redelivery;
 use crate::key::{ConsumerKey, LegKey, ProducerKey};
+use crate::live::LiveMessage;
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::peer::PeerMessage;
+use crate::broker::RetainedPage;
 use crate::settings::ShardId;
 use crate::store::{StoreRequest, TransactionId};
 
@@ -63,6 +65,16 @@ pub enum Effect {
     Store(Box<StoreRequest>),
     /// What became of a transaction that was to be discharged.
     Discharged { transaction: TransactionId, result: Result<(), Box<ErrorInfo>> },
+    /// The home goes by the filters of [`set_filters`](crate::Core::set_filters), and has asked the store
+    /// to keep them. Comes once for each call.
+    Refiltered { consumer: ConsumerKey },
+    /// The answer to [`query_retained`](crate::Core::query_retained) with this token.
+    Retained { token: u64, page: Box<RetainedPage> },
+    /// A message for the live subscribers of this shard, from another shard or from the home of its
+    /// topic: give it to `local` of its [`route`](crate::Core::route).
+    Live { message: LiveMessage },
+    /// [`has_live_room`](crate::Core::has_live_room) is true again.
+    LiveRoom,
     /// Hand the message to the core of another shard: in order, without loss.
     Peer { to: ShardId, message: PeerMessage },
 }

@@ -81,6 +81,7 @@ mod format;
 mod key;
 mod lane;
 mod list;
+mod live;
 mod multicast;
 mod outcome;
 mod peer;
@@ -95,12 +96,13 @@ pub mod topic;
 
 pub use self::consumer::{ConsumerOptions, SubscriptionOptions};
 pub use self::core::Core;
-pub use self::delivery::{Begun, COPY_UP_TO, Incoming};
+pub use self::delivery::{Begun, COPY_UP_TO, Incoming, Retain};
 pub use self::effect::{CloseReason, Effect, Refused};
 pub use self::format::{
     DeadLetter, DeadLetterReason, Filter, Format, MessageKeys, Notes, Redelivery, RestoredFilter,
 };
 pub use self::key::{AddressKey, ConsumerKey, DeliveryKey, LaneKey, LegKey, ProducerKey};
+pub use self::live::{LIVE_WINDOW, LiveMessage, Route, Subscriber};
 pub use self::outcome::{ErrorInfo, Outcome};
 pub use self::peer::{PEER_FREE_BYTES, PeerMessage};
 pub use self::producer::{ProducerOptions, ProducerTarget};

@@ -401,6 +401,7 @@ impl Shard {
                 durable,
                 not_before: schedule.map(due),
                 transaction,
+                ..Incoming::default()
             },
         );
         if let Some(transaction) = transaction {
@@ -649,6 +650,7 @@ impl Shard {
             Effect::Admitted { consumer } => self.admit(now, consumer),
             Effect::CloseConsumer { consumer, reason } => self.close_consumer(now, consumer, reason),
             Effect::Discharged { transaction, result } => self.discharged(now, transaction, result),
+            Effect::Live { .. } | Effect::LiveRoom => {}
         }
     }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::Pending;
 use super::protocol::{Publication, Source};
 use crate::core::Core;
-use crate::delivery::{Arrival, Origin};
+use crate::delivery::{Arrival, Origin, Retain};
 use crate::effect::Refused;
 use crate::format::{DeadLetter, DeadLetterReason, Notes};
 use crate::key::{ForwardKey, HomeKey};
@@ -163,6 +163,8 @@ impl Core {
             expires,
             not_before: None,
             transaction: None,
+            routed: false,
+            retain: Retain::No,
         };
         self.forward_to(now, &to, publication);
     }

@@ -36,7 +36,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::consumer::SubscriptionOptions;
-use crate::delivery::to_keep;
+use crate::delivery::{Retain, to_keep};
 use crate::effect::CloseReason;
 use crate::format::{Filter, Redelivery};
 use crate::key::{ConsumerKey, ForwardKey, InboundKey, ProducerKey, ReceiverKey, SenderKey};
@@ -95,6 +95,9 @@ pub(crate) struct Publication {
     pub(crate) not_before: Option<UnixMillis>,
     /// The store is to count it once this is committed.
     pub(crate) transaction: Option<TransactionId>,
+    /// Live subscribers have it already.
+    pub(crate) routed: bool,
+    pub(crate) retain: Retain,
 }
 
 /// Messages of a transaction, each with its address.

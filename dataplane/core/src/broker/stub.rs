@@ -22,7 +22,7 @@ use super::protocol::{
 use crate::condition;
 use crate::consumer::ConsumerOptions;
 use crate::core::Core;
-use crate::delivery::{Arrival, ByLink, COPY_UP_TO, Incoming, Origin, too_large};
+use crate::delivery::{Arrival, ByLink, COPY_UP_TO, Incoming, Origin, Retain, too_large};
 use crate::effect::{CloseReason, Effect, Refused};
 use crate::format::Redelivery;
 use crate::key::{
@@ -142,6 +142,9 @@ pub(crate) struct Head {
     expires: Option<UnixMillis>,
     not_before: Option<UnixMillis>,
     transaction: Option<TransactionId>,
+    routed: bool,
+    retain: Retain,
+    origin: Option<u64>,
 }
 
 impl Core {
@@ -256,6 +259,9 @@ impl Core {
             expires: arrival.deadline.map(|deadline| self.broker.clock.unix(deadline)),
             not_before: incoming.not_before,
             transaction: incoming.transaction,
+            routed: incoming.routed,
+            retain: incoming.retain,
+            origin: incoming.origin,
         };
         let chunk = std::mem::take(&mut arrival.chunk);
         if !arrival.more {
@@ -323,7 +329,9 @@ impl Core {
                 held,
                 second: key,
             },
-            origin: self.producers.get(head.producer).map(|producer| producer.options.origin),
+            origin: head
+                .origin
+                .or_else(|| self.producers.get(head.producer).map(|producer| producer.options.origin)),
             name: head.name,
             message_format: head.message_format,
             is_slice: inbound.is_none() && body.len() <= COPY_UP_TO,
@@ -334,6 +342,8 @@ impl Core {
             expires: head.expires,
             not_before: head.not_before,
             transaction: head.transaction,
+            routed: head.routed,
+            retain: head.retain,
         };
         match head.transaction {
             Some(transaction) => self.post_in_transaction(transaction, head.address, publication),
