@@ -73,6 +73,9 @@ pub enum Blocked {
     /// The connection is not open, or the other side of one does this.
     #[error("the connection is not open")]
     NotOpen,
+    /// It was encoded for another version, or is not encoded.
+    #[error("the packet is not encoded for the version of the connection")]
+    Version,
     /// Every packet identifier is in use.
     #[error("every packet identifier is in use")]
     NoPacketId,

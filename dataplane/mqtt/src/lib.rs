@@ -34,7 +34,7 @@ mod limits;
 mod outbox;
 mod session;
 
-pub use connection::{Accept, Config, Connection, Outgoing, Side};
+pub use connection::{Accept, Config, Connection, EncodedPublish, Outgoing, Side};
 pub use error::{Blocked, Misuse, PeerError};
 pub use event::Event;
 pub use limits::Limits;

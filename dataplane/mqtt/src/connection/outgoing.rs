@@ -30,10 +30,13 @@ pub(super) struct Flight {
 /// QoS 1:  (Unsent ─►) Sent ─ PUBACK ─► (gone)
 /// QoS 2:  (Unsent ─►) Sent ─ PUBREC ─► Received ─ PUBREL ─► Released ─ PUBCOMP ─► (gone)
 /// ```
+/// Either may begin with `Reserved` instead of `Unsent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FlightStage {
     /// Of a resumed session: PUBLISH has to be sent again.
     Unsent(Qos),
+    /// It has its identifier; PUBLISH has not left.
+    Reserved(Qos),
     Sent(Qos),
     /// QoS 2: PUBREC has come, the caller has not released it.
     Received,
@@ -65,6 +68,48 @@ impl Connection {
             self.write_publish(message, None, false)?;
             return Ok(None);
         }
+        let packet_id = self.next_free_place()?;
+        self.write_publish(message, Some(packet_id), false)?;
+        self.take_place(packet_id, FlightStage::Sent(message.qos), message.token);
+        Ok(Some(packet_id))
+    }
+
+    /// Takes a packet identifier and a place in the window for a message that is published later, with
+    /// [`publish_reserved`](Self::publish_reserved): for sessions that remember the identifier before the
+    /// message leaves. The session state knows the publication from here on. QoS 0 has no identifier.
+    ///
+    /// # Errors
+    /// When it could not be sent now either.
+    pub fn reserve(&mut self, qos: Qos, token: u64) -> Result<PacketId, Blocked> {
+        if self.expect != Expect::Packets || qos == Qos::AtMostOnce {
+            return Err(Blocked::NotOpen);
+        }
+        let packet_id = self.next_free_place()?;
+        self.take_place(packet_id, FlightStage::Reserved(qos), token);
+        Ok(packet_id)
+    }
+
+    /// Publishes the message of a reserved identifier. On a connection that is over, and for an
+    /// identifier that is not reserved, it is refused. On other errors the identifier stays reserved until
+    /// it is sent or [forgotten](Self::forget).
+    ///
+    /// # Errors
+    /// When it cannot be sent; nothing has been queued.
+    pub fn publish_reserved(&mut self, packet_id: PacketId, message: &Outgoing<'_>) -> Result<(), Blocked> {
+        if self.expect != Expect::Packets {
+            return Err(Blocked::NotOpen);
+        }
+        let Some(FlightStage::Reserved(qos)) = self.outgoing.get(packet_id).map(|flight| flight.stage) else {
+            return Err(Blocked::NoPacketId);
+        };
+        self.write_publish(&Outgoing { qos, ..*message }, Some(packet_id), false)?;
+        if let Some(flight) = self.outgoing.get_mut(packet_id) {
+            flight.stage = FlightStage::Sent(qos);
+        }
+        Ok(())
+    }
+
+    fn next_free_place(&self) -> Result<PacketId, Blocked> {
         // 4.6: what is resumed goes first.
         if !self.unsent.is_empty() {
             return Err(Blocked::Resend);
@@ -72,15 +117,15 @@ impl Connection {
         if self.window() == 0 {
             return Err(Blocked::Window);
         }
-        let packet_id = self.free_packet_id()?;
-        self.write_publish(message, Some(packet_id), false)?;
+        self.free_packet_id()
+    }
+
+    fn take_place(&mut self, packet_id: PacketId, stage: FlightStage, token: u64) {
         self.take_packet_id(packet_id);
         let sequence = self.next_sequence;
         self.next_sequence = sequence.wrapping_add(1);
         self.outgoing_used += 1;
-        let stage = FlightStage::Sent(message.qos);
-        self.outgoing.insert(packet_id, Flight { stage, is_counted: true, sequence, token: message.token });
-        Ok(Some(packet_id))
+        self.outgoing.insert(packet_id, Flight { stage, is_counted: true, sequence, token });
     }
 
     /// Publishes a message of the resumed session again, with the duplicate flag (4.4). They go in the
@@ -117,16 +162,18 @@ impl Connection {
         Some(Unacknowledged { packet_id, token: flight.token, state: OutgoingState::Published(qos) })
     }
 
-    /// Gives up a message of the resumed session that has not been sent again: the caller no longer
-    /// has it, or the peer does not take one so large. True when it was waiting.
+    /// Gives up a message of the resumed session that has not been sent again, or a reserved one: the
+    /// caller no longer has it, or the peer does not take one so large. True when it was waiting.
     pub fn forget(&mut self, packet_id: PacketId) -> bool {
-        let stage = self.outgoing.get_mut(packet_id).map(|flight| flight.stage);
-        let is_unsent = matches!(stage, Some(FlightStage::Unsent(_)));
-        if is_unsent {
-            self.outgoing.remove(packet_id);
-            self.unsent.retain(|unsent| *unsent != packet_id);
+        let stage = self.outgoing.get(packet_id).map(|flight| flight.stage);
+        let is_waiting = matches!(stage, Some(FlightStage::Unsent(_) | FlightStage::Reserved(_)));
+        if is_waiting {
+            self.end_flight(packet_id);
+            if matches!(stage, Some(FlightStage::Unsent(_))) {
+                self.unsent.retain(|unsent| *unsent != packet_id);
+            }
         }
-        is_unsent
+        is_waiting
     }
 
     /// Publications of QoS 1 and 2 that may leave before one of those in flight has ended (3.3.4,
@@ -337,7 +384,9 @@ impl Connection {
         flights.sort_by_key(|(_, flight)| self.age_order(flight));
         let outgoing = flights.into_iter().filter_map(|(packet_id, flight)| {
             let state = match flight.stage {
-                FlightStage::Unsent(qos) | FlightStage::Sent(qos) => OutgoingState::Published(qos),
+                FlightStage::Unsent(qos) | FlightStage::Reserved(qos) | FlightStage::Sent(qos) => {
+                    OutgoingState::Published(qos)
+                }
                 // 4.3.3-6: "MUST NOT re-send the PUBLISH once it has sent the corresponding PUBREL";
                 // the peer has it since its PUBREC.
                 FlightStage::Received | FlightStage::Released => OutgoingState::Released,
@@ -397,7 +446,7 @@ impl Connection {
 }
 
 /// Bytes of the largest packet that there can be (2.1.4).
-const LARGEST_PACKET: u32 = MAX_VARIABLE + 5;
+pub(super) const LARGEST_PACKET: u32 = MAX_VARIABLE + 5;
 
 #[cold]
 fn out_of_order(what: &str, packet_id: PacketId) -> PeerError {

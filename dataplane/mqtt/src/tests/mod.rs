@@ -2,6 +2,7 @@
 
 mod acknowledgements;
 mod aliases;
+mod encoded;
 mod handshake;
 mod limits;
 mod memory;
