@@ -248,12 +248,13 @@ fn obey(handle: &Handle, command: ShardCommand) {
             answer(reply, removed);
         }
         ShardCommand::Recover { batch, reply } => {
-            batch.give(now, &mut shard.core);
+            batch.give(now, &mut shard);
             shard.finish_turn(now);
             answer(reply, ());
         }
         ShardCommand::Recovered { reply } => {
             shard.core.recovered(now);
+            shard.sessions_recovered(now);
             shard.finish_turn(now);
             answer(reply, ());
         }

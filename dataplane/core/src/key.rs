@@ -124,6 +124,10 @@ macro_rules! bits {
 
 bits! { PendingKey ReceiverKey }
 
+/// The highest generation: the highest bit of a key as a number is never set, which tells a ticket of the
+/// core from one of its caller.
+const GENERATIONS: u32 = u32::MAX >> 1;
+
 /// Set in the index of a key that, outside, stands for a delivery of a stored address.
 const STORED: u32 = 1 << 31;
 
@@ -239,7 +243,8 @@ impl<K: Key, V> Arena<K, V> {
     #[inline]
     fn free_slot(&mut self, key: K) {
         if let Some(slot) = self.slots.get_mut(key.index() as usize) {
-            slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+            let next = slot.generation.get().wrapping_add(1) & GENERATIONS;
+            slot.generation = NonZeroU32::new(next).unwrap_or(NonZeroU32::MIN);
             slot.next_free = self.free;
             self.free = Some(key.index());
             self.len -= 1;
@@ -268,6 +273,19 @@ mod tests {
         assert_eq!(arena.remove(first), None);
         assert_eq!(arena.get(second), Some(&2));
         assert_eq!(arena.len(), 1);
+    }
+
+    #[test]
+    fn the_highest_bit_of_a_key_is_never_set() {
+        let mut arena = Arena::<PendingKey, u8>::new();
+        arena.insert(0);
+        arena.slots[0].generation = NonZeroU32::new(GENERATIONS).unwrap();
+        let last = PendingKey::new(0, NonZeroU32::new(GENERATIONS).unwrap());
+        assert!(!crate::Ticket(last.to_bits()).is_foreign());
+        assert_eq!(arena.remove(last), Some(0));
+        let first = arena.insert(1);
+        assert_eq!(first.generation(), NonZeroU32::MIN);
+        assert_eq!((arena.get(last), arena.get(first)), (None, Some(&1)));
     }
 
     #[test]

@@ -18,9 +18,20 @@ pub struct QueueId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference(pub u64);
 
-/// The core's name for a request that it waits for.
+/// The core's name for a request that it waits for. It is below [`Ticket::FOREIGN`]: numbers from there on
+/// are for requests that the caller makes of the same store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
+
+impl Ticket {
+    /// The lowest number that no ticket of the core has.
+    pub const FOREIGN: u64 = 1 << 63;
+
+    /// Whether the request is the caller's own, and its answer nothing to the core.
+    pub fn is_foreign(self) -> bool {
+        self.0 >= Self::FOREIGN
+    }
+}
 
 /// Names a transaction on the whole node. A later run of the node does not use it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,10 +86,11 @@ pub enum StoreRequest {
     Load { ticket: Ticket, reference: Reference },
     /// A queue is no more: it needs none of its messages. No answer.
     Forget { queue: QueueId },
-    /// Keep an object: answer when it is on disk. The last value of a key counts.
-    Put { ticket: Ticket, key: Bytes, value: Bytes },
-    /// Keep an object no more: answer when that is on disk.
-    Delete { ticket: Ticket, key: Bytes },
+    /// Keep an object: answer when it is on disk. The last value of a key counts. In a transaction it
+    /// counts, and is the last value, once that is committed; the answer says that it can be.
+    Put { ticket: Ticket, key: Bytes, value: Bytes, transaction: Option<TransactionId> },
+    /// Keep an object no more: answer when that is on disk. In a transaction likewise.
+    Delete { ticket: Ticket, key: Bytes, transaction: Option<TransactionId> },
     /// Make everything that was asked for in a transaction, by whichever core, count from now on, all
     /// at once: answer when that is on disk.
     Commit { ticket: Ticket, transaction: TransactionId },

@@ -10,6 +10,7 @@ mod attach;
 mod connection;
 mod format;
 mod message;
+mod objects;
 mod mqtt;
 mod outcome;
 mod protocol;
@@ -34,6 +35,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::connection::accept;
 pub(crate) use self::format::AmqpFormat;
+pub(crate) use self::objects::object_home;
 use self::message::Wants;
 use self::protocol::{Connections, Farewell};
 use self::terminus::Definition;
@@ -180,6 +182,8 @@ pub(crate) struct Shard {
     /// Where the core's messages are kept, and what the turn asks of it.
     store: Box<dyn Store>,
     store_requests: Vec<(ShardId, Box<StoreRequest>)>,
+    /// Objects of the daemon's own that the store is asked to keep.
+    next_ticket: u64,
     /// One read buffer and one event queue for all connections: an idle connection holds none.
     buffer: BytesMut,
     events: Events,
@@ -224,6 +228,7 @@ impl Shard {
             temporary_targets: 0,
             store,
             store_requests: Vec::new(),
+            next_ticket: 0,
             buffer: BytesMut::new(),
             events: Events::new(),
             deadlines: BinaryHeap::new(),
@@ -249,7 +254,7 @@ impl Shard {
             self.run_effects(now);
         }
         for answer in mail.answers.drain(..) {
-            self.core.handle_store(now, answer);
+            self.handle_store(now, answer);
             self.run_effects(now);
         }
         self.finish_turn(now);

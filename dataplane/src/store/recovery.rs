@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::{Homes, Shared};
+use crate::driver::{Shard, object_home};
 use crate::hub::{Hub, ShardCommand};
 
 /// Bytes of a batch for one shard.
@@ -44,8 +45,8 @@ enum Item {
 }
 
 impl Recovered {
-    /// Gives everything to the core.
-    pub(crate) fn give(&self, now: Instant, core: &mut Core) {
+    /// Gives everything to the shard.
+    pub(crate) fn give(&self, now: Instant, shard: &mut Shard) {
         let mut rest = self.bytes.as_slice();
         let mut take = |length: usize| {
             let (taken, left) = rest.split_at(length.min(rest.len()));
@@ -56,7 +57,7 @@ impl Recovered {
             match item {
                 Item::Object(key, value) => {
                     let (key, value) = (take(*key), take(*value));
-                    core.recover_object(now, key, value);
+                    shard.recover_object(now, key, value);
                 }
                 Item::Message { queue, reference, meta, state, body } => {
                     let (meta, state) = (take(*meta as usize), state.map(|length| take(length as usize)));
@@ -67,7 +68,7 @@ impl Recovered {
                         state,
                         body_len: *body,
                     };
-                    core.recover(now, message);
+                    shard.core.recover(now, message);
                 }
             }
         }
@@ -153,7 +154,10 @@ impl<'a> Distributor<'a> {
 impl Visitor for Distributor<'_> {
     fn object(&mut self, key: &[u8], value: &[u8]) {
         let shards = u16::try_from(self.batches.len()).unwrap_or(u16::MAX);
-        // What is none of the core's was written by another version, which may read it again.
+        if let Some(shard) = object_home(key, shards) {
+            return self.add(shard, Item::Object(key.len(), value.len()), [key, value]);
+        }
+        // What is nobody's was written by another version, which may read it again.
         let Some((shard, queue)) = Core::stored_object(key, value, shards) else { return };
         self.homes.insert(queue, shard);
         self.add(shard, Item::Object(key.len(), value.len()), [key, value]);

@@ -283,14 +283,17 @@ impl Writer {
                 let forgotten = self.log.forget(QueueId(queue.0));
                 self.note(forgotten);
             }
-            StoreRequest::Put { ticket, key, value } => {
-                self.must_sync = true;
-                let done = self.log.put(&key, &value).map(|()| StoreAnswer::Done { ticket });
+            StoreRequest::Put { ticket, key, value, transaction } => {
+                // In a transaction it is the commit that has to be on disk.
+                self.must_sync |= transaction.is_none();
+                let transaction = transaction.map(|transaction| TransactionId(transaction.0));
+                let done = self.log.put(&key, &value, transaction).map(|()| StoreAnswer::Done { ticket });
                 self.answer(shard, ticket, done);
             }
-            StoreRequest::Delete { ticket, key } => {
-                self.must_sync = true;
-                let done = self.log.delete(&key).map(|()| StoreAnswer::Done { ticket });
+            StoreRequest::Delete { ticket, key, transaction } => {
+                self.must_sync |= transaction.is_none();
+                let transaction = transaction.map(|transaction| TransactionId(transaction.0));
+                let done = self.log.delete(&key, transaction).map(|()| StoreAnswer::Done { ticket });
                 self.answer(shard, ticket, done);
             }
             StoreRequest::Commit { ticket, transaction } => {

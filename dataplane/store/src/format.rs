@@ -14,7 +14,10 @@
 use crate::types::{QueueId, Reference};
 
 /// The format that this version writes, and the latest that it reads.
-pub(crate) const FORMAT: u32 = 1;
+///
+/// 1. The first.
+/// 2. Objects may belong to a transaction.
+pub(crate) const FORMAT: u32 = 2;
 /// Bytes of the header of a file.
 pub(crate) const FILE_HEADER: u64 = 32;
 /// Bytes of the header of a record.
@@ -59,13 +62,15 @@ pub(crate) enum FileHeaderError {
 pub(crate) struct FileHeader {
     pub(crate) segment: u32,
     pub(crate) generation: u32,
+    /// Records of a later format are not to be in the file.
+    pub(crate) format: u32,
 }
 
 impl FileHeader {
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FILE_HEADER as usize);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&self.format.to_le_bytes());
         bytes.extend_from_slice(&self.segment.to_le_bytes());
         bytes.extend_from_slice(&self.generation.to_le_bytes());
         bytes.extend_from_slice(&[0; 8]);
@@ -94,7 +99,7 @@ impl FileHeader {
         if version == 0 || crc32fast::hash(covered) != checksum {
             return Err(FileHeaderError::Damaged("the checksum of the file header does not match"));
         }
-        Ok(Self { segment, generation })
+        Ok(Self { segment, generation, format: version })
     }
 }
 
@@ -234,6 +239,22 @@ pub(crate) fn put_settlement(
     flags
 }
 
+/// A value of an object. The flags of its record.
+pub(crate) fn put_object(buffer: &mut Vec<u8>, transaction: Option<u64>, key: &[u8], value: &[u8]) -> u8 {
+    let flags = put_transaction(buffer, transaction);
+    put_number(buffer, key.len() as u64);
+    buffer.extend_from_slice(key);
+    buffer.extend_from_slice(value);
+    flags
+}
+
+/// The end of an object. The flags of its record.
+pub(crate) fn put_deletion(buffer: &mut Vec<u8>, transaction: Option<u64>, key: &[u8]) -> u8 {
+    let flags = put_transaction(buffer, transaction);
+    buffer.extend_from_slice(key);
+    flags
+}
+
 fn put_transaction(buffer: &mut Vec<u8>, transaction: Option<u64>) -> u8 {
     let Some(number) = transaction else { return 0 };
     put_number(buffer, number);
@@ -247,8 +268,8 @@ pub(crate) enum Record<'a> {
     Settle { transaction: Option<u64>, queue: QueueId, reference: Reference },
     Update { queue: QueueId, reference: Reference, state: &'a [u8] },
     Forget { queue: QueueId },
-    Put { key: &'a [u8], value: &'a [u8] },
-    Delete { key: &'a [u8] },
+    Put { transaction: Option<u64>, key: &'a [u8], value: &'a [u8] },
+    Delete { transaction: Option<u64>, key: &'a [u8] },
     Commit { transaction: u64 },
     Mark { synced: u64 },
     Seal,
@@ -288,8 +309,12 @@ impl<'a> Record<'a> {
                 state: reader.rest(),
             },
             kind::FORGET => Self::Forget { queue: QueueId(reader.number()?) },
-            kind::PUT => Self::Put { key: reader.slice()?, value: reader.rest() },
-            kind::DELETE => Self::Delete { key: reader.rest() },
+            kind::PUT => Self::Put {
+                transaction: reader.transaction(header)?,
+                key: reader.slice()?,
+                value: reader.rest(),
+            },
+            kind::DELETE => Self::Delete { transaction: reader.transaction(header)?, key: reader.rest() },
             kind::COMMIT => Self::Commit { transaction: reader.number()? },
             kind::MARK => Self::Mark { synced: reader.number()? },
             kind::SEAL => Self::Seal,

@@ -45,14 +45,37 @@ impl Anchor {
 pub(crate) struct Object {
     pub(crate) place: Place,
     pub(crate) is_deleted: bool,
-    /// The files that have a value of it, the last or one before. A deletion is needed while there is
-    /// one other than its own.
+    /// The files in which a value of it is the last record about it. A deletion is needed while there is
+    /// one; its own file is none, whatever stands before it there.
     pub(crate) values: Vec<u32>,
 }
 
+/// A record about an object that was the last one, and counted.
+enum LastRecord {
+    Value(Place),
+    Deletion(Place),
+}
+
 impl Object {
+    /// Another record is the last one. Returns the one before.
+    fn change(&mut self, place: Place, is_deleted: bool) -> LastRecord {
+        // One that is deleted and remembered is needed.
+        let before = match self.is_deleted {
+            true => LastRecord::Deletion(self.place),
+            false => LastRecord::Value(self.place),
+        };
+        if is_deleted {
+            self.values.retain(|segment| *segment != place.segment);
+        } else if !self.values.contains(&place.segment) {
+            self.values.push(place.segment);
+        }
+        self.place = place;
+        self.is_deleted = is_deleted;
+        before
+    }
+
     pub(crate) fn is_needed(&self) -> bool {
-        !self.is_deleted || self.values.iter().any(|segment| *segment != self.place.segment)
+        !self.is_deleted || !self.values.is_empty()
     }
 }
 
@@ -258,35 +281,39 @@ impl Index {
 
     /// An object has the value at `place`.
     pub(crate) fn put(&mut self, key: &[u8], place: Place) {
+        let before = match self.objects.get_mut(key) {
+            Some(object) => Some(object.change(place, false)),
+            None => {
+                let object = Object { place, is_deleted: false, values: vec![place.segment] };
+                self.objects.insert(key.into(), object);
+                None
+            }
+        };
+        self.drop_record(before);
         self.add_live(place);
-        let mut values = self.take_object(key);
-        if !values.contains(&place.segment) {
-            values.push(place.segment);
-        }
-        self.objects.insert(key.into(), Object { place, is_deleted: false, values });
     }
 
     /// An object is gone, as the record at `place` says.
     pub(crate) fn delete(&mut self, key: &[u8], place: Place) {
-        let values = self.take_object(key);
-        let object = Object { place, is_deleted: true, values };
-        if object.is_needed() {
-            self.add_extra(place);
+        let Some(object) = self.objects.get_mut(key) else { return };
+        let before = object.change(place, true);
+        let is_needed = object.is_needed();
+        if !is_needed {
+            self.objects.remove(key);
         }
-        if !object.values.is_empty() {
-            self.objects.insert(key.into(), object);
+        self.drop_record(Some(before));
+        if is_needed {
+            self.add_extra(place);
         }
     }
 
-    /// Forgets the last record about an object, and returns which files have a value of it.
-    fn take_object(&mut self, key: &[u8]) -> Vec<u32> {
-        let Some(object) = self.objects.remove(key) else { return Vec::new() };
-        match object.is_deleted {
-            false => self.drop_live(object.place),
-            true if object.is_needed() => self.drop_extra(object.place),
-            true => {}
+    /// What was the last record about an object is it no more.
+    fn drop_record(&mut self, before: Option<LastRecord>) {
+        match before {
+            Some(LastRecord::Value(place)) => self.drop_live(place),
+            Some(LastRecord::Deletion(place)) => self.drop_extra(place),
+            None => {}
         }
-        object.values
     }
 
     /// Whether there is an object with that key.

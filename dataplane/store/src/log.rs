@@ -8,7 +8,7 @@
 mod rewrite;
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::files;
 use crate::format::{
-    self, FILE_HEADER, FileHeader, HEADER, Header, MAX_RECORD, MAX_VARINT, Record, SMALL_RECORD, kind,
-    put_number,
+    self, FILE_HEADER, FORMAT, FileHeader, HEADER, Header, MAX_RECORD, MAX_VARINT, Record, SMALL_RECORD,
+    kind, put_number,
 };
 use crate::index::Index;
 use crate::location::Location;
@@ -99,6 +99,10 @@ struct Open {
     number: Option<u64>,
     messages: Vec<Reference>,
     settlements: Vec<Settlement>,
+    /// What becomes of objects: `None`, it is gone.
+    objects: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
+    /// Bytes that their records have at most.
+    object_bytes: u64,
     /// The files with records of it.
     segments: Vec<u32>,
 }
@@ -331,59 +335,108 @@ impl Log {
         Ok(())
     }
 
-    /// Keeps a small object, in place of one with the same key.
+    /// Keeps a small object, in place of one with the same key. In a transaction it is in memory until the
+    /// commit, and takes the place of what has the key then.
     ///
     /// # Errors
     ///
     /// `Full`, `Failed`, `TooLarge`, `Io`.
-    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    pub fn put(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        transaction: Option<TransactionId>,
+    ) -> Result<(), StoreError> {
         self.refuse_if_failed()?;
-        let length = bounded(&[HEADER, MAX_VARINT, key.len(), value.len()])?;
+        if let Some(id) = transaction {
+            return self.change_at_commit(id, key, Some(value));
+        }
+        let length = object_length(key, value)?;
         self.make_room(length, self.reserve())?;
-        let start = self.begin();
-        let buffer = &mut self.writer.buffer;
-        put_number(buffer, key.len() as u64);
-        buffer.extend_from_slice(key);
-        buffer.extend_from_slice(value);
-        let place = self.finish(start, kind::PUT, 0);
-        self.writer.owes_sync = true;
-        self.index.put(key, place);
+        self.write_put(None, key, value);
         Ok(())
     }
 
-    /// Removes an object.
+    /// Removes an object. In a transaction it is there until the commit.
     ///
     /// # Errors
     ///
-    /// `Full`, `Failed`, `Io`.
-    pub fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
+    /// `Full`, `Failed`, `Io`; in a transaction `TooLarge`.
+    pub fn delete(&mut self, key: &[u8], transaction: Option<TransactionId>) -> Result<(), StoreError> {
         self.refuse_if_failed()?;
+        if let Some(id) = transaction {
+            return self.change_at_commit(id, key, None);
+        }
         if !self.index.has_object(key) {
             return Ok(());
         }
-        let length = bounded(&[HEADER, key.len()])?;
+        let length = object_length(key, &[])?;
         self.make_room(length, 0)?;
-        let start = self.begin();
-        self.writer.buffer.extend_from_slice(key);
-        let place = self.finish(start, kind::DELETE, 0);
-        self.writer.owes_sync = true;
-        self.index.delete(key, place);
+        self.write_delete(None, key);
         Ok(())
     }
 
-    /// Makes the messages and settlements of a transaction count: all of them or, after a crash before
-    /// the next synced flush, perhaps none. One without any is none to commit.
+    /// Keeps what is to become of an object until its transaction is committed: an object has no history,
+    /// so the changes of a transaction are written next to its commit, behind all that they replace.
+    fn change_at_commit(
+        &mut self,
+        id: TransactionId,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let length = object_length(key, value.unwrap_or_default())?;
+        let open = self.transactions.entry(id).or_default();
+        // What a later change of the same key replaces stays counted.
+        let total = open.object_bytes.saturating_add(length);
+        if total > MAX_RECORD {
+            return Err(StoreError::TooLarge { length: total, limit: MAX_RECORD });
+        }
+        open.object_bytes = total;
+        open.objects.insert(key.into(), value.map(Into::into));
+        Ok(())
+    }
+
+    fn write_put(&mut self, number: Option<u64>, key: &[u8], value: &[u8]) {
+        let start = self.begin();
+        let flags = format::put_object(&mut self.writer.buffer, number, key, value);
+        let place = self.finish(start, kind::PUT, flags);
+        self.writer.owes_sync = true;
+        self.index.put(key, place);
+    }
+
+    fn write_delete(&mut self, number: Option<u64>, key: &[u8]) {
+        let start = self.begin();
+        let flags = format::put_deletion(&mut self.writer.buffer, number, key);
+        let place = self.finish(start, kind::DELETE, flags);
+        self.writer.owes_sync = true;
+        self.index.delete(key, place);
+    }
+
+    /// Makes the messages, settlements and changes of objects of a transaction count: all of them or, after
+    /// a crash before the next synced flush, perhaps none. One without any is none to commit.
     ///
     /// # Errors
     ///
     /// `Full`, `Failed`, `Io`; the transaction is open then.
     pub fn commit(&mut self, transaction: TransactionId) -> Result<(), StoreError> {
         self.refuse_if_failed()?;
-        let number = self.transactions.get(&transaction).and_then(|open| open.number);
-        if number.is_some() {
-            self.make_room(SMALL_RECORD, 0)?;
+        let Some(open) = self.transactions.get(&transaction) else { return Ok(()) };
+        let is_logged = open.number.is_some() || !open.objects.is_empty();
+        let has_values = open.objects.values().any(Option::is_some);
+        let length = open.object_bytes + SMALL_RECORD;
+        if is_logged {
+            // At once for every record, so that none is refused when others are written.
+            self.make_room(length, if has_values { self.reserve() } else { 0 })?;
         }
+        let number = is_logged.then(|| self.number(transaction));
         let Some(open) = self.transactions.remove(&transaction) else { return Ok(()) };
+        for (key, value) in &open.objects {
+            match value {
+                Some(value) => self.write_put(number, key, value),
+                None if self.index.has_object(key) => self.write_delete(number, key),
+                None => {}
+            }
+        }
         if let Some(number) = number {
             let start = self.begin();
             put_number(&mut self.writer.buffer, number);
@@ -398,7 +451,7 @@ impl Log {
         Ok(())
     }
 
-    /// Drops the messages and settlements of a transaction. It writes nothing and cannot fail.
+    /// Drops what belongs to a transaction. It writes nothing and cannot fail.
     pub fn rollback(&mut self, transaction: TransactionId) {
         let Some(open) = self.transactions.remove(&transaction) else { return };
         if let Some(number) = open.number {
@@ -587,7 +640,7 @@ impl Log {
     }
 
     fn make_more_room(&mut self, tail: u64, length: u64, reserve: u64) -> Result<(), StoreError> {
-        if tail == FILE_HEADER {
+        if tail == FILE_HEADER && self.index.segments.last().is_some_and(|last| last.format == FORMAT) {
             self.writer.limit = self.writer.limit.max(tail + length);
         }
         let limit = self.writer.limit;
@@ -771,7 +824,7 @@ fn create(disk: &dyn Disk, id: u32, bytes: u64) -> Result<Segment, SetAside> {
             false => SetAside::Refused(StoreError::Io { action: "create", path, source }),
         }
     })?;
-    let header = FileHeader { segment: id, generation: 0 };
+    let header = FileHeader { segment: id, generation: 0, format: FORMAT };
     let filled = fill(&*file, header, bytes).map_err(|source| ("write", source));
     let named = filled.and_then(|()| name(disk, id).map_err(|source| ("name", source)));
     if let Err((action, source)) = named {
@@ -808,6 +861,11 @@ fn bounded(lengths: &[usize]) -> Result<u64, StoreError> {
         return Err(StoreError::TooLarge { length, limit: MAX_RECORD });
     }
     Ok(length)
+}
+
+/// The most bytes that a record about an object has.
+fn object_length(key: &[u8], value: &[u8]) -> Result<u64, StoreError> {
+    bounded(&[HEADER, 2 * MAX_VARINT, key.len(), value.len()])
 }
 
 pub(crate) fn lock(disk: &dyn Disk) -> Result<Box<dyn Any + Send + Sync>, StoreError> {
@@ -853,7 +911,9 @@ fn open_writer(
         Err(failed) => return Err(failed.into_error(&**disk)),
     }
     segment.file.sync_all().map_err(failed("sync", path))?;
-    let mut writer = Writer::at(segment.length, options.segment_bytes, scan.next_index);
+    // A file of an earlier format takes nothing more: its readers would not know what it says.
+    let limit = if segment.format == FORMAT { options.segment_bytes } else { 0 };
+    let mut writer = Writer::at(segment.length, limit, scan.next_index);
     writer.mark = (segment.length > FILE_HEADER).then_some(segment.length);
     Ok(writer)
 }

@@ -57,7 +57,22 @@ struct OpenEnd {
 struct Pending {
     messages: Vec<Reference>,
     settlements: Vec<(QueueId, Reference)>,
+    objects: Vec<ObjectChange>,
     segments: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct ObjectChange {
+    key: Box<[u8]>,
+    /// `None`: the object is gone.
+    value: Option<Box<[u8]>>,
+    place: Place,
+}
+
+impl Pending {
+    fn changes(&self) -> u64 {
+        (self.messages.len() + self.settlements.len() + self.objects.len()) as u64
+    }
 }
 
 /// Reads all files of a log. It changes none.
@@ -115,7 +130,9 @@ pub(crate) fn open_file(disk: &dyn Disk, id: u32) -> Result<Segment, StoreError>
     if header.segment != id {
         return Err(corrupt("it belongs to another place of the log: it was renamed"));
     }
-    Ok(Segment::new(id, header.generation, file, length))
+    let mut segment = Segment::new(id, header.generation, file, length);
+    segment.format = header.format;
+    Ok(segment)
 }
 
 impl Scan {
@@ -247,13 +264,12 @@ impl Scan {
             Record::Forget { queue } => {
                 self.index.forget(queue, place);
             }
-            Record::Put { key, value } => {
-                self.index.put(key, place);
-                self.objects.insert(key.into(), value.into());
+            Record::Put { transaction, key, value } => {
+                let change = ObjectChange { key: key.into(), value: Some(value.into()), place };
+                self.take_object(transaction, change);
             }
-            Record::Delete { key } => {
-                self.index.delete(key, place);
-                self.objects.remove(key);
+            Record::Delete { transaction, key } => {
+                self.take_object(transaction, ObjectChange { key: key.into(), value: None, place });
             }
             Record::Commit { transaction } => {
                 self.next_number = self.next_number.max(transaction.saturating_add(1));
@@ -261,6 +277,9 @@ impl Scan {
                     self.index.commit(transaction, place, &pending.segments);
                     for (queue, reference) in pending.settlements {
                         self.settle(queue, reference);
+                    }
+                    for change in pending.objects {
+                        self.change_object(change);
                     }
                 }
             }
@@ -298,6 +317,27 @@ impl Scan {
         Ok(())
     }
 
+    fn take_object(&mut self, transaction: Option<u64>, change: ObjectChange) {
+        match transaction {
+            Some(number) => self.pending(number, change.place).objects.push(change),
+            None => self.change_object(change),
+        }
+    }
+
+    fn change_object(&mut self, change: ObjectChange) {
+        let ObjectChange { key, value, place } = change;
+        match value {
+            Some(value) => {
+                self.index.put(&key, place);
+                self.objects.insert(key, value);
+            }
+            None => {
+                self.index.delete(&key, place);
+                self.objects.remove(&key);
+            }
+        }
+    }
+
     /// The transaction that the record at `place` belongs to.
     fn pending(&mut self, number: u64, place: Place) -> &mut Pending {
         self.next_number = self.next_number.max(number.saturating_add(1));
@@ -317,7 +357,7 @@ impl Scan {
 
     fn drop_uncommitted(&mut self) {
         for pending in std::mem::take(&mut self.transactions).into_values() {
-            self.recovery.uncommitted += (pending.messages.len() + pending.settlements.len()) as u64;
+            self.recovery.uncommitted += pending.changes();
             for reference in pending.messages {
                 self.index.drop_message(reference);
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::disk::DiskFile;
-use crate::format::{FILE_HEADER, HEADER};
+use crate::format::{FILE_HEADER, FORMAT, HEADER};
 use crate::types::QueueId;
 
 /// Where a record is.
@@ -22,6 +22,8 @@ pub(crate) struct Segment {
     pub(crate) id: u32,
     /// How often it was rewritten.
     pub(crate) generation: u32,
+    /// What its header says of its records.
+    pub(crate) format: u32,
     pub(crate) file: Arc<dyn DiskFile>,
     /// Bytes of the header and the records.
     pub(crate) length: u64,
@@ -141,6 +143,7 @@ impl Segment {
         Self {
             id,
             generation,
+            format: FORMAT,
             file,
             length: FILE_HEADER,
             disk,

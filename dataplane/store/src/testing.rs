@@ -18,7 +18,7 @@ const SECTOR: usize = 512;
 /// The file of a segment with these records, each a kind, flags and a payload that need not make sense:
 /// the checksums are right, so that recovery looks at what the records say.
 pub fn file(segment: u32, records: &[(u8, u8, Vec<u8>)]) -> (String, Vec<u8>) {
-    let mut bytes = format::FileHeader { segment, generation: 0 }.encode();
+    let mut bytes = format::FileHeader { segment, generation: 0, format: format::FORMAT }.encode();
     for (kind, flags, payload) in records {
         let start = format::begin(&mut bytes);
         bytes.extend_from_slice(payload);

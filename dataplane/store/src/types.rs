@@ -103,7 +103,7 @@ pub struct Recovery {
     pub unknown: u64,
     /// Messages that were not durable.
     pub volatile: u64,
-    /// Messages and settlements of transactions that were not committed.
+    /// Messages, settlements and changes of objects of transactions that were not committed.
     pub uncommitted: u64,
     /// Bytes cut off behind the last whole record, if they were not all zero: writes that had not
     /// been synced when the node went down.

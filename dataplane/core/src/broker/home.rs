@@ -256,7 +256,8 @@ impl Core {
         let Some((1.., failures)) = storing else { return self.answer(source, Outcome::Accepted) };
         let pending = self.broker.pending.insert(Pending::Duplicate { source, home: key, failures });
         let ticket = Ticket(pending.to_bits());
-        self.ask_store(StoreRequest::Delete { ticket, key: Bytes::from_static(NO_OBJECT) });
+        let key = Bytes::from_static(NO_OBJECT);
+        self.ask_store(StoreRequest::Delete { ticket, key, transaction: None });
     }
 
     /// What the queue goes by of a message.

@@ -1,13 +1,16 @@
-//! Local transactions (AMQP 4): messages that are posted, and deliveries that are retired, all or none.
+//! Local transactions (AMQP 4): messages that are posted, and deliveries that are retired, all or none;
+//! with them objects of the caller, such as the mark that a message with this number has been taken.
 //!
 //! A transaction is declared on one shard, by links of that shard. What is posted is kept there until the
-//! transaction is discharged; what is retired is put out of reach at its home at once, and is nobody's until
-//! then. The work of a transaction at one home is its *part*.
+//! transaction is discharged, and so are objects; what is retired is put out of reach at its home at once,
+//! and is nobody's until then. The work of a transaction at one home is its *part*; objects are in the part
+//! of the declaring shard.
 //!
 //! ```text
 //! declaring shard                        each home                        store
 //!   settle_in_transaction ── Retire ───▶ entry is nobody's
 //!   discharge ────────────── Prepare ──▶ places what is posted ─────────▶ Append, Settle (tagged)
+//!   objects ────────────────────────────────────────────────────────────▶ Put, Delete (tagged)
 //!                       ◀─── Prepared ── when the store has all of it
 //!   all have prepared ──────────────────────────────────────────────────▶ Commit
 //!   answered ─────────────── Conclude ─▶ entries become available; retired ones are settled
@@ -28,6 +31,8 @@ use std::time::Instant;
 use super::protocol::{Posts, Publication, Wire};
 use super::store::failure;
 use super::{Pending, Stored};
+use bytes::Bytes;
+
 use crate::condition;
 use crate::core::Core;
 use crate::effect::{Effect, Refused};
@@ -50,7 +55,8 @@ pub(crate) struct Transactions {
 #[derive(Debug, Default)]
 struct Transaction {
     posts: Vec<(AddressKey, Publication)>,
-    /// Messages and outcomes in it.
+    objects: Vec<ObjectChange>,
+    /// Messages, outcomes and objects in it.
     work: u32,
     /// Homes that have a part of it.
     homes: BTreeSet<ShardId>,
@@ -59,6 +65,19 @@ struct Transaction {
     failed: Option<Box<ErrorInfo>>,
     /// The store knows of it.
     logged: bool,
+}
+
+/// An object that the transaction is to keep, or without a value to keep no more.
+#[derive(Debug)]
+struct ObjectChange {
+    key: Bytes,
+    value: Option<Bytes>,
+}
+
+impl ObjectChange {
+    fn bytes(&self) -> u64 {
+        (self.key.len() + self.value.as_ref().map_or(0, Bytes::len)) as u64
+    }
 }
 
 #[derive(Debug, Default)]
@@ -107,15 +126,23 @@ struct Retired {
 pub(crate) enum Waiting {
     Append { transaction: TransactionId, entries: Stored },
     Settle { transaction: TransactionId },
+    Object { transaction: TransactionId },
     Commit { transaction: TransactionId },
 }
 
 #[cfg(test)]
 impl Transactions {
-    /// Bytes of messages that wait for their transaction.
+    /// Bytes of messages and objects that wait for their transaction.
     pub(crate) fn posted(&self) -> u64 {
-        let posts = self.declared.values().flat_map(|transaction| &transaction.posts);
-        posts.map(|(_, publication)| publication.body.len() as u64).sum()
+        self.declared.values().map(Transaction::bytes).sum()
+    }
+}
+
+impl Transaction {
+    /// Bytes of what waits for the discharge.
+    fn bytes(&self) -> u64 {
+        let posts = self.posts.iter().map(|(_, publication)| publication.body.len() as u64);
+        posts.chain(self.objects.iter().map(ObjectChange::bytes)).sum()
     }
 }
 
@@ -165,10 +192,9 @@ impl Core {
         self.check_transaction(transaction)?;
         let id = transaction;
         let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return Ok(()) };
+        self.broker.assembling = self.broker.assembling.saturating_sub(transaction.bytes());
         let posts = std::mem::take(&mut transaction.posts);
-        for (_, publication) in &posts {
-            self.broker.assembling = self.broker.assembling.saturating_sub(publication.body.len() as u64);
-        }
+        let objects = std::mem::take(&mut transaction.objects);
         if fail || transaction.failed.is_some() {
             let failed = transaction.failed.take().filter(|_| !fail);
             self.conclude_transaction(now, id, failed, false);
@@ -183,12 +209,14 @@ impl Core {
         };
         let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return Ok(()) };
         transaction.homes.extend(by_home.keys());
+        transaction.logged |= !objects.is_empty();
         let homes = transaction.homes.clone();
         transaction.stage = Stage::Preparing(homes.clone());
         if homes.is_empty() {
             self.conclude_transaction(now, id, None, true);
             return Ok(());
         }
+        self.prepare_objects(id, objects);
         let mut by_home = by_home;
         for home in homes {
             let posts = by_home.remove(&home).unwrap_or_default();
@@ -234,6 +262,44 @@ impl Core {
             self.retire(now, home, transaction, receiver, entry, outcome);
         } else {
             self.send_wire(home, Wire::Retire { transaction, receiver, entry, outcome });
+        }
+        Ok(())
+    }
+
+    /// Keeps an object in the store once a transaction is committed: `value` for this key, or with `None`
+    /// nothing any more. It counts together with the messages and outcomes of the transaction, also after a
+    /// crash, and like them is work of it. Of several for one key the last counts.
+    ///
+    /// The key begins with `m`, as none of the core's does: for such an object
+    /// [`stored_object`](Self::stored_object) says after a restart that it is the caller's.
+    ///
+    /// # Errors
+    /// `NoTransaction` when there is none of that name that is open. A transaction that gets too large
+    /// fails when it is discharged.
+    pub fn put_in_transaction(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        key: Bytes,
+        value: Option<Bytes>,
+    ) -> Result<(), Refused> {
+        self.broker.now = Some(now);
+        self.check_transaction(transaction)?;
+        let object = ObjectChange { key, value };
+        let bytes = object.bytes();
+        let has_room = self.broker.assembling + bytes <= self.limits.stored_memory_bytes;
+        let (limit, shard) = (self.limits.max_transaction_work, self.shard);
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&transaction) else {
+            return Ok(());
+        };
+        transaction.work = transaction.work.saturating_add(1);
+        if transaction.work > limit || !has_room {
+            transaction.failed.get_or_insert_with(|| too_much(limit));
+        }
+        if transaction.failed.is_none() {
+            transaction.objects.push(object);
+            transaction.homes.insert(shard);
+            self.broker.assembling += bytes;
         }
         Ok(())
     }
@@ -284,6 +350,25 @@ impl Core {
             by_home.entry(address.home_shard).or_default().push((address.name.clone(), publication));
         }
         Ok(by_home)
+    }
+
+    /// Asks the store for the objects of a transaction, as a part of it here.
+    fn prepare_objects(&mut self, id: TransactionId, objects: Vec<ObjectChange>) {
+        if objects.is_empty() {
+            return;
+        }
+        let part = self.part(id, self.shard);
+        part.waiting += objects.len() as u32;
+        part.logged = true;
+        for ObjectChange { key, value } in objects {
+            let waiting = Waiting::Object { transaction: id };
+            let ticket = Ticket(self.broker.pending.insert(Pending::Transaction(waiting)).to_bits());
+            let transaction = Some(id);
+            self.ask_store(match value {
+                Some(value) => StoreRequest::Put { ticket, key, value, transaction },
+                None => StoreRequest::Delete { ticket, key, transaction },
+            });
+        }
     }
 
     // ---- at the homes --------------------------------------------------------------------------------
@@ -437,7 +522,9 @@ impl Core {
                 }
                 self.part_answered(now, transaction, failed);
             }
-            Waiting::Settle { transaction } => self.part_answered(now, transaction, failed),
+            Waiting::Settle { transaction } | Waiting::Object { transaction } => {
+                self.part_answered(now, transaction, failed);
+            }
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct FakeStore {
 enum Change {
     Append(Reference, Kept),
     Settle(QueueId, Reference),
+    /// The value of an object; `None`: it is no more.
+    Object(Bytes, Option<Bytes>),
 }
 
 impl FakeStore {
@@ -109,12 +111,12 @@ impl FakeStore {
                 self.messages.retain(|_, kept| !kept.targets.is_empty());
                 None
             }
-            StoreRequest::Put { ticket, key, value } => {
-                self.objects.insert(key, value);
+            StoreRequest::Put { ticket, key, value, transaction } => {
+                self.set_object(transaction, key, Some(value));
                 Some(StoreAnswer::Done { ticket })
             }
-            StoreRequest::Delete { ticket, key } => {
-                self.objects.remove(&key);
+            StoreRequest::Delete { ticket, key, transaction } => {
+                self.set_object(transaction, key, None);
                 Some(StoreAnswer::Done { ticket })
             }
             StoreRequest::Commit { ticket, transaction } => {
@@ -124,6 +126,7 @@ impl FakeStore {
                             self.messages.insert(reference, kept);
                         }
                         Change::Settle(queue, reference) => self.settle(queue, reference),
+                        Change::Object(key, value) => self.set_object(None, key, value),
                     }
                 }
                 Some(StoreAnswer::Done { ticket })
@@ -131,6 +134,18 @@ impl FakeStore {
             StoreRequest::Rollback { transaction } => {
                 self.open.remove(&transaction);
                 None
+            }
+        }
+    }
+
+    fn set_object(&mut self, transaction: Option<TransactionId>, key: Bytes, value: Option<Bytes>) {
+        match (transaction, value) {
+            (Some(id), value) => self.open.entry(id).or_default().push(Change::Object(key, value)),
+            (None, Some(value)) => {
+                self.objects.insert(key, value);
+            }
+            (None, None) => {
+                self.objects.remove(&key);
             }
         }
     }

@@ -12,7 +12,7 @@ use super::{Log, SetAside, name};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::files;
-use crate::format::{self, FileHeader, Header, Message, Record, kind};
+use crate::format::{self, FORMAT, FileHeader, Header, Message, Record, kind};
 use crate::scan::{Scanner, Step};
 use crate::segment::{Place, Segment};
 use crate::types::{Compaction, QueueId, Reference};
@@ -211,7 +211,11 @@ impl Rewrite {
             generation,
             scanner,
             file,
-            copied: Copied { id, out: FileHeader { segment: id, generation }.encode(), ..Copied::default() },
+            copied: Copied {
+                id,
+                out: FileHeader { segment: id, generation, format: FORMAT }.encode(),
+                ..Copied::default()
+            },
             synced: 0,
             allocated,
             retired: settlements_to_retire(log, id),
@@ -338,11 +342,11 @@ impl Copied {
                     self.forgets.push((queue, place, moved));
                 }
             }
-            Record::Put { key, .. } | Record::Delete { key } => {
+            Record::Put { key, .. } | Record::Delete { key, .. } => {
                 let is_last =
                     index.objects.get(key).filter(|object| object.place == place && object.is_needed());
                 if let Some(object) = is_last {
-                    let moved = self.raw(header, payload);
+                    let moved = self.object(header, payload, record);
                     let moves = if object.is_deleted { &mut self.deletions } else { &mut self.puts };
                     moves.push((key.into(), place, moved));
                 }
@@ -407,6 +411,24 @@ impl Copied {
         let (offset, start) = (self.offset(), format::begin(&mut self.out));
         let flags = format::put_settlement(&mut self.out, None, queue, reference);
         let length = format::finish(&mut self.out, start, kind::SETTLE, flags, self.id, offset);
+        Place { segment: self.id, offset, length }
+    }
+
+    /// The last record about an object: it counts, so its transaction was committed, and the copy needs
+    /// the commit no longer.
+    fn object(&mut self, header: Header, payload: &[u8], record: &Record<'_>) -> Place {
+        let (offset, start) = (self.offset(), format::begin(&mut self.out));
+        let flags = match *record {
+            Record::Put { transaction: Some(_), key, value } => {
+                format::put_object(&mut self.out, None, key, value)
+            }
+            Record::Delete { transaction: Some(_), key } => format::put_deletion(&mut self.out, None, key),
+            _ => {
+                self.out.extend_from_slice(payload);
+                header.flags
+            }
+        };
+        let length = format::finish(&mut self.out, start, header.kind, flags, self.id, offset);
         Place { segment: self.id, offset, length }
     }
 

@@ -30,19 +30,43 @@ pub(super) struct Model {
 struct Pending {
     messages: BTreeMap<(Reference, QueueId), Held>,
     settled: Vec<(Reference, QueueId)>,
+    objects: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 /// What was asked of a log that did it.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Append { reference: Reference, targets: Vec<QueueId>, held: Held, transaction: Option<TransactionId> },
-    Settle { queue: QueueId, reference: Reference, transaction: Option<TransactionId> },
-    Update { queue: QueueId, reference: Reference, state: Vec<u8> },
-    Forget { queue: QueueId },
-    Put { key: Vec<u8>, value: Vec<u8> },
-    Delete { key: Vec<u8> },
-    Commit { transaction: TransactionId },
-    Rollback { transaction: TransactionId },
+    Append {
+        reference: Reference,
+        targets: Vec<QueueId>,
+        held: Held,
+        transaction: Option<TransactionId>,
+    },
+    Settle {
+        queue: QueueId,
+        reference: Reference,
+        transaction: Option<TransactionId>,
+    },
+    Update {
+        queue: QueueId,
+        reference: Reference,
+        state: Vec<u8>,
+    },
+    Forget {
+        queue: QueueId,
+    },
+    /// Without a value it is gone.
+    Object {
+        key: Vec<u8>,
+        value: Option<Vec<u8>>,
+        transaction: Option<TransactionId>,
+    },
+    Commit {
+        transaction: TransactionId,
+    },
+    Rollback {
+        transaction: TransactionId,
+    },
 }
 
 impl Model {
@@ -72,23 +96,31 @@ impl Model {
                     pending.messages.retain(|(_, of), _| of != queue);
                 }
             }
-            Change::Put { key, value } => {
-                self.objects.insert(key.clone(), value.clone());
+            Change::Object { key, value, transaction: Some(id) } => {
+                self.open.entry(*id).or_default().objects.insert(key.clone(), value.clone());
             }
-            Change::Delete { key } => {
-                self.objects.remove(key);
-            }
+            Change::Object { key, value, transaction: None } => self.set_object(key, value.as_deref()),
             Change::Commit { transaction } => {
                 let pending = self.open.remove(transaction).unwrap_or_default();
                 self.messages.extend(pending.messages);
                 for settled in pending.settled {
                     self.messages.remove(&settled);
                 }
+                for (key, value) in pending.objects {
+                    self.set_object(&key, value.as_deref());
+                }
             }
             Change::Rollback { transaction } => {
                 self.open.remove(transaction);
             }
         }
+    }
+
+    fn set_object(&mut self, key: &[u8], value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.objects.insert(key.to_vec(), value.to_vec()),
+            None => self.objects.remove(key),
+        };
     }
 
     /// What is left of it after a restart.
@@ -258,14 +290,29 @@ impl Bed {
     }
 
     pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.log.put(key, value)?;
-        self.change(Change::Put { key: key.to_vec(), value: value.to_vec() });
+        self.put_in(key, value, None)
+    }
+
+    pub(super) fn put_in(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        transaction: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let transaction = transaction.map(TransactionId);
+        self.log.put(key, value, transaction)?;
+        self.change(Change::Object { key: key.to_vec(), value: Some(value.to_vec()), transaction });
         Ok(())
     }
 
     pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        self.log.delete(key)?;
-        self.change(Change::Delete { key: key.to_vec() });
+        self.delete_in(key, None)
+    }
+
+    pub(super) fn delete_in(&mut self, key: &[u8], transaction: Option<u64>) -> Result<(), StoreError> {
+        let transaction = transaction.map(TransactionId);
+        self.log.delete(key, transaction)?;
+        self.change(Change::Object { key: key.to_vec(), value: None, transaction });
         Ok(())
     }
 

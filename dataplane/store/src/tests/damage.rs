@@ -49,7 +49,7 @@ fn a_log_cut_at_any_byte_holds_what_came_before() {
         let before = whole.messages.iter().filter(|message| found.messages.contains(message)).count();
         assert!(before >= last, "at {length}");
         last = before;
-        log.put(b"more", b"value").unwrap();
+        log.put(b"more", b"value", None).unwrap();
         log.close().unwrap();
         let (_, again, more) = open(&disk, options()).unwrap();
         assert_eq!(more.messages, found.messages, "at {length}");
@@ -154,9 +154,9 @@ fn a_newer_format_is_refused_with_both_versions() {
     let (_, mut file) = small_log(true);
     file[8] = 7;
     let error = open(&only(&file), options()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 1, .. }));
+    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 2, .. }));
     let text = error.to_string();
-    assert!(text.contains("log format 7") && text.contains("up to 1"), "{text}");
+    assert!(text.contains("log format 7") && text.contains("up to 2"), "{text}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn after_a_failed_write_or_sync_writes_are_refused_and_reads_go_on() {
         let refused = [
             bed.log.append(&message).map(drop),
             bed.log.settle(QueueId(1), kept, None),
-            bed.log.put(b"key", b"value"),
+            bed.log.put(b"key", b"value", None),
             bed.log.flush(true),
             bed.log.compact_step(1).map(drop),
         ];

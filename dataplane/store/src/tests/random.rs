@@ -123,11 +123,13 @@ impl Round {
             76..80 => {
                 let key = [b'k', self.random.u8(..self.keys)];
                 let value = vec![self.random.u8(..); self.random.usize(0..100)];
-                self.bed.put(&key, &value)
+                let transaction = self.transaction();
+                self.bed.put_in(&key, &value, transaction)
             }
             80..83 => {
                 let key = [b'k', self.random.u8(..self.keys)];
-                self.bed.delete(&key)
+                let transaction = self.transaction();
+                self.bed.delete_in(&key, transaction)
             }
             83..85 => {
                 let number = self.random.usize(..self.queues.len());
