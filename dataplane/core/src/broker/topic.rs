@@ -413,6 +413,7 @@ impl Core {
                 ticket: Ticket(pending.to_bits()),
                 key: SubscriptionRecord::key(&record.topic, &record.name),
                 value: record.value(),
+                transaction: None,
             });
         }
         self.list_subscription(key, subscription);
@@ -520,7 +521,7 @@ impl Core {
         let Some(name) = name else { return };
         let pending = self.broker.pending.insert(Pending::Delete);
         let key = SubscriptionRecord::key(topic, name);
-        self.ask_store(StoreRequest::Delete { ticket: Ticket(pending.to_bits()), key });
+        self.ask_store(StoreRequest::Delete { ticket: Ticket(pending.to_bits()), key, transaction: None });
     }
 
     /// The store did not keep a durable subscription: it cannot be one.
