@@ -27,6 +27,9 @@ const MAX_FILE: u64 = 1 << 20;
 pub struct Context {
     /// `amqp://host:port`.
     pub amqp: String,
+    /// `mqtt://host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<String>,
     /// `http://host:port` of the admin API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
@@ -189,7 +192,7 @@ mod tests {
     use super::*;
 
     fn context(port: u16) -> Context {
-        Context { amqp: format!("amqp://127.0.0.1:{port}"), admin: None, state: None }
+        Context { amqp: format!("amqp://127.0.0.1:{port}"), mqtt: None, admin: None, state: None }
     }
 
     #[test]

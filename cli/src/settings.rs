@@ -218,6 +218,9 @@ fn refreshed(mut context: Context) -> Context {
     if let Some(url) = listener_url(&runtime, Protocol::Amqp) {
         context.amqp = url;
     }
+    if let Some(url) = listener_url(&runtime, Protocol::Mqtt) {
+        context.mqtt = Some(url);
+    }
     if let Some(url) = listener_url(&runtime, Protocol::Http) {
         context.admin = Some(url);
     }
@@ -242,6 +245,8 @@ pub fn listener_url(runtime: &Runtime, protocol: Protocol) -> Option<String> {
     let listener = runtime.listeners.iter().find(|listener| listener.protocol == protocol)?;
     let scheme = match protocol {
         Protocol::Amqp => "amqp",
+        Protocol::Mqtt => "mqtt",
+        Protocol::MqttWs => "ws",
         Protocol::Http => "http",
     };
     let host = match listener.host.as_str() {
@@ -346,6 +351,7 @@ mod tests {
         let mut contexts = Contexts::default();
         let context = Context {
             amqp: "amqp://127.0.0.1:5673".into(),
+            mqtt: Some("mqtt://127.0.0.1:1884".into()),
             admin: Some("http://127.0.0.1:8081".into()),
             state: None,
         };

@@ -36,6 +36,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_micros((seconds * 1e6).round() as u64))
 }
 
+/// A name as a shell reads it as one word: with quotes where it needs them.
+pub fn quoted(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._:@+-".contains(&byte);
+    if !name.is_empty() && name.bytes().all(is_plain) {
+        return name.to_owned();
+    }
+    format!("'{}'", name.replace('\'', "'\\''"))
+}
+
 /// A [`duration`] as milliseconds in 32 bits, which is what AMQP has (2.8.8).
 pub fn milliseconds(text: &str) -> Result<u32, String> {
     let duration = duration(text)?;
@@ -163,6 +172,14 @@ pub fn plural(count: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_reads_a_quoted_name_as_one_word() {
+        assert_eq!(quoted("sensors/kitchen-1"), "sensors/kitchen-1");
+        assert_eq!(quoted("#"), "'#'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 
     #[test]
     fn a_time_needs_a_unit() {

@@ -110,6 +110,7 @@ impl App {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(BuildError::Control)?;
         let state = StateDir::open(&config.state_dir)?;
         let objects = Loaded::read(&state.objects()?)?;
+        let objects = if config.mqtt.catch_all { objects.with_catch_all() } else { objects };
         // Nothing is started before it is sure that there is a place for what is to be stored.
         create_private(&config.store_dir())?;
         let amqp = bind("amqp", &config.listeners.amqp)?;

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use mq_model::CATCH_ALL_TOPIC;
 use mq_model::manifest::{AddressSpec, AddressType};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -39,6 +40,8 @@ const BATCH: usize = 256;
 /// An address as it is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
+    /// The node serves it without anybody having asked: it is in no journal.
+    pub is_built_in: bool,
     /// Changes with every change of the object and never goes back, not even when it is removed
     /// and created again.
     pub version: u64,
@@ -50,6 +53,13 @@ pub struct Object {
 }
 
 impl Object {
+    /// The topic for every name that nothing else serves, as the node has it by itself. Its id is that of no
+    /// address: those come from revisions, which begin at 1.
+    fn catch_all() -> Self {
+        let spec = AddressSpec::new(AddressType::Topic);
+        Self { is_built_in: true, version: 0, id: 0, labels: BTreeMap::new(), spec }
+    }
+
     fn served(&self, name: &Arc<str>) -> Served {
         Served { name: name.clone(), spec: self.spec.clone(), id: self.id }
     }
@@ -92,8 +102,13 @@ pub enum ChangeError {
     Exists(Arc<str>),
     #[error("address `{0}` does not exist; GET /api/v1/addresses lists those that do")]
     NotFound(Arc<str>),
-    #[error("`{0}` is a subscription, and there is no topic `{1}`; create the topic first")]
+    #[error("`{0}` is a subscription, and no topic `{1}` has been created; create the topic first")]
     NoTopic(Arc<str>, Box<str>),
+    #[error(
+        "address `{0}` is built in and cannot be removed; to do without it, set mqtt.catch-all to false and \
+         restart the node"
+    )]
+    BuiltIn(Arc<str>),
     #[error("topic `{0}` has subscriptions, such as `{1}`; delete them before it becomes something else")]
     HasSubscriptions(Arc<str>, Arc<str>),
     #[error("the node holds {MAX_ADDRESSES} addresses, which is the most; remove some first")]
@@ -123,7 +138,11 @@ type View = Arc<RwLock<BTreeMap<Arc<str>, Arc<Object>>>>;
 /// The objects as they were read at the start, before anybody serves them.
 pub struct Loaded {
     journal: Journal,
+    built_in: BuiltIn,
 }
+
+/// The address that the node serves while no object of its name is declared.
+type BuiltIn = Option<(Arc<str>, Arc<Object>)>;
 
 impl Loaded {
     /// Reads the objects in a directory, which must exist.
@@ -133,31 +152,49 @@ impl Loaded {
     /// When the journal is damaged or cannot be read; see [`StoreError`].
     pub fn read(directory: &Path) -> Result<Self, StoreError> {
         let file = JournalFile::new(directory.join("addresses.journal"));
-        Ok(Self { journal: Journal::open(Box::new(file))? })
+        Ok(Self { journal: Journal::open(Box::new(file))?, built_in: None })
+    }
+
+    /// Serves the topic for every name that nothing else serves, unless one is declared.
+    #[must_use]
+    pub fn with_catch_all(self) -> Self {
+        Self { built_in: Some((CATCH_ALL_TOPIC.into(), Arc::new(Object::catch_all()))), ..self }
+    }
+
+    fn objects(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Object>)> {
+        let built_in = self.built_in.as_ref().map(|(name, object)| (name, object));
+        // It has no declared subscriptions, so it may come first.
+        built_in
+            .filter(|(name, _)| self.journal.object(name).is_none())
+            .into_iter()
+            .chain(self.journal.objects())
     }
 
     /// The addresses that the shards are started with.
     ///
     /// They come in the order of their names: a topic before its subscriptions.
     pub fn addresses(&self) -> Vec<Served> {
-        self.journal.objects().map(|(name, object)| object.served(name)).collect()
+        self.objects().map(|(name, object)| object.served(name)).collect()
     }
 
     /// Begins to take changes. The task ends when the last [`Catalogue`] is dropped. Must be called
     /// within a tokio runtime.
     pub fn serve(self, hub: Hub) -> Catalogue {
-        let objects = self.journal.objects().map(|(name, object)| (name.clone(), object.clone()));
+        let objects = self.objects().map(|(name, object)| (name.clone(), object.clone()));
         let view: View = Arc::new(RwLock::new(objects.collect()));
         let (changes, requests) = mpsc::channel(WAITING_CHANGES);
-        tokio::spawn(Writer { journal: self.journal, hub, view: view.clone() }.run(requests));
+        let Self { journal, built_in } = self;
+        tokio::spawn(Writer { journal, built_in, hub, view: view.clone() }.run(requests));
         Catalogue { view, changes }
     }
 }
 
 impl Catalogue {
-    /// Number of addresses.
+    /// Number of addresses that have been created.
     pub fn len(&self) -> usize {
-        self.view.read().unwrap_or_else(PoisonError::into_inner).len()
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let is_built_in = view.get(CATCH_ALL_TOPIC).is_some_and(|object| object.is_built_in);
+        view.len() - usize::from(is_built_in)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -169,7 +206,7 @@ impl Catalogue {
         self.view.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Every address in the order of the names.
+    /// Every address, built-in ones too, in the order of the names.
     pub fn addresses(&self) -> Vec<(Arc<str>, Arc<Object>)> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         view.iter().map(|(name, object)| (name.clone(), object.clone())).collect()
@@ -213,7 +250,7 @@ impl Catalogue {
     ///
     /// # Errors
     ///
-    /// [`ChangeError::NotFound`], and the errors of [`put`](Self::put).
+    /// [`ChangeError::NotFound`], [`ChangeError::BuiltIn`], and the errors of [`put`](Self::put).
     pub async fn remove(&self, name: Arc<str>) -> Result<(), ChangeError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Remove { name, reply }, answer).await
@@ -246,6 +283,7 @@ enum Request {
 /// The task that owns the journal: decides a batch, makes it durable, puts it in force, answers.
 struct Writer {
     journal: Journal,
+    built_in: BuiltIn,
     hub: Hub,
     view: View,
 }
@@ -287,7 +325,8 @@ impl Writer {
                         Some(current) if current.spec.kind == spec.kind => current.id,
                         _ => revision,
                     };
-                    let object = Arc::new(Object { version: revision, id, labels, spec: *spec });
+                    let object = Object { is_built_in: false, version: revision, id, labels, spec: *spec };
+                    let object = Arc::new(object);
                     let answer = self.decide_put(&batch, &name, object, only_new, count);
                     if let Ok((put @ (Put::Created | Put::Updated), object)) = &answer {
                         count += usize::from(*put == Put::Created);
@@ -298,6 +337,7 @@ impl Writer {
                 Request::Remove { name, reply } => {
                     let answer = match self.current(&batch, &name) {
                         None => Err(ChangeError::NotFound(name.clone())),
+                        Some(object) if object.is_built_in => Err(ChangeError::BuiltIn(name.clone())),
                         Some(object) => {
                             for name in self.subscriptions(&batch, &name, &object) {
                                 count -= 1;
@@ -305,6 +345,7 @@ impl Writer {
                             }
                             count -= 1;
                             batch.remove(self.next_revision(&batch), &name);
+                            batch.fall_back(&name, self.fallback(&name, object.id));
                             Ok(())
                         }
                     };
@@ -338,8 +379,9 @@ impl Writer {
     fn check_topic(&self, batch: &Batch, name: &Arc<str>, object: &Object) -> Result<(), ChangeError> {
         if object.spec.kind == AddressType::Subscription {
             let topic = name.split_once("::").map_or("", |(topic, _)| topic);
-            let is_there =
-                self.current(batch, topic).is_some_and(|topic| topic.spec.kind == AddressType::Topic);
+            let is_there = self
+                .current(batch, topic)
+                .is_some_and(|topic| topic.spec.kind == AddressType::Topic && !topic.is_built_in);
             return if is_there { Ok(()) } else { Err(ChangeError::NoTopic(name.clone(), topic.into())) };
         }
         let Some(current) = self.current(batch, name) else { return Ok(()) };
@@ -360,7 +402,7 @@ impl Writer {
         count: usize,
     ) -> Answer<(Put, Arc<Object>)> {
         self.check_topic(batch, name, &object)?;
-        match self.current(batch, name) {
+        match self.current(batch, name).filter(|current| !current.is_built_in) {
             Some(_) if only_new => Err(ChangeError::Exists(name.clone())),
             Some(current) if current.spec == object.spec && current.labels == object.labels => {
                 Ok((Put::Unchanged, current))
@@ -375,13 +417,20 @@ impl Writer {
     fn current(&self, batch: &Batch, name: &str) -> Option<Arc<Object>> {
         match batch.outcome.get(name) {
             Some(outcome) => outcome.clone(),
-            None => self.journal.object(name).cloned(),
+            None => self.journal.object(name).cloned().or_else(|| self.fallback(name, 0)),
         }
+    }
+
+    /// What the node serves under the name when it is not declared. It takes the place of a declared address
+    /// without beginning anew: it goes on under its id.
+    fn fallback(&self, name: &str, id: u64) -> Option<Arc<Object>> {
+        let (_, object) = self.built_in.as_ref().filter(|(built_in, _)| **built_in == *name)?;
+        Some(Arc::new(Object { id, ..(**object).clone() }))
     }
 
     /// Journal, shards, view, answers. `None` when the runtime is going down.
     async fn carry_out(self, mut batch: Batch) -> Option<Self> {
-        let Self { mut journal, hub, view } = self;
+        let Self { mut journal, built_in, hub, view } = self;
         let changes = std::mem::take(&mut batch.changes);
         let (journal, stored) = if changes.is_empty() {
             (journal, Ok(()))
@@ -405,7 +454,7 @@ impl Writer {
                 batch.answer(|name| changed.contains_key(name).then(|| ChangeError::Store(error.clone())));
             }
         }
-        Some(Self { journal, hub, view })
+        Some(Self { journal, built_in, hub, view })
     }
 }
 
@@ -424,6 +473,13 @@ impl Batch {
     fn remove(&mut self, revision: u64, name: &Arc<str>) {
         self.changes.push(Change::RemoveAddress { revision, name: name.clone() });
         self.outcome.insert(name.clone(), None);
+    }
+
+    /// What is there once the address of the name is gone.
+    fn fall_back(&mut self, name: &Arc<str>, object: Option<Arc<Object>>) {
+        if object.is_some() {
+            self.outcome.insert(name.clone(), object);
+        }
     }
 
     /// Sends every answer, or the failure in its place where there is one.

@@ -51,6 +51,9 @@ pub struct ContextAdd {
     /// Where AMQP is served: amqp://host[:port]. It must not hold a password.
     #[arg(long, value_name = "URL")]
     pub amqp: String,
+    /// Where MQTT is served: mqtt://host:port.
+    #[arg(long, value_name = "URL")]
+    pub mqtt: Option<String>,
     /// Where the admin API is served: http://host:port.
     #[arg(long = "http", value_name = "URL")]
     pub http: Option<String>,

@@ -8,15 +8,15 @@ use crate::{args::Format, shape};
 ///
 /// Compares what the files want with what runs, prints the plan with its consequences, and does what is
 /// missing: run it as often as you like. Without a file it deploys the default fleet: one mqd on
-/// this machine, on loopback, AMQP on port 5672 and the admin API on port 8080. The daemon keeps
-/// running when the command has ended; `mq undeploy` stops it.
+/// this machine, on loopback, AMQP on port 5672, MQTT on port 1883 and the admin API on port 8080. The
+/// daemon keeps running when the command has ended; `mq undeploy` stops it.
 ///
 /// Addresses that are not in the files are left alone, unless --prune says otherwise.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   mq deploy
   mq deploy -f fleet.yaml --dry-run
-  mq deploy --name test --amqp-port 0 --http-port 0")]
+  mq deploy --name test --amqp-port 0 --mqtt-port 0 --http-port 0")]
 pub struct Deploy {
     /// A YAML or JSON file with a Fleet and its Address documents; repeatable; `-` is stdin.
     #[arg(short, long = "file", value_name = "FILE")]
@@ -27,6 +27,9 @@ pub struct Deploy {
     /// The port for AMQP, in place of the file's; 0 picks a free one.
     #[arg(long, value_name = "PORT")]
     pub amqp_port: Option<u16>,
+    /// The port for MQTT, in place of the file's; 0 picks a free one.
+    #[arg(long, value_name = "PORT")]
+    pub mqtt_port: Option<u16>,
     /// The port of the admin API, in place of the file's; 0 picks a free one.
     #[arg(long, value_name = "PORT")]
     pub http_port: Option<u16>,

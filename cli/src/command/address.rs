@@ -40,14 +40,19 @@ async fn create(args: &AddressCreate, admin: &Admin, output: &mut Output) -> Out
     wanted.validate().map_err(|error| Failure::usage(error.to_string()))?;
     let created = match admin.create_address(&wanted).await {
         Ok(created) => created,
-        Err(failure) if failure.exit == Exit::NotFound => return Err(no_topic(failure, &args.name)),
         Err(failure) if failure.exit == Exit::Conflict => {
-            return existing(args, &wanted, &admin.address(&args.name).await?, output);
+            return match admin.address(&args.name).await {
+                Ok(found) => existing(args, &wanted, &found, output),
+                // It is not the address that was in the way.
+                Err(missing) if missing.exit == Exit::NotFound => Err(no_topic(failure, &args.name)),
+                Err(failure) => Err(failure),
+            };
         }
         Err(failure) => return Err(failure),
     };
     if args.view.output == Format::Table || args.view.output == Format::Wide {
-        output.line(&format!("changed: created address {0}; undo: mq address delete {0}", args.name))?;
+        let undo = format!("mq address delete {}", shape::quoted(&args.name));
+        output.line(&format!("changed: created address {}; undo: {undo}", args.name))?;
     } else {
         output.object(&listing(vec![created]), args.view)?;
     }
@@ -58,7 +63,7 @@ async fn create(args: &AddressCreate, admin: &Admin, output: &mut Output) -> Out
 fn no_topic(failure: Failure, name: &str) -> Failure {
     let Some((topic, _)) = split_subscription(name) else { return failure };
     Failure::new(Exit::NotFound, format!("there is no topic `{topic}` to subscribe to"))
-        .help(format!("create it first: mq address create {topic} --type topic"))
+        .help(format!("create it first: mq address create {} --type topic", shape::quoted(topic)))
 }
 
 /// The address is there already: that is fine when it was asked for and is as asked for.
@@ -126,8 +131,8 @@ fn store(args: &Stored, spec: &mut AddressSpec) {
 async fn list(args: &AddressList, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
     let mut addresses = admin.addresses().await?;
     addresses.sort_by(|left, right| left.metadata.name.cmp(&right.metadata.name));
-    if addresses.is_empty() && args.view.output == Format::Table {
-        output.talk("there are no addresses; create one with `mq address create NAME --type anycast`");
+    if addresses.iter().all(plan::is_built_in) && args.view.output == Format::Table {
+        output.talk("no address has been created; create one with `mq address create NAME --type queue`");
     }
     output.listing(&listing(addresses), args.view)?;
     Ok(Exit::Ok)
@@ -324,7 +329,7 @@ fn undo_delete(address: &Address) -> String {
     if *spec == plain && address.metadata.labels.is_empty() {
         return format!(
             "mq address create {} --type {}",
-            address.metadata.name,
+            shape::quoted(&address.metadata.name),
             kind.as_str().unwrap_or_default()
         );
     }
@@ -418,7 +423,7 @@ impl Applied {
         }
         self.done += 1;
         let undo = match (admin.is_some(), step.action) {
-            (true, Action::Create) => format!("; undo: mq address delete {name}"),
+            (true, Action::Create) => format!("; undo: mq address delete {}", shape::quoted(name)),
             _ => String::new(),
         };
         output.line(&format!("{word}: address {name}{undo}"))?;
@@ -437,8 +442,10 @@ pub(super) fn not_found(failure: Failure, name: &str) -> Failure {
     if failure.exit != Exit::NotFound {
         return failure;
     }
-    Failure::new(Exit::NotFound, format!("there is no address `{name}`"))
-        .help(format!("see `mq address list`, or create it: mq address create {name} --type anycast"))
+    Failure::new(Exit::NotFound, format!("there is no address `{name}`")).help(format!(
+        "see `mq address list`, or create it: mq address create {} --type queue",
+        shape::quoted(name)
+    ))
 }
 
 fn listing(addresses: Vec<Address>) -> Listing {
@@ -498,7 +505,8 @@ fn row(address: Address) -> Row {
 
 /// The word for the type.
 fn kind(address: &Address) -> String {
-    value(&address.spec.kind).as_str().unwrap_or_default().to_owned()
+    let kind = value(&address.spec.kind).as_str().unwrap_or_default().to_owned();
+    if plan::is_built_in(address) { format!("{kind} (built in)") } else { kind }
 }
 
 fn yes_or_no(yes: bool) -> String {

@@ -8,7 +8,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Column, Listing, Output, Row, value},
-    settings::{Settings, amqp_url, http_url},
+    settings::{Scheme, Settings, amqp_url, http_url, peer_url},
 };
 
 pub(super) fn run(args: &ContextCommand, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
@@ -57,15 +57,19 @@ fn choose(name: &str, store: &Store, output: &mut Output) -> Outcome {
 
 fn add(args: &ContextAdd, store: &Store, output: &mut Output) -> Outcome {
     validate_name(&args.name).map_err(Failure::usage)?;
-    let amqp = amqp_url(&args.amqp)?;
-    if amqp.password().is_some() || !amqp.username().is_empty() {
-        return Err(Failure::usage("a context does not hold a user or a password")
-            .help("give them with --user and --password-file when you use it"));
+    let mqtt = args.mqtt.iter().map(|url| peer_url(url, &[Scheme::Mqtt]));
+    for url in std::iter::once(amqp_url(&args.amqp)).chain(mqtt) {
+        let url = url?;
+        if url.password().is_some() || !url.username().is_empty() {
+            return Err(Failure::usage("a context does not hold a user or a password")
+                .help("give them with --user and --password-file when you use it"));
+        }
     }
     if let Some(http) = &args.http {
         http_url(http)?;
     }
-    let context = Context { amqp: args.amqp.clone(), admin: args.http.clone(), state: None };
+    let (amqp, mqtt, admin) = (args.amqp.clone(), args.mqtt.clone(), args.http.clone());
+    let context = Context { amqp, mqtt, admin, state: None };
     let is_changed = store.change(|contexts| {
         // The context of a fleet that runs here belongs to `mq deploy`.
         if contexts.contexts.get(&args.name).is_some_and(|found| found.state.is_some()) {
@@ -99,6 +103,7 @@ fn listing(rows: Vec<Row>) -> Listing {
         Column::left("CURRENT"),
         Column::left("NAME"),
         Column::left("AMQP"),
+        Column::left("MQTT"),
         Column::left("ADMIN"),
         Column::left("STATE").wide(),
     ];
@@ -113,6 +118,7 @@ fn row(name: &str, context: &Context, current: Option<&str>) -> Row {
         if is_current { "*" } else { "" }.to_owned(),
         name.to_owned(),
         context.amqp.clone(),
+        context.mqtt.clone().unwrap_or_else(|| "-".into()),
         context.admin.clone().unwrap_or_else(|| "-".into()),
         context.state.as_ref().map_or_else(|| "-".into(), |state| state.display().to_string()),
     ];

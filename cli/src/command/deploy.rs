@@ -89,6 +89,9 @@ fn wanted(args: &Deploy) -> Outcome<(Fleet, Vec<mq_model::manifest::Address>)> {
     if let Some(port) = args.amqp_port {
         fleet.spec.listeners.amqp.port = port;
     }
+    if let Some(port) = args.mqtt_port {
+        fleet.spec.listeners.mqtt.port = port;
+    }
     if let Some(port) = args.http_port {
         fleet.spec.listeners.http.port = port;
     }
@@ -240,8 +243,9 @@ impl Deployment<'_> {
     fn adopt(&self, runtime: &Runtime, output: &Output) -> Outcome<bool> {
         let amqp = listener_url(runtime, Protocol::Amqp)
             .ok_or_else(|| Failure::failed(format!("the node `{}` does not serve AMQP", runtime.node)))?;
+        let mqtt = listener_url(runtime, Protocol::Mqtt);
         let admin = listener_url(runtime, Protocol::Http);
-        let context = Context { amqp, admin, state: Some(self.local.directory().to_owned()) };
+        let context = Context { amqp, mqtt, admin, state: Some(self.local.directory().to_owned()) };
         let name = &self.desired.fleet;
         let is_new = self.store.change(|contexts| Ok(contexts.adopt(name, context)))?;
         if is_new {
@@ -355,7 +359,7 @@ fn undo(plan: &Plan, applied: &Applied) -> String {
         _ if changed.is_empty() => return "there is nothing to take back".into(),
         _ => {}
     }
-    let created: Vec<&str> = changed.iter().map(|step| step.name.as_str()).collect();
+    let created: Vec<String> = changed.iter().map(|step| shape::quoted(&step.name)).collect();
     let is_only_creating = changed.iter().all(|step| step.action == Action::Create);
     if is_only_creating && created.len() <= 8 {
         return format!("mq address delete {}", created.join(" "));

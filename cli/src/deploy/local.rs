@@ -233,10 +233,10 @@ impl Local {
     fn fleet_on(&self, port: u16) -> Option<&str> {
         let end = format!(":{port}");
         let contexts = self.contexts.contexts.iter().filter(|(name, context)| {
-            let admin = context.admin.as_deref().unwrap_or_default();
+            let urls = [Some(&context.amqp), context.mqtt.as_ref(), context.admin.as_ref()];
             **name != self.fleet
                 && context.state.is_some()
-                && (context.amqp.ends_with(&end) || admin.ends_with(&end))
+                && urls.into_iter().flatten().any(|url| url.ends_with(&end))
         });
         contexts.map(|(name, _)| name.as_str()).next()
     }
@@ -267,8 +267,10 @@ impl Backend for Local {
     fn preflight(&self, node: &DaemonConfig, held: Option<&Runtime>) -> Outcome {
         self.daemon()?;
         let held: Vec<u16> = held.iter().flat_map(|held| &held.listeners).map(|held| held.port).collect();
-        self.check_port(&node.listeners.amqp, "--amqp-port", &held)?;
-        self.check_port(&node.listeners.http, "--http-port", &held)
+        for (name, listener) in node.listeners.named() {
+            self.check_port(listener, &format!("--{name}-port"), &held)?;
+        }
+        Ok(())
     }
 
     async fn start(&self, node: &DaemonConfig, deadline: Duration, output: &Output) -> Outcome<Runtime> {

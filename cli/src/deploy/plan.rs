@@ -278,7 +278,13 @@ fn listens(node: &DaemonConfig) -> String {
         0 => format!("a free port of {}", listener.host),
         port => format!("{}:{port}", listener.host),
     };
-    format!("amqp on {}, http on {}", place(&node.listeners.amqp), place(&node.listeners.http))
+    let places: Vec<String> = node
+        .listeners
+        .named()
+        .into_iter()
+        .map(|(name, listener)| format!("{name} on {}", place(listener)))
+        .collect();
+    places.join(", ")
 }
 
 /// Where a running node listens.
@@ -296,7 +302,7 @@ pub fn address_steps(desired: &Desired, there: &[Address]) -> Vec<Step> {
     let wanted = in_order(&desired.addresses);
     let mut steps: Vec<Step> = wanted.into_iter().map(|wanted| address_step(wanted, there)).collect();
     // What refers to another goes before it.
-    for address in in_order(there).into_iter().rev() {
+    for address in in_order(there).into_iter().rev().filter(|address| !is_built_in(address)) {
         let name = &address.metadata.name;
         if desired.addresses.iter().any(|wanted| wanted.metadata.name == *name) {
             continue;
@@ -325,6 +331,12 @@ pub fn in_order(addresses: &[Address]) -> Vec<&Address> {
     ordered
 }
 
+/// Whether the node serves the address by itself: it is neither there to be kept nor to be deleted, and who
+/// wants one of its name creates it.
+pub fn is_built_in(address: &Address) -> bool {
+    address.status.as_ref().is_some_and(|status| status.built_in)
+}
+
 /// The messages that an address stores.
 pub fn stored(address: &Address) -> u64 {
     address.status.as_ref().and_then(|status| status.queue.as_ref()).map_or(0, |queue| queue.messages)
@@ -350,7 +362,8 @@ fn unknown_address_step(address: &Address) -> Step {
 /// What one address needs, given the addresses that are there.
 pub fn address_step(wanted: &Address, there: &[Address]) -> Step {
     let name = &wanted.metadata.name;
-    let Some(found) = there.iter().find(|found| found.metadata.name == *name) else {
+    let found = there.iter().find(|found| found.metadata.name == *name && !is_built_in(found));
+    let Some(found) = found else {
         return Step::new(Action::Create, Object::Address, name, kind(&wanted.spec));
     };
     let changes = changes(&comparable(found), &comparable(wanted));
@@ -471,7 +484,10 @@ mod tests {
     fn a_node_that_never_was_is_created() {
         let plan = Plan::new(&desired(), &Observed::default());
         assert_eq!(only_step(&plan).action, Action::Create);
-        assert_eq!(only_step(&plan).detail, "amqp on 127.0.0.1:5672, http on 127.0.0.1:8080");
+        assert_eq!(
+            only_step(&plan).detail,
+            "amqp on 127.0.0.1:5672, mqtt on 127.0.0.1:1883, http on 127.0.0.1:8080"
+        );
     }
 
     #[test]
@@ -609,6 +625,17 @@ mod tests {
         let mut wanted = address("a", AddressType::Anycast);
         wanted.api_version = "mq/v1".into();
         assert_eq!(address_step(&wanted, &[found]).action, Action::Unchanged);
+    }
+
+    #[test]
+    fn what_is_built_in_is_neither_kept_nor_deleted_and_can_be_declared() {
+        let mut built_in = address("#", AddressType::Topic);
+        built_in.status = Some(mq_model::manifest::AddressStatus { built_in: true, ..Default::default() });
+        let mut wanted = Desired { prune: true, ..desired() };
+        assert_eq!(address_steps(&wanted, std::slice::from_ref(&built_in)), []);
+        wanted.addresses = vec![address("#", AddressType::Topic)];
+        let steps = address_steps(&wanted, &[built_in]);
+        assert_eq!(steps.iter().map(|step| step.action).collect::<Vec<_>>(), [Action::Create]);
     }
 
     #[test]

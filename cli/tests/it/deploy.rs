@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::sandbox::Sandbox;
 
-const FREE: &str = "--amqp-port 0 --http-port 0";
+const FREE: &str = "--amqp-port 0 --mqtt-port 0 --http-port 0";
 
 fn kill(sandbox: &Sandbox) {
     let pid = sandbox.node("/pid").as_i64().unwrap();
@@ -86,7 +86,7 @@ fn a_port_in_use_is_an_error_that_names_the_port_and_the_flag() {
     let sandbox = Sandbox::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let ended = sandbox.run(&format!("deploy --amqp-port {port} --http-port 0"));
+    let ended = sandbox.run(&format!("deploy --amqp-port {port} --mqtt-port 0 --http-port 0"));
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains(&format!("127.0.0.1:{port}")), "{ended:?}");
     assert!(ended.stderr.contains("--amqp-port"), "{ended:?}");

@@ -30,7 +30,7 @@ impl Sandbox {
     /// A sandbox with the default fleet on free ports.
     pub(crate) fn deployed() -> Self {
         let sandbox = Self::new();
-        sandbox.ok("deploy --amqp-port 0 --http-port 0");
+        sandbox.ok("deploy --amqp-port 0 --mqtt-port 0 --http-port 0");
         sandbox
     }
 

@@ -288,6 +288,9 @@ pub struct Ttl {
 pub struct AddressStatus {
     /// Whether every shard of the node serves the address as specified.
     pub ready: bool,
+    /// Whether the node serves the address by itself: nobody has created it, and it cannot be deleted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub built_in: bool,
     pub producers: u64,
     pub consumers: u64,
     pub deliveries_in: u64,

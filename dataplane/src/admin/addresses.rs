@@ -190,6 +190,7 @@ fn document(name: &Arc<str>, object: &Object, mut status: AddressStatus) -> Addr
     if object.spec.kind != AddressType::Topic {
         status.subscriptions = None;
     }
+    status.built_in = object.is_built_in;
     let mut address = Address::new(&**name, object.spec.clone());
     address.metadata.labels.clone_from(&object.labels);
     address.status = Some(status);

@@ -54,9 +54,10 @@ impl IntoResponse for Refusal {
 impl From<ChangeError> for Refusal {
     fn from(error: ChangeError) -> Self {
         let (status, kind) = match &error {
-            ChangeError::Exists(_) | ChangeError::NoTopic(..) | ChangeError::HasSubscriptions(..) => {
-                (StatusCode::CONFLICT, "conflict")
-            }
+            ChangeError::Exists(_)
+            | ChangeError::NoTopic(..)
+            | ChangeError::HasSubscriptions(..)
+            | ChangeError::BuiltIn(_) => (StatusCode::CONFLICT, "conflict"),
             ChangeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
             ChangeError::Full => (StatusCode::INSUFFICIENT_STORAGE, "limit-reached"),
             ChangeError::Store(error) => (store_status(error), "storage-failed"),

@@ -218,6 +218,7 @@ fn address_routes() -> Vec<Route> {
             .path_parameter("name", NAME)
             .answers_nothing("Removed")
             .refuses(404, "There is no such address")
+            .refuses(409, "The address is built in")
             .stores(),
     ]
 }

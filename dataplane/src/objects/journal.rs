@@ -265,8 +265,13 @@ impl Journal {
             Change::PutAddress { revision, name, id, labels, spec } => {
                 // A revision is used once, so it will do for an address that was not given an id.
                 let id = id.unwrap_or(*revision);
-                let object =
-                    Object { version: *revision, id, labels: labels.clone(), spec: (**spec).clone() };
+                let object = Object {
+                    is_built_in: false,
+                    version: *revision,
+                    id,
+                    labels: labels.clone(),
+                    spec: (**spec).clone(),
+                };
                 self.live += bytes;
                 self.objects.insert(name.clone(), Entry { object: Arc::new(object), bytes })
             }

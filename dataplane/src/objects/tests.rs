@@ -268,6 +268,14 @@ fn a_journal_on_disk_survives_reopening_and_leftovers_of_a_crash() {
 /// A catalogue over a memory journal and one shard that confirms everything; what the shard was
 /// told comes out of the receiver.
 fn catalogue(memory: &Memory) -> (Catalogue, UnboundedReceiver<String>) {
+    catalogue_of(memory, |loaded| loaded)
+}
+
+/// The same, of what was loaded as `with` leaves it.
+fn catalogue_of(
+    memory: &Memory,
+    with: impl FnOnce(Loaded) -> Loaded,
+) -> (Catalogue, UnboundedReceiver<String>) {
     let (commands, mut received) = unbounded_channel();
     let (told, tellings) = unbounded_channel();
     tokio::spawn(async move {
@@ -283,7 +291,7 @@ fn catalogue(memory: &Memory) -> (Catalogue, UnboundedReceiver<String>) {
             }
         }
     });
-    let loaded = Loaded { journal: memory.open().unwrap() };
+    let loaded = with(Loaded { journal: memory.open().unwrap(), built_in: None });
     (loaded.serve(Hub::new(vec![commands])), tellings)
 }
 
@@ -392,6 +400,32 @@ fn a_record_from_before_addresses_had_ids_is_read_and_its_revision_is_the_id() {
     let mut journal = memory.open().unwrap();
     journal.commit(&[change]).unwrap();
     assert_eq!(memory.open().unwrap().object("a").unwrap().id, 7);
+}
+
+#[tokio::test]
+async fn the_built_in_topic_stays_and_a_declared_one_takes_its_place_without_beginning_anew() {
+    let memory = Memory::default();
+    let (catalogue, mut tellings) = catalogue_of(&memory, Loaded::with_catch_all);
+    let put = async |name: &str, kind| catalogue.put(name.into(), BTreeMap::new(), of(kind)).await;
+    assert_eq!((catalogue.len(), catalogue.addresses().len()), (0, 1));
+    let refused = catalogue.remove("#".into()).await;
+    assert!(matches!(refused, Err(ChangeError::BuiltIn(_))), "{refused:?}");
+    let undeclared = put("#::audit", AddressType::Subscription).await;
+    assert!(matches!(undeclared, Err(ChangeError::NoTopic(..))), "{undeclared:?}");
+    assert_eq!(told(&mut tellings), Vec::<String>::new());
+
+    let built_in = catalogue.address("#").unwrap();
+    let declared = catalogue.create("#".into(), BTreeMap::new(), of(AddressType::Topic)).await.unwrap();
+    assert!(built_in.is_built_in && !declared.is_built_in);
+    assert_eq!((declared.id, catalogue.len()), (built_in.id, 1));
+    put("#::audit", AddressType::Subscription).await.unwrap();
+    assert_eq!(told(&mut tellings), ["+#", "+#::audit"]);
+    assert_eq!(names(&memory.open().unwrap()), ["#", "#::audit"]);
+
+    catalogue.remove("#".into()).await.unwrap();
+    assert_eq!(told(&mut tellings), ["-#::audit", "+#"], "the topic is served on, as it was built in");
+    assert!(catalogue.address("#").unwrap().is_built_in);
+    assert_eq!(names(&memory.open().unwrap()), Vec::<String>::new());
 }
 
 #[tokio::test]

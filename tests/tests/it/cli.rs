@@ -7,7 +7,7 @@ use mq_tests::{Mq, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-const DEPLOY: &str = "deploy --amqp-port 0 --http-port 0";
+const DEPLOY: &str = "deploy --amqp-port 0 --mqtt-port 0 --http-port 0";
 
 fn deployed() -> Mq {
     let mq = Mq::new();
@@ -111,7 +111,7 @@ fn a_port_in_use_is_named() {
     let first = deployed();
     let port = amqp(&first).port();
     let second = Mq::new();
-    let refused = second.run(&format!("deploy --amqp-port {port} --http-port 0"));
+    let refused = second.run(&format!("deploy --amqp-port {port} --mqtt-port 0 --http-port 0"));
     assert_ne!(refused.code, Some(0), "{refused:?}");
     assert!(refused.stderr.contains(&port.to_string()), "{refused:?}");
     // The first fleet is none the worse for it.

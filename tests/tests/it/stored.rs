@@ -4,7 +4,7 @@ use mq_tests::{Mq, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-const DEPLOY: &str = "deploy --amqp-port 0 --http-port 0";
+const DEPLOY: &str = "deploy --amqp-port 0 --mqtt-port 0 --http-port 0";
 
 fn deployed() -> Mq {
     let mq = Mq::new();
