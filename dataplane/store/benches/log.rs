@@ -2,7 +2,8 @@
 //!
 //! Messages of 100 bytes with 24 bytes of meta, each held by one queue. The time of a synced append stands
 //! beside that of a bare write and fdatasync to the same disk. Recovery reads what was appended and
-//! nothing was settled of; the files are in the page cache then.
+//! nothing was settled of; the files are in the page cache then. Objects are 100,000 of 200 bytes, each
+//! replaced 30 times.
 
 #![allow(clippy::print_stdout)]
 
@@ -17,6 +18,8 @@ use mq_store::{Log, NewMessage, Options, QueueId, RealDisk, RecoveredMessage, Re
 
 const MESSAGES: usize = 10_000_000;
 const SYNCS: usize = 1_000;
+const OBJECTS: usize = 100_000;
+const REPLACED: usize = 3_000_000;
 /// Bytes of a record, about.
 const RECORD: usize = 150;
 const BODY: [u8; 100] = [7; 100];
@@ -94,6 +97,47 @@ fn memory() -> (u64, u64) {
     (field("VmRSS:"), field("VmHWM:"))
 }
 
+/// What objects cost that are replaced all the time, such as those of sessions: the log is compacted at
+/// the pace of the daemon, and read at the end.
+fn objects(directory: &Path) {
+    let path = directory.join("objects");
+    let mut log = open(&path);
+    let mut state = 1_u64;
+    let mut most = 0.0_f64;
+    let (mut slowest, start) = (0.0_f64, Instant::now());
+    for number in 0..OBJECTS + REPLACED {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let object = if number < OBJECTS { number } else { (state >> 33) as usize % OBJECTS };
+        let key = format!("ms client {object:012}");
+        log.put(key.as_bytes(), &[number as u8; 200], None).expect("there is room");
+        if number % 1_000 == 999 {
+            let step = Instant::now();
+            let written = log.buffered_bytes() as u64;
+            log.flush(false).expect("the disk works");
+            log.compact_step((2 * written).max(64 << 10)).expect("the disk works");
+            slowest = slowest.max(step.elapsed().as_secs_f64());
+            let status = log.status();
+            most = most.max(status.disk_bytes as f64 / (2 * status.live_bytes + (128 << 20)) as f64);
+        }
+    }
+    let each = start.elapsed().as_secs_f64() * 1e9 / (OBJECTS + REPLACED) as f64;
+    println!(
+        "put an object      {each:>8.0} ns   with writing it and compaction, 1000 at once; {slowest:.3} s at most"
+    );
+    let status = log.status();
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "                   {:>8.1} MiB  {:.1} MiB are alive; {most:.2} of twice that and two files at most",
+        mib(status.disk_bytes),
+        mib(status.live_bytes)
+    );
+    log.close().expect("the disk works");
+    let start = Instant::now();
+    open(&path);
+    println!("recover them       {:>8.2} s    {OBJECTS} objects", start.elapsed().as_secs_f64());
+    fs::remove_dir_all(path).expect("it is there");
+}
+
 fn main() {
     let messages = std::env::args().next_back().and_then(|number| number.parse().ok()).unwrap_or(MESSAGES);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is a directory");
@@ -101,6 +145,8 @@ fn main() {
         let (log, bare) = synced(directory.path(), batch).expect("the disk works");
         println!("append {batch:>3} and sync {log:>10.1} us   bare write and fdatasync {bare:.1} us");
     }
+
+    objects(directory.path());
 
     let path = directory.path().join("log");
     let mut log = open(&path);

@@ -43,7 +43,7 @@ pub struct Log {
     options: Options,
     /// Holds the directory.
     _lock: Box<dyn Any + Send + Sync>,
-    index: Index,
+    pub(crate) index: Index,
     writer: Writer,
     /// The file after this one, made when this one has no room for the reserve.
     next: Option<Segment>,

@@ -4,6 +4,7 @@ mod bed;
 mod compaction;
 mod damage;
 mod failures;
+mod objects;
 mod random;
 mod recovery;
 mod transactions;
