@@ -22,7 +22,7 @@ use mq_store::Disk;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
-use crate::driver::{AmqpFormat, Shard, Shared, Subscriptions};
+use crate::driver::{Formats, Shard, Shared, Subscriptions};
 use crate::hub::{AddressStatistics, Hub, Reply, Served, ShardCommand, ShardStatistics};
 use crate::mailbox::{Mail, Mailbox};
 use crate::selector::Selector;
@@ -111,7 +111,7 @@ fn start(
         ..CoreLimits::default()
     };
     let mut core = Core::new(id, shards, limits);
-    core.set_format(Arc::new(AmqpFormat::new(shared.subscriptions.clone())));
+    core.set_format(Arc::new(Formats::new(shared.subscriptions.clone())));
     let now = Instant::now();
     core.set_clock(now, UnixMillis(unix_millis()));
     for address in addresses {

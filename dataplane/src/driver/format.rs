@@ -12,16 +12,26 @@
 //! | `x-opt-dead-letter-description` | string | the error's description, likewise |
 //!
 //! Its header loses the ttl: where it is now, another address decides how long it stays.
+//!
+//! A message that came over MQTT keeps its encoding. The annotations are noted beside it, and become
+//! message annotations or user properties when it is delivered.
 
 use bytes::{Bytes, BytesMut};
 use mq_amqp::codec::encode_value;
 use mq_amqp::message::{MessageId, MessageIndex, Properties};
-use mq_amqp::value::{Symbol, Text};
-use mq_core::{Format, MessageKeys, Notes, RestoredFilter};
+use mq_amqp::value::{Symbol, Text, Value};
+use mq_core::{DeadLetter, Format, MessageKeys, Notes, RestoredFilter};
+use mq_mqtt::property::PropertyView;
 use tracing::warn;
 
 use super::message::{AMQP_FORMAT, Changes, Ttl, annotation, changed, map_of};
+use super::mqtt::envelope::{Envelope, MAX_ANNOTATIONS, MQTT_FORMAT};
+use super::mqtt::to_amqp::{add, notes_of};
+use super::mqtt::to_mqtt::without_expiry;
 use super::terminus::{Definition, Filters, Subscriptions, origin_of};
+
+/// What the names of the annotations below begin with.
+pub(super) const DEAD_LETTER: &str = "x-opt-dead-letter-";
 
 /// Why a message was moved.
 const REASON: &str = "x-opt-dead-letter-reason";
@@ -38,63 +48,67 @@ const CONDITION: &str = "x-opt-dead-letter-condition";
 /// The description beside the condition.
 const DESCRIPTION: &str = "x-opt-dead-letter-description";
 
-/// Of messages with the same value under this key, in the message annotations or the application
-/// properties, a last-value queue keeps the last.
+/// Of messages with the same value under this key, in the message annotations, the application
+/// properties or the user properties, a last-value queue keeps the last.
 const LAST_VALUE_KEY: &str = "x-opt-last-value-key";
 
-/// AMQP messages, for the core.
+/// The definition of the subscription that keeps messages for an MQTT session. It says what the
+/// subscription is, not what it wants, which changes: its filters are kept by the core.
+pub(super) const MQTT_SESSION: &[u8] = b"mqtt:session:1";
+
+/// The definition of a subscription that MQTT clients share.
+pub(super) const MQTT_SHARE: &[u8] = b"mqtt:share:1";
+
+/// Messages of AMQP and of MQTT, for the core.
 #[derive(Debug)]
-pub(crate) struct AmqpFormat {
+pub(crate) struct Formats {
     subscriptions: Subscriptions,
 }
 
-impl AmqpFormat {
-    /// The format of a node with these durable subscriptions; those that are restored are added.
+impl Formats {
+    /// The formats of a node with these durable subscriptions; those that are restored are added.
     pub(crate) fn new(subscriptions: Subscriptions) -> Self {
         Self { subscriptions }
     }
 }
 
-impl Format for AmqpFormat {
+impl Format for Formats {
     fn keys(&self, message_format: u32, message: &[u8]) -> MessageKeys {
-        if message_format != AMQP_FORMAT {
-            return MessageKeys::default();
+        match message_format {
+            AMQP_FORMAT => amqp_keys(message),
+            MQTT_FORMAT => mqtt_keys(message),
+            _ => MessageKeys::default(),
         }
-        let Ok(index) = MessageIndex::parse(message) else { return MessageKeys::default() };
-        let section = |range| message.get(range).map(Bytes::copy_from_slice);
-        let properties =
-            index.properties.and_then(section).and_then(|section| Properties::decode(&section).ok());
-        let maps = [index.message_annotations, index.application_properties].into_iter().flatten();
-        let mut keys = MessageKeys::default();
-        if let Some(properties) = properties {
-            keys.message_id = properties.message_id.as_ref().map(id_key);
-            keys.group = properties.group_id.map(|group| Bytes::copy_from_slice(group.as_str().as_bytes()));
-        }
-        keys.last_value = maps.filter_map(section).find_map(last_value_key);
-        keys
     }
 
     fn annotate(&self, message_format: u32, message: &Bytes, notes: &Notes) -> Bytes {
-        let mut changes = Changes::default();
-        if let Some(merge) = &notes.merge {
-            // What a consumer sent as `modified` and is no map is not worth losing the message for.
-            changes.annotations = map_of(merge.clone()).unwrap_or_default();
-        }
+        // What a consumer sent as `modified` and is no map is not worth losing the message for.
+        let mut annotations = notes.merge.clone().and_then(|map| map_of(map).ok()).unwrap_or_default();
+        let is_moved = notes.dead_letter.is_some();
         if let Some(moved) = &notes.dead_letter {
-            changes.ttl = Ttl::Remove;
-            changes.annotations.push(annotation(REASON, moved.reason.as_str()));
-            changes.annotations.push(annotation(SOURCE, &*moved.from));
-            changes.annotations.push(annotation(DELIVERY_COUNT, moved.delivery_count));
-            if let Some(error) = &moved.error {
-                changes.annotations.push(annotation(CONDITION, Symbol::from(&*error.condition)));
-                let description = error.description.as_deref();
-                changes.annotations.extend(description.map(|text| annotation(DESCRIPTION, Text::from(text))));
+            annotations.extend(reasons(moved));
+        }
+        match message_format {
+            MQTT_FORMAT => noted(message, annotations, is_moved).unwrap_or_else(|| message.clone()),
+            _ => {
+                let ttl = if is_moved { Ttl::Remove } else { Ttl::Keep };
+                changed(message.clone(), message_format, Changes { ttl, annotations, ..Changes::default() })
             }
         }
-        changed(message.clone(), message_format, changes)
+    }
+
+    fn merge(&self, earlier: &Bytes, later: &Bytes) -> Bytes {
+        let (Ok(mut pairs), Ok(added)) = (map_of(earlier.clone()), map_of(later.clone())) else {
+            return later.clone();
+        };
+        add(&mut pairs, added);
+        encoded_map(pairs)
     }
 
     fn restore(&self, definition: &[u8]) -> RestoredFilter {
+        if definition == MQTT_SESSION || definition == MQTT_SHARE {
+            return RestoredFilter::default();
+        }
         let Some(definition) = Definition::decode(Bytes::copy_from_slice(definition)) else {
             warn!("a durable subscription was made by another version; it gets every message of its topic");
             return RestoredFilter::default();
@@ -103,8 +117,71 @@ impl Format for AmqpFormat {
         let filters = Filters::read(&definition.filter).unwrap_or_default();
         let not_from = filters.no_local.then(|| origin_of(definition.container.as_str()));
         self.subscriptions.add(definition);
-        RestoredFilter { filter: filters.selector, not_from }
+        RestoredFilter { filter: filters.selector, not_from, ..RestoredFilter::default() }
     }
+}
+
+/// What queues go by in an AMQP message.
+fn amqp_keys(message: &[u8]) -> MessageKeys {
+    let Ok(index) = MessageIndex::parse(message) else { return MessageKeys::default() };
+    let section = |range| message.get(range).map(Bytes::copy_from_slice);
+    let properties = index.properties.and_then(section).and_then(|section| Properties::decode(&section).ok());
+    let maps = [index.message_annotations, index.application_properties].into_iter().flatten();
+    let mut keys = MessageKeys::default();
+    if let Some(properties) = properties {
+        keys.message_id = properties.message_id.as_ref().map(id_key);
+        keys.group = properties.group_id.map(|group| Bytes::copy_from_slice(group.as_str().as_bytes()));
+    }
+    keys.last_value = maps.filter_map(section).find_map(last_value_key);
+    keys
+}
+
+/// What queues go by in an MQTT message, which has neither an id nor a group.
+fn mqtt_keys(message: &[u8]) -> MessageKeys {
+    let Ok(envelope) = Envelope::parse(message) else { return MessageKeys::default() };
+    let mut properties = envelope.properties.user_properties();
+    let key = properties.find(|(name, _)| *name == LAST_VALUE_KEY);
+    let last_value = key.map(|(_, value)| Bytes::copy_from_slice(value.as_bytes()));
+    MessageKeys { last_value, ..MessageKeys::default() }
+}
+
+/// Why a message was moved, as annotations.
+fn reasons(moved: &DeadLetter) -> Vec<(Value, Value)> {
+    let mut annotations = vec![
+        annotation(REASON, moved.reason.as_str()),
+        annotation(SOURCE, &*moved.from),
+        annotation(DELIVERY_COUNT, moved.delivery_count),
+    ];
+    if let Some(error) = &moved.error {
+        annotations.push(annotation(CONDITION, Symbol::from(&*error.condition)));
+        let description = error.description.as_deref();
+        annotations.extend(description.map(|text| annotation(DESCRIPTION, Text::from(text))));
+    }
+    annotations
+}
+
+/// An MQTT message with more annotations, and without its expiry when it begins a new life. None when it
+/// cannot be read or they are too long.
+fn noted(message: &Bytes, annotations: Vec<(Value, Value)>, is_moved: bool) -> Option<Bytes> {
+    let envelope = Envelope::parse(message).ok()?;
+    let mut pairs = notes_of(&envelope);
+    add(&mut pairs, annotations.clone());
+    let mut notes = encoded_map(pairs);
+    if notes.len() > MAX_ANNOTATIONS {
+        // A consumer's words are not worth losing ours for.
+        let ours =
+            |key: &Value| [REASON, SOURCE, DELIVERY_COUNT].iter().any(|name| key.as_str() == Some(*name));
+        notes = encoded_map(annotations.into_iter().filter(|(key, _)| ours(key)).collect());
+    }
+    let without_expiry = is_moved.then(|| without_expiry(envelope.properties));
+    let properties = without_expiry.as_deref().map_or(envelope.properties, PropertyView::kept);
+    Envelope { properties, annotations: &notes, ..envelope }.encode().ok()
+}
+
+fn encoded_map(pairs: Vec<(Value, Value)>) -> Bytes {
+    let mut out = BytesMut::new();
+    encode_value(&mut out, &Value::Map(pairs));
+    out.freeze()
 }
 
 /// The bytes of a message id; ids of different types are different (AMQP 3.2.4).
@@ -138,13 +215,12 @@ fn last_value_key(section: Bytes) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use mq_amqp::message::{Header, Message};
-    use mq_amqp::value::Value;
-    use mq_core::{DeadLetter, DeadLetterReason, ErrorInfo};
+    use mq_core::{DeadLetterReason, ErrorInfo};
 
     use super::*;
 
-    fn format() -> AmqpFormat {
-        AmqpFormat::new(Subscriptions::default())
+    fn format() -> Formats {
+        Formats::new(Subscriptions::default())
     }
 
     fn keys(message: &Message) -> MessageKeys {

@@ -34,7 +34,7 @@ use mq_model::config::DaemonConfig;
 use tokio::sync::Notify;
 
 pub(crate) use self::connection::accept;
-pub(crate) use self::format::AmqpFormat;
+pub(crate) use self::format::Formats;
 pub(crate) use self::objects::object_home;
 use self::message::Wants;
 use self::protocol::{Connections, Farewell};

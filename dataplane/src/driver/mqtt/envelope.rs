@@ -39,7 +39,7 @@ const HEAD: usize = 12;
 const MAX_PROPERTIES: usize = 268_435_455;
 
 /// Bytes of the annotations: what the node notes of a message is short.
-const MAX_ANNOTATIONS: usize = 64 << 10;
+pub(in crate::driver) const MAX_ANNOTATIONS: usize = 64 << 10;
 
 /// A message in this encoding, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +190,11 @@ impl<'a> Envelope<'a> {
     fn properties_length(&self) -> usize {
         self.kept_properties().map(|(_, span)| span.len()).sum()
     }
+}
+
+/// Whether a message in this encoding has annotations, without taking it apart.
+pub(super) fn is_annotated(message: &[u8]) -> bool {
+    message.get(1).is_some_and(|flags| flags & ANNOTATIONS != 0)
 }
 
 /// Bytes behind their length, and what follows them.
