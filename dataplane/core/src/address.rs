@@ -188,6 +188,14 @@ impl Core {
             }
         }
         self.settle_in(now, key);
+        self.note_address(name);
+    }
+
+    /// Routes that an address may serve, or has served, are no longer what they were.
+    fn note_address(&mut self, name: &str) {
+        let address = self.names.get(name).and_then(|key| self.addresses.get(*key));
+        let is_topic = address.is_some_and(|address| address.settings.kind == AddressKind::Topic);
+        self.routes_changed(name, is_topic);
     }
 
     /// Gives an address that keeps messages its home.
@@ -209,9 +217,12 @@ impl Core {
             self.temporaries = self.temporaries.saturating_sub(1);
         }
         address.standing = Standing::Rumoured;
+        let is_topic = address.settings.kind == AddressKind::Topic;
+        self.broker.topics.remove(name);
         if let Some(home) = address.home.take() {
             self.remove_home(now, home);
         }
+        self.routes_changed(name, is_topic);
         while let Some(producer) = self.addresses.get(key).and_then(|address| address.producers.first()) {
             let reason = CloseReason::AddressDeleted;
             self.effects.push_back(Effect::CloseProducer { producer, reason });
@@ -270,6 +281,7 @@ impl Core {
         standing: Standing,
     ) -> AddressKey {
         let key = self.addresses.insert(Address::new(name.clone(), settings, standing));
+        self.routes_changed(&name, false);
         self.names.insert(name, key);
         key
     }

@@ -24,7 +24,7 @@ use crate::format::Filter;
 use crate::key::{AddressKey, ConsumerKey, LaneKey, LegKey};
 use crate::list::{Linked, Links, List};
 use crate::outcome::Outcome;
-use crate::settings::AddressKind;
+use crate::settings::{AddressKind, QueueSettings};
 use crate::statistics::ConsumerStatistics;
 
 /// How a consumer takes deliveries.
@@ -46,10 +46,14 @@ pub struct ConsumerOptions {
     pub subscription: Option<Box<SubscriptionOptions>>,
     /// For a volatile subscription: it gets nothing from producers with this `origin`.
     pub not_from: Option<u64>,
+    /// For a subscription that this consumer makes: before anything else it gets what the topic retains
+    /// for the names that it wants; [`Redelivery::retained`](crate::Redelivery::retained) says so. It comes
+    /// as there is room in the subscription, and what has not come when the node stops does not come.
+    pub retained: bool,
 }
 
 /// A subscription that has a name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SubscriptionOptions {
     /// What makes it this one and no other among those of the topic.
     pub name: Arc<str>,
@@ -65,6 +69,20 @@ pub struct SubscriptionOptions {
     pub definition: Bytes,
     /// It gets nothing from producers with this `origin`.
     pub not_from: Option<u64>,
+    /// The names that it gets, in place of the one filter that the consumer named: a message comes once,
+    /// however many of them match. With it a consumer that comes to a subscription that is there changes
+    /// it to what these options say, and what it holds stays.
+    pub filters: Option<Arc<[Arc<str>]>>,
+    /// It gets durable messages only.
+    pub durable_only: bool,
+    /// How it keeps messages, in place of what the topic says. Not written down: after a restart
+    /// [`Format::restore`](crate::Format::restore) says it.
+    pub settings: Option<Arc<QueueSettings>>,
+    /// A durable one: somebody for whom it goes on while nobody consumes from it, until
+    /// [`end_durable`](Core::end_durable). With claims it ends by itself, see `ends_unused`.
+    pub claim: Option<Arc<str>>,
+    /// A durable one ends when nobody consumes from it and nobody claims it. A `claim` implies it.
+    pub ends_unused: bool,
 }
 
 /// Marks the list that a consumer stands in because of its [`Place`].

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::broker::RetainedPage;
 use crate::format::Redelivery;
 use crate::key::{ConsumerKey, LegKey, ProducerKey};
 use crate::live::LiveMessage;
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::peer::PeerMessage;
-use crate::broker::RetainedPage;
 use crate::settings::ShardId;
 use crate::store::{StoreRequest, TransactionId};
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::outcome::ErrorInfo;
+use crate::settings::QueueSettings;
 
 /// Reads and changes encoded messages.
 pub trait Format: Send + Sync + Debug {
@@ -97,6 +98,8 @@ pub struct Redelivery {
     pub delivery_count: u32,
     /// An encoded map to merge into the message annotations; later entries win.
     pub annotations: Option<Bytes>,
+    /// It is what the topic retained when the subscription was made.
+    pub retained: bool,
 }
 
 /// What is known of a durable subscription's filter after a restart.
@@ -105,4 +108,8 @@ pub struct RestoredFilter {
     pub filter: Option<Arc<dyn Filter>>,
     /// See [`SubscriptionOptions::not_from`](crate::SubscriptionOptions::not_from).
     pub not_from: Option<u64>,
+    /// See [`SubscriptionOptions::settings`](crate::SubscriptionOptions::settings).
+    pub settings: Option<Arc<QueueSettings>>,
+    /// See [`SubscriptionOptions::durable_only`](crate::SubscriptionOptions::durable_only).
+    pub durable_only: bool,
 }

@@ -94,6 +94,7 @@ mod statistics;
 mod store;
 pub mod topic;
 
+pub use self::broker::{DurableSubscription, RetainedMessage, RetainedPage, RetainedQuery};
 pub use self::consumer::{ConsumerOptions, SubscriptionOptions};
 pub use self::core::Core;
 pub use self::delivery::{Begun, COPY_UP_TO, Incoming, Retain};

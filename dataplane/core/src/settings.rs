@@ -211,6 +211,12 @@ pub struct CoreLimits {
     pub stored_message_bytes: u64,
     /// Durable subscriptions of the shard's topics.
     pub max_subscriptions: u32,
+    /// Live subscriptions of the shard's clients.
+    pub max_live_subscriptions: u32,
+    /// Filters of one subscription.
+    pub max_filters: u32,
+    /// Messages that the shard's topics retain.
+    pub max_retained: u32,
     /// Transactions declared on the shard and not discharged.
     pub max_transactions: u32,
     /// Messages and outcomes in one transaction.
@@ -250,6 +256,9 @@ impl Default for CoreLimits {
             stored_memory_bytes: 256 << 20,
             stored_message_bytes: 16 << 20,
             max_subscriptions: 1_000_000,
+            max_live_subscriptions: 10_000_000,
+            max_filters: 100_000,
+            max_retained: 1_000_000,
             max_transactions: 10_000,
             max_transaction_work: 100_000,
         }

@@ -92,6 +92,9 @@ pub struct QueueStatistics {
     pub consumers: u64,
     /// Subscriptions of a topic.
     pub subscriptions: u64,
+    /// Messages that a topic retains, and their bytes.
+    pub retained: u64,
+    pub retained_bytes: u64,
 }
 
 /// One subscription of a topic.
@@ -102,7 +105,9 @@ pub struct SubscriptionStatistics {
     pub durable: bool,
     pub shared: bool,
     /// The names that it gets.
-    pub levels: Arc<str>,
+    pub filters: Arc<[Arc<str>]>,
+    /// Those for whom it goes on while nobody consumes from it.
+    pub claims: u64,
     pub queue: QueueStatistics,
 }
 

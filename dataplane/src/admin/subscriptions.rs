@@ -55,7 +55,7 @@ fn view(api: &Api, topic: &Arc<str>, subscription: hub::Subscription) -> Subscri
         durable: statistics.durable,
         shared: statistics.shared,
         container: subscription.container,
-        filter: statistics.levels.to_string(),
+        filter: statistics.filters.join(", "),
         selector: subscription.selector.or(selector),
         consumers: statistics.queue.consumers,
         queue: queue_status(&statistics.queue),

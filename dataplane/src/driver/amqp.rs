@@ -651,6 +651,7 @@ impl Shard {
             Effect::CloseConsumer { consumer, reason } => self.close_consumer(now, consumer, reason),
             Effect::Discharged { transaction, result } => self.discharged(now, transaction, result),
             Effect::Live { .. } | Effect::LiveRoom => {}
+            Effect::Refiltered { .. } | Effect::Retained { .. } => {}
         }
     }
 

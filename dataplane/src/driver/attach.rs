@@ -579,6 +579,7 @@ fn subscription_options(
         max_consumers: 0,
         definition: definition.map(Definition::encode).unwrap_or_default(),
         not_from,
+        ..SubscriptionOptions::default()
     }
 }
 

@@ -315,6 +315,7 @@ impl Core {
                 body,
                 priority: publication.priority,
                 durable: publication.durable,
+                retained: false,
                 storing: id.is_some() || in_transaction,
                 arrived: publication.arrived,
                 expires: publication.expires,
@@ -701,7 +702,9 @@ impl Core {
             message_format: entry.message_format(),
             body,
             ttl_left: ttl_left(unix, entry.arrived(), entry.expires()),
-            redelivery: Self::redelivery(entry.delivery_count(), entry.annotations()),
+            redelivery: Self::redelivery(entry),
+            // What is in memory only has none.
+            reference: entry.reference().filter(|_| home.id.is_some()),
         };
         if !is_here {
             return self.send_handout(now, receiver_key, handout);
@@ -893,6 +896,7 @@ pub(super) fn meta_of(publication: &Publication, keys: &MessageKeys) -> Meta {
         message_id: keys.message_id.clone(),
         group: keys.group.clone(),
         last_value: keys.last_value.clone(),
+        ..Meta::default()
     }
 }
 

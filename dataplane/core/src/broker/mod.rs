@@ -11,11 +11,14 @@
 #[cfg(test)]
 mod check;
 mod clock;
+mod durable;
 mod forward;
 mod home;
+mod live;
 mod protocol;
 mod record;
 mod recovery;
+mod retained;
 mod store;
 mod stub;
 mod topic;
@@ -29,7 +32,9 @@ use std::time::Instant;
 use self::clock::Clock;
 use self::forward::Forward;
 use self::home::{Home, Receiver, Sender, What};
+pub use self::durable::DurableSubscription;
 pub(crate) use self::protocol::Wire;
+pub use self::retained::{RetainedMessage, RetainedPage, RetainedQuery};
 use self::stub::{Grip, Inbound};
 pub(crate) use self::stub::{StoredConsumer, StoredProducer};
 use crate::core::Core;
@@ -74,6 +79,14 @@ pub(crate) struct Broker {
     assembling: u64,
     /// Subscriptions that links made.
     subscriptions: u32,
+    /// Claims on them.
+    claims: u32,
+    /// Claims of before a restart, until every subscription is there.
+    recovered_claims: Vec<record::ClaimRecord>,
+    /// The addresses of topics that this shard knows, whatever their home.
+    pub(crate) topics: BTreeSet<Arc<str>>,
+    /// Filters for consumers whose home has not answered yet.
+    refiltering: BTreeMap<ConsumerKey, Vec<topic::Filters>>,
     /// The last number in the id of a queue.
     last_id: u64,
     recovering: bool,
@@ -122,6 +135,9 @@ pub(crate) enum Pending {
     Put {
         subscription: HomeKey,
     },
+    PutClaim {
+        subscription: HomeKey,
+    },
     Delete,
     /// A message that was there already, while others were on their way to the disk.
     Duplicate {
@@ -163,6 +179,10 @@ impl Broker {
             memory: 0,
             assembling: 0,
             subscriptions: 0,
+            claims: 0,
+            recovered_claims: Vec::new(),
+            topics: BTreeSet::new(),
+            refiltering: BTreeMap::new(),
             last_id: 0,
             recovering: false,
             slices: VecDeque::new(),

@@ -9,6 +9,8 @@
 //! | `Publish` | a whole message; answered with `Answer` |
 //! | `AddReceiver`, `RemoveReceiver` | a consumer comes (with or without a subscription) or goes |
 //! | `Unsubscribe` | its subscription ends with it |
+//! | `SetFilters` | its subscription gets other names; answered with `Refiltered` |
+//! | `EndDurable` | a durable subscription ends, or is not claimed any more |
 //! | `Credit` | the consumer will have taken so many deliveries in all; with `drain`, what cannot be used now is given up |
 //! | `Window` | so many bytes of deliveries have left for the consumer |
 //! | `Settle`, `Return` | the consumer is done with a delivery; it never got it |
@@ -18,6 +20,7 @@
 //! | from the home | says |
 //! |---|---|
 //! | `Opened`, `Flow` | whether the producer is to have credit |
+//! | `Refiltered` | the home goes by the filters |
 //! | `Attached` | the consumer is let in; its name at the home, without which nothing can be said about it |
 //! | `Deliver` | a message |
 //! | `Drained` | there was nothing more for the `Credit` with this number |
@@ -35,6 +38,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::topic::Filters;
 use crate::consumer::SubscriptionOptions;
 use crate::delivery::{Retain, to_keep};
 use crate::effect::CloseReason;
@@ -43,7 +47,7 @@ use crate::key::{ConsumerKey, ForwardKey, InboundKey, ProducerKey, ReceiverKey, 
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
-use crate::store::{TransactionId, UnixMillis};
+use crate::store::{Reference, TransactionId, UnixMillis};
 
 /// Bytes of deliveries that may be at the shard of a consumer and not on their way to it.
 pub(crate) const WINDOW: i64 = 256 << 10;
@@ -129,6 +133,8 @@ pub(crate) struct ReceiverOptions {
     /// For topics: the names that it gets.
     pub(crate) levels: Option<Arc<str>>,
     pub(crate) subscription: Option<Box<SubscriptionOptions>>,
+    /// A new subscription begins with what the topic retains.
+    pub(crate) retained: bool,
 }
 
 /// A delivery on its way from the home to a link.
@@ -142,6 +148,8 @@ pub(crate) struct Handout {
     /// What was left of its time to live when it was handed out.
     pub(crate) ttl_left: Option<Duration>,
     pub(crate) redelivery: Option<Box<Redelivery>>,
+    /// What the store calls it.
+    pub(crate) reference: Option<Reference>,
 }
 
 /// A message between a link's shard and a home; see the module.
@@ -153,6 +161,8 @@ pub(crate) enum Wire {
     AddReceiver { consumer: ConsumerKey, address: Arc<str>, options: Box<ReceiverOptions> },
     RemoveReceiver { receiver: ReceiverKey },
     Unsubscribe { receiver: ReceiverKey },
+    SetFilters { receiver: ReceiverKey, filters: Filters },
+    EndDurable { topic: Arc<str>, name: Arc<str>, claim: Option<Arc<str>> },
     Credit { receiver: ReceiverKey, limit: u64, drain: bool, number: u32 },
     Window { receiver: ReceiverKey, bytes: u32 },
     Settle { receiver: ReceiverKey, entry: EntryKey, outcome: Outcome },
@@ -168,6 +178,7 @@ pub(crate) enum Wire {
     Opened { producer: ProducerKey, sender: SenderKey, active: bool },
     Flow { producer: ProducerKey, active: bool },
     Attached { consumer: ConsumerKey, receiver: ReceiverKey },
+    Refiltered { consumer: ConsumerKey },
     Deliver { consumer: ConsumerKey, handout: Handout },
     Drained { consumer: ConsumerKey, number: u32 },
     Answer { source: Source, outcome: Outcome },

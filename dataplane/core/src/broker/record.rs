@@ -8,11 +8,15 @@ use bytes::{BufMut, Bytes};
 
 use crate::store::{QueueId, UnixMillis};
 
-/// The only version so far.
+/// The version of everything but what says otherwise.
 const VERSION: u8 = 1;
+/// Durable subscriptions have any number of filters since this one.
+const MANY_FILTERS: u8 = 2;
 
 /// The first byte of the key of a durable subscription.
 const SUBSCRIPTION: u8 = b's';
+/// The first byte of the key of a claim on one.
+const CLAIM: u8 = b'c';
 
 /// Bytes of a property of a message that a queue goes by; a longer one counts as none.
 pub(crate) const LONGEST_KEY: usize = 1_024;
@@ -28,17 +32,30 @@ pub(crate) struct Meta {
     pub(crate) message_id: Option<Bytes>,
     pub(crate) group: Option<Bytes>,
     pub(crate) last_value: Option<Bytes>,
+    /// For the messages that a topic retains: the name that it was sent to.
+    pub(crate) name: Option<Bytes>,
+    /// It ends what is retained for the name, and is not retained itself.
+    pub(crate) clear: bool,
+    /// It was not sent as a durable one.
+    pub(crate) volatile: bool,
+    /// For the messages of a subscription: the topic retained it when the subscription was made.
+    pub(crate) given: bool,
 }
 
-const EXPIRES: u8 = 1;
-const NOT_BEFORE: u8 = 2;
-const MESSAGE_ID: u8 = 4;
-const GROUP: u8 = 8;
-const LAST_VALUE: u8 = 16;
+// As numbers they were one byte each as long as there were no more than five.
+const EXPIRES: u64 = 1;
+const NOT_BEFORE: u64 = 2;
+const MESSAGE_ID: u64 = 4;
+const GROUP: u64 = 8;
+const LAST_VALUE: u64 = 16;
+const NAME: u64 = 32;
+const CLEAR: u64 = 64;
+const VOLATILE: u64 = 128;
+const GIVEN: u64 = 256;
 
 impl Meta {
     pub(crate) fn encode(&self) -> Bytes {
-        let keys = [&self.message_id, &self.group, &self.last_value];
+        let keys = [&self.message_id, &self.group, &self.last_value, &self.name];
         let room: usize =
             40 + keys.iter().flat_map(|key| key.as_ref()).map(|key| key.len() + 3).sum::<usize>();
         let mut out = Vec::with_capacity(room);
@@ -49,10 +66,16 @@ impl Meta {
             (MESSAGE_ID, self.message_id.is_some()),
             (GROUP, self.group.is_some()),
             (LAST_VALUE, self.last_value.is_some()),
+            (NAME, self.name.is_some()),
+            (CLEAR, self.clear),
+            (VOLATILE, self.volatile),
+            (GIVEN, self.given),
         ] {
             flags |= if is_set { flag } else { 0 };
         }
-        out.extend_from_slice(&[VERSION, flags, self.priority]);
+        out.push(VERSION);
+        put_number(&mut out, flags);
+        out.push(self.priority);
         put_number(&mut out, u64::from(self.message_format));
         put_number(&mut out, self.arrived.0);
         for time in [self.expires, self.not_before].into_iter().flatten() {
@@ -70,16 +93,17 @@ impl Meta {
         if input.byte()? != VERSION {
             return None;
         }
-        let flags = input.byte()?;
+        let flags = input.number()?;
         let priority = input.byte()?;
         let message_format = u32::try_from(input.number()?).ok()?;
         let arrived = UnixMillis(input.number()?);
-        let has = |flag: u8| flags & flag != 0;
+        let has = |flag: u64| flags & flag != 0;
         let expires = if has(EXPIRES) { Some(UnixMillis(input.number()?)) } else { None };
         let not_before = if has(NOT_BEFORE) { Some(UnixMillis(input.number()?)) } else { None };
         let message_id = if has(MESSAGE_ID) { Some(input.bytes()?) } else { None };
         let group = if has(GROUP) { Some(input.bytes()?) } else { None };
         let last_value = if has(LAST_VALUE) { Some(input.bytes()?) } else { None };
+        let name = if has(NAME) { Some(input.bytes()?) } else { None };
         let copy = |key: Option<&[u8]>| key.map(Bytes::copy_from_slice);
         Some(Self {
             message_format,
@@ -90,6 +114,10 @@ impl Meta {
             message_id: copy(message_id),
             group: copy(group),
             last_value: copy(last_value),
+            name: copy(name),
+            clear: has(CLEAR),
+            volatile: has(VOLATILE),
+            given: has(GIVEN),
         })
     }
 }
@@ -118,11 +146,15 @@ pub(crate) struct SubscriptionRecord {
     pub(crate) topic: String,
     pub(crate) name: String,
     /// The names that it gets.
-    pub(crate) levels: String,
+    pub(crate) filters: Vec<String>,
     pub(crate) queue: QueueId,
     pub(crate) shared: bool,
+    pub(crate) ends_unclaimed: bool,
     pub(crate) definition: Bytes,
 }
+
+const SHARED: u8 = 1;
+const ENDS_UNCLAIMED: u8 = 2;
 
 impl SubscriptionRecord {
     pub(crate) fn key(topic: &str, name: &str) -> Bytes {
@@ -133,10 +165,15 @@ impl SubscriptionRecord {
     }
 
     pub(crate) fn value(&self) -> Bytes {
-        let mut out = vec![VERSION, u8::from(self.shared)];
+        let mut flags = if self.shared { SHARED } else { 0 };
+        flags |= if self.ends_unclaimed { ENDS_UNCLAIMED } else { 0 };
+        let mut out = vec![MANY_FILTERS, flags];
         put_number(&mut out, self.queue.0);
-        put_bytes(&mut out, self.levels.as_bytes());
         put_bytes(&mut out, &self.definition);
+        put_number(&mut out, self.filters.len() as u64);
+        for filter in &self.filters {
+            put_bytes(&mut out, filter.as_bytes());
+        }
         out.into()
     }
 
@@ -148,14 +185,99 @@ impl SubscriptionRecord {
         }
         let (topic, name) = (key.text()?, key.text()?);
         let mut value = Reader(value);
+        let version = value.byte()?;
+        let flags = value.byte()?;
+        let queue = QueueId(value.number()?);
+        let (shared, ends_unclaimed) = (flags & SHARED != 0, flags & ENDS_UNCLAIMED != 0);
+        match version {
+            VERSION => {
+                let filters = vec![value.text()?];
+                let definition = Bytes::copy_from_slice(value.bytes()?);
+                Some(Self { topic, name, filters, queue, shared, ends_unclaimed: false, definition })
+            }
+            MANY_FILTERS => {
+                let definition = Bytes::copy_from_slice(value.bytes()?);
+                // Each takes a byte at least, so a wrong number ends early.
+                let filters = (0..value.number()?).map(|_| value.text()).collect::<Option<_>>()?;
+                Some(Self { topic, name, filters, queue, shared, ends_unclaimed, definition })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Somebody for whom a durable subscription goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClaimRecord {
+    /// The topic's address.
+    pub(crate) topic: String,
+    /// The subscription.
+    pub(crate) name: String,
+    pub(crate) claim: String,
+    /// The subscription's queue: a later one of the name has another.
+    pub(crate) queue: QueueId,
+}
+
+impl ClaimRecord {
+    pub(crate) fn key(topic: &str, name: &str, claim: &str) -> Bytes {
+        let mut out = vec![CLAIM];
+        for part in [topic, name, claim] {
+            put_bytes(&mut out, part.as_bytes());
+        }
+        out.into()
+    }
+
+    pub(crate) fn value(queue: QueueId) -> Bytes {
+        let mut out = vec![VERSION];
+        put_number(&mut out, queue.0);
+        out.into()
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let mut key = Reader(key);
+        if key.byte()? != CLAIM {
+            return None;
+        }
+        let (topic, name, claim) = (key.text()?, key.text()?, key.text()?);
+        let mut value = Reader(value);
         if value.byte()? != VERSION {
             return None;
         }
-        let shared = value.byte()? != 0;
-        let queue = QueueId(value.number()?);
-        let levels = value.text()?;
-        let definition = Bytes::copy_from_slice(value.bytes()?);
-        Some(Self { topic, name, levels, queue, shared, definition })
+        Some(Self { topic, name, claim, queue: QueueId(value.number()?) })
+    }
+}
+
+/// An object of the core in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ObjectRecord {
+    Subscription(SubscriptionRecord),
+    Claim(ClaimRecord),
+}
+
+impl ObjectRecord {
+    /// `None` when it is none of the core's, or of a version that is not known.
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        match *key.first()? {
+            SUBSCRIPTION => SubscriptionRecord::decode(key, value).map(Self::Subscription),
+            CLAIM => ClaimRecord::decode(key, value).map(Self::Claim),
+            _ => None,
+        }
+    }
+
+    /// The address of the topic that it belongs to.
+    pub(crate) fn topic(&self) -> &str {
+        match self {
+            Self::Subscription(record) => &record.topic,
+            Self::Claim(record) => &record.topic,
+        }
+    }
+
+    /// The queue that it belongs to.
+    pub(crate) fn queue(&self) -> QueueId {
+        match self {
+            Self::Subscription(record) => record.queue,
+            Self::Claim(record) => record.queue,
+        }
     }
 }
 
@@ -220,6 +342,10 @@ mod tests {
             message_id: Some("id".into()),
             group: Some("".into()),
             last_value: Some(Bytes::from(vec![1; 300])),
+            name: Some("a/b".into()),
+            clear: true,
+            volatile: true,
+            given: true,
         }
     }
 
@@ -252,9 +378,10 @@ mod tests {
         let record = SubscriptionRecord {
             topic: "events".into(),
             name: "client|link".into(),
-            levels: "events/#".into(),
+            filters: vec!["events/#".into(), "events/+/x".into()],
             queue: QueueId(1 << 63 | 5),
             shared: true,
+            ends_unclaimed: true,
             definition: Bytes::from_static(&[0, 255]),
         };
         let (key, value) = (SubscriptionRecord::key(&record.topic, &record.name), record.value());

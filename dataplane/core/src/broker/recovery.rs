@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::record::{Meta, SubscriptionRecord, decode_state};
+use super::record::{Meta, ObjectRecord, decode_state};
 use crate::core::Core;
 use crate::key::HomeKey;
 use crate::queue::Arrival;
@@ -16,8 +16,8 @@ impl Core {
     /// The home of an object that the store has kept, and the queue that belongs to it; `None` when it
     /// is not one of the core's.
     pub fn stored_object(key: &[u8], value: &[u8], shards: u16) -> Option<(ShardId, QueueId)> {
-        let record = SubscriptionRecord::decode(key, value)?;
-        Some((home(&record.topic, shards), record.queue))
+        let record = ObjectRecord::decode(key, value)?;
+        Some((home(record.topic(), shards), record.queue()))
     }
 
     /// Takes an object that the store has kept over a restart, at its home. False when nothing here needs
@@ -25,7 +25,11 @@ impl Core {
     pub fn recover_object(&mut self, now: Instant, key: &[u8], value: &[u8]) -> bool {
         self.broker.now = Some(now);
         self.broker.recovering = true;
-        SubscriptionRecord::decode(key, value).is_some_and(|record| self.recover_subscription(record))
+        match ObjectRecord::decode(key, value) {
+            Some(ObjectRecord::Subscription(record)) => self.recover_subscription(record),
+            Some(ObjectRecord::Claim(record)) => self.recover_claim(record),
+            None => false,
+        }
     }
 
     /// Takes a message that the store has kept over a restart, at the home of its queue, in the order
@@ -41,6 +45,7 @@ impl Core {
             body: bytes::Bytes::new(),
             priority: meta.priority,
             durable: true,
+            retained: meta.given,
             storing: false,
             arrived: meta.arrived,
             expires: meta.expires,
@@ -57,6 +62,7 @@ impl Core {
     /// Nothing more is recovered: what waits is delivered from now on.
     pub fn recovered(&mut self, now: Instant) {
         self.broker.recovering = false;
+        self.claims_recovered(now);
         let keys: Vec<HomeKey> = self.broker.by_id.values().copied().collect();
         for key in keys {
             self.mark_home(now, key);

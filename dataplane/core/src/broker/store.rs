@@ -51,7 +51,9 @@ impl Core {
                 self.forward_body(now, forward, body);
             }
             (Pending::LoadForward { forward }, _) => self.forward_unreadable(now, forward),
-            (Pending::Put { .. }, StoreAnswer::Done { .. }) => {}
+            (Pending::Put { subscription }, StoreAnswer::Done { .. }) => self.record_written(subscription),
+            (Pending::PutClaim { .. }, StoreAnswer::Done { .. }) => {}
+            (Pending::PutClaim { subscription }, _) => self.claim_failed(now, subscription),
             (Pending::Put { subscription }, _) => self.subscription_failed(now, subscription),
             (Pending::Delete, _) => {}
             (Pending::Duplicate { source, home, failures }, answer) => {

@@ -26,14 +26,15 @@ use crate::delivery::{Arrival, ByLink, COPY_UP_TO, Incoming, Origin, Retain, too
 use crate::effect::{CloseReason, Effect, Refused};
 use crate::format::Redelivery;
 use crate::key::{
-    AddressKey, ConsumerKey, DeliveryKey, GripKey, InboundKey, LaneKey, ProducerKey, ReceiverKey, SenderKey,
+    AddressKey, ConsumerKey, DeliveryKey, GripKey, InboundKey, LaneKey, LegKey, ProducerKey, ReceiverKey,
+    SenderKey,
 };
 use crate::list::{Linked, Links, List};
 use crate::outcome::Outcome;
 use crate::peer::PEER_FREE_BYTES;
 use crate::producer::Target;
 use crate::settings::{AddressKind, ShardId};
-use crate::store::{TransactionId, UnixMillis};
+use crate::store::{Reference, TransactionId, UnixMillis};
 use crate::topic;
 
 /// What a producer to a stored address has that others have not.
@@ -79,6 +80,8 @@ pub(crate) struct Grip {
     pub(crate) entry: crate::queue::EntryKey,
     /// The caller's id of the delivery.
     handle: u64,
+    /// What the store calls it.
+    reference: Option<Reference>,
     in_link: Links<GripKey>,
 }
 
@@ -544,6 +547,10 @@ impl Core {
         if is_topic && let Err(error) = topic::validate_filter(source) {
             return Err(Refused::BadName { name: source.into(), reason: error.to_string().into() });
         }
+        let filters = options.subscription.as_ref().and_then(|wanted| wanted.filters.as_ref());
+        if let Some(filters) = filters.filter(|_| is_topic) {
+            self.check_filters(source, filters)?;
+        }
         let (shard, home, name) = (address.home_shard, address.home, address.name.clone());
         let receiver = ReceiverOptions {
             browse: options.browse,
@@ -552,6 +559,7 @@ impl Core {
             not_from: options.not_from,
             levels: is_topic.then(|| source.into()),
             subscription: options.subscription.clone(),
+            retained: options.retained,
         };
         let settled = options.settled;
         let consumer = self.insert_consumer(now, key, lane, options);
@@ -592,6 +600,7 @@ impl Core {
     pub(crate) fn receiver_attached(&mut self, from: ShardId, key: ConsumerKey, receiver: ReceiverKey) {
         let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else {
             // It has left in the meantime.
+            self.broker.refiltering.remove(&key);
             if self.broker.unsubscribing.remove(&key) {
                 self.send_wire(from, Wire::Unsubscribe { receiver });
             }
@@ -600,6 +609,9 @@ impl Core {
         consumer.stored.receiver = Some(receiver);
         let has_credit = consumer.credit > 0 || consumer.draining;
         self.effects.push_back(Effect::Admitted { consumer: key });
+        for filters in self.broker.refiltering.remove(&key).unwrap_or_default() {
+            self.send_wire(from, Wire::SetFilters { receiver, filters });
+        }
         if has_credit {
             self.send_credit(key);
         }
@@ -759,7 +771,7 @@ impl Core {
     /// Starts a delivery from a queue to a consumer of this shard.
     pub(crate) fn emit_stored(&mut self, key: ConsumerKey, receiver: ReceiverKey, handout: Handout) {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
-        let Handout { entry, browse, message_format, body, ttl_left, redelivery } = handout;
+        let Handout { entry, browse, message_format, body, ttl_left, redelivery, reference } = handout;
         let settled = browse || consumer.options.settled;
         consumer.credit = consumer.credit.saturating_sub(1);
         consumer.deliveries += 1;
@@ -769,7 +781,8 @@ impl Core {
         if !settled {
             consumer.outstanding += 1;
             let in_link = consumer.stored.grips.place_at_end();
-            let grip = self.broker.grips.insert(Grip { consumer: key, receiver, entry, handle: 0, in_link });
+            let grip = Grip { consumer: key, receiver, entry, handle: 0, reference, in_link };
+            let grip = self.broker.grips.insert(grip);
             consumer.stored.grips.attach(&mut self.broker.grips, grip);
             leg = Some(grip.to_leg());
         }
@@ -798,6 +811,12 @@ impl Core {
         if let Some(grip) = self.broker.grips.get_mut(key) {
             grip.handle = handle;
         }
+    }
+
+    /// What the store calls a message that a consumer of this shard has and has not settled: the same
+    /// after a restart. `None` for what is in memory only.
+    pub fn reference_of(&self, leg: LegKey) -> Option<Reference> {
+        self.broker.grips.get(GripKey::from_leg(leg)?)?.reference
     }
 
     /// Takes over the state that a consumer reports for a delivery from a queue.
@@ -922,6 +941,7 @@ impl Core {
     /// The home does not let a consumer in, or no longer; it has forgotten it already.
     pub(crate) fn receiver_closed(&mut self, now: Instant, key: ConsumerKey, reason: CloseReason) {
         self.broker.unsubscribing.remove(&key);
+        self.broker.refiltering.remove(&key);
         let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else { return };
         consumer.stored.receiver = None;
         self.close_consumer(now, key, reason);
@@ -936,8 +956,11 @@ impl Core {
     }
 
     /// How a delivery differs from the message that was sent.
-    pub(crate) fn redelivery(delivery_count: u32, annotations: Option<&Bytes>) -> Option<Box<Redelivery>> {
-        let is_first = delivery_count == 0 && annotations.is_none();
-        (!is_first).then(|| Box::new(Redelivery { delivery_count, annotations: annotations.cloned() }))
+    pub(crate) fn redelivery(entry: &crate::queue::Entry) -> Option<Box<Redelivery>> {
+        let (delivery_count, annotations) = (entry.delivery_count(), entry.annotations());
+        let retained = entry.is_retained();
+        let is_plain = delivery_count == 0 && annotations.is_none() && !retained;
+        let annotations = annotations.cloned();
+        (!is_plain).then(|| Box::new(Redelivery { delivery_count, annotations, retained }))
     }
 }

@@ -22,10 +22,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::Stored;
 use super::home::{Home, QueueHome, What};
 use super::protocol::{Publication, ReceiverOptions, Wire};
 use super::record::SubscriptionRecord;
-use super::{Pending, Stored};
 use crate::core::Core;
 use crate::effect::{CloseReason, Refused};
 use crate::format::Filter;
@@ -34,7 +34,7 @@ use crate::outcome::Outcome;
 use crate::queue::{EntryKey, NotTaken};
 use crate::settings::{AddressSettings, OnFull, Overload, QueueSettings, SubscriptionSettings};
 use crate::statistics::QueueStatistics;
-use crate::store::{QueueId, StoreRequest, Targets, Ticket};
+use crate::store::{QueueId, Targets};
 use crate::topic::TopicTree;
 
 /// Set in the ids of queues that the core names itself.
@@ -43,21 +43,23 @@ const OWN_ID: u64 = 1 << 63;
 /// A topic at its home.
 #[derive(Debug)]
 pub(crate) struct TopicHome {
-    tree: TopicTree<HomeKey>,
+    pub(super) tree: TopicTree<HomeKey>,
     /// Subscriptions with a name: volatile and durable ones have names of their own.
-    named: BTreeMap<(bool, Arc<str>), HomeKey>,
+    pub(super) named: BTreeMap<(bool, Arc<str>), HomeKey>,
     /// Every subscription.
     pub(crate) subscriptions: BTreeSet<HomeKey>,
+    /// Subscriptions with several filters, which a name may match more than once.
+    pub(super) many: u32,
     /// How durable subscriptions keep messages.
-    durable: Arc<QueueSettings>,
+    pub(super) durable: Arc<QueueSettings>,
     /// How the others do.
-    volatile: Arc<QueueSettings>,
-    overload: Overload,
+    pub(super) volatile: Arc<QueueSettings>,
+    pub(super) overload: Overload,
     /// Subscriptions for which producers have to wait.
     pub(crate) blocked: u32,
-    enqueued: u64,
+    pub(super) enqueued: u64,
     /// Messages that no subscription wanted.
-    unwanted: u64,
+    pub(super) unwanted: u64,
 }
 
 /// What makes a queue a subscription.
@@ -65,23 +67,36 @@ pub(crate) struct TopicHome {
 pub(crate) struct Subscription {
     pub(crate) topic: HomeKey,
     /// The topic's address.
-    topic_name: Arc<str>,
-    kind: Kind,
+    pub(super) topic_name: Arc<str>,
+    pub(super) kind: Kind,
     /// `None` for one without.
-    name: Option<Arc<str>>,
+    pub(super) name: Option<Arc<str>>,
     /// The names that it gets.
-    levels: Arc<str>,
-    filter: Option<Arc<dyn Filter>>,
-    not_from: Option<u64>,
-    shared: bool,
+    pub(super) filters: Filters,
+    pub(super) filter: Option<Arc<dyn Filter>>,
+    pub(super) not_from: Option<u64>,
+    pub(super) durable_only: bool,
+    pub(super) shared: bool,
     pub(crate) max_consumers: u32,
-    definition: Bytes,
+    pub(super) definition: Bytes,
+    /// The store has a record of it.
+    pub(super) written: bool,
+    /// The record is not what it is now.
+    pub(super) stale: bool,
+    /// How it keeps messages; `None`: as its topic says.
+    pub(super) settings: Option<Arc<QueueSettings>>,
     /// It ends when nobody consumes from it.
-    ending: bool,
+    pub(super) ending: bool,
+    /// It ends when nobody consumes from it and nobody claims it.
+    pub(super) ends_unclaimed: bool,
+    pub(super) claims: BTreeSet<Arc<str>>,
 }
 
+/// The names that a subscription gets.
+pub(crate) type Filters = Arc<[Arc<str>]>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Volatile,
     Durable,
     Administered,
@@ -90,7 +105,7 @@ enum Kind {
 impl Subscription {
     /// Whether it ends when nobody consumes from it.
     pub(crate) fn ends_unused(&self) -> bool {
-        self.ending || self.kind == Kind::Volatile
+        self.ending || self.kind == Kind::Volatile || (self.ends_unclaimed && self.claims.is_empty())
     }
 
     fn key(&self) -> Option<(bool, Arc<str>)> {
@@ -107,6 +122,7 @@ impl TopicHome {
             tree: TopicTree::default(),
             named: BTreeMap::new(),
             subscriptions: BTreeSet::new(),
+            many: 0,
             durable,
             volatile,
             overload: settings.overload,
@@ -138,6 +154,9 @@ impl Core {
     pub(crate) fn set_home(&mut self, now: Instant, key: AddressKey) {
         let Some(address) = self.addresses.get_mut(key) else { return };
         self.broker.clock.start(now);
+        if address.settings.kind == crate::AddressKind::Topic {
+            self.broker.topics.insert(address.name.clone());
+        }
         if address.home_shard != self.shard {
             return;
         }
@@ -194,7 +213,8 @@ impl Core {
                 let (durable, volatile) = (topic.durable.clone(), topic.volatile.clone());
                 for one in subscriptions {
                     let Some(queue) = self.queue_home(one) else { continue };
-                    match queue.subscription.as_ref().map(|subscription| subscription.kind) {
+                    let shared = queue.subscription.as_ref().filter(|one| one.settings.is_none());
+                    match shared.map(|subscription| subscription.kind) {
                         Some(Kind::Durable) => queue.queue.set_settings(durable.clone()),
                         Some(Kind::Volatile) => queue.queue.set_settings(volatile.clone()),
                         Some(Kind::Administered) | None => {}
@@ -239,13 +259,19 @@ impl Core {
             topic_name: settings.topic.clone(),
             kind: Kind::Administered,
             name,
-            levels: settings.levels.clone().unwrap_or_else(all),
+            filters: Arc::new([settings.levels.clone().unwrap_or_else(all)]),
             filter: settings.filter.clone(),
             not_from: None,
+            durable_only: false,
             shared: true,
             max_consumers: 0,
             definition: Bytes::new(),
+            written: false,
+            stale: false,
+            settings: None,
             ending: false,
+            ends_unclaimed: false,
+            claims: BTreeSet::new(),
         };
         self.list_subscription(key, subscription);
     }
@@ -254,17 +280,33 @@ impl Core {
         let Some(topic) = self.broker.homes.get_mut(subscription.topic).and_then(Home::topic_mut) else {
             return;
         };
-        if topic.tree.insert(&subscription.levels, key).is_err() {
-            // Checked before it came here; a subscription that nothing matches is what is left.
-            return;
-        }
         topic.subscriptions.insert(key);
+        topic.many += u32::from(subscription.filters.len() > 1);
         if let Some(name) = subscription.key() {
             topic.named.insert(name, key);
+        }
+        for filter in subscription.filters.iter() {
+            self.list_filter(key, &subscription, filter);
         }
         if let Some(home) = self.queue_home(key) {
             home.subscription = Some(Box::new(subscription));
         }
+    }
+
+    /// Lets a subscription have what one of its filters matches.
+    pub(super) fn list_filter(&mut self, key: HomeKey, subscription: &Subscription, filter: &Arc<str>) {
+        let Some(topic) = self.broker.homes.get_mut(subscription.topic).and_then(Home::topic_mut) else {
+            return;
+        };
+        // Checked before it came here; one that is wrong matches nothing.
+        let _ = topic.tree.insert(filter, key);
+    }
+
+    pub(super) fn unlist_filter(&mut self, key: HomeKey, subscription: &Subscription, filter: &Arc<str>) {
+        let Some(topic) = self.broker.homes.get_mut(subscription.topic).and_then(Home::topic_mut) else {
+            return;
+        };
+        topic.tree.remove(filter, &key);
     }
 
     /// Takes a subscription out of its topic.
@@ -272,10 +314,14 @@ impl Core {
         let Some(topic) = self.broker.homes.get_mut(subscription.topic).and_then(Home::topic_mut) else {
             return;
         };
-        topic.tree.remove(&subscription.levels, &key);
-        topic.subscriptions.remove(&key);
+        if topic.subscriptions.remove(&key) {
+            topic.many -= u32::from(subscription.filters.len() > 1);
+        }
         if let Some(name) = subscription.key() {
             topic.named.remove(&name);
+        }
+        for filter in subscription.filters.iter() {
+            self.unlist_filter(key, subscription, filter);
         }
     }
 
@@ -288,7 +334,7 @@ impl Core {
                 continue;
             }
             if subscription.kind == Kind::Durable {
-                self.delete_record(&subscription);
+                self.delete_records(&subscription);
             }
             self.broker.subscriptions = self.broker.subscriptions.saturating_sub(1);
             self.remove_home(now, key);
@@ -310,11 +356,17 @@ impl Core {
         let Some(topic) = home.topic_mut() else { return Err(CloseReason::NotFound) };
         let levels = options.levels.clone().unwrap_or_else(|| topic_name.clone());
         let wanted = options.subscription.as_deref();
+        let filters = wanted.and_then(|wanted| wanted.filters.as_ref());
+        let filters = filters.map_or_else(|| Arc::new([levels]) as Filters, in_order);
         if let Some(wanted) = wanted
             && let Some(existing) = topic.named.get(&(wanted.durable, wanted.name.clone())).copied()
         {
-            match self.resume_subscription(existing, wanted, &levels)? {
-                true => return Ok(existing),
+            match self.resume_subscription(existing, wanted, &filters)? {
+                true => {
+                    self.take_over(existing, wanted, options, filters);
+                    self.claim(existing, wanted)?;
+                    return Ok(existing);
+                }
                 // It gets something else than what is wanted now, and nobody uses it.
                 false => self.remove_subscription(now, existing),
             }
@@ -327,16 +379,30 @@ impl Core {
             topic_name,
             kind: if is_durable { Kind::Durable } else { Kind::Volatile },
             name: wanted.map(|wanted| wanted.name.clone()),
-            levels,
+            filters,
             filter: options.filter.clone(),
             not_from: wanted.map_or(options.not_from, |wanted| wanted.not_from),
             shared,
+            durable_only: wanted.is_some_and(|wanted| wanted.durable_only),
             max_consumers: if shared { wanted.map_or(0, |wanted| wanted.max_consumers) } else { 1 },
             definition: wanted.map(|wanted| wanted.definition.clone()).unwrap_or_default(),
+            written: false,
+            stale: false,
+            settings: wanted.and_then(|wanted| wanted.settings.clone()),
             ending: false,
+            ends_unclaimed: is_durable && wanted.is_some_and(ends_unclaimed),
+            claims: BTreeSet::new(),
         };
         let id = is_durable.then(|| self.next_queue_id(now));
-        Ok(self.make_subscription(subscription, id, true))
+        let key = self.make_subscription(subscription, id);
+        self.write_record(key);
+        if let Some(wanted) = wanted
+            && let Err(reason) = self.claim(key, wanted)
+        {
+            self.remove_subscription(now, key);
+            return Err(reason);
+        }
+        Ok(key)
     }
 
     /// Whether a subscription is what a consumer wants, which may then have it.
@@ -344,14 +410,15 @@ impl Core {
         &mut self,
         key: HomeKey,
         wanted: &crate::SubscriptionOptions,
-        levels: &Arc<str>,
+        filters: &Filters,
     ) -> Result<bool, CloseReason> {
         let Some(home) = self.queue_home(key) else { return Err(CloseReason::NotFound) };
         let is_used = !home.receivers.is_empty();
         let Some(subscription) = &mut home.subscription else { return Err(CloseReason::NotFound) };
-        let is_same = subscription.levels == *levels
-            && subscription.shared == wanted.shared
-            && subscription.definition == wanted.definition
+        let wants_same = subscription.filters == *filters && subscription.definition == wanted.definition;
+        // What nobody else uses becomes what is wanted, see `take_over`.
+        let is_same = subscription.shared == wanted.shared
+            && (wants_same || (wanted.filters.is_some() && !is_used))
             && !subscription.ending;
         if is_same {
             if wanted.shared && wanted.max_consumers > 0 {
@@ -359,6 +426,7 @@ impl Core {
             }
             return if is_used && !wanted.shared { Err(CloseReason::SubscriptionInUse) } else { Ok(true) };
         }
+        let is_used = is_used || !subscription.claims.is_empty();
         if is_used { Err(CloseReason::SubscriptionInUse) } else { Ok(false) }
     }
 
@@ -376,19 +444,15 @@ impl Core {
         if limit > 0 && count >= limit as usize { Err(CloseReason::LimitExceeded) } else { Ok(()) }
     }
 
-    /// Makes a subscription; a new durable one is written down.
-    pub(crate) fn make_subscription(
-        &mut self,
-        subscription: Subscription,
-        id: Option<QueueId>,
-        is_new: bool,
-    ) -> HomeKey {
+    /// Makes a subscription.
+    fn make_subscription(&mut self, subscription: Subscription, id: Option<QueueId>) -> HomeKey {
         let topic_key = subscription.topic;
         let settings = match self.broker.homes.get_mut(topic_key).and_then(Home::topic_mut) {
             Some(topic) if id.is_some() => topic.durable.clone(),
             Some(topic) => topic.volatile.clone(),
             None => Arc::default(),
         };
+        let settings = subscription.settings.clone().unwrap_or(settings);
         let label: Arc<str> = match &subscription.name {
             Some(name) => format!("{}::{name}", subscription.topic_name).into(),
             None => subscription.topic_name.clone(),
@@ -398,23 +462,6 @@ impl Core {
         self.broker.subscriptions += 1;
         if let Some(id) = id {
             self.broker.by_id.insert(id, key);
-        }
-        if let (Some(queue), Some(name), true) = (id, &subscription.name, is_new) {
-            let record = SubscriptionRecord {
-                topic: subscription.topic_name.to_string(),
-                name: name.to_string(),
-                levels: subscription.levels.to_string(),
-                queue,
-                shared: subscription.shared,
-                definition: subscription.definition.clone(),
-            };
-            let pending = self.broker.pending.insert(Pending::Put { subscription: key });
-            self.ask_store(StoreRequest::Put {
-                ticket: Ticket(pending.to_bits()),
-                key: SubscriptionRecord::key(&record.topic, &record.name),
-                value: record.value(),
-                transaction: None,
-            });
         }
         self.list_subscription(key, subscription);
         key
@@ -456,15 +503,21 @@ impl Core {
             topic_name: record.topic.into(),
             kind: Kind::Durable,
             name: Some(record.name.into()),
-            levels: record.levels.into(),
+            filters: record.filters.into_iter().map(Arc::from).collect(),
             filter: restored.filter,
             not_from: restored.not_from,
+            durable_only: restored.durable_only,
             shared: record.shared,
             max_consumers: u32::from(!record.shared),
             definition: record.definition,
+            written: true,
+            stale: false,
+            settings: restored.settings,
             ending: false,
+            ends_unclaimed: record.ends_unclaimed,
+            claims: BTreeSet::new(),
         };
-        self.make_subscription(subscription, Some(record.queue), false);
+        self.make_subscription(subscription, Some(record.queue));
         true
     }
 
@@ -474,6 +527,7 @@ impl Core {
         if let Some(home) = self.queue_home(home)
             && home.receivers.len() == 1
             && let Some(subscription) = &mut home.subscription
+            && subscription.claims.is_empty()
         {
             subscription.ending = subscription.kind != Kind::Administered;
         }
@@ -482,11 +536,12 @@ impl Core {
     /// Ends a subscription that a link made, with all that it holds.
     pub(crate) fn remove_subscription(&mut self, now: Instant, key: HomeKey) {
         let Some(home) = self.queue_home(key) else { return };
-        let Some(subscription) = &home.subscription else { return };
-        let is_durable = subscription.kind == Kind::Durable;
-        if is_durable {
-            let (topic, name) = (subscription.topic_name.clone(), subscription.name.clone());
-            self.delete_named(&topic, name.as_deref());
+        let Some(subscription) = home.subscription.take() else { return };
+        if subscription.kind == Kind::Durable {
+            self.delete_records(&subscription);
+        }
+        if let Some(home) = self.queue_home(key) {
+            home.subscription = Some(subscription);
         }
         self.broker.subscriptions = self.broker.subscriptions.saturating_sub(1);
         self.remove_home(now, key);
@@ -511,28 +566,6 @@ impl Core {
             self.remove_subscription(now, key);
         }
         Ok(true)
-    }
-
-    fn delete_record(&mut self, subscription: &Subscription) {
-        self.delete_named(&subscription.topic_name, subscription.name.as_deref());
-    }
-
-    fn delete_named(&mut self, topic: &str, name: Option<&str>) {
-        let Some(name) = name else { return };
-        let pending = self.broker.pending.insert(Pending::Delete);
-        let key = SubscriptionRecord::key(topic, name);
-        self.ask_store(StoreRequest::Delete { ticket: Ticket(pending.to_bits()), key, transaction: None });
-    }
-
-    /// The store did not keep a durable subscription: it cannot be one.
-    pub(crate) fn subscription_failed(&mut self, now: Instant, key: HomeKey) {
-        let Some(home) = self.queue_home(key) else { return };
-        for receiver in home.receivers.clone() {
-            self.close_receiver(now, receiver, CloseReason::StoreFailed);
-        }
-        if self.queue_home(key).is_some() {
-            self.remove_subscription(now, key);
-        }
     }
 
     /// Closes a consumer's link from its home.
@@ -580,6 +613,10 @@ impl Core {
         if let Some(topic) = home.topic_mut() {
             topic.enqueued += 1;
             topic.tree.matches(&name, |subscription| wanted.push(*subscription));
+            if topic.many > 0 {
+                wanted.sort_unstable();
+                wanted.dedup();
+            }
         }
         wanted.retain(|one| self.wants(*one, publication));
         if wanted.is_empty()
@@ -605,6 +642,7 @@ impl Core {
         let Some(subscription) = &queue.subscription else { return false };
         let is_own = subscription.not_from.is_some() && subscription.not_from == publication.origin;
         !is_own
+            && (publication.durable || !subscription.durable_only)
             && subscription
                 .filter
                 .as_ref()
@@ -677,10 +715,24 @@ impl Core {
             name: subscription.name.clone().unwrap_or_default(),
             durable: subscription.kind != Kind::Volatile,
             shared: subscription.shared,
-            levels: subscription.levels.clone(),
+            filters: subscription.filters.clone(),
+            claims: subscription.claims.len() as u64,
             queue: QueueStatistics { consumers: queue.receivers.len() as u64, ..queue.queue.statistics() },
         })
     }
+}
+
+/// The filters in order, each once.
+pub(super) fn in_order(filters: &Filters) -> Filters {
+    if filters.is_sorted_by(|one, other| one < other) {
+        return filters.clone();
+    }
+    filters.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Whether a durable subscription ends when nobody consumes from it and nobody claims it.
+pub(super) fn ends_unclaimed(wanted: &crate::SubscriptionOptions) -> bool {
+    wanted.ends_unused || wanted.claim.is_some()
 }
 
 /// The filter for all names of a topic.

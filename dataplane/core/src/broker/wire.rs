@@ -36,6 +36,12 @@ impl Core {
             Wire::Unsubscribe { receiver } if self.is_receiver_of(receiver, from) => {
                 self.unsubscribe_receiver(now, receiver);
             }
+            Wire::SetFilters { receiver, filters } if self.is_receiver_of(receiver, from) => {
+                self.refilter(receiver, &filters);
+            }
+            Wire::EndDurable { topic, name, claim } => {
+                self.end_durable_at_home(now, &topic, &name, claim.as_deref());
+            }
             Wire::Credit { receiver, limit, drain, number } if self.is_receiver_of(receiver, from) => {
                 self.set_receiver_limit(now, receiver, limit, drain, number);
             }
@@ -51,6 +57,7 @@ impl Core {
             // The receiver has been removed here already.
             Wire::RemoveReceiver { .. }
             | Wire::Unsubscribe { .. }
+            | Wire::SetFilters { .. }
             | Wire::Credit { .. }
             | Wire::Window { .. }
             | Wire::Settle { .. }
@@ -71,6 +78,7 @@ impl Core {
             Wire::Opened { producer, sender, active } => self.handle_opened(from, producer, sender, active),
             Wire::Flow { producer, active } => self.sender_flow(producer, active),
             Wire::Attached { consumer, receiver } => self.receiver_attached(from, consumer, receiver),
+            Wire::Refiltered { consumer } => self.refiltered(consumer),
             Wire::Deliver { consumer, handout } => self.take_handout(now, consumer, handout),
             Wire::Drained { consumer, number } => self.receiver_drained(now, consumer, number),
             Wire::Answer { source, outcome } => self.answer(source, outcome),

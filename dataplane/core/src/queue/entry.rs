@@ -54,6 +54,8 @@ pub struct Arrival {
     /// 0 to 9; above 9 counts as 9.
     pub priority: u8,
     pub durable: bool,
+    /// Its topic retained it when the subscription was made.
+    pub retained: bool,
     /// The message is being stored: the entry waits for `stored` or `store_failed`.
     pub storing: bool,
     pub arrived: UnixMillis,
@@ -157,6 +159,8 @@ pub(super) enum Flag {
     Ahead = 4,
     /// Its body is being loaded.
     Loading = 8,
+    /// Its topic retained it when the subscription was made.
+    Retained = 16,
 }
 
 impl Entry {
@@ -175,6 +179,7 @@ impl Entry {
             flags: 0,
         };
         entry.set(Flag::Durable, arrival.durable);
+        entry.set(Flag::Retained, arrival.retained);
         if arrival.message_format != 0 {
             entry.rare_mut().message_format = arrival.message_format;
         }
@@ -238,6 +243,11 @@ impl Entry {
     /// Whether it has to survive a restart.
     pub fn is_durable(&self) -> bool {
         self.is(Flag::Durable)
+    }
+
+    /// Whether it is what the topic retained when the subscription was made.
+    pub fn is_retained(&self) -> bool {
+        self.is(Flag::Retained)
     }
 
     /// 0 to 9.

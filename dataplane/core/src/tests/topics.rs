@@ -24,7 +24,7 @@ fn named(text: &str, durable: bool, shared: bool) -> ConsumerOptions {
             shared,
             max_consumers: 0,
             definition: bytes::Bytes::new(),
-            not_from: None,
+            ..SubscriptionOptions::default()
         })),
         ..ConsumerOptions::default()
     }

@@ -120,6 +120,7 @@ impl Play {
             body: body.into(),
             priority: if self.random.bool() { 4 } else { self.random.u8(..12) },
             durable: self.random.bool(),
+            retained: false,
             storing: self.random.u32(..4) == 0,
             arrived: now,
             expires: self.sometimes(4, |random| UnixMillis(now.0 + random.u64(1..4_000))),

@@ -1,0 +1,414 @@
+//! Durable subscriptions as those that made them see them: what they get, who claims them, and their end.
+//!
+//! What has to survive a restart is in the store as objects: a record of the subscription, which is written
+//! anew when its filters change, and one of each claim, so that claiming costs the same whoever else does.
+//! All are asked for before anybody hears of it; as the store carries requests out in order, whatever the
+//! caller has it keep afterwards is not there without them.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Pending;
+use super::home::{Home, What};
+use super::protocol::{ReceiverOptions, Wire};
+use super::record::{ClaimRecord, SubscriptionRecord};
+use super::topic::{Filters, Kind, Subscription, ends_unclaimed, in_order};
+use crate::consumer::SubscriptionOptions;
+use crate::core::Core;
+use crate::effect::{CloseReason, Effect, Refused};
+use crate::key::{ConsumerKey, HomeKey, ReceiverKey};
+use crate::settings::AddressKind;
+use crate::statistics::SubscriptionStatistics;
+use crate::store::{StoreRequest, Ticket};
+use crate::topic::validate_filter;
+
+/// A durable subscription, as whoever made it may look for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurableSubscription {
+    /// The topic's address.
+    pub topic: Arc<str>,
+    pub name: Arc<str>,
+    /// Those for whom it goes on while nobody consumes from it.
+    pub claims: Vec<Arc<str>>,
+}
+
+impl Core {
+    // ---- on the consumer's shard --------------------------------------------------------------------
+
+    /// Has the subscription of a consumer get what these filters match, and nothing else from now on. What
+    /// it holds stays; what a filter matches that stays is not missed. [`Effect::Refiltered`] follows when
+    /// the home goes by them, unless the consumer is closed before.
+    ///
+    /// # Errors
+    /// `BadName` when a filter is none, `LimitExceeded` when there are more than
+    /// [`CoreLimits::max_filters`](crate::CoreLimits::max_filters).
+    pub fn set_filters(
+        &mut self,
+        now: Instant,
+        consumer: ConsumerKey,
+        filters: Arc<[Arc<str>]>,
+    ) -> Result<(), Refused> {
+        self.broker.now = Some(now);
+        let Some(value) = self.consumers.get(consumer).filter(|consumer| !consumer.closed) else {
+            return Ok(());
+        };
+        let (receiver, home) =
+            (value.stored.receiver, value.stored.remote.as_ref().map(|remote| remote.home));
+        self.check_filters("the subscription", &filters)?;
+        match (receiver, home) {
+            (Some(receiver), Some(home)) => self.send_wire(home, Wire::SetFilters { receiver, filters }),
+            (Some(receiver), None) => self.refilter(receiver, &filters),
+            // The home has not answered yet; it hears of it when it does.
+            (None, Some(_)) => self.broker.refiltering.entry(consumer).or_default().push(filters),
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether these are the filters of a subscription.
+    pub(crate) fn check_filters(&self, what: &str, filters: &[Arc<str>]) -> Result<(), Refused> {
+        let limit = u64::from(self.limits.max_filters);
+        if filters.len() as u64 > limit {
+            return Err(Refused::LimitExceeded { what: what.into(), links: "filters", limit });
+        }
+        for filter in filters {
+            if let Err(error) = validate_filter(filter) {
+                let reason = error.to_string().into();
+                return Err(Refused::BadName { name: (&**filter).into(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// The home goes by a consumer's new filters.
+    pub(crate) fn refiltered(&mut self, consumer: ConsumerKey) {
+        if self.consumers.get(consumer).is_some_and(|consumer| !consumer.closed) {
+            self.effects.push_back(Effect::Refiltered { consumer });
+        }
+    }
+
+    /// Ends a durable subscription that a client has made, with all that it holds, whoever consumes from
+    /// it; with a `claim`, gives that up instead, and the subscription ends when nobody else claims it or
+    /// consumes from it. From any shard; nothing happens when there is no such one.
+    pub fn end_durable(&mut self, now: Instant, topic: &str, name: &str, claim: Option<&str>) {
+        self.broker.now = Some(now);
+        let Ok(address) = self.known_address(topic) else { return };
+        let Some(home) = self.addresses.get(address).map(|address| address.home_shard) else { return };
+        if home == self.shard {
+            return self.end_durable_at_home(now, topic, name, claim);
+        }
+        let (topic, name, claim) = (topic.into(), name.into(), claim.map(Into::into));
+        self.send_wire(home, Wire::EndDurable { topic, name, claim });
+    }
+
+    /// The addresses of topics that may serve a name which the filter matches, in order.
+    pub fn topics_of(&self, filter: &str) -> Vec<Arc<str>> {
+        if validate_filter(filter).is_err() {
+            return Vec::new();
+        }
+        let is_topic = |name: &str| {
+            let key = self.known_address(name).ok()?;
+            let address = self.addresses.get(key)?;
+            (address.settings.kind == AddressKind::Topic).then(|| address.name.clone())
+        };
+        let Some(prefix) = filter.find(['+', '#']).and_then(|wildcard| filter.get(..wildcard)) else {
+            // It matches its own name alone.
+            let address = self.resolve_name(filter).ok().and_then(|key| self.addresses.get(key));
+            let topic = address.filter(|address| address.settings.kind == AddressKind::Topic);
+            return topic.map(|address| address.name.clone()).into_iter().collect();
+        };
+        // Above the first wildcard the longest topic serves every name; the others serve none of them.
+        let mut above = prefix.strip_suffix('/');
+        let mut found = None;
+        while let Some(name) = above
+            && found.is_none()
+        {
+            found = is_topic(name);
+            above = name.rsplit_once('/').map(|(shorter, _)| shorter);
+        }
+        let mut topics: Vec<Arc<str>> = found.or_else(|| is_topic("#")).into_iter().collect();
+        let below = self.broker.topics.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let below = below.take_while(|name| name.starts_with(prefix));
+        topics.extend(below.filter(|name| &***name != "#" && reaches(filter, name)).cloned());
+        topics.sort_unstable();
+        topics
+    }
+
+    // ---- at the home --------------------------------------------------------------------------------
+
+    /// Every durable subscription that links have made of topics whose home this shard is.
+    pub fn durable_subscriptions(&self) -> Vec<DurableSubscription> {
+        let topics = self.broker.homes.iter().filter_map(|(_, home)| match &home.what {
+            What::Topic(topic) => Some((&home.name, topic)),
+            What::Queue(_) => None,
+        });
+        let of = |topic: &Arc<str>, name: &Arc<str>, key: &HomeKey| {
+            let subscription = self.broker.homes.get(*key)?.queue()?.subscription.as_ref()?;
+            let claims = subscription.claims.iter().cloned().collect();
+            Some(DurableSubscription { topic: topic.clone(), name: name.clone(), claims })
+        };
+        topics
+            .flat_map(|(name, topic)| {
+                let durable = topic.named.iter().filter(|((is_durable, _), _)| *is_durable);
+                durable.filter_map(|((_, subscription), key)| of(name, subscription, key)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// A durable subscription that a link has made; `None` when there is none, or this shard is not the
+    /// home of such a topic.
+    pub fn subscription(&self, topic: &str, name: &str) -> Option<SubscriptionStatistics> {
+        self.subscription_statistics(self.durable_named(topic, name)?)
+    }
+
+    fn durable_named(&self, topic: &str, name: &str) -> Option<HomeKey> {
+        match self.broker.homes.get(self.home_named(topic).ok()?).map(|home| &home.what) {
+            Some(What::Topic(topic)) => topic.named.get(&(true, name.into())).copied(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn end_durable_at_home(&mut self, now: Instant, topic: &str, name: &str, claim: Option<&str>) {
+        let Some(claim) = claim else {
+            // `NotFound` is what is wanted.
+            let _ = self.end_subscription(now, topic, name);
+            return;
+        };
+        let Some(key) = self.durable_named(topic, name) else { return };
+        let Some(home) = self.queue_home(key) else { return };
+        let Some(subscription) = &mut home.subscription else { return };
+        if !subscription.claims.remove(claim) {
+            return;
+        }
+        let is_over = home.receivers.is_empty() && subscription.ends_unused();
+        self.broker.claims = self.broker.claims.saturating_sub(1);
+        self.delete_object(ClaimRecord::key(topic, name, claim));
+        if is_over {
+            self.remove_subscription(now, key);
+        }
+    }
+
+    /// Has the subscription of a consumer go by other filters.
+    pub(crate) fn refilter(&mut self, receiver: ReceiverKey, filters: &Filters) {
+        let Some(value) = self.broker.receivers.get(receiver) else { return };
+        let (key, shard, consumer) = (value.home, value.shard, value.consumer);
+        if self.change_filters(key, in_order(filters)) {
+            self.write_record(key);
+        }
+        if shard == self.shard {
+            self.refiltered(consumer);
+        } else {
+            self.send_wire(shard, Wire::Refiltered { consumer });
+        }
+    }
+
+    /// Says whether there are others now.
+    fn change_filters(&mut self, key: HomeKey, filters: Filters) -> bool {
+        let Some(home) = self.queue_home(key) else { return false };
+        let Some(mut subscription) = home.subscription.take() else { return false };
+        let is_other = subscription.kind != Kind::Administered && subscription.filters != filters;
+        if is_other {
+            let before = std::mem::replace(&mut subscription.filters, filters);
+            let after = subscription.filters.clone();
+            // New ones first: what both match is matched all the time.
+            for filter in after.iter().filter(|filter| before.binary_search(filter).is_err()) {
+                self.list_filter(key, &subscription, filter);
+            }
+            for filter in before.iter().filter(|filter| after.binary_search(filter).is_err()) {
+                self.unlist_filter(key, &subscription, filter);
+            }
+            if let Some(topic) = self.broker.homes.get_mut(subscription.topic).and_then(Home::topic_mut) {
+                topic.many += u32::from(after.len() > 1);
+                topic.many -= u32::from(before.len() > 1);
+            }
+        }
+        if let Some(home) = self.queue_home(key) {
+            home.subscription = Some(subscription);
+        }
+        is_other
+    }
+
+    /// A consumer that comes to a subscription that is there has it be what it wants.
+    pub(super) fn take_over(
+        &mut self,
+        key: HomeKey,
+        wanted: &SubscriptionOptions,
+        options: &ReceiverOptions,
+        filters: Filters,
+    ) {
+        let mut is_other = wanted.filters.is_some() && self.change_filters(key, filters);
+        let Some(home) = self.queue_home(key) else { return };
+        let Some(subscription) = &mut home.subscription else { return };
+        is_other |= subscription.stale;
+        if ends_unclaimed(wanted) && subscription.kind == Kind::Durable && !subscription.ends_unclaimed {
+            subscription.ends_unclaimed = true;
+            is_other = true;
+        }
+        if wanted.filters.is_some() {
+            is_other |= subscription.definition != wanted.definition;
+            subscription.definition = wanted.definition.clone();
+            subscription.filter = options.filter.clone();
+            subscription.not_from = wanted.not_from;
+            subscription.durable_only = wanted.durable_only;
+            if let Some(settings) = &wanted.settings {
+                subscription.settings = Some(settings.clone());
+                home.queue.set_settings(settings.clone());
+            }
+        }
+        if is_other {
+            self.write_record(key);
+        }
+    }
+
+    /// Notes for whom a subscription goes on.
+    pub(super) fn claim(&mut self, key: HomeKey, wanted: &SubscriptionOptions) -> Result<(), CloseReason> {
+        let Some(claim) = wanted.claim.clone() else { return Ok(()) };
+        let has_room = self.broker.claims < self.limits.max_subscriptions;
+        let Some(home) = self.queue_home(key) else { return Ok(()) };
+        let (Some(queue), Some(subscription)) = (home.id, &mut home.subscription) else { return Ok(()) };
+        if subscription.kind != Kind::Durable || subscription.claims.contains(&claim) {
+            return Ok(());
+        }
+        if !has_room {
+            return Err(CloseReason::TooManySubscriptions);
+        }
+        subscription.claims.insert(claim.clone());
+        let topic = subscription.topic_name.clone();
+        self.broker.claims += 1;
+        let pending = self.broker.pending.insert(Pending::PutClaim { subscription: key });
+        self.ask_store(StoreRequest::Put {
+            ticket: Ticket(pending.to_bits()),
+            key: ClaimRecord::key(&topic, &wanted.name, &claim),
+            value: ClaimRecord::value(queue),
+            transaction: None,
+        });
+        Ok(())
+    }
+
+    /// Has the store keep what a durable subscription is.
+    pub(super) fn write_record(&mut self, key: HomeKey) {
+        let Some(home) = self.queue_home(key) else { return };
+        let (Some(queue), Some(subscription)) = (home.id, &home.subscription) else { return };
+        let Some(name) = &subscription.name else { return };
+        let record = SubscriptionRecord {
+            topic: subscription.topic_name.to_string(),
+            name: name.to_string(),
+            filters: subscription.filters.iter().map(|filter| filter.to_string()).collect(),
+            queue,
+            shared: subscription.shared,
+            ends_unclaimed: subscription.ends_unclaimed,
+            definition: subscription.definition.clone(),
+        };
+        let pending = self.broker.pending.insert(Pending::Put { subscription: key });
+        self.ask_store(StoreRequest::Put {
+            ticket: Ticket(pending.to_bits()),
+            key: SubscriptionRecord::key(&record.topic, &record.name),
+            value: record.value(),
+            transaction: None,
+        });
+    }
+
+    /// The store has the record of a durable subscription.
+    pub(super) fn record_written(&mut self, key: HomeKey) {
+        if let Some(subscription) = self.queue_home(key).and_then(|home| home.subscription.as_mut()) {
+            subscription.written = true;
+            subscription.stale = false;
+        }
+    }
+
+    /// The store did not keep a durable subscription. A new one cannot be one. One that was there before
+    /// is after a restart what it was: its consumers are told that it is not what they want, and when the
+    /// next one comes it is written again.
+    pub(super) fn subscription_failed(&mut self, now: Instant, key: HomeKey) {
+        let Some(home) = self.queue_home(key) else { return };
+        let receivers = home.receivers.clone();
+        let Some(subscription) = &mut home.subscription else { return };
+        subscription.stale = true;
+        let is_new = !subscription.written;
+        self.close_receivers(now, receivers, CloseReason::StoreFailed);
+        if is_new && self.queue_home(key).is_some() {
+            self.remove_subscription(now, key);
+        }
+    }
+
+    /// The store did not keep a claim: whoever made it is told, as far as it can be known who did.
+    pub(super) fn claim_failed(&mut self, now: Instant, key: HomeKey) {
+        let Some(home) = self.queue_home(key) else { return };
+        let receivers = home.receivers.clone();
+        self.close_receivers(now, receivers, CloseReason::StoreFailed);
+    }
+
+    fn close_receivers(&mut self, now: Instant, receivers: BTreeSet<ReceiverKey>, reason: CloseReason) {
+        for receiver in receivers {
+            self.close_receiver(now, receiver, reason);
+        }
+    }
+
+    /// A durable subscription is no more: neither is what the store has of it.
+    pub(super) fn delete_records(&mut self, subscription: &Subscription) {
+        let Some(name) = &subscription.name else { return };
+        self.delete_object(SubscriptionRecord::key(&subscription.topic_name, name));
+        for claim in &subscription.claims {
+            self.broker.claims = self.broker.claims.saturating_sub(1);
+            self.delete_object(ClaimRecord::key(&subscription.topic_name, name, claim));
+        }
+    }
+
+    pub(super) fn delete_object(&mut self, key: bytes::Bytes) {
+        let pending = self.broker.pending.insert(Pending::Delete);
+        self.ask_store(StoreRequest::Delete { ticket: Ticket(pending.to_bits()), key, transaction: None });
+    }
+
+    // ---- after a restart ----------------------------------------------------------------------------
+
+    /// Takes a claim of before a restart; false when its topic is no more.
+    pub(super) fn recover_claim(&mut self, record: ClaimRecord) -> bool {
+        let is_there = self.home_named(&record.topic).is_ok();
+        if is_there {
+            self.broker.recovered_claims.push(record);
+        }
+        is_there
+    }
+
+    /// Every subscription is there: so are their claims, and those end that nobody claims any more.
+    pub(super) fn claims_recovered(&mut self, now: Instant) {
+        for record in std::mem::take(&mut self.broker.recovered_claims) {
+            let key = self.broker.by_id.get(&record.queue).copied();
+            let home = key.and_then(|key| self.queue_home(key));
+            match home.and_then(|home| home.subscription.as_mut()) {
+                Some(subscription) => {
+                    subscription.claims.insert(record.claim.into());
+                    self.broker.claims += 1;
+                }
+                None => self.delete_object(ClaimRecord::key(&record.topic, &record.name, &record.claim)),
+            }
+        }
+        let homes = self.broker.homes.iter().filter(|(_, home)| {
+            let queue = home.queue().filter(|queue| queue.receivers.is_empty());
+            let subscription = queue.and_then(|queue| queue.subscription.as_ref());
+            subscription.is_some_and(|subscription| subscription.ends_unused())
+        });
+        for key in homes.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.remove_subscription(now, key);
+        }
+    }
+}
+
+/// Whether a filter may match names that lie in a topic.
+fn reaches(filter: &str, name: &str) -> bool {
+    if name.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut levels = filter.split('/');
+    for level in name.split('/') {
+        match levels.next() {
+            Some("#") => return true,
+            Some("+") => {}
+            Some(wanted) if wanted == level => {}
+            _ => return false,
+        }
+    }
+    true
+}
