@@ -110,7 +110,7 @@ pub(super) fn run(
     if recovery.messages > 0 || recovery.objects > 0 || recovery.torn_bytes > 0 {
         info!(
             messages = recovery.messages,
-            subscriptions = recovery.objects,
+            objects = recovery.objects,
             bytes = recovery.bytes,
             segments = recovery.segments,
             of_removed_queues = recovery.unknown,

@@ -311,3 +311,108 @@ fn a_shard_has_its_number_of_transactions() {
     bed.discharge(0, second, true);
     bed.finish();
 }
+
+fn object(bed: &Bed, key: &str) -> Option<String> {
+    let value = bed.store.objects.get(key.as_bytes())?;
+    Some(String::from_utf8(value.to_vec()).expect("a text"))
+}
+
+impl Bed {
+    fn put(&mut self, shard: usize, key: &'static str, value: Option<&'static str>, id: TransactionId) {
+        let (key, value) = (key.as_bytes().into(), value.map(|value| value.as_bytes().into()));
+        self.cores[shard].put_in_transaction(self.now, id, key, value).expect("it is open");
+        self.run();
+    }
+}
+
+#[test]
+fn objects_count_with_the_messages_of_their_transaction() {
+    for shard in [0, 1] {
+        for addresses in [&["far away", "q"][..], &["q"], &["far away"], &[]] {
+            let mut bed = filled();
+            for (fail, value) in [(true, None), (false, Some("taken"))] {
+                let id = bed.declare(shard);
+                bed.put(shard, "m gone", Some("before"), id);
+                bed.discharge(shard, id, false);
+                let id = bed.declare(shard);
+                for address in addresses {
+                    let producer = bed.producer(shard, address);
+                    bed.post(producer, "posted", id);
+                }
+                bed.put(shard, "m number", Some("a number"), id);
+                bed.put(shard, "m number", Some("taken"), id);
+                bed.put(shard, "m gone", None, id);
+                assert_eq!(object(&bed, "m number"), None, "not before the commit");
+                bed.discharge(shard, id, fail);
+                assert_eq!(bed.discharged[&id], Ok(()));
+                assert_eq!(object(&bed, "m number").as_deref(), value);
+                assert_eq!(object(&bed, "m gone").is_some(), fail);
+            }
+            for address in addresses {
+                assert_eq!(bed.drain_bodies(0, address), ["posted"]);
+            }
+            bed.finish();
+        }
+    }
+}
+
+#[test]
+fn objects_that_cannot_be_kept_roll_their_transaction_back() {
+    for fault in ["store", "deleted", "work", "memory"] {
+        for shard in [0, 1] {
+            let mut bed = filled();
+            let id = bed.declare(shard);
+            let producer = bed.producer(shard, "far away");
+            bed.post(producer, "posted", id);
+            match fault {
+                "store" => bed.store.fails = true,
+                "deleted" => bed.remove("far away"),
+                "work" => bed.cores[shard].limits.max_transaction_work = 1,
+                _ => bed.cores[shard].limits.stored_memory_bytes = 10,
+            }
+            bed.put(shard, "m number", Some("a value"), id);
+            bed.discharge(shard, id, false);
+            assert!(bed.discharged[&id].is_err(), "{fault}");
+            bed.store.fails = false;
+            assert_eq!(object(&bed, "m number"), None, "{fault}");
+            assert!(bed.store.messages.is_empty(), "{fault}");
+            let late = bed.cores[shard].put_in_transaction(bed.now, id, "m".into(), None);
+            assert_eq!(late, Err(Refused::NoTransaction(id.0)));
+            bed.finish();
+        }
+    }
+}
+
+#[test]
+fn after_a_crash_there_are_message_and_object_or_neither() {
+    for shard in [0, 1] {
+        for requests in 0.. {
+            let mut bed = filled();
+            let id = bed.declare(shard);
+            for address in ["q", "far away", "t"] {
+                let producer = bed.producer(shard, address);
+                bed.post(producer, "new", id);
+            }
+            bed.put(shard, "m number", Some("taken"), id);
+            bed.store.held = true;
+            bed.discharge(shard, id, false);
+            for _ in 0..requests {
+                bed.store.held = false;
+                bed.store_answers();
+                bed.store.held = true;
+                bed.run();
+            }
+            bed.store.held = false;
+            let is_over = bed.discharged.contains_key(&id);
+            let mut bed = bed.restart(&everything());
+            let new = ["q", "far away", "t::s"].map(|address| bed.drain_bodies(0, address).len());
+            let is_taken = object(&bed, "m number").is_some();
+            assert!(new == [usize::from(is_taken); 3], "{requests}: {new:?} {is_taken}");
+            assert!(!is_over || is_taken, "what was said to be committed is");
+            if is_over {
+                assert!(requests > 3, "the test covers what it is for");
+                break;
+            }
+        }
+    }
+}
