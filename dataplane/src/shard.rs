@@ -189,6 +189,7 @@ async fn watch_clock(handle: Handle) {
         if found.abs_diff(unix.saturating_add(passed)) >= CLOCK_STEP {
             let mut shard = handle.shard.borrow_mut();
             shard.core.set_clock(now, UnixMillis(found));
+            shard.set_mqtt_clock(now, UnixMillis(found));
             shard.finish_turn(now);
             (told, unix) = (now, found);
         }
@@ -215,9 +216,9 @@ fn obey(handle: &Handle, command: ShardCommand) {
     let now = Instant::now();
     let mut shard = handle.shard.borrow_mut();
     match command {
-        ShardCommand::Accept { stream, peer, listener } => {
+        ShardCommand::Accept(accepted) => {
             drop(shard);
-            crate::driver::accept(handle, stream, peer, listener);
+            crate::driver::accept(handle, accepted);
         }
         ShardCommand::SetAddress { address, reply } => {
             let settings = settings(&address, &shard.config);

@@ -13,11 +13,14 @@ mod message;
 mod objects;
 mod mqtt;
 mod outcome;
+mod preface;
 mod protocol;
+pub mod proxy;
 mod terminus;
 mod transaction;
 mod transport;
 mod view;
+pub mod websocket;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -29,20 +32,22 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mq_amqp::{Config, Events, LinkKey, SessionKey, Terms};
-use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest, TransactionId};
+use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest, TransactionId, UnixMillis};
 use mq_model::config::DaemonConfig;
 use tokio::sync::Notify;
 
-pub(crate) use self::connection::accept;
+pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
-pub(crate) use self::objects::object_home;
+pub(crate) use self::mqtt::object_home;
 use self::message::Wants;
+pub(crate) use self::preface::Adopted;
 use self::protocol::{Connections, Farewell};
 use self::terminus::Definition;
 pub(crate) use self::terminus::Subscriptions;
 use self::transaction::Coordinator;
 use crate::listen::Throttle;
 use crate::mailbox::{AddressNews, Mail, Mailbox};
+use crate::shard::unix_millis;
 use crate::store::Store;
 
 /// Bytes that one read takes at most.
@@ -84,6 +89,15 @@ pub(crate) struct Shared {
     pub(crate) subscriptions: Subscriptions,
     /// Shards that may still send mail.
     pub(crate) running: Arc<AtomicUsize>,
+}
+
+impl Shared {
+    /// A connection is on its way to a shard.
+    fn count_connection_in(&self, shard: ShardId) {
+        if let Some(count) = self.counts.get(usize::from(shard.0)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A link as the core's key finds it.
@@ -168,6 +182,8 @@ pub(crate) struct Shard {
     pub(crate) bytes_out: u64,
     engine_config: Arc<Config>,
     connections: Connections,
+    /// The number of the latest connection.
+    next_number: u64,
     producers: LinkTable,
     consumers: LinkTable,
     coordinator: Coordinator,
@@ -184,6 +200,8 @@ pub(crate) struct Shard {
     store_requests: Vec<(ShardId, Box<StoreRequest>)>,
     /// Objects of the daemon's own that the store is asked to keep.
     next_ticket: u64,
+    /// Sessions of MQTT clients, and what they have in common.
+    mqtt: mqtt::Mqtt,
     /// One read buffer and one event queue for all connections: an idle connection holds none.
     buffer: BytesMut,
     events: Events,
@@ -219,6 +237,7 @@ impl Shard {
             bytes_out: 0,
             engine_config: Arc::new(amqp::engine_config(config)),
             connections: Connections::default(),
+            next_number: 0,
             producers: LinkTable::default(),
             consumers: LinkTable::default(),
             coordinator: Coordinator::default(),
@@ -229,6 +248,7 @@ impl Shard {
             store,
             store_requests: Vec::new(),
             next_ticket: 0,
+            mqtt: mqtt::Mqtt::new(config, Instant::now(), UnixMillis(unix_millis())),
             buffer: BytesMut::new(),
             events: Events::new(),
             deadlines: BinaryHeap::new(),
@@ -268,7 +288,7 @@ impl Shard {
 
     fn next_deadline(&self) -> Option<Instant> {
         let connection = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
-        connection.into_iter().chain(self.core.poll_timeout()).min()
+        connection.into_iter().chain(self.core.poll_timeout()).chain(self.mqtt.next_deadline()).min()
     }
 
     /// Serves every deadline that has come.
@@ -284,6 +304,7 @@ impl Shard {
         }
         self.drop_spent_deadlines();
         self.core.handle_timeout(now);
+        self.handle_mqtt_deadlines(now);
         self.finish_turn(now);
     }
 

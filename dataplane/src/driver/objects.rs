@@ -6,17 +6,12 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use mq_core::{ShardId, StoreAnswer, StoreError, StoreRequest, Ticket};
+use mq_core::{StoreAnswer, StoreRequest, Ticket};
 
 use super::Shard;
 
 /// The first byte of the key of an object of the daemon's.
 pub(crate) const OWN: u8 = b'm';
-
-/// The shard that an object of the daemon's belongs to; `None`: it is not one that this version knows.
-pub(crate) fn object_home(_key: &[u8], _shards: u16) -> Option<ShardId> {
-    None
-}
 
 impl Shard {
     /// Keeps an object, in place of one with the same key. [`object_stored`](Self::object_stored) says when
@@ -55,9 +50,6 @@ impl Shard {
         self.object_stored(now, ticket, result);
     }
 
-    /// The store has done what was asked for with this ticket, or says why not.
-    fn object_stored(&mut self, _now: Instant, _ticket: Ticket, _result: Result<(), StoreError>) {}
-
     /// Takes an object that the store has kept over a restart.
     pub(crate) fn recover_object(&mut self, now: Instant, key: &[u8], value: &[u8]) {
         if key.first() == Some(&OWN) {
@@ -66,10 +58,4 @@ impl Shard {
             self.core.recover_object(now, key, value);
         }
     }
-
-    /// Takes an object of a session.
-    fn recover_session_object(&mut self, _key: &[u8], _value: &[u8]) {}
-
-    /// Every object of a session has been taken.
-    pub(crate) fn sessions_recovered(&mut self, _now: Instant) {}
 }

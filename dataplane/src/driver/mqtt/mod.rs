@@ -1,15 +1,43 @@
 //! MQTT between the engine and the core.
+//!
+//! A connection lives on the shard of its session ([`session`]). What connects, ends and is kept of a
+//! client is decided in [`connect`], [`disconnect`] and [`session`]; what it publishes and gets is the
+//! rest. The socket's part of a connection knows nothing of either.
 
-pub(super) mod envelope;
+mod connect;
+mod deliver;
+mod disconnect;
+pub(crate) mod envelope;
+mod flows;
+mod publish;
+mod record;
+mod retained;
+mod session;
+mod store;
+mod subscribe;
+pub(super) mod to_amqp;
+pub(super) mod to_mqtt;
+mod will;
 
 use std::io::IoSlice;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use mq_mqtt::property::PropertyView;
-use mq_mqtt::{Event, ReasonCode};
+use mq_core::UnixMillis;
+use mq_model::config::DaemonConfig;
+use mq_mqtt::property::{PropertyIn, PropertyView, PropertyWriter};
+use mq_mqtt::{Config, Event, Limits, Qos, ReasonCode};
 use tracing::info;
 
+use self::connect::Connecting;
+use self::deliver::Outflow;
+use self::flows::Messages;
+use self::publish::Intake;
+pub(crate) use self::session::object_home;
+use self::session::{SessionKey, Sessions};
+use self::store::Awaited;
+use self::will::{End, Wills};
 use super::Shard;
 use super::protocol::Farewell;
 use super::transport::Transport;
@@ -19,11 +47,147 @@ use super::transport::Transport;
 pub(super) struct Client {
     pub(super) engine: mq_mqtt::Connection,
     pub(super) transport: Transport,
+    /// From the CONNECT on, and until the connection or the session ends.
+    pub(super) session: Option<SessionKey>,
+    /// It has sent its CONNECT, and the disk does not know of it yet.
+    connecting: Option<Box<Connecting>>,
+    /// What its end will have been, as far as is known.
+    end: End,
+    /// What it publishes.
+    pub(super) intake: Intake,
+    /// What it gets.
+    pub(super) outflow: Outflow,
+}
+
+/// What all clients of a shard have in common.
+#[derive(Debug)]
+pub(super) struct Mqtt {
+    pub(super) config: Arc<Config>,
+    pub(super) sessions: Sessions,
+    pub(super) messages: Messages,
+    clock: Clock,
+    awaited: Awaited,
+    wills: Wills,
+    recovered: store::Recovered,
+    pub(super) counters: Counters,
+}
+
+/// What has happened since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Clients that were let in.
+    pub(crate) connected: u64,
+    /// Those of them whose session went on.
+    pub(crate) resumed: u64,
+    /// CONNECTs that were refused.
+    pub(crate) refused: u64,
+    /// Connections that another one of the client took over.
+    pub(crate) taken_over: u64,
+    /// Sessions whose time was over.
+    pub(crate) expired: u64,
+    /// Wills that were published.
+    pub(crate) wills: u64,
+    /// Wills that nobody took: no such address, or it refused.
+    pub(crate) wills_refused: u64,
+}
+
+impl Mqtt {
+    /// Nothing yet, under this configuration, at a moment whose wall time is this.
+    pub(super) fn new(config: &DaemonConfig, now: Instant, unix: UnixMillis) -> Self {
+        Self {
+            config: Arc::new(engine_config(config)),
+            sessions: Sessions::default(),
+            messages: Messages::default(),
+            clock: Clock { known: now, unix },
+            awaited: Awaited::default(),
+            wills: Wills::default(),
+            recovered: store::Recovered::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The wall clock was set, or looked at.
+    pub(super) fn set_clock(&mut self, now: Instant, unix: UnixMillis) {
+        self.clock = Clock { known: now, unix };
+    }
+
+    /// The wall time of a moment.
+    pub(super) fn unix(&self, at: Instant) -> UnixMillis {
+        self.clock.unix(at)
+    }
+
+    /// When [`Shard::handle_mqtt_deadlines`] is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let session = self.sessions.next_deadline().and_then(|deadline| self.clock.instant(deadline));
+        // Before everything that was kept is known, nothing ends.
+        session.filter(|_| self.recovered.is_done())
+    }
+}
+
+/// How the two clocks relate: what survives a restart goes by the time of day.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    known: Instant,
+    unix: UnixMillis,
+}
+
+impl Clock {
+    fn unix(self, at: Instant) -> UnixMillis {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        UnixMillis(match at.checked_duration_since(self.known) {
+            Some(later) => self.unix.0.saturating_add(millis(later)),
+            None => self.unix.0.saturating_sub(millis(self.known.saturating_duration_since(at))),
+        })
+    }
+
+    /// The moment of a wall time; `None` when it is further away than can be counted.
+    fn instant(self, at: UnixMillis) -> Option<Instant> {
+        match at.0.checked_sub(self.unix.0) {
+            Some(later) => self.known.checked_add(Duration::from_millis(later)),
+            None => Some(self.known),
+        }
+    }
+}
+
+/// What the daemon's configuration means to the engine.
+pub(super) fn engine_config(config: &DaemonConfig) -> Config {
+    let mqtt = &config.mqtt;
+    let defaults = Limits::default();
+    let limits = Limits {
+        max_packet_size: mqtt.max_packet_size,
+        max_handshake_packet_size: defaults.max_handshake_packet_size.min(mqtt.max_packet_size),
+        receive_maximum: mqtt.receive_maximum.max(1),
+        topic_alias_maximum: mqtt.topic_alias_maximum,
+        max_outgoing_aliases: mqtt.topic_alias_maximum,
+        handshake_timeout: Duration::from_millis(config.limits.handshake_timeout_ms.into()),
+        ..defaults
+    };
+    Config {
+        limits,
+        // Each step is on disk before the packet that says so.
+        automatic_release: false,
+        maximum_qos: Qos::from_byte(mqtt.max_qos).unwrap_or(Qos::ExactlyOnce),
+        retain_available: mqtt.max_retained > 0,
+        ..Config::default()
+    }
 }
 
 /// What the socket asks of a client. The turn calls `flush` and then `slices` and `written` until the
 /// socket is full or there is nothing left.
 impl Client {
+    /// A client whose socket has just been accepted.
+    pub(super) fn new(config: Arc<Config>, transport: Transport, now: Instant) -> Self {
+        Self {
+            engine: mq_mqtt::Connection::server(config, now),
+            transport,
+            session: None,
+            connecting: None,
+            end: End::Unclean,
+            intake: Intake::default(),
+            outflow: Outflow::default(),
+        }
+    }
+
     /// Makes everything that was queued ready to be written.
     pub(super) fn flush(&mut self) {}
 
@@ -46,7 +210,7 @@ impl Client {
     /// while the core or other shards have no room for what it publishes. Whoever makes it true again
     /// calls [`Shard::resume_reading`]; what was read before is then served first.
     pub(super) fn may_read(&self) -> bool {
-        self.engine.takes_input()
+        self.engine.takes_input() && self.intake.may_read()
     }
 
     /// When [`Shard::handle_mqtt_timeout`] is due. Looked at when a turn of the connection ends.
@@ -93,7 +257,20 @@ impl Shard {
     }
 
     fn handle_mqtt_event(&mut self, now: Instant, key: usize, event: Event) {
-        let _ = event;
+        match event {
+            Event::Publish(publish) => self.handle_publish(now, key, publish),
+            Event::Acknowledged { .. }
+            | Event::Received { .. }
+            | Event::Completed { .. }
+            | Event::Released { .. } => self.handle_flow_event(now, key, event),
+            Event::Connect(connect) => self.handle_connect(now, key, &connect),
+            Event::Subscribe(packet) => self.handle_subscribe(now, key, packet),
+            Event::Unsubscribe(packet) => self.handle_unsubscribe(now, key, packet),
+            Event::Disconnected(packet) => self.handle_disconnect(now, key, &packet),
+            Event::Auth(_) => self.refuse_reauthentication(key),
+            // Only a server says so, and we are the server.
+            Event::Connected(_) | Event::SubAck(_) | Event::UnsubAck(_) => {}
+        }
         self.run_effects(now);
         self.mark_dirty(key);
     }
@@ -108,19 +285,35 @@ impl Shard {
     }
 
     /// Something has been written: there may be room for more.
-    pub(super) fn refill_mqtt(&mut self, _now: Instant, _key: usize) {}
+    pub(super) fn refill_mqtt(&mut self, now: Instant, key: usize) {
+        self.refill_messages(now, key);
+    }
 
     /// Queues a DISCONNECT for a reason of ours; the client is done then.
-    pub(super) fn close_mqtt(&mut self, _now: Instant, key: usize, farewell: Farewell, _reason: &str) {
-        let Some(client) = self.connections.mqtt_mut(key) else { return };
-        let reason = match farewell {
-            Farewell::Stopping => ReasonCode::ServerShuttingDown,
-            Farewell::Administrative => ReasonCode::AdministrativeAction,
+    pub(super) fn close_mqtt(&mut self, _now: Instant, key: usize, farewell: Farewell, reason: &str) {
+        let (reason_code, end) = match farewell {
+            Farewell::Stopping => (ReasonCode::ServerShuttingDown, End::Stopping),
+            Farewell::Administrative => (ReasonCode::AdministrativeAction, End::Unclean),
         };
-        let _ = client.engine.disconnect(reason, PropertyView::default());
+        self.disconnect_mqtt(key, reason_code, reason, end);
+    }
+
+    /// Queues a DISCONNECT, or a CONNACK that refuses where that has not left; the client is done then.
+    pub(super) fn disconnect_mqtt(&mut self, key: usize, reason: ReasonCode, words: &str, end: End) {
+        let Some(client) = self.connections.mqtt_mut(key) else { return };
+        client.end = end;
+        let mut writer = PropertyWriter::new(PropertyIn::Disconnect);
+        let _ = writer.reason_string(words);
+        let properties = writer.finish();
+        if client.engine.disconnect(reason, properties.view()).is_err() {
+            let _ = client.engine.refuse(ReasonCode::ServerUnavailable, PropertyView::default());
+        }
+        self.mark_dirty(key);
     }
 
     /// Takes everything of a client out of the core, whatever ended it. Called once at least when a
     /// connection ends, and maybe again.
-    pub(super) fn release_mqtt(&mut self, _now: Instant, _key: usize) {}
+    pub(super) fn release_mqtt(&mut self, now: Instant, key: usize) {
+        self.end_connection(now, key);
+    }
 }

@@ -1,0 +1,274 @@
+//! A client asks to be let in (3.1, 3.2).
+//!
+//! The session is found or made at once, whatever had it before is ended, and when the disk knows what
+//! has to be known (of a session that lasts, and of a will) the CONNACK leaves.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mq_core::StoreError;
+use mq_mqtt::packet::Connect;
+use mq_mqtt::property::{PropertyIn, PropertyWriter};
+use mq_mqtt::topic::{TopicLimits, check_name};
+use mq_mqtt::{Accept, ReasonCode, Version};
+use tracing::{debug, info, warn};
+
+use super::session::{
+    LONGEST_CLIENT_ID, MAX_SESSIONS, Presence, Resumption, Session, SessionKey, home_of, resumption,
+};
+use super::will::{End, Will};
+use crate::driver::Shard;
+
+/// A client that has sent its CONNECT and has no answer yet.
+#[derive(Debug)]
+pub(super) struct Connecting {
+    /// Whether the session went on.
+    is_resumed: bool,
+    /// The client identifier was chosen here.
+    is_assigned: bool,
+    /// Seconds, in place of the keep alive that the client wants.
+    keep_alive: Option<u16>,
+    /// Seconds, in place of the session expiry interval that the client wants.
+    expiry: Option<u32>,
+    /// Answers of the store that the CONNACK waits for.
+    waits_for: u32,
+    /// The first that said no.
+    error: Option<StoreError>,
+}
+
+/// Why a client is not let in.
+struct Refusal(ReasonCode, String);
+
+impl Shard {
+    /// Serves a CONNECT: refuses it, or makes everything ready for its CONNACK.
+    pub(super) fn handle_connect(&mut self, now: Instant, key: usize, connect: &Connect) {
+        if let Err(Refusal(reason, words)) = self.check_connect(connect) {
+            self.refuse_client(key, reason, &words);
+            return;
+        }
+        if let Some(user) = &connect.user_name
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            connection.user = user.as_str().into();
+        }
+        let is_assigned = connect.client_id.is_empty();
+        let client_id: Arc<str> =
+            if is_assigned { self.assigned_client_id() } else { connect.client_id.as_str().into() };
+        let (expiry, told_expiry) = self.session_expiry(connect);
+        let (session, is_resumed) = self.take_session(now, key, &client_id, expiry, connect.clean_start);
+        let will = connect.will.as_ref().map(|will| {
+            let number = self.mqtt.wills.next_number(self.mqtt.unix(now));
+            Box::new(Will::of(will, connect.version, number))
+        });
+        let waits_for = self.keep_connected(key, session, will);
+        let connecting = Connecting {
+            is_resumed,
+            is_assigned,
+            keep_alive: keep_alive(connect, self.config.mqtt.keep_alive_max),
+            expiry: told_expiry,
+            waits_for,
+            error: None,
+        };
+        if let Some(client) = self.connections.mqtt_mut(key) {
+            client.session = Some(session);
+            client.connecting = Some(Box::new(connecting));
+        }
+        self.let_in(now, key);
+    }
+
+    /// What is wrong with a CONNECT beyond what the engine knows.
+    fn check_connect(&mut self, connect: &Connect) -> Result<(), Refusal> {
+        let refusal = |reason, words: &str| Err(Refusal(reason, words.to_owned()));
+        if self.is_draining {
+            return refusal(ReasonCode::ServerUnavailable, "the node is stopping; connect to another one");
+        }
+        // 4.12: none is offered.
+        if let Some(method) = connect.properties.view().authentication_method() {
+            let words = format!("no authentication method {method} here; connect without one");
+            return Err(Refusal(ReasonCode::BadAuthenticationMethod, words));
+        }
+        let id = connect.client_id.as_str();
+        if id.len() > LONGEST_CLIENT_ID {
+            let words =
+                format!("the client identifier has {} bytes, {LONGEST_CLIENT_ID} is the most", id.len());
+            return Err(Refusal(ReasonCode::ClientIdentifierNotValid, words));
+        }
+        let is_new = id.is_empty() || self.mqtt.sessions.find(id).is_none();
+        if is_new && self.mqtt.sessions.len() >= MAX_SESSIONS {
+            return refusal(ReasonCode::QuotaExceeded, "the node has no room for another session");
+        }
+        if let Some(will) = &connect.will
+            && will.topic.as_str().starts_with('$')
+            && self.core.route(will.topic.as_str()).kind.is_none()
+        {
+            let words = format!("the will goes to {}, which no address serves", will.topic);
+            return Err(Refusal(ReasonCode::TopicNameInvalid, words));
+        }
+        Ok(())
+    }
+
+    /// Refuses a client; its connection is over.
+    pub(super) fn refuse_client(&mut self, key: usize, reason: ReasonCode, words: &str) {
+        info!(connection = %self.name_of(key), %reason, words, "refused");
+        self.mqtt.counters.refused += 1;
+        let mut writer = PropertyWriter::new(PropertyIn::ConnAck);
+        let _ = writer.reason_string(words);
+        if let Some(client) = self.connections.mqtt_mut(key) {
+            let _ = client.engine.refuse(reason, writer.finish().view());
+        }
+        self.mark_dirty(key);
+    }
+
+    /// A client identifier that nobody has, whose home is here.
+    fn assigned_client_id(&mut self) -> Arc<str> {
+        let shards = u16::try_from(self.shared.mailboxes.len()).unwrap_or(u16::MAX);
+        loop {
+            self.next_name = self.next_name.wrapping_add(1);
+            // A secret key that differs in every run: identifiers do not repeat and are not guessed.
+            let [high, low] = [0, 1].map(|half| self.name_secret.hash_one((self.next_name, half)));
+            let id = format!("auto-{high:016x}{low:016x}");
+            if home_of(&id, shards) == self.id && self.mqtt.sessions.find(&id).is_none() {
+                return id.into();
+            }
+        }
+    }
+
+    /// Seconds that the session outlives its connection, and the same when the client is to be told
+    /// (3.1.2.11.2, 3.2.2.3.2). In 3.1.1 a session that is to be kept is kept as long as is allowed.
+    fn session_expiry(&self, connect: &Connect) -> (u32, Option<u32>) {
+        let longest = self.config.mqtt.session_expiry_max;
+        let wanted = match connect.version {
+            Version::V5_0 => connect.properties.view().session_expiry_interval().unwrap_or(0),
+            Version::V3_1_1 if connect.clean_start => 0,
+            Version::V3_1_1 => u32::MAX,
+        };
+        (wanted.min(longest), (wanted > longest).then_some(longest))
+    }
+
+    /// Ends whatever has the client's session and is not to go on, and gives the session to this
+    /// connection; says whether it is one that was there.
+    fn take_session(
+        &mut self,
+        now: Instant,
+        key: usize,
+        client_id: &Arc<str>,
+        expiry: u32,
+        clean_start: bool,
+    ) -> (SessionKey, bool) {
+        let unix = self.mqtt.unix(now);
+        if let Some(found) = self.mqtt.sessions.find(client_id) {
+            let before = self.mqtt.sessions.get(found);
+            let is_over =
+                before.is_none_or(|session| resumption(session, clean_start, unix) == Resumption::New);
+            if let Some(old) = before.and_then(Session::connection) {
+                self.take_over(now, old, is_over);
+            } else {
+                self.end_absence(now, found, is_over);
+            }
+            if is_over {
+                self.end_session(now, found);
+            } else if let Some(session) = self.mqtt.sessions.get_mut(found) {
+                session.expiry = expiry;
+                self.mqtt.sessions.set_presence(found, Presence::Connected(key));
+                return (found, true);
+            }
+        }
+        (self.mqtt.sessions.insert(Session::new(client_id.clone(), expiry, key)), false)
+    }
+
+    /// 3.1.4-3: the connection that has the session is told and closed. Its session stays as it is.
+    fn take_over(&mut self, now: Instant, old: usize, is_clean: bool) {
+        info!(connection = %self.name_of(old), "taken over by another connection of the client");
+        self.mqtt.counters.taken_over += 1;
+        let words = "another connection of the client has taken the session over";
+        self.disconnect_mqtt(old, ReasonCode::SessionTakenOver, words, End::TakenOver { is_clean });
+        self.leave_session(now, old);
+        self.start_closing(now, old);
+    }
+
+    /// The store has answered; with everything there the CONNACK leaves.
+    pub(super) fn connect_stored(&mut self, now: Instant, key: usize, result: Result<(), StoreError>) {
+        let Some(client) = self.connections.mqtt_mut(key) else { return };
+        let Some(connecting) = &mut client.connecting else { return };
+        connecting.waits_for = connecting.waits_for.saturating_sub(1);
+        connecting.error = connecting.error.take().or(result.err());
+        self.let_in(now, key);
+        self.run_effects(now);
+    }
+
+    /// Sends the CONNACK, when nothing has to be waited for any more.
+    fn let_in(&mut self, now: Instant, key: usize) {
+        let Some(client) = self.connections.mqtt_mut(key) else { return };
+        let Some(connecting) = client.connecting.take_if(|connecting| connecting.waits_for == 0) else {
+            return;
+        };
+        if let Some(error) = connecting.error {
+            warn!(connection = %self.name_of(key), %error, "a session could not be kept");
+            // The client was not let in: nobody misses its will.
+            if let Some(client) = self.connections.mqtt_mut(key) {
+                client.end = End::Normal;
+            }
+            self.end_connection(now, key);
+            let words = "the session could not be kept; see the status of the node";
+            self.refuse_client(key, ReasonCode::ServerUnavailable, words);
+            self.start_closing(now, key);
+            return;
+        }
+        if let Err(words) = self.accept_client(now, key, &connecting) {
+            // It takes so small packets that not even this one fits.
+            info!(connection = %self.name_of(key), words, "not let in");
+            self.refuse_client(key, ReasonCode::PacketTooLarge, &words);
+            self.start_closing(now, key);
+            return;
+        }
+        self.mqtt.counters.connected += 1;
+        self.mqtt.counters.resumed += u64::from(connecting.is_resumed);
+        self.start_messages(now, key);
+        self.mark_dirty(key);
+        self.resume_reading(key);
+    }
+
+    fn accept_client(&mut self, now: Instant, key: usize, connecting: &Connecting) -> Result<(), String> {
+        let gone = || "the session is gone".to_owned();
+        let Some(client) = self.connections.mqtt_mut(key) else { return Err(gone()) };
+        let session = client.session.and_then(|session| self.mqtt.sessions.get(session)).ok_or_else(gone)?;
+        let mut properties = PropertyWriter::new(PropertyIn::ConnAck);
+        // Told to who asks; the engine leaves it out otherwise.
+        let _ = properties.response_information(&response_information(session));
+        let properties = properties.finish();
+        let accept = Accept {
+            session: connecting.is_resumed.then(|| session.flights.engine_state()),
+            keep_alive: connecting.keep_alive,
+            session_expiry_interval: connecting.expiry,
+            assigned_client_id: connecting.is_assigned.then_some(&*session.client_id),
+            properties: properties.view(),
+        };
+        debug!(client_id = %session.client_id, is_resumed = connecting.is_resumed, "let in");
+        client.engine.accept(now, accept).map_err(|misuse| misuse.to_string())
+    }
+
+    /// 4.12.1: a client that named no method has none to authenticate with again, and who named one was
+    /// refused: the engine lets no such packet through.
+    pub(super) fn refuse_reauthentication(&mut self, key: usize) {
+        let words = "no authentication method is offered";
+        self.disconnect_mqtt(key, ReasonCode::BadAuthenticationMethod, words, End::Unclean);
+    }
+}
+
+/// What response topics of a client begin with (3.2.2.3.15): `reply/` and its identifier, or a number
+/// for it where that cannot stand in a topic name.
+fn response_information(session: &Session) -> String {
+    let topic = format!("reply/{}", session.client_id);
+    match check_name(&topic, TopicLimits::NONE) {
+        Ok(()) => topic,
+        Err(_) => format!("reply/{:016x}", session.origin),
+    }
+}
+
+/// Seconds in place of a keep alive that is longer than the longest, or has no end (3.2.2.3.14); 0 means
+/// that none is too long.
+fn keep_alive(connect: &Connect, longest: u16) -> Option<u16> {
+    let wanted = connect.keep_alive;
+    (longest > 0 && (wanted == 0 || wanted > longest)).then_some(longest)
+}

@@ -1,0 +1,120 @@
+//! A connection ends, and maybe its session (3.14, 4.1).
+
+use std::time::Instant;
+
+use mq_mqtt::ReasonCode;
+use mq_mqtt::packet::Disconnect;
+use tracing::debug;
+
+use super::Shard;
+use super::record::session_key;
+use super::session::{Presence, SessionKey};
+use super::will::{End, Fate};
+
+impl Shard {
+    /// The client says good-bye (3.14): with 0x00 it wants its will forgotten, and it may change how long
+    /// its session outlives the connection.
+    pub(super) fn handle_disconnect(&mut self, now: Instant, key: usize, packet: &Disconnect) {
+        let longest = self.config.mqtt.session_expiry_max;
+        let Some(client) = self.connections.mqtt_mut(key) else { return };
+        client.end = if packet.reason == ReasonCode::Success { End::Normal } else { End::Unclean };
+        debug!(reason = %packet.reason, "the client says good-bye");
+        if let Some(expiry) = packet.properties.view().session_expiry_interval()
+            && let Some(session) = client.session.and_then(|session| self.mqtt.sessions.get_mut(session))
+        {
+            session.expiry = expiry.min(longest);
+        }
+        self.end_connection(now, key);
+    }
+
+    /// The connection is over, whatever ended it: its session is away from now on, or over, too. Called
+    /// again for a connection that has no session any more, it does nothing.
+    pub(super) fn end_connection(&mut self, now: Instant, key: usize) {
+        let is_stopping = self.is_draining;
+        let Some(key) = self.leave_session(now, key) else { return };
+        let Some(session) = self.mqtt.sessions.get_mut(key) else { return };
+        if session.is_lasting() {
+            return self.keep_away(key);
+        }
+        if is_stopping {
+            // The next run publishes it: here nobody would be left to get it.
+            session.will = None;
+        }
+        self.end_session(now, key);
+    }
+
+    /// Parts a connection from its session and decides about its will. The session is away then.
+    pub(super) fn leave_session(&mut self, now: Instant, key: usize) -> Option<SessionKey> {
+        let client = self.connections.mqtt_mut(key)?;
+        let (session, end) = (client.session?, client.end);
+        // A client that was never let in has started nothing, and nobody waits for its last words.
+        let was_let_in = client.connecting.take().is_none();
+        if was_let_in {
+            self.stop_messages(now, key);
+        }
+        let client = self.connections.mqtt_mut(key)?;
+        client.session = None;
+        let unix = self.mqtt.unix(now);
+        self.mqtt.sessions.set_presence(session, Presence::Away(unix));
+        self.decide_will(now, session, if was_let_in { end } else { End::Normal });
+        Some(session)
+    }
+
+    /// The client comes back, or another with its name: what becomes of the will that has waited.
+    pub(super) fn end_absence(&mut self, now: Instant, session: SessionKey, is_clean: bool) {
+        self.decide_will(now, session, End::TakenOver { is_clean });
+    }
+
+    /// Publishes the will of a session that is away, forgets it, or leaves it for later.
+    fn decide_will(&mut self, now: Instant, key: SessionKey, end: End) {
+        let unix = self.mqtt.unix(now);
+        // What is published while the node stops reaches nobody.
+        let end = if self.is_draining && end != End::Normal { End::Stopping } else { end };
+        let Some(session) = self.mqtt.sessions.get_mut(key) else { return };
+        let Presence::Away(since) = session.presence else { return };
+        let Some(mut will) = session.will.take() else { return };
+        let client_id = session.client_id.clone();
+        match will.fate(end, since, unix, session.expiry) {
+            Fate::Publish => self.publish_will(now, &client_id, *will),
+            Fate::Drop => self.forget_will(&client_id, will.number),
+            Fate::Wait(due) => {
+                will.record.due = Some(due);
+                self.keep_will(&client_id, &will);
+                if let Some(session) = self.mqtt.sessions.get_mut(key) {
+                    session.will = Some(will);
+                }
+            }
+        }
+        self.mqtt.sessions.arm(key);
+    }
+
+    /// Ends a session that has no connection: nothing of it remains but a will on its way.
+    pub(super) fn end_session(&mut self, now: Instant, key: SessionKey) {
+        // Of a session that ends the will is published, however long it was to wait (3.1.3.2.2).
+        self.decide_will(now, key, End::TakenOver { is_clean: true });
+        self.end_messages(now, key);
+        let Some(session) = self.mqtt.sessions.remove(key) else { return };
+        if session.is_recorded {
+            self.delete_object(session_key(&session.client_id));
+        }
+    }
+
+    /// What is due by the time of day: wills that have waited, sessions whose time is over.
+    pub(crate) fn handle_mqtt_deadlines(&mut self, now: Instant) {
+        let unix = self.mqtt.unix(now);
+        if self.is_draining || !self.mqtt.recovered.is_done() {
+            return;
+        }
+        while let Some(key) = self.mqtt.sessions.due(unix) {
+            let Some(session) = self.mqtt.sessions.get(key) else { break };
+            if session.expires().is_some_and(|expires| expires <= unix) {
+                debug!(client_id = %session.client_id, "the session has expired");
+                self.mqtt.counters.expired += 1;
+                self.end_session(now, key);
+            } else {
+                self.decide_will(now, key, End::Unclean);
+                self.mqtt.sessions.arm(key);
+            }
+        }
+    }
+}

@@ -1,0 +1,521 @@
+//! Sessions: what the node keeps of a client, with and without a connection (4.1).
+//!
+//! A client has one session, on the shard that [`home_of`] says; its connections live there, too. So who
+//! takes over from whom, what is resumed, when it expires and when a will fires is decided in one place.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use mq_core::{ShardId, UnixMillis, home};
+use mq_mqtt::Qos;
+use mq_mqtt::packet::SubscriptionOptions;
+use mq_mqtt::topic::{TopicLimits, parse_filter};
+
+use super::flows::Flights;
+use super::record::{ObjectKey, SessionRecord, SubscriptionRecord};
+use super::subscribe;
+use super::will::{Will, after};
+
+/// Bytes of a client identifier that are let in.
+pub(crate) const LONGEST_CLIENT_ID: usize = 1_024;
+
+/// Sessions that a shard keeps, connected or not; one more is refused (0x97).
+pub(crate) const MAX_SESSIONS: usize = 4_000_000;
+
+/// A session expiry interval that never ends (3.1.2.11.2).
+pub(crate) const FOREVER: u32 = u32::MAX;
+
+/// The shard where the session of a client is, and its connections.
+pub(crate) fn home_of(client_id: &str, shards: u16) -> ShardId {
+    home(client_id, shards)
+}
+
+/// The shard that an object of the daemon belongs to; `None` for what is none, or cannot be read.
+pub(crate) fn object_home(key: &[u8], shards: u16) -> Option<ShardId> {
+    Some(home_of(ObjectKey::decode(key)?.client_id(), shards))
+}
+
+/// The name of a session's durable subscriptions in the core.
+pub(crate) fn subscription_name(client_id: &str) -> String {
+    format!("{SUBSCRIPTION_PREFIX}{client_id}")
+}
+
+/// What the names of durable subscriptions of sessions begin with.
+pub(crate) const SUBSCRIPTION_PREFIX: &str = "mqtt:";
+
+/// The publisher's hash in the envelope of its messages (no local); never 0.
+pub(crate) fn origin_of(client_id: &str) -> u64 {
+    // FNV-1a: the same in every run, since it is stored with messages.
+    let hash = client_id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.max(1)
+}
+
+/// Names a session on its shard, and not its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionKey {
+    index: u32,
+    generation: u32,
+}
+
+impl SessionKey {
+    /// The key as a number: the token of the session's subscribers in the core.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The key that `to_bits` made into this number.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+/// Whether a session has a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// The key of its connection.
+    Connected(usize),
+    /// Since then it has none.
+    Away(UnixMillis),
+}
+
+/// What the node keeps of a client.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client_id: Arc<str>,
+    /// What its messages carry of it.
+    pub(crate) origin: u64,
+    /// Seconds that it outlives its connection; [`FOREVER`] has no end.
+    pub(crate) expiry: u32,
+    pub(crate) presence: Presence,
+    /// By an index that stays the same while the subscription lasts.
+    pub(crate) subscriptions: Vec<Option<Subscription>>,
+    /// What is under way to its client and from it, and what waits.
+    pub(crate) flights: Flights,
+    pub(crate) will: Option<Box<Will>>,
+    /// The disk knows it.
+    pub(crate) is_recorded: bool,
+    /// Its entry among the deadlines.
+    deadline: Option<UnixMillis>,
+}
+
+/// A subscription of a session.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// As the client wrote it, with its share.
+    pub(crate) filter: Arc<str>,
+    /// Where in `filter` begins what topics are matched against; 0 unless it is shared.
+    pub(crate) topic_filter_start: u32,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) granted: Qos,
+    /// The subscription identifier; 0: none.
+    pub(crate) identifier: u32,
+    /// How its messages come.
+    pub(crate) state: subscribe::State,
+}
+
+impl Subscription {
+    /// What topics are matched against.
+    pub(crate) fn topic_filter(&self) -> &str {
+        self.filter.get(self.topic_filter_start as usize..).unwrap_or_default()
+    }
+
+    /// The core's name of the share's queue, `$share/NAME/FILTER`: what the client wrote.
+    pub(crate) fn share(&self) -> Option<&str> {
+        (self.topic_filter_start > 0).then_some(&*self.filter)
+    }
+}
+
+/// Where in a filter begins what topics are matched against.
+pub(crate) fn topic_filter_start(filter: &str) -> u32 {
+    let parsed = parse_filter(filter, TopicLimits::NONE).map_or(filter, |parsed| parsed.filter);
+    u32::try_from(filter.len() - parsed.len()).unwrap_or(0)
+}
+
+impl Session {
+    /// A session that begins with a connection.
+    pub(crate) fn new(client_id: Arc<str>, expiry: u32, connection: usize) -> Self {
+        Self {
+            origin: origin_of(&client_id),
+            client_id,
+            expiry,
+            presence: Presence::Connected(connection),
+            subscriptions: Vec::new(),
+            flights: Flights::default(),
+            will: None,
+            is_recorded: false,
+            deadline: None,
+        }
+    }
+
+    /// Whether it outlives its connection.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.expiry > 0
+    }
+
+    /// Its connection.
+    pub(crate) fn connection(&self) -> Option<usize> {
+        match self.presence {
+            Presence::Connected(connection) => Some(connection),
+            Presence::Away(_) => None,
+        }
+    }
+
+    /// The index of the subscription with this filter, as the client wrote it.
+    pub(crate) fn by_filter(&self, filter: &str) -> Option<u32> {
+        let index = self.subscriptions.iter().position(|subscription| {
+            subscription.as_ref().is_some_and(|subscription| &*subscription.filter == filter)
+        })?;
+        u32::try_from(index).ok()
+    }
+
+    /// A subscription by its index.
+    pub(crate) fn subscription(&self, index: u32) -> Option<&Subscription> {
+        self.subscriptions.get(index as usize)?.as_ref()
+    }
+
+    /// Adds a subscription at the first free index.
+    pub(crate) fn add(&mut self, subscription: Subscription) -> u32 {
+        let free = self.subscriptions.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.subscriptions.len());
+        match self.subscriptions.get_mut(index) {
+            Some(place) => *place = Some(subscription),
+            // Most sessions have one or two.
+            None => {
+                self.subscriptions.reserve_exact(1.max(self.subscriptions.len() / 2));
+                self.subscriptions.push(Some(subscription));
+            }
+        }
+        u32::try_from(index).unwrap_or(u32::MAX)
+    }
+
+    /// Removes a subscription.
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Subscription> {
+        self.subscriptions.get_mut(index as usize)?.take()
+    }
+
+    /// When the session ends unless its client comes back; `None`: never, or it is connected.
+    pub(crate) fn expires(&self) -> Option<UnixMillis> {
+        match self.presence {
+            Presence::Away(since) if self.expiry < FOREVER => Some(after(since, self.expiry)),
+            _ => None,
+        }
+    }
+
+    /// When something is due by itself: its end, or its will.
+    fn next_deadline(&self) -> Option<UnixMillis> {
+        let Presence::Away(_) = self.presence else { return None };
+        let will = self.will.as_ref().and_then(|will| will.record.due);
+        self.expires().into_iter().chain(will).min()
+    }
+
+    /// What is kept of it.
+    pub(crate) fn record(&self) -> SessionRecord {
+        let disconnected = match self.presence {
+            Presence::Connected(_) => None,
+            Presence::Away(since) => Some(since),
+        };
+        let subscriptions = self.subscriptions.iter().flatten().map(|subscription| SubscriptionRecord {
+            filter: (&*subscription.filter).into(),
+            options: subscription.options,
+            granted: subscription.granted,
+            identifier: subscription.identifier,
+        });
+        SessionRecord { expiry: self.expiry, disconnected, subscriptions: subscriptions.collect() }
+    }
+
+    /// The session that a record tells of, whose client is away. `since` is when it went if the record
+    /// does not know that: the node ended before the connection did.
+    pub(crate) fn recovered(client_id: Arc<str>, record: &SessionRecord, since: UnixMillis) -> Self {
+        let subscriptions = record.subscriptions.iter().map(|subscription| {
+            Some(Subscription {
+                filter: (&*subscription.filter).into(),
+                topic_filter_start: topic_filter_start(&subscription.filter),
+                options: subscription.options,
+                granted: subscription.granted,
+                identifier: subscription.identifier,
+                state: subscribe::State::default(),
+            })
+        });
+        Self {
+            subscriptions: subscriptions.collect(),
+            presence: Presence::Away(record.disconnected.unwrap_or(since)),
+            ..Self::new(client_id, record.expiry, 0)
+        }
+    }
+}
+
+/// What is done with the session that is there when a client connects (3.1.2.4, 3.1.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resumption {
+    /// There is none, or none that goes on.
+    New,
+    /// It goes on: session present.
+    Resumed,
+}
+
+/// Whether a session goes on in a new connection. One that ends with its connection ends with the one
+/// that is taken over; one whose time is over has ended, even if nobody has looked yet.
+pub(crate) fn resumption(session: &Session, clean_start: bool, now: UnixMillis) -> Resumption {
+    let is_over = session.expires().is_some_and(|expires| expires <= now);
+    if clean_start || !session.is_lasting() || is_over { Resumption::New } else { Resumption::Resumed }
+}
+
+/// Every session of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_id: HashMap<Arc<str>, SessionKey>,
+    /// Sessions that are away, by when something is due.
+    deadlines: BTreeSet<(UnixMillis, SessionKey)>,
+    /// Those with a connection.
+    connected: usize,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    session: Option<Box<Session>>,
+}
+
+impl Sessions {
+    /// Adds a session; the client has none.
+    pub(crate) fn insert(&mut self, session: Session) -> SessionKey {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        let key = SessionKey { index, generation: slot.generation };
+        self.by_id.insert(session.client_id.clone(), key);
+        self.connected += usize::from(session.connection().is_some());
+        slot.session = Some(Box::new(session));
+        self.arm(key);
+        key
+    }
+
+    /// Removes a session.
+    pub(crate) fn remove(&mut self, key: SessionKey) -> Option<Box<Session>> {
+        self.get(key)?;
+        let session = self.slots.get_mut(key.index as usize)?.session.take()?;
+        self.free.push(key.index);
+        self.by_id.remove(&session.client_id);
+        self.connected -= usize::from(session.connection().is_some());
+        if let Some(deadline) = session.deadline {
+            self.deadlines.remove(&(deadline, key));
+        }
+        Some(session)
+    }
+
+    pub(crate) fn get(&self, key: SessionKey) -> Option<&Session> {
+        let slot = self.slots.get(key.index as usize)?;
+        slot.session.as_deref().filter(|_| slot.generation == key.generation)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        slot.session.as_deref_mut().filter(|_| slot.generation == key.generation)
+    }
+
+    /// The session of a client.
+    pub(crate) fn find(&self, client_id: &str) -> Option<SessionKey> {
+        self.by_id.get(client_id).copied()
+    }
+
+    /// Gives a session a connection or takes it away.
+    pub(crate) fn set_presence(&mut self, key: SessionKey, presence: Presence) {
+        let Some(session) = self.get_mut(key) else { return };
+        let was_connected = session.connection().is_some();
+        session.presence = presence;
+        let is_connected = session.connection().is_some();
+        self.connected = self.connected + usize::from(is_connected) - usize::from(was_connected);
+        self.arm(key);
+    }
+
+    /// To be called when what is due of a session has changed.
+    pub(crate) fn arm(&mut self, key: SessionKey) {
+        let Some(session) = self.get_mut(key) else { return };
+        let next = session.next_deadline();
+        let before = std::mem::replace(&mut session.deadline, next);
+        if before == next {
+            return;
+        }
+        if let Some(before) = before {
+            self.deadlines.remove(&(before, key));
+        }
+        if let Some(next) = next {
+            self.deadlines.insert((next, key));
+        }
+    }
+
+    /// The first time at which something is due.
+    pub(crate) fn next_deadline(&self) -> Option<UnixMillis> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// A session of which something is due by now.
+    pub(crate) fn due(&self, now: UnixMillis) -> Option<SessionKey> {
+        self.deadlines.first().filter(|(deadline, _)| *deadline <= now).map(|(_, key)| *key)
+    }
+
+    /// Every session, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let key = SessionKey { index: u32::try_from(index).ok()?, generation: slot.generation };
+            Some((key, slot.session.as_deref()?))
+        })
+    }
+
+    /// Sessions.
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Sessions with a connection.
+    pub(crate) fn connected(&self) -> usize {
+        self.connected
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mq_mqtt::Version;
+    use mq_mqtt::packet::{self, Text};
+    use mq_mqtt::property::Properties;
+
+    use super::*;
+
+    fn subscription(filter: &str, granted: Qos) -> Subscription {
+        Subscription {
+            filter: filter.into(),
+            topic_filter_start: topic_filter_start(filter),
+            options: SubscriptionOptions::new(granted),
+            granted,
+            identifier: 7,
+            state: subscribe::State::default(),
+        }
+    }
+
+    fn will() -> Box<Will> {
+        let will = packet::Will {
+            topic: Text::new("gone").unwrap(),
+            payload: "x".into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            properties: Properties::default(),
+        };
+        Box::new(Will::of(&will, Version::V5_0, 1))
+    }
+
+    fn away(id: &str, since: u64, expiry: u32) -> Session {
+        Session { presence: Presence::Away(UnixMillis(since)), ..Session::new(id.into(), expiry, 0) }
+    }
+
+    #[test]
+    fn a_session_goes_on_unless_it_was_to_be_clean_or_has_ended() {
+        let lasting = away("a", 1_000, 10);
+        assert_eq!(resumption(&lasting, false, UnixMillis(10_999)), Resumption::Resumed);
+        assert_eq!(resumption(&lasting, false, UnixMillis(11_000)), Resumption::New);
+        assert_eq!(resumption(&lasting, true, UnixMillis(1_000)), Resumption::New);
+        let connected = Session::new("a".into(), 10, 3);
+        assert_eq!(resumption(&connected, false, UnixMillis(1 << 60)), Resumption::Resumed);
+        assert_eq!(resumption(&Session::new("a".into(), 0, 3), false, UnixMillis(0)), Resumption::New);
+        let endless = away("a", 1_000, FOREVER);
+        assert_eq!(resumption(&endless, false, UnixMillis(u64::MAX)), Resumption::Resumed);
+    }
+
+    #[test]
+    fn an_index_stays_with_its_subscription_and_is_used_again_after_it() {
+        let mut session = Session::new("a".into(), 0, 0);
+        for filter in ["a", "b", "c"] {
+            session.add(subscription(filter, Qos::AtMostOnce));
+        }
+        assert_eq!(session.by_filter("c"), Some(2));
+        assert!(session.remove(1).is_some());
+        assert!(session.remove(1).is_none() && session.remove(9).is_none());
+        assert_eq!((session.by_filter("b"), session.by_filter("c")), (None, Some(2)));
+        assert_eq!(session.add(subscription("d", Qos::AtMostOnce)), 1);
+        assert_eq!(session.subscription(1).map(|one| &*one.filter), Some("d"));
+    }
+
+    #[test]
+    fn a_shared_subscription_knows_its_filter_and_its_share() {
+        let shared = subscription("$share/g/a/+", Qos::AtMostOnce);
+        assert_eq!((shared.topic_filter(), shared.share()), ("a/+", Some("$share/g/a/+")));
+        let other = subscription("a/#", Qos::AtMostOnce);
+        assert_eq!((other.topic_filter(), other.share()), ("a/#", None));
+    }
+
+    #[test]
+    fn what_is_recovered_is_what_was_recorded_with_the_client_away() {
+        let mut session = away("a", 5_000, 60);
+        session.add(subscription("a/+", Qos::ExactlyOnce));
+        session.add(subscription("gone", Qos::ExactlyOnce));
+        session.add(subscription("$share/g/a", Qos::AtLeastOnce));
+        session.add(subscription("b", Qos::AtMostOnce));
+        session.remove(1);
+        let recovered = Session::recovered("a".into(), &session.record(), UnixMillis(9));
+        assert_eq!(recovered.record(), session.record());
+        let connected = Session::new("a".into(), 60, 4);
+        let recovered = Session::recovered("a".into(), &connected.record(), UnixMillis(9));
+        assert_eq!(recovered.presence, Presence::Away(UnixMillis(9)));
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_client_until_it_is_removed_and_not_by_an_old_key() {
+        let mut sessions = Sessions::default();
+        let first = sessions.insert(Session::new("a".into(), 0, 3));
+        assert_eq!((sessions.find("a"), sessions.len(), sessions.connected()), (Some(first), 1, 1));
+        assert!(sessions.remove(first).is_some());
+        assert_eq!((sessions.find("a"), sessions.len(), sessions.connected()), (None, 0, 0));
+        let second = sessions.insert(Session::new("b".into(), 0, 3));
+        assert_ne!(first, second);
+        assert!(sessions.get(first).is_none() && sessions.remove(first).is_none());
+        assert_eq!(sessions.get(second).map(|session| &*session.client_id), Some("b"));
+    }
+
+    #[test]
+    fn the_end_of_a_session_and_its_will_are_due_while_it_is_away_alone() {
+        let mut sessions = Sessions::default();
+        let key = sessions.insert(Session::new("a".into(), 60, 3));
+        assert_eq!(sessions.next_deadline(), None);
+        sessions.set_presence(key, Presence::Away(UnixMillis(1_000)));
+        assert_eq!(sessions.next_deadline(), Some(UnixMillis(61_000)));
+        sessions.get_mut(key).unwrap().will = Some(will());
+        sessions.get_mut(key).unwrap().will.as_mut().unwrap().record.due = Some(UnixMillis(5_000));
+        sessions.arm(key);
+        assert_eq!(sessions.due(UnixMillis(4_999)), None);
+        assert_eq!(sessions.due(UnixMillis(5_000)), Some(key));
+        sessions.get_mut(key).unwrap().will = None;
+        sessions.arm(key);
+        assert_eq!(sessions.next_deadline(), Some(UnixMillis(61_000)));
+        sessions.set_presence(key, Presence::Connected(4));
+        assert_eq!(sessions.next_deadline(), None);
+        sessions.set_presence(key, Presence::Away(UnixMillis(1_000)));
+        sessions.remove(key);
+        assert_eq!(sessions.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_session_without_end_is_never_due() {
+        let mut sessions = Sessions::default();
+        sessions.insert(away("a", 1_000, FOREVER));
+        assert_eq!(sessions.next_deadline(), None);
+    }
+
+    #[test]
+    fn an_object_is_at_home_where_its_client_is() {
+        let key = super::super::record::will_key("kitchen", 9);
+        assert_eq!(object_home(&key, 7), Some(home_of("kitchen", 7)));
+        assert_eq!(object_home(b"s\x01a", 7), None);
+    }
+
+    #[test]
+    fn the_origin_of_a_client_is_the_same_in_every_run() {
+        assert_eq!(origin_of("kitchen"), 0x857b_a31d_c6b8_878f);
+        assert_ne!(origin_of("kitchen"), origin_of("kitchen2"));
+    }
+}

@@ -1,0 +1,211 @@
+//! Between sessions and the disk: what is written, who waits for it, and what comes back after a
+//! restart.
+//!
+//! A session that lasts has a record, a will an object of its own. Whatever a client is told that has to
+//! survive a restart is on disk before it is told; the rest (that a client has gone, that a will is
+//! forgotten) is written in order and nobody waits for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mq_core::{StoreError, Ticket, UnixMillis};
+use mq_mqtt::PacketId;
+use tracing::{debug, warn};
+
+use super::record::{ObjectKey, OutgoingRecord, SessionRecord, WillRecord, session_key, will_key};
+use super::session::{Session, SessionKey};
+use super::will::Will;
+use crate::driver::Shard;
+
+/// What of the sessions waits for the disk.
+#[derive(Debug, Default)]
+pub(super) struct Awaited(HashMap<Ticket, Waiter>);
+
+/// Who waits for an answer of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiter {
+    /// The CONNACK of a connection, of this number.
+    Connect(usize, u64),
+    /// An answer to the client of a session, which the other half gives.
+    Record(SessionKey),
+}
+
+/// What a restart has left of one client.
+#[derive(Debug, Default)]
+struct Remains {
+    record: Option<SessionRecord>,
+    wills: Vec<Will>,
+    incoming: Vec<PacketId>,
+    outgoing: Vec<(PacketId, OutgoingRecord)>,
+}
+
+/// What a restart has left, until all of it is known.
+#[derive(Debug, Default)]
+pub(super) struct Recovered {
+    clients: HashMap<Box<str>, Remains>,
+    is_done: bool,
+}
+
+impl Recovered {
+    fn of(&mut self, client_id: Box<str>) -> &mut Remains {
+        self.clients.entry(client_id).or_default()
+    }
+
+    /// Whether everything that was kept is known.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_done
+    }
+}
+
+impl Shard {
+    /// Gives a session that has just got its connection its will, and writes down what has to survive a
+    /// restart. Says how many answers of the store the CONNACK has to wait for.
+    pub(super) fn keep_connected(&mut self, key: usize, session: SessionKey, will: Option<Box<Will>>) -> u32 {
+        let mut tickets = Vec::with_capacity(2);
+        tickets.extend(self.put_record(session));
+        let client_id = self.mqtt.sessions.get(session).map(|session| session.client_id.clone());
+        if let (Some(will), Some(client_id)) = (will, client_id) {
+            tickets.push(self.put_object(will_key(&client_id, will.number), will.record.encode()));
+            if let Some(session) = self.mqtt.sessions.get_mut(session) {
+                session.will = Some(will);
+            }
+        }
+        let number = self.connections.get(key).map_or(0, |connection| connection.number);
+        for ticket in &tickets {
+            self.mqtt.awaited.0.insert(*ticket, Waiter::Connect(key, number));
+        }
+        u32::try_from(tickets.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Writes down that a session is away; nobody waits for it.
+    pub(super) fn keep_away(&mut self, session: SessionKey) {
+        let _ = self.put_record(session);
+    }
+
+    /// Writes a session down whose subscriptions have changed. `None`: it ends with its connection, and
+    /// there is nothing to wait for. Otherwise [`session_recorded`](Self::session_recorded) says when it
+    /// is on disk.
+    pub(crate) fn record_session(&mut self, session: SessionKey) -> Option<Ticket> {
+        let ticket = self.put_record(session)?;
+        self.mqtt.awaited.0.insert(ticket, Waiter::Record(session));
+        Some(ticket)
+    }
+
+    /// Writes a session down, when it lasts or the disk knows it already.
+    fn put_record(&mut self, key: SessionKey) -> Option<Ticket> {
+        let session = self.mqtt.sessions.get_mut(key)?;
+        if !session.is_lasting() && !session.is_recorded {
+            return None;
+        }
+        session.is_recorded = true;
+        let (key, value) = (session_key(&session.client_id), session.record().encode());
+        Some(self.put_object(key, value))
+    }
+
+    /// Writes a will down again, with the time when it is due.
+    pub(super) fn keep_will(&mut self, client_id: &str, will: &Will) {
+        self.put_object(will_key(client_id, will.number), will.record.encode());
+    }
+
+    /// A will has been published, or is not wanted any more.
+    pub(super) fn forget_will(&mut self, client_id: &str, number: u64) {
+        self.delete_object(will_key(client_id, number));
+    }
+
+    /// The store has done what was asked for with this ticket, or says why not.
+    pub(in crate::driver) fn object_stored(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        result: Result<(), StoreError>,
+    ) {
+        match self.mqtt.awaited.0.remove(&ticket) {
+            Some(Waiter::Connect(key, number)) => {
+                if self.connections.get(key).is_some_and(|connection| connection.number == number) {
+                    self.connect_stored(now, key, result);
+                }
+            }
+            Some(Waiter::Record(session)) => self.session_recorded(now, session, ticket, result),
+            None => self.flow_object_stored(now, ticket, result),
+        }
+    }
+
+    /// The wall clock was set.
+    pub(crate) fn set_mqtt_clock(&mut self, now: Instant, unix: UnixMillis) {
+        self.mqtt.set_clock(now, unix);
+    }
+
+    // ---- after a restart ---------------------------------------------------------------------------
+
+    /// Takes an object of a session that the store has kept. They come in no order.
+    pub(in crate::driver) fn recover_session_object(&mut self, key: &[u8], value: &[u8]) {
+        if self.take_remains(key, value).is_none() {
+            let bytes = value.len();
+            warn!(?key, bytes, "an object of a session cannot be read; another version has written it");
+        }
+    }
+
+    fn take_remains(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let key = ObjectKey::decode(key)?;
+        let recovered = &mut self.mqtt.recovered;
+        match key {
+            ObjectKey::Session(id) => recovered.of(id).record = Some(SessionRecord::decode(value)?),
+            ObjectKey::Will(id, number) => {
+                let record = WillRecord::decode(value)?;
+                recovered.of(id).wills.push(Will { number, record });
+                self.mqtt.wills.note_number(number);
+            }
+            ObjectKey::Incoming(id, packet_id) => recovered.of(id).incoming.push(packet_id),
+            ObjectKey::Outgoing(id, packet_id) => {
+                let record = OutgoingRecord::decode(value)?;
+                recovered.of(id).outgoing.push((packet_id, record));
+            }
+        }
+        Some(())
+    }
+
+    /// Every object of a session has been taken: sessions and wills go on where they were.
+    pub(crate) fn sessions_recovered(&mut self, now: Instant) {
+        let clients = std::mem::take(&mut self.mqtt.recovered.clients);
+        self.mqtt.recovered.is_done = true;
+        if !clients.is_empty() {
+            debug!(clients = clients.len(), "sessions are back");
+        }
+        for (client_id, remains) in clients {
+            self.recover_client(now, client_id.into(), remains);
+        }
+    }
+
+    fn recover_client(&mut self, now: Instant, client_id: Arc<str>, mut remains: Remains) {
+        let unix = self.mqtt.unix(now);
+        // Without a record it ended with its connection, at the latest now.
+        let record = remains.record.take().unwrap_or_default();
+        let was_connected = record.disconnected.is_none();
+        let mut session = Session::recovered(client_id.clone(), &record, unix);
+        session.is_recorded = true;
+        for packet_id in remains.incoming {
+            session.flights.recover_incoming(packet_id);
+        }
+        for (packet_id, record) in remains.outgoing {
+            session.flights.recover_outgoing(packet_id, record);
+        }
+        let mut wills = remains.wills;
+        wills.sort_unstable_by_key(|will| will.number);
+        // The last one is the session's; what came before was on its way already.
+        let mut last = wills.pop();
+        if let Some(last) = &mut last {
+            let due = last.due(unix, session.expiry);
+            last.record.due = Some(due);
+        }
+        session.will = last.map(Box::new);
+        let key = self.mqtt.sessions.insert(session);
+        if was_connected {
+            // Its time runs from now on, and not from the next restart.
+            self.keep_away(key);
+        }
+        for will in wills {
+            self.publish_will(now, &client_id, will);
+        }
+    }
+}
