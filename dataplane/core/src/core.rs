@@ -12,6 +12,7 @@ use crate::delivery::{Chunk, Delivery, Leg};
 use crate::effect::Effect;
 use crate::key::{AddressKey, Arena, ConsumerKey, DeliveryKey, LaneKey, LegKey, ProducerKey};
 use crate::lane::Lane;
+use crate::live::Live;
 use crate::producer::Producer;
 use crate::settings::{CoreLimits, ShardId};
 use crate::statistics::Statistics;
@@ -48,6 +49,7 @@ pub struct Core {
     pub(crate) spare_rows: Vec<VecDeque<Chunk>>,
     pub(crate) counters: Statistics,
     pub(crate) broker: Broker,
+    pub(crate) live: Live,
 }
 
 impl Core {
@@ -75,6 +77,7 @@ impl Core {
             spare_rows: Vec::new(),
             counters: Statistics::default(),
             broker: Broker::new(),
+            live: Live::new(shards.max(1)),
         }
     }
 

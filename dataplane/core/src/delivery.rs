@@ -384,7 +384,8 @@ impl Core {
             // AMQP 2.6.14: deliveries of one link do not interleave.
             self.abort(now, unfinished);
         }
-        self.counters.deliveries_in += 1;
+        // A routed one was counted when it was published to live subscribers.
+        self.counters.deliveries_in += u64::from(!incoming.routed);
         self.counters.bytes_in += incoming.chunk.len() as u64;
         let arrival = Arrival {
             origin: Origin::Producer { key: producer, handle: incoming.handle, anonymous },
@@ -429,7 +430,7 @@ impl Core {
         let Some(address) = self.addresses.get_mut(key) else {
             return self.refuse(arrival, None, Outcome::Released);
         };
-        address.counters.deliveries_in += 1;
+        address.counters.deliveries_in += u64::from(!incoming.routed);
         let settings = &address.settings;
         let limit = match settings.max_message_bytes {
             0 if settings.kind.is_stored() => self.limits.stored_message_bytes,

@@ -43,6 +43,7 @@ use crate::delivery::{Arrival, ByLink, Origin, Stage, To, is_free};
 use crate::effect::Effect;
 use crate::key::{AddressKey, DeliveryKey, LegKey};
 use crate::list::List;
+use crate::live::LiveWire;
 use crate::outcome::Outcome;
 use crate::settings::{AddressKind, ShardId};
 
@@ -108,11 +109,23 @@ enum Message {
     },
     /// About an address that keeps messages.
     Stored(Wire),
+    /// About live subscribers.
+    Live(LiveWire),
 }
 
 impl PeerMessage {
     pub(crate) fn stored(wire: Wire) -> Self {
         Self(Message::Stored(wire))
+    }
+
+    pub(crate) fn live(wire: LiveWire) -> Self {
+        Self(Message::Live(wire))
+    }
+
+    /// Whether every shard should have it before any client can learn of it: what a home says to all may
+    /// come to a client's shard, and from there to the client, together with the answer to that shard.
+    pub fn is_for_all(&self) -> bool {
+        matches!(&self.0, Message::Live(LiveWire::Stored { .. } | LiveWire::StoredEnd { .. }))
     }
 
     pub(crate) fn append(token: LegKey, chunk: Bytes, more: bool) -> Self {
@@ -460,6 +473,7 @@ impl Core {
         }
         match message.0 {
             Message::Stored(wire) => self.handle_wire(now, from, wire),
+            Message::Live(wire) => self.handle_live(from, wire),
             message @ Message::Presence { .. } => self.handle_presence(now, from, message),
             Message::Want { address, waiting } => self.handle_want(from, address, waiting),
             Message::Deliver { address, epoch, token, mut arrival } => {
@@ -700,6 +714,7 @@ impl Core {
             }
         }
         self.stored_peer_gone(now, peer);
+        self.live_peer_gone(peer);
         let keys: Vec<AddressKey> = self.addresses.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(address) = self.addresses.get_mut(key) else { continue };

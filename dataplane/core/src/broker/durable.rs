@@ -239,6 +239,7 @@ impl Core {
         filters: Filters,
     ) {
         let mut is_other = wanted.filters.is_some() && self.change_filters(key, filters);
+        let mut relisted = None;
         let Some(home) = self.queue_home(key) else { return };
         let Some(subscription) = &mut home.subscription else { return };
         is_other |= subscription.stale;
@@ -251,11 +252,19 @@ impl Core {
             subscription.definition = wanted.definition.clone();
             subscription.filter = options.filter.clone();
             subscription.not_from = wanted.not_from;
-            subscription.durable_only = wanted.durable_only;
+            if std::mem::replace(&mut subscription.durable_only, wanted.durable_only) != wanted.durable_only {
+                relisted = Some((subscription.topic, subscription.filters.clone()));
+            }
             if let Some(settings) = &wanted.settings {
                 subscription.settings = Some(settings.clone());
                 home.queue.set_settings(settings.clone());
             }
+        }
+        for (topic, filter) in
+            relisted.iter().flat_map(|(topic, filters)| filters.iter().map(|one| (*topic, one)))
+        {
+            self.note_filter(topic, filter, wanted.durable_only);
+            self.drop_filter(topic, filter, !wanted.durable_only);
         }
         if is_other {
             self.write_record(key);

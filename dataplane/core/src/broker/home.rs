@@ -787,10 +787,11 @@ impl Core {
 
     /// Tells producers to wait or to go on.
     pub(crate) fn tell_blocked(&mut self, key: HomeKey) {
+        let has_live_room = self.has_live_room();
         let Some(home) = self.broker.homes.get_mut(key) else { return };
         let blocked = match &home.what {
             What::Queue(queue) => queue.is_blocked(home.blocked),
-            What::Topic(topic) => topic.blocked > 0,
+            What::Topic(topic) => topic.blocked > 0 || !has_live_room,
         };
         if blocked == home.blocked {
             return;
@@ -881,7 +882,11 @@ impl Core {
                     self.unlist_subscription(key, &subscription);
                 }
             }
-            What::Topic(topic) => self.end_topic(now, *topic),
+            What::Topic(topic) => {
+                self.live.topics.remove(&key);
+                self.tell_stored_end(&home.name);
+                self.end_topic(now, *topic);
+            }
         }
     }
 }

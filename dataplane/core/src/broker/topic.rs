@@ -24,6 +24,7 @@ use bytes::Bytes;
 
 use super::Stored;
 use super::home::{Home, QueueHome, What};
+use super::live::Wanted;
 use super::protocol::{Publication, ReceiverOptions, Wire};
 use super::record::SubscriptionRecord;
 use crate::core::Core;
@@ -48,6 +49,8 @@ pub(crate) struct TopicHome {
     pub(super) named: BTreeMap<(bool, Arc<str>), HomeKey>,
     /// Every subscription.
     pub(crate) subscriptions: BTreeSet<HomeKey>,
+    /// Their filters, as every shard knows them.
+    pub(super) wanted: Wanted,
     /// Subscriptions with several filters, which a name may match more than once.
     pub(super) many: u32,
     /// How durable subscriptions keep messages.
@@ -122,6 +125,7 @@ impl TopicHome {
             tree: TopicTree::default(),
             named: BTreeMap::new(),
             subscriptions: BTreeSet::new(),
+            wanted: Wanted::default(),
             many: 0,
             durable,
             volatile,
@@ -167,6 +171,7 @@ impl Core {
                 let topic = What::Topic(Box::new(TopicHome::new(&settings)));
                 let home = self.broker.homes.insert(Home::new(name.clone(), Some(key), topic));
                 self.set_address_home(key, Some(home));
+                self.live.topics.insert(home);
                 self.adopt_subscriptions(now, &name);
             }
             None => {
@@ -299,14 +304,18 @@ impl Core {
             return;
         };
         // Checked before it came here; one that is wrong matches nothing.
-        let _ = topic.tree.insert(filter, key);
+        if topic.tree.insert(filter, key) == Ok(true) {
+            self.note_filter(subscription.topic, filter, subscription.durable_only);
+        }
     }
 
     pub(super) fn unlist_filter(&mut self, key: HomeKey, subscription: &Subscription, filter: &Arc<str>) {
         let Some(topic) = self.broker.homes.get_mut(subscription.topic).and_then(Home::topic_mut) else {
             return;
         };
-        topic.tree.remove(filter, &key);
+        if topic.tree.remove(filter, &key).is_some() {
+            self.drop_filter(subscription.topic, filter, subscription.durable_only);
+        }
     }
 
     /// Takes a subscription out of its topic.
@@ -584,6 +593,7 @@ impl Core {
 
     /// Takes a message for a topic: each subscription that wants it gets it.
     pub(crate) fn publish_to_topic(&mut self, now: Instant, key: HomeKey, publication: Publication) {
+        self.publish_to_live(now, key, &publication);
         let placed = self.place_in_subscriptions(now, key, &publication);
         let stored: Vec<(HomeKey, EntryKey)> =
             placed.iter().filter(|one| one.2.is_some()).map(|(home, entry, _)| (*home, *entry)).collect();

@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::live::LivePost;
 use super::protocol::{Posts, Publication, Wire};
 use super::store::failure;
 use super::{Pending, Stored};
@@ -97,6 +98,8 @@ enum Stage {
 struct Part {
     declarer: ShardId,
     posts: Vec<Post>,
+    /// For live subscribers.
+    live: Vec<LivePost>,
     retired: Vec<Retired>,
     /// Answers of the store that are missing.
     waiting: u32,
@@ -151,6 +154,7 @@ impl Part {
         Self {
             declarer,
             posts: Vec::new(),
+            live: Vec::new(),
             retired: Vec::new(),
             waiting: 0,
             is_preparing: false,
@@ -448,6 +452,9 @@ impl Core {
         publication: Publication,
     ) {
         let is_topic = self.broker.homes.get(home).is_some_and(|home| home.queue().is_none());
+        if is_topic && let Some(post) = self.live_post(now, home, &publication) {
+            self.part(id, from).live.push(post);
+        }
         let (placed, keys) = if is_topic {
             let placed = self.place_in_subscriptions(now, home, &publication);
             let keys = placed.first().map(|(home, ..)| self.keys_for(*home, &publication));
@@ -560,6 +567,9 @@ impl Core {
     pub(crate) fn conclude_part(&mut self, now: Instant, id: TransactionId, commit: bool) {
         let Some(part) = self.broker.transactions.parts.remove(&id) else { return };
         let unix = self.broker.clock.unix(now);
+        for post in part.live.into_iter().filter(|_| commit) {
+            self.post_live(now, post);
+        }
         for post in part.posts {
             let Some(home) = self.queue_home(post.home) else { continue };
             if !commit {

@@ -4,10 +4,12 @@
 //! number of levels, none among them: `a/#` matches `a`, `a/b` and `a/b/c`. A filter that begins with a
 //! wildcard does not match names that begin with `$` (MQTT 5.0, 4.7).
 
+mod few;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub(crate) use self::few::Few;
 pub use self::tree::TopicTree;
 
 /// Levels of a name or a filter.

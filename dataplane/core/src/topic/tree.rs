@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::few::Few;
 use super::{MAX_LEVELS, TopicError, validate_filter, validate_name};
 
 /// The place of the root. As it is nobody's child, it also stands for none.
@@ -27,8 +28,7 @@ pub(super) struct Node<T> {
     plus: u32,
     /// The child for `#`.
     hash: u32,
-    /// In order.
-    values: Vec<T>,
+    values: Few<T>,
 }
 
 /// Nodes by the name of their level. Most have one child or none.
@@ -42,7 +42,7 @@ enum Children {
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { children: Children::None, plus: ROOT, hash: ROOT, values: Vec::new() }
+        Self { children: Children::None, plus: ROOT, hash: ROOT, values: Few::None }
     }
 }
 
@@ -113,6 +113,19 @@ impl<T> Node<T> {
         }
     }
 
+    fn for_each_child(&self, mut visit: impl FnMut(&str, u32)) {
+        match &self.children {
+            Children::None => {}
+            Children::One(level, child) => visit(level, *child),
+            Children::Many(children) => children.iter().for_each(|(level, child)| visit(level, *child)),
+        }
+        for (level, child) in [("+", self.plus), ("#", self.hash)] {
+            if child != ROOT {
+                visit(level, child);
+            }
+        }
+    }
+
     fn is_unused(&self) -> bool {
         let has_children = self.plus != ROOT || self.hash != ROOT || !matches!(self.children, Children::None);
         !has_children && self.values.is_empty()
@@ -142,15 +155,9 @@ impl<T: Ord> TopicTree<T> {
             let child = self.node(at).map_or(ROOT, |node| node.child(level));
             at = if child == ROOT { self.add_child(at, level) } else { child };
         }
-        let Some(node) = self.nodes.get_mut(at as usize) else { return Ok(false) };
-        let Err(place) = node.values.binary_search(&value) else { return Ok(false) };
-        if node.values.is_empty() {
-            // Most filters have one value; a vector would make room for four.
-            node.values.reserve_exact(1);
-        }
-        node.values.insert(place, value);
-        self.len += 1;
-        Ok(true)
+        let is_new = self.nodes.get_mut(at as usize).is_some_and(|node| node.values.insert(value));
+        self.len += usize::from(is_new);
+        Ok(is_new)
     }
 
     fn add_child(&mut self, parent: u32, level: &str) -> u32 {
@@ -183,12 +190,7 @@ impl<T: Ord> TopicTree<T> {
             }
             steps += 1;
         }
-        let values = &mut self.nodes.get_mut(at as usize)?.values;
-        let place = values.binary_search(value).ok()?;
-        let value = values.remove(place);
-        if values.len() < values.capacity() / 4 {
-            values.shrink_to(values.len() * 2);
-        }
+        let value = self.nodes.get_mut(at as usize)?.values.remove(value)?;
         self.len -= 1;
         for (parent, level) in path.iter().take(steps).rev() {
             if !self.node(at).is_some_and(Node::is_unused) {
@@ -210,10 +212,12 @@ impl<T: Ord> TopicTree<T> {
     }
 
     /// Shows each value of every filter that matches `name`: once for each filter that it was added for.
-    /// A name that is not valid matches nothing.
-    pub fn matches<'a>(&'a self, name: &str, mut visit: impl FnMut(&'a T)) {
+    /// A name that is not valid matches nothing. Gives the number of nodes that it looked at, which is what
+    /// it costs beside the values.
+    pub fn matches<'a>(&'a self, name: &str, mut visit: impl FnMut(&'a T)) -> usize {
+        let mut looks = 0;
         if self.len == 0 || validate_name(name).is_err() {
-            return;
+            return looks;
         }
         // What is still to be looked at: a node, and what is left of the name there. Each step takes one
         // and puts back two at most, one level deeper, so there are never more than levels and one.
@@ -223,14 +227,16 @@ impl<T: Ord> TopicTree<T> {
         let is_reserved = name.starts_with('$');
         while height > 0 {
             height -= 1;
-            let Some((at, rest)) = stack.get(height).copied() else { return };
-            let Some(node) = self.node(at) else { return };
+            let Some((at, rest)) = stack.get(height).copied() else { break };
+            let Some(node) = self.node(at) else { break };
+            looks += 1;
             let allows_wildcards = at != ROOT || !is_reserved;
             if node.hash != ROOT && allows_wildcards {
-                self.node(node.hash).into_iter().flat_map(|node| &node.values).for_each(&mut visit);
+                looks += 1;
+                self.node(node.hash).into_iter().for_each(|node| node.values.for_each(&mut visit));
             }
             let Some(rest) = rest else {
-                node.values.iter().for_each(&mut visit);
+                node.values.for_each(&mut visit);
                 continue;
             };
             let (level, rest) = match rest.split_once('/') {
@@ -244,6 +250,35 @@ impl<T: Ord> TopicTree<T> {
             if node.plus != ROOT && allows_wildcards {
                 push(&mut height, &mut stack, (node.plus, rest));
             }
+        }
+        looks
+    }
+
+    /// The values of a filter.
+    pub(crate) fn values(&self, filter: &str) -> Option<&Few<T>> {
+        let mut at = ROOT;
+        for level in filter.split('/') {
+            at = self.node(at)?.child(level);
+            if at == ROOT {
+                return None;
+            }
+        }
+        self.node(at).map(|node| &node.values)
+    }
+
+    /// Shows every filter and its values.
+    pub(crate) fn for_each<'a>(&'a self, mut visit: impl FnMut(&str, &'a Few<T>)) {
+        // Places to look at, each with the filter that ends there.
+        let mut open = vec![(ROOT, String::new())];
+        while let Some((at, filter)) = open.pop() {
+            let Some(node) = self.node(at) else { continue };
+            if !node.values.is_empty() {
+                visit(&filter, &node.values);
+            }
+            node.for_each_child(|level, child| {
+                let below = if at == ROOT { level.to_owned() } else { format!("{filter}/{level}") };
+                open.push((child, below));
+            });
         }
     }
 
