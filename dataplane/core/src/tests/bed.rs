@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::core::Core;
 use crate::peer::PeerMessage;
+use crate::tests::live::LiveBed;
 use crate::tests::store::FakeStore;
 use crate::*;
 
@@ -57,6 +58,8 @@ pub(crate) struct ConsumerState {
     pub(crate) drained: u32,
     /// Its attach has been answered.
     pub(crate) admitted: bool,
+    /// How often the home has said that it goes by new filters.
+    pub(crate) refiltered: u32,
     pub(crate) closed: Option<CloseReason>,
 }
 
@@ -74,6 +77,10 @@ pub(crate) struct Bed {
     pub(crate) store: FakeStore,
     /// What became of transactions.
     pub(crate) discharged: BTreeMap<TransactionId, Result<(), Box<ErrorInfo>>>,
+    /// Answers to questions for what topics retain, by token.
+    pub(crate) retained: BTreeMap<u64, RetainedPage>,
+    /// What live subscribers have got.
+    pub(crate) live: LiveBed,
     next_handle: u64,
 }
 
@@ -116,6 +123,8 @@ impl Bed {
             deliver_mail: true,
             store: FakeStore::default(),
             discharged: BTreeMap::new(),
+            retained: BTreeMap::new(),
+            live: LiveBed::default(),
             next_handle: 1,
         }
     }
@@ -464,6 +473,23 @@ impl Bed {
             Effect::Discharged { transaction, result } => {
                 let before = self.discharged.insert(transaction, result);
                 assert!(before.is_none(), "a transaction is discharged twice");
+            }
+            Effect::Refiltered { consumer } => {
+                if let Some(state) = self.consumers.get_mut(&(shard, consumer)) {
+                    assert!(state.admitted, "filters change before the attach is answered");
+                    state.refiltered += 1;
+                }
+            }
+            Effect::Retained { token, page } => {
+                assert!(self.retained.insert(token, *page).is_none(), "a question is answered twice");
+            }
+            Effect::Live { message } => {
+                let core = &mut self.cores[shard];
+                self.live.receive(shard, core, message);
+            }
+            Effect::LiveRoom => {
+                assert!(self.cores[shard].has_live_room());
+                self.live.rooms += 1;
             }
             Effect::Peer { to, message } => {
                 self.mail.entry((shard, usize::from(to.0))).or_default().push_back(message);

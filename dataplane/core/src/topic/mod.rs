@@ -5,6 +5,7 @@
 //! wildcard does not match names that begin with `$` (MQTT 5.0, 4.7).
 
 mod few;
+mod names;
 #[cfg(test)]
 mod tests;
 mod tree;
