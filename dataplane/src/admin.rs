@@ -8,9 +8,12 @@ mod guard;
 mod health;
 mod node;
 mod openapi;
+mod paging;
 mod problem;
+mod retained;
 mod routes;
 mod server;
+mod sessions;
 mod subscriptions;
 
 use std::net::IpAddr;

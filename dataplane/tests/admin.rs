@@ -51,7 +51,9 @@ fn an_address_is_created_shown_changed_and_removed() {
     assert_eq!(shown["metadata"], changed["metadata"]);
 
     let list: List<Address> = serde_json::from_slice(&get(node.http, ADDRESSES).body).unwrap();
-    assert_eq!(list.items.len(), 1);
+    let listed = |item: &Address| (item.metadata.name.clone(), item.status.clone().unwrap().built_in);
+    let listed: Vec<_> = list.items.iter().map(listed).collect();
+    assert_eq!(listed, [("#".to_owned(), true), ("telemetry".to_owned(), false)]);
     assert_eq!(delete(node.http, &path).status, 204);
     problem(&delete(node.http, &path), 404, "not-found");
 }
@@ -146,7 +148,7 @@ fn a_page_of_another_origin_cannot_use_the_api() {
     let rebound = [("Host", "attacker.example:8080")];
     problem(&request(node.http, "GET", ADDRESSES, &rebound, &[]), 403, "forbidden");
     problem(&request(node.http, "GET", "/nowhere", &rebound, &[]), 403, "forbidden");
-    assert_eq!(get(node.http, ADDRESSES).json()["items"], json!([]));
+    assert_eq!(get(node.http, ADDRESSES).json()["items"].as_array().map(Vec::len), Some(1), "what is built in");
 }
 
 #[test]
@@ -343,12 +345,43 @@ fn queues_are_purged_and_messages_moved_only_where_there_can_be_any() {
 }
 
 #[test]
+fn the_built_in_topic_cannot_be_deleted_and_can_be_declared() {
+    let (node, _directory) = node();
+    let path = format!("{ADDRESSES}/%23");
+    let refused = problem(&delete(node.http, &path), 409, "conflict").detail;
+    assert!(refused.contains("mqtt.catch-all"), "{refused}");
+    let declared = send_json(node.http, "POST", ADDRESSES, &address("#", AddressType::Topic));
+    assert_eq!(declared.status, 201, "{declared:?}");
+    assert_eq!(get(node.http, &path).json()["status"].get("builtIn"), None);
+    assert_eq!(delete(node.http, &path).status, 204);
+    assert_eq!(get(node.http, &path).json()["status"]["builtIn"], true);
+}
+
+#[test]
+fn sessions_and_retained_messages_are_answered_in_parts_of_a_bounded_size() {
+    let (node, _directory) = node();
+    for path in ["/api/v1/sessions?limit=1000&connected=false&prefix=a", "/api/v1/retained?filter=a/%23"] {
+        assert_eq!(get(node.http, path).json(), json!({ "items": [] }), "{path}");
+    }
+    for path in ["sessions?limit=0", "sessions?limit=1001", "sessions?limit=x", "retained?limit=0"] {
+        let refused = problem(&get(node.http, &format!("/api/v1/{path}")), 400, "malformed").detail;
+        assert!(refused.contains("limit is not 1 to 1000"), "{path}: {refused}");
+    }
+    problem(&get(node.http, "/api/v1/retained?filter=a%23"), 422, "invalid");
+    problem(&get(node.http, "/api/v1/retained?continue=x"), 422, "invalid");
+    problem(&get(node.http, "/api/v1/sessions/a"), 404, "not-found");
+    problem(&delete(node.http, "/api/v1/sessions/a"), 404, "not-found");
+    problem(&delete(node.http, "/api/v1/retained"), 400, "malformed");
+    assert_eq!(delete(node.http, "/api/v1/retained?filter=%23").json(), json!({ "messages": 0 }));
+}
+
+#[test]
 fn a_queue_says_what_it_holds_and_a_topic_who_subscribes() {
     let (node, _directory) = node();
     let early = send_json(node.http, "POST", ADDRESSES, &address("t::s", AddressType::Subscription));
     assert_eq!(
         problem(&early, 409, "conflict").detail,
-        "`t::s` is a subscription, and there is no topic `t`; create the topic first"
+        "`t::s` is a subscription, and no topic `t` has been created; create the topic first"
     );
     for (name, kind) in [("q", AddressType::Queue), ("t", AddressType::Topic)] {
         assert_eq!(send_json(node.http, "POST", ADDRESSES, &address(name, kind)).status, 201);

@@ -19,7 +19,8 @@ fn run(arguments: &[&str]) -> Output {
 fn names(http: std::net::SocketAddr) -> Vec<String> {
     let list = get(http, ADDRESSES).json();
     let items = list["items"].as_array().unwrap().iter();
-    items.map(|address| address["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    let created = items.filter(|address| address["status"]["builtIn"] != true);
+    created.map(|address| address["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]

@@ -24,6 +24,11 @@
 //! | `GET /connections/{id}/sessions` | | [`List`] of [`Session`], 404 |
 //! | `DELETE /connections/{id}?reason=` | | 204, 404: closes the connection with `amqp:connection:forced` |
 //! | `GET /links` (`?address=`, `?connection=`) | | [`List`] of [`Link`] |
+//! | `GET /sessions` (`?prefix=`, `?connected=`, `?limit=`, `?continue=`) | | [`Page`] of [`ClientSession`] |
+//! | `GET /sessions/{client}` | | [`ClientSession`] with its subscriptions, 404 |
+//! | `DELETE /sessions/{client}` | | 204, 404: ends the session, with its connection |
+//! | `GET /retained` (`?filter=`, `?limit=`, `?continue=`) | | [`Page`] of [`Retained`] |
+//! | `DELETE /retained?filter=` | | [`Purged`]: forgets what is retained for matching names |
 //! | `GET /openapi.json` | | the OpenAPI 3.1 document |
 //! | `GET /livez`, `GET /readyz`, `GET /metrics` (at the root) | | text |
 //!
@@ -42,6 +47,16 @@ use crate::manifest::QueueStatus;
 #[serde(rename_all = "camelCase")]
 pub struct List<T> {
     pub items: Vec<T>,
+}
+
+/// A part of a list that may be long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// What `continue` is for the part behind this one; `None`: this is the last.
+    #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// An error answer (RFC 9457).
@@ -195,7 +210,7 @@ pub struct Subscription {
     /// The container-id of the client that it belongs to; `None`: it belongs to no single one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// The names of the topic that it gets messages of.
+    /// The names of the topic that it gets messages of; several are separated by `, `.
     pub filter: String,
     /// The condition that its messages meet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -256,9 +271,12 @@ pub struct Connection {
     pub id: String,
     pub listener: String,
     pub protocol: Protocol,
-    /// The peer's `host:port`.
+    /// The version of the protocol, such as `3.1.1`, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The client's `host:port`: of its socket, or as a proxy said.
     pub peer: String,
-    /// AMQP container-id; empty before the open.
+    /// AMQP container-id or MQTT client identifier; empty before the open or the CONNECT.
     pub container: String,
     /// The authenticated user; `anonymous` without authentication.
     pub user: String,
@@ -289,6 +307,97 @@ pub struct Session {
     pub unsettled_in: u64,
     /// Unsettled deliveries sent to the peer.
     pub unsettled_out: u64,
+}
+
+/// What a node keeps of an MQTT client, connected or not (MQTT 5.0, 4.1).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientSession {
+    /// The client identifier.
+    pub client: String,
+    /// The shard that owns the session.
+    pub worker: u32,
+    /// The client's connection, such as `c42`; `None`: it is away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    /// Seconds that the session outlives its connection; 4,294,967,295 is for ever.
+    pub expiry_seconds: u32,
+    /// Since when the client is away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disconnected_at: Option<Timestamp>,
+    /// When the session ends if the client stays away; `None`: never, or the client is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Subscriptions.
+    pub subscriptions: u64,
+    /// The subscriptions one by one; of a single session alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Vec<SessionFilter>>,
+    /// Messages that wait for the client: stored, and in memory.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Messages that the client has and has not acknowledged.
+    pub in_flight: u64,
+    /// Publications of QoS 2 taken from the client and not released by it.
+    pub unreleased: u64,
+    /// Messages dropped because the session was full.
+    pub dropped: u64,
+    /// What is published when the client goes without a farewell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub will: Option<Will>,
+}
+
+/// A subscription of an MQTT session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionFilter {
+    /// As the client wrote it, with `$share/` and the name of the share.
+    pub filter: String,
+    /// The quality of service that was granted.
+    pub qos: u8,
+    /// The subscription identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<u32>,
+    /// Leaves out what the client publishes itself.
+    pub no_local: bool,
+    /// Keeps the retain flag of what is published.
+    pub retain_as_published: bool,
+}
+
+/// The will of an MQTT client, without its payload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Will {
+    pub topic: String,
+    pub qos: u8,
+    pub retain: bool,
+    /// Seconds from the end of the connection to the publication, when the session lasts as long.
+    pub delay_seconds: u32,
+    /// Bytes of the payload.
+    pub bytes: u64,
+}
+
+/// A message that a topic keeps for whoever subscribes next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retained {
+    /// The name that it was published to.
+    pub name: String,
+    /// The topic address that serves the name.
+    pub topic: String,
+    /// The quality of service that it was published with.
+    pub qos: u8,
+    /// Bytes of the payload.
+    pub bytes: u64,
+    /// Milliseconds until it expires; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// The beginning of the payload, at most 256 bytes, when it is text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// Which way messages go, seen from the client.

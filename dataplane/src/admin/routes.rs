@@ -4,14 +4,14 @@
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use mq_model::admin::{
-    Connection, Link, List, LogLevel, MoveMessages, Moved, Node, Problem, Purged, Session, Statistics,
-    Subscription,
+    ClientSession, Connection, Link, List, LogLevel, MoveMessages, Moved, Node, Page, Problem, Purged,
+    Retained, Session, Statistics, Subscription,
 };
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::Address;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Api, addresses, clients, health, node, openapi, subscriptions};
+use super::{Api, addresses, clients, health, node, openapi, retained, sessions, subscriptions};
 
 /// One method of one path.
 pub(super) struct Route {
@@ -156,7 +156,7 @@ impl Route {
 
 /// Every route of the API.
 pub(super) fn routes() -> Vec<Route> {
-    [node_routes(), address_routes(), stored_routes(), client_routes(), root_routes()]
+    [node_routes(), address_routes(), stored_routes(), client_routes(), mqtt_routes(), root_routes()]
         .into_iter()
         .flatten()
         .collect()
@@ -309,6 +309,51 @@ fn client_routes() -> Vec<Route> {
             .query_parameter("address", "Only the links of this address")
             .query_parameter("connection", "Only the links of this connection")
             .answers::<List<Link>>(200, "The links"),
+    ]
+}
+
+fn mqtt_routes() -> Vec<Route> {
+    use Method::{Delete, Get};
+    const ONE: &str = "/api/v1/sessions/{client}";
+    const CLIENT: &str = "The client identifier, percent-encoded";
+    const RETAINED: &str = "/api/v1/retained";
+    const LIMIT: &str = "How many a page has at most, 1 to 1,000; 100 when it is left out";
+    const CONTINUE: &str = "The `continue` of the page before";
+    const UNAVAILABLE: &str = "The node reads its message log, or a worker does not answer";
+    vec![
+        Route::new(Get, "/api/v1/sessions", "listClientSessions", "Sessions of MQTT clients", sessions::list)
+            .query_parameter("prefix", "Only clients whose identifier begins with this")
+            .query_parameter("connected", "`true`: only who is connected; `false`: only who is away")
+            .query_parameter("limit", LIMIT)
+            .query_parameter("continue", CONTINUE)
+            .answers::<Page<ClientSession>>(200, "The sessions in the order of the client identifiers"),
+        Route::new(Get, ONE, "showClientSession", "The session of one MQTT client", sessions::show)
+            .path_parameter("client", CLIENT)
+            .answers::<ClientSession>(200, "The session with its subscriptions")
+            .refuses(404, "The client has no session"),
+        Route::new(
+            Delete,
+            ONE,
+            "endClientSession",
+            "End the session of an MQTT client, and its connection",
+            sessions::remove,
+        )
+        .path_parameter("client", CLIENT)
+        .answers_nothing("Ended, with what waited for the client")
+        .refuses(404, "The client has no session")
+        .refuses(503, UNAVAILABLE),
+        Route::new(Get, RETAINED, "listRetained", "Messages that topics retain", retained::list)
+            .query_parameter("filter", "Only for names that match, such as `sensors/#`; `#` when left out")
+            .query_parameter("limit", LIMIT)
+            .query_parameter("continue", CONTINUE)
+            .answers::<Page<Retained>>(200, "The messages by topic and name")
+            .refuses(422, "The filter or `continue` is none")
+            .refuses(503, UNAVAILABLE),
+        Route::new(Delete, RETAINED, "forgetRetained", "Forget retained messages", retained::remove)
+            .query_parameter("filter", "The names whose messages are forgotten, such as `sensors/#`")
+            .answers::<Purged>(200, "How many were forgotten")
+            .refuses(422, "The filter is none")
+            .refuses(503, UNAVAILABLE),
     ]
 }
 

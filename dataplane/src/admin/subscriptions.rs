@@ -18,6 +18,9 @@ use crate::hub;
 /// What separates a topic from the name of a subscription that has an address of its own.
 const SEPARATOR: &str = "::";
 
+/// What the subscriptions of sessions of MQTT clients begin with.
+const SESSION: &str = crate::driver::SUBSCRIPTION_PREFIX;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
@@ -82,6 +85,11 @@ pub(super) async fn remove(State(api): State<Api>, Names(topic, name): Names) ->
     let address = format!("{topic}{SEPARATOR}{name}");
     if api.node.catalogue.address(&address).is_some() {
         let detail = format!("subscription `{name}` has an address of its own; delete address `{address}`");
+        return Err(Refusal::conflict(detail));
+    }
+    if let Some(client) = name.strip_prefix(SESSION) {
+        let detail =
+            format!("subscription `{name}` is part of the session of an MQTT client; end session `{client}`");
         return Err(Refusal::conflict(detail));
     }
     let topic: Arc<str> = topic.into();

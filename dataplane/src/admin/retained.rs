@@ -1,0 +1,110 @@
+//! What topics retain: list it, forget it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use mq_core::topic::validate_filter;
+use mq_model::CATCH_ALL_TOPIC;
+use mq_model::admin::{Page, Purged, Retained};
+use serde::Deserialize;
+
+use super::Api;
+use super::addresses::{no_worker, served};
+use super::body::Parameters;
+use super::paging::{Continuation, Limit};
+use super::problem::Refusal;
+use crate::hub::RetainedRequest;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    filter: Option<String>,
+    #[serde(default)]
+    limit: Limit,
+    #[serde(rename = "continue")]
+    continuation: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RemoveQuery {
+    filter: String,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<Json<Page<Retained>>, Refusal> {
+    served(&api)?;
+    let filter = valid(query.filter.as_deref().unwrap_or(CATCH_ALL_TOPIC))?;
+    let from = match query.continuation.as_deref().map(Continuation::decode) {
+        None => None,
+        Some(Some(from)) => Some(from),
+        Some(None) => {
+            let detail = "`continue` is none that a list has answered; begin anew without it";
+            return Err(Refusal::invalid(detail));
+        }
+    };
+    page(&api, &filter, query.limit.0, from).await.map(Json)
+}
+
+/// Goes through the topics until there is a page, or there are no more.
+async fn page(
+    api: &Api,
+    filter: &Arc<str>,
+    limit: usize,
+    from: Option<Continuation>,
+) -> Result<Page<Retained>, Refusal> {
+    let begin = from.as_ref().map(|from| from.topic.clone()).unwrap_or_default();
+    let mut after = from.and_then(|from| from.after);
+    let mut items: Vec<Retained> = Vec::new();
+    for topic in api.node.hub.topics_of(filter).await.into_iter().filter(|topic| **topic >= *begin) {
+        if *topic != *begin {
+            after = None;
+        }
+        loop {
+            let left = limit - items.len();
+            if left == 0 {
+                let next = Continuation { topic: topic.to_string(), after };
+                return Ok(Page { items, next: Some(next.encode()) });
+            }
+            let query = RetainedRequest {
+                topic: topic.clone(),
+                filter: filter.clone(),
+                after: after.as_deref().map(Into::into),
+                limit: u32::try_from(left).unwrap_or(u32::MAX),
+            };
+            let answer = api.node.hub.retained(query).await.ok_or_else(no_worker)?;
+            items.extend(answer.items);
+            match answer.next {
+                Some(next) => after = Some(next.to_string()),
+                None => break,
+            }
+        }
+    }
+    Ok(Page { items, next: None })
+}
+
+pub(super) async fn remove(
+    State(api): State<Api>,
+    Parameters(query): Parameters<RemoveQuery>,
+) -> Result<Json<Purged>, Refusal> {
+    served(&api)?;
+    let filter = valid(&query.filter)?;
+    let mut messages = 0;
+    for topic in api.node.hub.topics_of(&filter).await {
+        let cleared = api.node.hub.clear_retained(&topic, &filter).await.ok_or_else(no_worker)?;
+        // A topic that is gone by now retains nothing.
+        messages += cleared.unwrap_or(0);
+    }
+    tracing::info!(%filter, messages, "forgot retained messages");
+    Ok(Json(Purged { messages }))
+}
+
+fn valid(filter: &str) -> Result<Arc<str>, Refusal> {
+    match validate_filter(filter) {
+        Ok(()) => Ok(filter.into()),
+        Err(why) => Err(Refusal::invalid(format!("the filter cannot be used: {why}"))),
+    }
+}
