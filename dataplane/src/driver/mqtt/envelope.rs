@@ -16,6 +16,8 @@
 //! Nothing in it changes while a message waits. What is left of its life is known to the core, and
 //! replaces the message expiry interval when the message is sent.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use mq_mqtt::packet::Publish;
 use mq_mqtt::property::{PropertyId, PropertyView};
@@ -167,6 +169,11 @@ impl<'a> Envelope<'a> {
         }
         out.put_slice(self.payload);
         Ok(out.freeze())
+    }
+
+    /// How long it may wait, as its publisher has said.
+    pub(crate) fn time_to_live(&self) -> Option<Duration> {
+        self.properties.message_expiry_interval().map(|seconds| Duration::from_secs(seconds.into()))
     }
 
     /// The payload as a slice of the message that this was parsed from.

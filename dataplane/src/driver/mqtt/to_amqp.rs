@@ -205,3 +205,175 @@ fn expiry_time(now: UnixMillis, left: Duration) -> i64 {
     let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     i64::try_from(now.0.saturating_add(left)).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use mq_mqtt::property::{Properties as List, PropertyIn, PropertyWriter};
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn list(write: impl FnOnce(&mut PropertyWriter)) -> List {
+        let mut writer = PropertyWriter::new(PropertyIn::Publish);
+        write(&mut writer);
+        writer.finish()
+    }
+
+    fn at(occasion: Occasion) -> Occasion {
+        Occasion { now: NOW, ..occasion }
+    }
+
+    fn of(envelope: &Envelope<'_>, occasion: Occasion) -> Message {
+        let payload = Bytes::copy_from_slice(envelope.payload);
+        let message = message(envelope, payload.clone(), occasion.clone());
+        let bytes = encoded(envelope, payload, occasion);
+        assert_eq!(Message::decode(&bytes).as_ref(), Ok(&message), "it is encoded as it is");
+        message
+    }
+
+    #[test]
+    fn every_part_of_a_publication_has_its_place() {
+        let properties = list(|writer| {
+            writer.payload_format_indicator(true).expect("allowed");
+            writer.message_expiry_interval(60).expect("allowed");
+            writer.content_type("text/plain").expect("allowed");
+            writer.response_topic("answers/7").expect("allowed");
+            writer.correlation_data(b"\xff\x07").expect("allowed");
+            writer.user_property("unit", "celsius").expect("allowed");
+            writer.user_property("", "empty").expect("allowed");
+        });
+        let envelope = Envelope {
+            qos: Qos::ExactlyOnce,
+            retain: true,
+            origin: 5,
+            properties: properties.view(),
+            ..Envelope::new("sensors/kitchen", b"21.5")
+        };
+        let expected = Message {
+            header: Some(Header { durable: true, ttl: Some(60_000), ..Header::default() }),
+            message_annotations: vec![
+                annotation(QOS, Value::UByte(2)),
+                annotation(RETAIN, true),
+                annotation(PAYLOAD_FORMAT, Value::UByte(1)),
+            ],
+            properties: Some(Properties {
+                to: Some("sensors/kitchen".into()),
+                reply_to: Some("answers/7".into()),
+                correlation_id: Some(MessageId::Binary(Bytes::from_static(b"\xff\x07"))),
+                content_type: Some("text/plain".into()),
+                absolute_expiry_time: Some(1_700_000_060_000),
+                ..Properties::default()
+            }),
+            application_properties: vec![("unit".into(), "celsius".into()), ("".into(), "empty".into())],
+            ..Message::data("21.5")
+        };
+        assert_eq!(of(&envelope, at(Occasion::default())), expected);
+    }
+
+    #[test]
+    fn a_publication_with_nothing_but_a_topic_has_no_header() {
+        let expected = Message {
+            message_annotations: vec![annotation(QOS, Value::UByte(0)), annotation(RETAIN, false)],
+            properties: Some(Properties { to: Some("t".into()), ..Properties::default() }),
+            ..Message::data("")
+        };
+        assert_eq!(of(&Envelope::new("t", b""), at(Occasion::default())), expected);
+    }
+
+    #[test]
+    fn the_header_says_what_is_left_of_its_life_and_how_often_it_came() {
+        let properties = list(|writer| drop(writer.message_expiry_interval(60)));
+        let envelope = Envelope { properties: properties.view(), ..Envelope::new("t", b"") };
+        let occasion = Occasion {
+            ttl_left: Some(Duration::from_millis(1_500)),
+            delivery_count: 3,
+            annotations: vec![annotation("x-opt-tried", "here"), annotation(QOS, "overwritten")],
+            ..Occasion::default()
+        };
+        let message = of(&envelope, at(occasion));
+        let header = Header { ttl: Some(1_500), delivery_count: 3, ..Header::default() };
+        assert_eq!(message.header, Some(header));
+        let expiry = message.properties.and_then(|properties| properties.absolute_expiry_time);
+        assert_eq!(expiry, Some(1_700_000_001_500));
+        let noted =
+            [annotation(RETAIN, false), annotation("x-opt-tried", "here"), annotation(QOS, "overwritten")];
+        assert_eq!(message.message_annotations, noted);
+    }
+
+    #[test]
+    fn a_limit_of_the_address_is_not_one_of_the_message() {
+        let occasion = Occasion { ttl_left: Some(Duration::from_secs(1)), ..Occasion::default() };
+        let message = of(&Envelope::new("t", b""), at(occasion));
+        assert_eq!(message.header, None);
+        assert_eq!(message.properties.and_then(|properties| properties.absolute_expiry_time), None);
+    }
+
+    #[test]
+    fn a_life_that_no_ttl_can_state_is_stated_by_its_end() {
+        let properties = list(|writer| drop(writer.message_expiry_interval(u32::MAX)));
+        let envelope = Envelope { properties: properties.view(), ..Envelope::new("t", b"") };
+        let message = of(&envelope, at(Occasion::default()));
+        assert_eq!(message.header.and_then(|header| header.ttl), None);
+        let end = 1_700_000_000_000 + i64::from(u32::MAX) * 1_000;
+        assert_eq!(message.properties.and_then(|properties| properties.absolute_expiry_time), Some(end));
+    }
+
+    #[test]
+    fn repeated_names_are_all_there_and_in_order() {
+        let properties = list(|writer| {
+            for (name, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
+                writer.user_property(name, value).expect("allowed");
+            }
+        });
+        let envelope = Envelope { properties: properties.view(), ..Envelope::new("t", b"") };
+        let message = of(&envelope, at(Occasion::default()));
+        assert_eq!(message.application_properties, [("a".into(), "1".into()), ("b".into(), "2".into())]);
+        let all = ["a", "1", "b", "2", "a", "3"].map(Value::from).to_vec();
+        assert!(message.message_annotations.contains(&annotation(USER_PROPERTIES, Value::List(all))));
+    }
+
+    #[test]
+    fn a_content_type_that_is_no_symbol_is_an_annotation() {
+        let properties = list(|writer| drop(writer.content_type("küche")));
+        let envelope = Envelope { properties: properties.view(), ..Envelope::new("t", b"") };
+        let message = of(&envelope, at(Occasion::default()));
+        assert!(message.message_annotations.contains(&annotation(CONTENT_TYPE, "küche")));
+        assert_eq!(message.properties.and_then(|properties| properties.content_type), None);
+    }
+
+    #[test]
+    fn an_answer_to_an_amqp_requester_has_the_type_of_its_ids_again() {
+        let id = |data: &[u8], ids| correlation_id(data, ids);
+        let uuid = *b"\x01\x23\x45\x67\x89\xab\xcd\xef\x01\x23\x45\x67\x89\xab\xcd\xef";
+        let urn = b"urn:uuid:01234567-89ab-cdef-0123-456789abcdef".as_slice();
+        assert_eq!(id(urn, Ids::Typed), MessageId::Uuid(uuid));
+        for text in ["42", "", "urn:uuid:", "urn:uuid:0123456789abcdef0123456789abcdef----"] {
+            assert_eq!(id(text.as_bytes(), Ids::Typed), MessageId::String(text.into()));
+        }
+        assert_eq!(id(b"\xff", Ids::Typed), MessageId::Binary(Bytes::from_static(b"\xff")));
+        assert_eq!(id(urn, Ids::Binary), MessageId::Binary(Bytes::from_static(urn)));
+    }
+
+    #[test]
+    fn an_answer_finds_a_topic_that_begins_with_a_slash() {
+        let properties = list(|writer| drop(writer.response_topic("/answers")));
+        let envelope = Envelope { properties: properties.view(), ..Envelope::new("/requests", b"") };
+        let properties = of(&envelope, at(Occasion::default())).properties.expect("properties");
+        let address = |text: Option<Text>| text.expect("an address").as_str().to_owned();
+        assert_eq!(crate::driver::attach::local_name(&address(properties.reply_to)), "/answers");
+        assert_eq!(crate::driver::attach::local_name(&address(properties.to)), "/requests");
+    }
+
+    #[test]
+    fn what_the_node_has_noted_is_annotated() {
+        let mut notes = BytesMut::new();
+        let pairs = vec![annotation("x-opt-dead-letter-reason", "expired")];
+        mq_amqp::codec::encode_value(&mut notes, &Value::Map(pairs.clone()));
+        let envelope = Envelope { annotations: &notes, ..Envelope::new("t", b"") };
+        let message = of(&envelope, at(Occasion::default()));
+        assert!(message.message_annotations.ends_with(&pairs));
+        let unreadable = Envelope { annotations: b"\xff", ..envelope };
+        assert_eq!(of(&unreadable, at(Occasion::default())).message_annotations.len(), 2);
+    }
+}
