@@ -17,11 +17,12 @@ use mq_model::config::DaemonConfig;
 use mq_store::RealDisk;
 use prometheus_client::registry::Registry;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::admin::{self, Api, Server};
-use crate::hub::{Hub, Served};
-use crate::listen::{Acceptor, BindError, Bound, Refusals, bind};
+use crate::hub::{Hub, Served, Speaks};
+use crate::listen::{Acceptor, BindError, Bound, Gate, Refusals, bind};
 use crate::log::LogControl;
 use crate::metrics::Metrics;
 use crate::node::{Node, listener};
@@ -78,7 +79,8 @@ pub struct App {
     runtime: Runtime,
     node: Arc<Node>,
     state: StateDir,
-    amqp: Bound,
+    /// The listeners of clients, and what they speak.
+    clients: Vec<(Bound, Speaks)>,
     http: TcpListener,
     shards: Vec<JoinHandle<()>>,
 }
@@ -114,18 +116,25 @@ impl App {
         // Nothing is started before it is sure that there is a place for what is to be stored.
         create_private(&config.store_dir())?;
         let amqp = bind("amqp", &config.listeners.amqp)?;
+        let mqtt = bind("mqtt", &config.listeners.mqtt)?;
         let http = bind("http", &config.listeners.http)?;
         let (hub, shards) = spawn(&config, objects.addresses()).map_err(BuildError::Workers)?;
         let catalogue = {
             let _context = runtime.enter();
             objects.serve(hub.clone())
         };
+        let refusals = Arc::new(Refusals::default());
         let node = Arc::new(Node {
-            hub,
             catalogue,
             log,
-            refusals: Arc::new(Refusals::default()),
-            listeners: vec![listener(&amqp, Protocol::Amqp), listener(&http, Protocol::Http)],
+            gate: Gate::new(hub.clone(), config.limits.max_connections, refusals.clone()),
+            refusals,
+            hub,
+            listeners: vec![
+                listener(&amqp, Protocol::Amqp),
+                listener(&mqtt, Protocol::Mqtt),
+                listener(&http, Protocol::Http),
+            ],
             admin_host: http.address.ip(),
             started_at: Timestamp::now(),
             started: Instant::now(),
@@ -133,7 +142,8 @@ impl App {
             rates: Mutex::new(Rates::default()),
             config,
         });
-        Ok(Self { runtime, node, state, amqp, http: http.listener, shards })
+        let clients = vec![(amqp, Speaks::Amqp), (mqtt, Speaks::Mqtt)];
+        Ok(Self { runtime, node, state, clients, http: http.listener, shards })
     }
 
     /// The listeners with the ports that they really have.
@@ -162,8 +172,8 @@ impl App {
     ///
     /// See [`RunError`].
     pub fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { runtime, node, state, amqp, http, shards } = self;
-        let outcome = runtime.block_on(live(&node, &state, amqp, http, stop));
+        let Self { runtime, node, state, clients, http, shards } = self;
+        let outcome = runtime.block_on(live(&node, &state, clients, http, stop));
         // The shards end when nobody can send them commands any more: the runtime's tasks can.
         runtime.shutdown_timeout(JOIN_TIMEOUT);
         drop(node);
@@ -175,7 +185,7 @@ impl App {
 async fn live(
     node: &Arc<Node>,
     state: &StateDir,
-    amqp: Bound,
+    clients: Vec<(Bound, Speaks)>,
     http: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
@@ -194,9 +204,10 @@ async fn live(
             return Ok(());
         }
     }
-    let limit = node.config.limits.max_connections;
-    let acceptor = Acceptor::new(amqp, node.hub.clone(), limit, node.refusals.clone())?;
-    let accepting = tokio::spawn(acceptor.run());
+    let mut accepting = JoinSet::new();
+    for (bound, speaks) in clients {
+        accepting.spawn(Acceptor::new(bound, node.gate.clone(), speaks)?.run());
+    }
     let sampling = tokio::spawn(sample(node.clone()));
     state.announce(&node.runtime())?;
     announce(node);
@@ -204,9 +215,8 @@ async fn live(
     stop.await;
 
     node.is_draining.store(true, Ordering::Relaxed);
-    accepting.abort();
-    // The listener is closed when the task is gone.
-    let _ = accepting.await;
+    // The listeners are closed when the tasks are gone.
+    accepting.shutdown().await;
     drain(node).await;
     sampling.abort();
     server.stop().await;

@@ -1,13 +1,15 @@
 //! The control side of the shards: what the admin API and the life cycle of the node ask of the
 //! threads that own connections. Nothing here is on the path of a message.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mq_core::{QueueStatistics, Refused, SubscriptionStatistics, home};
-use mq_model::admin::{Connection, Link, Outcomes, Session};
+use mq_model::admin::{ClientSession, Connection, Link, Outcomes, Retained, Session};
 use mq_model::manifest::AddressSpec;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,7 +25,7 @@ pub type Reply<T> = oneshot::Sender<T>;
 #[derive(Debug)]
 pub enum ShardCommand {
     /// Serve a freshly accepted connection.
-    Accept { stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str> },
+    Accept(Accepted),
     /// Create the address or change its settings.
     SetAddress { address: Box<Served>, reply: Reply<()> },
     /// Remove the address; its links are closed with `amqp:resource-deleted`.
@@ -52,11 +54,48 @@ pub enum ShardCommand {
     Links { address: Option<String>, connection: Option<String>, reply: Reply<Vec<Link>> },
     /// Close a connection with `amqp:connection:forced` and the reason; false when it is not here.
     Close { connection: String, reason: String, reply: Reply<bool> },
+    /// Sessions of clients of MQTT, in the order of their client identifiers.
+    ClientSessions { query: Arc<SessionQuery>, reply: Reply<Vec<SessionView>> },
+    /// The session of a client of MQTT, with its subscriptions; `None` when it is not here.
+    ClientSession { client: Arc<str>, reply: Reply<Option<SessionView>> },
+    /// End the session of a client of MQTT, and its connection; false when it is not here.
+    EndClientSession { client: Arc<str>, reply: Reply<bool> },
+    /// What durable subscriptions hold, by topic and name, of topics whose home the shard is.
+    Held { subscriptions: Vec<(Arc<str>, Arc<str>)>, reply: Reply<Vec<SubscriptionStatistics>> },
+    /// The topics that may serve a name which the filter matches.
+    TopicsOf { filter: Arc<str>, reply: Reply<Vec<Arc<str>>> },
+    /// Some of what a topic retains.
+    Retained { query: RetainedRequest, reply: Reply<RetainedAnswer> },
+    /// Forget what a topic whose home the shard is retains for the names that the filter matches.
+    ClearRetained { topic: Arc<str>, filter: Arc<str>, reply: Reply<Result<u64, Refused>> },
     /// Grant no further credit to producers, and let no link in.
     Drain { reply: Reply<()> },
     /// Close every connection with `amqp:connection:forced` and the reason; answered when they are
     /// gone or have had their time.
     CloseAll { reason: String, reply: Reply<()> },
+}
+
+/// A connection that was accepted and nobody serves yet.
+#[derive(Debug)]
+pub struct Accepted {
+    pub stream: std::net::TcpStream,
+    pub peer: SocketAddr,
+    /// The name of the listener that accepted it.
+    pub listener: Arc<str>,
+    pub speaks: Speaks,
+    /// A header of the PROXY protocol comes first, which says who the client is.
+    pub expects_proxy: bool,
+}
+
+/// What a listener's clients speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    Amqp,
+    Mqtt,
+    /// MQTT in frames of WebSocket; the upgrade has been answered, and these bytes were read after it.
+    MqttInFrames {
+        read: Bytes,
+    },
 }
 
 /// An address as the shards serve it.
@@ -76,6 +115,49 @@ pub struct Subscription {
     pub container: Option<String>,
     /// Its selector.
     pub selector: Option<String>,
+}
+
+/// Which sessions of clients of MQTT are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct SessionQuery {
+    /// What their client identifiers begin with.
+    pub prefix: String,
+    /// Those behind this client identifier.
+    pub after: Option<String>,
+    /// Those that are connected, or those that are away.
+    pub is_connected: Option<bool>,
+    /// So many at most.
+    pub limit: usize,
+}
+
+/// A session, and where the messages are that wait for it.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    /// Without what its durable subscriptions hold.
+    pub session: ClientSession,
+    /// The name of those.
+    pub subscription: Arc<str>,
+    /// The topics that may have one.
+    pub topics: Vec<Arc<str>>,
+}
+
+/// Which retained messages of a topic are wanted.
+#[derive(Clone, Debug)]
+pub struct RetainedRequest {
+    pub topic: Arc<str>,
+    pub filter: Arc<str>,
+    /// Those behind this name.
+    pub after: Option<Arc<str>>,
+    /// So many at most.
+    pub limit: u32,
+}
+
+/// Some of what a topic retains.
+#[derive(Clone, Debug, Default)]
+pub struct RetainedAnswer {
+    pub items: Vec<Retained>,
+    /// There may be more behind this name.
+    pub next: Option<Arc<str>>,
 }
 
 /// Counters of one shard since its start.
@@ -157,10 +239,10 @@ impl Hub {
     }
 
     /// Hands a connection to one shard; the caller chooses the one with the fewest.
-    pub fn accept(&self, shard: usize, stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str>) {
+    pub fn accept(&self, shard: usize, accepted: Accepted) {
         let (Some(sender), Some(count)) = (self.shards.get(shard), self.counts.get(shard)) else { return };
         count.fetch_add(1, Ordering::Relaxed);
-        if sender.send(ShardCommand::Accept { stream, peer, listener }).is_err() {
+        if sender.send(ShardCommand::Accept(accepted)).is_err() {
             // The shard is gone: dropping the command has closed the socket.
             count.fetch_sub(1, Ordering::Relaxed);
         }
@@ -219,6 +301,95 @@ impl Hub {
     pub async fn remove_subscription(&self, topic: &Arc<str>, name: &str) -> Option<Result<bool, Refused>> {
         let command =
             |reply| ShardCommand::RemoveSubscription { topic: topic.clone(), name: name.to_owned(), reply };
+        self.ask_home(topic, command).await
+    }
+
+    /// Sessions of clients of MQTT in the order of their client identifiers, and whether there are more.
+    pub async fn client_sessions(&self, query: SessionQuery) -> (Vec<ClientSession>, bool) {
+        let limit = query.limit;
+        let query = Arc::new(SessionQuery { limit: limit.saturating_add(1), ..query });
+        let asked = self.ask_all(|reply| ShardCommand::ClientSessions { query: query.clone(), reply });
+        let mut views = asked.await.concat();
+        views.sort_by(|one, other| one.session.client.cmp(&other.session.client));
+        let is_more = views.len() > limit;
+        views.truncate(limit);
+        (self.with_held(views).await, is_more)
+    }
+
+    /// The session of a client of MQTT, with its subscriptions.
+    pub async fn client_session(&self, client: &Arc<str>) -> Option<ClientSession> {
+        let command = |reply| ShardCommand::ClientSession { client: client.clone(), reply };
+        let view = self.ask_home(client, command).await.flatten()?;
+        self.with_held(vec![view]).await.pop()
+    }
+
+    /// Ends the session of a client of MQTT; false when there is none, `None` when its shard has ended.
+    pub async fn end_client_session(&self, client: &Arc<str>) -> Option<bool> {
+        self.ask_home(client, |reply| ShardCommand::EndClientSession { client: client.clone(), reply }).await
+    }
+
+    /// The sessions with what their durable subscriptions hold, each topic asked at its home.
+    async fn with_held(&self, views: Vec<SessionView>) -> Vec<ClientSession> {
+        let mut asked: Vec<Vec<(Arc<str>, Arc<str>)>> = vec![Vec::new(); self.shards.len()];
+        for view in &views {
+            for topic in &view.topics {
+                if let Some(asked) = asked.get_mut(self.home_of(topic)) {
+                    asked.push((topic.clone(), view.subscription.clone()));
+                }
+            }
+        }
+        let asked = asked.into_iter().enumerate().filter(|(_, subscriptions)| !subscriptions.is_empty());
+        let pending: Vec<_> = asked
+            .filter_map(|(shard, subscriptions)| {
+                self.ask(shard, |reply| ShardCommand::Held { subscriptions, reply })
+            })
+            .collect();
+        let mut held: HashMap<Arc<str>, Vec<QueueStatistics>> = HashMap::new();
+        for answer in pending {
+            for subscription in answer.await.unwrap_or_default() {
+                held.entry(subscription.name).or_default().push(subscription.queue);
+            }
+        }
+        let with_held = |view: SessionView| {
+            let mut session = view.session;
+            for queue in held.remove(&view.subscription).unwrap_or_default() {
+                // What its client has is not what waits for it.
+                session.messages += queue.messages.saturating_sub(queue.acquired);
+                session.bytes += queue.bytes;
+                session.dropped += queue.dropped;
+            }
+            session
+        };
+        views.into_iter().map(with_held).collect()
+    }
+
+    /// The topics that may serve a name which the filter matches, in the order of their names.
+    pub async fn topics_of(&self, filter: &Arc<str>) -> Vec<Arc<str>> {
+        // Every shard knows every address.
+        let command = |reply| ShardCommand::TopicsOf { filter: filter.clone(), reply };
+        match (0..self.shards.len()).find_map(|shard| self.ask(shard, command)) {
+            Some(answer) => answer.await.unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Some of what a topic retains; `None` when its shard has ended.
+    pub async fn retained(&self, query: RetainedRequest) -> Option<RetainedAnswer> {
+        let topic = query.topic.clone();
+        self.ask_home(&topic, |reply| ShardCommand::Retained { query: query.clone(), reply }).await
+    }
+
+    /// Forgets what a topic retains for the names that the filter matches, and says how many there were;
+    /// `None` when its shard has ended.
+    ///
+    /// # Errors
+    /// When there is no such topic.
+    pub async fn clear_retained(&self, topic: &Arc<str>, filter: &Arc<str>) -> Option<Result<u64, Refused>> {
+        let command = |reply| ShardCommand::ClearRetained {
+            topic: topic.clone(),
+            filter: filter.clone(),
+            reply,
+        };
         self.ask_home(topic, command).await
     }
 
@@ -310,10 +481,14 @@ impl Hub {
         }
     }
 
-    /// Asks the shard that is the home of a stored address.
+    /// Asks the shard that is the home of a stored address, or of a client's session.
     async fn ask_home<T>(&self, name: &str, command: impl Fn(Reply<T>) -> ShardCommand) -> Option<T> {
+        self.ask(self.home_of(name), command)?.await.ok()
+    }
+
+    fn home_of(&self, name: &str) -> usize {
         let shards = u16::try_from(self.shards.len()).unwrap_or(u16::MAX);
-        self.ask(usize::from(home(name, shards).0), command)?.await.ok()
+        usize::from(home(name, shards).0)
     }
 
     /// Asks one shard; `None` when it has ended.

@@ -18,3 +18,5 @@ mod signals;
 pub mod state;
 mod statistics;
 pub mod store;
+
+pub use driver::{proxy, websocket};

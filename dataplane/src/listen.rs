@@ -2,15 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mq_model::config::ListenerConfig;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::hub::Hub;
+use crate::hub::{Accepted, Hub, Speaks};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4_096;
@@ -36,6 +36,8 @@ pub struct Bound {
     pub listener: TcpListener,
     /// The address that it really has.
     pub address: SocketAddr,
+    /// Every connection begins with a header of the PROXY protocol.
+    pub expects_proxy: bool,
 }
 
 /// Binds a listener; from here on clients may connect, though nobody answers yet.
@@ -50,7 +52,7 @@ pub fn bind(name: &'static str, config: &ListenerConfig) -> Result<Bound, BindEr
     let failed = |source| BindError::Bind { listener: name, address, source };
     let listener = open(address).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { name, listener, address })
+    Ok(Bound { name, listener, address, expects_proxy: config.proxy_protocol })
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
@@ -96,37 +98,83 @@ pub struct Refusals {
     pub exhausted: AtomicU64,
 }
 
+/// Lets connections in and chooses the shard of each. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    hub: Hub,
+    max_connections: usize,
+    refusals: Arc<Refusals>,
+    warnings: Arc<Mutex<Throttle>>,
+}
+
+impl Gate {
+    /// A gate that keeps the node at `max_connections`.
+    pub fn new(hub: Hub, max_connections: u32, refusals: Arc<Refusals>) -> Self {
+        Self { hub, max_connections: max_connections as usize, refusals, warnings: Arc::default() }
+    }
+
+    /// The shard for one more connection; `None` when it is refused, which is counted and logged.
+    pub fn admit(&self, peer: SocketAddr, listener: &str) -> Option<usize> {
+        let counts = self.hub.connection_counts();
+        let loads: Vec<usize> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        if loads.iter().sum::<usize>() >= self.max_connections {
+            self.refusals.limit.fetch_add(1, Ordering::Relaxed);
+            if self.is_due() {
+                let limit = self.max_connections;
+                tracing::warn!(%peer, listener, limit, "refused a connection: limits.max-connections is reached");
+            }
+            return None;
+        }
+        let shard = least_loaded(&loads, |shard| self.hub.is_alive(shard));
+        if shard.is_none() {
+            self.refusals.no_worker.fetch_add(1, Ordering::Relaxed);
+            if self.is_due() {
+                tracing::error!(%peer, listener, "refused a connection: every worker has ended");
+            }
+        }
+        shard
+    }
+
+    /// Hands an admitted connection over.
+    pub fn hand_over(&self, shard: usize, accepted: Accepted) {
+        self.hub.accept(shard, accepted);
+    }
+
+    fn is_due(&self) -> bool {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).is_due(Instant::now())
+    }
+}
+
 /// Accepts client connections and gives each to the shard with the fewest.
 #[derive(Debug)]
 pub struct Acceptor {
     listener: tokio::net::TcpListener,
     name: Arc<str>,
-    hub: Hub,
-    max_connections: usize,
-    refusals: Arc<Refusals>,
-    warnings: Throttle,
+    gate: Gate,
+    speaks: Speaks,
+    expects_proxy: bool,
 }
 
 impl Acceptor {
-    /// An acceptor for a bound listener. Must be called within a tokio runtime.
+    /// An acceptor for a bound listener whose clients speak AMQP or MQTT. Must be called within a tokio
+    /// runtime.
     ///
     /// # Errors
     ///
     /// When the runtime cannot watch the socket.
-    pub fn new(bound: Bound, hub: Hub, max_connections: u32, refusals: Arc<Refusals>) -> io::Result<Self> {
+    pub fn new(bound: Bound, gate: Gate, speaks: Speaks) -> io::Result<Self> {
         Ok(Self {
             listener: tokio::net::TcpListener::from_std(bound.listener)?,
             name: bound.name.into(),
-            hub,
-            max_connections: max_connections as usize,
-            refusals,
-            warnings: Throttle::default(),
+            gate,
+            speaks,
+            expects_proxy: bound.expects_proxy,
         })
     }
 
     /// Accepts for ever; dropping the future closes the listener. Cancel-safe: a connection is
     /// either still in the kernel or with its shard.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
         loop {
             // The runtime makes a busy accept yield now and then.
             match self.listener.accept().await {
@@ -139,9 +187,9 @@ impl Acceptor {
     }
 
     /// Accepting again at once would fail again at once: the connection still waits.
-    async fn pause(&mut self, error: &io::Error) {
-        self.refusals.exhausted.fetch_add(1, Ordering::Relaxed);
-        if self.warnings.is_due(Instant::now()) {
+    async fn pause(&self, error: &io::Error) {
+        self.gate.refusals.exhausted.fetch_add(1, Ordering::Relaxed);
+        if self.gate.is_due() {
             tracing::warn!(
                 listener = %self.name,
                 %error,
@@ -151,32 +199,16 @@ impl Acceptor {
         tokio::time::sleep(EXHAUSTION_PAUSE).await;
     }
 
-    fn hand_over(&mut self, stream: tokio::net::TcpStream, peer: SocketAddr) {
-        let counts = self.hub.connection_counts();
-        let loads: Vec<usize> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        if loads.iter().sum::<usize>() >= self.max_connections {
-            self.refusals.limit.fetch_add(1, Ordering::Relaxed);
-            if self.warnings.is_due(Instant::now()) {
-                tracing::warn!(
-                    %peer,
-                    listener = %self.name,
-                    limit = self.max_connections,
-                    "refused a connection: limits.max-connections is reached"
-                );
-            }
-            return;
-        }
-        let Some(shard) = least_loaded(&loads, |shard| self.hub.is_alive(shard)) else {
-            self.refusals.no_worker.fetch_add(1, Ordering::Relaxed);
-            if self.warnings.is_due(Instant::now()) {
-                tracing::error!(%peer, listener = %self.name, "refused a connection: every worker has ended");
-            }
-            return;
-        };
+    fn hand_over(&self, stream: tokio::net::TcpStream, peer: SocketAddr) {
+        let Some(shard) = self.gate.admit(peer, &self.name) else { return };
         // Small frames must not wait for the acknowledgement of earlier ones. The socket stays
         // non-blocking on its way to the shard's runtime.
         match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
-            Ok(stream) => self.hub.accept(shard, stream, peer, self.name.clone()),
+            Ok(stream) => {
+                let (listener, speaks) = (self.name.clone(), self.speaks.clone());
+                let expects_proxy = self.expects_proxy;
+                self.gate.hand_over(shard, Accepted { stream, peer, listener, speaks, expects_proxy });
+            }
             Err(error) => tracing::debug!(%peer, %error, "the client left before it was served"),
         }
     }
@@ -235,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_host_that_is_no_ip_address_names_the_setting() {
-        let error = bind("http", &ListenerConfig { host: "localhost".into(), ..ListenerConfig::loopback(0) }).unwrap_err();
+        let error = bind("http", &ListenerConfig { host: "localhost".into(), ..ListenerConfig::loopback(0) })
+            .unwrap_err();
         assert!(error.to_string().contains("listeners.http.host"), "{error}");
     }
 
@@ -262,7 +295,8 @@ mod tests {
         let bound = bind("amqp", &loopback(0)).unwrap();
         let address = bound.address;
         let refusals = Arc::new(Refusals::default());
-        let acceptor = Acceptor::new(bound, hub.clone(), 2, refusals.clone()).unwrap();
+        let gate = Gate::new(hub.clone(), 2, refusals.clone());
+        let acceptor = Acceptor::new(bound, gate, Speaks::Amqp).unwrap();
         let accepting = tokio::spawn(acceptor.run());
 
         let mut clients = Vec::new();
@@ -271,7 +305,7 @@ mod tests {
         }
         for commands in [&mut first_commands, &mut second_commands] {
             let command = commands.recv().await.unwrap();
-            assert!(matches!(&command, ShardCommand::Accept { listener, .. } if &**listener == "amqp"));
+            assert!(matches!(&command, ShardCommand::Accept(accepted) if &*accepted.listener == "amqp"));
         }
         let refused = tokio::net::TcpStream::connect(address).await.unwrap();
         refused.readable().await.unwrap();

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mq_core::{AddressSettings, PeerMessage, ShardId, StoreAnswer};
 use tokio::sync::Notify;
 
+use crate::driver::Adopted;
+
 /// Messages for which an empty mailbox keeps room.
 const ROOM: usize = 4_096;
 
@@ -38,6 +40,8 @@ impl Mail {
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     waiting: Mutex<Mail>,
+    /// Connections whose clients belong to the shard. Bounded by the connections of the node.
+    adopted: Mutex<Vec<Adopted>>,
     filled: Notify,
 }
 
@@ -55,6 +59,17 @@ impl Mailbox {
     /// Hands news of addresses over, which their taker looks at before the rest.
     pub(crate) fn post_addresses(&self, news: &[AddressNews]) {
         self.add(&mut news.to_vec(), |waiting| &mut waiting.addresses);
+    }
+
+    /// Hands a connection over, which its taker begins to serve after the mail.
+    pub(crate) fn post_adopted(&self, adopted: Adopted) {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).push(adopted);
+        self.filled.notify_one();
+    }
+
+    /// Takes the connections that were handed over.
+    pub(crate) fn take_adopted(&self) -> Vec<Adopted> {
+        std::mem::take(&mut *self.adopted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn add<T>(&self, messages: &mut Vec<T>, to: impl FnOnce(&mut Mail) -> &mut Vec<T>) {

@@ -10,7 +10,7 @@ use mq_model::admin::{self, NodeState, Protocol, Runtime, Statistics};
 use mq_model::config::DaemonConfig;
 
 use crate::hub::{Hub, ShardStatistics};
-use crate::listen::{Bound, Refusals};
+use crate::listen::{Bound, Gate, Refusals};
 use crate::log::LogControl;
 use crate::objects::Catalogue;
 use crate::process::Usage;
@@ -23,7 +23,9 @@ pub(crate) struct Node {
     pub(crate) hub: Hub,
     pub(crate) catalogue: Catalogue,
     pub(crate) log: LogControl,
+    /// Counts what the gate and the listeners turn away.
     pub(crate) refusals: Arc<Refusals>,
+    pub(crate) gate: Gate,
     pub(crate) listeners: Vec<admin::Listener>,
     /// Where the admin API is bound.
     pub(crate) admin_host: IpAddr,

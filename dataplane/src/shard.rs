@@ -208,6 +208,9 @@ async fn take_mail(handle: Handle) {
         mailbox.filled().await;
         mailbox.take(&mut mail);
         handle.shard.borrow_mut().handle_mail(Instant::now(), &mut mail);
+        for adopted in mailbox.take_adopted() {
+            crate::driver::adopt(&handle, adopted);
+        }
     }
 }
 

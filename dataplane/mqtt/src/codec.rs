@@ -6,7 +6,7 @@ mod error;
 mod reader;
 
 pub(crate) use decode::decode_publish;
-pub use decode::{RawPacket, decode, next_packet};
+pub use decode::{RawPacket, decode, next_packet, packet_size};
 pub use encode::encode;
 pub(crate) use encode::*;
 pub use error::DecodeError;

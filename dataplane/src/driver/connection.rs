@@ -2,26 +2,30 @@
 
 use std::future::Future;
 use std::io::{ErrorKind, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use mq_amqp::frame::HEARTBEAT;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
-use super::amqp;
+use super::preface::{Adopted, Arrival, Next, Preface};
 use super::protocol::{Farewell, Protocol};
-use super::{LINGER, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER};
+use super::transport::Transport;
+use super::websocket::CloseReason;
+use super::{LINGER, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER, amqp, mqtt};
+use crate::hub::{Accepted, Speaks};
 use crate::shard::Handle;
 
 /// Segments of one vectored write.
-const SLICES: usize = 64;
+pub(super) const SLICES: usize = 64;
 
 /// How busy a connection is, for its memory's sake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +60,13 @@ pub(super) struct Connection {
     pub(super) number: u64,
     /// What it speaks.
     pub(super) protocol: Protocol,
-    stream: TcpStream,
+    pub(super) stream: TcpStream,
     waker: Waker,
     pub(super) life: Life,
     /// We have sent a close of our own, and wait for the peer's.
     pub(super) is_forced: bool,
-    /// The start of a frame whose rest has not come.
-    input: BytesMut,
+    /// The start of a frame whose rest has not come, or what cannot be served yet.
+    pub(super) input: BytesMut,
     /// The socket's buffer is full: its task writes on when there is room.
     wants_write: bool,
     /// Nothing is read until the protocol may go on: its outbox is full, or it has no room for more.
@@ -88,54 +92,107 @@ impl Connection {
         }
     }
 
+    /// Whether something has come that was not served.
+    fn has_unread(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        !self.input.is_empty()
+            || socket2::SockRef::from(&self.stream).peek(&mut byte).is_ok_and(|count| count > 0)
+    }
+
     /// Lets the connection's task run.
     pub(super) fn wake(&self) {
         self.waker.wake_by_ref();
     }
 }
 
-/// Starts to serve a client.
-pub(crate) fn accept(handle: &Handle, stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str>) {
+/// Starts to serve a client whose socket has just been accepted.
+pub(crate) fn accept(handle: &Handle, accepted: Accepted) {
     let mut shard = handle.shard.borrow_mut();
-    let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(error) => {
-            if shard.warnings.is_due(Instant::now()) {
-                warn!(%peer, %error, "cannot serve the connection");
-            }
-            shard.count_connection_out();
-            return;
-        }
-    };
     let now = Instant::now();
     shard.connections_opened += 1;
-    let number = shard.connections_opened;
-    let protocol = Protocol::Amqp(Box::new(amqp::Client::new(shard.engine_config.clone(), now)));
-    let key = shard.connections.insert(Box::new(Connection {
-        number,
-        protocol,
+    let Accepted { stream, peer, listener, speaks, expects_proxy } = accepted;
+    let (next, transport, read) = match speaks {
+        Speaks::Amqp => (Next::Amqp, Transport::Plain, Bytes::new()),
+        Speaks::Mqtt => (Next::Mqtt, Transport::Plain, Bytes::new()),
+        Speaks::MqttInFrames { read } => (Next::Mqtt, Transport::WebSocket(Box::default()), read),
+    };
+    let protocol = if next == Next::Amqp && !expects_proxy {
+        Protocol::Amqp(Box::new(amqp::Client::new(shard.engine_config.clone(), now)))
+    } else {
+        let timeout = Duration::from_millis(shard.config.limits.handshake_timeout_ms.into());
+        Protocol::Preface(Box::new(Preface::new(expects_proxy, next, transport, now, timeout)))
+    };
+    let arrival = Arrival {
         stream,
-        waker: Waker::noop().clone(),
-        life: Life::Serving,
-        is_forced: false,
-        input: BytesMut::new(),
-        wants_write: false,
-        is_paused: false,
-        has_input_ended: false,
-        is_dirty: false,
-        activity: Activity::Tidy,
-        deadline: None,
         peer,
         listener,
-        user: "anonymous".into(),
+        input: BytesMut::from(read),
         opened_at: Timestamp::now(),
         bytes_in: 0,
         bytes_out: 0,
-    }));
-    debug!(connection = %shard.connection_name(number), %peer, "accepted");
+    };
+    let key = shard.admit_connection(arrival, protocol);
     drop(shard);
-    tokio::task::spawn_local(Serve { handle: handle.clone(), key });
+    serve(handle, key);
+}
+
+/// Goes on with a connection that another shard has begun.
+pub(crate) fn adopt(handle: &Handle, adopted: Adopted) {
+    let mut shard = handle.shard.borrow_mut();
+    let Adopted { arrival, transport } = adopted;
+    let client = mqtt::Client::new(shard.mqtt.config.clone(), transport, Instant::now());
+    let key = shard.admit_connection(arrival, Protocol::Mqtt(Box::new(client)));
+    drop(shard);
+    serve(handle, key);
+}
+
+fn serve(handle: &Handle, key: Option<usize>) {
+    if let Some(key) = key {
+        tokio::task::spawn_local(Serve { handle: handle.clone(), key });
+    }
+}
+
+impl Shard {
+    /// Takes a connection in, which is counted already; `None` when its socket is of no use.
+    fn admit_connection(&mut self, arrival: Arrival, protocol: Protocol) -> Option<usize> {
+        let Arrival { stream, peer, listener, input, opened_at, bytes_in, bytes_out } = arrival;
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                if self.warnings.is_due(Instant::now()) {
+                    warn!(%peer, %error, "cannot serve the connection");
+                }
+                self.count_connection_out();
+                return None;
+            }
+        };
+        self.next_number += 1;
+        let number = self.next_number;
+        debug!(connection = %self.connection_name(number), %peer, "accepted");
+        Some(self.connections.insert(Box::new(Connection {
+            number,
+            protocol,
+            stream,
+            waker: Waker::noop().clone(),
+            life: Life::Serving,
+            is_forced: false,
+            input,
+            wants_write: false,
+            // What has been read already is served before the socket is looked at.
+            is_paused: true,
+            has_input_ended: false,
+            is_dirty: false,
+            activity: Activity::Tidy,
+            deadline: None,
+            peer,
+            listener,
+            user: "anonymous".into(),
+            opened_at,
+            bytes_in,
+            bytes_out,
+        })))
+    }
 }
 
 /// The task of a connection: each poll is a turn.
@@ -163,6 +220,10 @@ impl Shard {
             self.finish_turn(now);
         }
         self.read_turn(now, key, context);
+        if self.hand_over(key) {
+            self.finish_turn(now);
+            return Poll::Ready(());
+        }
         self.arm_connection(now, key);
         self.finish_turn(now);
         if self.connections.get(key).is_some_and(|connection| connection.life == Life::Dead) {
@@ -193,7 +254,7 @@ impl Shard {
                 connection.is_paused = true;
                 break;
             }
-            if std::mem::take(&mut connection.is_paused) && !buffer.is_empty() {
+            if std::mem::take(&mut connection.is_paused) {
                 // What came before the pause is served before what comes now.
                 self.take_input(now, key, &mut buffer);
                 continue;
@@ -263,7 +324,7 @@ impl Shard {
     pub(super) fn flush_connection(&mut self, now: Instant, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_dirty = false;
-        connection.protocol.flush();
+        connection.protocol.flush(now);
         let before = connection.bytes_out;
         while !connection.wants_write && connection.life != Life::Dead {
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -321,6 +382,9 @@ impl Shard {
         {
             connection.life = Life::Closing { deadline: now + LINGER };
             self.release(now, key);
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.protocol.end(now, CloseReason::Normal);
+            }
             self.mark_dirty(key);
         }
     }
@@ -370,6 +434,7 @@ impl Shard {
                 Activity::Tidy
             }
         };
+        self.excuse_silence(now, key);
         match self.handle_protocol_timeout(now, key) {
             Ok(()) => {
                 if self.connections.get(key).is_some_and(|connection| connection.protocol.buffered() > 0) {
@@ -380,6 +445,14 @@ impl Shard {
                 info!(connection = %self.name_of(key), %error, "closing");
                 self.start_closing(now, key);
             }
+        }
+    }
+
+    /// A client of MQTT is not silent when it is we who do not read.
+    fn excuse_silence(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.is_paused && connection.has_unread() {
+            connection.protocol.excuse_silence(now);
         }
     }
 

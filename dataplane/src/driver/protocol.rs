@@ -8,9 +8,14 @@ use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use bytes::BytesMut;
+use mq_model::admin;
 use slab::Slab;
+use tracing::info;
 
 use super::connection::Connection;
+use super::preface::{Next, Preface};
+use super::transport::{Transport, frame};
+use super::websocket::{CloseReason, WebSocket};
 use super::{OUTBOX_LIMIT, Shard, amqp, mqtt};
 
 /// Why we end a connection.
@@ -25,16 +30,28 @@ pub(super) enum Farewell {
 /// What a connection speaks, and its state. Boxed: the socket's part is the same size for all.
 #[derive(Debug)]
 pub(super) enum Protocol {
+    /// It has not begun.
+    Preface(Box<Preface>),
     Amqp(Box<amqp::Client>),
     Mqtt(Box<mqtt::Client>),
 }
 
 impl Protocol {
     /// Makes everything that was queued ready to be written.
-    pub(super) fn flush(&mut self) {
+    pub(super) fn flush(&mut self, now: Instant) {
         match self {
             Self::Amqp(client) => client.engine.flush(),
-            Self::Mqtt(client) => client.flush(),
+            Self::Mqtt(client) => {
+                client.flush();
+                if let Transport::WebSocket(socket) = &mut client.transport {
+                    frame(socket, &mut client.engine, now);
+                }
+            }
+            Self::Preface(preface) => {
+                if let Some(socket) = preface.transport.frames_mut() {
+                    socket.end_rest();
+                }
+            }
         }
     }
 
@@ -42,7 +59,14 @@ impl Protocol {
     pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         match self {
             Self::Amqp(client) => client.engine.slices(slices),
-            Self::Mqtt(client) => client.slices(slices),
+            Self::Mqtt(client) => match &client.transport {
+                Transport::Plain => client.slices(slices),
+                Transport::WebSocket(socket) => one_slice(socket.outgoing(), slices),
+            },
+            Self::Preface(preface) => match &preface.transport {
+                Transport::Plain => 0,
+                Transport::WebSocket(socket) => one_slice(socket.outgoing(), slices),
+            },
         }
     }
 
@@ -50,7 +74,18 @@ impl Protocol {
     pub(super) fn written(&mut self, now: Instant, count: usize) {
         match self {
             Self::Amqp(client) => client.engine.written(now, count),
-            Self::Mqtt(client) => client.written(now, count),
+            Self::Mqtt(client) => match &mut client.transport {
+                Transport::Plain => client.written(now, count),
+                Transport::WebSocket(socket) => {
+                    socket.written(count);
+                    frame(socket, &mut client.engine, now);
+                }
+            },
+            Self::Preface(preface) => {
+                if let Some(socket) = preface.transport.frames_mut() {
+                    socket.written(count);
+                }
+            }
         }
     }
 
@@ -58,7 +93,16 @@ impl Protocol {
     pub(super) fn buffered(&self) -> usize {
         match self {
             Self::Amqp(client) => client.engine.buffered(),
-            Self::Mqtt(client) => client.buffered(),
+            Self::Mqtt(client) => match &client.transport {
+                Transport::Plain => client.buffered(),
+                // What comes after a close is never sent.
+                Transport::WebSocket(socket) if socket.is_closed() => socket.outgoing().len(),
+                Transport::WebSocket(socket) => client.buffered() + socket.outgoing().len(),
+            },
+            Self::Preface(preface) => match &preface.transport {
+                Transport::Plain => 0,
+                Transport::WebSocket(socket) => socket.outgoing().len(),
+            },
         }
     }
 
@@ -68,6 +112,7 @@ impl Protocol {
             && match self {
                 Self::Amqp(_) => true,
                 Self::Mqtt(client) => client.may_read(),
+                Self::Preface(preface) => preface.home.is_none(),
             }
     }
 
@@ -76,6 +121,14 @@ impl Protocol {
         match self {
             Self::Amqp(client) => client.engine.poll_timeout(),
             Self::Mqtt(client) => client.poll_timeout(),
+            Self::Preface(preface) => preface.poll_timeout(),
+        }
+    }
+
+    /// The peer's silence is none: it is we who do not read.
+    pub(super) fn excuse_silence(&mut self, now: Instant) {
+        if let Self::Mqtt(client) = self {
+            client.engine.excuse_silence(now);
         }
     }
 
@@ -84,6 +137,7 @@ impl Protocol {
         match self {
             Self::Amqp(client) => client.engine.is_done(),
             Self::Mqtt(client) => client.is_done(),
+            Self::Preface(preface) => preface.is_over,
         }
     }
 
@@ -91,7 +145,40 @@ impl Protocol {
     pub(super) fn shrink(&mut self) {
         match self {
             Self::Amqp(client) => client.engine.shrink(),
-            Self::Mqtt(client) => client.shrink(),
+            Self::Mqtt(client) => {
+                client.shrink();
+                if let Some(socket) = client.transport.frames_mut() {
+                    socket.shrink();
+                }
+            }
+            Self::Preface(_) => {}
+        }
+    }
+
+    /// The transport says its good-bye too, behind what the protocol still has to say. The first word
+    /// counts.
+    pub(super) fn end(&mut self, now: Instant, reason: CloseReason) {
+        match self {
+            Self::Amqp(_) => {}
+            Self::Mqtt(client) => client.transport.close_after_rest(reason),
+            Self::Preface(preface) => preface.transport.close_after_rest(reason),
+        }
+        self.flush(now);
+    }
+
+    /// As the admin API names it.
+    pub(super) fn kind(&self) -> admin::Protocol {
+        let transport = match self {
+            Self::Amqp(_) => return admin::Protocol::Amqp,
+            Self::Mqtt(client) => &client.transport,
+            Self::Preface(preface) => match preface.next {
+                Next::Amqp => return admin::Protocol::Amqp,
+                Next::Mqtt => &preface.transport,
+            },
+        };
+        match transport {
+            Transport::Plain => admin::Protocol::Mqtt,
+            Transport::WebSocket(_) => admin::Protocol::MqttWs,
         }
     }
 
@@ -100,7 +187,18 @@ impl Protocol {
         match self {
             Self::Amqp(client) => &client.container,
             Self::Mqtt(client) => client.client_id(),
+            Self::Preface(_) => "",
         }
+    }
+}
+
+fn one_slice<'a>(bytes: &'a [u8], slices: &mut [IoSlice<'a>]) -> usize {
+    match slices.first_mut() {
+        Some(slice) if !bytes.is_empty() => {
+            *slice = IoSlice::new(bytes);
+            1
+        }
+        _ => 0,
     }
 }
 
@@ -113,7 +211,7 @@ impl Connections {
     pub(super) fn amqp(&self, key: usize) -> Option<&amqp::Client> {
         match &self.0.get(key)?.protocol {
             Protocol::Amqp(client) => Some(client),
-            Protocol::Mqtt(_) => None,
+            Protocol::Mqtt(_) | Protocol::Preface(_) => None,
         }
     }
 
@@ -121,15 +219,28 @@ impl Connections {
     pub(super) fn amqp_mut(&mut self, key: usize) -> Option<&mut amqp::Client> {
         match &mut self.0.get_mut(key)?.protocol {
             Protocol::Amqp(client) => Some(client),
-            Protocol::Mqtt(_) => None,
+            Protocol::Mqtt(_) | Protocol::Preface(_) => None,
         }
+    }
+
+    /// A connection whose protocol has not begun.
+    pub(super) fn preface_mut(&mut self, key: usize) -> Option<&mut Preface> {
+        match &mut self.0.get_mut(key)?.protocol {
+            Protocol::Preface(preface) => Some(preface),
+            Protocol::Amqp(_) | Protocol::Mqtt(_) => None,
+        }
+    }
+
+    /// The frames of a client of MQTT, when it has them.
+    fn frames_mut(&mut self, key: usize) -> Option<&mut WebSocket> {
+        self.mqtt_mut(key)?.transport.frames_mut()
     }
 
     /// The MQTT client of a connection, when it is one.
     pub(super) fn mqtt(&self, key: usize) -> Option<&mqtt::Client> {
         match &self.0.get(key)?.protocol {
             Protocol::Mqtt(client) => Some(client),
-            Protocol::Amqp(_) => None,
+            Protocol::Amqp(_) | Protocol::Preface(_) => None,
         }
     }
 
@@ -137,7 +248,7 @@ impl Connections {
     pub(super) fn mqtt_mut(&mut self, key: usize) -> Option<&mut mqtt::Client> {
         match &mut self.0.get_mut(key)?.protocol {
             Protocol::Mqtt(client) => Some(client),
-            Protocol::Amqp(_) => None,
+            Protocol::Amqp(_) | Protocol::Preface(_) => None,
         }
     }
 }
@@ -161,8 +272,30 @@ impl Shard {
     pub(super) fn handle_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
         match self.connections.get(key).map(|connection| &connection.protocol) {
             Some(Protocol::Amqp(_)) => self.handle_amqp_input(now, key, buffer),
-            Some(Protocol::Mqtt(_)) => self.handle_mqtt_input(now, key, buffer),
+            Some(Protocol::Mqtt(client)) => match client.transport {
+                Transport::Plain => self.handle_mqtt_input(now, key, buffer),
+                Transport::WebSocket(_) => self.handle_frames(now, key, buffer),
+            },
+            Some(Protocol::Preface(_)) => self.handle_preface_input(now, key, buffer),
             None => {}
+        }
+    }
+
+    /// Takes the packets out of frames, and feeds the protocol with them.
+    fn handle_frames(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
+        let Some(socket) = self.connections.frames_mut(key) else { return };
+        let received = socket.receive(buffer);
+        let mut input = std::mem::take(socket.input());
+        self.handle_mqtt_input(now, key, &mut input);
+        if let Some(socket) = self.connections.frames_mut(key) {
+            // The start of a packet whose rest has not come, or what cannot be served yet.
+            *socket.input() = input;
+            if socket.is_closed() {
+                self.start_closing(now, key);
+            }
+        }
+        if let Err(reason) = received {
+            info!(connection = %self.name_of(key), %reason, "closing");
         }
     }
 
@@ -176,6 +309,7 @@ impl Shard {
                 client.engine.handle_timeout(now).map_err(|error| error.to_string())
             }
             Some(Protocol::Mqtt(_)) => self.handle_mqtt_timeout(now, key),
+            Some(Protocol::Preface(preface)) => preface.handle_timeout(now),
             None => Ok(()),
         }
     }
@@ -185,16 +319,22 @@ impl Shard {
         match self.connections.get(key).map(|connection| &connection.protocol) {
             Some(Protocol::Amqp(_)) => self.refill_lanes(now, key),
             Some(Protocol::Mqtt(_)) => self.refill_mqtt(now, key),
-            None => {}
+            Some(Protocol::Preface(_)) | None => {}
         }
     }
 
     /// Queues the protocol's good-bye.
     pub(super) fn say_farewell(&mut self, now: Instant, key: usize, farewell: Farewell, reason: &str) {
-        match self.connections.get(key).map(|connection| &connection.protocol) {
+        match self.connections.get_mut(key).map(|connection| &mut connection.protocol) {
             Some(Protocol::Amqp(_)) => self.close_amqp(now, key, reason),
             Some(Protocol::Mqtt(_)) => self.close_mqtt(now, key, farewell, reason),
+            Some(Protocol::Preface(preface)) => preface.is_over = true,
             None => {}
+        }
+        if let Some(connection) = self.connections.get_mut(key)
+            && farewell == Farewell::Stopping
+        {
+            connection.protocol.end(now, CloseReason::Away);
         }
     }
 
@@ -203,7 +343,7 @@ impl Shard {
         match self.connections.get(key).map(|connection| &connection.protocol) {
             Some(Protocol::Amqp(_)) => self.release_amqp(now, key),
             Some(Protocol::Mqtt(_)) => self.release_mqtt(now, key),
-            None => {}
+            Some(Protocol::Preface(_)) | None => {}
         }
         self.run_effects(now);
     }

@@ -21,7 +21,7 @@ impl Shard {
     fn amqp_clients(&self) -> impl Iterator<Item = (usize, &Connection, &amqp::Client)> {
         self.connections.iter().filter_map(|(key, connection)| match &connection.protocol {
             Protocol::Amqp(client) => Some((key, &**connection, &**client)),
-            Protocol::Mqtt(_) => None,
+            Protocol::Mqtt(_) | Protocol::Preface(_) => None,
         })
     }
 
@@ -34,7 +34,8 @@ impl Shard {
         let view = admin::Connection {
             id: self.connection_name(connection.number),
             listener: connection.listener.to_string(),
-            protocol: admin::Protocol::Amqp,
+            protocol: connection.protocol.kind(),
+            version: None,
             peer: connection.peer.to_string(),
             container: connection.protocol.peer_name().to_owned(),
             user: connection.user.to_string(),
@@ -49,7 +50,10 @@ impl Shard {
         };
         match &connection.protocol {
             Protocol::Amqp(client) => with_amqp(view, client),
-            Protocol::Mqtt(_) => view,
+            Protocol::Mqtt(client) => {
+                admin::Connection { version: Some(client.engine.version().to_string()), ..view }
+            }
+            Protocol::Preface(_) => view,
         }
     }
 
@@ -162,6 +166,7 @@ fn with_amqp(view: admin::Connection, client: &amqp::Client) -> admin::Connectio
         u32::try_from(count).unwrap_or(u32::MAX)
     };
     admin::Connection {
+        version: Some("1.0".to_owned()),
         product: client.product.as_deref().map(Into::into),
         sessions: u32::try_from(client.engine.sessions().count()).unwrap_or(u32::MAX),
         producers: of(Role::Receiver),

@@ -1,7 +1,7 @@
 //! Shards in this process, on loopback, with a say in which shard serves a client.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
@@ -11,7 +11,7 @@ use mq_model::config::DaemonConfig;
 use mq_model::manifest::{AddressSpec, AddressType};
 use mq_store::Disk;
 use mq_store::testing::FaultyDisk;
-use mqd::hub::{Hub, Served, ShardStatistics};
+use mqd::hub::{Accepted, Hub, Served, ShardStatistics, Speaks};
 use tokio::runtime::Runtime;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -131,14 +131,25 @@ impl Node {
 
     /// A client's socket that has sent these bytes before the shard hears of it.
     pub(crate) fn connect_with(&self, shard: usize, hello: &[u8]) -> TcpStream {
+        self.connect_as(shard, Speaks::Amqp, false, hello)
+    }
+
+    /// A client's socket that has sent these bytes before the shard hears of it, on a listener for clients
+    /// that speak so.
+    pub(crate) fn connect_as(&self, shard: usize, speaks: Speaks, proxy: bool, hello: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         let (served, peer) = self.listener.accept().unwrap();
         for socket in [&stream, &served] {
             socket.set_nodelay(true).unwrap();
         }
         stream.write_all(hello).unwrap();
-        self.hub().accept(shard, served, peer, "test".into());
+        self.serve(shard, served, peer, speaks, proxy);
         stream
+    }
+
+    fn serve(&self, shard: usize, stream: TcpStream, peer: SocketAddr, speaks: Speaks, expects_proxy: bool) {
+        let accepted = Accepted { stream, peer, listener: "test".into(), speaks, expects_proxy };
+        self.hub().accept(shard, accepted);
     }
 
     /// A client's socket whose kernel buffers hold little, so that what is not read stays in the node.

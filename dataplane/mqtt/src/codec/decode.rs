@@ -26,7 +26,28 @@ pub struct RawPacket {
 /// # Errors
 /// When its length is malformed or above `max_packet_size`, as soon as that is known.
 pub fn next_packet(input: &mut BytesMut, max_packet_size: u32) -> Result<Option<RawPacket>, DecodeError> {
-    let Some((&first, rest)) = input.split_first() else { return Ok(None) };
+    let Some((header, size)) = read_header(input, max_packet_size)? else { return Ok(None) };
+    if input.len() < size {
+        return Ok(None);
+    }
+    let mut packet = input.split_to(size);
+    let first = packet.first().copied().unwrap_or_default();
+    packet.advance(header);
+    Ok(Some(RawPacket { first, body: packet.freeze() }))
+}
+
+/// Bytes of the packet that `input` begins with, as soon as its header says so; they need not be there.
+///
+/// # Errors
+/// As [`next_packet`].
+pub fn packet_size(input: &[u8], max_packet_size: u32) -> Result<Option<usize>, DecodeError> {
+    Ok(read_header(input, max_packet_size)?.map(|(_, size)| size))
+}
+
+/// The bytes of the fixed header and of the whole packet (2.1).
+#[inline]
+fn read_header(input: &[u8], max_packet_size: u32) -> Result<Option<(usize, usize)>, DecodeError> {
+    let Some((_, rest)) = input.split_first() else { return Ok(None) };
     let mut reader = Reader::new(rest.get(..4).unwrap_or(rest), 0);
     let length = match reader.variable("the remaining length") {
         Ok(length) => length,
@@ -38,12 +59,7 @@ pub fn next_packet(input: &mut BytesMut, max_packet_size: u32) -> Result<Option<
     if size > max_packet_size as usize {
         return Err(DecodeError::TooLarge { size, limit: max_packet_size });
     }
-    if input.len() < size {
-        return Ok(None);
-    }
-    let mut packet = input.split_to(size);
-    packet.advance(header);
-    Ok(Some(RawPacket { first, body: packet.freeze() }))
+    Ok(Some((header, size)))
 }
 
 /// Reads a packet. A CONNECT brings its own version; the others are read in `version`.
