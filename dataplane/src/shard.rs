@@ -22,7 +22,7 @@ use mq_store::Disk;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
-use crate::driver::{Formats, Shard, Shared, Subscriptions};
+use crate::driver::{Formats, KeptClients, Shard, Shared, Subscriptions};
 use crate::hub::{AddressStatistics, Hub, Reply, Served, ShardCommand, ShardStatistics};
 use crate::mailbox::{Mail, Mailbox};
 use crate::selector::Selector;
@@ -70,6 +70,7 @@ pub fn spawn(
         mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
         counts: hub.connection_counts().clone(),
         subscriptions: Subscriptions::default(),
+        kept_clients: KeptClients::default(),
         running: Arc::new(AtomicUsize::new(workers)),
     };
     let mut threads = Vec::with_capacity(workers + 2);
@@ -226,11 +227,13 @@ fn obey(handle: &Handle, command: ShardCommand) {
         ShardCommand::SetAddress { address, reply } => {
             let settings = settings(&address, &shard.config);
             shard.core.set_address(now, &address.name, settings);
+            shard.address_changed(now, &address.name);
             shard.finish_turn(now);
             let _ = reply.send(());
         }
         ShardCommand::RemoveAddress { name, reply } => {
             shard.core.remove_address(now, &name);
+            shard.address_changed(now, &name);
             shard.shared.subscriptions.remove_topic(&name);
             shard.finish_turn(now);
             let _ = reply.send(());
@@ -275,6 +278,27 @@ fn obey(handle: &Handle, command: ShardCommand) {
         ShardCommand::Close { connection, reason, reply } => {
             let closed = shard.close_connection(now, &connection, &reason);
             answer(reply, closed);
+        }
+        ShardCommand::ClientSessions { query, reply } => answer(reply, shard.client_sessions(&query)),
+        ShardCommand::ClientSession { client, reply } => answer(reply, shard.client_session(&client)),
+        ShardCommand::EndClientSession { client, reply } => {
+            let ended = shard.end_client_session(now, &client);
+            shard.finish_turn(now);
+            answer(reply, ended);
+        }
+        ShardCommand::Held { subscriptions, reply } => {
+            let held = |(topic, name): &(Arc<str>, Arc<str>)| shard.core.subscription(topic, name);
+            answer(reply, subscriptions.iter().filter_map(held).collect());
+        }
+        ShardCommand::TopicsOf { filter, reply } => answer(reply, shard.core.topics_of(&filter)),
+        ShardCommand::Retained { query, reply } => {
+            shard.list_retained(now, query, reply);
+            shard.finish_turn(now);
+        }
+        ShardCommand::ClearRetained { topic, filter, reply } => {
+            let cleared = shard.core.clear_retained(now, &topic, &filter);
+            shard.finish_turn(now);
+            answer(reply, cleared);
         }
         ShardCommand::Drain { reply } => {
             shard.start_drain(now);

@@ -38,7 +38,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
-pub(crate) use self::mqtt::object_home;
+pub(crate) use self::mqtt::{KeptClients, SUBSCRIPTION_PREFIX, object_home};
 use self::message::Wants;
 pub(crate) use self::preface::Adopted;
 use self::protocol::{Connections, Farewell};
@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Arc<[AtomicUsize]>,
     /// Durable subscriptions of clients.
     pub(crate) subscriptions: Subscriptions,
+    /// Clients of MQTT whose sessions are being recovered.
+    pub(crate) kept_clients: KeptClients,
     /// Shards that may still send mail.
     pub(crate) running: Arc<AtomicUsize>,
 }

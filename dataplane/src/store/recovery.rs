@@ -138,15 +138,15 @@ impl<'a> Distributor<'a> {
 
     /// Hands over what is left, and tells the shards that this was all.
     pub(super) fn finish(mut self) {
-        for shard in 0..self.batches.len() {
-            self.hand_over(shard);
-            let told = self.hub.ask(shard, |reply| ShardCommand::Recovered { reply });
-            if let Some(pending) = self.pending.get_mut(shard) {
-                pending.extend(told);
-            }
-        }
+        let shards = self.batches.len();
+        (0..shards).for_each(|shard| self.hand_over(shard));
+        // One shard may ask another about what it has got: all have everything before the first goes on.
         for taken in self.pending.into_iter().flatten() {
             let _ = taken.blocking_recv();
+        }
+        let told = (0..shards).filter_map(|shard| self.hub.ask(shard, |reply| ShardCommand::Recovered { reply }));
+        for told in told.collect::<Vec<_>>() {
+            let _ = told.blocking_recv();
         }
     }
 }

@@ -203,24 +203,24 @@ impl Shard {
         let Some(connecting) = client.connecting.take_if(|connecting| connecting.waits_for == 0) else {
             return;
         };
-        if let Some(error) = connecting.error {
-            warn!(connection = %self.name_of(key), %error, "a session could not be kept");
-            // The client was not let in: nobody misses its will.
-            if let Some(client) = self.connections.mqtt_mut(key) {
-                client.end = End::Normal;
+        let accepted = match &connecting.error {
+            None => self.accept_client(now, key, &connecting).map_err(|words| {
+                // It takes so small packets that not even this one fits.
+                Refusal(ReasonCode::PacketTooLarge, words)
+            }),
+            Some(error) => {
+                warn!(connection = %self.name_of(key), %error, "a session could not be kept");
+                let words = "the session could not be kept; see the status of the node";
+                Err(Refusal(ReasonCode::ServerUnavailable, words.into()))
             }
-            self.end_connection(now, key);
-            let words = "the session could not be kept; see the status of the node";
-            self.refuse_client(key, ReasonCode::ServerUnavailable, words);
-            self.start_closing(now, key);
-            return;
-        }
-        if let Err(words) = self.accept_client(now, key, &connecting) {
-            // It takes so small packets that not even this one fits.
-            info!(connection = %self.name_of(key), words, "not let in");
-            self.refuse_client(key, ReasonCode::PacketTooLarge, &words);
-            self.start_closing(now, key);
-            return;
+        };
+        if let Err(Refusal(reason, words)) = accepted {
+            // Nothing of it has begun: that is what its end has to know.
+            if let Some(client) = self.connections.mqtt_mut(key) {
+                client.connecting = Some(connecting);
+            }
+            self.refuse_client(key, reason, &words);
+            return self.start_closing(now, key);
         }
         self.mqtt.counters.connected += 1;
         self.mqtt.counters.resumed += u64::from(connecting.is_resumed);

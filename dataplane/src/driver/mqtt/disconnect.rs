@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::Shard;
 use super::record::session_key;
-use super::session::{Presence, SessionKey};
+use super::session::{Presence, Session, SessionKey, reaches};
 use super::will::{End, Fate};
 
 impl Shard {
@@ -88,14 +88,34 @@ impl Shard {
         self.mqtt.sessions.arm(key);
     }
 
-    /// Ends a session that has no connection: nothing of it remains but a will on its way.
+    /// Ends a session, and its connection if it has one: nothing remains but a will on its way.
     pub(super) fn end_session(&mut self, now: Instant, key: SessionKey) {
+        if let Some(connection) = self.mqtt.sessions.get(key).and_then(Session::connection) {
+            let words = "the session was ended";
+            self.disconnect_mqtt(connection, ReasonCode::AdministrativeAction, words, End::Unclean);
+            self.leave_session(now, connection);
+            self.start_closing(now, connection);
+        }
         // Of a session that ends the will is published, however long it was to wait (3.1.3.2.2).
         self.decide_will(now, key, End::TakenOver { is_clean: true });
         self.end_messages(now, key);
         let Some(session) = self.mqtt.sessions.remove(key) else { return };
         if session.is_recorded {
             self.delete_object(session_key(&session.client_id));
+        }
+    }
+
+    /// An address has come, has changed, or is gone: sessions with a filter that reaches it look where
+    /// their messages come from now.
+    pub(crate) fn address_changed(&mut self, now: Instant, address: &str) {
+        let is_reached = |session: &Session| {
+            let mut subscriptions = session.subscriptions.iter().flatten();
+            subscriptions.any(|subscription| reaches(subscription.topic_filter(), address))
+        };
+        let sessions = self.mqtt.sessions.iter().filter(|(_, session)| is_reached(session));
+        let sessions: Vec<SessionKey> = sessions.map(|(key, _)| key).collect();
+        for session in sessions {
+            self.topic_changed(now, session, address);
         }
     }
 

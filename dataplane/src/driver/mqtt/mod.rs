@@ -17,6 +17,7 @@ mod store;
 mod subscribe;
 pub(super) mod to_amqp;
 pub(super) mod to_mqtt;
+mod view;
 mod will;
 
 use std::io::IoSlice;
@@ -34,9 +35,10 @@ use self::connect::Connecting;
 use self::deliver::Outflow;
 use self::flows::Messages;
 use self::publish::Intake;
-pub(crate) use self::session::object_home;
+pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
 use self::session::{SessionKey, Sessions};
 use self::store::Awaited;
+pub(crate) use self::store::KeptClients;
 use self::will::{End, Wills};
 use super::Shard;
 use super::protocol::Farewell;
@@ -70,6 +72,8 @@ pub(super) struct Mqtt {
     wills: Wills,
     recovered: store::Recovered,
     pub(super) counters: Counters,
+    /// What the admin API waits for.
+    listings: view::Listings,
 }
 
 /// What has happened since the start.
@@ -103,6 +107,7 @@ impl Mqtt {
             wills: Wills::default(),
             recovered: store::Recovered::default(),
             counters: Counters::default(),
+            listings: view::Listings::default(),
         }
     }
 

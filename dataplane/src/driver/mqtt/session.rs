@@ -40,8 +40,12 @@ pub(crate) fn subscription_name(client_id: &str) -> String {
     format!("{SUBSCRIPTION_PREFIX}{client_id}")
 }
 
-/// What the names of durable subscriptions of sessions begin with.
-pub(crate) const SUBSCRIPTION_PREFIX: &str = "mqtt:";
+/// What the names of durable subscriptions of sessions begin with. Those of links of AMQP cannot: of a
+/// container's name they escape the percent sign.
+pub(crate) const SUBSCRIPTION_PREFIX: &str = "%mqtt:";
+
+/// What the names of durable subscriptions of shares begin with.
+pub(crate) const SHARE_PREFIX: &str = "$share/";
 
 /// The publisher's hash in the envelope of its messages (no local); never 0.
 pub(crate) fn origin_of(client_id: &str) -> u64 {
@@ -260,6 +264,23 @@ pub(crate) enum Resumption {
 pub(crate) fn resumption(session: &Session, clean_start: bool, now: UnixMillis) -> Resumption {
     let is_over = session.expires().is_some_and(|expires| expires <= now);
     if clean_start || !session.is_lasting() || is_over { Resumption::New } else { Resumption::Resumed }
+}
+
+/// Whether a filter may match a name that the address serves if it is a topic: its own name, or one below
+/// it. The topic `#` serves any.
+pub(crate) fn reaches(filter: &str, address: &str) -> bool {
+    if address == "#" {
+        return true;
+    }
+    let mut filter_levels = filter.split('/');
+    for level in address.split('/') {
+        match filter_levels.next() {
+            Some("#") => return true,
+            Some(wanted) if wanted == "+" || wanted == level => {}
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Every session of a shard.
@@ -504,6 +525,24 @@ mod tests {
         let mut sessions = Sessions::default();
         sessions.insert(away("a", 1_000, FOREVER));
         assert_eq!(sessions.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_filter_reaches_the_topics_whose_names_it_may_match() {
+        for (filter, address) in [
+            ("a", "a"),
+            ("a/#", "a"),
+            ("a/b/c", "a/b"),
+            ("+/b", "a"),
+            ("#", "a/b"),
+            ("a/+", "a/b"),
+            ("x", "#"),
+        ] {
+            assert!(reaches(filter, address), "{filter} {address}");
+        }
+        for (filter, address) in [("a", "b"), ("a", "a/b"), ("+", "a/b"), ("a/c/#", "a/b"), ("ab", "a")] {
+            assert!(!reaches(filter, address), "{filter} {address}");
+        }
     }
 
     #[test]

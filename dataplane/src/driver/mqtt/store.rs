@@ -5,16 +5,16 @@
 //! survive a restart is on disk before it is told; the rest (that a client has gone, that a will is
 //! forgotten) is written in order and nobody waits for it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use mq_core::{StoreError, Ticket, UnixMillis};
+use mq_core::{DurableSubscription, StoreError, Ticket, UnixMillis};
 use mq_mqtt::PacketId;
 use tracing::{debug, warn};
 
 use super::record::{ObjectKey, OutgoingRecord, SessionRecord, WillRecord, session_key, will_key};
-use super::session::{Session, SessionKey};
+use super::session::{SHARE_PREFIX, SUBSCRIPTION_PREFIX, Session, SessionKey};
 use super::will::Will;
 use crate::driver::Shard;
 
@@ -45,6 +45,34 @@ struct Remains {
 pub(super) struct Recovered {
     clients: HashMap<Box<str>, Remains>,
     is_done: bool,
+}
+
+/// The clients whose sessions the store has kept, on all shards: while they are recovered, the home of a
+/// topic has to know whose subscriptions go on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeptClients(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    clients: HashSet<Box<str>>,
+    /// Shards that have looked.
+    done: usize,
+}
+
+impl KeptClients {
+    fn insert(&self, client_id: Box<str>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clients.insert(client_id);
+    }
+
+    /// Looks which clients are not there; every shard does so once, after all have inserted theirs.
+    fn look(&self, shards: usize, look: impl FnOnce(&HashSet<Box<str>>)) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&kept.clients);
+        kept.done += 1;
+        if kept.done >= shards {
+            kept.clients = HashSet::new();
+        }
+    }
 }
 
 impl Recovered {
@@ -150,7 +178,13 @@ impl Shard {
         let key = ObjectKey::decode(key)?;
         let recovered = &mut self.mqtt.recovered;
         match key {
-            ObjectKey::Session(id) => recovered.of(id).record = Some(SessionRecord::decode(value)?),
+            ObjectKey::Session(id) => {
+                let record = SessionRecord::decode(value)?;
+                if record.expiry > 0 {
+                    self.shared.kept_clients.insert(id.clone());
+                }
+                recovered.of(id).record = Some(record);
+            }
             ObjectKey::Will(id, number) => {
                 let record = WillRecord::decode(value)?;
                 recovered.of(id).wills.push(Will { number, record });
@@ -174,6 +208,29 @@ impl Shard {
         }
         for (client_id, remains) in clients {
             self.recover_client(now, client_id.into(), remains);
+        }
+        self.end_orphans(now);
+    }
+
+    /// Ends durable subscriptions whose session is gone: the node stopped between the two.
+    fn end_orphans(&mut self, now: Instant) {
+        let mut orphans = Vec::new();
+        let subscriptions = self.core.durable_subscriptions();
+        self.shared.kept_clients.look(self.shared.mailboxes.len(), |clients| {
+            for DurableSubscription { topic, name, claims } in subscriptions {
+                if let Some(client) = name.strip_prefix(SUBSCRIPTION_PREFIX) {
+                    if !clients.contains(client) {
+                        orphans.push((topic, name, None));
+                    }
+                } else if name.starts_with(SHARE_PREFIX) {
+                    let gone = claims.into_iter().filter(|claim| !clients.contains(&**claim));
+                    orphans.extend(gone.map(|claim| (topic.clone(), name.clone(), Some(claim))));
+                }
+            }
+        });
+        for (topic, name, claim) in orphans {
+            debug!(%topic, %name, ?claim, "the session of a subscription is gone");
+            self.core.end_durable(now, &topic, &name, claim.as_deref());
         }
     }
 
