@@ -164,7 +164,7 @@ mod tests {
             for _ in 0..200 {
                 let words: Vec<&str> = (0..random.usize(1..4)).map(|_| levels[random.usize(..6)]).collect();
                 let (text, value) = (words.join("/"), random.u32(..3));
-                let is_valid = topic::validate_filter(&text).is_ok();
+                let is_valid = validate_filter(&text).is_ok();
                 if random.bool() {
                     let is_new = is_valid && model.insert((text.clone(), value));
                     assert_eq!(filters.insert(&text, value).unwrap_or(false), is_new, "seed {seed}");

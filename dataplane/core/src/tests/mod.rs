@@ -3,6 +3,7 @@
 mod bed;
 mod check;
 mod limits;
+mod live;
 mod one_shard;
 mod peers;
 mod random;
