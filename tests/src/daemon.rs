@@ -127,6 +127,16 @@ impl Daemon {
         self.listener(Protocol::Amqp)
     }
 
+    /// Where MQTT clients connect.
+    pub fn mqtt(&self) -> SocketAddr {
+        self.listener(Protocol::Mqtt)
+    }
+
+    /// Where the admin API is, and MQTT over WebSocket.
+    pub fn http(&self) -> SocketAddr {
+        self.listener(Protocol::Http)
+    }
+
     /// The URL of an address.
     pub fn url(&self, address: &str) -> String {
         format!("amqp://{}/{address}", self.amqp())

@@ -1,4 +1,5 @@
-//! Clients written by others: Qpid Proton (C, through Python) and rhea (JavaScript).
+//! Clients written by others: Qpid Proton (C, through Python) and rhea (JavaScript) for AMQP; Paho and
+//! aiomqtt (Python) and MQTT.js for MQTT.
 //!
 //! The tests install them once, at the versions pinned in `tests/clients`, into `tests/.env`.
 //! `MQ_TESTS_SKIP_FOREIGN=1` leaves out every test that needs one.
@@ -20,11 +21,18 @@ use crate::daemon::{Daemon, report};
 use crate::program::repository;
 use crate::wait::PATIENCE;
 
+/// The last events that a failed test shows.
+const SHOWN: usize = 40;
+
 /// A client library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub enum Library {
     Proton,
     Rhea,
+    /// Paho's client for Python, and aiomqtt, which stands on it.
+    Paho,
+    MqttJs,
 }
 
 impl Library {
@@ -39,31 +47,49 @@ impl Library {
                 panic!("{reason}\n(MQ_TESTS_SKIP_FOREIGN=1 leaves out the tests of foreign clients)")
             }
         };
+        let file = self.sources().join(name);
         match self {
-            Self::Proton => {
+            Self::Proton | Self::Paho => {
                 let mut command = Command::new(environment.join("bin/python"));
-                command.arg(clients().join("python").join(name)).env("PYTHONDONTWRITEBYTECODE", "1");
+                command.arg(file).env("PYTHONDONTWRITEBYTECODE", "1");
                 command
             }
-            Self::Rhea => {
+            Self::Rhea | Self::MqttJs => {
                 let mut command = Command::new("node");
-                command
-                    .arg(clients().join("node").join(name))
-                    .env("NODE_PATH", environment.join("node_modules"));
+                command.arg(file).env("NODE_PATH", environment.join("node_modules"));
                 command
             }
         }
     }
 
+    /// Whether it speaks MQTT, and not AMQP.
+    pub fn is_mqtt(self) -> bool {
+        matches!(self, Self::Paho | Self::MqttJs)
+    }
+
+    /// The folder of its programs, and of what says which version is installed; its environment has the
+    /// same name.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Proton => "python",
+            Self::Rhea => "node",
+            Self::Paho => "mqtt-python",
+            Self::MqttJs => "mqtt-node",
+        }
+    }
+
+    fn sources(self) -> PathBuf {
+        repository().join("tests/clients").join(self.folder())
+    }
+
     /// Where the library is installed.
     fn environment(self) -> Result<&'static Path, String> {
-        static PROTON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        static RHEA: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        let (once, install): (_, fn() -> Result<PathBuf, String>) = match self {
-            Self::Proton => (&PROTON, install_proton),
-            Self::Rhea => (&RHEA, install_rhea),
+        static ONCE: [OnceLock<Result<PathBuf, String>>; 4] = [const { OnceLock::new() }; 4];
+        let install = match self {
+            Self::Proton | Self::Paho => install_python,
+            Self::Rhea | Self::MqttJs => install_node,
         };
-        once.get_or_init(install).as_deref().map_err(Clone::clone)
+        ONCE[self as usize].get_or_init(|| install(self)).as_deref().map_err(Clone::clone)
     }
 }
 
@@ -74,10 +100,6 @@ pub fn is_skipped() -> bool {
         report("left out: MQ_TESTS_SKIP_FOREIGN=1 asks for no tests of foreign clients");
     }
     is_skipped
-}
-
-fn clients() -> PathBuf {
-    repository().join("tests/clients")
 }
 
 /// Puts an environment into `tests/.env/<name>`, unless what it is made from is what is there. A
@@ -105,40 +127,42 @@ fn install(
     Ok(environment)
 }
 
-fn install_proton() -> Result<PathBuf, String> {
-    let requirements = clients().join("python/requirements.txt");
+fn install_python(library: Library) -> Result<PathBuf, String> {
+    let requirements = library.sources().join("requirements.txt");
     let python = run(Command::new("python3").arg("--version")).map_err(|reason| {
-        format!("the tests with Qpid Proton need Python 3: install python3, python3-venv and python3-dev ({reason})")
+        format!("the tests with {library:?} need Python 3: install python3, python3-venv and python3-dev ({reason})")
     })?;
     let recipe = [python.as_bytes(), &read(&requirements)?].concat();
-    install("python", &recipe, |environment| {
+    install(library.folder(), &recipe, |environment| {
         run(Command::new("python3").args(["-m", "venv"]).arg(environment)).map_err(|reason| {
-            format!("the tests with Qpid Proton need Python's venv and pip: install python3-venv\n{reason}")
+            format!("the tests with {library:?} need Python's venv and pip: install python3-venv\n{reason}")
         })?;
         let mut pip = Command::new(environment.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
-        // Built alike everywhere: without a SASL library whose mechanisms depend on the machine.
+        // Proton is built alike everywhere: without a SASL library whose mechanisms depend on the machine.
         pip.env("PKG_CONFIG_LIBDIR", environment).env_remove("PKG_CONFIG_PATH");
         run(&mut pip).map_err(|reason| {
             format!(
-                "python-qpid-proton could not be installed; it is built from source where there is no wheel, which \
-                 needs a C compiler and Python's headers: install gcc and python3-dev\n{reason}"
+                "{library:?} could not be installed; what has no wheel is built from source, which needs a C \
+                 compiler and Python's headers: install gcc and python3-dev\n{reason}"
             )
         })?;
         Ok(())
     })
 }
 
-fn install_rhea() -> Result<PathBuf, String> {
-    let sources = clients().join("node");
+fn install_node(library: Library) -> Result<PathBuf, String> {
+    let sources = library.sources();
     for program in ["node", "npm"] {
         run(Command::new(program).arg("--version")).map_err(|reason| {
-            format!("the tests with rhea need {program}: install Node.js 18 or later, and npm ({reason})")
+            format!(
+                "the tests with {library:?} need {program}: install Node.js 18 or later, and npm ({reason})"
+            )
         })?;
     }
     let files = ["package.json", "package-lock.json"];
     let recipe = files.iter().map(|file| read(&sources.join(file))).collect::<Result<Vec<_>, _>>()?.concat();
-    install("node", &recipe, |environment| {
+    install(library.folder(), &recipe, |environment| {
         let failed = |error: std::io::Error| format!("cannot write to {}: {error}", environment.display());
         fs::create_dir_all(environment).map_err(failed)?;
         for file in files {
@@ -146,7 +170,7 @@ fn install_rhea() -> Result<PathBuf, String> {
         }
         let mut npm = Command::new("npm");
         npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(environment);
-        run(&mut npm).map_err(|reason| format!("rhea could not be installed by npm\n{reason}"))?;
+        run(&mut npm).map_err(|reason| format!("{library:?} could not be installed by npm\n{reason}"))?;
         Ok(())
     })
 }
@@ -189,8 +213,8 @@ impl Peer {
     #[track_caller]
     pub fn new(library: Library) -> Self {
         let name = match library {
-            Library::Proton => "peer.py",
-            Library::Rhea => "peer.js",
+            Library::Proton | Library::Paho => "peer.py",
+            Library::Rhea | Library::MqttJs => "peer.js",
         };
         let mut command = library.program(name);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -392,7 +416,8 @@ impl Peer {
     #[track_caller]
     fn fail(&self, what: &str) -> ! {
         let talk = self.talk.lock().map(|talk| talk.clone()).unwrap_or_default();
-        let seen: Vec<String> = self.seen.iter().map(|event| shorten(&event.to_string())).collect();
+        let last = self.seen.get(self.seen.len().saturating_sub(SHOWN)..).unwrap_or_default();
+        let seen: Vec<String> = last.iter().map(|event| shorten(&event.to_string())).collect();
         panic!("{:?}: {what}\nit saw:\n{}\nit said:\n{talk}", self.library, seen.join("\n"))
     }
 }
@@ -414,7 +439,7 @@ pub fn text<'a>(event: &'a Value, field: &str) -> &'a str {
     event[field].as_str().unwrap_or_else(|| panic!("no text {field} in {event}"))
 }
 
-fn merge(command: &mut Value, options: Value) {
+pub(crate) fn merge(command: &mut Value, options: Value) {
     if let (Some(command), Value::Object(options)) = (command.as_object_mut(), options) {
         command.extend(options);
     }

@@ -9,6 +9,7 @@ pub mod admin;
 mod command;
 mod daemon;
 pub mod foreign;
+pub mod mqtt;
 mod program;
 pub mod raw;
 mod wait;

@@ -9,8 +9,15 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// The folder of the sources that a program is built from; tests and benchmarks are left out.
-const SOURCES: [&str; 5] =
-    ["cli/src", "dataplane/src", "dataplane/amqp/src", "dataplane/core/src", "dataplane/model/src"];
+const SOURCES: [&str; 7] = [
+    "cli/src",
+    "dataplane/src",
+    "dataplane/amqp/src",
+    "dataplane/core/src",
+    "dataplane/model/src",
+    "dataplane/mqtt/src",
+    "dataplane/store/src",
+];
 
 /// The daemon.
 ///

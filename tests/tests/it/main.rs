@@ -5,6 +5,8 @@ mod cross;
 mod hostile;
 mod layers;
 mod life;
+mod mqtt;
+mod mqtt_retained;
 mod proton;
 mod rhea;
 mod scenarios;

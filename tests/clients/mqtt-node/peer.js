@@ -1,0 +1,197 @@
+// An MQTT client that a test leads: commands in, events out, one JSON object a line.
+//
+// The same commands and events as ../mqtt-python/peer.py, so that one test runs with either library.
+
+'use strict'
+
+const mqtt = require('mqtt')
+const readline = require('node:readline')
+
+// As MQTT.js calls them.
+const NAMES = {
+  payload_format: 'payloadFormatIndicator',
+  message_expiry: 'messageExpiryInterval',
+  content_type: 'contentType',
+  response_topic: 'responseTopic',
+  correlation_data: 'correlationData',
+  subscription_identifier: 'subscriptionIdentifier',
+  session_expiry: 'sessionExpiryInterval',
+  assigned_client_id: 'assignedClientIdentifier',
+  server_keep_alive: 'serverKeepAlive',
+  request_problem_information: 'requestProblemInformation',
+  request_response_information: 'requestResponseInformation',
+  response_information: 'responseInformation',
+  will_delay: 'willDelayInterval',
+  server_reference: 'serverReference',
+  reason_string: 'reasonString',
+  receive_maximum: 'receiveMaximum',
+  topic_alias_maximum: 'topicAliasMaximum',
+  topic_alias: 'topicAlias',
+  maximum_qos: 'maximumQoS',
+  retain_available: 'retainAvailable',
+  user_properties: 'userProperties',
+  maximum_packet_size: 'maximumPacketSize',
+  wildcard_subscription_available: 'wildcardSubscriptionAvailable',
+  subscription_identifier_available: 'subscriptionIdentifiersAvailable',
+  shared_subscription_available: 'sharedSubscriptionAvailable',
+  authentication_method: 'authenticationMethod'
+}
+const FLAGS = new Set(['payload_format', 'request_problem_information', 'request_response_information',
+  'retain_available', 'wildcard_subscription_available', 'subscription_identifier_available',
+  'shared_subscription_available'])
+
+function say (event, fields) {
+  process.stdout.write(JSON.stringify({ event, ...fields }) + '\n')
+}
+
+function propertiesOf (values) {
+  const properties = {}
+  for (const [name, value] of Object.entries(values ?? {})) {
+    if (name === 'user_properties') {
+      // MQTT.js keeps the order of the values of one name, and no other.
+      properties.userProperties = {}
+      for (const [key, text] of value) (properties.userProperties[key] ??= []).push(text)
+    } else if (name === 'correlation_data') {
+      properties.correlationData = Buffer.from(value, 'hex')
+    } else {
+      properties[NAMES[name]] = FLAGS.has(name) ? value !== 0 : value
+    }
+  }
+  return properties
+}
+
+function told (properties) {
+  const values = {}
+  for (const [name, attribute] of Object.entries(NAMES)) {
+    const value = properties?.[attribute]
+    if (value === undefined || value === null) continue
+    if (name === 'user_properties') {
+      values[name] = Object.entries(value).flatMap(([key, texts]) => [texts].flat().map(text => [key, text]))
+    } else if (name === 'subscription_identifier') {
+      values[name] = [value].flat()
+    } else if (Buffer.isBuffer(value)) {
+      values[name] = value.toString('hex')
+    } else {
+      values[name] = FLAGS.has(name) ? Number(value) : value
+    }
+  }
+  return values
+}
+
+let client
+let version
+let byServer
+let count = 0
+const held = new Map()
+
+const commands = {
+  connect ({ host, port, version: wanted = 5, client_id: clientId = '', clean = true, keep_alive: keepalive = 60,
+    will, properties, hold = false, websocket = false, user, password, resume = false }) {
+    byServer = undefined
+    if (resume) {
+      client.options.clean = clean
+      client.reconnect()
+      return
+    }
+    version = wanted
+    const options = {
+      clientId,
+      protocolVersion: version,
+      clean,
+      keepalive,
+      reconnectPeriod: 0,
+      connectTimeout: 20000,
+      username: user,
+      password,
+      // What is to be sent after a connection ends belongs to a test.
+      queueQoSZero: false
+    }
+    if (version === 5) options.properties = propertiesOf(properties)
+    if (will) {
+      options.will = { topic: will.topic, payload: Buffer.from(will.payload ?? '', 'hex'), qos: will.qos ?? 0, retain: will.retain ?? false }
+      if (version === 5) options.will.properties = propertiesOf(will.properties)
+    }
+    if (hold) {
+      options.customHandleAcks = (_topic, _message, _packet, done) => held.set(count + 1, done)
+    }
+    client = mqtt.connect(websocket ? `ws://${host}:${port}/mqtt` : `mqtt://${host}:${port}`, options)
+    client.on('connect', connack => say('connected', {
+      reason: connack.reasonCode ?? connack.returnCode ?? 0,
+      session_present: connack.sessionPresent,
+      properties: told(connack.properties)
+    }))
+    client.on('message', (topic, payload, packet) => {
+      count += 1
+      say('message', {
+        number: count,
+        topic,
+        payload: payload.toString('hex'),
+        qos: packet.qos,
+        retain: packet.retain,
+        dup: packet.dup,
+        id: packet.messageId ?? 0,
+        properties: told(packet.properties)
+      })
+    })
+    client.on('disconnect', packet => {
+      byServer = { reason: packet.reasonCode ?? 0, properties: told(packet.properties) }
+    })
+    client.on('error', error => {
+      if (typeof error.code === 'number') say('connected', { reason: error.code, session_present: false, properties: {} })
+      else process.stderr.write(`${error}\n`)
+    })
+    client.on('close', () => say('disconnected', {
+      by_server: byServer !== undefined, reason: byServer?.reason ?? null, properties: byServer?.properties ?? {}
+    }))
+  },
+
+  subscribe ({ filters, identifier }) {
+    const map = {}
+    for (const [filter, options] of filters) {
+      map[filter] = { qos: options.qos ?? 0, nl: options.no_local ?? false, rap: options.retain_as_published ?? false, rh: options.retain_handling ?? 0 }
+    }
+    const options = version === 5 && identifier ? { properties: { subscriptionIdentifier: identifier } } : {}
+    client.subscribe(map, options, (error, granted, packet) => {
+      if (error && !packet) return say('subscribed', { reasons: [error.code ?? 128], properties: {} })
+      say('subscribed', { reasons: packet?.granted ?? granted.map(one => one.qos), properties: told(packet?.properties) })
+    })
+  },
+
+  unsubscribe ({ filters }) {
+    client.unsubscribe(filters, {}, (_error, packet) => {
+      say('unsubscribed', { reasons: [packet?.granted ?? []].flat(), properties: told(packet?.properties) })
+    })
+  },
+
+  publish ({ topic, payload = '', qos = 0, retain = false, properties, count = 1 }) {
+    for (let index = 0; index < count; index++) {
+      const content = payload === '' && count > 1 ? Buffer.from(String(index + 1)) : Buffer.from(payload, 'hex')
+      const options = { qos, retain }
+      if (version === 5) options.properties = propertiesOf(properties)
+      client.publish(topic, content, options, (error, packet) => {
+        if (error && error.code === undefined) return process.stderr.write(`${error}\n`)
+        say('published', { reason: error?.code ?? packet?.reasonCode ?? 0, properties: told(packet?.properties) })
+      })
+    }
+  },
+
+  acknowledge ({ number }) {
+    held.get(number)(0)
+    held.delete(number)
+  },
+
+  disconnect ({ reason = 0, properties }) {
+    client.end(false, version === 5 ? { reasonCode: reason, properties: propertiesOf(properties) } : {})
+  },
+
+  cut () {
+    client.stream.destroy()
+  }
+}
+
+readline.createInterface({ input: process.stdin })
+  .on('line', line => {
+    const command = JSON.parse(line)
+    commands[command.do](command)
+  })
+  .on('close', () => process.exit(0))
