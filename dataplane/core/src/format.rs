@@ -19,6 +19,15 @@ pub trait Format: Send + Sync + Debug {
     /// what a consumer gets is annotated by the caller itself (see [`Redelivery`]).
     fn annotate(&self, message_format: u32, message: &Bytes, notes: &Notes) -> Bytes;
 
+    /// The message with the name to which it was sent in it; `None` when it says so already, or cannot.
+    /// Called for messages of a topic that a subscription gets whose consumers need to know, as those with
+    /// [`settings`](crate::SubscriptionOptions::settings) or a
+    /// [`claim`](crate::SubscriptionOptions::claim).
+    fn named(&self, message_format: u32, message: &Bytes, name: &str) -> Option<Bytes> {
+        let _ = (message_format, message, name);
+        None
+    }
+
     /// Two maps of annotations as one; entries of the later one win. Called when several consumers in
     /// turn wanted to add some to one message.
     fn merge(&self, earlier: &Bytes, later: &Bytes) -> Bytes {

@@ -6,7 +6,7 @@ use crate::core::Core;
 impl Core {
     pub(crate) fn check_stored(&self) {
         let broker = &self.broker;
-        let mut memory = 0;
+        let (mut memory, mut retained_memory, mut retained_names) = (0, 0, 0);
         for (key, home) in broker.homes.iter() {
             for sender in &home.senders {
                 assert!(broker.senders.get(*sender).is_some_and(|sender| sender.home == key));
@@ -27,12 +27,22 @@ impl Core {
                         let topic = queue.and_then(|queue| queue.subscription.as_ref()).map(|one| one.topic);
                         assert_eq!(topic, Some(key));
                     }
+                    if let Some(retained) = &topic.retained {
+                        memory += retained.memory;
+                        retained_memory += retained.memory;
+                        retained_names += retained.names.len();
+                        retained.check();
+                        let is_armed = retained.armed.is_none_or(|at| broker.timers.contains(&(at, key)));
+                        assert!(is_armed, "the timer of {}", home.name);
+                    }
                     let blocked = topic.subscriptions.iter().filter_map(|one| broker.homes.get(*one));
                     assert_eq!(blocked.filter(|home| home.blocked).count(), topic.blocked as usize);
                 }
             }
         }
         assert_eq!(memory, broker.memory);
+        assert_eq!(retained_memory, broker.retained_memory);
+        assert_eq!(retained_names, broker.retained_names as usize);
         let assembling: u64 = broker.inbound.iter().map(|(_, inbound)| inbound.assembling()).sum();
         assert_eq!(assembling + broker.transactions.posted(), broker.assembling);
     }
@@ -50,6 +60,7 @@ impl Core {
     pub(crate) fn check_stored_idle(&self) {
         assert_eq!(self.broker.pending.len(), 0, "{:?}", self.broker.pending);
         self.check_no_transactions();
+        self.broker.retrieval.check_idle();
         assert_eq!(self.broker.forwards.len(), 0, "{:?}", self.broker.forwards);
     }
 }

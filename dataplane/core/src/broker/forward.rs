@@ -165,6 +165,7 @@ impl Core {
             transaction: None,
             routed: false,
             retain: Retain::No,
+            given: false,
         };
         self.forward_to(now, &to, publication);
     }

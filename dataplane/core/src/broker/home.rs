@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use super::protocol::{DELIVERY_COST, Handout, Publication, ReceiverOptions, Source, WINDOW, Wire};
 use super::record::{LONGEST_KEY, Meta, encode_state};
+use super::retained::Change;
 use super::topic::{Subscription, TopicHome};
 use super::{Pending, Stored};
 use crate::condition;
@@ -83,6 +84,8 @@ pub(crate) struct QueueHome {
     fresh: Vec<EntryKey>,
     /// A move that goes on as messages arrive.
     pub(crate) moving: Option<Box<super::forward::Moving>>,
+    /// A subscription that begins with what its topic retains.
+    pub(crate) feeding: Option<Box<super::retrieval::Feeding>>,
 }
 
 /// A producer, at the home of its address.
@@ -123,6 +126,7 @@ impl QueueHome {
             failures: 0,
             fresh: Vec::new(),
             moving: None,
+            feeding: None,
         }
     }
 
@@ -226,7 +230,7 @@ impl Core {
                     self.note_slice(key, entry);
                 }
                 let entries = Stored::One(key, entry);
-                self.append_to_store(publication, &keys, Targets::One(id), entries);
+                self.append_to_store(publication, &keys, Targets::One(id), entries, None);
             }
             Ok((entry, None)) => {
                 if is_slice {
@@ -238,6 +242,7 @@ impl Core {
                 self.answer(source, Outcome::Accepted);
             }
             Err(NotTaken::Duplicate) => self.accept_duplicate(key, source),
+            Err(NotTaken::Gone) => self.answer(source, Outcome::Released),
             Err(reason) => {
                 if source.is_settled() {
                     let address = self.broker.homes.get(key).and_then(|home| home.address);
@@ -303,7 +308,7 @@ impl Core {
     ) -> Result<(EntryKey, Option<QueueId>), NotTaken> {
         let unix = self.broker.clock.unix(now);
         let Some(home) = self.broker.homes.get_mut(key).and_then(|home| home.queue_mut()) else {
-            return Err(NotTaken::Duplicate);
+            return Err(NotTaken::Gone);
         };
         let in_transaction = publication.transaction.is_some();
         // In a transaction a message waits for its commit, and the store tells its parts apart.
@@ -315,7 +320,7 @@ impl Core {
                 body,
                 priority: publication.priority,
                 durable: publication.durable,
-                retained: false,
+                retained: publication.given,
                 storing: id.is_some() || in_transaction,
                 arrived: publication.arrived,
                 expires: publication.expires,
@@ -350,9 +355,15 @@ impl Core {
         keys: &MessageKeys,
         targets: Targets,
         entries: Stored,
+        change: Option<Box<Change>>,
     ) {
-        let meta = meta_of(&publication, keys).encode();
-        let pending = self.broker.pending.insert(Pending::Append { source: publication.source, entries });
+        let (mut meta, mut change) = (meta_of(&publication, keys), change);
+        if let Some(change) = &mut change {
+            change.note(&mut meta, &publication.body);
+        }
+        let meta = meta.encode();
+        let source = publication.source;
+        let pending = self.broker.pending.insert(Pending::Append { source, entries, change });
         self.ask_store(StoreRequest::Append {
             ticket: Ticket(pending.to_bits()),
             targets,
@@ -614,7 +625,7 @@ impl Core {
         let Some(queue) = home.id else { return };
         let Some(entry) = home.queue.entry(entry) else { return };
         if let Some(reference) = entry.reference() {
-            let state = encode_state(entry.delivery_count());
+            let state = encode_state(entry.delivery_count(), entry.annotations());
             self.ask_store(StoreRequest::Update { queue, reference, state });
         }
     }
@@ -673,6 +684,7 @@ impl Core {
                 Action::Changed { entry } => self.update_in_store(key, entry),
             }
         }
+        self.feed_more(now, key);
         self.load_ahead(key);
         self.account(key);
         self.tell_blocked(key);
@@ -840,6 +852,8 @@ impl Core {
                 home.armed = None;
                 home.queue.handle_timeout(unix, TIMEOUTS_PER_RUN);
                 self.mark_home(now, key);
+            } else {
+                self.expire_retained(now, key);
             }
         }
     }
@@ -882,7 +896,10 @@ impl Core {
                     self.unlist_subscription(key, &subscription);
                 }
             }
-            What::Topic(topic) => {
+            What::Topic(mut topic) => {
+                if let Some(retained) = topic.retained.take() {
+                    self.end_retained(key, &home.name, *retained);
+                }
                 self.live.topics.remove(&key);
                 self.tell_stored_end(&home.name);
                 self.end_topic(now, *topic);
@@ -901,6 +918,7 @@ pub(super) fn meta_of(publication: &Publication, keys: &MessageKeys) -> Meta {
         message_id: keys.message_id.clone(),
         group: keys.group.clone(),
         last_value: keys.last_value.clone(),
+        given: publication.given,
         ..Meta::default()
     }
 }

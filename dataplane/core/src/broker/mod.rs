@@ -19,6 +19,7 @@ mod protocol;
 mod record;
 mod recovery;
 mod retained;
+mod retrieval;
 mod store;
 mod stub;
 mod topic;
@@ -34,7 +35,7 @@ use self::forward::Forward;
 use self::home::{Home, Receiver, Sender, What};
 pub use self::durable::DurableSubscription;
 pub(crate) use self::protocol::Wire;
-pub use self::retained::{RetainedMessage, RetainedPage, RetainedQuery};
+pub use self::retrieval::{RetainedMessage, RetainedPage, RetainedQuery};
 use self::stub::{Grip, Inbound};
 pub(crate) use self::stub::{StoredConsumer, StoredProducer};
 use crate::core::Core;
@@ -87,6 +88,13 @@ pub(crate) struct Broker {
     pub(crate) topics: BTreeSet<Arc<str>>,
     /// Filters for consumers whose home has not answered yet.
     refiltering: BTreeMap<ConsumerKey, Vec<topic::Filters>>,
+    /// The number of the last change of what topics retain.
+    last_change: u64,
+    /// Names for which topics retain something or are about to.
+    retained_names: u32,
+    /// Bytes of bodies in memory that topics retain; part of `memory`.
+    retained_memory: u64,
+    retrieval: retrieval::Retrieval,
     /// The last number in the id of a queue.
     last_id: u64,
     recovering: bool,
@@ -119,6 +127,8 @@ pub(crate) enum Pending {
     Append {
         source: protocol::Source,
         entries: Stored,
+        /// What it changes in what its topic retains.
+        change: Option<Box<retained::Change>>,
     },
     /// A message that need not survive a restart, and has no room in memory.
     Spill {
@@ -137,6 +147,14 @@ pub(crate) enum Pending {
     },
     PutClaim {
         subscription: HomeKey,
+    },
+    /// The number of the queue for what a topic retains.
+    PutRetained {
+        topic: HomeKey,
+    },
+    LoadRetained {
+        page: u64,
+        index: usize,
     },
     Delete,
     /// A message that was there already, while others were on their way to the disk.
@@ -183,6 +201,10 @@ impl Broker {
             recovered_claims: Vec::new(),
             topics: BTreeSet::new(),
             refiltering: BTreeMap::new(),
+            last_change: 0,
+            retained_names: 0,
+            retained_memory: 0,
+            retrieval: retrieval::Retrieval::default(),
             last_id: 0,
             recovering: false,
             slices: VecDeque::new(),

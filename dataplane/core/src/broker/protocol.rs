@@ -14,6 +14,7 @@
 //! | `Credit` | the consumer will have taken so many deliveries in all; with `drain`, what cannot be used now is given up |
 //! | `Window` | so many bytes of deliveries have left for the consumer |
 //! | `Settle`, `Return` | the consumer is done with a delivery; it never got it |
+//! | `AskRetained`, `Fence` | what a topic retains; see [`retrieval`](super::retrieval) |
 //! | `ForwardAnswer` | to `Publish` of a queue, not of a producer |
 //! | `Retire`, `Prepare`, `Conclude` | a transaction; see [`transaction`](super::transaction) |
 //!
@@ -23,6 +24,7 @@
 //! | `Refiltered` | the home goes by the filters |
 //! | `Attached` | the consumer is let in; its name at the home, without which nothing can be said about it |
 //! | `Deliver` | a message |
+//! | `RetainedPage` | some of what the topic retains |
 //! | `Drained` | there was nothing more for the `Credit` with this number |
 //! | `Answer` | what became of a message |
 //! | `Prepared` | the part of a transaction can be committed, or not |
@@ -38,6 +40,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::retrieval::{Question, RetainedPage};
 use super::topic::Filters;
 use crate::consumer::SubscriptionOptions;
 use crate::delivery::{Retain, to_keep};
@@ -71,6 +74,8 @@ pub(crate) enum Source {
     },
     /// Another queue.
     Forward { shard: ShardId, key: ForwardKey },
+    /// Nobody.
+    Nobody,
 }
 
 impl Source {
@@ -102,6 +107,8 @@ pub(crate) struct Publication {
     /// Live subscribers have it already.
     pub(crate) routed: bool,
     pub(crate) retain: Retain,
+    /// Its topic retained it when the subscription was made that gets it.
+    pub(crate) given: bool,
 }
 
 /// Messages of a transaction, each with its address.
@@ -163,6 +170,10 @@ pub(crate) enum Wire {
     Unsubscribe { receiver: ReceiverKey },
     SetFilters { receiver: ReceiverKey, filters: Filters },
     EndDurable { topic: Arc<str>, name: Arc<str>, claim: Option<Arc<str>> },
+    AskRetained { number: u64, topic: Arc<str>, question: Box<Question>, fences: u16 },
+    Fence { home: ShardId, number: u64 },
+    Fenced { asker: ShardId, number: u64 },
+    RetainedPage { number: u64, page: Box<RetainedPage> },
     Credit { receiver: ReceiverKey, limit: u64, drain: bool, number: u32 },
     Window { receiver: ReceiverKey, bytes: u32 },
     Settle { receiver: ReceiverKey, entry: EntryKey, outcome: Outcome },

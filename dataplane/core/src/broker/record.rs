@@ -17,9 +17,14 @@ const MANY_FILTERS: u8 = 2;
 const SUBSCRIPTION: u8 = b's';
 /// The first byte of the key of a claim on one.
 const CLAIM: u8 = b'c';
+/// The first byte of the key of the queue for what a topic retains.
+const RETAINED: u8 = b'r';
 
 /// Bytes of a property of a message that a queue goes by; a longer one counts as none.
 pub(crate) const LONGEST_KEY: usize = 1_024;
+
+/// Bytes of the annotations that consumers added to a message and that survive a restart.
+pub(crate) const LONGEST_ANNOTATIONS: usize = 4_096;
 
 /// What has to be known of a message without reading it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,21 +127,26 @@ impl Meta {
     }
 }
 
-/// What happened to a message since it came: how often it was delivered and not processed. What
-/// consumers wanted to be added to its annotations does not survive a restart.
-pub(crate) fn encode_state(delivery_count: u32) -> Bytes {
+/// What happened to a message since it came: how often it was delivered and not processed, and what
+/// consumers wanted to be added to its annotations, which is forgotten over a restart when it has more
+/// than [`LONGEST_ANNOTATIONS`] bytes.
+pub(crate) fn encode_state(delivery_count: u32, annotations: Option<&Bytes>) -> Bytes {
     let mut out = vec![VERSION];
     put_number(&mut out, u64::from(delivery_count));
+    if let Some(annotations) = annotations.filter(|annotations| annotations.len() <= LONGEST_ANNOTATIONS) {
+        put_bytes(&mut out, annotations);
+    }
     out.into()
 }
 
-/// The delivery count, as far as it can be read.
-pub(crate) fn decode_state(bytes: &[u8]) -> u32 {
+/// The delivery count and the annotations, as far as they can be read. Earlier states end behind the count.
+pub(crate) fn decode_state(bytes: &[u8]) -> (u32, Option<Bytes>) {
     let mut input = Reader(bytes);
     if input.byte() != Some(VERSION) {
-        return 0;
+        return (0, None);
     }
-    input.number().map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX))
+    let count = input.number().map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX));
+    (count, input.bytes().map(Bytes::copy_from_slice))
 }
 
 /// A durable subscription as the store keeps it.
@@ -247,11 +257,45 @@ impl ClaimRecord {
     }
 }
 
+/// The queue in the store for what a topic retains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RetainedRecord {
+    /// The topic's address.
+    pub(crate) topic: String,
+    pub(crate) queue: QueueId,
+}
+
+impl RetainedRecord {
+    pub(crate) fn key(topic: &str) -> Bytes {
+        let mut out = vec![RETAINED];
+        put_bytes(&mut out, topic.as_bytes());
+        out.into()
+    }
+
+    pub(crate) fn value(queue: QueueId) -> Bytes {
+        ClaimRecord::value(queue)
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let mut key = Reader(key);
+        if key.byte()? != RETAINED {
+            return None;
+        }
+        let topic = key.text()?;
+        let mut value = Reader(value);
+        if value.byte()? != VERSION {
+            return None;
+        }
+        Some(Self { topic, queue: QueueId(value.number()?) })
+    }
+}
+
 /// An object of the core in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectRecord {
     Subscription(SubscriptionRecord),
     Claim(ClaimRecord),
+    Retained(RetainedRecord),
 }
 
 impl ObjectRecord {
@@ -260,6 +304,7 @@ impl ObjectRecord {
         match *key.first()? {
             SUBSCRIPTION => SubscriptionRecord::decode(key, value).map(Self::Subscription),
             CLAIM => ClaimRecord::decode(key, value).map(Self::Claim),
+            RETAINED => RetainedRecord::decode(key, value).map(Self::Retained),
             _ => None,
         }
     }
@@ -269,6 +314,7 @@ impl ObjectRecord {
         match self {
             Self::Subscription(record) => &record.topic,
             Self::Claim(record) => &record.topic,
+            Self::Retained(record) => &record.topic,
         }
     }
 
@@ -277,6 +323,7 @@ impl ObjectRecord {
         match self {
             Self::Subscription(record) => record.queue,
             Self::Claim(record) => record.queue,
+            Self::Retained(record) => record.queue,
         }
     }
 }
@@ -366,11 +413,60 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_count_is_read_as_it_was_written() {
+    fn what_happened_to_a_message_is_read_as_it_was_written() {
         for count in [0, 1, 300, u32::MAX] {
-            assert_eq!(decode_state(&encode_state(count)), count);
+            assert_eq!(decode_state(&encode_state(count, None)), (count, None));
+            let annotations = Bytes::from(vec![7; LONGEST_ANNOTATIONS]);
+            let state = encode_state(count, Some(&annotations));
+            assert_eq!(decode_state(&state), (count, Some(annotations)));
+            let longer = Bytes::from(vec![7; LONGEST_ANNOTATIONS + 1]);
+            assert_eq!(decode_state(&encode_state(count, Some(&longer))), (count, None));
         }
-        assert_eq!(decode_state(&[]), 0);
+        assert_eq!(decode_state(&[]), (0, None));
+    }
+
+    #[test]
+    fn what_the_first_release_wrote_is_read() {
+        assert_eq!(decode_state(&[1, 0xac, 2]), (300, None));
+        // Flags of expiry and group, priority 4, format 0, arrived 300, expires 301, group `g`.
+        let meta = Meta::decode(&[1, 9, 4, 0, 0xac, 2, 0xad, 2, 1, b'g']);
+        let expected = Meta {
+            priority: 4,
+            arrived: UnixMillis(300),
+            expires: Some(UnixMillis(301)),
+            group: Some("g".into()),
+            ..Meta::default()
+        };
+        assert_eq!(meta, Some(expected));
+        let key = b"s\x06events\x01n";
+        let value = b"\x01\x01\x85\x80\x80\x80\x80\x80\x80\x80\x80\x01\x08events/#\x02\x00\xff";
+        let expected = SubscriptionRecord {
+            topic: "events".into(),
+            name: "n".into(),
+            filters: vec!["events/#".into()],
+            queue: QueueId(1 << 63 | 5),
+            shared: true,
+            ends_unclaimed: false,
+            definition: Bytes::from_static(&[0, 255]),
+        };
+        assert_eq!(ObjectRecord::decode(key, value), Some(ObjectRecord::Subscription(expected)));
+    }
+
+    #[test]
+    fn claims_and_retained_queues_are_read_as_they_were_written() {
+        let claim = ClaimRecord {
+            topic: "t".into(),
+            name: "$share/g/t/#".into(),
+            claim: "client".into(),
+            queue: QueueId(300),
+        };
+        let (key, value) = (ClaimRecord::key("t", &claim.name, "client"), ClaimRecord::value(claim.queue));
+        assert_eq!(ObjectRecord::decode(&key, &value), Some(ObjectRecord::Claim(claim)));
+        assert_eq!(ObjectRecord::decode(&key, &value[..1]), None);
+        let retained = RetainedRecord { topic: "#".into(), queue: QueueId(7) };
+        let (key, value) = (RetainedRecord::key("#"), RetainedRecord::value(QueueId(7)));
+        assert_eq!(ObjectRecord::decode(&key, &value), Some(ObjectRecord::Retained(retained)));
+        assert_eq!(ObjectRecord::decode(b"m", &value), None);
     }
 
     #[test]

@@ -28,6 +28,7 @@ impl Core {
         match ObjectRecord::decode(key, value) {
             Some(ObjectRecord::Subscription(record)) => self.recover_subscription(record),
             Some(ObjectRecord::Claim(record)) => self.recover_claim(record),
+            Some(ObjectRecord::Retained(record)) => self.recover_retained(&record),
             None => false,
         }
     }
@@ -39,6 +40,9 @@ impl Core {
         let unix = self.broker.clock.unix(now);
         let Some(key) = self.broker.by_id.get(&message.queue).copied() else { return false };
         let Some(meta) = Meta::decode(message.meta) else { return false };
+        if self.retained(key).is_some() {
+            return self.recover_change(key, &meta, &message);
+        }
         let Some(home) = self.queue_home(key) else { return false };
         let arrival = Arrival {
             message_format: meta.message_format,
@@ -54,8 +58,11 @@ impl Core {
             last_value: meta.last_value,
             message_id: meta.message_id,
         };
-        let count = message.state.map_or(0, decode_state);
-        home.queue.restore(unix, &arrival, message.body_len, message.reference, count);
+        let (count, annotations) = message.state.map_or((0, None), decode_state);
+        let entry = home.queue.restore(unix, &arrival, message.body_len, message.reference, count);
+        if let Some(annotations) = annotations {
+            home.queue.annotate(entry, annotations);
+        }
         true
     }
 
@@ -65,6 +72,7 @@ impl Core {
         self.claims_recovered(now);
         let keys: Vec<HomeKey> = self.broker.by_id.values().copied().collect();
         for key in keys {
+            self.retained_recovered(key);
             self.mark_home(now, key);
         }
     }

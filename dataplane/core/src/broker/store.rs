@@ -18,11 +18,17 @@ impl Core {
         let pending = PendingKey::from_bits(ticket.0).and_then(|key| self.broker.pending.remove(key));
         let Some(pending) = pending else { return };
         match (pending, answer) {
-            (Pending::Append { source, entries }, StoreAnswer::Appended { reference, .. }) => {
-                let outcome = self.entries_stored(now, &entries, reference);
-                self.answer(source, outcome);
+            (Pending::Append { source, entries, change }, StoreAnswer::Appended { reference, .. }) => {
+                let is_kept = self.entries_stored(now, &entries, reference);
+                let is_retained = change.map(|change| self.change_stored(now, *change, reference));
+                // When its address is gone, so is the message.
+                let is_kept = is_retained.unwrap_or(is_kept);
+                self.answer(source, if is_kept { Outcome::Accepted } else { Outcome::Released });
             }
-            (Pending::Append { source, entries }, answer) => {
+            (Pending::Append { source, entries, change }, answer) => {
+                if let Some(change) = change {
+                    self.change_failed(now, &change);
+                }
                 for (home, entry) in entries.as_slice() {
                     self.entry_failed(now, home, entry);
                 }
@@ -55,6 +61,13 @@ impl Core {
             (Pending::PutClaim { .. }, StoreAnswer::Done { .. }) => {}
             (Pending::PutClaim { subscription }, _) => self.claim_failed(now, subscription),
             (Pending::Put { subscription }, _) => self.subscription_failed(now, subscription),
+            (Pending::PutRetained { topic }, answer) => {
+                self.retained_queue_written(topic, matches!(answer, StoreAnswer::Done { .. }));
+            }
+            (Pending::LoadRetained { page, index }, StoreAnswer::Loaded { body, .. }) => {
+                self.retained_loaded(now, page, index, Some(body));
+            }
+            (Pending::LoadRetained { page, index }, _) => self.retained_loaded(now, page, index, None),
             (Pending::Delete, _) => {}
             (Pending::Duplicate { source, home, failures }, answer) => {
                 let now_failed = self.queue_home(home).map(|home| home.failures);
@@ -66,8 +79,8 @@ impl Core {
         }
     }
 
-    /// The store has a message for all of these; says what its producer is told.
-    fn entries_stored(&mut self, now: Instant, entries: &Stored, reference: Reference) -> Outcome {
+    /// The store has a message for all of these; says whether any of them is there.
+    fn entries_stored(&mut self, now: Instant, entries: &Stored, reference: Reference) -> bool {
         let mut is_kept = false;
         match entries {
             Stored::One(home, entry) => is_kept = self.entry_stored(now, *home, *entry, reference),
@@ -77,8 +90,7 @@ impl Core {
                 }
             }
         }
-        // When its address is gone, so is the message.
-        if is_kept { Outcome::Accepted } else { Outcome::Released }
+        is_kept
     }
 
     fn entry_failed(&mut self, now: Instant, home: HomeKey, entry: EntryKey) {

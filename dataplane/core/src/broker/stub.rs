@@ -347,6 +347,7 @@ impl Core {
             transaction: head.transaction,
             routed: head.routed,
             retain: head.retain,
+            given: false,
         };
         match head.transaction {
             Some(transaction) => self.post_in_transaction(transaction, head.address, publication),
@@ -524,6 +525,7 @@ impl Core {
                 producer.in_flight = producer.in_flight.saturating_sub(1);
                 self.note_due(key);
             }
+            Source::Nobody => {}
             Source::Forward { shard, key } if shard == self.shard => self.forward_answered(key, outcome),
             Source::Forward { shard, key } => {
                 self.send_wire(shard, Wire::ForwardAnswer { forward: key, outcome });

@@ -27,9 +27,11 @@ use super::home::{Home, QueueHome, What};
 use super::live::Wanted;
 use super::protocol::{Publication, ReceiverOptions, Wire};
 use super::record::SubscriptionRecord;
+use super::retained::Retained;
 use crate::core::Core;
+use crate::delivery::Retain;
 use crate::effect::{CloseReason, Refused};
-use crate::format::Filter;
+use crate::format::{Filter, MessageKeys};
 use crate::key::{AddressKey, HomeKey, ReceiverKey};
 use crate::outcome::Outcome;
 use crate::queue::{EntryKey, NotTaken};
@@ -53,6 +55,8 @@ pub(crate) struct TopicHome {
     pub(super) wanted: Wanted,
     /// Subscriptions with several filters, which a name may match more than once.
     pub(super) many: u32,
+    /// What it retains for subscribers that come later.
+    pub(super) retained: Option<Box<Retained>>,
     /// How durable subscriptions keep messages.
     pub(super) durable: Arc<QueueSettings>,
     /// How the others do.
@@ -127,6 +131,7 @@ impl TopicHome {
             subscriptions: BTreeSet::new(),
             wanted: Wanted::default(),
             many: 0,
+            retained: None,
             durable,
             volatile,
             overload: settings.overload,
@@ -411,6 +416,9 @@ impl Core {
             self.remove_subscription(now, key);
             return Err(reason);
         }
+        if options.retained {
+            self.begin_feeding(now, topic_key, key);
+        }
         Ok(key)
     }
 
@@ -478,7 +486,7 @@ impl Core {
 
     /// A name for the queue of a new durable subscription, which no other queue has or had: it grows with
     /// the wall clock, over restarts, and beyond every one that was seen.
-    fn next_queue_id(&mut self, now: Instant) -> QueueId {
+    pub(super) fn next_queue_id(&mut self, now: Instant) -> QueueId {
         QueueId(OWN_ID | self.next_number(now))
     }
 
@@ -491,7 +499,7 @@ impl Core {
     }
 
     /// A queue that was named before a restart.
-    fn note_queue_id(&mut self, id: QueueId) {
+    pub(super) fn note_queue_id(&mut self, id: QueueId) {
         self.broker.last_id = self.broker.last_id.max(id.0 & ((1_u64 << 53) - 1));
     }
 
@@ -592,30 +600,62 @@ impl Core {
     // ---- messages -----------------------------------------------------------------------------------
 
     /// Takes a message for a topic: each subscription that wants it gets it.
-    pub(crate) fn publish_to_topic(&mut self, now: Instant, key: HomeKey, publication: Publication) {
+    pub(crate) fn publish_to_topic(&mut self, now: Instant, key: HomeKey, mut publication: Publication) {
         self.publish_to_live(now, key, &publication);
-        let placed = self.place_in_subscriptions(now, key, &publication);
+        let change = match self.plan_change(now, key, &publication) {
+            Ok(change) => change,
+            Err(outcome) => {
+                if publication.source.is_settled() {
+                    let address = self.broker.homes.get(key).and_then(|home| home.address);
+                    self.count_dropped(address, 1);
+                }
+                return self.answer(publication.source, outcome);
+            }
+        };
+        let placed = self.place_in_subscriptions(now, key, &mut publication);
         let stored: Vec<(HomeKey, EntryKey)> =
             placed.iter().filter(|one| one.2.is_some()).map(|(home, entry, _)| (*home, *entry)).collect();
-        let Some((first, _)) = stored.first() else {
+        if stored.is_empty() && change.is_none() {
             return self.answer(publication.source, Outcome::Accepted);
+        }
+        let keys = self.keys_for_all(&stored, &publication);
+        let mut targets: Vec<QueueId> = placed.iter().filter_map(|(_, _, queue)| *queue).collect();
+        targets.extend(change.as_ref().map(|change| change.queue));
+        let targets = match targets.as_slice() {
+            [id] => Targets::One(*id),
+            _ => Targets::Many(targets.into()),
         };
-        let keys = self.keys_for(*first, &publication);
-        let targets: Vec<QueueId> = placed.iter().filter_map(|(_, _, queue)| *queue).collect();
-        let (targets, entries) = match (targets.as_slice(), stored.as_slice()) {
-            ([id], [(home, entry)]) => (Targets::One(*id), Stored::One(*home, *entry)),
-            _ => (Targets::Many(targets.into()), Stored::Many(stored.into_boxed_slice())),
+        let entries = match stored.as_slice() {
+            [(home, entry)] => Stored::One(*home, *entry),
+            _ => Stored::Many(stored.into_boxed_slice()),
         };
-        self.append_to_store(publication, &keys, targets, entries);
+        self.append_to_store(publication, &keys, targets, entries, change);
+    }
+
+    /// What the queues go by of a message, all together.
+    pub(super) fn keys_for_all(
+        &self,
+        queues: &[(HomeKey, EntryKey)],
+        publication: &Publication,
+    ) -> MessageKeys {
+        let mut all = MessageKeys::default();
+        for (queue, _) in queues {
+            let keys = self.keys_for(*queue, publication);
+            all.message_id = all.message_id.or(keys.message_id);
+            all.group = all.group.or(keys.group);
+            all.last_value = all.last_value.or(keys.last_value);
+        }
+        all
     }
 
     /// Puts a message into the queue of every subscription that wants it; says which those are, and what
-    /// the store calls those for which it has to keep it.
+    /// the store calls those for which it has to keep it. The message says its name from then on where one
+    /// of them has to know it.
     pub(crate) fn place_in_subscriptions(
         &mut self,
         now: Instant,
         key: HomeKey,
-        publication: &Publication,
+        publication: &mut Publication,
     ) -> Vec<(HomeKey, EntryKey, Option<QueueId>)> {
         let Some(home) = self.broker.homes.get_mut(key) else { return Vec::new() };
         let name = publication.name.clone().unwrap_or_else(|| home.name.clone());
@@ -629,10 +669,19 @@ impl Core {
             }
         }
         wanted.retain(|one| self.wants(*one, publication));
+        // One that is retained, or that live subscribers may have, has not come for nothing.
         if wanted.is_empty()
+            && !publication.routed
+            && publication.retain == Retain::No
             && let Some(topic) = self.broker.homes.get_mut(key).and_then(Home::topic_mut)
         {
             topic.unwanted += 1;
+        }
+        if wanted.iter().any(|one| self.needs_names(*one))
+            && let Some(format) = &self.broker.format
+            && let Some(named) = format.named(publication.message_format, &publication.body, &name)
+        {
+            (publication.body, publication.is_slice) = (named, false);
         }
         let mut placed = Vec::with_capacity(wanted.len());
         for one in wanted.drain(..) {
@@ -647,7 +696,15 @@ impl Core {
         placed
     }
 
-    fn wants(&self, key: HomeKey, publication: &Publication) -> bool {
+    /// Whether a subscription tells its consumers the name to which a message was sent.
+    fn needs_names(&self, key: HomeKey) -> bool {
+        let subscription =
+            self.broker.homes.get(key).and_then(Home::queue).and_then(|queue| queue.subscription.as_ref());
+        subscription
+            .is_some_and(|subscription| subscription.settings.is_some() || subscription.ends_unclaimed)
+    }
+
+    pub(super) fn wants(&self, key: HomeKey, publication: &Publication) -> bool {
         let Some(queue) = self.broker.homes.get(key).and_then(|home| home.queue()) else { return false };
         let Some(subscription) = &queue.subscription else { return false };
         let is_own = subscription.not_from.is_some() && subscription.not_from == publication.origin;
@@ -714,6 +771,12 @@ impl Core {
         }
         sum.enqueued = topic.enqueued;
         sum.dropped += topic.unwanted;
+        if let Some(retained) = &topic.retained {
+            let (count, bytes, expired) = retained.counts();
+            sum.retained = count;
+            sum.retained_bytes = bytes;
+            sum.expired += expired;
+        }
         sum
     }
 

@@ -30,6 +30,8 @@ use std::time::Instant;
 
 use super::live::LivePost;
 use super::protocol::{Posts, Publication, Wire};
+use super::record::Meta;
+use super::retained::Change;
 use super::store::failure;
 use super::{Pending, Stored};
 use bytes::Bytes;
@@ -37,7 +39,6 @@ use bytes::Bytes;
 use crate::condition;
 use crate::core::Core;
 use crate::effect::{Effect, Refused};
-use crate::format::MessageKeys;
 use crate::key::{AddressKey, GripKey, HomeKey, LegKey, ReceiverKey};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::{EntryKey, NotTaken, Settled, Settlement};
@@ -100,6 +101,8 @@ struct Part {
     posts: Vec<Post>,
     /// For live subscribers.
     live: Vec<LivePost>,
+    /// Of what topics retain.
+    changes: Vec<(Change, Option<Reference>)>,
     retired: Vec<Retired>,
     /// Answers of the store that are missing.
     waiting: u32,
@@ -127,10 +130,21 @@ struct Retired {
 /// A part of a transaction that the store has not answered.
 #[derive(Debug)]
 pub(crate) enum Waiting {
-    Append { transaction: TransactionId, entries: Stored },
-    Settle { transaction: TransactionId },
-    Object { transaction: TransactionId },
-    Commit { transaction: TransactionId },
+    /// `change`: the number of one of what a topic retains.
+    Append {
+        transaction: TransactionId,
+        entries: Stored,
+        change: Option<u64>,
+    },
+    Settle {
+        transaction: TransactionId,
+    },
+    Object {
+        transaction: TransactionId,
+    },
+    Commit {
+        transaction: TransactionId,
+    },
 }
 
 #[cfg(test)]
@@ -155,6 +169,7 @@ impl Part {
             declarer,
             posts: Vec::new(),
             live: Vec::new(),
+            changes: Vec::new(),
             retired: Vec::new(),
             waiting: 0,
             is_preparing: false,
@@ -449,16 +464,27 @@ impl Core {
         from: ShardId,
         id: TransactionId,
         home: HomeKey,
-        publication: Publication,
+        mut publication: Publication,
     ) {
         let is_topic = self.broker.homes.get(home).is_some_and(|home| home.queue().is_none());
         if is_topic && let Some(post) = self.live_post(now, home, &publication) {
             self.part(id, from).live.push(post);
         }
+        let planned = if is_topic { self.plan_change(now, home, &publication) } else { Ok(None) };
+        let change = match planned {
+            Ok(change) => change,
+            Err(refused) => {
+                if let Outcome::Rejected(Some(reason)) = refused {
+                    self.part(id, from).failed.get_or_insert(reason);
+                }
+                return;
+            }
+        };
         let (placed, keys) = if is_topic {
-            let placed = self.place_in_subscriptions(now, home, &publication);
-            let keys = placed.first().map(|(home, ..)| self.keys_for(*home, &publication));
-            (placed, keys.unwrap_or_default())
+            let placed = self.place_in_subscriptions(now, home, &mut publication);
+            let entries: Vec<_> = placed.iter().map(|(home, entry, _)| (*home, *entry)).collect();
+            let keys = self.keys_for_all(&entries, &publication);
+            (placed, keys)
         } else {
             let keys = self.keys_for(home, &publication);
             match self.place_in_queue(now, home, &publication, &keys) {
@@ -475,7 +501,9 @@ impl Core {
         let posts: Vec<Post> = posts.collect();
         let stored: Vec<(HomeKey, EntryKey)> =
             placed.iter().filter(|one| one.2.is_some()).map(|(home, entry, _)| (*home, *entry)).collect();
-        let targets: Vec<_> = placed.iter().filter_map(|(_, _, queue)| *queue).collect();
+        let mut targets: Vec<_> = placed.iter().filter_map(|(_, _, queue)| *queue).collect();
+        targets.extend(change.as_ref().map(|change| change.queue));
+        let mut meta = super::home::meta_of(&publication, &keys);
         let part = self.part(id, from);
         part.posts.extend(posts);
         if targets.is_empty() {
@@ -483,19 +511,27 @@ impl Core {
         }
         part.waiting += 1;
         part.logged = true;
+        // What is retained is kept over restarts, whatever it is.
+        publication.durable |= change.is_some();
+        let number = change.as_ref().map(|change| change.number());
+        if let Some(mut change) = change {
+            change.note(&mut meta, &publication.body);
+            part.changes.push((*change, None));
+        }
         let entries = Stored::Many(stored.into_boxed_slice());
-        self.append_tagged(id, publication, &keys, targets.into(), entries);
+        self.append_tagged(id, publication, &meta, targets.into(), entries, number);
     }
 
     fn append_tagged(
         &mut self,
         id: TransactionId,
         publication: Publication,
-        keys: &MessageKeys,
+        meta: &Meta,
         targets: Arc<[crate::QueueId]>,
         entries: Stored,
+        change: Option<u64>,
     ) {
-        let waiting = Waiting::Append { transaction: id, entries };
+        let waiting = Waiting::Append { transaction: id, entries, change };
         let pending = self.broker.pending.insert(Pending::Transaction(waiting));
         let targets = match *targets {
             [queue] => Targets::One(queue),
@@ -505,7 +541,7 @@ impl Core {
             ticket: Ticket(pending.to_bits()),
             targets,
             durable: publication.durable,
-            meta: super::home::meta_of(&publication, keys).encode(),
+            meta: meta.encode(),
             body: publication.body,
             transaction: Some(id),
         });
@@ -523,9 +559,9 @@ impl Core {
                 let is_committed = failed.is_none();
                 self.conclude_transaction(now, transaction, failed, is_committed);
             }
-            Waiting::Append { transaction, entries } => {
+            Waiting::Append { transaction, entries, change } => {
                 if let StoreAnswer::Appended { reference, .. } = answer {
-                    self.note_reference(transaction, &entries, reference);
+                    self.note_reference(transaction, &entries, change, reference);
                 }
                 self.part_answered(now, transaction, failed);
             }
@@ -535,11 +571,20 @@ impl Core {
         }
     }
 
-    fn note_reference(&mut self, id: TransactionId, entries: &Stored, reference: Reference) {
+    fn note_reference(
+        &mut self,
+        id: TransactionId,
+        entries: &Stored,
+        change: Option<u64>,
+        reference: Reference,
+    ) {
         let Some(part) = self.broker.transactions.parts.get_mut(&id) else { return };
         let entries: BTreeSet<(HomeKey, EntryKey)> = entries.as_slice().into_iter().collect();
         for post in part.posts.iter_mut().filter(|post| entries.contains(&(post.home, post.entry))) {
             post.reference = Some(reference);
+        }
+        for (_, place) in part.changes.iter_mut().filter(|(one, _)| Some(one.number()) == change) {
+            *place = Some(reference);
         }
     }
 
@@ -581,6 +626,14 @@ impl Core {
                 // It is in memory only; nothing asks for its place in the store.
                 home.queue.stored(unix, post.entry, Reference(0));
                 self.mark_home(now, post.home);
+            }
+        }
+        for (change, reference) in part.changes {
+            match reference.filter(|_| commit) {
+                Some(reference) => {
+                    self.change_stored(now, change, reference);
+                }
+                None => self.change_failed(now, &change),
             }
         }
         for one in part.retired {

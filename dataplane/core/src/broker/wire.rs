@@ -78,6 +78,12 @@ impl Core {
             Wire::Opened { producer, sender, active } => self.handle_opened(from, producer, sender, active),
             Wire::Flow { producer, active } => self.sender_flow(producer, active),
             Wire::Attached { consumer, receiver } => self.receiver_attached(from, consumer, receiver),
+            Wire::AskRetained { number, topic, question, fences } => {
+                self.handle_ask_retained(now, from, number, topic, *question, fences);
+            }
+            Wire::Fence { home, number } => self.send_wire(home, Wire::Fenced { asker: from, number }),
+            Wire::Fenced { asker, number } => self.handle_fenced(now, asker, number),
+            Wire::RetainedPage { number, page } => self.handle_page(number, page),
             Wire::Refiltered { consumer } => self.refiltered(consumer),
             Wire::Deliver { consumer, handout } => self.take_handout(now, consumer, handout),
             Wire::Drained { consumer, number } => self.receiver_drained(now, consumer, number),
@@ -114,6 +120,7 @@ impl Core {
             self.receiver_closed(now, consumer, CloseReason::HomeGone);
         }
         self.forwards_lost(peer);
+        self.retrieval_peer_gone(now, peer);
         self.end_transactions_with(now, peer);
     }
 

@@ -77,6 +77,13 @@ impl Queue {
         key
     }
 
+    /// Consumers wanted this to be added to the annotations of an entry, before a restart.
+    pub fn annotate(&mut self, key: EntryKey, annotations: bytes::Bytes) {
+        if let Some(entry) = self.entry_mut(key) {
+            entry.rare_mut().annotations = Some(annotations);
+        }
+    }
+
     /// The store has the message: it may be delivered if it was waiting for that, and its body may be
     /// dropped. False when the entry is gone: then the store needs the message no more.
     pub fn stored(&mut self, now: UnixMillis, key: EntryKey, reference: Reference) -> bool {

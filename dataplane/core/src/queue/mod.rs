@@ -139,6 +139,9 @@ pub enum NotTaken {
     /// accepted.
     #[error("a message with the same message-id was taken before")]
     Duplicate,
+    /// Said by owners of queues alone.
+    #[error("the queue is no more")]
+    Gone,
     /// See [`QueueSettings::max_messages`].
     #[error("the queue holds {limit} messages, its limit; consume some or raise the limit")]
     TooManyMessages { limit: u64 },

@@ -51,6 +51,10 @@ impl Format for TextFormat {
         text.into()
     }
 
+    fn named(&self, _format: u32, message: &Bytes, name: &str) -> Option<Bytes> {
+        Some([message.as_ref(), b" @", name.as_bytes()].concat().into())
+    }
+
     fn merge(&self, earlier: &Bytes, later: &Bytes) -> Bytes {
         [earlier.as_ref(), b",", later.as_ref()].concat().into()
     }

@@ -453,3 +453,24 @@ fn an_expired_message_of_a_subscription_is_counted() {
     assert!(bed.store.messages.is_empty());
     bed.clear();
 }
+
+#[test]
+fn a_message_says_its_name_where_a_subscription_has_to_know() {
+    let settings = Some(Arc::new(QueueSettings::default()));
+    for (claim, settings) in [(None, settings), (Some(name("client")), None), (None, None)] {
+        let is_named = claim.is_some() || settings.is_some();
+        let options = |claim| {
+            let mut options = named("s", true, true);
+            if let Some(subscription) = options.subscription.as_deref_mut() {
+                subscription.settings.clone_from(&settings);
+                subscription.claim = claim;
+            }
+            options
+        };
+        let mut bed = with_topic();
+        let consumer = bed.consumer_with(0, "t/+", options(claim), 10).expect("let in");
+        let producer = bed.producer(1, "t/a");
+        bed.send(producer, "1");
+        assert_eq!(bed.bodies(consumer), if is_named { ["1 @t/a"] } else { ["1"] });
+    }
+}

@@ -11,6 +11,7 @@ mod tests;
 mod tree;
 
 pub(crate) use self::few::Few;
+pub(crate) use self::names::{Names, Walk};
 pub use self::tree::TopicTree;
 
 /// Levels of a name or a filter.

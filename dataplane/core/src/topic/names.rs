@@ -53,18 +53,20 @@ impl<T> Names<T> {
         self.by_name.remove(name)
     }
 
+    #[cfg(test)]
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.by_name.values()
     }
 
-    /// The first name behind `after` that a valid filter matches.
-    pub(crate) fn next(&self, filter: &str, after: Option<&str>) -> Option<(&Arc<str>, &T)> {
-        let is_exact = !filter.contains(['+', '#']);
-        if is_exact {
-            let (name, value) = self.by_name.get_key_value(filter)?;
-            return after.is_none_or(|after| after < filter).then_some((name, value));
-        }
-        let literal = filter.find(['+', '#']).and_then(|end| filter.get(..end)).unwrap_or_default();
+    /// The first name behind `after` that a valid filter matches. Each name that is looked at is one step;
+    /// when `steps` are used up the walk stops.
+    pub(crate) fn next(&self, filter: &str, after: Option<&str>, steps: &mut u32) -> Walk<'_, T> {
+        let Some(wildcard) = filter.find(['+', '#']) else {
+            let found = self.by_name.get_key_value(filter);
+            let found = found.filter(|_| after.is_none_or(|after| after < filter));
+            return found.map_or(Walk::End, |(name, value)| Walk::Found(name, value));
+        };
+        let literal = filter.get(..wildcard).unwrap_or_default();
         // `a/#` matches `a`, too.
         let literal = literal.strip_suffix('/').filter(|_| filter.ends_with('#')).unwrap_or(literal);
         let mut seek;
@@ -73,18 +75,30 @@ impl<T> Names<T> {
             _ => Bound::Included(literal),
         };
         loop {
-            let (name, value) = self.by_name.range::<str, _>((from, Bound::Unbounded)).next()?;
+            let mut range = self.by_name.range::<str, _>((from, Bound::Unbounded));
+            let Some((name, value)) = range.next() else { return Walk::End };
             match step(filter, name) {
-                Step::Match => return Some((name, value)),
+                Step::Match => return Walk::Found(name, value),
+                Step::End => return Walk::End,
+                _ if *steps == 0 => return Walk::Stopped(name),
                 Step::Next => from = Bound::Excluded(name),
                 Step::Seek(to) => {
                     seek = to;
                     from = Bound::Included(&seek);
                 }
-                Step::End => return None,
             }
+            *steps -= 1;
         }
     }
+}
+
+/// Where a walk stands.
+#[derive(Debug)]
+pub(crate) enum Walk<'a, T> {
+    Found(&'a Arc<str>, &'a T),
+    /// It goes on behind this name.
+    Stopped(&'a Arc<str>),
+    End,
 }
 
 /// Compares a name with a filter level by level. Names are in the order of their bytes, so `a-b` stands
@@ -156,11 +170,17 @@ mod tests {
 
     fn walk(names: &Names<()>, filter: &str) -> Vec<String> {
         let (mut found, mut after) = (Vec::new(), None::<String>);
-        while let Some((name, ())) = names.next(filter, after.as_deref()) {
-            found.push(name.to_string());
-            after = Some(name.to_string());
+        loop {
+            // One step at a time, so that every place to stop at is one to go on from.
+            match names.next(filter, after.as_deref(), &mut 0) {
+                Walk::Found(name, ()) => {
+                    found.push(name.to_string());
+                    after = Some(name.to_string());
+                }
+                Walk::Stopped(name) => after = Some(name.to_string()),
+                Walk::End => return found,
+            }
         }
-        found
     }
 
     #[test]
