@@ -15,6 +15,7 @@ mod routes;
 mod server;
 mod sessions;
 mod subscriptions;
+mod websocket;
 
 use std::net::IpAddr;
 use std::sync::Arc;

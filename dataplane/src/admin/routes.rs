@@ -11,7 +11,7 @@ use mq_model::config::DaemonConfig;
 use mq_model::manifest::Address;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Api, addresses, clients, health, node, openapi, retained, sessions, subscriptions};
+use super::{Api, addresses, clients, health, node, openapi, retained, sessions, subscriptions, websocket};
 
 /// One method of one path.
 pub(super) struct Route {
@@ -292,7 +292,7 @@ fn client_routes() -> Vec<Route> {
         Route::new(Delete, ONE, "closeConnection", "Close a client connection", clients::close)
             .path_parameter("id", ID)
             .query_parameter("reason", "What the client is told, one line of at most 256 bytes")
-            .answers_nothing("Closed with `amqp:connection:forced`")
+            .answers_nothing("Closed with `amqp:connection:forced`, or reason code 0x98 of MQTT")
             .refuses(404, "There is no such connection")
             .refuses(422, "The reason is too long"),
         Route::new(
@@ -319,6 +319,7 @@ fn mqtt_routes() -> Vec<Route> {
     const RETAINED: &str = "/api/v1/retained";
     const LIMIT: &str = "How many a page has at most, 1 to 1,000; 100 when it is left out";
     const CONTINUE: &str = "The `continue` of the page before";
+    const UPGRADE: &str = "Turn the connection into a WebSocket that carries MQTT (subprotocol `mqtt`)";
     const UNAVAILABLE: &str = "The node reads its message log, or a worker does not answer";
     vec![
         Route::new(Get, "/api/v1/sessions", "listClientSessions", "Sessions of MQTT clients", sessions::list)
@@ -353,6 +354,11 @@ fn mqtt_routes() -> Vec<Route> {
             .query_parameter("filter", "The names whose messages are forgotten, such as `sensors/#`")
             .answers::<Purged>(200, "How many were forgotten")
             .refuses(422, "The filter is none")
+            .refuses(503, UNAVAILABLE),
+        Route::new(Get, "/mqtt", "openWebSocket", UPGRADE, websocket::upgrade)
+            .answer(101, "The connection is a WebSocket", Content::Empty)
+            .answer(426, "The client wants another version than 13", Content::Empty)
+            .refuses(400, "This is no opening handshake, or the subprotocol `mqtt` is not offered")
             .refuses(503, UNAVAILABLE),
     ]
 }

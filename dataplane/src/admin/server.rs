@@ -107,6 +107,7 @@ async fn serve(stream: TcpStream, router: Router, mut stopped: watch::Receiver<b
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = connection.with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -124,6 +125,13 @@ async fn serve(stream: TcpStream, router: Router, mut stopped: watch::Receiver<b
 async fn requested(stopped: &mut watch::Receiver<bool>) {
     // An error means that the server is gone, which is a reason to stop as well.
     let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Takes back what holds for requests alone: a WebSocket has timeouts of its own.
+pub(super) fn reset_options(stream: &TcpStream) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_user_timeout(None)?;
+    Ok(())
 }
 
 fn set_options(stream: &TcpStream) -> io::Result<()> {

@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_is_no_header_is_told_apart_at_once() {
-        for other in [&b"\x10"[..], b"AMQP", b"PROXI", b"GET / HTTP/1.1\r\n", b"\r\n\r\n"] {
+        for other in [&b"\x10"[..], b"AMQP", b"PROXI", b"GET / HTTP/1.1\r\n", b"\r\n\r\n\r"] {
             assert_eq!(parse(other), Err(ProxyError::Missing), "{}", other.escape_ascii());
         }
     }

@@ -399,7 +399,7 @@ mod tests {
         let mut socket = WebSocket::default();
         let all = [frame(0x02, b"a"), frame(0x89, b"there?"), frame(0x8a, b""), frame(0x80, b"b")].concat();
         receive(&mut socket, &all).expect("taken");
-        assert_eq!((&socket.input()[..], socket.outgoing()), (&b"ab"[..], &b"\x8a\x06there?"[..]));
+        assert_eq!((&socket.input[..], socket.outgoing()), (&b"ab"[..], &b"\x8a\x06there?"[..]));
     }
 
     #[test]
@@ -435,7 +435,7 @@ mod tests {
         let mut socket = WebSocket::default();
         let all = [frame(0x82, b"last"), frame(0x88, b"\x03\xe8bye"), frame(0x82, b"lost")].concat();
         assert_eq!(receive(&mut socket, &all), Err(CloseReason::Peer(1000)));
-        assert_eq!((&socket.input()[..], socket.outgoing()), (&b"last"[..], &b"\x88\x02\x03\xe8"[..]));
+        assert_eq!((&socket.input[..], socket.outgoing()), (&b"last"[..], &b"\x88\x02\x03\xe8"[..]));
         assert_eq!(closes_with(&frame(0x88, b"")), CloseReason::Peer(1005));
     }
 
@@ -446,7 +446,7 @@ mod tests {
         socket.close(CloseReason::Away);
         assert_eq!(socket.send([&b"packet"[..]].into_iter()), 0);
         receive(&mut socket, &frame(0x82, b"late")).expect("dropped");
-        assert_eq!((&socket.input()[..], socket.outgoing()), (&b""[..], &b"\x88\x02\x03\xe8"[..]));
+        assert_eq!((&socket.input[..], socket.outgoing()), (&b""[..], &b"\x88\x02\x03\xe8"[..]));
     }
 
     #[test]
