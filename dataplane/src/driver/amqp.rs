@@ -15,11 +15,16 @@ use mq_amqp::{
 use mq_core::{
     ConsumerKey, Effect, Incoming, LaneKey, LegKey, Outcome, ProducerKey, Redelivery, Refused, UnixMillis,
 };
+use mq_model::TEMPORARY_PREFIX;
 use mq_model::config::DaemonConfig;
 use tracing::{debug, error, info};
 
 use super::attach::{CAPABILITIES, closed, local_name, refusal};
-use super::message::{Changes, Schedule, Start, Ttl, Wants, changed, is_cut_short, map_of, read_start};
+use super::message::{
+    AMQP_FORMAT, Changes, Schedule, Start, Ttl, Wants, annotation, changed, is_cut_short, map_of, read_start,
+};
+use super::mqtt::envelope::{Envelope, MQTT_FORMAT};
+use super::mqtt::to_amqp::{Ids, Occasion, RETAIN, encoded};
 use super::outcome::{from_state, to_state};
 use super::{LANE_BUDGET, LEAST_LANE_BUDGET, Shard};
 use crate::shard::unix_millis;
@@ -348,6 +353,10 @@ impl Shard {
                 Err(outcome) => return self.refuse_delivery(now, key, &transfer, outcome),
             };
         }
+        if transfer.message_format == MQTT_FORMAT {
+            self.lose_post(transaction, transfer.settled);
+            return self.refuse_delivery(now, key, &transfer, not_ours());
+        }
         let mut payload = std::mem::take(&mut transfer.payload);
         if gathered.is_some() || (more && is_cut_short(&payload, transfer.message_format, wants)) {
             match self.gather(key, &transfer, gathered, payload, wants) {
@@ -372,14 +381,14 @@ impl Shard {
                 }
             }
         }
-        let start = match read_start(payload, transfer.message_format, wants) {
+        let start = match read_start(payload, transfer.message_format, wants, more) {
             Ok(start) => start,
             Err(error) => {
                 self.lose_post(transaction, transfer.settled);
                 return self.refuse_delivery(now, key, &transfer, unreadable(&error));
             }
         };
-        let Start { durable, priority, ttl, schedule, header, chunk, to } = start;
+        let Start { durable, priority, ttl, schedule, retain, header, chunk, to } = start;
         let (first, rest) = match header {
             Some(header) => (header, Some(chunk)),
             None => (chunk, None),
@@ -401,6 +410,7 @@ impl Shard {
                 durable,
                 not_before: schedule.map(due),
                 transaction,
+                retain,
                 ..Incoming::default()
             },
         );
@@ -601,12 +611,19 @@ impl Shard {
     fn carry_out(&mut self, now: Instant, effect: Effect) {
         match effect {
             Effect::Deliver { consumer, leg, chunk, more, settled, message_format, ttl_left, redelivery } => {
-                let chunk = if ttl_left.is_some() || redelivery.is_some() {
-                    changed(chunk, message_format, changes(ttl_left, redelivery))
+                let (chunk, message_format) = if message_format == MQTT_FORMAT {
+                    self.of_mqtt(consumer, chunk, ttl_left, redelivery)
+                } else if ttl_left.is_some() || redelivery.is_some() {
+                    (changed(chunk, message_format, changes(ttl_left, redelivery)), message_format)
                 } else {
-                    chunk
+                    (chunk, message_format)
                 };
                 self.deliver(now, consumer, leg, chunk, more, settled, message_format);
+            }
+            Effect::UpdateProducer { producer, handle, outcome, .. }
+                if self.mqtt.publishes_wills(producer) =>
+            {
+                self.will_settled(now, handle, outcome.as_ref());
             }
             Effect::UpdateProducer { producer, handle, outcome, settled } => {
                 let link = self.producer_ref(producer).map(|link| link.connection);
@@ -616,6 +633,9 @@ impl Shard {
             Effect::UpdateConsumer { consumer, handle, outcome, settled } => {
                 let link = self.consumer_ref(consumer).map(|link| link.connection);
                 self.tell_state(link, Role::Sender, handle, outcome.map(to_state), settled);
+            }
+            Effect::Grant { producer, credit } if self.mqtt.publishes_wills(producer) => {
+                self.grant_wills(now, credit);
             }
             Effect::Grant { producer, credit } => {
                 self.on_producer(producer, |engine, link| {
@@ -641,6 +661,9 @@ impl Shard {
             }),
             Effect::Store(request) => self.store_requests.push((self.id, request)),
             Effect::StopProducer { producer } => self.stop_producer(now, producer),
+            Effect::CloseProducer { producer, .. } if self.mqtt.publishes_wills(producer) => {
+                self.close_wills(now);
+            }
             Effect::CloseProducer { producer, reason } => {
                 self.on_producer(producer, |engine, link| {
                     let _ = engine.detach(link, true, Some(closed(reason)));
@@ -653,6 +676,36 @@ impl Shard {
             Effect::Live { .. } | Effect::LiveRoom => {}
             Effect::Refiltered { .. } | Effect::Retained { .. } => {}
         }
+    }
+
+    /// A message that came over MQTT, as the consumer gets it, and its format.
+    fn of_mqtt(
+        &self,
+        consumer: ConsumerKey,
+        message: Bytes,
+        ttl_left: Option<Duration>,
+        redelivery: Option<Box<Redelivery>>,
+    ) -> (Bytes, u32) {
+        let envelope = match Envelope::parse(&message) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                // Whatever it is, the consumer has been counted on to settle it.
+                error!(%error, "a message of an MQTT client cannot be read");
+                return (message, MQTT_FORMAT);
+            }
+        };
+        let redelivery = redelivery.map(|redelivery| *redelivery).unwrap_or_default();
+        let address = self.consumer_ref(consumer).and_then(|link| link.address.as_deref());
+        let is_temporary = address.is_some_and(|address| address.starts_with(TEMPORARY_PREFIX));
+        let occasion = Occasion {
+            now: Some(UnixMillis(unix_millis())),
+            ttl_left,
+            delivery_count: redelivery.delivery_count,
+            is_retained: redelivery.retained,
+            annotations: redelivery.annotations.and_then(|map| map_of(map).ok()).unwrap_or_default(),
+            ids: if is_temporary { Ids::Typed } else { Ids::Binary },
+        };
+        (encoded(&envelope, envelope.payload_bytes(&message), occasion), AMQP_FORMAT)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one effect")]
@@ -781,11 +834,15 @@ fn unseen(transfer: &IncomingTransfer, more: bool) -> Incoming<'static> {
 /// What a delivery says that the message did not.
 fn changes(ttl_left: Option<Duration>, redelivery: Option<Box<Redelivery>>) -> Changes {
     let redelivery = redelivery.map(|redelivery| *redelivery).unwrap_or_default();
+    // A consumer's `modified` may carry what is no map: the delivery matters more.
+    let mut annotations = redelivery.annotations.and_then(|map| map_of(map).ok()).unwrap_or_default();
+    if redelivery.retained {
+        annotations.push(annotation(RETAIN, true));
+    }
     Changes {
         ttl: ttl_left.map_or(Ttl::Keep, Ttl::Left),
         delivery_count: (redelivery.delivery_count > 0).then_some(redelivery.delivery_count),
-        // A consumer's `modified` may carry what is no map: the delivery matters more.
-        annotations: redelivery.annotations.and_then(|map| map_of(map).ok()).unwrap_or_default(),
+        annotations,
     }
 }
 
@@ -795,6 +852,13 @@ fn due(schedule: Schedule) -> UnixMillis {
         Schedule::At(millis) => millis,
         Schedule::After(millis) => unix_millis().saturating_add(millis),
     })
+}
+
+/// That format is how the node keeps what comes over MQTT, and nobody checks it there again.
+fn not_ours() -> Outcome {
+    let text =
+        format!("message format {MQTT_FORMAT:#x} is the node's own; send the message as AMQP, format 0");
+    Outcome::rejected(condition::NOT_IMPLEMENTED, text)
 }
 
 fn too_deep() -> Outcome {

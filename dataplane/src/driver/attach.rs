@@ -20,7 +20,7 @@ use super::message::Wants;
 use super::outcome::from_state;
 use super::terminus::{
     COPY, Definition, Filters, MOVE, QUEUE, Subscription, TOPIC, granted, origin_of, resumed_name,
-    subscription_of,
+    subscription_of, wants_retained,
 };
 use super::{LinkRef, Shard, Waiting};
 use crate::mailbox::AddressNews;
@@ -173,7 +173,7 @@ impl Shard {
             offered_capabilities: if can_wait { vec![DELAYED_DELIVERY] } else { Vec::new() },
             ..Terms::default()
         };
-        let wants = Wants { to: name.is_none(), schedule: can_wait };
+        let wants = Wants { to: name.is_none(), annotations: can_wait };
         let address = name.map(Into::into);
         let bits = producer.to_bits();
         self.producers.insert(LinkRef { wants, ..place.link_ref(bits, address) });
@@ -215,6 +215,7 @@ impl Shard {
                 Box::new(subscription_options(subscription, definition.as_ref(), not_from))
             }),
             not_from,
+            retained: is_topic && wants_retained(&source, &filters),
             ..consumer_options(attach, &source)
         };
         let consumer = self.core.add_consumer(now, lane, name, options).map_err(|error| refused(&error))?;
@@ -339,7 +340,7 @@ impl Shard {
             offered_capabilities: vec![DELAYED_DELIVERY],
             ..Terms::default()
         };
-        let wants = Wants { to: false, schedule: true };
+        let wants = Wants { to: false, annotations: true };
         let bits = producer.to_bits();
         self.producers.insert(LinkRef { wants, is_temporary: true, ..place.link_ref(bits, Some(name)) });
         self.accept(now, place, Role::Receiver, terms, bits);

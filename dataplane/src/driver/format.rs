@@ -16,18 +16,23 @@
 //! A message that came over MQTT keeps its encoding. The annotations are noted beside it, and become
 //! message annotations or user properties when it is delivered.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use mq_amqp::codec::encode_value;
-use mq_amqp::message::{MessageId, MessageIndex, Properties};
+use mq_amqp::message::{Entries, MessageId, MessageIndex, Properties, Scalar};
 use mq_amqp::value::{Symbol, Text, Value};
-use mq_core::{DeadLetter, Format, MessageKeys, Notes, RestoredFilter};
+use mq_core::{DeadLetter, Format, MessageKeys, Notes, OnFull, QueueSettings, RestoredFilter};
+use mq_model::config::{MqttSession, SessionFull};
 use mq_mqtt::property::PropertyView;
 use tracing::warn;
 
+use super::attach::local_name;
 use super::message::{AMQP_FORMAT, Changes, Ttl, annotation, changed, map_of};
 use super::mqtt::envelope::{Envelope, MAX_ANNOTATIONS, MQTT_FORMAT};
 use super::mqtt::to_amqp::{add, notes_of};
-use super::mqtt::to_mqtt::without_expiry;
+use super::mqtt::to_mqtt::{TOPIC, without_expiry};
 use super::terminus::{Definition, Filters, Subscriptions, origin_of};
 
 /// What the names of the annotations below begin with.
@@ -63,12 +68,29 @@ pub(super) const MQTT_SHARE: &[u8] = b"mqtt:share:1";
 #[derive(Debug)]
 pub(crate) struct Formats {
     subscriptions: Subscriptions,
+    /// How the subscription of a session keeps messages.
+    session: Arc<QueueSettings>,
 }
 
 impl Formats {
-    /// The formats of a node with these durable subscriptions; those that are restored are added.
-    pub(crate) fn new(subscriptions: Subscriptions) -> Self {
-        Self { subscriptions }
+    /// The formats of a node with these durable subscriptions; those that are restored are added. Sessions
+    /// of MQTT clients keep messages as `session` says.
+    pub(crate) fn new(subscriptions: Subscriptions, session: &MqttSession) -> Self {
+        Self { subscriptions, session: Arc::new(session_settings(session)) }
+    }
+}
+
+/// How the subscription of a session keeps messages.
+pub(super) fn session_settings(session: &MqttSession) -> QueueSettings {
+    QueueSettings {
+        max_messages: session.max_messages,
+        max_bytes: session.max_bytes,
+        on_full: match session.on_full {
+            SessionFull::DropOldest => OnFull::DropOldest,
+            // A session without a client has nobody to disconnect.
+            SessionFull::DropNewest | SessionFull::Disconnect => OnFull::Reject,
+        },
+        ..QueueSettings::default()
     }
 }
 
@@ -97,6 +119,17 @@ impl Format for Formats {
         }
     }
 
+    fn named(&self, message_format: u32, message: &Bytes, name: &str) -> Option<Bytes> {
+        match message_format {
+            AMQP_FORMAT => with_topic(message, name),
+            MQTT_FORMAT => {
+                let envelope = Envelope::parse(message).ok().filter(|envelope| envelope.topic != name)?;
+                Envelope { topic: name, ..envelope }.encode().ok()
+            }
+            _ => None,
+        }
+    }
+
     fn merge(&self, earlier: &Bytes, later: &Bytes) -> Bytes {
         let (Ok(mut pairs), Ok(added)) = (map_of(earlier.clone()), map_of(later.clone())) else {
             return later.clone();
@@ -106,8 +139,13 @@ impl Format for Formats {
     }
 
     fn restore(&self, definition: &[u8]) -> RestoredFilter {
-        if definition == MQTT_SESSION || definition == MQTT_SHARE {
-            return RestoredFilter::default();
+        match definition {
+            MQTT_SESSION => {
+                let settings = Some(self.session.clone());
+                return RestoredFilter { settings, durable_only: true, ..RestoredFilter::default() };
+            }
+            MQTT_SHARE => return RestoredFilter::default(),
+            _ => {}
         }
         let Some(definition) = Definition::decode(Bytes::copy_from_slice(definition)) else {
             warn!("a durable subscription was made by another version; it gets every message of its topic");
@@ -143,6 +181,24 @@ fn mqtt_keys(message: &[u8]) -> MessageKeys {
     let key = properties.find(|(name, _)| *name == LAST_VALUE_KEY);
     let last_value = key.map(|(_, value)| Bytes::copy_from_slice(value.as_bytes()));
     MessageKeys { last_value, ..MessageKeys::default() }
+}
+
+/// An AMQP message with its topic among the annotations. None when its properties say so already, and
+/// nothing else stands there: a client may have written what it likes.
+fn with_topic(message: &Bytes, topic: &str) -> Option<Bytes> {
+    let index = MessageIndex::parse(message).ok()?;
+    let section = |range: Option<Range<usize>>| range.and_then(|range| message.get(range));
+    let properties = section(index.properties).and_then(|section| Properties::to_of(section).ok());
+    let says_so = properties.flatten().is_some_and(|to| local_name(to) == topic);
+    let annotations = section(index.message_annotations).and_then(|section| Entries::of(section).ok());
+    let noted = annotations.and_then(|mut entries| entries.find(TOPIC).ok()).flatten();
+    match noted {
+        None if says_so => return None,
+        Some(Scalar::String(text)) if text == topic => return None,
+        _ => {}
+    }
+    let annotations = vec![annotation(TOPIC, topic)];
+    Some(changed(message.clone(), AMQP_FORMAT, Changes { annotations, ..Changes::default() }))
 }
 
 /// Why a message was moved, as annotations.
@@ -216,11 +272,12 @@ fn last_value_key(section: Bytes) -> Option<Bytes> {
 mod tests {
     use mq_amqp::message::{Header, Message};
     use mq_core::{DeadLetterReason, ErrorInfo};
+    use mq_mqtt::property::{Properties as Properties5, PropertyIn, PropertyWriter};
 
     use super::*;
 
     fn format() -> Formats {
-        Formats::new(Subscriptions::default())
+        Formats::new(Subscriptions::default(), &MqttSession::default())
     }
 
     fn keys(message: &Message) -> MessageKeys {
@@ -289,5 +346,116 @@ mod tests {
     fn what_is_no_definition_restores_a_subscription_without_a_filter() {
         let restored = format().restore(b"of another version");
         assert!(restored.filter.is_none() && restored.not_from.is_none());
+    }
+
+    fn publication(write: impl FnOnce(&mut PropertyWriter)) -> Properties5 {
+        let mut writer = PropertyWriter::new(PropertyIn::Publish);
+        write(&mut writer);
+        writer.finish()
+    }
+
+    #[test]
+    fn a_publication_has_the_key_of_a_last_value_alone() {
+        let properties = publication(|writer| drop(writer.user_property(LAST_VALUE_KEY, "k")));
+        let envelope = Envelope { properties: properties.view(), ..Envelope::new("t", b"x") };
+        let keys = format().keys(MQTT_FORMAT, &envelope.encode().expect("a short message"));
+        let expected = MessageKeys { last_value: Some("k".into()), ..MessageKeys::default() };
+        assert_eq!(keys, expected);
+        let plain = Envelope::new("t", b"x").encode().expect("a short message");
+        assert_eq!(format().keys(MQTT_FORMAT, &plain), MessageKeys::default());
+        assert_eq!(format().keys(MQTT_FORMAT, b"noise"), MessageKeys::default());
+    }
+
+    #[test]
+    fn a_publication_that_is_moved_says_why_and_begins_a_new_life() {
+        let properties = publication(|writer| {
+            writer.message_expiry_interval(5).expect("allowed");
+            writer.user_property("a", "1").expect("allowed");
+        });
+        let kept = publication(|writer| drop(writer.user_property("a", "1")));
+        let envelope = Envelope { properties: properties.view(), retain: true, ..Envelope::new("t", b"x") };
+        let message = envelope.encode().expect("a short message");
+        let merge = encoded_map(vec![annotation("x-opt-tried", "here")]);
+        let moved = |reason, error| DeadLetter { reason, from: "orders".into(), error, delivery_count: 2 };
+        let first = moved(DeadLetterReason::MaxDeliveries, None);
+        let notes = Notes { merge: Some(merge.clone()), dead_letter: Some(first) };
+        let once = format().annotate(MQTT_FORMAT, &message, &notes);
+        let error = ErrorInfo { condition: "shop:no".into(), description: None, info: None };
+        let notes = Notes { merge: None, dead_letter: Some(moved(DeadLetterReason::Rejected, Some(error))) };
+        let twice = format().annotate(MQTT_FORMAT, &once, &notes);
+        let parsed = Envelope::parse(&twice).expect("an envelope");
+        assert_eq!(Envelope { annotations: &[], ..parsed }, Envelope { properties: kept.view(), ..envelope });
+        let expected = vec![
+            annotation("x-opt-tried", "here"),
+            annotation(REASON, "rejected"),
+            annotation(SOURCE, "orders"),
+            annotation(DELIVERY_COUNT, 2_u32),
+            annotation(CONDITION, Symbol::from("shop:no")),
+        ];
+        assert_eq!(notes_of(&parsed), expected);
+        let only_merged =
+            format().annotate(MQTT_FORMAT, &message, &Notes { merge: Some(merge), dead_letter: None });
+        let parsed = Envelope::parse(&only_merged).expect("an envelope");
+        assert_eq!(parsed.properties, properties.view(), "it stays where it is, and so does its life");
+    }
+
+    #[test]
+    fn what_consumers_add_beyond_all_bounds_is_left_out() {
+        let message = Envelope::new("t", b"x").encode().expect("a short message");
+        let long = "x".repeat(MAX_ANNOTATIONS);
+        let merge = Some(encoded_map(vec![annotation("x-opt-long", long.as_str())]));
+        let moved = DeadLetter {
+            reason: DeadLetterReason::Expired,
+            from: "orders".into(),
+            error: None,
+            delivery_count: 0,
+        };
+        let notes = Notes { merge, dead_letter: Some(moved) };
+        let after = format().annotate(MQTT_FORMAT, &message, &notes);
+        let names = notes_of(&Envelope::parse(&after).expect("an envelope"));
+        let names: Vec<_> = names.iter().filter_map(|(key, _)| key.as_str()).collect();
+        assert_eq!(names, [REASON, SOURCE, DELIVERY_COUNT]);
+    }
+
+    #[test]
+    fn maps_of_several_consumers_become_one() {
+        let map = |pairs: &[(&'static str, u32)]| {
+            encoded_map(pairs.iter().map(|(name, value)| annotation(name, *value)).collect())
+        };
+        let merged = format().merge(&map(&[("a", 1), ("b", 2)]), &map(&[("a", 3)]));
+        assert_eq!(merged, map(&[("b", 2), ("a", 3)]));
+        assert_eq!(format().merge(&Bytes::from_static(b"no map"), &map(&[("a", 3)])), map(&[("a", 3)]));
+    }
+
+    #[test]
+    fn a_stored_message_says_its_topic_once_and_truly() {
+        let named = |message: &Message| {
+            let named = format().named(AMQP_FORMAT, &message.to_bytes(), "t/a");
+            named.map(|bytes| Message::decode(&bytes).expect("a message"))
+        };
+        let plain = Message::data("x");
+        let noted = Message { message_annotations: vec![annotation(TOPIC, "t/a")], ..plain.clone() };
+        assert_eq!(named(&plain), Some(noted.clone()));
+        assert_eq!(named(&noted), None);
+        let to = Properties { to: Some("/t/a".into()), ..Properties::default() };
+        let says_so = Message { properties: Some(to.clone()), ..plain.clone() };
+        assert_eq!(named(&says_so), None);
+        let forged = Message { message_annotations: vec![annotation(TOPIC, "u")], ..says_so };
+        assert_eq!(named(&forged), Some(Message { properties: Some(to), ..noted }));
+        let publication = |topic| Envelope::new(topic, b"x").encode().expect("a short message");
+        assert_eq!(format().named(MQTT_FORMAT, &publication("t/a"), "t/a"), None);
+        assert_eq!(format().named(MQTT_FORMAT, &publication("u"), "t/a"), Some(publication("t/a")));
+        assert_eq!(format().named(7, &publication("u"), "t/a"), None);
+    }
+
+    #[test]
+    fn subscriptions_of_mqtt_clients_are_restored_with_the_bounds_of_now() {
+        let session = MqttSession { max_messages: 7, ..MqttSession::default() };
+        let formats = Formats::new(Subscriptions::default(), &session);
+        let restored = formats.restore(MQTT_SESSION);
+        assert!(restored.durable_only && restored.filter.is_none());
+        assert_eq!(restored.settings.map(|settings| settings.max_messages), Some(7));
+        let shared = formats.restore(MQTT_SHARE);
+        assert!(!shared.durable_only && shared.settings.is_none());
     }
 }

@@ -2,12 +2,17 @@
 //! header's ttl and delivery-count, the delivery annotations and the message annotations (AMQP 3.2).
 //! The bare message is never touched.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use mq_amqp::codec::{DecodeError, decode_value, encode_value};
-use mq_amqp::message::{Header, MessageIndex, Properties};
+use mq_amqp::message::{Body, Header, Message, MessageIndex, Properties};
 use mq_amqp::value::{Symbol, Value};
+use mq_core::Retain;
+
+use super::mqtt::to_amqp::RETAIN;
+use super::mqtt::to_mqtt::RETAIN_MESSAGE;
 
 /// The message format of AMQP messages (AMQP 2.8.11, 3.2.16).
 pub(super) const AMQP_FORMAT: u32 = 0;
@@ -21,16 +26,24 @@ const DELIVERY_TIME: &str = "x-opt-delivery-time";
 /// After how many milliseconds a message may be delivered.
 const DELIVERY_DELAY: &str = "x-opt-delivery-delay";
 
-/// What the names of both begin with.
-const DELIVERY: &[u8] = b"x-opt-delivery-";
+/// What the names of all annotations begin with that are looked for.
+const OURS: &[u8] = b"x-opt-";
+
+/// Bytes within which the body of a message that is to be retained has to begin, for an empty one to be
+/// known as such.
+const RETAIN_LIMIT: usize = 32 << 10;
+
+/// Bytes of a body section at its beginning that say whether anything is in it.
+const BODY_HEAD: usize = 8;
 
 /// What is looked for at the beginning of a message, beside its header.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wants {
     /// Where an anonymous relay's message goes.
     pub(super) to: bool,
-    /// When it may be delivered; for stored addresses, the others deliver at once.
-    pub(super) schedule: bool,
+    /// When it may be delivered, and whether it is retained; for stored addresses, the others deliver at
+    /// once.
+    pub(super) annotations: bool,
 }
 
 /// When a message may be delivered.
@@ -49,6 +62,7 @@ pub(super) struct Start {
     pub(super) priority: u8,
     pub(super) ttl: Option<Duration>,
     pub(super) schedule: Option<Schedule>,
+    pub(super) retain: Retain,
     /// What precedes `chunk` when delivery annotations have been cut out between the two.
     pub(super) header: Option<Bytes>,
     pub(super) chunk: Bytes,
@@ -56,16 +70,22 @@ pub(super) struct Start {
     pub(super) to: Option<Box<str>>,
 }
 
-/// Reads the beginning of a message: its first frame.
+/// Reads the beginning of a message: its first frame, which is all of it unless there is `more`.
 ///
 /// # Errors
 /// When a section that had to be read is malformed.
-pub(super) fn read_start(payload: Bytes, format: u32, wants: Wants) -> Result<Start, DecodeError> {
+pub(super) fn read_start(
+    payload: Bytes,
+    format: u32,
+    wants: Wants,
+    more: bool,
+) -> Result<Start, DecodeError> {
     let plain = |chunk| Start {
         durable: false,
         priority: Header::DEFAULT_PRIORITY,
         ttl: None,
         schedule: None,
+        retain: Retain::No,
         header: None,
         chunk,
         to: None,
@@ -81,10 +101,14 @@ pub(super) fn read_start(payload: Bytes, format: u32, wants: Wants) -> Result<St
         start.priority = header.priority;
         start.ttl = header.ttl.map(|millis| Duration::from_millis(millis.into()));
     }
-    if wants.schedule
+    if wants.annotations
         && let Some(range) = index.message_annotations.clone()
     {
-        start.schedule = schedule_of(payload.slice(range))?;
+        let asked = asked_by(payload.slice(range))?;
+        start.schedule = asked.schedule;
+        if asked.is_retained {
+            start.retain = if !more && is_empty(&payload) { Retain::Clear } else { Retain::Keep };
+        }
     }
     if wants.to
         && let Some(range) = index.properties.clone()
@@ -104,16 +128,21 @@ pub(super) fn is_cut_short(payload: &[u8], format: u32, wants: Wants) -> bool {
     if format != AMQP_FORMAT || starts_with_what_is_not_wanted(payload, wants) {
         return false;
     }
-    match MessageIndex::parse(payload) {
-        Ok(index) if wants.to => {
-            let is_past = index.application_properties.is_some() || index.body.is_some();
-            index.properties.is_none() && !is_past
-        }
-        Ok(index) => {
+    let Ok(index) = MessageIndex::parse(payload) else { return false };
+    let is_past_properties = index.application_properties.is_some() || index.body.is_some();
+    if wants.to && index.properties.is_none() && !is_past_properties {
+        return true;
+    }
+    match index.message_annotations.clone() {
+        None => {
             let rest = payload.get(index.bare_start..).unwrap_or_default();
-            index.message_annotations.is_none() && !starts_with_what_is_not_wanted(rest, wants)
+            !wants.to && !starts_with_what_is_not_wanted(rest, wants)
         }
-        Err(_) => false,
+        // Whether it is empty, and so ends what is retained, is seen where the body begins.
+        Some(range) => {
+            let has_begun = index.body.is_some_and(|body| body.range.len() >= BODY_HEAD);
+            !has_begun && wants.annotations && payload.len() <= RETAIN_LIMIT && is_retained(payload, range)
+        }
     }
 }
 
@@ -125,25 +154,57 @@ fn starts_with_what_is_not_wanted(payload: &[u8], wants: Wants) -> bool {
         return false;
     }
     match payload {
-        [0x00, 0x53, 0x72, ..] => !wants.schedule,
+        [0x00, 0x53, 0x72, ..] => !wants.annotations,
         [0x00, 0x53, 0x73..=0x78, ..] => true,
         _ => false,
     }
 }
 
-/// What message annotations say about the time of delivery. Of a time and a delay the time counts.
-fn schedule_of(section: Bytes) -> Result<Option<Schedule>, DecodeError> {
-    // Most annotations say nothing about it, and are not decoded to learn that.
-    if !section.windows(DELIVERY.len()).any(|window| window == DELIVERY) {
-        return Ok(None);
+/// What the sender of a message asks for in its annotations.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    schedule: Option<Schedule>,
+    is_retained: bool,
+}
+
+/// What message annotations ask for. Of a time and a delay of delivery the time counts.
+fn asked_by(section: Bytes) -> Result<Asked, DecodeError> {
+    // Most annotations ask for nothing, and are not decoded to learn that.
+    if !asks(&section) {
+        return Ok(Asked::default());
     }
     let pairs = map_of(section)?;
-    let find = |name| {
-        let found = pairs.iter().find(|(key, _)| key.as_str() == Some(name));
-        found.and_then(|(_, value)| millis(value))
-    };
-    let at = find(DELIVERY_TIME).map(Schedule::At);
-    Ok(at.or_else(|| find(DELIVERY_DELAY).filter(|delay| *delay > 0).map(Schedule::After)))
+    let value = |name| pairs.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value);
+    let at = value(DELIVERY_TIME).and_then(millis).map(Schedule::At);
+    let delay = value(DELIVERY_DELAY).and_then(millis).filter(|delay| *delay > 0).map(Schedule::After);
+    let is_true = |name| value(name) == Some(&Value::Boolean(true));
+    Ok(Asked { schedule: at.or(delay), is_retained: is_true(RETAIN) || is_true(RETAIN_MESSAGE) })
+}
+
+/// Whether one of the annotations that ask for something may be there.
+fn asks(section: &[u8]) -> bool {
+    let asking = [DELIVERY_TIME, DELIVERY_DELAY, RETAIN, RETAIN_MESSAGE];
+    let starts = section.windows(OURS.len()).enumerate().filter(|(_, window)| *window == OURS);
+    starts
+        .filter_map(|(start, _)| section.get(start..))
+        .any(|rest| asking.iter().any(|name| rest.starts_with(name.as_bytes())))
+}
+
+fn is_retained(payload: &[u8], annotations: Range<usize>) -> bool {
+    let section = payload.get(annotations).unwrap_or_default();
+    asks(section) && asked_by(Bytes::copy_from_slice(section)).is_ok_and(|asked| asked.is_retained)
+}
+
+/// Whether a whole message has nothing in its body: it ends what is retained.
+fn is_empty(message: &Bytes) -> bool {
+    let Ok(message) = Message::decode(message) else { return false };
+    match message.body {
+        Body::Data(sections) => sections.iter().all(Bytes::is_empty),
+        Body::Value(Value::Null) => true,
+        Body::Value(Value::String(text)) => text.as_str().is_empty(),
+        Body::Value(Value::Binary(bytes)) => bytes.is_empty(),
+        Body::Value(_) | Body::Sequence(_) => false,
+    }
 }
 
 /// A count of milliseconds in any of the types in which clients write it; what is negative is zero.
@@ -259,9 +320,9 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: Wants = Wants { to: false, schedule: false };
-    const SCHEDULE: Wants = Wants { to: false, schedule: true };
-    const TO: Wants = Wants { to: true, schedule: true };
+    const NOTHING: Wants = Wants { to: false, annotations: false };
+    const ANNOTATIONS: Wants = Wants { to: false, annotations: true };
+    const TO: Wants = Wants { to: true, annotations: true };
 
     fn message(ttl: Option<u32>) -> Message {
         let header = Header { priority: 7, ttl, ..Header::default() };
@@ -271,7 +332,7 @@ mod tests {
 
     #[test]
     fn priority_ttl_and_to_are_read_from_the_first_frame() {
-        let start = read_start(message(Some(1_500)).to_bytes(), 0, TO).expect("a valid message");
+        let start = read_start(message(Some(1_500)).to_bytes(), 0, TO, false).expect("a valid message");
         assert_eq!(start.priority, 7);
         assert_eq!(start.ttl, Some(Duration::from_millis(1_500)));
         assert_eq!(start.to.as_deref(), Some("orders"));
@@ -284,7 +345,7 @@ mod tests {
             delivery_annotations: vec![(Value::from("x-hop"), Value::from(1_u32))],
             ..message(None)
         };
-        let start = read_start(annotated.to_bytes(), 0, NOTHING).expect("a valid message");
+        let start = read_start(annotated.to_bytes(), 0, NOTHING, false).expect("a valid message");
         let rejoined = [start.header.expect("a header"), start.chunk].concat();
         assert_eq!(rejoined, plain);
     }
@@ -314,7 +375,7 @@ mod tests {
         for length in 0..bytes.len() {
             // Three bytes of the next section say that it is none of those to be read.
             assert_eq!(is_cut_short(&bytes[..length], 0, NOTHING), length < annotated + 3, "{length} bytes");
-            assert_eq!(is_cut_short(&bytes[..length], 0, SCHEDULE), length < scheduled, "{length} bytes");
+            assert_eq!(is_cut_short(&bytes[..length], 0, ANNOTATIONS), length < scheduled, "{length} bytes");
             assert_eq!(is_cut_short(&bytes[..length], 0, TO), length < named, "{length} bytes");
         }
         assert!(!is_cut_short(&bytes[..1], 7, TO), "of another format nothing is read");
@@ -323,10 +384,10 @@ mod tests {
     #[test]
     fn a_malformed_header_is_an_error() {
         assert!(
-            read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0xc0, 0x09]), 0, NOTHING).is_err()
-                || read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0x40]), 0, NOTHING).is_err()
+            read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0xc0, 0x09]), 0, NOTHING, false).is_err()
+                || read_start(Bytes::from_static(&[0x00, 0x53, 0x70, 0x40]), 0, NOTHING, false).is_err()
         );
-        assert!(read_start(Bytes::from_static(&[0xff, 0xff]), 0, NOTHING).is_err());
+        assert!(read_start(Bytes::from_static(&[0xff, 0xff]), 0, NOTHING, false).is_err());
     }
 
     #[test]
@@ -337,7 +398,7 @@ mod tests {
                 (Value::from(Symbol::from(name)), value),
             ];
             let bytes = Message { message_annotations: annotations, ..message(None) }.to_bytes();
-            read_start(bytes, 0, SCHEDULE).expect("a valid message").schedule
+            read_start(bytes, 0, ANNOTATIONS, false).expect("a valid message").schedule
         };
         assert_eq!(
             at(DELIVERY_TIME, Value::Timestamp(1_700_000_000_000)),
@@ -351,11 +412,64 @@ mod tests {
     }
 
     #[test]
+    fn a_message_says_whether_it_is_retained_and_an_empty_one_ends_it() {
+        let annotated = |name: &str, value: Value, body: Body| {
+            let annotations = vec![
+                (Value::from(Symbol::from("x-opt-other")), Value::Byte(0)),
+                (Value::from(Symbol::from(name)), value),
+            ];
+            Message { message_annotations: annotations, body, ..message(None) }.to_bytes()
+        };
+        let retain = |bytes: &Bytes, more| {
+            read_start(bytes.clone(), 0, ANNOTATIONS, more).expect("a valid message").retain
+        };
+        let data = |parts: &[&'static str]| Body::Data(parts.iter().map(|part| Bytes::from(*part)).collect());
+        for name in [RETAIN, RETAIN_MESSAGE] {
+            assert_eq!(retain(&annotated(name, true.into(), data(&["x"])), false), Retain::Keep);
+            assert_eq!(retain(&annotated(name, false.into(), data(&["x"])), false), Retain::No);
+            assert_eq!(retain(&annotated(name, "true".into(), data(&["x"])), false), Retain::No);
+        }
+        assert_eq!(retain(&annotated("x-opt-mqtt-retained", true.into(), data(&["x"])), false), Retain::No);
+        for empty in [data(&["", ""]), Body::Value(Value::Null), Body::Value("".into())] {
+            let bytes = annotated(RETAIN, true.into(), empty);
+            assert_eq!(retain(&bytes, false), Retain::Clear);
+            assert_eq!(retain(&bytes, true), Retain::Keep, "more comes");
+        }
+        for full in [data(&["", "x"]), Body::Value(Value::UInt(0)), Body::Sequence(vec![Vec::new()])] {
+            assert_eq!(retain(&annotated(RETAIN, true.into(), full), false), Retain::Keep);
+        }
+        let unread = read_start(annotated(RETAIN, true.into(), data(&["x"])), 0, NOTHING, false);
+        assert_eq!(unread.expect("a valid message").retain, Retain::No);
+    }
+
+    #[test]
+    fn a_message_that_is_to_be_retained_is_read_up_to_its_body() {
+        let retained = |body: &'static [u8]| Message {
+            message_annotations: vec![annotation(RETAIN, true)],
+            application_properties: vec![("key".into(), "value".into())],
+            ..Message { body: Body::Data(vec![Bytes::from(body)]), ..message(Some(5)) }
+        };
+        let bytes = retained(b"more than a few").to_bytes();
+        let body = MessageIndex::parse(&bytes).expect("a valid message").body.expect("a body").range.start;
+        for wants in [ANNOTATIONS, TO] {
+            for length in 0..bytes.len() {
+                assert_eq!(is_cut_short(&bytes[..length], 0, wants), length < body + BODY_HEAD, "{length}");
+            }
+        }
+        let long = "x".repeat(RETAIN_LIMIT);
+        let deep =
+            Message { application_properties: vec![("k".into(), long.as_str().into())], ..retained(b"") };
+        let bytes = deep.to_bytes();
+        assert!(is_cut_short(&bytes[..RETAIN_LIMIT], 0, ANNOTATIONS));
+        assert!(!is_cut_short(&bytes[..=RETAIN_LIMIT], 0, ANNOTATIONS), "it is retained, empty or not");
+    }
+
+    #[test]
     fn a_durable_message_says_so_in_its_header() {
         let header = Header { durable: true, ..Header::default() };
         let durable = Message { header: Some(header), ..message(None) };
-        assert!(read_start(durable.to_bytes(), 0, NOTHING).expect("a valid message").durable);
-        assert!(!read_start(message(None).to_bytes(), 0, NOTHING).expect("a valid message").durable);
+        assert!(read_start(durable.to_bytes(), 0, NOTHING, false).expect("a valid message").durable);
+        assert!(!read_start(message(None).to_bytes(), 0, NOTHING, false).expect("a valid message").durable);
     }
 
     #[test]

@@ -38,6 +38,8 @@ use tokio::sync::Notify;
 
 pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
+pub(crate) use self::mqtt::envelope::MQTT_FORMAT;
+pub(crate) use self::mqtt::to_amqp::as_amqp;
 pub(crate) use self::mqtt::{KeptClients, SUBSCRIPTION_PREFIX, object_home};
 use self::message::Wants;
 pub(crate) use self::preface::Adopted;

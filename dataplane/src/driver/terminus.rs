@@ -31,6 +31,9 @@ pub(super) const TOPIC: Symbol = Symbol::from_static("topic");
 /// Several links may consume from the subscription.
 const SHARED: Symbol = Symbol::from_static("shared");
 
+/// The subscription begins with what its topic retains. Also understood as a filter of this name.
+const RETAINED: Symbol = Symbol::from_static("retained");
+
 /// The subscription's name does not belong to one container.
 const GLOBAL: Symbol = Symbol::from_static("global");
 
@@ -55,6 +58,8 @@ pub(super) struct Filters {
     pub(super) selector: Option<Arc<dyn Filter>>,
     /// Whether messages of the subscriber's own container are kept from it.
     pub(super) no_local: bool,
+    /// Whether a new subscription begins with what its topic retains.
+    pub(super) retained: bool,
 }
 
 impl Filters {
@@ -76,6 +81,9 @@ impl Filters {
                 true
             } else if is_kind(key, value, NO_LOCAL) {
                 filters.no_local = true;
+                true
+            } else if is_retained(key, value) {
+                filters.retained = true;
                 true
             } else {
                 false
@@ -115,6 +123,20 @@ fn is_kind(key: &Symbol, value: &Value, (name, code): (&str, u64)) -> bool {
         },
         _ => key.as_str() == name,
     }
+}
+
+/// Whether a filter asks for what a topic retains: its name says it all.
+fn is_retained(key: &Symbol, value: &Value) -> bool {
+    let name = match value {
+        Value::Described(described) => described.0.as_str().unwrap_or_default(),
+        _ => key.as_str(),
+    };
+    name == RETAINED.as_str() && *content(value) != Value::Boolean(false)
+}
+
+/// Whether a source asks for what its topic retains.
+pub(super) fn wants_retained(source: &Source, filters: &Filters) -> bool {
+    filters.retained || source.capabilities.contains(&RETAINED)
 }
 
 fn content(value: &Value) -> &Value {
@@ -187,7 +209,8 @@ pub(super) fn granted(
         (false, _) => (TerminusDurability::None, source.expiry_policy),
     };
     let known = [QUEUE, TOPIC, SHARED, GLOBAL];
-    let capabilities = source.capabilities.into_iter().filter(|capability| known.contains(capability));
+    let is_known = |capability: &Symbol| known.contains(capability) || (is_topic && *capability == RETAINED);
+    let capabilities = source.capabilities.into_iter().filter(is_known);
     Source {
         durable,
         expiry_policy,
@@ -228,7 +251,8 @@ impl Definition {
             address: Text::from(address),
             container: if subscription.is_global { Text::default() } else { container },
             is_shared: subscription.is_shared,
-            filter: filters.granted.clone(),
+            // How a subscription begins does not make it another one.
+            filter: filters.granted.iter().filter(|(key, value)| !is_retained(key, value)).cloned().collect(),
             capabilities: known.filter(|known| capabilities.contains(known)).collect(),
         }
     }
@@ -448,6 +472,39 @@ mod tests {
         }
         let unknown = Filters::read(&by(Value::ULong(98), Value::Null)).expect("nothing to refuse");
         assert!(unknown.granted.is_empty() && unknown.selector.is_none());
+    }
+
+    #[test]
+    fn what_a_topic_retains_is_asked_for_by_a_capability_or_a_filter() {
+        let wants = |capabilities: &[Symbol], filter: &[(Symbol, Value)]| {
+            let source = Source { filter: filter.to_vec(), ..source(true, capabilities) };
+            let filters = Filters::read(&source.filter).expect("known filters");
+            let subscription = subscription_of("client", "s", &source).expect("a subscription");
+            let definition =
+                Definition::new(&subscription, "t", "client".into(), &filters, &source.capabilities);
+            let plain = super::tests::source(true, &[TOPIC]);
+            let same = Definition::new(
+                &subscription,
+                "t",
+                "client".into(),
+                &Filters::default(),
+                &plain.capabilities,
+            );
+            assert_eq!(definition, same, "it is the same subscription");
+            let is_wanted = wants_retained(&source, &filters);
+            let granted = granted(source, Some(&subscription), filters, true);
+            let is_granted = granted.capabilities.contains(&RETAINED) || !granted.filter.is_empty();
+            assert!(is_granted == is_wanted || filter.len() == 1);
+            is_wanted
+        };
+        assert!(!wants(&[TOPIC], &[]));
+        assert!(wants(&[TOPIC, RETAINED], &[]));
+        let described = Value::described(Value::Symbol(RETAINED), Value::Null);
+        assert!(wants(&[TOPIC], &[("any".into(), described)]));
+        assert!(wants(&[TOPIC], &[(RETAINED, Value::Boolean(true))]));
+        assert!(!wants(&[TOPIC], &[(RETAINED, Value::Boolean(false))]));
+        let of_queue = granted(source(false, &[QUEUE, RETAINED]), None, Filters::default(), false);
+        assert_eq!(of_queue.capabilities, [QUEUE], "a queue retains nothing");
     }
 
     #[test]

@@ -48,6 +48,7 @@ mod tests;
 
 pub use self::error::{Problem, SelectorError};
 use self::expression::Expression;
+use crate::driver::{MQTT_FORMAT, as_amqp};
 
 /// Bytes of a selector.
 pub const LENGTH_MAX: usize = 8_192;
@@ -84,12 +85,15 @@ impl Selector {
 
     /// Whether the condition is true of a message; not when it is unknown (JMS 3.8.1.2).
     ///
-    /// A message of another format than AMQP's, and one that is malformed where it is looked at, matches the
-    /// empty selector alone.
+    /// A message that came over MQTT is looked at as AMQP consumers get it: its user properties are
+    /// application properties. One of another format, and one that is malformed where it is looked at, matches
+    /// the empty selector alone.
     pub fn matches(&self, message_format: u32, message: &[u8]) -> bool {
-        match &self.condition {
-            Some(condition) => message_format == AMQP_FORMAT && evaluate::is_true(condition, message),
-            None => true,
+        let Some(condition) = &self.condition else { return true };
+        match message_format {
+            AMQP_FORMAT => evaluate::is_true(condition, message),
+            MQTT_FORMAT => as_amqp(message).is_some_and(|message| evaluate::is_true(condition, &message)),
+            _ => false,
         }
     }
 }

@@ -63,8 +63,8 @@ pub(in crate::driver) enum Ids {
 /// What a delivery says that the message does not.
 #[derive(Clone, Debug, Default)]
 pub(in crate::driver) struct Occasion {
-    /// The time of the delivery.
-    pub(in crate::driver) now: UnixMillis,
+    /// The time of the delivery, where it is known.
+    pub(in crate::driver) now: Option<UnixMillis>,
     /// What is left of the message's life, when it has waited.
     pub(in crate::driver) ttl_left: Option<Duration>,
     /// Earlier deliveries that failed.
@@ -84,9 +84,11 @@ pub(in crate::driver) fn encoded(envelope: &Envelope<'_>, payload: Bytes, occasi
     out.freeze()
 }
 
-/// All but the payload, encoded, for those who look at the properties of a message where no time passes.
-pub(super) fn without_payload(envelope: &Envelope<'_>) -> Bytes {
-    encoded(envelope, Bytes::new(), Occasion::default())
+/// A message in the encoding of [`Envelope`] as an AMQP consumer would see its properties: without the
+/// payload, and without what depends on the time of day. None when it cannot be read.
+pub(crate) fn as_amqp(message: &[u8]) -> Option<Bytes> {
+    let envelope = Envelope::parse(message).ok()?;
+    Some(encoded(&envelope, Bytes::new(), Occasion::default()))
 }
 
 /// The message as an AMQP consumer gets it.
@@ -108,7 +110,7 @@ pub(super) fn message(envelope: &Envelope<'_>, payload: Bytes, occasion: Occasio
         reply_to: view.response_topic().map(|topic| Text::from(&*address_of(topic))),
         correlation_id: view.correlation_data().map(|data| correlation_id(data, occasion.ids)),
         content_type: content_type.filter(|text| text.is_ascii()).map(Symbol::from),
-        absolute_expiry_time: left.map(|left| expiry_time(occasion.now, left)),
+        absolute_expiry_time: left.zip(occasion.now).map(|(left, now)| expiry_time(now, left)),
         ..Properties::default()
     };
     let (application_properties, is_repeated) = application_properties(view);
@@ -221,7 +223,7 @@ mod tests {
     }
 
     fn at(occasion: Occasion) -> Occasion {
-        Occasion { now: NOW, ..occasion }
+        Occasion { now: Some(NOW), ..occasion }
     }
 
     fn of(envelope: &Envelope<'_>, occasion: Occasion) -> Message {

@@ -249,3 +249,22 @@ fn cost_of_an_evaluation_is_printed() {
         println!("{nanoseconds:>5} ns  {written}");
     }
 }
+
+#[test]
+fn what_came_over_mqtt_is_selected_as_amqp_consumers_see_it() {
+    // Version 1, QoS 1, published with MQTT 5.0, by nobody, to "t/a", and these properties.
+    let properties = b"\x02\0\0\0\x3c\x03\0\x0atext/plain\x26\0\x05color\0\x03red";
+    let mut message = b"\x01\x09\0\0\0\0\0\0\0\0\0\x03t/a\0\0\0".to_vec();
+    message.push(u8::try_from(properties.len()).expect("short"));
+    message.extend_from_slice(properties);
+    message.extend_from_slice(b"21.5");
+    let matches = |selector: &str, message: &[u8]| {
+        Selector::parse(selector).expect("a selector").matches(0x4d51_5454, message)
+    };
+    for holds in ["color = 'red'", "amqp.to = 't/a'", "amqp.durable", "amqp.content_type = 'text/plain'"] {
+        assert!(matches(holds, &message), "{holds}");
+        assert!(!matches(&format!("NOT ({holds})"), &message), "NOT {holds}");
+    }
+    assert!(matches("JMSExpiration IS NULL", &message), "no clock is read for it");
+    assert!(!matches("color = 'red'", &message[..20]) && matches("", &message[..20]));
+}
