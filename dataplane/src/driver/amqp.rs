@@ -609,6 +609,9 @@ impl Shard {
     }
 
     fn carry_out(&mut self, now: Instant, effect: Effect) {
+        if self.carry_out_for_mqtt(now, &effect) {
+            return;
+        }
         match effect {
             Effect::Deliver { consumer, leg, chunk, more, settled, message_format, ttl_left, redelivery } => {
                 let (chunk, message_format) = if message_format == MQTT_FORMAT {

@@ -1,23 +1,884 @@
-//! Subscribing and unsubscribing.
+//! Subscribing and unsubscribing, and the feeds that a session's subscriptions need.
+//!
+//! A filter of topics is a live subscription of the core while the client is connected. In a lasting session
+//! those of QoS 1 and 2 also are, together, one durable subscription at each topic address that they reach:
+//! it gets the durable messages. A shared subscription is one of the core's, with all members consuming from
+//! it; the name of an address that is no topic is consumed from as it is.
+//!
+//! A request is answered when every home goes by it and the session is on disk; until then the connection is
+//! not read. A filter that is subscribed to again changes its options in place, so that nothing is missed.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
-use mq_mqtt::packet::{Subscribe, Unsubscribe};
+use bytes::Bytes;
+use mq_core::{
+    AddressKind, CloseReason, ConsumerKey, ConsumerOptions, OnFull, QueueSettings, Refused, StoreError,
+    Subscriber, SubscriptionOptions, Ticket,
+};
+use mq_model::config::{Mqtt, SessionFull};
+use mq_mqtt::packet::{self, Subscribe, Unsubscribe};
+use mq_mqtt::property::PropertyView;
+use mq_mqtt::{PacketId, Qos, ReasonCode};
+use tracing::debug;
 
-use super::session::SessionKey;
+use super::flows::{Feed, Source, Stage};
+use super::record::SessionRecord;
+use super::retained::wants_retained;
+use super::session::{Session, SessionKey, Subscription, subscription_name, topic_filter_start};
 use crate::driver::Shard;
+use crate::driver::format::{MQTT_SESSION, MQTT_SHARE};
 
 /// How the messages of a subscription come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It has not been begun on this connection.
+    #[default]
+    Idle,
+    /// Of topics, live, and from the session's queue where that lasts.
+    Topics,
+    /// From a queue that it shares with others.
+    Shared,
+    /// Of an address that is no topic.
+    Plain,
+}
+
+/// The SUBSCRIBE or UNSUBSCRIBE of a connection that has not been answered: there is one at a time.
 #[derive(Debug, Default)]
-pub(crate) struct State {}
+pub(crate) struct Requests(Option<Box<Request>>);
+
+impl Requests {
+    /// Whether there is none.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+#[derive(Debug)]
+struct Request {
+    packet_id: PacketId,
+    is_subscribe: bool,
+    parts: Vec<Part>,
+    recorded: Recorded,
+}
+
+/// What has been asked for one filter.
+#[derive(Debug)]
+struct Part {
+    reason: ReasonCode,
+    /// The subscription that was made or changed.
+    index: Option<u32>,
+    /// The session did not have it.
+    is_new: bool,
+}
+
+/// Whether the session is on disk as the request has made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recorded {
+    No,
+    Waiting(Ticket),
+    Done,
+}
+
+/// How a session's queues keep messages.
+pub(in crate::driver) fn queue_settings(mqtt: &Mqtt) -> QueueSettings {
+    QueueSettings {
+        max_messages: mqtt.session.max_messages,
+        max_bytes: mqtt.session.max_bytes,
+        on_full: match mqtt.session.on_full {
+            SessionFull::DropOldest => OnFull::DropOldest,
+            // A subscription drops what it rejects; the publisher does not hear of it.
+            SessionFull::DropNewest | SessionFull::Disconnect => OnFull::Reject,
+        },
+        ..QueueSettings::default()
+    }
+}
 
 impl Shard {
+    // ---- requests ---------------------------------------------------------------------------------
+
     /// A client subscribes.
-    pub(crate) fn handle_subscribe(&mut self, _now: Instant, _key: usize, _packet: Box<Subscribe>) {}
+    pub(crate) fn handle_subscribe(&mut self, now: Instant, key: usize, packet: Box<Subscribe>) {
+        let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
+        // 3.8.2.1.2: one for all filters of the packet.
+        let identifier = packet.properties.view().subscription_identifiers().next().unwrap_or(0);
+        let mut parts = Vec::with_capacity(packet.subscriptions.len());
+        for asked in &packet.subscriptions {
+            parts.push(self.subscribe(now, key, token, asked, identifier));
+        }
+        self.begin_request(now, key, token, packet.packet_id, true, parts);
+    }
 
     /// A client unsubscribes.
-    pub(crate) fn handle_unsubscribe(&mut self, _now: Instant, _key: usize, _packet: Box<Unsubscribe>) {}
+    pub(crate) fn handle_unsubscribe(&mut self, now: Instant, key: usize, packet: Box<Unsubscribe>) {
+        let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
+        let mut parts = Vec::with_capacity(packet.filters.len());
+        for filter in &packet.filters {
+            let index = self.mqtt.sessions.get(token).and_then(|session| session.by_filter(filter.as_str()));
+            let reason = match index {
+                Some(index) => {
+                    self.unsubscribe(now, key, token, index);
+                    ReasonCode::Success
+                }
+                None => ReasonCode::NoSubscriptionExisted,
+            };
+            parts.push(Part { reason, index: None, is_new: false });
+        }
+        self.begin_request(now, key, token, packet.packet_id, false, parts);
+    }
+
+    fn begin_request(
+        &mut self,
+        now: Instant,
+        key: usize,
+        token: SessionKey,
+        packet_id: PacketId,
+        is_subscribe: bool,
+        parts: Vec<Part>,
+    ) {
+        let is_same = if is_subscribe {
+            parts.iter().all(|part| part.reason.is_error())
+        } else {
+            parts.iter().all(|part| part.reason == ReasonCode::NoSubscriptionExisted)
+        };
+        let recorded = if is_same { Recorded::Done } else { Recorded::No };
+        let Some(client) = self.connections.mqtt_mut(key) else { return };
+        client.intake.requests =
+            Requests(Some(Box::new(Request { packet_id, is_subscribe, parts, recorded })));
+        if !is_same {
+            self.refresh_feeds(now, key, token);
+        }
+        self.advance_request(now, key);
+    }
+
+    /// Takes a request as far as it goes: feeds first, then the record, then the answer.
+    fn advance_request(&mut self, now: Instant, key: usize) {
+        let Some(client) = self.connections.mqtt_mut(key) else { return };
+        let (Some(token), Some(request)) = (client.session, &mut client.intake.requests.0) else { return };
+        let Some(session) = self.mqtt.sessions.get(token) else { return };
+        let is_awaited =
+            session.flights.get().is_some_and(|state| state.each_feed().any(|(_, feed)| feed.awaited > 0));
+        if is_awaited {
+            return;
+        }
+        if request.recorded == Recorded::No {
+            let recorded = self.record_session(token).map_or(Recorded::Done, Recorded::Waiting);
+            let Some(client) = self.connections.mqtt_mut(key) else { return };
+            let Some(request) = &mut client.intake.requests.0 else { return };
+            request.recorded = recorded;
+        }
+        self.answer_request(now, key);
+    }
+
+    /// The record of a session is on disk, or is not.
+    pub(crate) fn session_recorded(
+        &mut self,
+        now: Instant,
+        token: SessionKey,
+        ticket: Ticket,
+        result: Result<(), StoreError>,
+    ) {
+        let Some(key) = self.mqtt.sessions.get(token).and_then(Session::connection) else { return };
+        let Some(client) = self.connections.mqtt_mut(key) else { return };
+        let Some(request) = &mut client.intake.requests.0 else { return };
+        if request.recorded != Recorded::Waiting(ticket) {
+            return;
+        }
+        request.recorded = Recorded::Done;
+        if let Err(error) = result {
+            debug!(connection = %self.name_of(key), %error.description, "a session cannot be kept");
+            self.fail_parts(now, key, token, ReasonCode::ImplementationSpecificError, |_| true);
+        }
+        self.answer_request(now, key);
+    }
+
+    fn answer_request(&mut self, now: Instant, key: usize) {
+        let Some(client) = self.connections.mqtt_mut(key) else { return };
+        let Some(request) = client.intake.requests.0.take_if(|request| request.recorded == Recorded::Done)
+        else {
+            return;
+        };
+        let token = client.session;
+        let reasons: Vec<ReasonCode> = request.parts.iter().map(|part| part.reason).collect();
+        let answered = if request.is_subscribe {
+            client.engine.suback(request.packet_id, &reasons, PropertyView::default())
+        } else {
+            client.engine.unsuback(request.packet_id, &reasons, PropertyView::default())
+        };
+        if let Err(misuse) = answered {
+            // Its answer is larger than the client takes: it asked for more than it can be told.
+            debug!(connection = %self.name_of(key), %misuse, "a request cannot be answered");
+            return self.disconnect_client(now, key, ReasonCode::PacketTooLarge);
+        }
+        if let Some(token) = token.filter(|_| request.is_subscribe) {
+            self.ask_for_retained(now, key, token, &request.parts);
+        }
+        self.mark_dirty(key);
+        self.resume_reading(key);
+    }
+
+    fn ask_for_retained(&mut self, now: Instant, key: usize, token: SessionKey, parts: &[Part]) {
+        let mut has_asked = false;
+        for part in parts.iter().filter(|part| !part.reason.is_error()) {
+            let Some(index) = part.index else { continue };
+            let subscription = self.mqtt.sessions.get(token).and_then(|session| session.subscription(index));
+            let Some(subscription) = subscription else { continue };
+            // 4.8.2: never to shared subscriptions. What is no topic retains nothing.
+            if subscription.state == State::Topics
+                && wants_retained(subscription.options.retain_handling, part.is_new)
+            {
+                let filter = subscription.filter.clone();
+                self.want_retained(key, index, &filter);
+                has_asked = true;
+            }
+        }
+        if has_asked {
+            self.turn_page(now, key);
+        }
+    }
+
+    /// Parts of the request fail after all; what they have made goes.
+    fn fail_parts(
+        &mut self,
+        now: Instant,
+        key: usize,
+        token: SessionKey,
+        reason: ReasonCode,
+        is_hit: impl Fn(&Subscription) -> bool,
+    ) {
+        let Some(client) = self.connections.mqtt_mut(key) else { return };
+        let Some(request) = &mut client.intake.requests.0 else { return };
+        let Some(session) = self.mqtt.sessions.get(token) else { return };
+        let mut undone = Vec::new();
+        for part in request.parts.iter_mut().filter(|part| !part.reason.is_error()) {
+            let subscription = part.index.and_then(|index| session.subscription(index));
+            if request.is_subscribe && !subscription.is_some_and(&is_hit) {
+                continue;
+            }
+            part.reason = reason;
+            undone.extend(part.index.filter(|_| part.is_new));
+        }
+        let has_undone = !undone.is_empty();
+        for index in undone {
+            self.unsubscribe(now, key, token, index);
+        }
+        if has_undone {
+            self.refresh_feeds(now, key, token);
+        }
+    }
+
+    // ---- one filter -------------------------------------------------------------------------------
+
+    fn subscribe(
+        &mut self,
+        now: Instant,
+        key: usize,
+        token: SessionKey,
+        asked: &packet::Subscription,
+        identifier: u32,
+    ) -> Part {
+        let granted =
+            asked.options.qos.min(Qos::from_byte(self.config.mqtt.max_qos).unwrap_or(Qos::ExactlyOnce));
+        let failed = |reason| Part { reason, index: None, is_new: false };
+        let Some(session) = self.mqtt.sessions.get_mut(token) else {
+            return failed(ReasonCode::UnspecifiedError);
+        };
+        let filter = asked.filter.as_str();
+        if let Some(index) = session.by_filter(filter) {
+            if let Some(Some(subscription)) = session.subscriptions.get_mut(index as usize) {
+                subscription.options = asked.options;
+                subscription.granted = granted;
+                subscription.identifier = identifier;
+            }
+            return Part { reason: granted_reason(granted), index: Some(index), is_new: false };
+        }
+        let filters = || session.subscriptions.iter().flatten().map(|subscription| &*subscription.filter);
+        let limit = self.config.mqtt.max_subscriptions as usize;
+        if filters().count() >= limit || !SessionRecord::is_fit(filters().chain([filter])) {
+            return failed(ReasonCode::QuotaExceeded);
+        }
+        let index = session.add(Subscription {
+            filter: filter.into(),
+            topic_filter_start: topic_filter_start(filter),
+            options: asked.options,
+            granted,
+            identifier,
+            state: State::Idle,
+        });
+        match self.begin_subscription(now, key, token, index) {
+            Ok(()) => Part { reason: granted_reason(granted), index: Some(index), is_new: true },
+            Err(reason) => {
+                self.unsubscribe(now, key, token, index);
+                failed(reason)
+            }
+        }
+    }
+
+    /// Lets a subscription have its messages, but for those of the session's own queue.
+    fn begin_subscription(
+        &mut self,
+        now: Instant,
+        key: usize,
+        token: SessionKey,
+        index: u32,
+    ) -> Result<(), ReasonCode> {
+        let Some(session) = self.mqtt.sessions.get(token) else { return Err(ReasonCode::UnspecifiedError) };
+        let Some(subscription) = session.subscription(index) else {
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        let filter: Arc<str> = subscription.topic_filter().into();
+        let share: Option<Arc<str>> = subscription.share().map(Into::into);
+        let claim = session.is_lasting().then(|| session.client_id.clone());
+        let kind =
+            Some(&filter).filter(|filter| !filter.contains(['+', '#'])).and_then(|name| self.core.kind(name));
+        let state = match (kind, &share) {
+            (Some(AddressKind::Multicast), Some(_)) => {
+                return Err(ReasonCode::SharedSubscriptionsNotSupported);
+            }
+            (Some(AddressKind::Queue | AddressKind::Anycast | AddressKind::Multicast), _) => State::Plain,
+            (_, Some(_)) => State::Shared,
+            (_, None) => State::Topics,
+        };
+        match state {
+            State::Plain => {
+                let source = Source::Plain { index, name: filter.clone() };
+                self.add_feed(now, key, token, source, &filter, ConsumerOptions::default())
+                    .map_err(reason_of)?;
+            }
+            State::Shared => {
+                let topics = self.core.topics_of(&filter);
+                if topics.is_empty() {
+                    return Err(ReasonCode::TopicFilterInvalid);
+                }
+                let share = share.unwrap_or_default();
+                for topic in topics {
+                    self.join_share(now, key, token, index, &topic, &share, &filter, claim.clone())
+                        .map_err(reason_of)?;
+                }
+            }
+            State::Topics | State::Idle => {
+                if self.core.topics_of(&filter).is_empty() {
+                    return Err(ReasonCode::TopicFilterInvalid);
+                }
+                let subscriber = Subscriber { token: token.to_bits(), index };
+                self.core.add_live(&filter, subscriber).map_err(|refused| reason_of(&refused))?;
+            }
+        }
+        let session = self.mqtt.sessions.get_mut(token);
+        if let Some(Some(subscription)) =
+            session.and_then(|session| session.subscriptions.get_mut(index as usize))
+        {
+            subscription.state = state;
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "who joins what, and where")]
+    fn join_share(
+        &mut self,
+        now: Instant,
+        key: usize,
+        token: SessionKey,
+        index: u32,
+        topic: &Arc<str>,
+        share: &Arc<str>,
+        filter: &Arc<str>,
+        claim: Option<Arc<str>>,
+    ) -> Result<(), Refused> {
+        let is_claimed = claim.is_some();
+        let options = ConsumerOptions {
+            subscription: Some(Box::new(SubscriptionOptions {
+                name: share.clone(),
+                durable: true,
+                shared: true,
+                definition: Bytes::from_static(MQTT_SHARE),
+                filters: Some([filter.clone()].into()),
+                claim,
+                ends_unused: true,
+                ..SubscriptionOptions::default()
+            })),
+            ..ConsumerOptions::default()
+        };
+        let source = Source::Shared { index, topic: topic.clone() };
+        self.add_feed(now, key, token, source, topic, options)?;
+        if is_claimed && let Some(session) = self.mqtt.sessions.get_mut(token) {
+            session.flights.get_or_insert().claims.insert((topic.clone(), share.clone()));
+        }
+        Ok(())
+    }
+
+    /// Removes a subscription, and what it alone has.
+    fn unsubscribe(&mut self, now: Instant, key: usize, token: SessionKey, index: u32) {
+        self.want_no_more(key, index);
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
+        let Some(subscription) = session.remove(index) else { return };
+        if subscription.state == State::Topics {
+            let subscriber = Subscriber { token: token.to_bits(), index };
+            self.core.remove_live(subscription.topic_filter(), subscriber);
+        }
+        let client_id = session.client_id.clone();
+        let Some(state) = session.flights.get_mut() else { return };
+        let feeds = state.each_feed().filter(|(_, feed)| feed.source.subscription() == Some(index));
+        let feeds: Vec<u32> = feeds.map(|(feed, _)| feed).collect();
+        let removed: Vec<Feed> = feeds.into_iter().filter_map(|feed| state.remove_feed(feed)).collect();
+        let share: Option<Arc<str>> = subscription.share().map(Into::into);
+        for feed in removed {
+            self.end_feed(now, feed.consumer);
+            let (Source::Shared { topic, .. }, Some(share)) = (feed.source, &share) else { continue };
+            let claims = self.mqtt.sessions.get_mut(token).and_then(|session| session.flights.get_mut());
+            if claims.is_some_and(|state| state.claims.remove(&(topic.clone(), share.clone()))) {
+                self.core.end_durable(now, &topic, share, Some(&client_id));
+            }
+        }
+        if let Some(session) = self.mqtt.sessions.get_mut(token) {
+            session.flights.tidy();
+        }
+    }
+
+    // ---- feeds ------------------------------------------------------------------------------------
+
+    /// Makes a consumer of the core for a session. Whoever answers a request waits until it is let in.
+    fn add_feed(
+        &mut self,
+        now: Instant,
+        key: usize,
+        token: SessionKey,
+        source: Source,
+        address: &str,
+        options: ConsumerOptions,
+    ) -> Result<(), Refused> {
+        let Some(lane) = self.lane_of_client(now, key) else { return Err(Refused::NoLane) };
+        let consumer = self.core.add_consumer(now, lane, address, options)?;
+        let is_admitted = self.core.is_admitted(consumer);
+        let Some(session) = self.mqtt.sessions.get_mut(token) else {
+            self.core.remove_consumer(now, consumer);
+            return Err(Refused::NoLane);
+        };
+        let feed = Feed {
+            consumer,
+            source,
+            stage: Stage::Joining,
+            awaited: u32::from(!is_admitted),
+            credit: 0,
+            assembly: None,
+        };
+        let index = session.flights.get_or_insert().add_feed(feed);
+        self.mqtt.messages.consumers.insert(consumer.to_bits(), (token, index));
+        if is_admitted {
+            self.open_feed(now, key, token, index);
+        }
+        Ok(())
+    }
+
+    /// A feed has been let in: it gets credit.
+    fn open_feed(&mut self, now: Instant, key: usize, token: SessionKey, index: u32) {
+        let Some(client) = self.connections.mqtt(key) else { return };
+        let window = u32::from(client.engine.window()).max(1);
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
+        let Some(state) = session.flights.get_mut() else { return };
+        let known = u32::try_from(state.known.len()).unwrap_or(u32::MAX);
+        let Some(feed) = state.feed_mut(index) else { return };
+        let consumer = feed.consumer;
+        if known > 0 && matches!(feed.source, Source::Own { .. }) {
+            // What was under way comes first, as it is the oldest; `Drained` follows it.
+            feed.stage = Stage::Returning;
+            feed.credit = window.max(known);
+            let credit = feed.credit;
+            self.core.set_credit(now, consumer, credit, true);
+        } else {
+            feed.stage = Stage::Open;
+            self.refill_feeds(now, key, token);
+        }
+    }
+
+    fn end_feed(&mut self, now: Instant, consumer: ConsumerKey) {
+        self.mqtt.messages.consumers.remove(consumer.to_bits());
+        self.core.remove_consumer(now, consumer);
+    }
+
+    /// The topic addresses where a session has to have a durable subscription, and with which filters.
+    fn wanted_topics(&self, session: &Session) -> BTreeMap<Arc<str>, BTreeSet<Arc<str>>> {
+        let mut wanted: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
+        if !session.is_lasting() {
+            return wanted;
+        }
+        for subscription in session.subscriptions.iter().flatten() {
+            if subscription.granted == Qos::AtMostOnce
+                || subscription.share().is_some()
+                || subscription.state == State::Plain
+            {
+                continue;
+            }
+            for topic in self.core.topics_of(subscription.topic_filter()) {
+                wanted.entry(topic).or_default().insert(subscription.filter.clone());
+            }
+        }
+        wanted
+    }
+
+    /// Has the session's queues get what its subscriptions want, no more and no less.
+    fn refresh_feeds(&mut self, now: Instant, key: usize, token: SessionKey) {
+        let Some(session) = self.mqtt.sessions.get(token) else { return };
+        let name: Arc<str> = subscription_name(&session.client_id).into();
+        let wanted = self.wanted_topics(session);
+        let mut known = BTreeMap::new();
+        let mut topics = BTreeSet::new();
+        if let Some(state) = session.flights.get() {
+            topics.clone_from(&state.topics);
+            for (index, feed) in state.each_feed() {
+                if let Source::Own { topic, filters } = &feed.source {
+                    known.insert(topic.clone(), (index, feed.consumer, filters.clone()));
+                }
+            }
+        }
+        for topic in topics.iter().filter(|topic| !wanted.contains_key(*topic)) {
+            if let Some((index, consumer, _)) = known.get(topic) {
+                self.end_feed(now, *consumer);
+                if let Some(state) =
+                    self.mqtt.sessions.get_mut(token).and_then(|session| session.flights.get_mut())
+                {
+                    state.remove_feed(*index);
+                }
+            }
+            self.core.end_durable(now, topic, &name, None);
+            if let Some(state) =
+                self.mqtt.sessions.get_mut(token).and_then(|session| session.flights.get_mut())
+            {
+                state.topics.remove(topic);
+            }
+        }
+        for (topic, filters) in wanted {
+            let filters: Arc<[Arc<str>]> = filters.into_iter().collect();
+            match known.get(&topic) {
+                Some((_, _, before)) if *before == filters => {}
+                Some((index, consumer, _)) => self.refilter(now, key, token, *index, *consumer, filters),
+                None => self.add_own_feed(now, key, token, topic, &name, filters),
+            }
+        }
+    }
+
+    fn refilter(
+        &mut self,
+        now: Instant,
+        key: usize,
+        token: SessionKey,
+        index: u32,
+        consumer: ConsumerKey,
+        filters: Arc<[Arc<str>]>,
+    ) {
+        match self.core.set_filters(now, consumer, filters.clone()) {
+            Ok(()) => {
+                if let Some(feed) = self.feed_mut(token, index)
+                    && let Source::Own { filters: before, .. } = &mut feed.source
+                {
+                    *before = filters;
+                    feed.awaited += 1;
+                }
+            }
+            Err(refused) => {
+                let reason = reason_of(&refused);
+                self.fail_parts(now, key, token, reason, |subscription| subscription.share().is_none());
+            }
+        }
+    }
+
+    fn add_own_feed(
+        &mut self,
+        now: Instant,
+        key: usize,
+        token: SessionKey,
+        topic: Arc<str>,
+        name: &Arc<str>,
+        filters: Arc<[Arc<str>]>,
+    ) {
+        let options = self.own_options(name, &filters);
+        let source = Source::Own { topic: topic.clone(), filters };
+        match self.add_feed(now, key, token, source, &topic, options) {
+            Ok(()) => {
+                if let Some(session) = self.mqtt.sessions.get_mut(token) {
+                    session.flights.get_or_insert().topics.insert(topic);
+                }
+            }
+            Err(refused) => self.own_feed_failed(now, key, token, &topic, reason_of(&refused)),
+        }
+    }
+
+    fn own_options(&self, name: &Arc<str>, filters: &Arc<[Arc<str>]>) -> ConsumerOptions {
+        ConsumerOptions {
+            subscription: Some(Box::new(SubscriptionOptions {
+                name: name.clone(),
+                durable: true,
+                definition: Bytes::from_static(MQTT_SESSION),
+                filters: Some(filters.clone()),
+                durable_only: true,
+                settings: Some(Arc::new(queue_settings(&self.config.mqtt))),
+                ..SubscriptionOptions::default()
+            })),
+            ..ConsumerOptions::default()
+        }
+    }
+
+    /// The session cannot have a queue at a topic address: filters that reach it fail.
+    fn own_feed_failed(
+        &mut self,
+        now: Instant,
+        key: usize,
+        token: SessionKey,
+        topic: &Arc<str>,
+        reason: ReasonCode,
+    ) {
+        let Some(session) = self.mqtt.sessions.get(token) else { return };
+        let reaching: BTreeSet<Arc<str>> = session
+            .subscriptions
+            .iter()
+            .flatten()
+            .filter(|subscription| subscription.share().is_none())
+            .filter(|subscription| self.core.topics_of(subscription.topic_filter()).contains(topic))
+            .map(|subscription| subscription.filter.clone())
+            .collect();
+        self.fail_parts(now, key, token, reason, |subscription| reaching.contains(&subscription.filter));
+    }
+
+    // ---- effects of the core ----------------------------------------------------------------------
+
+    /// The home of a consumer's address has let it in, or goes by its filters; false when it is none of a
+    /// client's.
+    pub(super) fn mqtt_admitted(&mut self, now: Instant, consumer: ConsumerKey) -> bool {
+        let Some((token, index)) = self.mqtt.messages.consumer(consumer) else { return false };
+        let Some(key) = self.mqtt.sessions.get(token).and_then(Session::connection) else { return true };
+        let Some(feed) = self.feed_mut(token, index) else { return true };
+        feed.awaited = feed.awaited.saturating_sub(1);
+        if feed.stage == Stage::Joining {
+            self.open_feed(now, key, token, index);
+            self.forget_missing(now, token);
+        }
+        self.advance_request(now, key);
+        true
+    }
+
+    /// Nothing more waits for a consumer that was to be drained; false when it is none of a client's.
+    pub(super) fn mqtt_drained(&mut self, now: Instant, consumer: ConsumerKey) -> bool {
+        let Some((token, index)) = self.mqtt.messages.consumer(consumer) else { return false };
+        let Some(key) = self.mqtt.sessions.get(token).and_then(Session::connection) else { return true };
+        let Some(feed) = self.feed_mut(token, index) else { return true };
+        feed.credit = 0;
+        if feed.stage == Stage::Returning {
+            feed.stage = Stage::Open;
+            self.forget_missing(now, token);
+            self.pump(now, token);
+        }
+        self.refill_feeds(now, key, token);
+        self.mark_dirty(key);
+        true
+    }
+
+    /// The core closes a consumer; false when it is none of a client's.
+    pub(super) fn mqtt_consumer_closed(
+        &mut self,
+        now: Instant,
+        consumer: ConsumerKey,
+        reason: CloseReason,
+    ) -> bool {
+        let Some((token, index)) = self.mqtt.messages.consumer(consumer) else { return false };
+        self.end_feed(now, consumer);
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return true };
+        let key = session.connection();
+        debug!(client = %session.client_id, %reason, "a subscription is closed");
+        let Some(state) = session.flights.get_mut() else { return true };
+        let Some(feed) = state.remove_feed(index) else { return true };
+        if let Source::Own { topic, .. } = &feed.source
+            && is_final(reason)
+        {
+            state.topics.remove(topic);
+        }
+        let Some(key) = key else { return true };
+        if feed.awaited > 0 {
+            let reason = reason_of_close(reason);
+            match &feed.source {
+                Source::Own { topic, .. } => self.own_feed_failed(now, key, token, topic, reason),
+                Source::Shared { index, .. } | Source::Plain { index, .. } => {
+                    let filter =
+                        self.mqtt.sessions.get(token).and_then(|session| session.subscription(*index));
+                    if let Some(filter) = filter.map(|subscription| subscription.filter.clone()) {
+                        self.fail_parts(now, key, token, reason, |subscription| {
+                            subscription.filter == filter
+                        });
+                    }
+                }
+            }
+        }
+        self.forget_missing(now, token);
+        self.advance_request(now, key);
+        true
+    }
+
+    // ---- sessions ---------------------------------------------------------------------------------
+
+    /// Lets every subscription of a session have its messages: its client is connected.
+    pub(super) fn start_subscriptions(&mut self, now: Instant, key: usize, token: SessionKey) {
+        let Some(session) = self.mqtt.sessions.get(token) else { return };
+        let count = u32::try_from(session.subscriptions.len()).unwrap_or(u32::MAX);
+        if count == 0 {
+            return;
+        }
+        for index in 0..count {
+            if let Err(reason) = self.begin_subscription(now, key, token, index)
+                && reason != ReasonCode::UnspecifiedError
+            {
+                // Its address is gone, or full: it stays for when that changes.
+                debug!(connection = %self.name_of(key), %reason, "a subscription of the session has no address");
+            }
+        }
+        self.refresh_feeds(now, key, token);
+    }
+
+    /// Nothing live comes any more. Feeds are the caller's to end.
+    pub(super) fn stop_subscriptions(&mut self, token: SessionKey) {
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
+        for (index, place) in session.subscriptions.iter_mut().enumerate() {
+            let Some(subscription) = place else { continue };
+            if std::mem::take(&mut subscription.state) == State::Topics {
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                let subscriber = Subscriber { token: token.to_bits(), index };
+                self.core.remove_live(subscription.topic_filter(), subscriber);
+            }
+        }
+    }
+
+    /// A session ends: its durable subscriptions and its claims do, too.
+    pub(super) fn end_subscriptions(&mut self, now: Instant, token: SessionKey) {
+        let Some(session) = self.mqtt.sessions.get(token) else { return };
+        let client_id = session.client_id.clone();
+        let name = subscription_name(&client_id);
+        let mut topics: BTreeSet<Arc<str>> = self.wanted_topics(session).into_keys().collect();
+        let mut claims: BTreeSet<(Arc<str>, Arc<str>)> = BTreeSet::new();
+        if let Some(state) = session.flights.get() {
+            topics.extend(state.topics.iter().cloned());
+            claims.clone_from(&state.claims);
+        }
+        if session.is_lasting() {
+            for subscription in session.subscriptions.iter().flatten() {
+                let Some(share) = subscription.share() else { continue };
+                let reached = self.core.topics_of(subscription.topic_filter()).into_iter();
+                claims.extend(reached.map(|topic| (topic, Arc::from(share))));
+            }
+        }
+        for topic in topics {
+            self.core.end_durable(now, &topic, &name, None);
+        }
+        for (topic, share) in claims {
+            self.core.end_durable(now, &topic, &share, Some(&client_id));
+        }
+    }
 
     /// A topic address that a filter of the session reaches has come or gone.
-    pub(crate) fn topic_changed(&mut self, _now: Instant, _session: SessionKey, _address: &str) {}
+    pub(crate) fn topic_changed(&mut self, now: Instant, token: SessionKey, address: &str) {
+        let Some(session) = self.mqtt.sessions.get(token) else { return };
+        match session.connection() {
+            Some(key) => {
+                self.join_shares_of(now, key, token, address);
+                self.refresh_feeds(now, key, token);
+            }
+            None => self.keep_for_later(now, token, address),
+        }
+    }
+
+    /// Joins the shared subscriptions of a session at a topic address that is new.
+    fn join_shares_of(&mut self, now: Instant, key: usize, token: SessionKey, address: &str) {
+        let Some(session) = self.mqtt.sessions.get(token) else { return };
+        let claim = session.is_lasting().then(|| session.client_id.clone());
+        let mut joining = Vec::new();
+        for (index, subscription) in session.subscriptions.iter().enumerate() {
+            let Some(subscription) = subscription else { continue };
+            let Some(share) = subscription.share().filter(|_| subscription.state == State::Shared) else {
+                continue;
+            };
+            let topics = self.core.topics_of(subscription.topic_filter());
+            let Some(topic) = topics.into_iter().find(|topic| **topic == *address) else { continue };
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let source = Source::Shared { index, topic: topic.clone() };
+            let has_it =
+                |state: &super::flows::State| state.each_feed().any(|(_, feed)| feed.source == source);
+            if !session.flights.get().is_some_and(has_it) {
+                let filter: Arc<str> = subscription.topic_filter().into();
+                joining.push((index, topic, Arc::<str>::from(share), filter));
+            }
+        }
+        for (index, topic, share, filter) in joining {
+            let joined = self.join_share(now, key, token, index, &topic, &share, &filter, claim.clone());
+            if let Err(refused) = joined {
+                debug!(connection = %self.name_of(key), %refused, "a shared subscription cannot be joined");
+            }
+        }
+    }
+
+    /// Makes the durable subscription of a session at a topic address that is new: its client is away.
+    fn keep_for_later(&mut self, now: Instant, token: SessionKey, address: &str) {
+        let Some(session) = self.mqtt.sessions.get(token) else { return };
+        let name: Arc<str> = subscription_name(&session.client_id).into();
+        let wanted = self.wanted_topics(session).remove_entry(address);
+        let has_it = session.flights.get().is_some_and(|state| state.topics.contains(address));
+        match wanted {
+            Some((topic, filters)) if !has_it => {
+                let options = self.own_options(&name, &filters.into_iter().collect());
+                let lane = self.core.add_lane();
+                // It goes on without the consumer that has made it.
+                match self.core.add_consumer(now, lane, &topic, options) {
+                    Ok(consumer) => {
+                        self.core.remove_consumer(now, consumer);
+                        if let Some(session) = self.mqtt.sessions.get_mut(token) {
+                            session.flights.get_or_insert().topics.insert(topic);
+                        }
+                    }
+                    Err(refused) => debug!(%refused, "a session cannot have its messages of a new topic"),
+                }
+                self.core.remove_lane(now, lane);
+            }
+            None if has_it => {
+                if let Some(session) = self.mqtt.sessions.get_mut(token)
+                    && let Some(state) = session.flights.get_mut()
+                {
+                    state.topics.remove(address);
+                    session.flights.tidy();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether nothing is left of the subscription that a consumer was closed for.
+fn is_final(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::AddressDeleted | CloseReason::NotFound | CloseReason::Unsubscribed)
+}
+
+fn granted_reason(qos: Qos) -> ReasonCode {
+    match qos {
+        Qos::AtMostOnce => ReasonCode::Success,
+        Qos::AtLeastOnce => ReasonCode::GrantedQos1,
+        Qos::ExactlyOnce => ReasonCode::GrantedQos2,
+    }
+}
+
+/// What a SUBACK says of a consumer that is not let in (3.9.3).
+fn reason_of(refused: impl std::borrow::Borrow<Refused>) -> ReasonCode {
+    match refused.borrow() {
+        Refused::NotFound(_) | Refused::BadName { .. } | Refused::NotStored(_) => {
+            ReasonCode::TopicFilterInvalid
+        }
+        Refused::LimitExceeded { .. } | Refused::Full(_) => ReasonCode::QuotaExceeded,
+        Refused::NotAllowed(_) => ReasonCode::NotAuthorized,
+        Refused::Home(reason) => reason_of_close(*reason),
+        _ => ReasonCode::UnspecifiedError,
+    }
+}
+
+fn reason_of_close(reason: CloseReason) -> ReasonCode {
+    match reason {
+        CloseReason::AddressDeleted | CloseReason::NotFound => ReasonCode::TopicFilterInvalid,
+        CloseReason::LimitExceeded | CloseReason::TooManySubscriptions => ReasonCode::QuotaExceeded,
+        CloseReason::Exclusive | CloseReason::SubscriptionInUse => ReasonCode::NotAuthorized,
+        _ => ReasonCode::UnspecifiedError,
+    }
 }
