@@ -7,6 +7,8 @@ mod live;
 mod one_shard;
 mod peers;
 mod random;
+mod retained;
+mod sessions;
 mod store;
 mod stored;
 mod stored_random;
