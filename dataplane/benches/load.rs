@@ -4,6 +4,7 @@
 //! ```text
 //! cargo bench -p mqd --bench load                      # everything
 //! cargo bench -p mqd --bench load -- anycast           # what has the word in its name
+//! cargo bench -p mqd --bench load -- MQTT
 //! cargo bench -p mqd --bench load -- --messages 200000 --body 100 --mqd PATH
 //! ```
 //!
@@ -16,6 +17,8 @@
 mod load {
     pub(crate) mod client;
     pub(crate) mod daemon;
+    pub(crate) mod mqtt;
+    pub(crate) mod mqtt_client;
     pub(crate) mod scenario;
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) amqp: SocketAddr,
+    pub(crate) mqtt: SocketAddr,
     http: SocketAddr,
     state: tempfile::TempDir,
 }
@@ -21,12 +22,12 @@ impl Daemon {
         let config = state.path().join("mqd.yaml");
         let text = format!(
             "state-dir: {}\nworkers: {workers}\nlisteners:\n  amqp: {{host: 127.0.0.1, port: 0}}\n  \
-             http: {{host: 127.0.0.1, port: 0}}\nlog: {{filter: warn}}\n",
+             mqtt: {{host: 127.0.0.1, port: 0}}\n  http: {{host: 127.0.0.1, port: 0}}\nlog: {{filter: warn}}\n",
             state.path().join("state").display()
         );
         std::fs::write(&config, text)?;
-        let (child, [amqp, http]) = launch(binary, &state)?;
-        Ok(Self { child, amqp, http, state })
+        let (child, [amqp, mqtt, http]) = launch(binary, &state)?;
+        Ok(Self { child, amqp, mqtt, http, state })
     }
 
     /// Where the daemon keeps what it stores: on the same disk.
@@ -39,7 +40,7 @@ impl Daemon {
         self.child.kill()?;
         self.child.wait()?;
         let begun = Instant::now();
-        (self.child, [self.amqp, self.http]) = launch(binary, &self.state)?;
+        (self.child, [self.amqp, self.mqtt, self.http]) = launch(binary, &self.state)?;
         Ok(begun.elapsed())
     }
 
@@ -98,8 +99,8 @@ impl Drop for Daemon {
     }
 }
 
-/// Starts a daemon, waits until it serves, and says where it speaks AMQP and HTTP.
-fn launch(binary: &Path, state: &tempfile::TempDir) -> Result<(Child, [SocketAddr; 2])> {
+/// Starts a daemon, waits until it serves, and says where it speaks AMQP, MQTT and HTTP.
+fn launch(binary: &Path, state: &tempfile::TempDir) -> Result<(Child, [SocketAddr; 3])> {
     let mut child = Command::new(binary)
         .arg("--config")
         .arg(state.path().join("mqd.yaml"))
@@ -107,7 +108,9 @@ fn launch(binary: &Path, state: &tempfile::TempDir) -> Result<(Child, [SocketAdd
         .spawn()
         .with_context(|| format!("cannot start {}", binary.display()))?;
     let runtime = wait_for(&state.path().join("state/node.json"), child.id());
-    match runtime.and_then(|runtime| Ok([port(&runtime, "amqp")?, port(&runtime, "http")?])) {
+    match runtime
+        .and_then(|runtime| Ok([port(&runtime, "amqp")?, port(&runtime, "mqtt")?, port(&runtime, "http")?]))
+    {
         Ok(addresses) => Ok((child, addresses)),
         Err(error) => {
             let _ = child.kill();

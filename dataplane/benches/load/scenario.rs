@@ -11,18 +11,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use mq_amqp::performative::Role;
+use mq_mqtt::Qos;
 
 use super::client::{Client, body, durable_body};
 use super::daemon::Daemon;
+use super::mqtt::{self, Traffic, traffic};
 
 /// What the command line asks for.
 pub(crate) struct Options {
     only: Option<String>,
-    messages: u64,
-    body: usize,
+    pub(crate) messages: u64,
+    pub(crate) body: usize,
     connections: usize,
+    /// Clients of MQTT that are there at once.
+    pub(crate) subscribers: usize,
+    /// Clients of MQTT that come one after the other.
+    pub(crate) connects: usize,
     credit: u32,
-    mqd: PathBuf,
+    pub(crate) mqd: PathBuf,
 }
 
 impl Options {
@@ -32,6 +38,8 @@ impl Options {
             messages: 1_000_000,
             body: 100,
             connections: 5_000,
+            subscribers: 20_000,
+            connects: 100_000,
             credit: 500,
             mqd: env!("CARGO_BIN_EXE_mqd").into(),
         };
@@ -43,6 +51,8 @@ impl Options {
                 "--messages" => options.messages = value()?.parse()?,
                 "--body" => options.body = value()?.parse()?,
                 "--connections" => options.connections = value()?.parse()?,
+                "--subscribers" => options.subscribers = value()?.parse()?,
+                "--connects" => options.connects = value()?.parse()?,
                 "--credit" => options.credit = value()?.parse()?,
                 "--mqd" => options.mqd = value()?.into(),
                 name if !name.starts_with('-') => options.only = Some(name.into()),
@@ -66,7 +76,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
     const ANYCAST: Flow = Flow { kind: "anycast", ends: [1, 1], settled: false, durable: false, workers: 1 };
     const MULTICAST: Flow = Flow { kind: "multicast", ends: [1, 10], ..ANYCAST };
     const QUEUE: Flow = Flow { kind: "queue", ..ANYCAST };
-    let work: [(&str, Work); 18] = [
+    let work: [(&str, Work); 29] = [
         ("anycast 1 to 1, unsettled", |options| flow(options, ANYCAST)),
         ("anycast 1 to 1, pre-settled", |options| flow(options, Flow { settled: true, ..ANYCAST })),
         ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, Flow { workers: 2, ..ANYCAST })),
@@ -95,6 +105,21 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         ("idle connections", idle),
         ("one message of 1 GiB, slow reader", one_large),
         ("100 messages of 10 MiB, slow readers", many_large),
+        ("MQTT QoS 0, 1 to 1", |options| traffic(options, Traffic::ONE)),
+        ("MQTT QoS 0, 4 to 4, 2 shards", |options| traffic(options, Traffic::FOUR)),
+        ("MQTT QoS 0, 1 to 50", |options| traffic(options, Traffic::FIFTY)),
+        ("MQTT QoS 1, 1 to 1", |options| traffic(options, Traffic { qos: Qos::AtLeastOnce, ..Traffic::ONE })),
+        ("MQTT QoS 1, 4 to 4, 2 shards", |options| {
+            traffic(options, Traffic { qos: Qos::AtLeastOnce, ..Traffic::FOUR })
+        }),
+        ("MQTT QoS 2, 1 to 1", |options| traffic(options, Traffic { qos: Qos::ExactlyOnce, ..Traffic::ONE })),
+        ("MQTT QoS 2, 4 to 4, 2 shards", |options| {
+            traffic(options, Traffic { qos: Qos::ExactlyOnce, ..Traffic::FOUR })
+        }),
+        ("MQTT QoS 1, 4 to a session that is away", mqtt::away),
+        ("MQTT QoS 0, request/reply", mqtt::round_trips),
+        ("MQTT idle subscribers", mqtt::idle),
+        ("MQTT clients let in", mqtt::connects),
     ];
     let mut found = false;
     for (name, work) in work {
@@ -310,14 +335,14 @@ impl Syncs {
     }
 }
 
-fn percentiles(times: &mut [Duration]) -> (f64, f64) {
+pub(crate) fn percentiles(times: &mut [Duration]) -> (f64, f64) {
     times.sort_unstable();
     let at = |part: f64| times[(times.len() as f64 * part) as usize].as_secs_f64() * 1e6;
     (at(0.5), at(0.99))
 }
 
 /// The same round trip through a process that only copies bytes.
-fn relay_round_trips(trips: usize, size: usize) -> Result<(f64, f64)> {
+pub(crate) fn relay_round_trips(trips: usize, size: usize) -> Result<(f64, f64)> {
     let front = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let far = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let (near_address, far_address): (SocketAddr, SocketAddr) = (front.local_addr()?, far.local_addr()?);
