@@ -12,6 +12,7 @@ pub mod foreign;
 pub mod mqtt;
 mod program;
 pub mod raw;
+pub mod raw_mqtt;
 mod wait;
 
 pub use self::command::{Finished, Mq, Running};
