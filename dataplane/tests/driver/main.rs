@@ -7,6 +7,7 @@ mod links;
 mod messages;
 mod node;
 mod outcomes;
+mod plumbing;
 mod queues;
 mod random;
 mod store;

@@ -115,7 +115,7 @@ impl Node {
         config.store.max_message_size = 512 << 10;
         change(&mut config);
         let (hub, threads) = mqd::shard::spawn(&config, place.addresses.clone(), place.disk.clone()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self { hub: Some(hub), threads, listener, runtime }
     }
@@ -185,6 +185,7 @@ impl Node {
         let mut sum = ShardStatistics::default();
         for shard in self.wait_for(self.hub().statistics()) {
             sum.connections += shard.connections;
+            sum.connections_opened += shard.connections_opened;
             sum.sessions += shard.sessions;
             sum.producers += shard.producers;
             sum.consumers += shard.consumers;
