@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use mq_core::UnixMillis;
+use mq_core::{ProducerKey, UnixMillis};
 use mq_model::config::DaemonConfig;
 use mq_mqtt::property::{PropertyIn, PropertyView, PropertyWriter};
 use mq_mqtt::{Config, Event, Limits, Qos, ReasonCode};
@@ -36,6 +36,7 @@ use self::deliver::Outflow;
 use self::flows::Messages;
 use self::publish::Intake;
 pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
+pub(super) use self::subscribe::queue_settings;
 use self::session::{SessionKey, Sessions};
 use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
@@ -51,6 +52,8 @@ pub(super) struct Client {
     pub(super) transport: Transport,
     /// From the CONNECT on, and until the connection or the session ends.
     pub(super) session: Option<SessionKey>,
+    /// For people to read; empty before the CONNECT.
+    client_id: Arc<str>,
     /// It has sent its CONNECT, and the disk does not know of it yet.
     connecting: Option<Box<Connecting>>,
     /// What its end will have been, as far as is known.
@@ -121,6 +124,11 @@ impl Mqtt {
         self.clock.unix(at)
     }
 
+    /// Whether the core's producer is the one for wills.
+    pub(super) fn publishes_wills(&self, producer: ProducerKey) -> bool {
+        self.wills.is_producer(producer)
+    }
+
     /// When [`Shard::handle_mqtt_deadlines`] is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let session = self.sessions.next_deadline().and_then(|deadline| self.clock.instant(deadline));
@@ -186,6 +194,7 @@ impl Client {
             engine: mq_mqtt::Connection::server(config, now),
             transport,
             session: None,
+            client_id: Arc::default(),
             connecting: None,
             end: End::Unclean,
             intake: Intake::default(),
@@ -235,7 +244,7 @@ impl Client {
 
     /// The client identifier; empty before the CONNECT.
     pub(super) fn client_id(&self) -> &str {
-        ""
+        &self.client_id
     }
 }
 

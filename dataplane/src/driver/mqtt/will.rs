@@ -103,7 +103,7 @@ impl Will {
 /// The wills of a shard on their way to their addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Wills {
-    /// The shard's own, made with the first will.
+    /// The shard's own, while there are any.
     producer: Option<ProducerKey>,
     credit: u32,
     /// Those that wait for credit, with the client they were of.
@@ -208,8 +208,11 @@ impl Shard {
     }
 
     /// The core says what came of a will.
-    pub(crate) fn will_settled(&mut self, handle: u64, outcome: Option<&Outcome>) {
+    pub(crate) fn will_settled(&mut self, now: Instant, handle: u64, outcome: Option<&Outcome>) {
         let Some((client_id, number)) = self.mqtt.wills.under_way.remove(&handle) else { return };
+        if self.mqtt.wills.under_way.is_empty() && self.mqtt.wills.waiting.is_empty() {
+            self.close_wills(now);
+        }
         match outcome {
             None | Some(Outcome::Accepted) => {
                 debug!(%client_id, "the will has been published");
@@ -225,7 +228,7 @@ impl Shard {
         self.forget_will(&client_id, number);
     }
 
-    /// The core closes the shard's producer: the next will gets another.
+    /// The shard's producer is not needed any more, or the core closes it: the next will gets another.
     pub(crate) fn close_wills(&mut self, now: Instant) {
         let wills = &mut self.mqtt.wills;
         wills.credit = 0;
