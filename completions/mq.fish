@@ -47,6 +47,8 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "reply" -d 'Answer requests'
 complete -c mq -n "__fish_mq_needs_command" -f -a "bench" -d 'Measure rate, latency, losses and cost of an address'
 complete -c mq -n "__fish_mq_needs_command" -f -a "address" -d 'Create, look at, empty and delete addresses'
 complete -c mq -n "__fish_mq_needs_command" -f -a "subscription" -d 'Look at and end the subscriptions of topics'
+complete -c mq -n "__fish_mq_needs_command" -f -a "session" -d 'Look at and end the sessions of MQTT clients'
+complete -c mq -n "__fish_mq_needs_command" -f -a "retained" -d 'Look at and forget the messages that topics retain'
 complete -c mq -n "__fish_mq_needs_command" -f -a "apply" -d 'Create or update addresses from files'
 complete -c mq -n "__fish_mq_needs_command" -f -a "node" -d 'Look at the nodes of the fleet'
 complete -c mq -n "__fish_mq_needs_command" -f -a "connection" -d 'Look at and close client connections'
@@ -61,6 +63,7 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "help" -d 'Print the help of a
 complete -c mq -n "__fish_mq_using_subcommand deploy" -s f -l file -d 'A YAML or JSON file with a Fleet and its Address documents; repeatable; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy" -l name -d 'The fleet\'s name, in place of the file\'s. Default: `default`' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy" -l amqp-port -d 'The port for AMQP, in place of the file\'s; 0 picks a free one' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy" -l mqtt-port -d 'The port for MQTT, in place of the file\'s; 0 picks a free one' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy" -l http-port -d 'The port of the admin API, in place of the file\'s; 0 picks a free one' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy" -l wait -d 'How long each node may take to become ready, and to stop' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
@@ -137,11 +140,14 @@ complete -c mq -n "__fish_mq_using_subcommand check" -s h -l help -d 'Print help
 complete -c mq -n "__fish_mq_using_subcommand send" -s m -l message -d 'The body, as text. With --lines and --template: the template of each body' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -s f -l file -d 'A file that is the body; `-` is stdin. With --lines or --json-lines, and when its name ends in .jsonl: the file to read lines from' -r -F
 complete -c mq -n "__fish_mq_using_subcommand send" -s n -l count -d 'How many times to send the body [default: 1]. With --lines or --json-lines: at most this many' -r
-complete -c mq -n "__fish_mq_using_subcommand send" -s H -l header -d 'An application property: key=text, or key:=json for numbers, booleans and null; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -s H -l header -l user-property -d 'An application property: key=text, or key:=json for numbers, booleans and null; repeatable. In MQTT it is a user property' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l property -d 'A property: message-id, user-id, to, subject, reply-to, correlation-id, content-type, content-encoding, group-id, group-sequence or reply-to-group-id; repeatable' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l annotation -d 'A message annotation: name=text, or name:=json; repeatable' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l priority -d 'The priority, 0 (last) to 9; 4 is the default of AMQP' -r
-complete -c mq -n "__fish_mq_using_subcommand send" -l ttl -d 'How long the message may wait for a consumer' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l ttl -l message-expiry -d 'How long the message may wait for a consumer. In MQTT it is the message expiry, in whole seconds' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l content-type -d 'The content-type, such as application/json' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l reply-to -l response-topic -d 'Where answers go: the reply-to, in MQTT the response topic' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l correlation-id -l correlation -d 'The correlation-id, in MQTT the correlation data' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l delay -d 'Deliver the message this long after it has come to its queue' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l at -d 'Deliver the message at this time, such as 2030-01-31T08:00:00Z' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l message-id -d 'The message-id; with --template it is a template too. A queue that looks for duplicates goes by it' -r
@@ -151,6 +157,8 @@ complete -c mq -n "__fish_mq_using_subcommand send" -l seed -d 'The seed of the 
 complete -c mq -n "__fish_mq_using_subcommand send" -s r -l rate -d 'Messages per second, at most' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l in-flight -d 'How many messages may wait for their outcome, 1 to 100,000' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l timeout -d 'Give up when nothing moves for this long: no credit, no outcome; 0 waits for ever' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l client-id -d 'Over MQTT, the client identifier [default: a random one]' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -s q -l qos -d 'Over MQTT, the quality of service: at most once, at least once, exactly once [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
@@ -163,7 +171,8 @@ complete -c mq -n "__fish_mq_using_subcommand send" -l lines -d 'Send each line 
 complete -c mq -n "__fish_mq_using_subcommand send" -l json-lines -d 'Send each line of the input as one message, in the format that `mq recv -o json` prints. What flags say of a message goes over what its line says'
 complete -c mq -n "__fish_mq_using_subcommand send" -l durable -d 'Mark the message as durable: a queue or topic accepts it when it is on the disk'
 complete -c mq -n "__fish_mq_using_subcommand send" -s T -l template -d 'Expand {{seq}}, {{now}}, {{uuid}} and the like in the body (see `mq help templates`)'
-complete -c mq -n "__fish_mq_using_subcommand send" -l settled -d 'Send pre-settled: no outcome is asked for'
+complete -c mq -n "__fish_mq_using_subcommand send" -l settled -d 'Send pre-settled: no outcome is asked for. Over MQTT this is QoS 0'
+complete -c mq -n "__fish_mq_using_subcommand send" -l retain -d 'Have the topic retain the message for whoever subscribes later; an empty one ends what is retained'
 complete -c mq -n "__fish_mq_using_subcommand send" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand send" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand recv" -s n -l count -d 'Stop after this many messages' -r
@@ -173,7 +182,9 @@ complete -c mq -n "__fish_mq_using_subcommand recv" -l until-idle -d 'Stop, and 
 complete -c mq -n "__fish_mq_using_subcommand recv" -l selector -d 'Only messages that meet this condition on their properties, in the language of JMS selectors, such as `priority > 4 AND region = \'eu\'`' -r
 complete -c mq -n "__fish_mq_using_subcommand recv" -l durable-subscription -d 'Receive through a subscription of this name, which keeps messages while nobody receives. It ends with `mq subscription delete`' -r
 complete -c mq -n "__fish_mq_using_subcommand recv" -l subscription -d 'Receive through a subscription of this name, which ends with its last consumer; for --shared' -r
-complete -c mq -n "__fish_mq_using_subcommand recv" -l client-id -d 'To whom a durable subscription that is not shared belongs: the AMQP container-id (in JMS the client ID)' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l client-id -d 'To whom a durable subscription that is not shared belongs: the AMQP container-id (in JMS the client ID) [default: mq]. Over MQTT, the client identifier [default: a random one]' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l session-expiry -d 'Over MQTT, how long the session outlives the command, such as 1h or `never` for no end: what is sent meanwhile comes next time. Needs --client-id [default: 0]' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -s q -l qos -d 'Over MQTT, the quality of service: at most once, at least once, exactly once [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand recv" -s o -l output -d 'How to print messages' -r -f -a "text\t'The body, one message per line'
 json\t'The whole message as one line of JSON (see `mq help records`)'
 raw\t'The bytes of the body and nothing else'"
@@ -194,6 +205,7 @@ complete -c mq -n "__fish_mq_using_subcommand recv" -l color -d 'When to use col
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand recv" -l until-empty -d 'Stop, and call it a success, when the address says that it has no message to give'
+complete -c mq -n "__fish_mq_using_subcommand recv" -l retained -d 'Begin with the messages that the topic retains'
 complete -c mq -n "__fish_mq_using_subcommand recv" -l shared -d 'Share the subscription: each message goes to one of those who receive through it'
 complete -c mq -n "__fish_mq_using_subcommand recv" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand recv" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -215,11 +227,14 @@ complete -c mq -n "__fish_mq_using_subcommand browse" -l quiet -d 'Say nothing o
 complete -c mq -n "__fish_mq_using_subcommand browse" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand request" -s m -l message -d 'The body, as text' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -s f -l file -d 'A file that is the body; `-` is stdin' -r -F
-complete -c mq -n "__fish_mq_using_subcommand request" -s H -l header -d 'An application property: key=text, or key:=json for numbers, booleans and null; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -s H -l header -l user-property -d 'An application property: key=text, or key:=json for numbers, booleans and null; repeatable. In MQTT it is a user property' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l property -d 'A property: message-id, user-id, to, subject, reply-to, correlation-id, content-type, content-encoding, group-id, group-sequence or reply-to-group-id; repeatable' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l annotation -d 'A message annotation: name=text, or name:=json; repeatable' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l priority -d 'The priority, 0 (last) to 9; 4 is the default of AMQP' -r
-complete -c mq -n "__fish_mq_using_subcommand request" -l ttl -d 'How long the message may wait for a consumer' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l ttl -l message-expiry -d 'How long the message may wait for a consumer. In MQTT it is the message expiry, in whole seconds' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l content-type -d 'The content-type, such as application/json' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l reply-to -l response-topic -d 'Where answers go: the reply-to, in MQTT the response topic' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l correlation-id -l correlation -d 'The correlation-id, in MQTT the correlation data' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l delay -d 'Deliver the message this long after it has come to its queue' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l at -d 'Deliver the message at this time, such as 2030-01-31T08:00:00Z' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l message-id -d 'The message-id; with --template it is a template too. A queue that looks for duplicates goes by it' -r
@@ -230,6 +245,7 @@ complete -c mq -n "__fish_mq_using_subcommand request" -l timeout -d 'How long t
 complete -c mq -n "__fish_mq_using_subcommand request" -s o -l output -d 'How to print replies' -r -f -a "text\t'The body, one message per line'
 json\t'The whole message as one line of JSON (see `mq help records`)'
 raw\t'The bytes of the body and nothing else'"
+complete -c mq -n "__fish_mq_using_subcommand request" -s q -l qos -d 'Over MQTT, the quality of service: at most once, at least once, exactly once [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
@@ -246,6 +262,7 @@ complete -c mq -n "__fish_mq_using_subcommand reply" -s m -l message -d 'Reply w
 complete -c mq -n "__fish_mq_using_subcommand reply" -s n -l count -d 'Stop after this many requests' -r
 complete -c mq -n "__fish_mq_using_subcommand reply" -l exec-timeout -d 'How long one run of --exec, and the delivery of one reply, may take' -r
 complete -c mq -n "__fish_mq_using_subcommand reply" -l credit -d 'How many requests to take ahead of the one being answered, 1 to 10,000' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -s q -l qos -d 'Over MQTT, the quality of service: at most once, at least once, exactly once [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand reply" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand reply" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand reply" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
@@ -777,6 +794,109 @@ complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subc
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when the subscription does not exist'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -f -a "list" -d 'List the sessions'
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -f -a "show" -d 'Show one session, with its subscriptions'
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -f -a "delete" -d 'End a session'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -s n -l limit -d 'At most this many' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l connected -d 'Only clients that are connected'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l away -d 'Only clients that are away'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when the client has no session'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -f -a "list" -d 'List retained messages'
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -f -a "delete" -d 'Forget retained messages'
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -s n -l limit -d 'At most this many' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s f -l file -d 'A YAML or JSON file; repeatable; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand apply" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand apply" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
@@ -997,6 +1117,7 @@ complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l amqp -d 'Where AMQP is served: amqp://host[:port]. It must not hold a password' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l mqtt -d 'Where MQTT is served: mqtt://host:port' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l http -d 'Where the admin API is served: http://host:port' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r

@@ -30,13 +30,28 @@ pub struct Reception<'a> {
     pub sequence: u64,
     /// What the sender is told.
     pub settlement: &'a str,
+    /// What only MQTT says of it; `None`: it came over AMQP.
+    pub mqtt: Option<&'a Mqtt>,
+}
+
+/// What a message of MQTT has beyond what every message has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mqtt {
+    pub qos: u8,
+    pub retain: bool,
+    pub dup: bool,
+    /// In their order, and a name as often as it was sent: more than a map can hold.
+    pub user_properties: Vec<(String, String)>,
+    pub subscription_ids: Vec<usize>,
+    /// The payload was declared to be text (MQTT 5.0, 3.3.2.3.2).
+    pub is_text: bool,
 }
 
 /// The line for a received message.
 pub fn to_json(message: &AnyMessage, reception: Reception<'_>) -> Value {
     let mut record = Map::new();
     record.insert("v".into(), VERSION.into());
-    record.insert("proto".into(), "amqp".into());
+    record.insert("proto".into(), if reception.mqtt.is_some() { "mqtt" } else { "amqp" }.into());
     record.insert("address".into(), reception.address.into());
     record.insert("at".into(), reception.at.to_string().into());
     record.insert("seq".into(), reception.sequence.into());
@@ -60,6 +75,9 @@ pub fn to_json(message: &AnyMessage, reception: Reception<'_>) -> Value {
     if let Some(footer) = &message.footer {
         record.insert("footer".into(), annotations_to_json(&footer.0));
     }
+    if let Some(mqtt) = reception.mqtt {
+        record.insert("mqtt".into(), mqtt_to_json(mqtt));
+    }
     record.insert("settlement".into(), reception.settlement.into());
     Value::Object(record)
 }
@@ -72,8 +90,8 @@ pub fn to_json(message: &AnyMessage, reception: Reception<'_>) -> Value {
 /// # Errors
 ///
 /// One sentence that names the field.
-pub fn from_json(line: &str) -> Result<AnyMessage, String> {
-    const FIELDS: [&str; 12] = [
+pub fn from_json(line: &str) -> Result<(AnyMessage, Option<Mqtt>), String> {
+    const FIELDS: [&str; 13] = [
         "v",
         "proto",
         "address",
@@ -86,6 +104,7 @@ pub fn from_json(line: &str) -> Result<AnyMessage, String> {
         "application_properties",
         "body",
         "footer",
+        "mqtt",
     ];
     let record: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
     let record = record.as_object().ok_or("a message is a JSON object")?;
@@ -103,7 +122,8 @@ pub fn from_json(line: &str) -> Result<AnyMessage, String> {
     message.application_properties = optional(record, "application_properties", application_from_json)?;
     message.body = optional(record, "body", body_from_json)?.unwrap_or(Body::Empty);
     message.footer = optional(record, "footer", annotations_from_json)?.map(Footer);
-    Ok(message)
+    let mqtt = optional(record, "mqtt", mqtt_from_json)?;
+    Ok((message, mqtt))
 }
 
 /// The body as the bytes that a person or a command wants: the data itself, text as UTF-8, anything
@@ -134,6 +154,41 @@ fn optional<T>(
         None | Some(Value::Null) => Ok(None),
         Some(value) => read(value).map(Some).map_err(|why| format!("`{name}`: {why}")),
     }
+}
+
+fn mqtt_to_json(mqtt: &Mqtt) -> Value {
+    let Mqtt { qos, retain, dup, user_properties, subscription_ids, is_text } = mqtt;
+    json!({
+        "qos": qos,
+        "retain": retain,
+        "dup": dup,
+        "user_properties": user_properties,
+        "subscription_ids": subscription_ids,
+        "payload_format": u8::from(*is_text),
+    })
+}
+
+/// What belongs to the message; `dup` and the subscriptions belong to the delivery.
+fn mqtt_from_json(value: &Value) -> Result<Mqtt, String> {
+    let map = value.as_object().ok_or("must be an object")?;
+    known(map, &["qos", "retain", "dup", "user_properties", "subscription_ids", "payload_format"])?;
+    let mut mqtt = Mqtt::default();
+    if let Some(qos) = map.get("qos") {
+        let qos = qos.as_u64().and_then(|qos| u8::try_from(qos).ok()).filter(|qos| *qos <= 2);
+        mqtt.qos = qos.ok_or("`qos` must be 0, 1 or 2")?;
+    }
+    if let Some(retain) = map.get("retain") {
+        mqtt.retain = retain.as_bool().ok_or("`retain` must be true or false")?;
+    }
+    if let Some(format) = map.get("payload_format") {
+        let format = format.as_u64().filter(|format| *format <= 1);
+        mqtt.is_text = format.ok_or("`payload_format` must be 0 or 1")? == 1;
+    }
+    if let Some(properties) = map.get("user_properties") {
+        let properties = serde_json::from_value(properties.clone());
+        mqtt.user_properties = properties.map_err(|_| "`user_properties` must be pairs of strings")?;
+    }
+    Ok(mqtt)
 }
 
 fn header_to_json(header: &Header) -> Value {
@@ -425,11 +480,12 @@ mod tests {
     use super::*;
 
     fn reception() -> Reception<'static> {
-        Reception { address: "a", at: jiff::Timestamp::UNIX_EPOCH, sequence: 1, settlement: "accepted" }
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        Reception { address: "a", at, sequence: 1, settlement: "accepted", mqtt: None }
     }
 
     fn round_trip(message: &AnyMessage) -> AnyMessage {
-        from_json(&to_json(message, reception()).to_string()).unwrap()
+        from_json(&to_json(message, reception()).to_string()).unwrap().0
     }
 
     #[test]
@@ -495,7 +551,7 @@ mod tests {
 
     #[test]
     fn a_line_by_hand_needs_only_a_body() {
-        let message = from_json(r#"{"body": "hello"}"#).unwrap();
+        let (message, _) = from_json(r#"{"body": "hello"}"#).unwrap();
         assert_eq!(message, Message::from(data("hello")));
     }
 

@@ -52,7 +52,8 @@ fn runtime() -> Outcome<tokio::runtime::Runtime> {
 fn error_format(command: &Command) -> Format {
     use crate::args::{
         address::AddressCommand, connection::ConnectionCommand, connection::LinkCommand,
-        context::ContextCommand, node::NodeCommand, subscription::SubscriptionCommand,
+        context::ContextCommand, node::NodeCommand, session::RetainedCommand, session::SessionCommand,
+        subscription::SubscriptionCommand,
     };
     let record = |format: RecordFormat| match format {
         RecordFormat::Json => Format::Jsonl,
@@ -65,6 +66,9 @@ fn error_format(command: &Command) -> Format {
         Command::Recv(args) => record(args.output),
         Command::Browse(args) => record(args.output),
         Command::Subscription(SubscriptionCommand::List(args)) => args.view.output,
+        Command::Session(SessionCommand::List(args)) => args.view.output,
+        Command::Session(SessionCommand::Show(args)) => args.view.output,
+        Command::Retained(RetainedCommand::List(args)) => args.view.output,
         Command::Request(args) => record(args.output),
         Command::Address(AddressCommand::Create(args)) => args.view.output,
         Command::Address(AddressCommand::List(args)) => args.view.output,

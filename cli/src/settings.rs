@@ -138,7 +138,12 @@ impl Settings {
     /// As [`endpoint`](Self::endpoint), for a command that speaks the protocols of `schemes`.
     pub fn endpoint_of(&self, target: &str, schemes: &[Scheme]) -> Outcome<Endpoint> {
         let (base, address, is_deployed) = match target.split_once("://") {
-            Some(_) => (peer_url(target, schemes)?, None, false),
+            // No host: that of the context.
+            Some(("mqtt", path)) if path.starts_with('/') && schemes.contains(&Scheme::Mqtt) => {
+                let topic = path.get(1..).unwrap_or_default();
+                (self.mqtt()?, Some(decoded(topic, target)?), true)
+            }
+            Some(_) => (peer_url(&with_wildcards(target), schemes)?, None, false),
             None => {
                 let (url, is_deployed) = self.amqp()?;
                 (url, Some(target.to_owned()), is_deployed)
@@ -146,7 +151,8 @@ impl Settings {
         };
         let address = match address {
             Some(address) => address,
-            None => decoded(base.path().trim_start_matches('/'), target)?,
+            // One `/` ends the host; a topic of MQTT may begin with another.
+            None => decoded(base.path().strip_prefix('/').unwrap_or_default(), target)?,
         };
         let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.name() == base.scheme());
         let scheme = scheme.unwrap_or(Scheme::Amqp);
@@ -168,6 +174,28 @@ impl Settings {
                 .help("write amqp://host:port/address, or a bare address"));
         }
         Ok(endpoint)
+    }
+
+    /// As [`address`](Self::address), for a command that speaks MQTT, too.
+    pub fn message_address(&self, target: &str) -> Outcome<Endpoint> {
+        let endpoint = self.endpoint_of(target, &[Scheme::Amqp, Scheme::Mqtt])?;
+        if endpoint.address.is_empty() {
+            return Err(Failure::usage(format!("`{target}` names no address"))
+                .help("write mqtt://host:port/topic, amqp://host:port/address, or a bare address"));
+        }
+        Ok(endpoint)
+    }
+
+    /// The URL of the context's fleet for MQTT.
+    fn mqtt(&self) -> Outcome<Url> {
+        let Some(url) = self.context()?.mqtt else {
+            return Err(Failure::usage(format!(
+                "the context `{}` does not say where MQTT is",
+                self.context_name().unwrap_or_default()
+            ))
+            .help("write mqtt://host:port/topic"));
+        };
+        peer_url(&url, &[Scheme::Mqtt])
     }
 
     fn amqp(&self) -> Outcome<(Url, bool)> {
@@ -258,6 +286,11 @@ pub fn listener_url(runtime: &Runtime, protocol: Protocol) -> Option<String> {
     Some(format!("{scheme}://{host}:{}", listener.port))
 }
 
+/// The URL with the `#` of a topic filter as part of its path, where a URL would have its fragment.
+fn with_wildcards(url: &str) -> String {
+    url.replace('#', "%23")
+}
+
 /// Checks the URL of an AMQP peer.
 pub fn amqp_url(text: &str) -> Outcome<Url> {
     peer_url(text, &[Scheme::Amqp])
@@ -273,7 +306,7 @@ pub fn peer_url(text: &str, schemes: &[Scheme]) -> Outcome<Url> {
     if !schemes.iter().any(|scheme| scheme.name() == url.scheme()) {
         let names: Vec<&str> = schemes.iter().copied().map(Scheme::name).collect();
         return match url.scheme() {
-            "amqps" => refuse("this command does not speak TLS"),
+            "amqps" | "mqtts" => refuse("this command does not speak TLS"),
             scheme => refuse(&format!("the scheme is `{scheme}`, and this speaks {}", names.join(", "))),
         };
     }
@@ -281,7 +314,7 @@ pub fn peer_url(text: &str, schemes: &[Scheme]) -> Outcome<Url> {
         return refuse("there is no host");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return refuse("an address has no `?` and no `#`; write them as %3F and %23");
+        return refuse("an address has no `?`; write it as %3F");
     }
     Ok(url)
 }

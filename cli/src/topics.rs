@@ -75,6 +75,9 @@ Where a command sends to or receives from:
   events::billing                        to receive from the subscription `billing` of the topic `events`
   amqp://host/telemetry                  an address on any AMQP 1.0 peer, no deployment needed
   amqp://user:password@host:5672/a%2Fb   with SASL PLAIN, a port and a percent-encoded name
+  mqtt://host/sensors/kitchen            a topic on any MQTT 5.0 server: to send, recv, request and reply
+  mqtt://host/sensors/#                  a topic filter, to receive; `$share/NAME/sensors/#` shares it
+  mqtt:///sensors/kitchen                without a host: the fleet of the current context
 
 What an address does with a message is its type:
 
@@ -83,6 +86,10 @@ What an address does with a message is its type:
   queue          stored; one consumer, in order; the sender learns that it is stored
   topic          stored for every subscription; a durable one gets it later when it is offline now
   subscription   `topic::name`, a durable subscription that an administrator made
+
+A name that no address serves is served by the topic `#`, which a fleet has unless its file says
+`mqtt.catchAll: false`: a client of MQTT needs to create nothing. AMQP and MQTT reach the same addresses:
+`mq recv 'sensors/#'` gets what an MQTT client publishes to sensors/kitchen, and the other way round.
 
 A message to a queue or topic waits for its consumers. When it is durable (`mq send --durable`), accepted
 means that it is on the disk. Rejected and too often delivered messages go to the dead letter address, with
@@ -129,13 +136,16 @@ reads it back, also from a file whose name ends in .jsonl, and the message it se
 Flags such as --durable and --priority go over what the line says.
 
   v                        1, the version of the format
-  proto, address, at, seq  where, when and as which message of this run it was received
+  proto, address, at, seq  how, where, when and as which message of this run it was received
   header                   durable, priority, ttl_ms, first_acquirer, delivery_count
   properties               message_id, to, subject, reply_to, correlation_id, content_type, ...
   application_properties, message_annotations, delivery_annotations, footer
   body                     {\"kind\": \"data\", \"enc\": \"utf8\" or \"base64\", \"value\": ...},
                            {\"kind\": \"value\" or \"sequence\", \"enc\": \"json\", \"value\": ...} or
                            {\"kind\": \"none\"}
+  mqtt                     qos, retain, dup, user_properties, subscription_ids, payload_format, of a message
+                           that came over MQTT; it says more than application_properties, which have each
+                           name once, and goes before them when the message is sent over MQTT
   settlement               what the sender is told
 
 Strings, booleans and null are themselves; every other AMQP type names itself:

@@ -18,9 +18,10 @@ use crate::{args::View, shape};
   mq send orders -f messages.jsonl --durable
   mq send orders 'remind me' --delay 1h --group customer-7
   mq recv old --until-idle 2s -o json | mq send new --json-lines
-  mq send amqp://192.0.2.7/telemetry -f photo.jpg -H site=north -H level:=3")]
+  mq send amqp://192.0.2.7/telemetry -f photo.jpg -H site=north -H level:=3
+  mq send mqtt://127.0.0.1/sensors/kitchen -m 23 --qos 2 --retain")]
 pub struct Send {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
+    /// The address, or amqp://[user[:password]@]host[:port]/address, or the same with mqtt://.
     pub address: String,
     /// The body, as text; without a body, -m, -f, --lines or --json-lines the message is empty.
     #[arg(conflicts_with_all = ["message", "file", "lines", "json_lines"])]
@@ -50,9 +51,12 @@ pub struct Send {
     /// The seed of the random parts of a template: the same seed gives the same bodies.
     #[arg(long, value_name = "NUMBER", requires = "template")]
     pub seed: Option<u64>,
-    /// Send pre-settled: no outcome is asked for.
+    /// Send pre-settled: no outcome is asked for. Over MQTT this is QoS 0.
     #[arg(long)]
     pub settled: bool,
+    /// Have the topic retain the message for whoever subscribes later; an empty one ends what is retained.
+    #[arg(long)]
+    pub retain: bool,
     /// Messages per second, at most.
     #[arg(short, long, value_name = "RATE", value_parser = shape::rate)]
     pub rate: Option<u64>,
@@ -63,13 +67,27 @@ pub struct Send {
     /// Give up when nothing moves for this long: no credit, no outcome; 0 waits for ever.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = shape::duration)]
     pub timeout: Duration,
+    /// Over MQTT, the client identifier [default: a random one].
+    #[arg(long, value_name = "ID", value_parser = client_id)]
+    pub client_id: Option<String>,
+    #[command(flatten)]
+    pub quality: Quality,
+}
+
+/// How MQTT delivers.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Quality {
+    /// Over MQTT, the quality of service: at most once, at least once, exactly once [default: 1].
+    #[arg(short, long, value_name = "0-2", value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub qos: Option<u8>,
 }
 
 /// The parts of a message besides its body.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct MessageFields {
-    /// An application property: key=text, or key:=json for numbers, booleans and null; repeatable.
-    #[arg(short = 'H', long = "header", value_name = "KEY=VALUE")]
+    /// An application property: key=text, or key:=json for numbers, booleans and null; repeatable. In MQTT
+    /// it is a user property.
+    #[arg(short = 'H', long = "header", value_name = "KEY=VALUE", visible_alias = "user-property")]
     pub headers: Vec<String>,
     /// A property: message-id, user-id, to, subject, reply-to, correlation-id, content-type,
     /// content-encoding, group-id, group-sequence or reply-to-group-id; repeatable.
@@ -84,9 +102,18 @@ pub struct MessageFields {
     /// The priority, 0 (last) to 9; 4 is the default of AMQP.
     #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u8).range(0..=9))]
     pub priority: Option<u8>,
-    /// How long the message may wait for a consumer.
-    #[arg(long, value_name = "TIME", value_parser = shape::milliseconds)]
+    /// How long the message may wait for a consumer. In MQTT it is the message expiry, in whole seconds.
+    #[arg(long, value_name = "TIME", value_parser = shape::milliseconds, visible_alias = "message-expiry")]
     pub ttl: Option<u32>,
+    /// The content-type, such as application/json.
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+    /// Where answers go: the reply-to, in MQTT the response topic.
+    #[arg(long, value_name = "ADDRESS", visible_alias = "response-topic")]
+    pub reply_to: Option<String>,
+    /// The correlation-id, in MQTT the correlation data.
+    #[arg(long, value_name = "ID", visible_alias = "correlation")]
+    pub correlation_id: Option<String>,
     /// Deliver the message this long after it has come to its queue.
     #[arg(long, value_name = "TIME", value_parser = shape::milliseconds, conflicts_with = "at")]
     pub delay: Option<u32>,
@@ -113,6 +140,9 @@ pub struct MessageFields {
 ///
 /// Of a topic `events`, `events/+/paid` and `events/#` are the messages sent to the names that match,
 /// and `events::billing` is the subscription `billing`.
+///
+/// Over MQTT the address is a topic filter. A message that fails in --exec is not acknowledged; it comes
+/// again when its session does: see --client-id and --session-expiry.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   mq recv telemetry
@@ -120,9 +150,11 @@ pub struct MessageFields {
   mq recv telemetry -o json > messages.jsonl
   mq recv orders --until-empty
   mq recv 'events/#' --durable-subscription audit --selector \"region = 'eu'\"
-  mq recv jobs --exec './work.sh'")]
+  mq recv jobs --exec './work.sh'
+  mq recv 'sensors/#' --retained --until-empty
+  mq recv 'mqtt://127.0.0.1/sensors/#' --client-id logger --session-expiry 1d")]
 pub struct Recv {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
+    /// The address, or amqp://[user[:password]@]host[:port]/address, or the same with mqtt://.
     pub address: String,
     /// Stop after this many messages.
     #[arg(short = 'n', long, value_name = "COUNT", alias = "messages", value_parser = shape::count)]
@@ -140,10 +172,14 @@ pub struct Recv {
     ///
     /// This is no matter of time: the peer is asked to send what it has and to say when that is all (the
     /// drain of AMQP). Messages that another consumer holds, or that are due later, are not waited for.
+    /// MQTT has no such question: there it is the end when nothing has come for a second.
     #[arg(long, conflicts_with_all = ["wait", "until_idle"])]
     pub until_empty: bool,
     #[command(flatten)]
     pub selection: Selection,
+    /// Begin with the messages that the topic retains.
+    #[arg(long)]
+    pub retained: bool,
     /// Receive through a subscription of this name, which keeps messages while nobody receives. It ends
     /// with `mq subscription delete`.
     #[arg(long, value_name = "NAME", value_parser = subscription_name, conflicts_with = "subscription")]
@@ -155,9 +191,15 @@ pub struct Recv {
     #[arg(long)]
     pub shared: bool,
     /// To whom a durable subscription that is not shared belongs: the AMQP container-id (in JMS the
-    /// client ID).
-    #[arg(long, value_name = "ID", default_value = "mq", value_parser = client_id)]
-    pub client_id: String,
+    /// client ID) [default: mq]. Over MQTT, the client identifier [default: a random one].
+    #[arg(long, value_name = "ID", value_parser = client_id)]
+    pub client_id: Option<String>,
+    /// Over MQTT, how long the session outlives the command, such as 1h or `never` for no end: what is
+    /// sent meanwhile comes next time. Needs --client-id [default: 0].
+    #[arg(long, value_name = "TIME", value_parser = session_expiry, requires = "client_id")]
+    pub session_expiry: Option<u32>,
+    #[command(flatten)]
+    pub quality: Quality,
     /// How to print messages.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: RecordFormat,
@@ -231,6 +273,16 @@ fn subscription_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Seconds, all of them set for a session that does not end (MQTT 5.0, 3.1.2.11.2).
+fn session_expiry(text: &str) -> Result<u32, String> {
+    if text == "never" {
+        return Ok(u32::MAX);
+    }
+    let time = shape::duration(text)?;
+    let seconds = u32::try_from(time.as_secs()).map_err(|_| "too long".to_owned())?;
+    Ok(seconds + u32::from(time.subsec_nanos() > 0))
+}
+
 fn client_id(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > MAX_NAME || text.chars().any(char::is_control) {
         return Err(format!("1 to {MAX_NAME} bytes of printable text"));
@@ -266,14 +318,16 @@ pub enum Ack {
 
 /// Send a request and print the replies.
 ///
-/// Asks the fleet for a temporary address, sends the request with it as reply-to, and waits.
+/// Asks the fleet for a temporary address, sends the request with it as reply-to, and waits. Over MQTT the
+/// replies come to a response topic: that of --reply-to, or else one that the server or `mq` chooses.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   mq request time
   mq request sum '1 2 3' --timeout 2s
-  mq request inventory --replies 5 -o json")]
+  mq request inventory --replies 5 -o json
+  mq request mqtt://127.0.0.1/services/time")]
 pub struct Request {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
+    /// The address, or amqp://[user[:password]@]host[:port]/address, or the same with mqtt://.
     pub address: String,
     /// The body, as text.
     #[arg(conflicts_with_all = ["message", "file"])]
@@ -296,21 +350,24 @@ pub struct Request {
     /// How to print replies.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: RecordFormat,
+    #[command(flatten)]
+    pub quality: Quality,
 }
 
 /// Answer requests.
 ///
 /// Receives from an address and sends what the command prints to the reply-to address of each request, until
 /// Ctrl-C. The correlation-id of a reply is that of the request, or else its message-id. An address of the
-/// context's fleet that does not exist is created, as anycast.
+/// context's fleet that nobody has created is created, as anycast.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("answer").required(true))]
 #[command(after_help = "Examples:
   mq reply time --exec date
   mq reply upper --exec 'tr a-z A-Z'
-  mq reply ping -m pong -n 1")]
+  mq reply ping -m pong -n 1
+  mq reply mqtt://127.0.0.1/services/time --exec date")]
 pub struct Reply {
-    /// The address, or amqp://[user[:password]@]host[:port]/address.
+    /// The address, or amqp://[user[:password]@]host[:port]/address, or the same with mqtt://.
     pub address: String,
     /// A shell command: the request's body is its stdin, its stdout is the reply.
     #[arg(long, value_name = "COMMAND", group = "answer")]
@@ -331,6 +388,8 @@ pub struct Reply {
     #[arg(long, value_name = "COUNT", default_value = "10")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub credit: u32,
+    #[command(flatten)]
+    pub quality: Quality,
 }
 
 /// Prove that the fleet works.

@@ -16,12 +16,13 @@ pub mod deploy;
 pub mod message;
 pub mod meta;
 pub mod node;
+pub mod session;
 pub mod subscription;
 
 /// Messaging as a service, from the command line.
 ///
-/// `mq` deploys a fleet of mqd routers from one YAML file and talks AMQP 1.0 to it: it sends,
-/// receives, requests and replies.
+/// `mq` deploys a fleet of mqd daemons from one YAML file and talks AMQP 1.0 and MQTT 5.0 to it: it
+/// sends, receives, requests and replies.
 ///
 /// Start here: `mq deploy`, then `mq check`, then `mq address create telemetry --type anycast`,
 /// `mq recv telemetry` and, in another terminal, `mq send telemetry hello`.
@@ -131,6 +132,10 @@ pub enum Command {
     Address(address::AddressCommand),
     #[command(subcommand)]
     Subscription(subscription::SubscriptionCommand),
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    #[command(subcommand)]
+    Retained(session::RetainedCommand),
     Apply(address::Apply),
     #[command(subcommand)]
     Node(node::NodeCommand),

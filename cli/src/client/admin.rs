@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use mq_model::{
     admin::{
-        Connection, Link, List, MoveMessages, Moved, Node, Problem, Purged, Session, Statistics, Subscription,
+        ClientSession, Connection, Link, List, MoveMessages, Moved, Node, Page, Problem, Purged, Retained,
+        Session, Statistics, Subscription,
     },
     manifest::Address,
 };
@@ -22,6 +23,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 const BULK_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Objects of one part of a long list.
+const PAGE: u64 = 1_000;
 /// The largest answer that is read: a million addresses take a few hundred megabytes.
 const MAX_ANSWER: usize = 1 << 30;
 
@@ -135,6 +138,64 @@ impl Admin {
         let filters: Vec<(&str, &str)> =
             filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         Ok(self.get::<List<Link>>(&["links"], &filters).await?.items)
+    }
+
+    /// Sessions of MQTT clients whose identifier begins with the prefix, at most `limit`.
+    pub async fn client_sessions(
+        &self,
+        prefix: &str,
+        connected: Option<bool>,
+        limit: u64,
+    ) -> Outcome<Vec<ClientSession>> {
+        let connected = connected.map(|connected| connected.to_string());
+        let mut filters = vec![("prefix", prefix)];
+        filters.extend(connected.as_deref().map(|connected| ("connected", connected)));
+        self.pages(&["sessions"], &filters, limit).await
+    }
+
+    pub async fn client_session(&self, client: &str) -> Outcome<ClientSession> {
+        self.get(&["sessions", client], &[]).await
+    }
+
+    pub async fn delete_client_session(&self, client: &str) -> Outcome {
+        self.accepted(self.request(Method::DELETE, &["sessions", client])?).await.map(drop)
+    }
+
+    /// Retained messages whose names match the filter, at most `limit`.
+    pub async fn retained(&self, filter: &str, limit: u64) -> Outcome<Vec<Retained>> {
+        self.pages(&["retained"], &[("filter", filter)], limit).await
+    }
+
+    pub async fn delete_retained(&self, filter: &str) -> Outcome<Purged> {
+        let request = self.request(Method::DELETE, &["retained"])?.query(&[("filter", filter)]);
+        Ok(self.read(request.timeout(BULK_TIMEOUT)).await?.1)
+    }
+
+    /// The parts of a long list, one after the other.
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        filters: &[(&str, &str)],
+        limit: u64,
+    ) -> Outcome<Vec<T>> {
+        let mut items: Vec<T> = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let left = limit.saturating_sub(items.len() as u64).min(PAGE);
+            if left == 0 {
+                return Ok(items);
+            }
+            let left = left.to_string();
+            let mut query = filters.to_vec();
+            query.push(("limit", &left));
+            query.extend(after.as_deref().map(|after| ("continue", after)));
+            let page: Page<T> = self.get(path, &query).await?;
+            items.extend(page.items);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(items),
+            }
+        }
     }
 
     /// Whether the node says that it is ready.

@@ -52,6 +52,8 @@ const MAX_MESSAGE: u64 = 1 << 30;
 /// How long nothing comes before the peer is asked whether there is anything: long enough for what is on
 /// its way, short enough not to be noticed. It decides when to ask, not what the answer is.
 const QUIET: Duration = Duration::from_millis(50);
+/// The capability of a source that begins with what its topic retains.
+const RETAINED: &str = "retained";
 /// The filter for selectors: its name, and its number as a descriptor (AMQP filter registry).
 const SELECTOR_FILTER: &str = "apache.org:selector-filter:string";
 const SELECTOR_FILTER_CODE: u64 = 0x0000_468c_0000_0004;
@@ -81,6 +83,8 @@ pub struct Intake<'a> {
     pub is_browsing: bool,
     /// Only messages that meet this condition.
     pub selector: Option<&'a str>,
+    /// What the topic retains comes first.
+    pub with_retained: bool,
     pub subscription: Option<Subscription<'a>>,
 }
 
@@ -215,13 +219,20 @@ impl Intake<'_> {
             let filter = Described { descriptor, value: Value::String(selector.to_owned()) };
             source = source.add_to_filter(Symbol::from(SELECTOR_FILTER), filter);
         }
-        let Some(subscription) = self.subscription else { return source.build() };
-        let mut capabilities = vec![Symbol::from("topic")];
-        if subscription.is_shared {
-            capabilities.extend([Symbol::from("shared"), Symbol::from("global")]);
+        let mut capabilities = Vec::new();
+        if self.with_retained {
+            capabilities.push(Symbol::from(RETAINED));
         }
-        source = source.capabilities(Array(capabilities));
-        if subscription.is_durable {
+        if let Some(subscription) = self.subscription {
+            capabilities.push(Symbol::from("topic"));
+            if subscription.is_shared {
+                capabilities.extend([Symbol::from("shared"), Symbol::from("global")]);
+            }
+        }
+        if !capabilities.is_empty() {
+            source = source.capabilities(Array(capabilities));
+        }
+        if self.subscription.is_some_and(|subscription| subscription.is_durable) {
             source =
                 source.durable(TerminusDurability::UnsettledState).expiry_policy(TerminusExpiryPolicy::Never);
         }
@@ -248,6 +259,13 @@ impl Inlet {
         let mode = self.receiver.source().as_ref().and_then(|source| source.distribution_mode.as_ref());
         if intake.is_browsing && mode != Some(&DistributionMode::Copy) {
             return Err(Failure::failed(format!("{place} does not let a client browse `{}`", self.address)));
+        }
+        let capabilities = self.receiver.source().as_ref().and_then(|source| source.capabilities.as_ref());
+        let is_granted =
+            capabilities.is_some_and(|granted| granted.0.iter().any(|capability| capability.0 == RETAINED));
+        if intake.with_retained && !is_granted {
+            let message = format!("{place} has no retained messages for a receiver of `{}`", self.address);
+            return Err(Failure::failed(message).help("topics retain messages; leave out --retained"));
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ pub(super) async fn run(args: &Browse, settings: &Settings, output: &mut Output)
         limit: args.count,
         is_browsing: true,
         selector: args.selection.selector.as_deref(),
+        with_retained: false,
         subscription: None,
     };
     let result = match client.intake(&intake).await {
@@ -100,6 +101,7 @@ impl Browsing<'_> {
             at: Timestamp::now(),
             sequence: self.seen,
             settlement: "none",
+            mqtt: None,
         };
         message::print(message, reception, self.args.output, self.output)?;
         // A copy: whatever is said of it, the message stays.

@@ -14,9 +14,10 @@ use fe2o3_amqp::types::{
     primitives::Value,
 };
 use mq_model::{
-    admin::Protocol,
+    admin::{Node, Protocol},
     manifest::{Address, AddressSpec, AddressType},
 };
+use rumqttc::v5::mqttbytes::v5::{Filter, PublishProperties};
 use serde_json::json;
 
 use super::{
@@ -28,12 +29,13 @@ use crate::{
     client::{
         admin::Admin,
         amqp::{Arrival, Client, Inlet, delivery_failure, disposition_text, interrupted},
+        mqtt::{self, Happening, Login, Settled, quality},
     },
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Column, Listing, Output, Row},
     record,
-    settings::{Endpoint, Settings},
+    settings::{Endpoint, Scheme, Settings},
     shape,
 };
 
@@ -45,15 +47,17 @@ const EVERYBODY: usize = 3;
 pub(super) async fn run(args: &Check, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let admin = admin(settings)?;
     let endpoint = settings.endpoint(&format!("mq-check-{}", uuid::Uuid::new_v4().simple()))?;
-    let fleet = Fleet { args, admin: &admin, endpoint: &endpoint };
-    let mut checks = vec![fleet.timed("admin api", "http", fleet.api()).await];
     // A node that cannot say what it serves is asked for all of it.
-    let (is_served, stores) = admin.node().await.map_or((true, true), |node| {
-        (node.listeners.iter().any(|listener| listener.protocol == Protocol::Amqp), node.store.is_some())
-    });
+    let serves = |node: &Node, protocol| node.listeners.iter().any(|found| found.protocol == protocol);
+    let node = admin.node().await.ok();
+    let is_served = node.as_ref().is_none_or(|node| serves(node, Protocol::Amqp));
+    let stores = node.as_ref().is_none_or(|node| node.store.is_some());
+    let mqtt = mqtt_endpoint(node.as_ref(), &endpoint);
+    let fleet = Fleet { args, admin: &admin, endpoint: &endpoint, mqtt: mqtt.filter(|_| stores) };
+    let mut checks = vec![fleet.timed("admin api", "http", fleet.api()).await];
     if is_served {
         let result = tokio::select! {
-            more = fleet.amqp(stores) => Ok(more),
+            more = fleet.messages(stores) => Ok(more),
             exit = interrupted() => Err(exit),
         };
         match result {
@@ -137,6 +141,8 @@ struct Fleet<'a> {
     admin: &'a Admin,
     /// Where AMQP is, and the prefix of the temporary addresses.
     endpoint: &'a Endpoint,
+    /// Where MQTT is; `None`: it is not served.
+    mqtt: Option<Endpoint>,
 }
 
 impl Fleet<'_> {
@@ -153,6 +159,16 @@ impl Fleet<'_> {
         };
         latencies.sort_unstable();
         Checked { name, protocol, latencies, problem }
+    }
+
+    async fn messages(&self, stores: bool) -> Vec<Checked> {
+        let mut checks = self.amqp(stores).await;
+        if let Some(endpoint) = &self.mqtt {
+            for (name, qos) in [("qos 0", 0), ("qos 1", 1), ("qos 2", 2)] {
+                checks.push(self.timed(name, "mqtt", Box::pin(self.mqtt(endpoint, qos))).await);
+            }
+        }
+        checks
     }
 
     async fn amqp(&self, stores: bool) -> Vec<Checked> {
@@ -195,7 +211,7 @@ impl Fleet<'_> {
     /// Removes every address that a check may have made; says so when it cannot.
     async fn clean(&self) -> Option<String> {
         let mut problem = None;
-        for kind in [Kind::Anycast, Kind::Multicast, Kind::Queue, Kind::Topic, Kind::Request] {
+        for kind in [Kind::Anycast, Kind::Multicast, Kind::Queue, Kind::Topic, Kind::Request, Kind::Mqtt] {
             let name = self.name(kind);
             match self.admin.delete_address(&name).await {
                 Err(failure) if failure.exit != Exit::NotFound => {
@@ -235,6 +251,43 @@ impl Fleet<'_> {
             accepted(&outcome)?;
         }
         client.close().await;
+        Ok(latencies)
+    }
+
+    /// One client publishes to another, below a topic that both would find without it when the fleet has one
+    /// for every name.
+    async fn mqtt(&self, endpoint: &Endpoint, qos: u8) -> Outcome<Vec<Duration>> {
+        let address = self.name(Kind::Mqtt);
+        self.admin.put_address(&Address::new(&address, AddressSpec::new(AddressType::Topic))).await?;
+        let login = Login { window: 10, ..Login::default() };
+        let mut subscriber = mqtt::Client::connect(endpoint, &login).await?;
+        let mut publisher = mqtt::Client::connect(endpoint, &login).await?;
+        subscriber.subscribe(Filter::new(format!("{address}/#"), quality(qos))).await?;
+        let mut latencies = Vec::new();
+        for number in 0..self.args.count {
+            let body = pattern(number);
+            let begin = Instant::now();
+            let topic = format!("{address}/{number}");
+            publisher.publish(&topic, qos, false, body.clone(), PublishProperties::default()).await;
+            let came = loop {
+                if let Happening::Message(came) = subscriber.next().await? {
+                    break came;
+                }
+            };
+            latencies.push(begin.elapsed());
+            subscriber.acknowledge(&came).await;
+            if came.payload != body {
+                return Err(other_bytes(number, came.payload.len(), body.len()));
+            }
+            match publisher.next().await? {
+                Happening::Settled(Settled::Refused(why)) => {
+                    return Err(Failure::failed(format!("message {number} came, and was refused: {why}")));
+                }
+                Happening::Settled(_) | Happening::Sent | Happening::Message(_) => {}
+            }
+        }
+        subscriber.close().await;
+        publisher.close().await;
         Ok(latencies)
     }
 
@@ -285,6 +338,7 @@ enum Kind {
     Queue,
     Topic,
     Request,
+    Mqtt,
 }
 
 impl Kind {
@@ -293,7 +347,7 @@ impl Kind {
             Self::Anycast | Self::Request => AddressType::Anycast,
             Self::Multicast => AddressType::Multicast,
             Self::Queue => AddressType::Queue,
-            Self::Topic => AddressType::Topic,
+            Self::Topic | Self::Mqtt => AddressType::Topic,
         }
     }
 }
@@ -306,6 +360,7 @@ impl fmt::Display for Kind {
             Self::Queue => "queue",
             Self::Topic => "topic",
             Self::Request => "request",
+            Self::Mqtt => "mqtt",
         })
     }
 }
@@ -332,11 +387,19 @@ async fn expect(inlet: &mut Inlet, body: &[u8], number: u32) -> Outcome<Message<
     let message = delivery.into_message();
     let came = record::body_bytes(&message.body);
     if came != body {
-        let text =
-            format!("message {number} came as {} other bytes than the {} sent", came.len(), body.len());
-        return Err(Failure::failed(text));
+        return Err(other_bytes(number, came.len(), body.len()));
     }
     Ok(message)
+}
+
+fn other_bytes(number: u32, came: usize, sent: usize) -> Failure {
+    Failure::failed(format!("message {number} came as {came} other bytes than the {sent} sent"))
+}
+
+/// Where a node serves MQTT: on the host that AMQP is reached at.
+fn mqtt_endpoint(node: Option<&Node>, amqp: &Endpoint) -> Option<Endpoint> {
+    let listener = node?.listeners.iter().find(|listener| listener.protocol == Protocol::Mqtt)?;
+    Some(Endpoint { scheme: Scheme::Mqtt, port: listener.port, ..amqp.clone() })
 }
 
 fn accepted(outcome: &Disposition) -> Outcome {

@@ -28,6 +28,8 @@ pub(super) const MAX_BODY: u64 = 1 << 30;
 /// When a queue delivers a message: a time in milliseconds since 1970, and a delay in milliseconds.
 const DELIVERY_TIME: &str = "x-opt-delivery-time";
 const DELIVERY_DELAY: &str = "x-opt-delivery-delay";
+/// Whether a topic retains the message.
+const RETAIN: &str = "x-opt-mqtt-retain";
 /// What a message of a last-value queue is the last value of.
 const LAST_VALUE_KEY: &str = "x-opt-last-value-key";
 
@@ -60,6 +62,16 @@ impl Fields {
             fields.application.push((key, value));
         }
         Ok(fields)
+    }
+
+    /// What the flags say of application properties: also a name that is said twice.
+    pub(super) fn application(&self) -> &[(String, SimpleValue)] {
+        &self.application
+    }
+
+    /// Has a topic retain the message.
+    pub(super) fn retain(&mut self) {
+        self.annotations.push((RETAIN.to_owned(), Amqp::Bool(true)));
     }
 
     pub(super) fn message(&self, body: Body<Amqp>) -> AnyMessage {
@@ -111,8 +123,16 @@ fn properties(args: &MessageFields) -> Outcome<Vec<(String, String)>> {
         })?;
         properties.push((name.to_owned(), value.to_owned()));
     }
-    for (name, value) in [("message-id", &args.message_id), ("group-id", &args.group)] {
+    for (name, value) in [
+        ("message-id", &args.message_id),
+        ("group-id", &args.group),
+        ("content-type", &args.content_type),
+        ("reply-to", &args.reply_to),
+        ("correlation-id", &args.correlation_id),
+    ] {
         if let Some(value) = value {
+            record::set_property_text(&mut Properties::new(), name, value)
+                .map_err(|why| Failure::usage(format!("--{name}: {why}")))?;
             properties.push((name.to_owned(), value.clone()));
         }
     }
@@ -302,7 +322,7 @@ mod tests {
         };
         let line = r#"{"header": {"ttl_ms": 7, "priority": 1}, "properties": {"subject": "s"},
             "application_properties": {"a": 1, "b": true}}"#;
-        let mut message = record::from_json(line).unwrap();
+        let (mut message, _) = record::from_json(line).unwrap();
         Fields::parse(&args).unwrap().put(&mut message);
         let header = message.header.unwrap();
         assert_eq!((header.durable, header.priority.0, header.ttl), (true, 9, Some(7)));
@@ -317,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_message_that_nothing_is_asked_of_stays_as_it_was() {
-        let mut message = record::from_json("{}").unwrap();
+        let (mut message, _) = record::from_json("{}").unwrap();
         let before = message.clone();
         Fields::parse(&MessageFields::default()).unwrap().put(&mut message);
         assert_eq!(message, before);

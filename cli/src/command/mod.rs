@@ -21,11 +21,13 @@ mod files;
 mod logs;
 mod message;
 mod meta;
+mod mqtt;
 mod node;
 mod recv;
 mod reply;
 mod request;
 mod send;
+mod session;
 mod stored;
 mod subscription;
 mod watch;
@@ -59,6 +61,8 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
         Command::Check(args) => check::run(&args, settings, output).await,
         Command::Send(args) => send::run(args, settings, output).await,
         Command::Browse(args) => browse::run(&args, settings, output).await,
+        Command::Session(args) => session::run(&args, settings, output).await,
+        Command::Retained(args) => session::retained(&args, settings, output).await,
         Command::Subscription(args) => subscription::run(&args, settings, output).await,
         Command::Recv(args) => recv::run(args, settings, output).await,
         Command::Request(args) => request::run(args, settings, output).await,

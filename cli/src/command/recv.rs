@@ -12,18 +12,25 @@ use crate::{
     failure::{Failure, Outcome},
     output::Output,
     record::{self, Reception},
-    settings::Settings,
+    settings::{Scheme, Settings},
     shape,
 };
 
+/// To whom a durable subscription belongs, unless the user says so.
+const CONTAINER: &str = "mq";
 /// Longer than any deadline: no deadline.
 const NEVER: Duration = shape::MAX_DURATION;
 
 pub(super) async fn run(args: Recv, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
-    let endpoint = settings.address(&args.address)?;
+    let endpoint = settings.message_address(&args.address)?;
     if args.count == Some(0) {
         return Ok(Exit::Ok);
     }
+    if endpoint.scheme == Scheme::Mqtt {
+        return super::mqtt::recv::run(&args, &endpoint, output).await;
+    }
+    super::mqtt::only(args.quality.qos.is_some(), "--qos")?;
+    super::mqtt::only(args.session_expiry.is_some(), "--session-expiry")?;
     if args.until_empty && args.exec.is_none() && matches!(args.ack, Ack::Release | Ack::Modify) {
         return Err(Failure::usage("messages that are given back come again: the address is never empty")
             .help("look at them with `mq browse`"));
@@ -31,7 +38,7 @@ pub(super) async fn run(args: Recv, settings: &Settings, output: &mut Output) ->
     let subscription = subscription(&args)?;
     // A durable subscription belongs to the client, who must be the same the next time.
     let owner = subscription.filter(|subscription| subscription.is_durable && !subscription.is_shared);
-    let container = owner.map(|_| args.client_id.as_str());
+    let container = owner.map(|_| args.client_id.as_deref().unwrap_or(CONTAINER));
     let mut client = Client::connect_as(&endpoint, container, args.until_empty).await?;
     let intake = Intake {
         address: &endpoint.address,
@@ -39,6 +46,7 @@ pub(super) async fn run(args: Recv, settings: &Settings, output: &mut Output) ->
         limit: args.count,
         is_browsing: false,
         selector: args.selection.selector.as_deref(),
+        with_retained: args.retained,
         subscription,
     };
     let result = match client.intake(&intake).await {
@@ -87,7 +95,7 @@ async fn receive(args: &Recv, inlet: Inlet, address: &str, output: &mut Output) 
     }
 }
 
-fn too_few(args: &Recv, address: &str, received: u64) -> Failure {
+pub(super) fn too_few(args: &Recv, address: &str, received: u64) -> Failure {
     let message = match args.count {
         Some(count) => format!(
             "{} of {} came from `{address}` in time",
@@ -100,7 +108,7 @@ fn too_few(args: &Recv, address: &str, received: u64) -> Failure {
 }
 
 /// Why receiving ended.
-enum End {
+pub(super) enum End {
     /// As many as were asked for, --until-idle or --until-empty.
     Done,
     /// A deadline passed.
@@ -194,6 +202,7 @@ impl Receiving<'_> {
                     at: Timestamp::now(),
                     sequence: self.received,
                     settlement: settlement(ack),
+                    mqtt: None,
                 };
                 message::print(message, reception, self.args.output, self.output)?;
             }

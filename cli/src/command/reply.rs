@@ -9,17 +9,25 @@ use fe2o3_amqp::{
         messaging::{Outcome as Disposition, Properties},
     },
 };
-use mq_model::manifest::{Address, AddressSpec, AddressType};
+use mq_model::{
+    CATCH_ALL_TOPIC,
+    manifest::{Address, AddressSpec, AddressType},
+    validate_address_name,
+};
 
 use super::message::{self, Fields, Ran};
 use crate::{
     args::message::{Ack, Reply},
-    client::amqp::{AnyDelivery, Arrival, Client, Inlet, delivery_failure, disposition_text, interrupted},
+    client::{
+        admin::Admin,
+        amqp::{AnyDelivery, Arrival, Client, Inlet, delivery_failure, disposition_text, interrupted},
+    },
+    deploy::plan::is_built_in,
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
     record::{self, AnyMessage},
-    settings::Settings,
+    settings::{Scheme, Settings},
     shape,
 };
 
@@ -27,18 +35,19 @@ use crate::{
 const MAX_SENDERS: usize = 64;
 
 pub(super) async fn run(args: Reply, settings: &Settings, output: &Output) -> Outcome<Exit> {
-    let endpoint = settings.address(&args.address)?;
+    let endpoint = settings.message_address(&args.address)?;
     if args.count == Some(0) {
         return Ok(Exit::Ok);
     }
-    let mut client = Client::connect(&endpoint).await?;
-    let mut inlet = client.receiver(&endpoint.address, args.credit, args.count).await;
-    if endpoint.is_deployed && inlet.as_ref().is_err_and(|failure| failure.exit == Exit::NotFound) {
-        inlet = match create(&endpoint.address, settings, output).await {
-            Ok(()) => client.receiver(&endpoint.address, args.credit, args.count).await,
-            Err(failure) => Err(failure),
-        };
+    if endpoint.scheme == Scheme::Mqtt {
+        return super::mqtt::reply::run(&args, &endpoint, output).await;
     }
+    super::mqtt::only(args.quality.qos.is_some(), "--qos")?;
+    if endpoint.is_deployed {
+        offer(&endpoint.address, settings, output).await?;
+    }
+    let mut client = Client::connect(&endpoint).await?;
+    let inlet = client.receiver(&endpoint.address, args.credit, args.count).await;
     let result = match inlet {
         Ok(inlet) => answer(&args, &mut client, inlet, &endpoint.address, output).await,
         Err(failure) => Err(failure),
@@ -47,16 +56,37 @@ pub(super) async fn run(args: Reply, settings: &Settings, output: &Output) -> Ou
     result
 }
 
-/// Who answers on an address offers a service: the address is made when it is not there.
-async fn create(name: &str, settings: &Settings, output: &Output) -> Outcome {
+/// Who answers on an address offers a service: the address is made when nobody has created one that serves
+/// the name. Built-in topics do not count: a request to them goes to everybody, or to nobody.
+async fn offer(name: &str, settings: &Settings, output: &Output) -> Outcome {
+    let admin = super::admin(settings)?;
+    if is_created(name, &admin).await? || validate_address_name(name).is_err() {
+        return Ok(());
+    }
     let address = Address::new(name, AddressSpec::new(AddressType::Anycast));
-    match super::admin(settings)?.create_address(&address).await {
+    match admin.create_address(&address).await {
         Ok(_) => output.talk(&format!("created address {name} (anycast); undo: mq address delete {name}")),
         // Somebody else was faster.
         Err(failure) if failure.exit == Exit::Conflict => {}
         Err(failure) => return Err(failure),
     }
     Ok(())
+}
+
+/// Whether an address that somebody has created serves the name: one of that name, or a topic above it.
+async fn is_created(name: &str, admin: &Admin) -> Outcome<bool> {
+    let above = std::iter::successors(Some(name), |name| Some(name.rsplit_once('/')?.0));
+    for candidate in above.chain([CATCH_ALL_TOPIC]) {
+        match admin.address(candidate).await {
+            Ok(address) if candidate == name || address.spec.kind == AddressType::Topic => {
+                return Ok(!is_built_in(&address));
+            }
+            Ok(_) => {}
+            Err(failure) if failure.exit == Exit::NotFound => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(false)
 }
 
 async fn answer(
@@ -82,13 +112,13 @@ async fn answer(
 }
 
 #[derive(Debug, Default)]
-struct Tally {
-    answered: u64,
-    failed: u64,
+pub(super) struct Tally {
+    pub(super) answered: u64,
+    pub(super) failed: u64,
 }
 
 impl Tally {
-    fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let mut text = format!("answered {}", shape::plural(self.answered, "request"));
         if self.failed > 0 {
             text.push_str(&format!(", {} failed", shape::number(self.failed)));

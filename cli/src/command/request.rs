@@ -19,7 +19,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::Output,
     record::{self, AnyMessage, Reception},
-    settings::{Endpoint, Settings},
+    settings::{Endpoint, Scheme, Settings},
     shape,
 };
 
@@ -31,7 +31,12 @@ const ADDRESS_RETRY: Duration = Duration::from_millis(50);
 const MAX_WINDOW: u32 = 100;
 
 pub(super) async fn run(args: Request, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
-    let endpoint = settings.address(&args.address)?;
+    let endpoint = settings.message_address(&args.address)?;
+    if endpoint.scheme == Scheme::Mqtt {
+        return super::mqtt::request::run(&args, &endpoint, output).await;
+    }
+    super::mqtt::only(args.quality.qos.is_some(), "--qos")?;
+    super::mqtt::only(args.fields.reply_to.is_some(), "--reply-to of a request")?;
     let fields = Fields::parse(&args.fields)?;
     let body = message::body(args.body.as_ref(), args.message.as_ref(), args.file.as_deref())?;
     let mut client = Client::connect(&endpoint).await?;
@@ -51,7 +56,7 @@ pub(super) async fn run(args: Request, settings: &Settings, output: &mut Output)
     }
 }
 
-fn late(args: &Request, address: &str, replies: u32) -> Failure {
+pub(super) fn late(args: &Request, address: &str, replies: u32) -> Failure {
     let timeout = shape::elapsed(args.timeout);
     let message = match replies {
         0 => format!("no reply from `{address}` within {timeout}"),
@@ -178,13 +183,14 @@ impl Exchange<'_> {
             at: Timestamp::now(),
             sequence: u64::from(*self.replies),
             settlement: "accepted",
+            mqtt: None,
         };
         message::print(delivery.message(), reception, self.args.output, self.output)?;
         self.inlet.settle(delivery, Ack::Accept).await
     }
 }
 
-fn plural_replies(count: u32) -> String {
+pub(super) fn plural_replies(count: u32) -> String {
     if count == 1 { "1 reply".into() } else { format!("{} replies", shape::number(count.into())) }
 }
 

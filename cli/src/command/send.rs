@@ -27,10 +27,15 @@ use crate::{
     failure::{Failure, Outcome, reason},
     output::Output,
     record::{self, AnyMessage},
-    settings::Settings,
+    settings::{Scheme, Settings},
     shape,
     template::{Template, Values},
 };
+
+/// The outcomes of messages that somebody answers for now.
+const ACCEPTED: [&str; 2] = ["accepted", UNMATCHED];
+/// The outcome of a message that was taken, and that nobody was there to get.
+pub(super) const UNMATCHED: &str = "without a subscriber";
 
 /// The longest line of input.
 const MAX_LINE: u64 = 64 << 20;
@@ -40,7 +45,12 @@ const LINES_AHEAD: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Send, settings: &Settings, output: &Output) -> Outcome<Exit> {
-    let endpoint = settings.address(&args.address)?;
+    let endpoint = settings.message_address(&args.address)?;
+    if endpoint.scheme == Scheme::Mqtt {
+        return super::mqtt::send::run(&args, &endpoint, output).await;
+    }
+    super::mqtt::only(args.quality.qos.is_some(), "--qos")?;
+    super::mqtt::only(args.client_id.is_some(), "--client-id")?;
     let mut source = Source::new(&args)?;
     let mut client = Client::connect(&endpoint).await?;
     let mode = if args.settled { SenderSettleMode::Settled } else { SenderSettleMode::Unsettled };
@@ -100,7 +110,7 @@ struct Sending<'a> {
 impl Sending<'_> {
     async fn all(&mut self, source: &mut Source, rate: Option<u64>) -> Outcome {
         let mut pace = rate.map(pace);
-        while let Some(message) = source.next().await? {
+        while let Some(Item { message, .. }) = source.next().await? {
             while self.in_flight.len() >= self.window {
                 self.settle_oldest().await?;
             }
@@ -146,7 +156,7 @@ impl Sending<'_> {
 }
 
 /// Waits for `left`, or for ever when the timeout as a whole is zero.
-async fn within<T>(
+pub(super) async fn within<T>(
     left: Duration,
     timeout: Duration,
     work: impl Future<Output = T>,
@@ -155,7 +165,7 @@ async fn within<T>(
 }
 
 /// Evenly spaced; what could not be sent in time is sent late, not in a burst.
-fn pace(rate: u64) -> tokio::time::Interval {
+pub(super) fn pace(rate: u64) -> tokio::time::Interval {
     let period = Duration::from_secs_f64(1.0 / rate as f64).max(Duration::from_nanos(1));
     let mut interval = tokio::time::interval(period);
     // Timers tick in milliseconds: above 1,000 per second several messages share a tick.
@@ -183,12 +193,12 @@ fn no_outcome(address: &str, timeout: Duration) -> Failure {
 
 /// What became of the messages.
 #[derive(Debug, Default)]
-struct Tally {
-    sent: u64,
-    bytes: u64,
-    outcomes: BTreeMap<&'static str, u64>,
+pub(super) struct Tally {
+    pub(super) sent: u64,
+    pub(super) bytes: u64,
+    pub(super) outcomes: BTreeMap<&'static str, u64>,
     /// Why the first message that was not accepted was not.
-    first_refusal: Option<String>,
+    pub(super) first_refusal: Option<String>,
 }
 
 impl Tally {
@@ -205,11 +215,11 @@ impl Tally {
         }
     }
 
-    fn refused(&self) -> u64 {
-        self.outcomes.iter().filter(|(word, _)| **word != "accepted").map(|(_, count)| count).sum()
+    pub(super) fn refused(&self) -> u64 {
+        self.outcomes.iter().filter(|(word, _)| !ACCEPTED.contains(*word)).map(|(_, count)| count).sum()
     }
 
-    fn summary(&self, in_doubt: u64, elapsed: Duration) -> String {
+    pub(super) fn summary(&self, in_doubt: u64, elapsed: Duration) -> String {
         let mut parts: Vec<String> =
             self.outcomes.iter().map(|(word, count)| format!("{} {word}", shape::number(*count))).collect();
         if in_doubt > 0 {
@@ -227,7 +237,7 @@ impl Tally {
         text
     }
 
-    fn failure(&self, address: &str) -> Failure {
+    pub(super) fn failure(&self, address: &str) -> Failure {
         let message = format!(
             "{} of {} to `{address}` not accepted; the first was {}",
             shape::number(self.refused()),
@@ -239,7 +249,7 @@ impl Tally {
 }
 
 /// Where messages come from.
-struct Source {
+pub(super) struct Source {
     fields: Fields,
     kind: Kind,
     left: Option<u64>,
@@ -249,6 +259,13 @@ struct Source {
     id_template: Option<Template>,
 }
 
+/// A message that is to be sent.
+pub(super) struct Item {
+    pub(super) message: AnyMessage,
+    /// What its line says of MQTT.
+    pub(super) mqtt: Option<record::Mqtt>,
+}
+
 enum Kind {
     Body(Vec<u8>),
     Lines(mpsc::Receiver<Outcome<Vec<u8>>>),
@@ -256,7 +273,7 @@ enum Kind {
 }
 
 impl Source {
-    fn new(args: &Send) -> Outcome<Self> {
+    pub(super) fn new(args: &Send) -> Outcome<Self> {
         let is_json_lines = args.json_lines || (!args.lines && is_json_lines_file(args.file.as_deref()));
         let (fields, id_template) = fields(args, is_json_lines)?;
         if args.lines && args.message.is_some() && !args.template {
@@ -287,11 +304,18 @@ impl Source {
         message
     }
 
-    /// The next message. Not cancel-safe: the command ends when it is dropped.
-    async fn next(&mut self) -> Outcome<Option<AnyMessage>> {
+    /// What every message is given.
+    pub(super) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// The next message, with what its line says of MQTT. Not cancel-safe: the command ends when it is
+    /// dropped.
+    pub(super) async fn next(&mut self) -> Outcome<Option<Item>> {
         if self.left == Some(0) {
             return Ok(None);
         }
+        let mut mqtt = None;
         let message = match &mut self.kind {
             Kind::Body(body) => {
                 self.sequence += 1;
@@ -309,7 +333,8 @@ impl Source {
             Kind::JsonLines(lines) => match lines.recv().await.transpose()? {
                 Some(line) => {
                     self.sequence += 1;
-                    let mut message = message_of_line(&line, self.sequence)?;
+                    let mut message;
+                    (message, mqtt) = message_of_line(&line, self.sequence)?;
                     self.fields.put(&mut message);
                     Some(message)
                 }
@@ -319,7 +344,7 @@ impl Source {
         if let Some(left) = &mut self.left {
             *left -= 1;
         }
-        Ok(message.map(|message| self.identified(message)))
+        Ok(message.map(|message| Item { message: self.identified(message), mqtt }))
     }
 }
 
@@ -342,7 +367,11 @@ fn fields(args: &Send, is_json_lines: bool) -> Outcome<(Fields, Option<Template>
         return Err(Failure::usage("one --message-id for several messages makes them duplicates")
             .help("make it a template, such as --template --message-id 'order-{{seq}}'"));
     }
-    Ok((Fields::parse(&flags)?, id))
+    let mut fields = Fields::parse(&flags)?;
+    if args.retain {
+        fields.retain();
+    }
+    Ok((fields, id))
 }
 
 fn expanded(
@@ -377,7 +406,7 @@ fn template(args: &Send, kind: &Kind) -> Outcome<(Template, fastrand::Rng)> {
     Ok((template, random))
 }
 
-fn message_of_line(line: &[u8], number: u64) -> Outcome<AnyMessage> {
+fn message_of_line(line: &[u8], number: u64) -> Outcome<(AnyMessage, Option<record::Mqtt>)> {
     let text =
         std::str::from_utf8(line).map_err(|_| Failure::usage(format!("line {number} is not UTF-8")))?;
     record::from_json(text).map_err(|why| Failure::usage(format!("line {number}: {why}")))
