@@ -1,6 +1,12 @@
 //! What shards hand to each other: gathered during a turn, handed over at once, with one wake-up.
+//!
+//! What a client was told on one shard holds on every other one when it, or another client that it has told,
+//! speaks there next. Two things see to that: a shard hands its mail over before it writes to any socket,
+//! and takes what waits before it serves what it has read from one. News that all shards have to know before
+//! the client of any can hear of it is handed to all of them at once: see [`post_at_once`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mq_core::{AddressSettings, PeerMessage, ShardId, StoreAnswer};
 use tokio::sync::Notify;
@@ -40,6 +46,8 @@ impl Mail {
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     waiting: Mutex<Mail>,
+    /// Something waits, or is being posted.
+    has_mail: AtomicBool,
     /// Connections whose clients belong to the shard. Bounded by the connections of the node.
     adopted: Mutex<Vec<Adopted>>,
     filled: Notify,
@@ -73,7 +81,22 @@ impl Mailbox {
     }
 
     fn add<T>(&self, messages: &mut Vec<T>, to: impl FnOnce(&mut Mail) -> &mut Vec<T>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.open();
+        self.fill(waiting, messages, to);
+    }
+
+    fn open(&self) -> MutexGuard<'_, Mail> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.has_mail.store(true, Ordering::Release);
+        waiting
+    }
+
+    fn fill<T>(
+        &self,
+        mut waiting: MutexGuard<'_, Mail>,
+        messages: &mut Vec<T>,
+        to: impl FnOnce(&mut Mail) -> &mut Vec<T>,
+    ) {
         let was_empty = waiting.is_empty();
         to(&mut waiting).append(messages);
         drop(waiting);
@@ -83,18 +106,42 @@ impl Mailbox {
         }
     }
 
+    /// Whether there is something to take: what was posted before whatever the caller has learned is seen.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.has_mail.load(Ordering::Acquire)
+    }
+
     /// Takes what waits into `taken`, which is empty; its allocations stay here for later.
     pub(crate) fn take(&self, taken: &mut Mail) {
         give_back(&mut taken.addresses);
         give_back(&mut taken.peers);
         give_back(&mut taken.answers);
-        std::mem::swap(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner), taken);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.has_mail.store(false, Ordering::Release);
+        std::mem::swap(&mut *waiting, taken);
     }
 
     /// Waits until there is something to take. Cancel safe.
     pub(crate) async fn filled(&self) {
         self.filled.notified().await;
     }
+}
+
+/// Hands messages over to several shards, the first list to the first, so that none of them can act on its
+/// own before all have theirs.
+pub(crate) fn post_at_once(mailboxes: &[Mailbox], messages: &mut [Vec<(ShardId, PeerMessage)>]) {
+    let (Some((mailbox, mailboxes)), Some((own, others))) =
+        (mailboxes.split_first(), messages.split_first_mut())
+    else {
+        return;
+    };
+    if own.is_empty() {
+        return post_at_once(mailboxes, others);
+    }
+    // Every shard locks in this order, and whoever takes mail locks one alone. From here on its taker waits.
+    let waiting = mailbox.open();
+    post_at_once(mailboxes, others);
+    mailbox.fill(waiting, own, |waiting| &mut waiting.peers);
 }
 
 /// Gives back what an empty list has needed in a rush.
@@ -149,6 +196,45 @@ mod tests {
         let mut taken = Mail::default();
         mailbox.take(&mut taken);
         assert_eq!(taken.answers, [StoreAnswer::Done { ticket: Ticket(7) }]);
+    }
+
+    #[test]
+    fn mail_is_seen_from_when_it_is_posted_until_it_is_taken() {
+        let mailbox = Mailbox::default();
+        assert!(!mailbox.has_mail());
+        mailbox.post(&mut some_mail());
+        assert!(mailbox.has_mail());
+        mailbox.take(&mut Mail::default());
+        assert!(!mailbox.has_mail());
+    }
+
+    #[test]
+    fn what_is_posted_at_once_is_there_for_all_before_any_can_take_it() {
+        let mailboxes = [Mailbox::default(), Mailbox::default()];
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..3_000 {
+                    post_at_once(&mailboxes, &mut [some_mail(), some_mail()]);
+                }
+                is_done.store(true, Ordering::Release);
+            });
+            let mut taken = [0, 0];
+            let mut look = |index: usize| {
+                if mailboxes[index].has_mail() {
+                    let mut mail = Mail::default();
+                    mailboxes[index].take(&mut mail);
+                    taken[index] += mail.peers.len();
+                }
+                taken[index]
+            };
+            while !is_done.load(Ordering::Acquire) {
+                for (one, other) in [(0, 1), (1, 0)] {
+                    let known = look(one);
+                    assert!(look(other) >= known, "the other has not heard of it");
+                }
+            }
+        });
     }
 
     #[test]

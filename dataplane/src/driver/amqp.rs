@@ -646,6 +646,7 @@ impl Shard {
                 });
             }
             Effect::Peer { to, message } => {
+                self.has_news |= message.is_for_all();
                 if let Some(messages) = self.outgoing.get_mut(usize::from(to.0)) {
                     messages.push((self.id, message));
                 }

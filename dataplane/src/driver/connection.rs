@@ -294,6 +294,8 @@ impl Shard {
     }
 
     fn take_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
+        // Between reading and serving: who sent this may have heard of what waits.
+        self.take_waiting_mail(now);
         let Some(connection) = self.connections.get(key) else { return };
         if connection.life != Life::Serving {
             buffer.clear();

@@ -48,7 +48,7 @@ use self::terminus::Definition;
 pub(crate) use self::terminus::Subscriptions;
 use self::transaction::Coordinator;
 use crate::listen::Throttle;
-use crate::mailbox::{AddressNews, Mail, Mailbox};
+use crate::mailbox::{AddressNews, Mail, Mailbox, post_at_once};
 use crate::shard::unix_millis;
 use crate::store::Store;
 
@@ -195,6 +195,10 @@ pub(crate) struct Shard {
     dirty: Vec<usize>,
     /// What the turn wants other shards to do, by shard.
     outgoing: Vec<Vec<(ShardId, PeerMessage)>>,
+    /// Some of it all shards should have before any client can learn of it.
+    has_news: bool,
+    /// Room for mail that is taken in the middle of a turn.
+    mail: Mail,
     /// Temporary addresses that the turn has created or removed.
     address_news: Vec<AddressNews>,
     /// Temporary addresses that links of this shard have made.
@@ -247,6 +251,8 @@ impl Shard {
             coordinator: Coordinator::default(),
             dirty: Vec::new(),
             outgoing,
+            has_news: false,
+            mail: Mail::default(),
             address_news: Vec::new(),
             temporary_targets: 0,
             store,
@@ -268,6 +274,22 @@ impl Shard {
 
     /// Mail of other shards and of the store.
     pub(crate) fn handle_mail(&mut self, now: Instant, mail: &mut Mail) {
+        self.take_in(now, mail);
+        self.finish_turn(now);
+    }
+
+    /// Takes mail that waits, before a client is served that may have heard of what it says.
+    pub(crate) fn take_waiting_mail(&mut self, now: Instant) {
+        let Some(mailbox) = self.shared.mailboxes.get(usize::from(self.id.0)) else { return };
+        if mailbox.has_mail() {
+            let mut mail = std::mem::take(&mut self.mail);
+            mailbox.take(&mut mail);
+            self.take_in(now, &mut mail);
+            self.mail = mail;
+        }
+    }
+
+    fn take_in(&mut self, now: Instant, mail: &mut Mail) {
         // Messages for a temporary address come after the news of it.
         for news in mail.addresses.drain(..) {
             self.take_address(now, &news);
@@ -281,7 +303,6 @@ impl Shard {
             self.handle_store(now, answer);
             self.run_effects(now);
         }
-        self.finish_turn(now);
     }
 
     /// The deadline for which the timer has to sleep.
@@ -331,13 +352,11 @@ impl Shard {
         self.deadlines = deadlines;
     }
 
-    /// Ends a turn: carries out what the core wants, writes every touched connection once, hands
-    /// mail over and re-arms the timer.
+    /// Ends a turn: carries out what the core wants, hands mail over, writes every touched connection
+    /// once and re-arms the timer.
     pub(crate) fn finish_turn(&mut self, now: Instant) {
         self.run_effects(now);
-        // The disk can work while the sockets are written.
-        self.ask_store();
-        self.tell_addresses();
+        self.tell_others();
         for _ in 0..FLUSHES_PER_TURN {
             if self.dirty.is_empty() {
                 break;
@@ -349,17 +368,11 @@ impl Shard {
             // The allocation is kept, what the refilled lanes have touched comes next.
             dirty.append(&mut self.dirty);
             self.dirty = dirty;
+            self.tell_others();
         }
         if let Some(connection) = self.dirty.iter().find_map(|key| self.connections.get(*key)) {
             // More can be written than one turn may: go on after the others.
             connection.wake();
-        }
-        // Before the mail: what another shard asks of the store because of it comes later.
-        self.ask_store();
-        for (mailbox, messages) in self.shared.mailboxes.iter().zip(&mut self.outgoing) {
-            if !messages.is_empty() {
-                mailbox.post(messages);
-            }
         }
         let next = self.next_deadline();
         if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
@@ -367,7 +380,23 @@ impl Shard {
         }
     }
 
-    /// Tells the other shards before any client learns of it.
+    /// Tells the store and the other shards what there is to tell, before any client learns of it: who
+    /// heard something on this shard finds it so on every other. The disk and the others can work while
+    /// the sockets are written.
+    fn tell_others(&mut self) {
+        // Before the mail: what another shard asks of the store because of it comes later.
+        self.ask_store();
+        self.tell_addresses();
+        if std::mem::take(&mut self.has_news) {
+            return post_at_once(&self.shared.mailboxes, &mut self.outgoing);
+        }
+        for (mailbox, messages) in self.shared.mailboxes.iter().zip(&mut self.outgoing) {
+            if !messages.is_empty() {
+                mailbox.post(messages);
+            }
+        }
+    }
+
     fn tell_addresses(&mut self) {
         if self.address_news.is_empty() {
             return;

@@ -1,6 +1,7 @@
 //! The driver between sockets, engines and the core: clients on loopback against shards in this
 //! process.
 
+mod causality;
 mod client;
 mod life;
 mod links;
