@@ -7,7 +7,6 @@ use mq_mqtt::packet::Disconnect;
 use tracing::debug;
 
 use super::Shard;
-use super::record::session_key;
 use super::session::{Presence, Session, SessionKey, reaches};
 use super::will::{End, Fate};
 
@@ -101,7 +100,7 @@ impl Shard {
         self.end_messages(now, key);
         let Some(session) = self.mqtt.sessions.remove(key) else { return };
         if session.is_recorded {
-            self.delete_object(session_key(&session.client_id));
+            self.forget_record(&session.client_id);
         }
     }
 

@@ -27,8 +27,10 @@ pub(super) struct Awaited(HashMap<Ticket, Waiter>);
 enum Waiter {
     /// The CONNACK of a connection, of this number.
     Connect(usize, u64),
-    /// An answer to the client of a session, which the other half gives.
+    /// An answer to the client of a session.
     Record(SessionKey),
+    /// Nobody: that a client has gone, that a will is done with.
+    Nobody,
 }
 
 /// What a restart has left of one client.
@@ -108,7 +110,9 @@ impl Shard {
 
     /// Writes down that a session is away; nobody waits for it.
     pub(super) fn keep_away(&mut self, session: SessionKey) {
-        let _ = self.put_record(session);
+        if let Some(ticket) = self.put_record(session) {
+            self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
+        }
     }
 
     /// Writes a session down whose subscriptions have changed. `None`: it ends with its connection, and
@@ -133,12 +137,20 @@ impl Shard {
 
     /// Writes a will down again, with the time when it is due.
     pub(super) fn keep_will(&mut self, client_id: &str, will: &Will) {
-        self.put_object(will_key(client_id, will.number), will.record.encode());
+        let ticket = self.put_object(will_key(client_id, will.number), will.record.encode());
+        self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
     }
 
     /// A will has been published, or is not wanted any more.
     pub(super) fn forget_will(&mut self, client_id: &str, number: u64) {
-        self.delete_object(will_key(client_id, number));
+        let ticket = self.delete_object(will_key(client_id, number));
+        self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
+    }
+
+    /// A session has ended.
+    pub(super) fn forget_record(&mut self, client_id: &str) {
+        let ticket = self.delete_object(session_key(client_id));
+        self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
     }
 
     /// The store has done what was asked for with this ticket, or says why not.
@@ -155,6 +167,12 @@ impl Shard {
                 }
             }
             Some(Waiter::Record(session)) => self.session_recorded(now, session, ticket, result),
+            Some(Waiter::Nobody) => {
+                if let Err(error) = result {
+                    // The store has said so in the log; until a restart nothing is kept any more.
+                    debug!(%error, "what became of a session was not written down");
+                }
+            }
             None => self.flow_object_stored(now, ticket, result),
         }
     }
