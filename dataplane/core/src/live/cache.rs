@@ -25,7 +25,7 @@ const WAYS: usize = 4;
 
 /// Versions of names that begin with the same level, and with the same two.
 const FIRST: usize = 256;
-const SECOND: usize = 4_096;
+const SECOND: usize = 16_384;
 
 /// What a route takes beside its name and its lists.
 const ROUTE_COST: usize = size_of::<Route>() + 64;
