@@ -47,11 +47,6 @@ impl Shard {
             self.refuse_client(key, reason, &words);
             return;
         }
-        if let Some(user) = &connect.user_name
-            && let Some(connection) = self.connections.get_mut(key)
-        {
-            connection.user = user.as_str().into();
-        }
         let is_assigned = connect.client_id.is_empty();
         let client_id: Arc<str> =
             if is_assigned { self.assigned_client_id() } else { connect.client_id.as_str().into() };
@@ -72,6 +67,7 @@ impl Shard {
         };
         if let Some(client) = self.connections.mqtt_mut(key) {
             client.session = Some(session);
+            client.client_id = client_id;
             client.connecting = Some(Box::new(connecting));
         }
         self.let_in(now, key);

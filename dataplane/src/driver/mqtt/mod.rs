@@ -240,6 +240,7 @@ impl Client {
     /// Gives back memory that only a busy connection needs: nothing has passed for some seconds.
     pub(super) fn shrink(&mut self) {
         self.engine.shrink();
+        self.intake.shrink();
     }
 
     /// The client identifier; empty before the CONNECT.
