@@ -250,7 +250,7 @@ impl Core {
         if wanted.filters.is_some() {
             is_other |= subscription.definition != wanted.definition;
             subscription.definition = wanted.definition.clone();
-            subscription.filter = options.filter.clone();
+            subscription.filter.clone_from(&options.filter);
             subscription.not_from = wanted.not_from;
             if std::mem::replace(&mut subscription.durable_only, wanted.durable_only) != wanted.durable_only {
                 relisted = Some((subscription.topic, subscription.filters.clone()));

@@ -247,26 +247,24 @@ impl Core {
         topic: HomeKey,
         publication: &Publication,
     ) -> Result<Option<Box<Change>>, Outcome> {
+        if publication.retain == Retain::No {
+            return Ok(None);
+        }
         let name = match (&publication.name, self.broker.homes.get(topic)) {
             (Some(name), _) => name.clone(),
             (None, Some(home)) => home.name.clone(),
             (None, None) => return Ok(None),
         };
         let has_slot = self.retained(topic).is_some_and(|retained| retained.names.get(&name).is_some());
-        match publication.retain {
-            Retain::No => return Ok(None),
-            Retain::Clear if !has_slot => return Ok(None),
-            Retain::Clear => {}
-            Retain::Keep if has_slot => {}
-            Retain::Keep => {
-                let limit = self.limits.max_retained;
-                if self.broker.retained_names >= limit {
-                    let sentence = format!(
-                        "the shard retains messages for {limit} names, its limit; clear some or raise the limit"
-                    );
-                    return Err(Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, sentence));
-                }
-            }
+        if !has_slot && publication.retain == Retain::Clear {
+            return Ok(None);
+        }
+        let limit = self.limits.max_retained;
+        if !has_slot && self.broker.retained_names >= limit {
+            let sentence = format!(
+                "the shard retains messages for {limit} names, its limit; clear some or raise the limit"
+            );
+            return Err(Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, sentence));
         }
         self.broker.last_change += 1;
         let number = self.broker.last_change;
@@ -323,18 +321,24 @@ impl Core {
         }
     }
 
+    /// Whether the store has the number of the queue of a change: it is asked for before, and so answered
+    /// before.
+    pub(super) fn is_queue_written(&self, change: &Change) -> bool {
+        self.retained(change.topic).is_some_and(|retained| retained.written && retained.id == change.queue)
+    }
+
     /// The store has a change; false when it cannot count, and its producer should send it again.
     pub(super) fn change_stored(&mut self, now: Instant, change: Change, reference: Reference) -> bool {
         let (topic, queue, name) = (change.topic, change.queue, change.name.clone());
         let memory = self.limits.stored_memory_bytes;
         let has_room = self.broker.retained_memory < memory / MEMORY_PART && self.broker.memory < memory;
         let Some(retained) = self.retained_mut(topic).filter(|retained| retained.id == queue) else {
-            // The topic was deleted, and the queue is forgotten.
+            // The topic was deleted. In a transaction the message has come to count after that.
+            self.ask_store(StoreRequest::Forget { queue });
             return false;
         };
         retained.under_way.remove(&change.number);
         let before = retained.memory;
-        // The number is asked for before, and so answered before.
         let is_written = retained.written;
         let mut dead = match is_written {
             true => {
@@ -388,6 +392,11 @@ impl Core {
         for sum in [&mut self.broker.memory, &mut self.broker.retained_memory] {
             *sum = sum.saturating_sub(before) + after;
         }
+    }
+
+    /// Names for which this shard retains a message.
+    pub fn retained_names(&self) -> u32 {
+        self.broker.retained_names
     }
 
     /// Forgets what a topic retains for the names that a filter matches. Says how many there were. To be

@@ -43,7 +43,7 @@ use crate::key::{AddressKey, GripKey, HomeKey, LegKey, ReceiverKey};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::{EntryKey, NotTaken, Settled, Settlement};
 use crate::settings::ShardId;
-use crate::store::{Reference, StoreAnswer, StoreRequest, Targets, Ticket, TransactionId};
+use crate::store::{QueueId, Reference, StoreAnswer, StoreRequest, Targets, Ticket, TransactionId};
 
 /// The transactions of a shard.
 #[derive(Debug, Default)]
@@ -115,6 +115,8 @@ struct Part {
 struct Post {
     home: HomeKey,
     entry: EntryKey,
+    /// The queue, where the store has to keep the message.
+    queue: Option<QueueId>,
     reference: Option<Reference>,
 }
 
@@ -496,8 +498,9 @@ impl Core {
                 }
             }
         };
-        let posts =
-            placed.iter().map(|(home, entry, _)| Post { home: *home, entry: *entry, reference: None });
+        let post =
+            |(home, entry, queue): &_| Post { home: *home, entry: *entry, queue: *queue, reference: None };
+        let posts = placed.iter().map(post);
         let posts: Vec<Post> = posts.collect();
         let stored: Vec<(HomeKey, EntryKey)> =
             placed.iter().filter(|one| one.2.is_some()).map(|(home, entry, _)| (*home, *entry)).collect();
@@ -527,7 +530,7 @@ impl Core {
         id: TransactionId,
         publication: Publication,
         meta: &Meta,
-        targets: Arc<[crate::QueueId]>,
+        targets: Arc<[QueueId]>,
         entries: Stored,
         change: Option<u64>,
     ) {
@@ -555,6 +558,12 @@ impl Core {
         };
         let failed = failed.map(|failed| error(failed.condition, failed.description.to_string()));
         match waiting {
+            Waiting::Append { transaction, change: Some(number), .. }
+                if failed.is_none() && !self.may_be_retained(transaction, number) =>
+            {
+                let sentence = "the store did not keep where the topic's retained messages are".to_owned();
+                self.part_answered(now, transaction, Some(error(condition::ROLLED_BACK, sentence)));
+            }
             Waiting::Commit { transaction } => {
                 let is_committed = failed.is_none();
                 self.conclude_transaction(now, transaction, failed, is_committed);
@@ -569,6 +578,13 @@ impl Core {
                 self.part_answered(now, transaction, failed);
             }
         }
+    }
+
+    /// Whether a change of what a topic retains can count: the store knows its queue.
+    fn may_be_retained(&self, id: TransactionId, number: u64) -> bool {
+        let part = self.broker.transactions.parts.get(&id);
+        let change = part.and_then(|part| part.changes.iter().find(|(change, _)| change.number() == number));
+        change.is_none_or(|(change, _)| self.is_queue_written(change))
     }
 
     fn note_reference(
@@ -616,7 +632,13 @@ impl Core {
             self.post_live(now, post);
         }
         for post in part.posts {
-            let Some(home) = self.queue_home(post.home) else { continue };
+            let Some(home) = self.queue_home(post.home) else {
+                // The store was told so before the message came to count for it.
+                if let Some(queue) = post.queue.filter(|_| commit) {
+                    self.ask_store(StoreRequest::Forget { queue });
+                }
+                continue;
+            };
             if !commit {
                 home.queue.store_failed(post.entry);
                 self.mark_home(now, post.home);

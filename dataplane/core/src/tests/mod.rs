@@ -9,6 +9,7 @@ mod peers;
 mod random;
 mod retained;
 mod sessions;
+mod sessions_random;
 mod store;
 mod stored;
 mod stored_random;

@@ -472,6 +472,28 @@ fn what_a_transaction_retains_counts_when_it_is_committed() {
 }
 
 #[test]
+fn a_transaction_does_not_retain_where_the_store_does_not_know_the_queue() {
+    let mut bed = with_topic();
+    let producer = bed.anonymous(0);
+    let id = bed.cores[0].declare(bed.now).expect("there is room");
+    let transaction = Some(id);
+    let incoming = bed.incoming("lost", false, false);
+    let incoming = Incoming { to: Some("t/a"), retain: Retain::Keep, transaction, ..incoming };
+    bed.begin(producer, incoming);
+    bed.store.held = true;
+    bed.cores[0].discharge(bed.now, id, false).expect("it is open");
+    bed.run();
+    bed.store.fails = true;
+    bed.store.held = false;
+    assert!(bed.store_answers(), "the number of the queue");
+    bed.store.fails = false;
+    bed.run();
+    assert!(bed.discharged[&id].is_err());
+    assert!(bed.store.messages.is_empty() && bed.retained_bodies(0, "#").is_empty());
+    bed.clear();
+}
+
+#[test]
 fn a_subscription_may_begin_with_what_is_retained() {
     for shards in SHARDS {
         for memory in [8, 1 << 20] {

@@ -29,6 +29,8 @@ pub(crate) struct FakeStore {
     /// Nothing that writes succeeds.
     pub(crate) fails: bool,
     pub(crate) cannot_load: bool,
+    /// Objects that could not be deleted.
+    pub(crate) undeleted: u64,
     pub(crate) loads: u64,
     pub(crate) appends: u64,
 }
@@ -54,6 +56,7 @@ impl FakeStore {
 
     fn answer(&mut self, request: StoreRequest) -> Option<StoreAnswer> {
         let fails = self.fails;
+        self.undeleted += u64::from(fails && matches!(request, StoreRequest::Delete { .. }));
         let failed = |ticket| {
             let error = StoreError { condition: "test:full", description: "the disk is full".into() };
             Some(StoreAnswer::Failed { ticket, error })

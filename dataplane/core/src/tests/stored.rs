@@ -172,6 +172,11 @@ impl Bed {
             assert!(new.cores[usize::from(shard.0)].recover_object(new.now, key, value));
             homes.insert(queue, usize::from(shard.0));
         }
+        // What is for queues that are no more is forgotten, as the daemon does.
+        for kept in self.store.messages.values_mut() {
+            kept.targets.retain(|queue| homes.contains_key(queue));
+        }
+        self.store.messages.retain(|_, kept| !kept.targets.is_empty());
         for (reference, kept) in &self.store.messages {
             for queue in &kept.targets {
                 let shard = homes[queue];
