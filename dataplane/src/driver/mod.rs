@@ -433,6 +433,7 @@ impl Shard {
         for consumer in stored {
             self.core.set_credit(now, consumer, 0, false);
         }
+        self.stop_feeds(now);
         self.core.drain(now);
         self.finish_turn(now);
     }

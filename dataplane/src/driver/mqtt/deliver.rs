@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mq_core::{
-    COPY_UP_TO, ConsumerKey, LaneKey, LegKey, Outcome, Reference, Route, StoreError, Subscriber, Ticket,
+    AddressKind, COPY_UP_TO, ConsumerKey, LaneKey, LegKey, Outcome, Reference, Route, StoreError, Subscriber,
+    Ticket,
 };
 use mq_mqtt::property::PropertyView;
 use mq_mqtt::{
@@ -409,6 +410,10 @@ impl Shard {
             assembly.body.extend_from_slice(chunk);
         }
         if more {
+            // The lane has to be filled up: what is put together here has left it.
+            if let Some(key) = session.connection() {
+                self.mark_dirty(key);
+            }
             return;
         }
         let Some(assembly) = feed.assembly.take() else { return };
@@ -820,6 +825,23 @@ impl Shard {
         }
     }
 
+    /// The node is stopping: what is kept for its next run is not handed out any more.
+    pub(in crate::driver) fn stop_feeds(&mut self, now: Instant) {
+        let mut stored = Vec::new();
+        for (_, session) in self.mqtt.sessions.iter() {
+            for (_, feed) in session.flights.get().into_iter().flat_map(State::each_feed) {
+                let is_stored = match &feed.source {
+                    Source::Own { .. } | Source::Shared { .. } => true,
+                    Source::Plain { name, .. } => self.core.kind(name) == Some(AddressKind::Queue),
+                };
+                stored.extend(is_stored.then_some(feed.consumer));
+            }
+        }
+        for consumer in stored {
+            self.core.set_credit(now, consumer, 0, false);
+        }
+    }
+
     pub(super) fn feed_mut(&mut self, token: SessionKey, index: u32) -> Option<&mut super::flows::Feed> {
         self.mqtt.sessions.get_mut(token)?.flights.get_mut()?.feed_mut(index)
     }
@@ -1033,10 +1055,10 @@ impl Shard {
         state.waiting.drop_fed();
         let consumers: Vec<ConsumerKey> = state.feeds.drain(..).flatten().map(|feed| feed.consumer).collect();
         if !is_lasting {
-            session.flights.take();
-        } else {
-            session.flights.tidy();
+            // What the core and the store have of it is for `end_messages` to end.
+            state.forget_messages();
         }
+        session.flights.tidy();
         for leg in settled {
             self.settle(now, Some(leg), Outcome::Accepted);
         }
@@ -1079,8 +1101,9 @@ fn detach(entry: &mut Entry) {
     }
 }
 
-/// Bytes of a message that comes in chunks, at most: what the protocol can carry.
-const LARGEST_ASSEMBLY: u64 = 268_435_455;
+/// Bytes of a message that comes in chunks, at most, whatever the client takes: as many as an address keeps
+/// that says nothing else.
+const LARGEST_ASSEMBLY: u64 = 16 << 20;
 
 /// A message of the engine's for an entry, with the time that is left of its life.
 fn with_outgoing<T>(

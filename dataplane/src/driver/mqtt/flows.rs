@@ -26,6 +26,20 @@ pub(crate) struct Flights {
     state: Option<Box<State>>,
 }
 
+/// How much is under way and waits in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Messages that wait for room in the client's window.
+    pub(crate) waiting: u64,
+    pub(crate) waiting_bytes: u64,
+    /// Messages that were sent and not acknowledged before the client left.
+    pub(crate) in_flight: u64,
+    /// Publications of QoS 2 that were not released before the client left.
+    pub(crate) incoming: u64,
+    /// Messages that were dropped because the session was full.
+    pub(crate) dropped: u64,
+}
+
 /// The same, of a session that has something.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -95,14 +109,16 @@ impl Flights {
         state.resumed.outgoing.insert(position, unacknowledged);
     }
 
-    /// Messages that wait for the client in memory, those under way to it not counted, and their bytes.
-    pub(crate) fn waiting(&self) -> (u64, u64) {
-        self.state.as_ref().map_or((0, 0), |state| (state.waiting.len() as u64, state.waiting.bytes()))
-    }
-
-    /// Messages that were dropped because the session was full.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.state.as_ref().map_or(0, |state| state.dropped)
+    /// How much there is.
+    pub(crate) fn figures(&self) -> Figures {
+        let Some(state) = &self.state else { return Figures::default() };
+        Figures {
+            waiting: state.waiting.len() as u64,
+            waiting_bytes: state.waiting.bytes(),
+            in_flight: state.resumed.outgoing.len() as u64,
+            incoming: (state.resumed.incoming.len() + state.taking.len()) as u64,
+            dropped: state.dropped,
+        }
     }
 
     pub(super) fn get(&self) -> Option<&State> {
@@ -140,6 +156,15 @@ impl State {
             && self.topics.is_empty()
             && self.claims.is_empty()
             && self.dropped == 0
+    }
+
+    /// Forgets every message, of a session that ends with its connection.
+    pub(super) fn forget_messages(&mut self) {
+        self.resumed.outgoing = Vec::new();
+        self.waiting = Waiting::default();
+        self.kept = Slab::new();
+        self.known.clear();
+        self.dropped = 0;
     }
 
     /// Adds a feed at the first free index.

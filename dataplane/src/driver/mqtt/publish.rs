@@ -62,6 +62,11 @@ impl Intake {
             && (self.credit > 0 || self.producer.is_none())
             && self.requests.is_idle()
     }
+
+    /// Gives back memory that only a busy client needs.
+    pub(super) fn shrink(&mut self) {
+        self.answers.queue.shrink_to_fit();
+    }
 }
 
 /// Acknowledgements that are owed, in the order in which they have to leave.
@@ -128,10 +133,6 @@ impl Answers {
 
     fn is_empty(&self) -> bool {
         self.queue.is_empty()
-    }
-
-    fn shrink(&mut self) {
-        self.queue.shrink_to_fit();
     }
 }
 
@@ -710,11 +711,6 @@ impl Shard {
         client.intake.held = 0;
         self.mqtt.messages.producers.remove(producer.to_bits());
         self.core.remove_producer(now, producer);
-    }
-
-    /// Gives back memory that only a busy client needs.
-    pub(super) fn shrink_intake(intake: &mut Intake) {
-        intake.answers.shrink();
     }
 }
 
