@@ -177,6 +177,52 @@ pub struct ShardStatistics {
     pub expired: u64,
     pub undelivered: u64,
     pub unsettled: u64,
+    pub mqtt: MqttStatistics,
+}
+
+/// What one shard has done for clients of MQTT since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MqttStatistics {
+    /// Clients that are connected.
+    pub connections: u64,
+    /// Sessions, of clients that are away among them.
+    pub sessions: u64,
+    /// Subscriptions of clients that are connected.
+    pub subscriptions: u64,
+    /// Names for which the shard retains a message.
+    pub retained: u64,
+    /// Clients let in.
+    pub connected: u64,
+    /// Those of them whose session went on.
+    pub resumed: u64,
+    /// Clients that were refused.
+    pub refused: u64,
+    /// Connections that another one of the same client took over.
+    pub taken_over: u64,
+    /// Sessions whose time was over.
+    pub sessions_expired: u64,
+    /// Wills that were published.
+    pub wills: u64,
+    /// Wills that nobody took.
+    pub wills_refused: u64,
+    /// Messages from clients, by QoS.
+    pub published: [u64; 3],
+    /// Messages to clients, by QoS; those sent again count again.
+    pub sent: [u64; 3],
+    /// Messages from clients that were refused.
+    pub publishes_refused: u64,
+    /// Messages that clients refused.
+    pub rejected: u64,
+    /// Messages for clients that did not take what they were sent.
+    pub dropped_slow: u64,
+    /// Messages for sessions that were full.
+    pub dropped_full: u64,
+    /// Messages larger than the client takes.
+    pub dropped_large: u64,
+    /// Messages that MQTT cannot carry.
+    pub dropped_unfit: u64,
+    /// Messages whose time was over before they could be sent.
+    pub expired: u64,
 }
 
 /// Counters of one address on one shard since it was created.

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::hub::ShardStatistics;
+use crate::hub::{MqttStatistics, ShardStatistics};
 use crate::process::Usage;
 
 /// The metrics of a node, once they are registered. Cheap to clone.
@@ -131,7 +131,77 @@ impl Page<'_> {
             ];
             named.map(|(outcome, count)| ([worker(index), ("outcome", outcome.to_owned())], count))
         });
-        self.counters("mq_outcomes", "Deliveries to consumers by outcome", None, outcomes)
+        self.counters("mq_outcomes", "Deliveries to consumers by outcome", None, outcomes)?;
+        self.mqtt(shards)
+    }
+
+    fn mqtt(&mut self, shards: &[ShardStatistics]) -> fmt::Result {
+        let gauges: [(&str, &str, PerShard); 4] = [
+            ("mq_mqtt_connections", "MQTT clients that are connected", |shard| shard.mqtt.connections),
+            ("mq_mqtt_sessions", "Sessions of MQTT clients, connected or away", |shard| shard.mqtt.sessions),
+            ("mq_mqtt_subscriptions", "Subscriptions of MQTT clients that are connected", |shard| {
+                shard.mqtt.subscriptions
+            }),
+            ("mq_mqtt_retained", "Names for which a message is retained", |shard| shard.mqtt.retained),
+        ];
+        for (name, help, value) in gauges {
+            self.gauges(name, help, shards.iter().enumerate().map(|(index, shard)| (index, value(shard))))?;
+        }
+        let counters: [(&str, &str, PerShard); 5] = [
+            ("mq_mqtt_taken_over", "MQTT connections that another one of the client took over", |shard| {
+                shard.mqtt.taken_over
+            }),
+            ("mq_mqtt_sessions_expired", "Sessions of MQTT clients whose time was over", |shard| {
+                shard.mqtt.sessions_expired
+            }),
+            ("mq_mqtt_publishes_refused", "Messages from MQTT clients that were refused", |shard| {
+                shard.mqtt.publishes_refused
+            }),
+            ("mq_mqtt_deliveries_rejected", "Messages that MQTT clients refused", |shard| {
+                shard.mqtt.rejected
+            }),
+            ("mq_mqtt_expired", "Messages for MQTT clients whose time was over", |shard| shard.mqtt.expired),
+        ];
+        for (name, help, value) in counters {
+            let values = shards.iter().enumerate().map(|(index, shard)| ([worker(index)], value(shard)));
+            self.counters(name, help, None, values)?;
+        }
+        let by = |label: &'static str, values: fn(&MqttStatistics) -> Vec<(&'static str, u64)>| {
+            let of = move |(index, shard): (usize, &ShardStatistics)| {
+                values(&shard.mqtt)
+                    .into_iter()
+                    .map(move |(value, count)| ([worker(index), (label, value.to_owned())], count))
+            };
+            shards.iter().enumerate().flat_map(of).collect::<Vec<_>>().into_iter()
+        };
+        let connects = by("outcome", |mqtt| {
+            let fresh = mqtt.connected.saturating_sub(mqtt.resumed);
+            vec![("new", fresh), ("resumed", mqtt.resumed), ("refused", mqtt.refused)]
+        });
+        self.counters("mq_mqtt_connects", "CONNECTs of MQTT clients by what came of them", None, connects)?;
+        let wills = by("outcome", |mqtt| vec![("published", mqtt.wills), ("refused", mqtt.wills_refused)]);
+        self.counters("mq_mqtt_wills", "Wills of MQTT clients by what came of them", None, wills)?;
+        let dropped = by("reason", |mqtt| {
+            vec![
+                ("slow", mqtt.dropped_slow),
+                ("full", mqtt.dropped_full),
+                ("large", mqtt.dropped_large),
+                ("unfit", mqtt.dropped_unfit),
+            ]
+        });
+        self.counters("mq_mqtt_dropped", "Messages for MQTT clients that were dropped", None, dropped)?;
+        let by_qos = |(index, shard): (usize, &ShardStatistics)| {
+            let directions = [("in", shard.mqtt.published), ("out", shard.mqtt.sent)];
+            directions.into_iter().flat_map(move |(direction, counts)| {
+                ["0", "1", "2"].into_iter().zip(counts).map(move |(qos, count)| {
+                    let labels =
+                        [worker(index), ("direction", direction.to_owned()), ("qos", qos.to_owned())];
+                    (labels, count)
+                })
+            })
+        };
+        let publishes: Vec<_> = shards.iter().enumerate().flat_map(by_qos).collect();
+        self.counters("mq_mqtt_publishes", "Messages from and to MQTT clients", None, publishes.into_iter())
     }
 
     fn directions(&mut self, shards: &[ShardStatistics]) -> fmt::Result {
@@ -252,6 +322,30 @@ mod tests {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         text
+    }
+
+    #[test]
+    fn what_is_done_for_mqtt_is_counted_by_qos_and_reason() {
+        let mqtt = MqttStatistics {
+            connections: 4,
+            connected: 9,
+            resumed: 2,
+            published: [1, 2, 3],
+            sent: [4, 5, 6],
+            dropped_full: 8,
+            ..MqttStatistics::default()
+        };
+        let shards = vec![ShardStatistics { mqtt, ..ShardStatistics::default() }];
+        let text = page(Snapshot { shards, ..Snapshot::default() });
+        for line in [
+            "mq_mqtt_connections{worker=\"0\"} 4",
+            "mq_mqtt_connects_total{worker=\"0\",outcome=\"new\"} 7",
+            "mq_mqtt_publishes_total{worker=\"0\",direction=\"in\",qos=\"2\"} 3",
+            "mq_mqtt_publishes_total{worker=\"0\",direction=\"out\",qos=\"0\"} 4",
+            "mq_mqtt_dropped_total{worker=\"0\",reason=\"full\"} 8",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
     }
 
     #[test]

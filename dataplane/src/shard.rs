@@ -330,7 +330,7 @@ fn statistics(shard: &Shard) -> ShardStatistics {
     ShardStatistics {
         connections: shard.connection_count() as u64,
         connections_opened: shard.connections_opened,
-        sessions: shard.session_count(),
+        sessions: shard.sessions,
         producers: core.producers,
         consumers: core.consumers,
         deliveries_in: core.deliveries_in,
@@ -348,6 +348,7 @@ fn statistics(shard: &Shard) -> ShardStatistics {
         expired: core.expired,
         undelivered: core.undelivered,
         unsettled: core.unsettled,
+        mqtt: shard.mqtt_statistics(),
     }
 }
 

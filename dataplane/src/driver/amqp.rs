@@ -256,6 +256,7 @@ impl Shard {
         if connection.sessions.len() <= index {
             connection.sessions.resize_with(index + 1, || None);
         }
+        self.sessions += 1;
         connection.sessions[index] =
             Some(SessionState { key: session, lane, held: 0, owed: 0, has_sent: false });
     }
@@ -267,6 +268,7 @@ impl Shard {
         if let Some(slot) = slot
             && let Some(state) = slot.take_if(|state| state.key == session)
         {
+            self.sessions -= 1;
             self.core.remove_lane(now, state.lane);
         }
     }
@@ -290,6 +292,7 @@ impl Shard {
         let links: Vec<_> = connection.engine.links().map(|link| (link.role, link.token)).collect();
         self.remove_links(now, &links);
         for session in sessions.into_iter().flatten() {
+            self.sessions -= 1;
             self.core.remove_lane(now, session.lane);
         }
     }

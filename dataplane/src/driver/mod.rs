@@ -182,6 +182,8 @@ pub(crate) struct Shard {
     pub(crate) core: Core,
     pub(crate) shared: Shared,
     pub(crate) connections_opened: u64,
+    /// AMQP sessions of all connections.
+    pub(crate) sessions: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     engine_config: Arc<Config>,
@@ -241,6 +243,7 @@ impl Shard {
             core,
             shared,
             connections_opened: 0,
+            sessions: 0,
             bytes_in: 0,
             bytes_out: 0,
             engine_config: Arc::new(amqp::engine_config(config)),

@@ -9,12 +9,34 @@ use mq_model::admin;
 use super::connection::{Connection, Life};
 use super::protocol::{Farewell, Protocol};
 use super::{Shard, amqp};
-use crate::hub::Subscription;
+use crate::hub::{MqttStatistics, Subscription};
 
 impl Shard {
-    /// Sessions of all connections.
-    pub(crate) fn session_count(&self) -> u64 {
-        self.amqp_clients().map(|(_, _, client)| client.engine.sessions().count() as u64).sum()
+    /// What the shard has done for clients of MQTT.
+    pub(crate) fn mqtt_statistics(&self) -> MqttStatistics {
+        let (clients, messages) = (self.mqtt.counters, self.mqtt.messages.counters);
+        MqttStatistics {
+            connections: self.mqtt.sessions.connected() as u64,
+            sessions: self.mqtt.sessions.len() as u64,
+            subscriptions: self.core.live_subscriptions().into(),
+            retained: self.core.retained_names().into(),
+            connected: clients.connected,
+            resumed: clients.resumed,
+            refused: clients.refused,
+            taken_over: clients.taken_over,
+            sessions_expired: clients.expired,
+            wills: clients.wills,
+            wills_refused: clients.wills_refused,
+            published: messages.published,
+            sent: messages.sent,
+            publishes_refused: messages.refused,
+            rejected: messages.rejected,
+            dropped_slow: messages.dropped_slow,
+            dropped_full: messages.dropped_full,
+            dropped_large: messages.dropped_large,
+            dropped_unfit: messages.dropped_unfit,
+            expired: messages.expired,
+        }
     }
 
     /// Every client of AMQP, with the key of its connection.
@@ -69,7 +91,9 @@ impl Shard {
 
     /// The sessions of a connection, when it is here.
     pub(crate) fn sessions(&self, connection: &str) -> Option<Vec<admin::Session>> {
-        let client = self.connections.amqp(self.find(connection)?)?;
+        let key = self.find(connection)?;
+        // A connection of MQTT has none of these.
+        let Some(client) = self.connections.amqp(key) else { return Some(Vec::new()) };
         let view = |session: mq_amqp::SessionInfo| admin::Session {
             channel: session.remote_channel,
             incoming_window: session.incoming_window,
