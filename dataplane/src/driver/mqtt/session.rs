@@ -528,6 +528,17 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_session_is_small() {
+        assert!(size_of::<Session>() <= 128, "{}", size_of::<Session>());
+        assert!(size_of::<Option<Subscription>>() <= 48, "{}", size_of::<Option<Subscription>>());
+        let client = size_of::<super::super::Client>();
+        assert!(client <= 640, "{client}");
+        let mut session = Session::new("a".into(), 0, 0);
+        session.add(subscription("a", Qos::AtMostOnce));
+        assert_eq!(session.subscriptions.capacity(), 1);
+    }
+
+    #[test]
     fn a_filter_reaches_the_topics_whose_names_it_may_match() {
         for (filter, address) in [
             ("a", "a"),

@@ -171,8 +171,8 @@ impl Shard {
     fn send_will(&mut self, now: Instant, client_id: Arc<str>, will: &Will) {
         let Some(producer) = self.mqtt.wills.producer else { return };
         let record = &will.record;
-        let chunk = match message(record, &client_id) {
-            Ok(chunk) => chunk,
+        let (chunk, ttl) = match message(record, &client_id) {
+            Ok(message) => message,
             Err(error) => {
                 warn!(%client_id, %error, "a will cannot be published");
                 self.mqtt.counters.wills_refused += 1;
@@ -190,13 +190,12 @@ impl Shard {
         let handle = wills.next_handle;
         let origin = origin_of(&client_id);
         wills.under_way.insert(handle, (client_id, will.number));
-        let expiry = record.properties.view().message_expiry_interval();
         let incoming = Incoming {
             to: Some(record.topic.as_str()),
             handle,
             priority: DEFAULT_PRIORITY,
             // 3.1.3.2.4: it begins when the will is published.
-            ttl: expiry.map(|seconds| Duration::from_secs(seconds.into())),
+            ttl,
             message_format: MQTT_FORMAT,
             chunk,
             durable: record.qos > Qos::AtMostOnce,
@@ -242,13 +241,13 @@ impl Shard {
 /// What a message has unless it says so: MQTT has no priorities.
 const DEFAULT_PRIORITY: u8 = 4;
 
-/// A will as the message that it becomes.
-fn message(record: &WillRecord, client_id: &str) -> Result<Bytes, EnvelopeError> {
+/// A will as the message that it becomes, and how long that lives.
+fn message(record: &WillRecord, client_id: &str) -> Result<(Bytes, Option<Duration>), EnvelopeError> {
     // All of its properties but the delay, which no PUBLISH has.
     let mut properties = PropertyWriter::new(PropertyIn::Publish);
     let _ = properties.extend(record.properties.view());
     let properties = properties.finish();
-    Envelope {
+    let envelope = Envelope {
         qos: record.qos,
         retain: record.retain,
         is_v5: record.version == Version::V5_0,
@@ -257,8 +256,8 @@ fn message(record: &WillRecord, client_id: &str) -> Result<Bytes, EnvelopeError>
         properties: properties.view(),
         annotations: &[],
         payload: &record.payload,
-    }
-    .encode()
+    };
+    Ok((envelope.encode()?, envelope.time_to_live()))
 }
 
 /// That many seconds later; `u32::MAX` of them are no end.
@@ -314,9 +313,11 @@ mod tests {
         let mut properties = PropertyWriter::new(PropertyIn::Will);
         properties.user_property("b", "1").unwrap().will_delay_interval(5).unwrap();
         properties.content_type("text/plain").unwrap().user_property("a", "2").unwrap();
+        properties.message_expiry_interval(9).unwrap();
         let mut will = will(0);
         will.record.properties = properties.finish();
-        let message = message(&will.record, "kitchen").unwrap();
+        let (message, ttl) = message(&will.record, "kitchen").unwrap();
+        assert_eq!(ttl, Some(Duration::from_secs(9)));
         let envelope = Envelope::parse(&message).unwrap();
         let users: Vec<_> = envelope.properties.user_properties().collect();
         assert_eq!(users, [("b", "1"), ("a", "2")]);
