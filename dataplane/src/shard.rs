@@ -112,7 +112,7 @@ fn start(
         ..CoreLimits::default()
     };
     let mut core = Core::new(id, shards, limits);
-    core.set_format(Arc::new(Formats::new(shared.subscriptions.clone(), &config.mqtt.session)));
+    core.set_format(Arc::new(Formats::new(shared.subscriptions.clone(), &config.mqtt)));
     let now = Instant::now();
     core.set_clock(now, UnixMillis(unix_millis()));
     for address in addresses {

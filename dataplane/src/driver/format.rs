@@ -23,14 +23,15 @@ use bytes::{Bytes, BytesMut};
 use mq_amqp::codec::encode_value;
 use mq_amqp::message::{Entries, MessageId, MessageIndex, Properties, Scalar};
 use mq_amqp::value::{Symbol, Text, Value};
-use mq_core::{DeadLetter, Format, MessageKeys, Notes, OnFull, QueueSettings, RestoredFilter};
-use mq_model::config::{MqttSession, SessionFull};
+use mq_core::{DeadLetter, Format, MessageKeys, Notes, QueueSettings, RestoredFilter};
+use mq_model::config::Mqtt;
 use mq_mqtt::property::PropertyView;
 use tracing::warn;
 
 use super::attach::local_name;
 use super::message::{AMQP_FORMAT, Changes, Ttl, annotation, changed, map_of};
 use super::mqtt::envelope::{Envelope, MAX_ANNOTATIONS, MQTT_FORMAT};
+use super::mqtt::queue_settings;
 use super::mqtt::to_amqp::{add, notes_of};
 use super::mqtt::to_mqtt::{TOPIC, without_expiry};
 use super::terminus::{Definition, Filters, Subscriptions, origin_of};
@@ -74,23 +75,9 @@ pub(crate) struct Formats {
 
 impl Formats {
     /// The formats of a node with these durable subscriptions; those that are restored are added. Sessions
-    /// of MQTT clients keep messages as `session` says.
-    pub(crate) fn new(subscriptions: Subscriptions, session: &MqttSession) -> Self {
-        Self { subscriptions, session: Arc::new(session_settings(session)) }
-    }
-}
-
-/// How the subscription of a session keeps messages.
-pub(super) fn session_settings(session: &MqttSession) -> QueueSettings {
-    QueueSettings {
-        max_messages: session.max_messages,
-        max_bytes: session.max_bytes,
-        on_full: match session.on_full {
-            SessionFull::DropOldest => OnFull::DropOldest,
-            // A session without a client has nobody to disconnect.
-            SessionFull::DropNewest | SessionFull::Disconnect => OnFull::Reject,
-        },
-        ..QueueSettings::default()
+    /// of MQTT clients keep messages as `mqtt` says.
+    pub(crate) fn new(subscriptions: Subscriptions, mqtt: &Mqtt) -> Self {
+        Self { subscriptions, session: Arc::new(queue_settings(mqtt)) }
     }
 }
 
@@ -277,7 +264,7 @@ mod tests {
     use super::*;
 
     fn format() -> Formats {
-        Formats::new(Subscriptions::default(), &MqttSession::default())
+        Formats::new(Subscriptions::default(), &Mqtt::default())
     }
 
     fn keys(message: &Message) -> MessageKeys {
@@ -450,8 +437,9 @@ mod tests {
 
     #[test]
     fn subscriptions_of_mqtt_clients_are_restored_with_the_bounds_of_now() {
-        let session = MqttSession { max_messages: 7, ..MqttSession::default() };
-        let formats = Formats::new(Subscriptions::default(), &session);
+        let mut mqtt = Mqtt::default();
+        mqtt.session.max_messages = 7;
+        let formats = Formats::new(Subscriptions::default(), &mqtt);
         let restored = formats.restore(MQTT_SESSION);
         assert!(restored.durable_only && restored.filter.is_none());
         assert_eq!(restored.settings.map(|settings| settings.max_messages), Some(7));

@@ -6,6 +6,7 @@ mod client;
 mod life;
 mod links;
 mod messages;
+mod mqtt_amqp;
 mod mqtt_client;
 mod mqtt_messages;
 mod mqtt_sessions;

@@ -91,13 +91,6 @@ pub(crate) fn converted(
     }
 }
 
-/// Seconds left of a message's life; none when the message itself states no limit. Never 0 for one that
-/// has not expired (3.3.2.3.3).
-pub(crate) fn seconds_left(properties: PropertyView<'_>, left: Option<std::time::Duration>) -> Option<u32> {
-    let left = to_amqp::time_left(properties, left)?;
-    Some(u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX))
-}
-
 /// A message that came over MQTT, with what the node has noted of it as user properties.
 fn of_envelope(message: &Bytes, topic: Option<&str>) -> Result<Converted, Unfit> {
     let unchanged = || Converted { message: message.clone(), lost: 0 };
@@ -354,8 +347,6 @@ pub(in crate::driver) fn without_expiry(properties: PropertyView<'_>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use mq_amqp::message::{Header, Properties as Fields};
     use mq_amqp::value::{Symbol, Text};
     use proptest::prelude::*;
@@ -624,17 +615,6 @@ mod tests {
         let envelope = Envelope::parse(&converted.message).expect("what was encoded");
         assert_eq!((users(&envelope), envelope.retain), (expected.to_vec(), true));
         assert!(envelope.annotations.is_empty());
-    }
-
-    #[test]
-    fn what_is_left_of_a_life_is_rounded_up() {
-        let mut list = List::default();
-        list.add(|writer| writer.message_expiry_interval(60).is_ok());
-        let (properties, _) = list.finish();
-        let left = |millis| seconds_left(properties.view(), Some(Duration::from_millis(millis)));
-        assert_eq!([left(1), left(1_000), left(1_001), left(90_000)], [Some(1), Some(1), Some(2), Some(60)]);
-        assert_eq!(seconds_left(properties.view(), None), Some(60));
-        assert_eq!(seconds_left(PropertyView::default(), Some(Duration::from_secs(1))), None);
     }
 
     fn text(longest: usize) -> impl Strategy<Value = String> {
