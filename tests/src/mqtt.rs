@@ -321,16 +321,25 @@ impl Client {
         self.peer.order(command);
     }
 
-    /// Waits for the next acknowledgement of a publication.
+    /// Waits for the next acknowledgement of a publication; 0 also for 0x10.
     ///
     /// # Panics
     /// When there is none.
     #[track_caller]
     pub fn published(&mut self) -> u64 {
-        let event = self.peer.expect("published", "");
         // MQTT 3.4.2.1: a broker may say that there are no matching subscribers.
-        let reason = event["reason"].as_u64().unwrap_or_else(|| panic!("{event}"));
+        let reason = self.acknowledged();
         if reason == 0x10 { 0 } else { reason }
+    }
+
+    /// Waits for the next acknowledgement of a publication: the reason as it came.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn acknowledged(&mut self) -> u64 {
+        let event = self.peer.expect("published", "");
+        event["reason"].as_u64().unwrap_or_else(|| panic!("{event}"))
     }
 
     /// Waits for the next message.

@@ -174,7 +174,9 @@ class Peer:
 
     def do_cut(self):
         """Ends the connection without a word."""
-        self.client.socket().shutdown(socket.SHUT_RDWR)
+        connection = self.client.socket()
+        # Of WebSocket it is a wrapper.
+        getattr(connection, "_socket", connection).shutdown(socket.SHUT_RDWR)
 
     # ---- events -----------------------------------------------------------------------------
 

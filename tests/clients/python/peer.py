@@ -179,18 +179,25 @@ class Peer(Handler):
 
     def do_send(self, link, count=1, body=None, size=None, every=False, encoded=None, to=None, reply_to=None,
                 correlation_id=None, ttl_ms=None, priority=None, durable=False, group=None, id=None, properties=None,
-                annotations=None):
+                annotations=None, content_type=None, data=None, value=None):
         for index in range(count):
             if encoded is not None:
                 message = bytes.fromhex(encoded)
             elif every:
                 message = every_type()
             else:
-                content = os.urandom(size) if size is not None else body.replace("{}", str(index + 1))
-                message = Message(body=content, inferred=size is not None)
+                is_data = size is not None or data is not None
+                if size is not None:
+                    content = os.urandom(size)
+                elif data is not None:
+                    content = bytes.fromhex(data)
+                else:
+                    content = typed(value) if value is not None else body.replace("{}", str(index + 1))
+                message = Message(body=content, inferred=is_data)
+                message.content_type = content_type
                 message.address = to
                 message.reply_to = reply_to
-                message.correlation_id = correlation_id
+                message.correlation_id = typed(correlation_id)
                 if ttl_ms is not None:
                     message.ttl = ttl_ms / 1000
                 if priority is not None:
@@ -199,9 +206,9 @@ class Peer(Handler):
                 message.group_id = group
                 message.id = id
                 if properties:
-                    message.properties = properties
+                    message.properties = {key: typed(value) for key, value in properties.items()}
                 if annotations:
-                    message.annotations = {symbol(key): value for key, value in annotations.items()}
+                    message.annotations = {symbol(key): typed(value) for key, value in annotations.items()}
             self.waiting[link].append(message)
         self.push(link)
 
@@ -329,10 +336,15 @@ class Peer(Handler):
         number = self.numbers.get(link.name, 0) + 1
         self.numbers[link.name] = number
         say("message", link=link.name, number=number, settled=delivery.settled, reply_to=message.reply_to,
-            correlation_id=message.correlation_id, priority=message.priority, ttl_ms=round(message.ttl * 1000),
+            correlation_id=shown(message.correlation_id), priority=message.priority, ttl_ms=round(message.ttl * 1000),
             durable=message.durable, first_acquirer=message.first_acquirer, delivery_count=message.delivery_count,
-            annotations={str(key): value if isinstance(value, (str, int)) else str(value)
+            annotations={str(key): value if isinstance(value, (str, int, list)) else str(value)
                          for key, value in (message.annotations or {}).items()},
+            to=message.address,
+            # Proton says "None" where there is none.
+            content_type=None if message.content_type == "None" else message.content_type, expiry_time=message.expiry_time,
+            application={key: shown(value) for key, value in (message.properties or {}).items()},
+            data=message.body.hex() if isinstance(message.body, (bytes, memoryview)) else None,
             **told(encoded), **content(message))
         outcome = self.options[link.name]["outcome"]
         if delivery.settled:
@@ -369,6 +381,23 @@ def content(message):
         values["properties"] = {name: plain(value) for name, value in (message.properties or {}).items()}
         return {"values": {name: plain(value) for name, value in values.items()}}
     return {}
+
+
+def shown(value):
+    """A value as JSON can say it; what it cannot by its name and as text."""
+    if isinstance(value, (bytes, memoryview)):
+        return {"binary": bytes(value).hex()}
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return {type(value).__name__: str(value)}
+
+
+def typed(value):
+    """A value of a command: {"uuid": ...}, {"binary": ...}, {"ulong": ...} or what JSON can say."""
+    if not isinstance(value, dict):
+        return value
+    (name, content), = value.items()
+    return {"uuid": uuid.UUID, "binary": bytes.fromhex, "ulong": ulong, "ubyte": ubyte, "map": dict}[name](content)
 
 
 def plain(value):

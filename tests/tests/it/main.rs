@@ -6,6 +6,8 @@ mod hostile;
 mod layers;
 mod life;
 mod mqtt;
+mod mqtt_amqp;
+mod mqtt_clients;
 mod mqtt_hostile;
 mod mqtt_retained;
 mod mqtt_sessions;

@@ -275,7 +275,8 @@ fn a_publication_that_is_resumed_counts_once() {
         publisher.connect_again(&broker, options);
         assert!(publisher.session_present());
         for _ in 1..200 {
-            assert_eq!(publisher.published(), 0);
+            // A PUBREL that comes again may be of one that is over (MQTT 3.7.2.1).
+            assert!([0, 0x92].contains(&publisher.published()));
         }
         for number in 1..=200 {
             assert_eq!(subscriber.text(), number.to_string(), "round {expected}");
@@ -400,9 +401,10 @@ fn a_will_is_sent_when_the_broker_that_had_it_was_killed() {
     for dialect in [Dialect::PAHO_5, Dialect::MQTT_JS_3] {
         let mut broker = Broker::start();
         let mut witness = Client::persistent(Dialect::PAHO_5, &broker, "witness");
-        witness.subscribe("will/#", 1);
-        let mortal = with_will(dialect, &broker, "mortal", will("will/mortal", "gone", 1, json!({})));
-        let mut clean = with_will(dialect, &broker, "clean", will("will/clean", "gone", 1, json!({})));
+        // Of QoS 2: what it has got does not come again, whenever the broker is killed.
+        witness.subscribe("will/#", 2);
+        let mortal = with_will(dialect, &broker, "mortal", will("will/mortal", "gone", 2, json!({})));
+        let mut clean = with_will(dialect, &broker, "clean", will("will/clean", "gone", 2, json!({})));
         clean.disconnect();
         broker = broker.crash_and_restart();
         drop(mortal);
