@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mq_amqp::LinkKey;
+use mq_model::admin::ClientSession;
+use mq_model::manifest::AddressType;
 use mq_mqtt::property::PropertyView;
 use mq_mqtt::{Config, Limits, Qos, ReasonCode, Version};
-use mq_model::admin::ClientSession;
 use mq_store::testing::{FaultyDisk, Operation};
 use mqd::hub::{SessionQuery, Speaks};
 
@@ -373,6 +374,18 @@ fn a_session_survives_a_restart_and_the_loss_of_power() {
 }
 
 #[test]
+fn a_session_that_a_clean_start_has_ended_does_not_come_back_with_a_restart() {
+    let disk = FaultyDisk::new(11);
+    let node = Node::at(&Place::on(&disk), |_| {});
+    Mqtt::connect(&node, 0, Options::lasting("a", 60)).disconnect();
+    let _clean = Mqtt::connect(&node, 0, Options::new("a"));
+    let left = disk.crash();
+    drop(node);
+    let node = Node::at(&Place::on(&left), |_| {});
+    assert!(!Mqtt::connect(&node, 0, Options::lasting("a", 60)).session_present());
+}
+
+#[test]
 fn subscriptions_survive_a_restart_with_their_options() {
     let place = Place::new();
     let node = Node::at(&place, |_| {});
@@ -658,4 +671,178 @@ fn a_will_is_retained_when_it_asks_for_it() {
     late.subscribe("t/state", Qos::AtLeastOnce);
     let got = late.receive();
     assert_eq!((got.text(), got.retain), ("offline", true));
+}
+
+// ---- topics that come and go ------------------------------------------------------------------------
+
+#[test]
+fn topics_that_come_and_go_serve_the_subscriptions_that_are_there() {
+    let node = Node::start();
+    let (lasting, topic) = (|| Options::lasting("a", 60), AddressType::Topic);
+    let mut publisher = Mqtt::connect(&node, 1, Options::new("p"));
+    let mut client = Mqtt::connect(&node, 0, lasting());
+    assert_eq!(client.subscribe("+/k", Qos::AtLeastOnce), ReasonCode::GrantedQos1);
+    assert!(publisher.publish("u/k", "too early", Qos::AtLeastOnce).is_error());
+    node.set("u", topic, |_| {});
+    node.set("v", topic, |_| {});
+    until_held(&node, &["u", "v"], "a");
+    for name in ["u/k", "t/k", "v/k"] {
+        assert_eq!(publisher.publish(name, name, Qos::AtLeastOnce), ReasonCode::Success);
+        assert_eq!(client.receive().text(), name);
+    }
+    client.disconnect();
+    // Nobody is there to attach to it, and still it keeps what is published.
+    node.set("w", topic, |_| {});
+    node.remove("v");
+    until_held(&node, &["t", "u", "w"], "a");
+    for name in ["w/k", "u/k", "t/k"] {
+        assert_eq!(publisher.publish(name, name, Qos::AtLeastOnce), ReasonCode::Success);
+    }
+    assert!(publisher.publish("v/k", "too late", Qos::AtLeastOnce).is_error());
+    let mut client = Mqtt::connect(&node, 0, lasting());
+    assert!(client.session_present());
+    let mut got: Vec<String> = (0..3).map(|_| client.receive().text().to_owned()).collect();
+    got.sort();
+    assert_eq!(got, ["t/k", "u/k", "w/k"]);
+}
+
+/// Waits until the session has a durable subscription of each of these topics.
+#[track_caller]
+fn until_held(node: &Node, topics: &[&str], client_id: &str) {
+    let name = format!("%mqtt:{client_id}");
+    let end = Instant::now() + DEADLINE;
+    for topic in topics {
+        let topic: Arc<str> = Arc::from(*topic);
+        loop {
+            let subscriptions = node.wait_for(node.hub().subscriptions(&topic));
+            if subscriptions.iter().any(|subscription| *subscription.statistics.name == *name) {
+                break;
+            }
+            assert!(Instant::now() < end, "no subscription of {topic}: {subscriptions:?}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+// ---- at the same time, and at any time --------------------------------------------------------------
+
+#[test]
+fn of_many_connections_of_a_client_at_the_same_time_one_stays() {
+    let node = Node::start();
+    for round in 0..10 {
+        let mut clients: Vec<Mqtt> = (0..6)
+            .map(|number| {
+                let stream = node.connect_as((round + number) % 2, Speaks::Mqtt, false, &[]);
+                Mqtt::begin(stream, Options::lasting("a", 60))
+            })
+            .collect();
+        let end = Instant::now() + DEADLINE;
+        while clients.iter().filter(|client| !client.has_ended).count() > 1 {
+            assert!(Instant::now() < end, "several stay");
+            clients.iter_mut().for_each(Mqtt::turn);
+        }
+        let mut last = clients.into_iter().find(|client| !client.has_ended).expect("one stays");
+        last.until("its CONNACK", |client| client.connack.is_some());
+        last.sync();
+        assert_eq!(sessions(&node).len(), 1);
+    }
+}
+
+/// What has to be so after a restart; `None`: nobody was told.
+#[derive(Clone, Debug, Default)]
+struct Fact {
+    is_there: Option<bool>,
+    has_will: Option<bool>,
+    filters: Option<Vec<String>>,
+}
+
+#[test]
+fn what_clients_were_told_of_their_sessions_holds_after_the_loss_of_power_at_any_time() {
+    let seeds = std::env::var("MQ_TESTS_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seeds = seeds.map_or(0..24, |seed: u64| seed..seed + 1);
+    for seed in seeds {
+        lose_power(seed);
+    }
+}
+
+fn lose_power(seed: u64) {
+    println!("MQ_TESTS_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let disk = FaultyDisk::new(seed);
+    let node = Node::at(&Place::on(&disk), |_| {});
+    let ids = ["a", "b", "c"];
+    let mut facts: [Fact; 3] = Default::default();
+    let mut clients: [Option<Mqtt>; 3] = [None, None, None];
+    disk.cut_power_after(random.u64(5..150));
+    let mut number = 0;
+    while !disk.is_off() {
+        number += 1;
+        let which = random.usize(0..3);
+        let fact = &mut facts[which];
+        match (random.u32(0..6), clients[which].take()) {
+            (0..=1, Some(mut client)) => {
+                let filter = format!("t/{number}");
+                let mut filters = fact.filters.take().unwrap_or_default();
+                if !client.subscribe(&filter, Qos::AtLeastOnce).is_error() {
+                    filters.push(filter);
+                    fact.filters = Some(filters);
+                }
+                clients[which] = Some(client);
+            }
+            (2, Some(mut client)) => {
+                let filters = fact.filters.take().unwrap_or_default();
+                if let Some((gone, rest)) = filters.split_first() {
+                    if client.unsubscribe(gone) == [ReasonCode::Success] {
+                        fact.filters = Some(rest.to_vec());
+                    }
+                } else {
+                    fact.filters = Some(filters);
+                }
+                clients[which] = Some(client);
+            }
+            (3, Some(client)) => {
+                client.disconnect();
+                // It may be written down or not.
+                fact.has_will = None;
+            }
+            (kind, _) => {
+                let before = std::mem::take(fact);
+                let (is_clean, has_will) = (kind == 4, random.bool());
+                let mut options = Options::lasting(ids[which], 3_600);
+                options.connect.clean_start = is_clean;
+                if has_will {
+                    options = options.will("q", "gone", 3_600);
+                }
+                let client = Mqtt::try_connect(&node, 0, options);
+                if client.connack().reason.is_error() {
+                    continue;
+                }
+                let filters = if is_clean || before.is_there != Some(true) { None } else { before.filters };
+                let filters = if client.session_present() { filters } else { Some(Vec::new()) };
+                *fact = Fact { is_there: Some(true), has_will: Some(has_will), filters };
+                clients[which] = Some(client);
+            }
+        }
+    }
+    let left = disk.crash();
+    drop(clients);
+    drop(node);
+    let node = Node::at(&Place::on(&left), |_| {});
+    for (id, fact) in ids.iter().zip(&facts) {
+        let found = session(&node, id);
+        if let Some(is_there) = fact.is_there {
+            assert_eq!(found.is_some(), is_there, "seed {seed}: {id} {fact:?}");
+        }
+        let Some(found) = found.filter(|_| fact.is_there.is_some()) else { continue };
+        if let Some(has_will) = fact.has_will {
+            assert_eq!(found.will.is_some(), has_will, "seed {seed}: {id} {fact:?} {found:?}");
+        }
+        if let Some(filters) = &fact.filters {
+            let mut kept: Vec<String> = found.filters.unwrap().into_iter().map(|one| one.filter).collect();
+            kept.sort();
+            let mut filters = filters.clone();
+            filters.sort();
+            assert_eq!(kept, filters, "seed {seed}: {id}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mq_core::StoreError;
+use mq_core::{StoreError, Ticket};
 use mq_mqtt::packet::Connect;
 use mq_mqtt::property::{PropertyIn, PropertyWriter};
 use mq_mqtt::topic::{TopicLimits, check_name};
@@ -37,6 +37,15 @@ pub(super) struct Connecting {
     error: Option<StoreError>,
 }
 
+/// The session that a client gets.
+struct Taken {
+    session: SessionKey,
+    /// It was there.
+    is_resumed: bool,
+    /// The removal of the one that was there and does not go on.
+    ended: Option<Ticket>,
+}
+
 /// Why a client is not let in.
 struct Refusal(ReasonCode, String);
 
@@ -51,12 +60,13 @@ impl Shard {
         let client_id: Arc<str> =
             if is_assigned { self.assigned_client_id() } else { connect.client_id.as_str().into() };
         let (expiry, told_expiry) = self.session_expiry(connect);
-        let (session, is_resumed) = self.take_session(now, key, &client_id, expiry, connect.clean_start);
+        let Taken { session, is_resumed, ended } =
+            self.take_session(now, key, &client_id, expiry, connect.clean_start);
         let will = connect.will.as_ref().map(|will| {
             let number = self.mqtt.wills.next_number(self.mqtt.unix(now));
             Box::new(Will::of(will, connect.version, number))
         });
-        let waits_for = self.keep_connected(key, session, will);
+        let waits_for = self.keep_connected(key, session, will, ended);
         let connecting = Connecting {
             is_resumed,
             is_assigned,
@@ -143,7 +153,7 @@ impl Shard {
     }
 
     /// Ends whatever has the client's session and is not to go on, and gives the session to this
-    /// connection; says whether it is one that was there.
+    /// connection.
     fn take_session(
         &mut self,
         now: Instant,
@@ -151,8 +161,9 @@ impl Shard {
         client_id: &Arc<str>,
         expiry: u32,
         clean_start: bool,
-    ) -> (SessionKey, bool) {
+    ) -> Taken {
         let unix = self.mqtt.unix(now);
+        let mut ended = None;
         if let Some(found) = self.mqtt.sessions.find(client_id) {
             let before = self.mqtt.sessions.get(found);
             let is_over =
@@ -163,14 +174,15 @@ impl Shard {
                 self.end_absence(now, found, is_over);
             }
             if is_over {
-                self.end_session(now, found);
+                ended = self.end_session(now, found);
             } else if let Some(session) = self.mqtt.sessions.get_mut(found) {
                 session.expiry = expiry;
                 self.mqtt.sessions.set_presence(found, Presence::Connected(key));
-                return (found, true);
+                return Taken { session: found, is_resumed: true, ended };
             }
         }
-        (self.mqtt.sessions.insert(Session::new(client_id.clone(), expiry, key)), false)
+        let session = self.mqtt.sessions.insert(Session::new(client_id.clone(), expiry, key));
+        Taken { session, is_resumed: false, ended }
     }
 
     /// 3.1.4-3: the connection that has the session is told and closed. Its session stays as it is.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use mq_core::Ticket;
 use mq_mqtt::ReasonCode;
 use mq_mqtt::packet::Disconnect;
 use tracing::debug;
@@ -87,8 +88,9 @@ impl Shard {
         self.mqtt.sessions.arm(key);
     }
 
-    /// Ends a session, and its connection if it has one: nothing remains but a will on its way.
-    pub(super) fn end_session(&mut self, now: Instant, key: SessionKey) {
+    /// Ends a session, and its connection if it has one: nothing remains but a will on its way. Gives the
+    /// ticket of its removal from the disk, when that knows it.
+    pub(super) fn end_session(&mut self, now: Instant, key: SessionKey) -> Option<Ticket> {
         if let Some(connection) = self.mqtt.sessions.get(key).and_then(Session::connection) {
             let words = "the session was ended";
             self.disconnect_mqtt(connection, ReasonCode::AdministrativeAction, words, End::Unclean);
@@ -98,10 +100,8 @@ impl Shard {
         // Of a session that ends the will is published, however long it was to wait (3.1.3.2.2).
         self.decide_will(now, key, End::TakenOver { is_clean: true });
         self.end_messages(now, key);
-        let Some(session) = self.mqtt.sessions.remove(key) else { return };
-        if session.is_recorded {
-            self.forget_record(&session.client_id);
-        }
+        let session = self.mqtt.sessions.remove(key)?;
+        session.is_recorded.then(|| self.forget_record(&session.client_id))
     }
 
     /// An address has come, has changed, or is gone: sessions with a filter that reaches it look where

@@ -91,9 +91,18 @@ impl Recovered {
 impl Shard {
     /// Gives a session that has just got its connection its will, and writes down what has to survive a
     /// restart. Says how many answers of the store the CONNACK has to wait for.
-    pub(super) fn keep_connected(&mut self, key: usize, session: SessionKey, will: Option<Box<Will>>) -> u32 {
+    /// `ended` is the removal of a session that was there before.
+    pub(super) fn keep_connected(
+        &mut self,
+        key: usize,
+        session: SessionKey,
+        will: Option<Box<Will>>,
+        ended: Option<Ticket>,
+    ) -> u32 {
         let mut tickets = Vec::with_capacity(2);
-        tickets.extend(self.put_record(session));
+        // Without a record that takes its place, what is removed would come back with a restart.
+        let record = self.put_record(session);
+        tickets.extend(record.or(ended));
         let client_id = self.mqtt.sessions.get(session).map(|session| session.client_id.clone());
         if let (Some(will), Some(client_id)) = (will, client_id) {
             tickets.push(self.put_object(will_key(&client_id, will.number), will.record.encode()));
@@ -148,9 +157,10 @@ impl Shard {
     }
 
     /// A session has ended.
-    pub(super) fn forget_record(&mut self, client_id: &str) {
+    pub(super) fn forget_record(&mut self, client_id: &str) -> Ticket {
         let ticket = self.delete_object(session_key(client_id));
         self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
+        ticket
     }
 
     /// The store has done what was asked for with this ticket, or says why not.

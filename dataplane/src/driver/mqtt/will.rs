@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mq_core::{
-    Incoming, Outcome, ProducerKey, ProducerOptions, ProducerTarget, Refused, Retain, UnixMillis,
-};
+use mq_core::{Incoming, Outcome, ProducerKey, ProducerOptions, ProducerTarget, Refused, Retain, UnixMillis};
 use mq_mqtt::property::{PropertyIn, PropertyWriter};
 use mq_mqtt::{Qos, Version, packet};
 use tracing::{debug, warn};
