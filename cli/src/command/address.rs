@@ -134,6 +134,10 @@ async fn list(args: &AddressList, admin: &Admin, output: &mut Output) -> Outcome
     if addresses.iter().all(plan::is_built_in) && args.view.output == Format::Table {
         output.talk("no address has been created; create one with `mq address create NAME --type queue`");
     }
+    if args.view.output == Format::Name {
+        // Names are for other commands, such as `delete`, and nothing can be done to what is built in.
+        addresses.retain(|address| !plan::is_built_in(address));
+    }
     output.listing(&listing(addresses), args.view)?;
     Ok(Exit::Ok)
 }

@@ -1,6 +1,6 @@
 //! `mq connection` and `mq link`.
 
-use mq_model::admin::{Connection, Link, Session};
+use mq_model::admin::{Connection, Link, Protocol, Session};
 
 use super::admin;
 use crate::{
@@ -38,7 +38,10 @@ pub(super) async fn run(args: &ConnectionCommand, settings: &Settings, output: &
 
 async fn show(args: &ConnectionShow, admin: &Admin, output: &mut Output) -> Outcome {
     let connection = admin.connection(&args.id).await.map_err(|failure| not_found(failure, &args.id))?;
-    let sessions = admin.sessions(&args.id).await.map_err(|failure| not_found(failure, &args.id))?;
+    let sessions = match connection.protocol {
+        Protocol::Amqp => admin.sessions(&args.id).await.map_err(|failure| not_found(failure, &args.id))?,
+        _ => Vec::new(),
+    };
     let mut listing = listing(std::slice::from_ref(&connection));
     if args.view.output != Format::Table && args.view.output != Format::Wide {
         for row in &mut listing.rows {
@@ -49,6 +52,9 @@ async fn show(args: &ConnectionShow, admin: &Admin, output: &mut Output) -> Outc
     for (name, text) in facts(&connection) {
         output.line(&format!("{name:<12}{text}"))?;
     }
+    if connection.protocol != Protocol::Amqp {
+        return Ok(());
+    }
     output.line("")?;
     output.listing(&session_listing(&sessions), args.view)
 }
@@ -57,7 +63,8 @@ fn facts(connection: &Connection) -> Vec<(&'static str, String)> {
     vec![
         ("id", connection.id.clone()),
         ("peer", connection.peer.clone()),
-        ("container", connection.container.clone()),
+        ("protocol", protocol(connection)),
+        ("client", connection.container.clone()),
         ("user", connection.user.clone()),
         ("product", connection.product.clone().unwrap_or_else(|| "-".into())),
         ("listener", connection.listener.clone()),
@@ -87,7 +94,8 @@ fn listing(connections: &[Connection]) -> Listing {
     let columns = vec![
         Column::left("ID"),
         Column::left("PEER"),
-        Column::left("CONTAINER"),
+        Column::left("PROTOCOL"),
+        Column::left("CLIENT"),
         Column::left("USER"),
         Column::left("PRODUCT"),
         Column::right("PRODUCERS"),
@@ -104,10 +112,20 @@ fn listing(connections: &[Connection]) -> Listing {
     listing
 }
 
+/// `amqp`, or with its version `mqtt 5.0`.
+fn protocol(connection: &Connection) -> String {
+    let name = value(&connection.protocol).as_str().unwrap_or_default().to_owned();
+    match &connection.version {
+        Some(version) => format!("{name} {version}"),
+        None => name,
+    }
+}
+
 fn row(connection: &Connection) -> Row {
     let cells = vec![
         connection.id.clone(),
         connection.peer.clone(),
+        protocol(connection),
         connection.container.clone(),
         connection.user.clone(),
         connection.product.clone().unwrap_or_else(|| "-".into()),

@@ -60,8 +60,12 @@ pub(super) async fn run(args: Reply, settings: &Settings, output: &Output) -> Ou
 /// the name. Built-in topics do not count: a request to them goes to everybody, or to nobody.
 async fn offer(name: &str, settings: &Settings, output: &Output) -> Outcome {
     let admin = super::admin(settings)?;
-    if is_created(name, &admin).await? || validate_address_name(name).is_err() {
-        return Ok(());
+    match is_created(name, &admin).await {
+        Ok(false) if validate_address_name(name).is_ok() => {}
+        Ok(_) => return Ok(()),
+        // Messages may work all the same.
+        Err(failure) if failure.exit == Exit::Unreachable => return Ok(()),
+        Err(failure) => return Err(failure),
     }
     let address = Address::new(name, AddressSpec::new(AddressType::Anycast));
     match admin.create_address(&address).await {
@@ -74,7 +78,7 @@ async fn offer(name: &str, settings: &Settings, output: &Output) -> Outcome {
 }
 
 /// Whether an address that somebody has created serves the name: one of that name, or a topic above it.
-async fn is_created(name: &str, admin: &Admin) -> Outcome<bool> {
+pub(super) async fn is_created(name: &str, admin: &Admin) -> Outcome<bool> {
     let above = std::iter::successors(Some(name), |name| Some(name.rsplit_once('/')?.0));
     for candidate in above.chain([CATCH_ALL_TOPIC]) {
         match admin.address(candidate).await {

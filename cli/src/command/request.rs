@@ -11,10 +11,16 @@ use fe2o3_amqp::{
 };
 use jiff::Timestamp;
 
-use super::message::{self, Fields};
+use super::{
+    message::{self, Fields},
+    reply::is_created,
+};
 use crate::{
     args::message::{Ack, Request},
-    client::amqp::{AnyDelivery, Arrival, Client, Inlet, delivery_failure, disposition_text, interrupted},
+    client::{
+        admin::Admin,
+        amqp::{AnyDelivery, Arrival, Client, Inlet, delivery_failure, disposition_text, interrupted},
+    },
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
@@ -39,11 +45,12 @@ pub(super) async fn run(args: Request, settings: &Settings, output: &mut Output)
     super::mqtt::only(args.fields.reply_to.is_some(), "--reply-to of a request")?;
     let fields = Fields::parse(&args.fields)?;
     let body = message::body(args.body.as_ref(), args.message.as_ref(), args.file.as_deref())?;
+    let service = Service::find(&endpoint, settings).await;
     let mut client = Client::connect(&endpoint).await?;
     let mut replies = 0;
     let result = {
         let message = fields.message(record::data(body));
-        let exchange = exchange(&args, &mut client, &endpoint, message, &mut replies, output);
+        let exchange = exchange(&args, &mut client, &endpoint, &service, message, &mut replies, output);
         tokio::select! {
             result = tokio::time::timeout(args.timeout, exchange) => result.ok(),
             exit = interrupted() => Some(Ok(exit)),
@@ -66,10 +73,46 @@ pub(super) fn late(args: &Request, address: &str, replies: u32) -> Failure {
         .help(format!("is somebody there to answer? for a test: mq reply {address} --echo"))
 }
 
+/// What is known of the address that a request goes to.
+enum Service {
+    /// Somebody has created it, or nobody can tell.
+    There,
+    /// Nobody has created it: who subscribes to such a topic may answer, and so may a responder that is
+    /// about to create the address.
+    Coming(Admin),
+}
+
+impl Service {
+    async fn find(endpoint: &Endpoint, settings: &Settings) -> Self {
+        match super::admin(settings) {
+            Ok(admin) if endpoint.is_deployed => match is_created(&endpoint.address, &admin).await {
+                Ok(false) => Self::Coming(admin),
+                Ok(true) | Err(_) => Self::There,
+            },
+            _ => Self::There,
+        }
+    }
+
+    /// Returns when the address has been created meanwhile; never, when that does not happen soon.
+    async fn created(&self, address: &str) {
+        if let Self::Coming(admin) = self {
+            let begin = Instant::now();
+            while begin.elapsed() < ADDRESS_GRACE {
+                tokio::time::sleep(ADDRESS_RETRY).await;
+                if is_created(address, admin).await.unwrap_or(false) {
+                    return;
+                }
+            }
+        }
+        std::future::pending().await
+    }
+}
+
 async fn exchange(
     args: &Request,
     client: &mut Client,
     endpoint: &Endpoint,
+    service: &Service,
     mut message: AnyMessage,
     replies: &mut u32,
     output: &mut Output,
@@ -78,8 +121,8 @@ async fn exchange(
     let address = endpoint.address.as_str();
     let sender = sender(client, endpoint).await?;
     let id = prepare(&mut message, reply_to.clone());
-    let mut exchange = Exchange { args, address, reply_to, id, inlet, replies, output };
-    let result = exchange.run(sender, message).await;
+    let mut exchange = Exchange { args, client, address, reply_to, id, inlet, replies, output };
+    let result = exchange.run(sender, service, message).await;
     exchange.inlet.close().await;
     result
 }
@@ -122,6 +165,7 @@ pub(super) fn answers(message: &AnyMessage, id: &MessageId) -> bool {
 /// A request that is being answered.
 struct Exchange<'a> {
     args: &'a Request,
+    client: &'a mut Client,
     address: &'a str,
     reply_to: String,
     id: MessageId,
@@ -131,14 +175,25 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn run(&mut self, mut sender: Sender, message: AnyMessage) -> Outcome<Exit> {
+    async fn run(&mut self, mut sender: Sender, service: &Service, message: AnyMessage) -> Outcome<Exit> {
         let begin = Instant::now();
+        let again = message.clone();
         let sent = sender.send_batchable(message).await;
         let mut outcome = sent.map_err(|error| delivery_failure(&error, self.address))?;
         let mut is_settled = false;
+        let mut is_sent_again = false;
+        let mut created = std::pin::pin!(service.created(self.address));
         // A reply may overtake the outcome of its request.
         while *self.replies < self.args.replies {
             tokio::select! {
+                // Nobody may have heard the request when it was one to a topic.
+                () = &mut created, if !is_sent_again && *self.replies == 0 => {
+                    is_sent_again = true;
+                    sender = self.client.sender(Some(self.address), SenderSettleMode::Unsettled).await?;
+                    let sent = sender.send_batchable(again.clone()).await;
+                    outcome = sent.map_err(|error| delivery_failure(&error, self.address))?;
+                    is_settled = false;
+                }
                 settled = &mut outcome, if !is_settled => {
                     is_settled = true;
                     let disposition = settled.map_err(|error| delivery_failure(&error, self.address))?;

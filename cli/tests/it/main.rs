@@ -3,6 +3,7 @@
 mod command_line;
 mod deploy;
 mod messages;
+mod mqtt;
 mod peer;
 mod sandbox;
 mod stored;

@@ -18,7 +18,7 @@ fn every_check_of_a_fresh_fleet_passes_and_leaves_nothing_behind() {
     let sandbox = Sandbox::deployed();
     let checks: serde_json::Value = serde_json::from_str(&sandbox.ok("check -o json")).unwrap();
     let results: Vec<_> = checks["items"].as_array().unwrap().iter().map(|check| &check["result"]).collect();
-    assert_eq!(results, ["ok"; 6], "{checks}");
+    assert_eq!(results, ["ok"; 9], "{checks}");
     assert_eq!(sandbox.ok("address list -o name"), "");
 }
 
@@ -112,7 +112,7 @@ fn a_receiver_that_gets_too_little_says_so_with_exit_4() {
 
 #[test]
 fn an_address_that_does_not_exist_is_exit_7_with_the_command_that_creates_it() {
-    let sandbox = Sandbox::deployed();
+    let sandbox = Sandbox::strict();
     for arguments in ["send nothing x", "recv nothing", "request nothing x"] {
         let ended = sandbox.run(arguments);
         assert_eq!(ended.code, 7, "{arguments}: {ended:?}");

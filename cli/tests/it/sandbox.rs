@@ -34,6 +34,16 @@ impl Sandbox {
         sandbox
     }
 
+    /// A sandbox with a fleet that serves what was created, and nothing else.
+    pub(crate) fn strict() -> Self {
+        let sandbox = Self::new();
+        let fleet =
+            "apiVersion: mq/v1\nkind: Fleet\nmetadata: {name: default}\nspec: {mqtt: {catchAll: false}}\n";
+        sandbox.write("fleet.yaml", fleet);
+        sandbox.ok("deploy -f fleet.yaml --amqp-port 0 --mqtt-port 0 --http-port 0");
+        sandbox
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.home.path()
     }

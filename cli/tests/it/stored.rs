@@ -448,9 +448,11 @@ fn another_type_is_not_applied_while_messages_would_be_lost() {
 
 #[test]
 fn a_subscription_without_its_topic_is_told_what_to_create_first() {
-    let api = AdminApi::start(&[]);
+    let problem = json!({"type": "conflict", "status": 409, "detail": "no topic `events` has been created"});
+    let api = AdminApi::start(&[("POST /api/v1/addresses", 409, problem)]);
     let ended = with(&api, &["address", "create", "events::billing", "--type", "subscription"]);
     assert_eq!(ended.code, 7, "{ended:?}");
+    assert!(ended.stderr.contains("there is no topic `events` to subscribe to"), "{ended:?}");
     assert!(ended.stderr.contains("mq address create events --type topic"), "{ended:?}");
 }
 

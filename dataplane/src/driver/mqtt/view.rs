@@ -75,6 +75,14 @@ impl Shard {
             Presence::Away(since) => timestamp(since),
             Presence::Connected(_) => None,
         };
+        let figures = session.flights.figures();
+        // While there is a connection its engine knows what is under way.
+        let client = session.connection().and_then(|key| self.connections.mqtt(key));
+        let under_way = client.map(|client| client.engine.session_state());
+        let (in_flight, unreleased) = match &under_way {
+            Some(state) => (state.outgoing.len() as u64, state.incoming.len() as u64),
+            None => (figures.in_flight, figures.incoming),
+        };
         let view = admin::ClientSession {
             client: session.client_id.to_string(),
             worker: u32::from(self.id.0),
@@ -84,8 +92,12 @@ impl Shard {
             expires_at: session.expires().and_then(timestamp),
             subscriptions: session.subscriptions.iter().flatten().count() as u64,
             filters: None,
+            messages: figures.waiting,
+            bytes: figures.waiting_bytes,
+            in_flight,
+            unreleased,
+            dropped: figures.dropped,
             will: session.will.as_deref().map(will),
-            ..admin::ClientSession::default()
         };
         let topics: BTreeSet<Arc<str>> = if session.is_lasting() {
             let own = session.subscriptions.iter().flatten().filter(|of| of.share().is_none());
