@@ -355,7 +355,7 @@ impl Run {
         self.watchers.extend(self.bed.consumer_with(shard, "t/#", options, credit));
     }
 
-    /// What is retained comes to a watcher at most once for each name, and never behind what followed.
+    /// What is retained comes to a watcher at most once for each name.
     fn check_watchers(&self) {
         for watcher in &self.watchers {
             let mut seen = BTreeSet::new();
@@ -489,7 +489,7 @@ impl Run {
         for consumer in std::mem::take(&mut self.watchers).into_iter().chain(sharers) {
             self.bed.remove_consumer(consumer);
         }
-        for index in 0..SESSIONS.len() {
+        for (index, subscription) in SESSIONS.into_iter().enumerate() {
             if let Some(consumer) = self.sessions[index].consumer.take() {
                 self.bed.remove_consumer(consumer);
             }
@@ -513,7 +513,7 @@ impl Run {
                 self.bed.accept(consumer, which);
             }
             self.bed.remove_consumer(consumer);
-            self.bed.cores[0].end_durable(self.bed.now, "t", SESSIONS[index], None);
+            self.bed.cores[0].end_durable(self.bed.now, "t", subscription, None);
         }
         for claim in CLAIMS {
             self.bed.cores[0].end_durable(self.bed.now, "t", SHARE, Some(claim));
