@@ -24,7 +24,8 @@ use tracing::{debug, error};
 
 use super::envelope::Envelope;
 use super::flows::{
-    Assembly, Counters, Entry, Errand, Identifiers, Known, Pushed, Source, Stage, State, Token, WaitingLimits,
+    Assembly, Counters, Deed, Entry, Errand, Identifiers, Known, Pushed, Source, Stage, State, Token,
+    WaitingLimits,
 };
 use super::publish::count;
 use super::record::{OutgoingRecord, incoming_key, outgoing_key};
@@ -474,10 +475,9 @@ impl Shard {
         {
             self.note_superseded(key, envelope.topic);
         }
-        let deadline = deadline.or_else(|| {
-            let stated = envelope.properties.message_expiry_interval()?;
-            now.checked_add(Duration::from_secs(stated.into()))
-        });
+        let stated = envelope.time_to_live().and_then(|stated| now.checked_add(stated));
+        // Another shard's clock may be a moment behind: never more than was stated.
+        let deadline = deadline.into_iter().chain(stated).min();
         let entry = Entry {
             qos: envelope.qos.min(merged.qos),
             retain: envelope.retain && merged.retain_as_published,
@@ -530,7 +530,11 @@ impl Shard {
         if known.is_released {
             // The client has it.
             state.known.remove(&reference);
-            return self.settle(now, entry.leg, Outcome::Accepted);
+            self.settle(now, entry.leg, Outcome::Accepted);
+            if let Some(key) = self.mqtt.sessions.get(token).and_then(Session::connection) {
+                self.release_sent(key, known.packet_id);
+            }
+            return;
         }
         state.returned.insert(known.packet_id, entry);
         self.resend(now, token);
@@ -672,7 +676,7 @@ impl Shard {
     fn forget_outgoing(&mut self, token: SessionKey, packet_id: PacketId) {
         let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
         let Some(state) = session.flights.get_mut() else { return };
-        state.known.retain(|_, known| known.packet_id != packet_id);
+        state.known.retain(|_, known| known.packet_id != packet_id || known.is_released);
         if state.remembered.remove(&packet_id) {
             let object = outgoing_key(&session.client_id, packet_id);
             self.delete_object(object);
@@ -743,6 +747,7 @@ impl Shard {
         let returned = &state.returned;
         let mut missing: BTreeSet<PacketId> = missing.filter(|id| !returned.contains_key(id)).collect();
         let Some(client) = self.connections.mqtt_mut(key) else { return };
+        state.known.retain(|_, known| !known.is_released);
         missing.retain(|packet_id| client.engine.forget(*packet_id));
         for packet_id in &missing {
             self.forget_outgoing(token, *packet_id);
@@ -910,7 +915,8 @@ impl Shard {
         self.settle(now, leg, outcome);
     }
 
-    /// A client has a message of QoS 2: that is remembered before it is told.
+    /// A client has a message of QoS 2. In a lasting session it leaves its queue, and that the client has it
+    /// is remembered, together: whatever happens, it is neither sent again nor forgotten.
     fn handle_received(
         &mut self,
         now: Instant,
@@ -920,17 +926,46 @@ impl Shard {
         name: Token,
     ) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
-        let leg = name.leg();
         let is_remembered = session.flights.get().is_some_and(|state| state.remembered.contains(&packet_id));
-        if !is_remembered {
+        let leg = name.leg().filter(|_| is_remembered);
+        let reference = leg.and_then(|leg| self.core.reference_of(leg));
+        let (Some(leg), Some(reference)) = (leg, reference) else {
             self.end_message(now, token, name, ReasonCode::Success);
             return self.release_sent(key, packet_id);
+        };
+        let object = outgoing_key(&session.client_id, packet_id);
+        let Ok(transaction) = self.core.declare(now) else {
+            // Too many are under way: a restart before the client's next packet would send it again.
+            self.end_message(now, token, name, ReasonCode::Success);
+            return self.release_sent(key, packet_id);
+        };
+        let record = OutgoingRecord { reference, is_released: true }.encode();
+        let put = self.core.put_in_transaction(now, transaction, object, Some(record));
+        let settled = self.core.settle_in_transaction(now, leg, Some(Outcome::Accepted), transaction);
+        let deed = Deed::Release { session: token, packet_id, reference };
+        self.mqtt.messages.transactions.insert(transaction, deed);
+        self.end_transaction(now, transaction, put.is_err() || settled.is_err());
+    }
+
+    /// A message of QoS 2 that the client has has left its queue, or comes again.
+    pub(super) fn left_queue(
+        &mut self,
+        token: SessionKey,
+        packet_id: PacketId,
+        reference: Reference,
+        has_left: bool,
+    ) {
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
+        let key = session.connection();
+        if !has_left {
+            // Until it is settled the client keeps its identifier.
+            let known = Known { packet_id, is_released: true };
+            session.flights.get_or_insert().known.insert(reference, known);
+            return;
         }
-        let reference = leg.and_then(|leg| self.core.reference_of(leg)).unwrap_or(Reference(0));
-        let record = OutgoingRecord { reference, is_released: true };
-        let ticket = self.put_object(outgoing_key(&session.client_id, packet_id), record.encode());
-        let errand = Errand::Received { session: token, packet_id, leg };
-        self.mqtt.messages.errands.insert(ticket, errand);
+        if let Some(key) = key {
+            self.release_sent(key, packet_id);
+        }
     }
 
     fn release_sent(&mut self, key: usize, packet_id: PacketId) {
@@ -973,23 +1008,6 @@ impl Shard {
             }
             Errand::Reserved { session, connection, packet_id, entry } => {
                 self.send_reserved(now, session, connection, packet_id, *entry, result);
-            }
-            Errand::Received { session, packet_id, leg } => {
-                if result.is_err() {
-                    // It is sent again, with its identifier, on the next connection.
-                    return;
-                }
-                if let Some(state) =
-                    self.mqtt.sessions.get_mut(session).and_then(|session| session.flights.get_mut())
-                {
-                    for known in state.known.values_mut().filter(|known| known.packet_id == packet_id) {
-                        known.is_released = true;
-                    }
-                }
-                self.settle(now, leg, Outcome::Accepted);
-                if let Some(key) = connection(self, session) {
-                    self.release_sent(key, packet_id);
-                }
             }
         }
     }

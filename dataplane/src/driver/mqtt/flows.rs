@@ -563,8 +563,15 @@ pub(super) enum Errand {
         packet_id: PacketId,
         entry: Box<Entry>,
     },
-    /// It is remembered that the client has a message of QoS 2: it can be settled and released.
-    Received { session: SessionKey, packet_id: PacketId, leg: Option<LegKey> },
+}
+
+/// What a transaction of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// A publication of QoS 2 is kept, and its packet identifier remembered.
+    Take { session: SessionKey, packet_id: PacketId },
+    /// A message of QoS 2 leaves its queue, and it is remembered that the client has it.
+    Release { session: SessionKey, packet_id: PacketId, reference: Reference },
 }
 
 /// What a shard needs to carry messages of its MQTT clients.
@@ -574,8 +581,7 @@ pub(crate) struct Messages {
     /// By connection.
     pub(super) producers: Owners<usize>,
     pub(super) errands: HashMap<Ticket, Errand>,
-    /// Transactions that take publications of QoS 2.
-    pub(super) transactions: HashMap<TransactionId, (SessionKey, PacketId)>,
+    pub(super) transactions: HashMap<TransactionId, Deed>,
     /// Connections that are not read until other shards have taken what they were sent.
     pub(super) stalled: Vec<usize>,
     /// The message of the moment, encoded for those who take it in the same bytes.

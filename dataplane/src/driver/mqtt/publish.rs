@@ -22,7 +22,7 @@ use tracing::{debug, error};
 
 use super::deliver::Live;
 use super::envelope::{Envelope, MQTT_FORMAT};
-use super::flows::{Errand, Taking};
+use super::flows::{Deed, Errand, Taking};
 use super::record::{incoming_key, incoming_value};
 use super::session::SessionKey;
 use super::subscribe::Requests;
@@ -387,11 +387,12 @@ impl Shard {
         let Some(session) = self.mqtt.sessions.get(publisher.session) else { return };
         let object = incoming_key(&session.client_id, packet_id);
         let put = self.core.put_in_transaction(now, transaction, object, Some(incoming_value()));
-        self.mqtt.messages.transactions.insert(transaction, (publisher.session, packet_id));
+        let deed = Deed::Take { session: publisher.session, packet_id };
+        self.mqtt.messages.transactions.insert(transaction, deed);
         self.end_transaction(now, transaction, put.is_err());
     }
 
-    fn end_transaction(&mut self, now: Instant, transaction: TransactionId, fail: bool) {
+    pub(super) fn end_transaction(&mut self, now: Instant, transaction: TransactionId, fail: bool) {
         if let Err(refused) = self.core.discharge(now, transaction, fail) {
             error!(%refused, "a transaction of our own is gone");
         }
@@ -628,11 +629,16 @@ impl Shard {
         transaction: TransactionId,
         result: Result<(), &ErrorInfo>,
     ) -> bool {
-        let Some((session, packet_id)) = self.mqtt.messages.transactions.remove(&transaction) else {
-            return false;
-        };
-        let result = result.map_err(|error| reason_of_condition(&error.condition));
-        self.taken(now, session, packet_id, result);
+        match self.mqtt.messages.transactions.remove(&transaction) {
+            None => return false,
+            Some(Deed::Take { session, packet_id }) => {
+                let result = result.map_err(|error| reason_of_condition(&error.condition));
+                self.taken(now, session, packet_id, result);
+            }
+            Some(Deed::Release { session, packet_id, reference }) => {
+                self.left_queue(session, packet_id, reference, result.is_ok());
+            }
+        }
         true
     }
 
