@@ -207,7 +207,7 @@ impl Retained {
         cleared
     }
 
-    /// Where every message of it is in the store.
+    /// Checks its counts against what it holds.
     #[cfg(test)]
     pub(crate) fn check(&self) {
         let kept: Vec<&Kept> = self.names.values().filter_map(Slot::kept).collect();
@@ -413,7 +413,8 @@ impl Core {
         let mut count = 0;
         let mut after: Option<Arc<str>> = None;
         while let Some(retained) = self.retained(key) {
-            match retained.names.next(filter, after.as_deref(), &mut u32::MAX.clone()) {
+            let mut steps = u32::MAX;
+            match retained.names.next(filter, after.as_deref(), &mut steps) {
                 Walk::Found(name, slot) => {
                     let (name, is_kept) = (name.clone(), slot.kept().is_some());
                     if is_kept {
