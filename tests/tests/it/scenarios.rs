@@ -43,7 +43,16 @@ pub(crate) use with;
 const HEARTBEAT: u64 = 8;
 
 pub(crate) fn daemon_with(address: &str, kind: AddressType) -> Daemon {
-    let daemon = Daemon::start();
+    created(Daemon::start(), address, kind)
+}
+
+/// A daemon that serves what was created and nothing else.
+fn strict_daemon_with(address: &str, kind: AddressType) -> Daemon {
+    let daemon = Daemon::builder().with(|config| config.mqtt.catch_all = false).start();
+    created(daemon, address, kind)
+}
+
+fn created(daemon: Daemon, address: &str, kind: AddressType) -> Daemon {
     daemon.admin().create(address, kind);
     daemon
 }
@@ -169,7 +178,7 @@ pub(crate) fn a_request_is_answered_over_a_dynamic_address(library: Library) {
 }
 
 pub(crate) fn an_anonymous_sender_reaches_the_address_that_each_message_names(library: Library) {
-    let daemon = daemon_with("first", AddressType::Anycast);
+    let daemon = strict_daemon_with("first", AddressType::Anycast);
     daemon.admin().create("second", AddressType::Anycast);
     let mut receiver = Peer::connect(library, &daemon);
     receiver.receiver("one", "first", json!({ "credit": 10 }));
@@ -258,7 +267,7 @@ pub(crate) fn a_message_of_ten_mebibytes_arrives_whole(library: Library) {
 }
 
 pub(crate) fn an_unknown_address_is_refused_with_a_sentence(library: Library) {
-    let daemon = daemon_with("telemetry", AddressType::Anycast);
+    let daemon = strict_daemon_with("telemetry", AddressType::Anycast);
     let mut peer = Peer::connect(library, &daemon);
     for role in ["sender", "receiver"] {
         peer.order(json!({ "do": role, "link": role, "address": "telemetri" }));
@@ -365,7 +374,7 @@ pub(crate) fn an_expired_message_is_not_delivered(library: Library) {
 }
 
 pub(crate) fn a_deleted_address_takes_its_links_with_it(library: Library) {
-    let daemon = daemon_with("telemetry", AddressType::Anycast);
+    let daemon = strict_daemon_with("telemetry", AddressType::Anycast);
     let mut peer = Peer::connect(library, &daemon);
     peer.receiver("r", "telemetry", json!({ "credit": 1 }));
     peer.sender("s", "telemetry");
