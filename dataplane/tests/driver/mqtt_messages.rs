@@ -6,7 +6,7 @@ use mq_model::config::SessionFull;
 use mq_model::manifest::AddressType;
 use mq_mqtt::packet::{RetainHandling, SubscriptionOptions};
 use mq_mqtt::property::{PropertyIn, PropertyView, PropertyWriter};
-use mq_mqtt::{Qos, ReasonCode};
+use mq_mqtt::{Qos, ReasonCode, SessionState};
 
 use crate::client::Client;
 use crate::mqtt_client::{Got, Mqtt, Options};
@@ -540,6 +540,96 @@ fn a_message_says_what_is_left_of_its_life_and_goes_when_that_is_over() {
     }
 }
 
+#[test]
+fn a_publisher_that_is_ahead_of_the_disk_is_read_on_when_that_has_caught_up() {
+    let node = Node::start();
+    for (from, to) in [(0, 0), (0, 1)] {
+        let mut publisher = client(&node, "p", from);
+        let text = "x".repeat(10_000);
+        // More than the core gives credit for, and more bytes than it holds of one connection.
+        let tokens: Vec<u64> =
+            (0..800).map(|_| publisher.start("q", &text, Qos::AtLeastOnce, false, none())).collect();
+        publisher.write();
+        for token in tokens {
+            publisher.until("a PUBACK", |client| client.outcomes.contains_key(&token));
+            assert_eq!(publisher.outcomes[&token], ReasonCode::Success);
+        }
+        // And more than a feed has credit for at once.
+        let mut consumer = client(&node, "c", to);
+        consumer.subscribe("q", Qos::AtLeastOnce);
+        for _ in 0..800 {
+            assert_eq!(consumer.receive().payload.len(), 10_000);
+        }
+        assert_nothing(&mut consumer);
+    }
+}
+
+#[test]
+fn a_publisher_does_not_run_ahead_of_another_shard() {
+    let node = Node::start();
+    let mut publisher = client(&node, "p", 0);
+    let mut subscriber = client(&node, "s", 1);
+    subscriber.subscribe("t/a", Qos::AtLeastOnce);
+    let text = "x".repeat(300_000);
+    for _ in 0..50 {
+        publisher.start("t/a", &text, Qos::AtLeastOnce, false, none());
+    }
+    publisher.write();
+    for _ in 0..50 {
+        assert_eq!(subscriber.receive().payload.len(), 300_000);
+    }
+    publisher.until("every PUBACK", |client| client.outcomes.len() == 50);
+}
+
+#[test]
+fn publications_of_qos_2_keep_their_order_whether_they_are_kept_or_not() {
+    let node = Node::start();
+    let mut publisher = Mqtt::connect(&node, 0, Options::lasting(&named("p", 0), 600));
+    let mut subscriber = client(&node, "s", 1);
+    subscriber.subscribe("t/a", Qos::ExactlyOnce);
+    for number in 0..60 {
+        // Every third is retained, and so goes through the disk before anybody gets it.
+        publisher.start("t/a", &number.to_string(), Qos::ExactlyOnce, number % 3 == 0, none());
+    }
+    publisher.write();
+    let expected: Vec<String> = (0..60).map(|number| number.to_string()).collect();
+    assert_eq!(texts(&mut subscriber, 60), expected);
+    publisher.until("every PUBCOMP", |client| client.outcomes.len() == 60);
+}
+
+#[test]
+fn a_message_that_the_client_refuses_is_not_offered_again() {
+    let node = Node::start();
+    for (expiry, filter) in [(0, "t/a"), (600, "t/a"), (0, "$share/g/t/a"), (600, "$share/g/t/a"), (0, "q")] {
+        for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+            let mut publisher = client(&node, "p", 1);
+            let mut subscriber = Mqtt::connect(&node, 0, Options::lasting(&named("s", 0), expiry).clean());
+            subscriber.subscribe(filter, qos);
+            subscriber.acknowledges = false;
+            let topic = if filter == "q" { "q" } else { "t/a" };
+            publisher.publish(topic, "refused", qos);
+            publisher.publish(topic, "taken", qos);
+            let refused = subscriber.receive();
+            subscriber.acknowledge(&refused, ReasonCode::QuotaExceeded);
+            let taken = subscriber.receive();
+            assert_eq!((refused.text(), taken.text()), ("refused", "taken"));
+            subscriber.acknowledge(&taken, ReasonCode::Success);
+            subscriber.sync();
+            let state = subscriber.vanish();
+            let state = if expiry > 0 { state } else { SessionState::default() };
+            let options = Options::lasting(&named("s", 0), expiry).resuming(state);
+            let mut subscriber = Mqtt::connect(&node, 0, options);
+            assert_eq!(subscriber.session_present(), expiry > 0);
+            if filter == "q" {
+                subscriber.subscribe("q", qos);
+            }
+            assert_nothing(&mut subscriber);
+            subscriber.disconnect();
+            Mqtt::connect(&node, 0, Options::new(&named("s", 0))).disconnect();
+        }
+    }
+}
+
 // ---- retained -------------------------------------------------------------------------------------
 
 #[test]
@@ -617,6 +707,38 @@ fn retain_handling_says_when_retained_messages_come() {
     assert_nothing(&mut subscriber);
     subscriber.subscribe("$share/g/t/a", Qos::AtLeastOnce);
     assert_nothing(&mut subscriber);
+}
+
+#[test]
+fn an_old_client_gets_retained_messages_whenever_it_subscribes() {
+    let node = Node::start();
+    client(&node, "p", 0).publish_with("t/a", "kept", Qos::AtLeastOnce, true, none());
+    let mut subscriber = Mqtt::connect(&node, 1, Options::v3(&named("s", 1), true));
+    for qos in QOS {
+        assert_eq!(subscriber.subscribe("t/a", qos).to_byte(), qos.to_byte());
+        let got = subscriber.receive();
+        assert_eq!((got.text(), got.retain, got.qos), ("kept", true, qos.min(Qos::AtLeastOnce)));
+    }
+    assert_nothing(&mut subscriber);
+}
+
+#[test]
+fn a_retained_message_that_the_client_has_not_acknowledged_is_sent_again() {
+    let node = Node::start();
+    client(&node, "p", 0).publish_with("t/a", "kept", Qos::ExactlyOnce, true, none());
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let mut subscriber = Mqtt::connect(&node, 1, Options::lasting(&named("s", 1), 600).clean());
+        subscriber.acknowledges = false;
+        subscriber.subscribe("t/a", qos);
+        let first = subscriber.receive();
+        let state = subscriber.vanish();
+        let options = Options::lasting(&named("s", 1), 600).resuming(state);
+        let mut subscriber = Mqtt::connect(&node, 1, options);
+        let again = subscriber.receive();
+        assert_eq!((again.text(), again.retain, again.duplicate), ("kept", true, true));
+        assert_eq!((again.packet_id, again.qos), (first.packet_id, qos));
+        assert_nothing(&mut subscriber);
+    }
 }
 
 #[test]
@@ -747,8 +869,8 @@ fn messages_under_way_outlive_the_daemon() {
         }
         publisher.publish("t/a", "once", Qos::AtLeastOnce);
         let got: Vec<Got> = (0..4).map(|_| subscriber.receive()).collect();
-        assert_eq!(got[3].text(), "once");
-        subscriber.acknowledge(&got[0], ReasonCode::Success);
+        let released = got.iter().find(|got| got.text() == "released").unwrap();
+        subscriber.acknowledge(released, ReasonCode::Success);
         subscriber.sync();
         let state = subscriber.vanish();
         drop(publisher);
@@ -868,6 +990,27 @@ fn what_a_member_leaves_unacknowledged_goes_to_another() {
     assert_nothing(&mut second);
     first.vanish();
     assert_eq!(second.receive().text(), "x");
+}
+
+#[test]
+fn a_shared_message_of_qos_2_is_completed_with_the_member_that_has_it() {
+    let node = Node::start();
+    let mut publisher = client(&node, "p", 0);
+    let mut first = Mqtt::connect(&node, 0, Options::lasting(&named("m", 0), 600));
+    first.acknowledges = false;
+    first.subscribe("$share/g/t/+", Qos::ExactlyOnce);
+    publisher.publish("t/a", "x", Qos::ExactlyOnce);
+    let got = first.receive();
+    let mut second = client(&node, "m", 1);
+    second.subscribe("$share/g/t/+", Qos::ExactlyOnce);
+    let state = first.vanish();
+    assert_nothing(&mut second);
+    let options = Options::lasting(&named("m", 0), 600).resuming(state);
+    let mut first = Mqtt::connect(&node, 0, options);
+    let again = first.receive();
+    assert_eq!((again.text(), again.packet_id, again.duplicate), ("x", got.packet_id, true));
+    assert_nothing(&mut first);
+    assert_nothing(&mut second);
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl Live<'_> {
     }
 
     fn message_expiry(&self) -> Option<u32> {
-        self.ttl.map(seconds)
+        seconds_left(self.properties, self.ttl?)
     }
 
     fn outgoing<'a>(&'a self, qos: Qos, retain: bool, identifiers: &'a Identifiers) -> Outgoing<'a> {
@@ -161,11 +161,6 @@ impl Shapes {
         }
         Ok(encoded)
     }
-}
-
-/// Seconds of a time that is not over: never 0 (3.3.2.3.3).
-fn seconds(left: Duration) -> u32 {
-    u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)
 }
 
 impl Shard {
@@ -1104,6 +1099,14 @@ impl Shard {
     }
 }
 
+/// Seconds left of a message's life, of one that says how long it has (3.3.2.3.3): never 0 while it has not
+/// expired, and never more than it said.
+fn seconds_left(properties: PropertyView<'_>, left: Duration) -> Option<u32> {
+    let stated = properties.message_expiry_interval()?;
+    let left = u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
+    Some(left.min(stated))
+}
+
 /// The subscriptions of one session among those of a route.
 fn subscribers_of(route: &Route, token: u64) -> &[Subscriber] {
     let start = route.local.partition_point(|subscriber| subscriber.token < token);
@@ -1137,7 +1140,7 @@ fn with_outgoing<T>(
         qos: entry.qos,
         retain: entry.retain,
         properties: envelope.properties,
-        message_expiry: left.map(seconds),
+        message_expiry: left.and_then(|left| seconds_left(envelope.properties, left)),
         subscription_identifiers: entry.identifiers.as_slice(),
         token: name.to_bits(),
         ..Outgoing::new(envelope.topic, &payload)
@@ -1151,6 +1154,86 @@ fn count_dropped(counters: &mut Counters, blocked: Blocked) {
         blocked => {
             debug!(%blocked, "a message cannot be sent");
             counters.dropped_unfit += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mq_mqtt::packet::SubscriptionOptions;
+    use mq_mqtt::property::{PropertyIn, PropertyWriter};
+
+    use super::super::session::{Subscription, topic_filter_start};
+    use super::super::subscribe;
+    use super::*;
+
+    fn session(expiry: u32, subscriptions: &[(SubscriptionOptions, u32)]) -> Session {
+        let mut session = Session::new("c".into(), expiry, 0);
+        for (number, (options, identifier)) in subscriptions.iter().enumerate() {
+            let filter = format!("a/{number}");
+            session.add(Subscription {
+                topic_filter_start: topic_filter_start(&filter),
+                filter: filter.into(),
+                options: *options,
+                granted: options.qos,
+                identifier: *identifier,
+                state: subscribe::State::Topics,
+            });
+        }
+        session
+    }
+
+    fn options(qos: Qos) -> SubscriptionOptions {
+        SubscriptionOptions::new(qos)
+    }
+
+    #[test]
+    fn overlapping_subscriptions_make_one_copy_of_the_highest_qos_with_all_identifiers() {
+        let as_published = SubscriptionOptions { retain_as_published: true, ..options(Qos::AtMostOnce) };
+        let session =
+            session(0, &[(as_published, 7), (options(Qos::ExactlyOnce), 0), (options(Qos::AtLeastOnce), 9)]);
+        let merged = merge(&session, [0, 1, 2].into_iter(), 1).expect("a copy");
+        assert_eq!(merged.qos, Qos::ExactlyOnce);
+        assert_eq!(merged.identifiers.as_slice(), [7, 9]);
+        assert!(merged.retain_as_published && !merged.is_stored);
+        let merged = merge(&session, [2, 5].into_iter(), 1).expect("a copy");
+        assert_eq!((merged.qos, merged.retain_as_published), (Qos::AtLeastOnce, false));
+        assert_eq!(merge(&session, [5].into_iter(), 1), None, "no such subscription");
+    }
+
+    #[test]
+    fn no_local_leaves_a_subscription_out_and_not_the_others() {
+        let no_local = SubscriptionOptions { no_local: true, ..options(Qos::ExactlyOnce) };
+        let session = session(600, &[(no_local, 1), (options(Qos::AtMostOnce), 2)]);
+        let own = merge(&session, [0, 1].into_iter(), session.origin).expect("a copy");
+        assert_eq!((own.qos, own.identifiers.as_slice(), own.is_stored), (Qos::AtMostOnce, &[2][..], false));
+        assert_eq!(merge(&session, [0].into_iter(), session.origin), None);
+        let other = merge(&session, [0, 1].into_iter(), 0).expect("a copy");
+        assert_eq!((other.qos, other.is_stored), (Qos::ExactlyOnce, true));
+    }
+
+    #[test]
+    fn durable_messages_come_from_the_queue_of_a_lasting_session_alone() {
+        for (expiry, qos, is_stored) in [
+            (0, Qos::ExactlyOnce, false),
+            (600, Qos::AtMostOnce, false),
+            (600, Qos::AtLeastOnce, true),
+            (u32::MAX, Qos::ExactlyOnce, true),
+        ] {
+            let session = session(expiry, &[(options(qos), 0)]);
+            assert_eq!(merge(&session, [0].into_iter(), 1).map(|merged| merged.is_stored), Some(is_stored));
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_life_is_rounded_up_and_never_more_than_it_was() {
+        let mut writer = PropertyWriter::new(PropertyIn::Publish);
+        writer.message_expiry_interval(60).expect("legal");
+        let properties = writer.finish();
+        for (millis, seconds) in [(60_001, 60), (60_000, 60), (59_999, 60), (59_000, 59), (1, 1)] {
+            let left = Duration::from_millis(millis);
+            assert_eq!(seconds_left(properties.view(), left), Some(seconds));
+            assert_eq!(seconds_left(PropertyView::default(), left), None);
         }
     }
 }

@@ -202,9 +202,14 @@ impl Shard {
         let properties = publish.properties();
         let stated = lifetime(properties);
         let ttl = route.time_to_live(stated);
-        if is_once && is_kept {
-            return self.publish_once(now, publisher, publish, retain, stated);
-        }
+        // Before anybody hears of the message: afterwards it is not refused.
+        let transaction = match (is_once && is_kept).then(|| self.core.declare(now)).transpose() {
+            Ok(transaction) => transaction,
+            Err(refused) => {
+                let reason = reason_of_refusal(&refused);
+                return self.answer_publish(now, publisher.key, publish, reason);
+            }
+        };
         let mut live = Live {
             topic: publish.topic(),
             properties,
@@ -240,8 +245,12 @@ impl Shard {
                 durable: is_durable,
                 ..incoming(publish, publisher)
             };
-            self.publish_through_core(now, publisher, publish, incoming, Stage::Outcome);
-            return;
+            return match transaction {
+                Some(transaction) => self.publish_once(now, publisher, publish, incoming, transaction),
+                None => {
+                    self.publish_through_core(now, publisher, publish, incoming, Stage::Outcome);
+                }
+            };
         }
         let reason = if copies == 0 && route.shards.is_empty() {
             ReasonCode::NoMatchingSubscribers
@@ -254,10 +263,6 @@ impl Shard {
     /// Publishes to what is no topic, or to an address that lives with a link.
     fn publish_to_address(&mut self, now: Instant, publisher: Publisher, publish: &Publish) {
         let stated = lifetime(publish.properties());
-        let is_stored = self.core.kind(publish.topic()) == Some(AddressKind::Queue);
-        if publish.qos == Qos::ExactlyOnce && publisher.is_lasting && is_stored {
-            return self.publish_once(now, publisher, publish, Retain::No, stated);
-        }
         let Some(body) = enclosed(publish, publisher) else {
             return self.answer_publish(now, publisher.key, publish, ReasonCode::ImplementationSpecificError);
         };
@@ -268,6 +273,14 @@ impl Shard {
             ..incoming(publish, publisher)
         };
         let is_once = publish.qos == Qos::ExactlyOnce && publisher.is_lasting;
+        if is_once && self.core.kind(publish.topic()) == Some(AddressKind::Queue) {
+            return match self.core.declare(now) {
+                Ok(transaction) => self.publish_once(now, publisher, publish, incoming, transaction),
+                Err(refused) => {
+                    self.answer_publish(now, publisher.key, publish, reason_of_refusal(&refused));
+                }
+            };
+        }
         let stage = if is_once { Stage::OutcomeFirst } else { Stage::Outcome };
         self.publish_through_core(now, publisher, publish, incoming, stage);
     }
@@ -356,25 +369,12 @@ impl Shard {
         now: Instant,
         publisher: Publisher,
         publish: &Publish,
-        retain: Retain,
-        ttl: Option<Duration>,
+        incoming: Incoming<'_>,
+        transaction: TransactionId,
     ) {
         let key = publisher.key;
-        let (Some(packet_id), Some(body)) = (publish.packet_id, enclosed(publish, publisher)) else {
-            return self.answer_publish(now, key, publish, ReasonCode::ImplementationSpecificError);
-        };
-        let transaction = match self.core.declare(now) {
-            Ok(transaction) => transaction,
-            Err(refused) => return self.answer_publish(now, key, publish, reason_of_refusal(&refused)),
-        };
-        let incoming = Incoming {
-            chunk: body,
-            retain,
-            ttl,
-            durable: true,
-            transaction: Some(transaction),
-            ..incoming(publish, publisher)
-        };
+        let Some(packet_id) = publish.packet_id else { return };
+        let incoming = Incoming { transaction: Some(transaction), ..incoming };
         let answer = self.publish_through_core(now, publisher, publish, incoming, Stage::Posting);
         // What cannot be posted is refused at once.
         self.run_effects(now);
