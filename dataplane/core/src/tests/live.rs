@@ -521,7 +521,8 @@ impl Model {
     fn resolve(&self, text: &str) -> Option<(&String, AddressKind)> {
         let topics = self.addresses.iter().filter(|(address, kind)| {
             **kind == AddressKind::Topic
-                && (address.as_str() == "#" || text.starts_with(&format!("{address}/")))
+                && (text.starts_with(&format!("{address}/"))
+                    || (address.as_str() == "#" && !text.starts_with('$')))
         });
         let exact = self.addresses.get_key_value(text);
         let longest =
