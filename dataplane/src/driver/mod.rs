@@ -316,7 +316,9 @@ impl Shard {
 
     fn next_deadline(&self) -> Option<Instant> {
         let connection = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
-        connection.into_iter().chain(self.core.poll_timeout()).chain(self.mqtt.next_deadline()).min()
+        // While the node stops no session ends: the next run goes on.
+        let session = self.mqtt.next_deadline().filter(|_| !self.is_draining);
+        connection.into_iter().chain(self.core.poll_timeout()).chain(session).min()
     }
 
     /// Serves every deadline that has come.

@@ -319,6 +319,57 @@ fn a_clean_start_ends_the_session_before_with_its_subscriptions() {
     assert_eq!(session(&node, "a").unwrap().subscriptions, 0);
 }
 
+/// The durable subscriptions of the topic `t`.
+fn held(node: &Node) -> Vec<String> {
+    let subscriptions = node.wait_for(node.hub().subscriptions(&Arc::from("t")));
+    subscriptions.iter().map(|subscription| subscription.statistics.name.to_string()).collect()
+}
+
+/// Waits until the topic `t` keeps nothing for anybody.
+#[track_caller]
+fn until_nothing_is_held(node: &Node) {
+    let end = Instant::now() + DEADLINE;
+    while !held(node).is_empty() {
+        assert!(Instant::now() < end, "still there: {:?}", held(node));
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn with_a_session_ends_what_is_kept_for_it_whatever_ends_it() {
+    let place = Place::new();
+    let node = Node::at(&place, |_| {});
+    let connect = |node: &Node, expiry| {
+        let mut client = Mqtt::connect(node, 0, Options::lasting("a", expiry));
+        assert_eq!(client.subscribe("t/x", Qos::AtLeastOnce), ReasonCode::GrantedQos1);
+        assert_eq!(client.subscribe("$share/g/t/y", Qos::AtLeastOnce), ReasonCode::GrantedQos1);
+        assert_eq!(held(node).len(), 2);
+        client
+    };
+    // Its time.
+    connect(&node, 1).disconnect();
+    until_nothing_is_held(&node);
+    // Its client.
+    connect(&node, 60).disconnect_with(ReasonCode::Success, Some(0));
+    until_nothing_is_held(&node);
+    connect(&node, 60).disconnect();
+    Mqtt::connect(&node, 0, Options::new("a")).sync();
+    until_nothing_is_held(&node);
+    // An administrator.
+    let _client = connect(&node, 60);
+    assert_eq!(node.wait_for(node.hub().end_client_session(&Arc::from("a"))), Some(true));
+    until_nothing_is_held(&node);
+    // The end of its time while the node is down.
+    connect(&node, 1).disconnect();
+    drop(node);
+    let went = Instant::now();
+    while went.elapsed() < Duration::from_millis(1_100) {
+        std::thread::yield_now();
+    }
+    let node = Node::at(&place, |_| {});
+    until_nothing_is_held(&node);
+}
+
 #[test]
 fn a_silent_client_is_sent_away_after_one_and_a_half_times_its_keep_alive() {
     let node = Node::start();

@@ -121,7 +121,7 @@ impl Shard {
     /// What is due by the time of day: wills that have waited, sessions whose time is over.
     pub(crate) fn handle_mqtt_deadlines(&mut self, now: Instant) {
         let unix = self.mqtt.unix(now);
-        if self.is_draining || !self.mqtt.recovered.is_done() {
+        if !self.is_recovered(now) || self.is_draining {
             return;
         }
         while let Some(key) = self.mqtt.sessions.due(unix) {

@@ -131,9 +131,10 @@ impl Mqtt {
 
     /// When [`Shard::handle_mqtt_deadlines`] is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let session = self.sessions.next_deadline().and_then(|deadline| self.clock.instant(deadline));
-        // Before everything that was kept is known, nothing ends.
-        session.filter(|_| self.recovered.is_done())
+        if !self.recovered.is_done() {
+            return self.recovered.next_look();
+        }
+        self.sessions.next_deadline().and_then(|deadline| self.clock.instant(deadline))
     }
 }
 

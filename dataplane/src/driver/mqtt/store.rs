@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mq_core::{DurableSubscription, StoreError, Ticket, UnixMillis};
 use mq_mqtt::PacketId;
@@ -42,12 +42,19 @@ struct Remains {
     outgoing: Vec<(PacketId, OutgoingRecord)>,
 }
 
-/// What a restart has left, until all of it is known.
+/// What a restart has left, until all of it is known everywhere.
 #[derive(Debug, Default)]
 pub(super) struct Recovered {
     clients: HashMap<Box<str>, Remains>,
+    /// Wills of connections before the last one, which were on their way.
+    wills: Vec<(Arc<str>, Will)>,
+    /// When to look again whether all shards have what was kept. `None`: this one has not, or all have.
+    look: Option<Instant>,
     is_done: bool,
 }
+
+/// How often a shard looks whether the others have what was kept.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The clients whose sessions the store has kept, on all shards: while they are recovered, the home of a
 /// topic has to know whose subscriptions go on.
@@ -75,6 +82,11 @@ impl KeptClients {
             kept.clients = HashSet::new();
         }
     }
+
+    /// Whether every shard has looked.
+    fn is_done(&self, shards: usize) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).done >= shards
+    }
 }
 
 impl Recovered {
@@ -82,9 +94,15 @@ impl Recovered {
         self.clients.entry(client_id).or_default()
     }
 
-    /// Whether everything that was kept is known.
+    /// Whether everything that was kept is known, on all shards. Before that nothing ends: a topic's home
+    /// would not know what.
     pub(super) fn is_done(&self) -> bool {
         self.is_done
+    }
+
+    /// When [`Shard::is_recovered`] is to be asked again.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.look
     }
 }
 
@@ -230,7 +248,7 @@ impl Shard {
     /// Every object of a session has been taken: sessions and wills go on where they were.
     pub(crate) fn sessions_recovered(&mut self, now: Instant) {
         let clients = std::mem::take(&mut self.mqtt.recovered.clients);
-        self.mqtt.recovered.is_done = true;
+        self.mqtt.recovered.look = Some(now);
         if !clients.is_empty() {
             debug!(clients = clients.len(), "sessions are back");
         }
@@ -289,8 +307,24 @@ impl Shard {
             // Its time runs from now on, and not from the next restart.
             self.keep_away(key);
         }
-        for will in wills {
+        self.mqtt.recovered.wills.extend(wills.into_iter().map(|will| (client_id.clone(), will)));
+    }
+
+    /// Whether everything that was kept is known on all shards; what waits for that begins then.
+    pub(super) fn is_recovered(&mut self, now: Instant) -> bool {
+        let recovered = &mut self.mqtt.recovered;
+        if recovered.is_done || recovered.look.is_none_or(|look| now < look) {
+            return recovered.is_done;
+        }
+        if !self.shared.kept_clients.is_done(self.shared.mailboxes.len()) {
+            recovered.look = Some(now + LOOK);
+            return false;
+        }
+        recovered.look = None;
+        recovered.is_done = true;
+        for (client_id, will) in std::mem::take(&mut recovered.wills) {
             self.publish_will(now, &client_id, will);
         }
+        true
     }
 }
