@@ -11,14 +11,17 @@ use mq_mqtt::Qos;
 use tokio::task::JoinSet;
 
 use super::daemon::Daemon;
-use super::mqtt_client::{MqttClient, Terms};
+use super::mqtt_client::{MqttClient, Pace, Terms};
 use super::scenario::{Options, percentiles, relay_round_trips};
 
 /// Connections that are made at once.
 const AT_ONCE: usize = 64;
 
-/// Connections from one address of this machine: its ports for one server are not more.
-const FROM_ONE: usize = 20_000;
+/// The first port of an address of this machine that connections come from.
+const FIRST_PORT: usize = 20_000;
+
+/// How many of its ports they use.
+const PORTS: usize = 40_000;
 
 /// Files that either side needs besides its connections.
 const OTHER_FILES: u64 = 300;
@@ -46,9 +49,11 @@ pub(crate) fn traffic(options: &Options, traffic: Traffic) -> Result<()> {
     let to = daemon.mqtt;
     let each = options.messages / publishers as u64 / if is_fan_out { 10 } else { 1 };
     let topic = move |number: usize| format!("load/{}", if is_fan_out { 0 } else { number });
+    let copies = if is_fan_out { subscribers as u64 } else { 1 };
+    let paces: Vec<_> = (0..publishers).map(|_| Pace { received: Arc::default(), copies }).collect();
     let start = Arc::new(Barrier::new(3));
     let subscribing = {
-        let start = start.clone();
+        let (start, paces) = (start.clone(), paces.clone());
         let expected = if is_fan_out { each * publishers as u64 } else { each };
         on_thread(move |runtime| {
             let clients = runtime.block_on(async {
@@ -64,10 +69,11 @@ pub(crate) fn traffic(options: &Options, traffic: Traffic) -> Result<()> {
             start.wait();
             runtime.block_on(async {
                 let mut tasks = JoinSet::new();
-                for mut client in clients {
+                for (number, mut client) in clients.into_iter().enumerate() {
+                    let pace = paces.get(number % publishers).cloned().context("a publisher")?;
                     tasks.spawn_local(async move {
-                        client.receive_most(expected).await?;
-                        Ok((client.received, Instant::now()))
+                        client.receive_most(expected, &pace).await?;
+                        Ok((client.received, client.last))
                     });
                 }
                 all(tasks).await
@@ -88,11 +94,10 @@ pub(crate) fn traffic(options: &Options, traffic: Traffic) -> Result<()> {
             start.wait();
             runtime.block_on(async {
                 let mut tasks = JoinSet::new();
-                for (number, mut client) in clients.into_iter().enumerate() {
+                for ((number, mut client), pace) in clients.into_iter().enumerate().zip(paces) {
                     let payload = payload.clone();
                     tasks.spawn_local(async move {
-                        client.publish_all(&topic(number), each, qos, &payload).await?;
-                        Ok((each, Instant::now()))
+                        client.publish_all(&topic(number), each, qos, &payload, Some(&pace)).await
                     });
                 }
                 all(tasks).await
@@ -195,8 +200,7 @@ pub(crate) fn away(options: &Options) -> Result<()> {
         for (number, mut client) in clients.into_iter().enumerate() {
             let payload = payload.clone();
             tasks.spawn_local(async move {
-                client.publish_all(&format!("load/{number}"), each, Qos::AtLeastOnce, &payload).await?;
-                Ok((each, Instant::now()))
+                client.publish_all(&format!("load/{number}"), each, Qos::AtLeastOnce, &payload, None).await
             });
         }
         all(tasks).await
@@ -264,7 +268,7 @@ fn subscribers(
     on_local(runtime, async {
         let (mut tasks, mut streams) = (JoinSet::new(), Vec::with_capacity(numbers.len()));
         for number in numbers {
-            let from = Some(Ipv4Addr::new(127, 0, 1, u8::try_from(1 + number / FROM_ONE)?));
+            let from = Some(place_of(number)?);
             tasks.spawn_local(async move {
                 let terms = Terms { from, ..Terms::default() };
                 let mut client = MqttClient::connect(to, &format!("idle-{number}"), terms).await?;
@@ -280,6 +284,12 @@ fn subscribers(
         streams.extend(all(tasks).await?);
         Ok(streams)
     })
+}
+
+/// Where a connection comes from.
+fn place_of(number: usize) -> Result<SocketAddr> {
+    let host = Ipv4Addr::new(127, 1, 1, u8::try_from(1 + number / PORTS)?);
+    Ok((host, u16::try_from(FIRST_PORT + number % PORTS)?).into())
 }
 
 /// Connections that the limit on open files leaves room for, here and in the daemon.

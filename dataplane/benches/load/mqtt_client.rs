@@ -2,9 +2,10 @@
 
 use std::future::poll_fn;
 use std::io::IoSlice;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,9 @@ const WINDOW: u16 = 200;
 /// Bytes that are gathered before they are written.
 const BATCH: usize = 32 << 10;
 
+/// Messages that may be on their way.
+const AHEAD: u64 = 5_000;
+
 /// How long nothing has to come for everything to have come.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -32,6 +36,17 @@ pub(crate) struct MqttClient {
     /// Publications that have been acknowledged to the end.
     pub(crate) acknowledged: u64,
     pub(crate) received: u64,
+    /// When the last one came.
+    pub(crate) last: Instant,
+}
+
+/// How many messages have come of those that were published. A publisher that is too far ahead waits, so
+/// that a slow reader does not lose what no server keeps without bounds.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    pub(crate) received: Arc<AtomicU64>,
+    /// How many get each message.
+    pub(crate) copies: u64,
 }
 
 /// How a client connects.
@@ -39,15 +54,18 @@ pub(crate) struct MqttClient {
 pub(crate) struct Terms {
     /// Seconds that the session outlives the connection.
     pub(crate) session_expiry: u32,
-    /// Where from, on a machine whose ports for one address are not enough.
-    pub(crate) from: Option<Ipv4Addr>,
+    /// Where from: the ports of one address are not enough for all, and to look for a free one among
+    /// thousands takes the system longer than all the rest.
+    pub(crate) from: Option<SocketAddr>,
 }
 
 impl MqttClient {
     pub(crate) async fn connect(to: SocketAddr, client_id: &str, terms: Terms) -> Result<Self> {
         let socket = TcpSocket::new_v4()?;
         if let Some(from) = terms.from {
-            socket.bind(SocketAddr::new(IpAddr::V4(from), 0))?;
+            // Ports of an earlier run may be kept for a while by the system.
+            socket.set_reuseaddr(true)?;
+            socket.bind(from)?;
         }
         let stream = socket.connect(to).await?;
         stream.set_nodelay(true)?;
@@ -71,7 +89,14 @@ impl MqttClient {
         };
         let config = Arc::new(Config { limits, ..Config::default() });
         let engine = Connection::client(config, &connect, SessionState::default(), Instant::now())?;
-        let mut client = Self { stream, engine, input: BytesMut::new(), acknowledged: 0, received: 0 };
+        let mut client = Self {
+            stream,
+            engine,
+            input: BytesMut::new(),
+            acknowledged: 0,
+            received: 0,
+            last: Instant::now(),
+        };
         client.wait("CONNACK", |event| matches!(event, Event::Connected(_))).await?;
         Ok(client)
     }
@@ -104,11 +129,16 @@ impl MqttClient {
         count: u64,
         qos: Qos,
         payload: &Bytes,
+        pace: Option<&Pace>,
     ) -> Result<()> {
         let message = Outgoing { qos, ..Outgoing::new(topic, payload) };
         let end = self.acknowledged + count;
         let mut sent = 0;
         while sent < count || (qos != Qos::AtMostOnce && self.acknowledged < end) {
+            while pace.is_some_and(|pace| pace.received.load(Ordering::Relaxed) / pace.copies + AHEAD < sent)
+            {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             let has_window = |engine: &Connection| qos == Qos::AtMostOnce || engine.window() > 0;
             while sent < count && has_window(&self.engine) && self.engine.buffered() < BATCH {
                 self.engine.publish(&message)?;
@@ -141,13 +171,16 @@ impl MqttClient {
     }
 
     /// Takes messages until `count` have come, or nothing comes any more: QoS 0 may lose some.
-    pub(crate) async fn receive_most(&mut self, count: u64) -> Result<()> {
+    pub(crate) async fn receive_most(&mut self, count: u64, pace: &Pace) -> Result<()> {
         while self.received < count {
+            let before = self.received;
             match tokio::time::timeout(QUIET, self.read()).await {
                 Ok(read) => read?,
                 Err(_) => break,
             }
             self.serve(|_| {})?;
+            self.last = Instant::now();
+            pace.received.fetch_add(self.received - before, Ordering::Relaxed);
             self.write().await?;
         }
         Ok(())
