@@ -633,7 +633,7 @@ impl Shard {
             Effect::Discharged { transaction, result } => self.mqtt_discharged(
                 now,
                 *transaction,
-                result.as_ref().map(|()| ()).map_err(|error| &**error),
+                result.as_ref().copied().map_err(|error| &**error),
             ),
             Effect::Live { message } => {
                 self.mqtt_live(now, message);

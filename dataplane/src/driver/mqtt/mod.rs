@@ -186,8 +186,8 @@ pub(super) fn engine_config(config: &DaemonConfig) -> Config {
     }
 }
 
-/// What the socket asks of a client. The turn calls `flush` and then `slices` and `written` until the
-/// socket is full or there is nothing left.
+/// What the socket asks of a client. The turn calls `slices` and `written` until the socket is full or
+/// there is nothing left.
 impl Client {
     /// A client whose socket has just been accepted.
     pub(super) fn new(config: Arc<Config>, transport: Transport, now: Instant) -> Self {
@@ -202,9 +202,6 @@ impl Client {
             outflow: Outflow::default(),
         }
     }
-
-    /// Makes everything that was queued ready to be written.
-    pub(super) fn flush(&mut self) {}
 
     /// Fills `slices` with what to write next; says how many it used.
     pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
@@ -280,8 +277,8 @@ impl Shard {
             | Event::Completed { .. }
             | Event::Released { .. } => self.handle_flow_event(now, key, event),
             Event::Connect(connect) => self.handle_connect(now, key, &connect),
-            Event::Subscribe(packet) => self.handle_subscribe(now, key, packet),
-            Event::Unsubscribe(packet) => self.handle_unsubscribe(now, key, packet),
+            Event::Subscribe(packet) => self.handle_subscribe(now, key, &packet),
+            Event::Unsubscribe(packet) => self.handle_unsubscribe(now, key, &packet),
             Event::Disconnected(packet) => self.handle_disconnect(now, key, &packet),
             Event::Auth(_) => self.refuse_reauthentication(key),
             // Only a server says so, and we are the server.

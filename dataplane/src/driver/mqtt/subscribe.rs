@@ -99,7 +99,7 @@ impl Shard {
     // ---- requests ---------------------------------------------------------------------------------
 
     /// A client subscribes.
-    pub(crate) fn handle_subscribe(&mut self, now: Instant, key: usize, packet: Box<Subscribe>) {
+    pub(crate) fn handle_subscribe(&mut self, now: Instant, key: usize, packet: &Subscribe) {
         let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
         // 3.8.2.1.2: one for all filters of the packet.
         let identifier = packet.properties.view().subscription_identifiers().next().unwrap_or(0);
@@ -111,7 +111,7 @@ impl Shard {
     }
 
     /// A client unsubscribes.
-    pub(crate) fn handle_unsubscribe(&mut self, now: Instant, key: usize, packet: Box<Unsubscribe>) {
+    pub(crate) fn handle_unsubscribe(&mut self, now: Instant, key: usize, packet: &Unsubscribe) {
         let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
         let mut parts = Vec::with_capacity(packet.filters.len());
         for filter in &packet.filters {
