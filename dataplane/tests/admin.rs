@@ -148,7 +148,11 @@ fn a_page_of_another_origin_cannot_use_the_api() {
     let rebound = [("Host", "attacker.example:8080")];
     problem(&request(node.http, "GET", ADDRESSES, &rebound, &[]), 403, "forbidden");
     problem(&request(node.http, "GET", "/nowhere", &rebound, &[]), 403, "forbidden");
-    assert_eq!(get(node.http, ADDRESSES).json()["items"].as_array().map(Vec::len), Some(1), "what is built in");
+    assert_eq!(
+        get(node.http, ADDRESSES).json()["items"].as_array().map(Vec::len),
+        Some(1),
+        "what is built in"
+    );
 }
 
 #[test]
@@ -182,7 +186,9 @@ fn the_node_says_who_it_is_and_what_it_was_configured_with() {
     let info: NodeInfo = serde_json::from_slice(&get(node.http, "/api/v1/node").body).unwrap();
     assert_eq!((info.name.as_str(), info.workers), ("node-1", 2));
     assert_eq!(info.config_hash, configured.hash());
-    let ports: Vec<u16> = info.listeners.iter().map(|listener| listener.port).collect();
+    let names: Vec<&str> = info.listeners.iter().map(|listener| listener.name.as_str()).collect();
+    assert_eq!(names, ["amqp", "mqtt", "http"]);
+    let ports = [info.listeners[0].port, info.listeners[2].port];
     assert_eq!(ports, [node.amqp.port(), node.http.port()]);
     let shown: DaemonConfig = serde_json::from_slice(&get(node.http, "/api/v1/config").body).unwrap();
     assert_eq!(shown, configured);
@@ -272,7 +278,8 @@ fn every_documented_route_answers_and_every_answer_fits_its_schema() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             for name in ["known", "unknown"] {
-                let url = path.replace("{name}", name).replace("{id}", name).replace("{subscription}", name);
+                let parameters = ["{name}", "{id}", "{subscription}", "{client}"];
+                let url = parameters.iter().fold(path.clone(), |url, parameter| url.replace(parameter, name));
                 let method = method.to_uppercase();
                 let answer = match sample_body(&url, operation) {
                     Some(body) => send_json(node.http, &method, &url, &body),
@@ -283,7 +290,7 @@ fn every_documented_route_answers_and_every_answer_fits_its_schema() {
             }
         }
     }
-    assert_eq!(checked.len(), 23, "{checked:#?}");
+    assert_eq!(checked.len(), 29, "{checked:#?}");
 }
 
 fn sample_body(url: &str, operation: &Value) -> Option<Value> {

@@ -296,7 +296,8 @@ impl Core {
     }
 
     /// The address that serves a name: the one of that name; else the longest topic that the name lies
-    /// in; else the topic `#`.
+    /// in; else the topic `#`, unless the name begins with `$`: such names are the server's, and a temporary
+    /// address that has gone is gone (MQTT 5.0, 4.7.2).
     pub(crate) fn resolve_name(&self, name: &str) -> Result<AddressKey, Refused> {
         let exact = self.known_address(name);
         if exact.is_ok() || name.contains("::") {
@@ -314,7 +315,7 @@ impl Core {
             }
             prefix = shorter;
         }
-        topic("#").map_or(exact, Ok)
+        topic("#").filter(|_| !name.starts_with('$')).map_or(exact, Ok)
     }
 
     /// The kind of what serves links of this name on this shard, if anything does.

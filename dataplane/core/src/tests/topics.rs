@@ -101,6 +101,11 @@ fn names_that_nothing_else_serves_belong_to_the_topic_of_all() {
     bed.begin(producer, Incoming { to: Some("u/w"), ..bed.incoming("3", false, false) });
     assert_eq!(bed.bodies(rest), ["1", "3"]);
     assert_eq!(bed.bodies(some), ["1", "3"]);
+    let (gone, _) = bed.begin(producer, Incoming { to: Some("$temp.1"), ..bed.incoming("4", false, false) });
+    assert!(
+        matches!(bed.outcome(producer, gone), Some(Outcome::Rejected(_))),
+        "what begins with `$` is not among them"
+    );
     bed.clear();
 }
 
