@@ -64,6 +64,11 @@
 //! - Of one producer and one priority, what is delivered for the first time is in the order in which it
 //!   was sent.
 //! - A transaction counts in all of its queues or in none, also after a crash.
+//!
+//! A topic also has live subscribers, who are no consumers: [`Core::add_live`], [`Core::route`],
+//! [`Core::publish_live`]. A caller whose clients both publish and subscribe so hands their messages on
+//! itself, and the core need not see them; what other producers send comes as [`Effect::Live`]. Each live
+//! subscriber gets a message at most once, and those of one publisher in order.
 
 // What this package may not touch stands in its clippy.toml; tests may.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
