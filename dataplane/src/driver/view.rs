@@ -11,6 +11,9 @@ use super::protocol::{Farewell, Protocol};
 use super::{Shard, amqp};
 use crate::hub::{MqttStatistics, Subscription};
 
+/// The user of every connection: nobody is asked who he is.
+const ANONYMOUS: &str = "anonymous";
+
 impl Shard {
     /// What the shard has done for clients of MQTT.
     pub(crate) fn mqtt_statistics(&self) -> MqttStatistics {
@@ -60,7 +63,7 @@ impl Shard {
             version: None,
             peer: connection.peer.to_string(),
             container: connection.protocol.peer_name().to_owned(),
-            user: connection.user.to_string(),
+            user: ANONYMOUS.to_owned(),
             product: None,
             opened_at: connection.opened_at,
             worker: u32::from(self.id.0),
