@@ -42,7 +42,6 @@ impl Protocol {
         match self {
             Self::Amqp(client) => client.engine.flush(),
             Self::Mqtt(client) => {
-                client.flush();
                 if let Transport::WebSocket(socket) = &mut client.transport {
                     frame(socket, &mut client.engine, now);
                 }
@@ -122,6 +121,17 @@ impl Protocol {
             Self::Amqp(client) => client.engine.poll_timeout(),
             Self::Mqtt(client) => client.poll_timeout(),
             Self::Preface(preface) => preface.poll_timeout(),
+        }
+    }
+
+    /// Whether something that has come is held back in frames.
+    pub(super) fn has_unserved(&self) -> bool {
+        match self {
+            Self::Mqtt(client) => match &client.transport {
+                Transport::WebSocket(socket) => socket.has_input(),
+                Transport::Plain => false,
+            },
+            Self::Amqp(_) | Self::Preface(_) => false,
         }
     }
 

@@ -223,6 +223,28 @@ fn a_will_to_a_reserved_name_that_no_address_serves_is_refused() {
     assert_eq!(refused.connack().reason, ReasonCode::TopicNameInvalid);
 }
 
+#[test]
+fn what_a_client_sends_before_its_connack_is_served_after_it() {
+    let node = Node::start();
+    for (clean_session, id) in [(0_u8, b'a'), (2, b'b')] {
+        let mut bytes = b"\x10\x0d\x00\x04MQTT\x04".to_vec();
+        bytes.extend([clean_session, 0, 0, 0, 1, id]);
+        // SUBSCRIBE to t/x with QoS 1, and PINGREQ.
+        bytes.extend(b"\x82\x08\x00\x01\x00\x03t/x\x01\xc0\x00");
+        let mut stream = node.connect_as(0, Speaks::Mqtt, false, &bytes);
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).unwrap();
+        assert_eq!(connack, *b"\x20\x02\x00\x00");
+        // The answers to the two come in any order.
+        let mut answers = [0; 7];
+        stream.read_exact(&mut answers).unwrap();
+        let (suback, pong) = (b"\x90\x03\x00\x01\x01", b"\xd0\x00");
+        let has = |answer: &[u8]| answers.windows(answer.len()).any(|window| window == answer);
+        assert!(has(suback) && has(pong), "{answers:x?}");
+    }
+}
+
 // ---- sessions -------------------------------------------------------------------------------------
 
 #[test]
@@ -817,6 +839,7 @@ fn what_clients_were_told_of_their_sessions_holds_after_the_loss_of_power_at_any
     }
 }
 
+#[allow(clippy::print_stdout, reason = "a failure is repeated with its seed")]
 fn lose_power(seed: u64) {
     println!("MQ_TESTS_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);

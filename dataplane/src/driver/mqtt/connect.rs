@@ -14,9 +14,7 @@ use mq_mqtt::topic::{TopicLimits, check_name};
 use mq_mqtt::{Accept, ReasonCode, Version};
 use tracing::{debug, info, warn};
 
-use super::session::{
-    LONGEST_CLIENT_ID, MAX_SESSIONS, Presence, Resumption, Session, SessionKey, home_of, resumption,
-};
+use super::session::{LONGEST_CLIENT_ID, Presence, Resumption, Session, SessionKey, home_of, resumption};
 use super::will::{End, Will};
 use crate::driver::Shard;
 
@@ -101,7 +99,7 @@ impl Shard {
             return Err(Refusal(ReasonCode::ClientIdentifierNotValid, words));
         }
         let is_new = id.is_empty() || self.mqtt.sessions.find(id).is_none();
-        if is_new && self.mqtt.sessions.len() >= MAX_SESSIONS {
+        if is_new && !self.mqtt.sessions.has_room() {
             return refusal(ReasonCode::QuotaExceeded, "the node has no room for another session");
         }
         if let Some(will) = &connect.will
@@ -200,7 +198,7 @@ impl Shard {
         let Some(client) = self.connections.mqtt_mut(key) else { return };
         let Some(connecting) = &mut client.connecting else { return };
         connecting.waits_for = connecting.waits_for.saturating_sub(1);
-        connecting.error = connecting.error.take().or(result.err());
+        connecting.error = connecting.error.take().or_else(|| result.err());
         self.let_in(now, key);
         self.run_effects(now);
     }

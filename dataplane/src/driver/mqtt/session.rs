@@ -284,8 +284,9 @@ pub(crate) fn reaches(filter: &str, address: &str) -> bool {
 }
 
 /// Every session of a shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sessions {
+    limit: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_id: HashMap<Arc<str>, SessionKey>,
@@ -301,7 +302,29 @@ struct Slot {
     session: Option<Box<Session>>,
 }
 
+impl Default for Sessions {
+    fn default() -> Self {
+        Self::with_limit(MAX_SESSIONS)
+    }
+}
+
 impl Sessions {
+    fn with_limit(limit: usize) -> Self {
+        Self {
+            limit,
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            connected: 0,
+        }
+    }
+
+    /// Whether there may be one more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.by_id.len() < self.limit
+    }
+
     /// Adds a session; the client has none.
     pub(crate) fn insert(&mut self, session: Session) -> SessionKey {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -496,6 +519,17 @@ mod tests {
         assert_ne!(first, second);
         assert!(sessions.get(first).is_none() && sessions.remove(first).is_none());
         assert_eq!(sessions.get(second).map(|session| &*session.client_id), Some("b"));
+    }
+
+    #[test]
+    fn there_is_room_until_there_are_as_many_sessions_as_allowed() {
+        let mut sessions = Sessions::with_limit(2);
+        let first = sessions.insert(Session::new("a".into(), 0, 3));
+        assert!(sessions.has_room());
+        sessions.insert(Session::new("b".into(), 0, 3));
+        assert!(!sessions.has_room());
+        sessions.remove(first);
+        assert!(sessions.has_room());
     }
 
     #[test]
