@@ -11,6 +11,7 @@ mod mqtt_clients;
 mod mqtt_crash;
 mod mqtt_hostile;
 mod mqtt_limits;
+mod mqtt_random;
 mod mqtt_retained;
 mod mqtt_sessions;
 mod proton;
