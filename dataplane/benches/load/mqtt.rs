@@ -222,8 +222,8 @@ pub(crate) fn idle(options: &Options) -> Result<()> {
     let begun = Instant::now();
     clients.extend(subscribers(&runtime, daemon.mqtt, 100..100 + count)?);
     let took = begun.elapsed();
-    // What a connection gives back, it gives back when it has been quiet for a while.
-    thread::sleep(Duration::from_secs(8));
+    // What a connection gives back, it gives back when it has been quiet for a while: twice five seconds.
+    thread::sleep(Duration::from_secs(12));
     let after = daemon.memory_kib("VmRSS")?;
     println!(
         "{:>12.0} {:>14} {:.2} KiB each ({count} subscribers, {before} KiB before, {after} KiB after)",

@@ -118,7 +118,7 @@ impl Connection {
         if size > limit as usize {
             return Err(Blocked::TooLarge { size, limit });
         }
-        self.outbox.buffer().extend_from_slice(&publish.bytes);
+        self.outbox.kept_buffer().extend_from_slice(&publish.bytes);
         if !publish.payload.is_empty() {
             self.outbox.push_payload(&publish.payload);
         }

@@ -235,11 +235,11 @@ impl Connection {
         let size = packet_size(3, properties);
         let is_fit = self.peer.wants_problem_information && size <= self.peer.max_packet_size as usize;
         let properties = if is_fit { properties } else { PropertyView::default() };
-        write_ack(self.outbox.buffer(), kind, packet_id, reason, properties, self.version);
+        write_ack(self.outbox.kept_buffer(), kind, packet_id, reason, properties, self.version);
     }
 
     pub(super) fn write_plain_ack(&mut self, kind: AckKind, packet_id: PacketId, reason: ReasonCode) {
-        write_ack(self.outbox.buffer(), kind, packet_id, reason, PropertyView::default(), self.version);
+        write_ack(self.outbox.kept_buffer(), kind, packet_id, reason, PropertyView::default(), self.version);
     }
 
     /// Publications of the peer that wait for `acknowledge`.

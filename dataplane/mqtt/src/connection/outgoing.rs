@@ -243,7 +243,7 @@ impl Connection {
         if size > limit as usize {
             return Err(Blocked::TooLarge { size, limit });
         }
-        let out = self.outbox.buffer();
+        let out = self.outbox.kept_buffer();
         head.write(out, is_v5.then_some(length), payload);
         if length > 0 {
             properties.write(out, length);
