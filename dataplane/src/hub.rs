@@ -52,7 +52,8 @@ pub enum ShardCommand {
     Recovered { reply: Reply<()> },
     /// The shard's links.
     Links { address: Option<String>, connection: Option<String>, reply: Reply<Vec<Link>> },
-    /// Close a connection with `amqp:connection:forced` and the reason; false when it is not here.
+    /// Close a connection with `amqp:connection:forced` or reason code 0x98 of MQTT, and the reason; false
+    /// when it is not here.
     Close { connection: String, reason: String, reply: Reply<bool> },
     /// Sessions of clients of MQTT, in the order of their client identifiers.
     ClientSessions { query: Arc<SessionQuery>, reply: Reply<Vec<SessionView>> },
@@ -70,8 +71,8 @@ pub enum ShardCommand {
     ClearRetained { topic: Arc<str>, filter: Arc<str>, reply: Reply<Result<u64, Refused>> },
     /// Grant no further credit to producers, and let no link in.
     Drain { reply: Reply<()> },
-    /// Close every connection with `amqp:connection:forced` and the reason; answered when they are
-    /// gone or have had their time.
+    /// Close every connection with `amqp:connection:forced` or reason code 0x8B of MQTT, and the reason;
+    /// answered when they are gone or have had their time.
     CloseAll { reason: String, reply: Reply<()> },
 }
 
@@ -402,7 +403,8 @@ impl Hub {
                 // What its client has is not what waits for it.
                 session.messages += queue.messages.saturating_sub(queue.acquired);
                 session.bytes += queue.bytes;
-                session.dropped += queue.dropped;
+                // What a subscription refuses for want of room is lost to it, too.
+                session.dropped += queue.dropped + queue.rejected;
             }
             session
         };
@@ -431,11 +433,8 @@ impl Hub {
     /// # Errors
     /// When there is no such topic.
     pub async fn clear_retained(&self, topic: &Arc<str>, filter: &Arc<str>) -> Option<Result<u64, Refused>> {
-        let command = |reply| ShardCommand::ClearRetained {
-            topic: topic.clone(),
-            filter: filter.clone(),
-            reply,
-        };
+        let command =
+            |reply| ShardCommand::ClearRetained { topic: topic.clone(), filter: filter.clone(), reply };
         self.ask_home(topic, command).await
     }
 

@@ -109,6 +109,7 @@ fn start(
         link_credit: config.limits.link_credit,
         stored_memory_bytes: config.store.memory / u64::from(shards.max(1)),
         stored_message_bytes: config.store.max_message_size,
+        max_retained: config.mqtt.max_retained,
         ..CoreLimits::default()
     };
     let mut core = Core::new(id, shards, limits);

@@ -167,6 +167,29 @@ fn a_fleet_that_serves_only_what_was_created_says_how_to_create_it() {
 }
 
 #[test]
+fn a_fleet_bounds_what_it_keeps_for_clients() {
+    let sandbox = Sandbox::with_mqtt("maxRetained: 1, maxQos: 1, session: {maxMessages: 2}");
+    let recv = "recv mqtt:///jobs/# --client-id worker --session-expiry 1h";
+    let granted = sandbox.run(&format!("{recv} --qos 2 --until-idle 50ms"));
+    assert!(granted.stderr.contains("grants QoS 1"), "{granted:?}");
+    let beyond = sandbox.run("send mqtt:///jobs/1 x --qos 2");
+    assert_eq!(beyond.code, 1, "{beyond:?}");
+    assert!(beyond.stderr.contains("takes messages up to QoS 1"), "{beyond:?}");
+    for number in 1..=3 {
+        sandbox.ok(&format!("send mqtt:///jobs/1 {number}"));
+    }
+    let session = json(&sandbox.ok("session show worker -o json"));
+    assert_eq!((&session["messages"], &session["dropped"]), (&json!(2), &json!(1)), "{session}");
+    assert_eq!(sandbox.ok(&format!("{recv} -n 2 --timeout 20s")), "2\n3\n", "the oldest made room");
+
+    sandbox.ok("send mqtt:///rooms/kitchen 21.5 --retain");
+    sandbox.ok("send mqtt:///rooms/kitchen 22.0 --retain");
+    let refused = sandbox.run("send mqtt:///rooms/bath 19 --retain");
+    assert_eq!(refused.code, 9, "{refused:?}");
+    assert_eq!(sandbox.ok("retained list -o name"), "rooms/kitchen\n");
+}
+
+#[test]
 fn the_built_in_topic_is_shown_and_cannot_be_deleted() {
     let sandbox = Sandbox::deployed();
     assert!(sandbox.ok("address list").contains("#     topic (built in)"));

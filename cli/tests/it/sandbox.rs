@@ -36,10 +36,14 @@ impl Sandbox {
 
     /// A sandbox with a fleet that serves what was created, and nothing else.
     pub(crate) fn strict() -> Self {
+        Self::with_mqtt("catchAll: false")
+    }
+
+    /// A sandbox with a fleet whose `spec.mqtt` has these fields.
+    pub(crate) fn with_mqtt(fields: &str) -> Self {
         let sandbox = Self::new();
-        let fleet =
-            "apiVersion: mq/v1\nkind: Fleet\nmetadata: {name: default}\nspec: {mqtt: {catchAll: false}}\n";
-        sandbox.write("fleet.yaml", fleet);
+        let head = "apiVersion: mq/v1\nkind: Fleet\nmetadata: {name: default}";
+        sandbox.write("fleet.yaml", &format!("{head}\nspec: {{mqtt: {{{fields}}}}}\n"));
         sandbox.ok("deploy -f fleet.yaml --amqp-port 0 --mqtt-port 0 --http-port 0");
         sandbox
     }
