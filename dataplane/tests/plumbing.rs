@@ -1,4 +1,5 @@
 //! The bodies of the fuzz targets of WebSocket and of the PROXY protocol, on damaged input.
+#![allow(clippy::print_stdout, reason = "the seed of a run that fails")]
 
 #[path = "../fuzz/src/proxy.rs"]
 #[expect(unreachable_pub, reason = "public in the crate of the fuzz targets, which this file belongs to")]

@@ -611,6 +611,14 @@ fn listeners(listeners: &Listeners, parent: &[&str]) -> Vec<Violation> {
             violations.push(Violation::new(Code::Conflict, &path, message).help(help));
         }
     }
+    if listeners.http.proxy_protocol {
+        let message = "listeners.http takes no header of the PROXY protocol".to_owned();
+        // A fleet writes its fields another way than a configuration.
+        let field = if parent.is_empty() { "proxy-protocol" } else { "proxyProtocol" };
+        let path = [parent, &["listeners", "http", field]].concat();
+        let help = "leave it out; listeners.amqp and listeners.mqtt take one";
+        violations.push(Violation::new(Code::InvalidValue, &path, message).help(help));
+    }
     violations
 }
 
@@ -706,6 +714,16 @@ mod tests {
         config.listeners.amqp.port = 0;
         config.listeners.http.port = 0;
         assert_eq!(config.validate(), Ok(()));
+    }
+
+    #[test]
+    fn only_listeners_of_clients_are_behind_a_proxy() {
+        let mut config = DaemonConfig::embedded("s");
+        config.listeners.amqp.proxy_protocol = true;
+        config.listeners.mqtt.proxy_protocol = true;
+        assert_eq!(config.validate(), Ok(()));
+        config.listeners.http.proxy_protocol = true;
+        assert!(config.validate().expect_err("http").to_string().contains("listeners.http"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::Api;
 use super::body::{Name, Parameters};
 use super::problem::Refusal;
 
-/// Longest reason for closing a connection, in bytes; it travels in the AMQP error.
+/// Longest reason for closing a connection, in bytes; it travels in the AMQP error, or as the reason string of MQTT.
 const MAX_REASON: usize = 256;
 
 /// What a client reads when no reason is given.

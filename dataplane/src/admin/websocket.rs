@@ -14,7 +14,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
@@ -147,7 +146,7 @@ fn hand_over(gate: &Gate, upgraded: Upgraded) {
         Ok((peer, stream)) => {
             // A client beyond the limit reads the end of its connection, as on every listener.
             let Some(shard) = gate.admit(peer, LISTENER) else { return };
-            let speaks = Speaks::MqttInFrames { read: Bytes::from(parts.read_buf) };
+            let speaks = Speaks::MqttInFrames { read: parts.read_buf };
             let listener: Arc<str> = LISTENER.into();
             gate.hand_over(shard, Accepted { stream, peer, listener, speaks, expects_proxy: false });
         }

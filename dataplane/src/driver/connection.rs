@@ -98,6 +98,7 @@ impl Connection {
     fn has_unread(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         !self.input.is_empty()
+            || self.protocol.has_unserved()
             || socket2::SockRef::from(&self.stream).peek(&mut byte).is_ok_and(|count| count > 0)
     }
 
@@ -466,7 +467,7 @@ impl Shard {
     }
 
     /// The protocol has room for input again.
-    pub(super) fn resume_reading(&mut self, key: usize) {
+    pub(super) fn resume_reading(&self, key: usize) {
         if let Some(connection) = self.connections.get(key)
             && connection.is_paused
             && connection.protocol.may_read()

@@ -150,6 +150,11 @@ impl WebSocket {
         &mut self.input
     }
 
+    /// Whether bytes of packets have come that were not taken.
+    pub fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
     /// Whether the socket has taken enough of what was sent for more to be framed.
     pub fn has_room(&self) -> bool {
         self.outgoing.len() < FRAME
