@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mq_tests::eventually;
 use mq_tests::foreign::is_skipped;
 use mq_tests::mqtt::{Broker, Client, Dialect, Message, hexadecimal, is_reference, lasting};
+use mq_tests::raw_mqtt::{RawMqtt, hex, packet, string};
 use serde_json::{Value, json};
 
 #[test]
@@ -167,7 +168,8 @@ fn sessions_and_what_waits_survive_a_crash() {
                 assert_eq!(message.properties["subscription_identifier"], json!([7]));
             }
         }
-        client.publish("offline/live", "live", 1);
+        // Of QoS 2: that it was taken is on disk when the client hears so. All before it is then, too.
+        client.publish("offline/live", "live", 2);
         assert_eq!(client.text(), "live");
         // What was acknowledged does not come again.
         client.disconnect();
@@ -414,4 +416,82 @@ fn a_will_is_sent_when_the_broker_that_had_it_was_killed() {
         witness.connect_again(&broker, lasting(Dialect::PAHO_5, "witness"));
         witness.has_nothing();
     }
+}
+
+#[test]
+fn a_will_is_sent_for_who_breaks_the_rules_falls_silent_or_is_thrown_out() {
+    if is_skipped() {
+        return;
+    }
+    let broker = Broker::start();
+    let mut witness = Client::connect(Dialect::PAHO_5, &broker, "witness");
+    witness.subscribe("will/#", 2);
+    // A keep alive of a second, and a will of QoS 1.
+    let connect = |level: u8| {
+        let properties: &[u8] = if level == 5 { &[0] } else { &[] };
+        let head = [&hex("00 04 'MQTT'")[..], &[level, 0x0e, 0, 1], properties].concat();
+        let will = [properties, &string("will/raw"), &string("gone")].concat();
+        let mut raw = RawMqtt::open(broker.server());
+        raw.send(&packet(0x10, &[&head[..], &string("mortal"), &will].concat()));
+        raw.expect(0x20);
+        raw
+    };
+    for level in [5, 4] {
+        let mut rude = connect(level);
+        rude.send(&[0x00, 0x00]);
+        assert_eq!(witness.text(), "gone", "malformed");
+        let silent = connect(level);
+        assert_eq!(witness.text(), "gone", "silent");
+        drop(silent);
+        let mut gone = connect(level);
+        gone.shut();
+        while let Ok(Some(_)) = gone.try_read() {}
+        assert_eq!(witness.text(), "gone", "the end of its stream");
+        if !is_reference() {
+            let mut thrown_out = connect(level);
+            let admin = broker.daemon().admin();
+            let id = admin.connection_of("mortal").id;
+            let answer = admin.request("DELETE", &format!("/api/v1/connections/{id}"), None);
+            assert!((200..300).contains(&answer.status), "{answer:?}");
+            if level == 5 {
+                // MQTT 3.14.2.1: 0x98, administrative action.
+                thrown_out.expect_disconnect(0x98);
+            } else {
+                thrown_out.expect_end();
+            }
+            assert_eq!(witness.text(), "gone", "thrown out");
+        }
+        // What a clean end takes with it.
+        let mut polite = connect(level);
+        polite.send(&[0xe0, 0x00]);
+        polite.expect_end();
+        witness.has_nothing();
+    }
+}
+
+#[test]
+fn a_daemon_that_is_stopped_keeps_sessions_and_sends_wills_when_it_is_back() {
+    if is_skipped() || is_reference() {
+        return;
+    }
+    let mut daemon = mq_tests::Daemon::start();
+    let broker = Broker::Mqd(Box::new(daemon));
+    let mut witness = Client::persistent(Dialect::PAHO_5, &broker, "witness");
+    witness.subscribe("will/#", 2);
+    let mut mortal =
+        with_will(Dialect::MQTT_JS_5, &broker, "mortal", will("will/mortal", "gone", 2, json!({})));
+    let Broker::Mqd(stopped) = broker else { panic!("it is the daemon") };
+    daemon = *stopped;
+    daemon.terminate();
+    // MQTT 3.14.2.1: 0x8B, server shutting down.
+    let end = mortal.disconnected();
+    assert_eq!(end["reason"], 0x8b, "{end}");
+    assert!(daemon.wait().success());
+    let broker = Broker::Mqd(Box::new(daemon.start_again()));
+    witness.disconnected();
+    // Whether it came before the stop or after it: once.
+    witness.connect_again(&broker, lasting(Dialect::PAHO_5, "witness"));
+    assert!(witness.session_present());
+    assert_eq!(witness.text(), "gone");
+    witness.has_nothing();
 }
