@@ -9,6 +9,7 @@ mod messages;
 mod mqtt_amqp;
 mod mqtt_client;
 mod mqtt_messages;
+mod mqtt_once;
 mod mqtt_sessions;
 mod node;
 mod outcomes;

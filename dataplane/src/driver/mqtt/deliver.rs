@@ -20,7 +20,7 @@ use mq_mqtt::property::PropertyView;
 use mq_mqtt::{
     Blocked, EncodedPublish, Event, Outgoing, OutgoingState, PacketId, Qos, ReasonCode, SessionState, Version,
 };
-use tracing::{debug, error};
+use tracing::debug;
 
 use super::envelope::Envelope;
 use super::flows::{
@@ -982,7 +982,8 @@ impl Shard {
     ) {
         let Some(errand) = self.mqtt.messages.errands.remove(&ticket) else {
             if let Err(error) = result {
-                error!(%error.description, "an object of a session could not be removed");
+                // It is the store's to say that the disk fails.
+                debug!(%error.description, "an object of a session could not be removed");
             }
             return;
         };

@@ -104,20 +104,27 @@ impl Shard {
         // 3.8.2.1.2: one for all filters of the packet.
         let identifier = packet.properties.view().subscription_identifiers().next().unwrap_or(0);
         let mut parts = Vec::with_capacity(packet.subscriptions.len());
+        let mut touched = BTreeSet::new();
         for asked in &packet.subscriptions {
+            // A lower QoS may leave a queue without a filter.
+            touched.extend(self.core.topics_of(asked.filter.as_str()));
             parts.push(self.subscribe(now, key, token, asked, identifier));
         }
-        self.begin_request(now, key, token, packet.packet_id, true, parts);
+        let request =
+            Request { packet_id: packet.packet_id, is_subscribe: true, parts, recorded: Recorded::No };
+        self.begin_request(now, key, token, request, &touched);
     }
 
     /// A client unsubscribes.
     pub(crate) fn handle_unsubscribe(&mut self, now: Instant, key: usize, packet: &Unsubscribe) {
         let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
         let mut parts = Vec::with_capacity(packet.filters.len());
+        let mut touched = BTreeSet::new();
         for filter in &packet.filters {
             let index = self.mqtt.sessions.get(token).and_then(|session| session.by_filter(filter.as_str()));
             let reason = match index {
                 Some(index) => {
+                    touched.extend(self.core.topics_of(filter.as_str()));
                     self.unsubscribe(now, key, token, index);
                     ReasonCode::Success
                 }
@@ -125,7 +132,9 @@ impl Shard {
             };
             parts.push(Part { reason, index: None, is_new: false });
         }
-        self.begin_request(now, key, token, packet.packet_id, false, parts);
+        let request =
+            Request { packet_id: packet.packet_id, is_subscribe: false, parts, recorded: Recorded::No };
+        self.begin_request(now, key, token, request, &touched);
     }
 
     fn begin_request(
@@ -133,21 +142,20 @@ impl Shard {
         now: Instant,
         key: usize,
         token: SessionKey,
-        packet_id: PacketId,
-        is_subscribe: bool,
-        parts: Vec<Part>,
+        mut request: Request,
+        touched: &BTreeSet<Arc<str>>,
     ) {
-        let is_same = if is_subscribe {
-            parts.iter().all(|part| part.reason.is_error())
-        } else {
-            parts.iter().all(|part| part.reason == ReasonCode::NoSubscriptionExisted)
-        };
-        let recorded = if is_same { Recorded::Done } else { Recorded::No };
+        let is_same = request
+            .parts
+            .iter()
+            .all(|part| part.reason.is_error() || part.reason == ReasonCode::NoSubscriptionExisted);
+        if is_same {
+            request.recorded = Recorded::Done;
+        }
         let Some(client) = self.connections.mqtt_mut(key) else { return };
-        client.intake.requests =
-            Requests(Some(Box::new(Request { packet_id, is_subscribe, parts, recorded })));
+        client.intake.requests = Requests(Some(Box::new(request)));
         if !is_same {
-            self.refresh_feeds(now, key, token);
+            self.refresh_feeds(now, key, token, touched);
         }
         self.advance_request(now, key);
     }
@@ -259,12 +267,16 @@ impl Shard {
             part.reason = reason;
             undone.extend(part.index.filter(|_| part.is_new));
         }
-        let has_undone = !undone.is_empty();
+        let mut touched = BTreeSet::new();
         for index in undone {
+            let subscription = self.mqtt.sessions.get(token).and_then(|session| session.subscription(index));
+            if let Some(subscription) = subscription {
+                touched.extend(self.core.topics_of(subscription.topic_filter()));
+            }
             self.unsubscribe(now, key, token, index);
         }
-        if has_undone {
-            self.refresh_feeds(now, key, token);
+        if !touched.is_empty() {
+            self.refresh_feeds(now, key, token, &touched);
         }
     }
 
@@ -387,19 +399,7 @@ impl Shard {
         claim: Option<Arc<str>>,
     ) -> Result<(), Refused> {
         let is_claimed = claim.is_some();
-        let options = ConsumerOptions {
-            subscription: Some(Box::new(SubscriptionOptions {
-                name: share.clone(),
-                durable: true,
-                shared: true,
-                definition: Bytes::from_static(MQTT_SHARE),
-                filters: Some([filter.clone()].into()),
-                claim,
-                ends_unused: true,
-                ..SubscriptionOptions::default()
-            })),
-            ..ConsumerOptions::default()
-        };
+        let options = share_options(share, filter, claim);
         let source = Source::Shared { index, topic: topic.clone() };
         self.add_feed(now, key, token, source, topic, options)?;
         if is_claimed && let Some(session) = self.mqtt.sessions.get_mut(token) {
@@ -517,35 +517,40 @@ impl Shard {
         wanted
     }
 
-    /// Has the session's queues get what its subscriptions want, no more and no less.
-    fn refresh_feeds(&mut self, now: Instant, key: usize, token: SessionKey) {
+    /// Has the session's queues get what its subscriptions want. Of those that are wanted no more, the ones
+    /// that have been touched end. Others hold what came before an address took their names over: that is
+    /// still delivered, and nothing new comes to them.
+    fn refresh_feeds(&mut self, now: Instant, key: usize, token: SessionKey, touched: &BTreeSet<Arc<str>>) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
         let name: Arc<str> = subscription_name(&session.client_id).into();
-        let wanted = self.wanted_topics(session);
+        let mut wanted = self.wanted_topics(session);
         let mut known = BTreeMap::new();
-        let mut topics = BTreeSet::new();
+        let mut stale = BTreeSet::new();
         if let Some(state) = session.flights.get() {
-            topics.clone_from(&state.topics);
+            stale.extend(state.topics.iter().filter(|topic| !wanted.contains_key(*topic)).cloned());
             for (index, feed) in state.each_feed() {
                 if let Source::Own { topic, filters } = &feed.source {
                     known.insert(topic.clone(), (index, feed.consumer, filters.clone()));
                 }
             }
         }
-        for topic in topics.iter().filter(|topic| !wanted.contains_key(*topic)) {
-            if let Some((index, consumer, _)) = known.get(topic) {
+        let all: BTreeSet<Arc<str>> = wanted.values().flatten().cloned().collect();
+        for topic in stale {
+            if !all.is_empty() && !touched.contains(&topic) {
+                if !known.contains_key(&topic) {
+                    wanted.insert(topic, all.clone());
+                }
+                continue;
+            }
+            if let Some((index, consumer, _)) = known.get(&topic) {
                 self.end_feed(now, *consumer);
-                if let Some(state) =
-                    self.mqtt.sessions.get_mut(token).and_then(|session| session.flights.get_mut())
-                {
+                if let Some(state) = self.state_mut(token) {
                     state.remove_feed(*index);
                 }
             }
-            self.core.end_durable(now, topic, &name, None);
-            if let Some(state) =
-                self.mqtt.sessions.get_mut(token).and_then(|session| session.flights.get_mut())
-            {
-                state.topics.remove(topic);
+            self.core.end_durable(now, &topic, &name, None);
+            if let Some(state) = self.state_mut(token) {
+                state.topics.remove(&topic);
             }
         }
         for (topic, filters) in wanted {
@@ -556,6 +561,10 @@ impl Shard {
                 None => self.add_own_feed(now, key, token, topic, &name, filters),
             }
         }
+    }
+
+    fn state_mut(&mut self, token: SessionKey) -> Option<&mut super::flows::State> {
+        self.mqtt.sessions.get_mut(token)?.flights.get_mut()
     }
 
     fn refilter(
@@ -730,7 +739,7 @@ impl Shard {
                 debug!(connection = %self.name_of(key), %reason, "a subscription of the session has no address");
             }
         }
-        self.refresh_feeds(now, key, token);
+        self.refresh_feeds(now, key, token, &BTreeSet::new());
     }
 
     /// Nothing live comes any more. Feeds are the caller's to end.
@@ -778,7 +787,7 @@ impl Shard {
         match session.connection() {
             Some(key) => {
                 self.join_shares_of(now, key, token, address);
-                self.refresh_feeds(now, key, token);
+                self.refresh_feeds(now, key, token, &BTreeSet::new());
             }
             None => self.keep_for_later(now, token, address),
         }
@@ -813,38 +822,61 @@ impl Shard {
         }
     }
 
-    /// Makes the durable subscription of a session at a topic address that is new: its client is away.
+    /// Makes what a session has to have at a topic address that is new: its client is away.
     fn keep_for_later(&mut self, now: Instant, token: SessionKey, address: &str) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
-        let name: Arc<str> = subscription_name(&session.client_id).into();
-        let wanted = self.wanted_topics(session).remove_entry(address);
-        let has_it = session.flights.get().is_some_and(|state| state.topics.contains(address));
-        match wanted {
-            Some((topic, filters)) if !has_it => {
-                let options = self.own_options(&name, &filters.into_iter().collect());
-                let lane = self.core.add_lane();
-                // It goes on without the consumer that has made it.
-                match self.core.add_consumer(now, lane, &topic, options) {
-                    Ok(consumer) => {
-                        self.core.remove_consumer(now, consumer);
-                        if let Some(session) = self.mqtt.sessions.get_mut(token) {
-                            session.flights.get_or_insert().topics.insert(topic);
+        let client_id = session.client_id.clone();
+        let name: Arc<str> = subscription_name(&client_id).into();
+        let mut made = Vec::new();
+        let has_own = session.flights.get().is_some_and(|state| state.topics.contains(address));
+        if let Some((topic, filters)) = self.wanted_topics(session).remove_entry(address)
+            && !has_own
+        {
+            made.push((topic, None, self.own_options(&name, &filters.into_iter().collect())));
+        }
+        for subscription in session.subscriptions.iter().flatten() {
+            let Some(share) = subscription.share().map(Arc::<str>::from) else { continue };
+            let topics = self.core.topics_of(subscription.topic_filter());
+            let Some(topic) = topics.into_iter().find(|topic| **topic == *address) else { continue };
+            let filter: Arc<str> = subscription.topic_filter().into();
+            let options = share_options(&share, &filter, Some(client_id.clone()));
+            made.push((topic, Some(share), options));
+        }
+        for (topic, share, options) in made {
+            let lane = self.core.add_lane();
+            // It goes on without the consumer that has made it.
+            match self.core.add_consumer(now, lane, &topic, options) {
+                Ok(consumer) => {
+                    self.core.remove_consumer(now, consumer);
+                    if let Some(session) = self.mqtt.sessions.get_mut(token) {
+                        let state = session.flights.get_or_insert();
+                        match share {
+                            Some(share) => _ = state.claims.insert((topic, share)),
+                            None => _ = state.topics.insert(topic),
                         }
                     }
-                    Err(refused) => debug!(%refused, "a session cannot have its messages of a new topic"),
                 }
-                self.core.remove_lane(now, lane);
+                Err(refused) => debug!(%refused, "a session cannot have its messages of a new topic"),
             }
-            None if has_it => {
-                if let Some(session) = self.mqtt.sessions.get_mut(token)
-                    && let Some(state) = session.flights.get_mut()
-                {
-                    state.topics.remove(address);
-                    session.flights.tidy();
-                }
-            }
-            _ => {}
+            self.core.remove_lane(now, lane);
         }
+    }
+}
+
+/// How a member of a shared subscription consumes from it.
+fn share_options(share: &Arc<str>, filter: &Arc<str>, claim: Option<Arc<str>>) -> ConsumerOptions {
+    ConsumerOptions {
+        subscription: Some(Box::new(SubscriptionOptions {
+            name: share.clone(),
+            durable: true,
+            shared: true,
+            definition: Bytes::from_static(MQTT_SHARE),
+            filters: Some([filter.clone()].into()),
+            claim,
+            ends_unused: true,
+            ..SubscriptionOptions::default()
+        })),
+        ..ConsumerOptions::default()
     }
 }
 
