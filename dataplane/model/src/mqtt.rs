@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Mqtt {
-    /// Whether the node serves the topic `#`: every name that no address of its own serves. Without
-    /// it clients reach declared addresses only. Default true.
+    /// Whether the node serves the topic `#`: every name that no address of its own serves,
+    /// but for names that begin with `$`. Without it clients reach declared addresses only. Default true.
     pub catch_all: bool,
     /// The highest quality of service that a client may publish with or be granted. Default 2.
     #[schemars(range(max = 2))]
@@ -71,8 +71,8 @@ pub enum SessionFull {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FleetMqtt {
-    /// Whether the fleet serves the topic `#`: every name that no address of its own serves. Without
-    /// it clients reach declared addresses only. Default true.
+    /// Whether the fleet serves the topic `#`: every name that no address of its own serves,
+    /// but for names that begin with `$`. Without it clients reach declared addresses only. Default true.
     #[schemars(extend("default" = true))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catch_all: Option<bool>,
