@@ -28,6 +28,8 @@ pub enum ShardCommand {
     Accept(Accepted),
     /// Create the address or change its settings.
     SetAddress { address: Box<Served>, reply: Reply<()> },
+    /// Every shard serves the address: sessions of MQTT clients look where their messages come from now.
+    AddressServed { name: Arc<str>, reply: Reply<()> },
     /// Remove the address; its links are closed with `amqp:resource-deleted`.
     RemoveAddress { name: Arc<str>, reply: Reply<()> },
     /// Counters of the shard.
@@ -299,8 +301,13 @@ impl Hub {
     /// before the future is polled.
     pub fn set_address(&self, address: &Served) -> impl Future<Output = ()> + use<> {
         let address = Box::new(address.clone());
+        let (name, hub) = (address.name.clone(), self.clone());
         let told = self.ask_all(move |reply| ShardCommand::SetAddress { address: address.clone(), reply });
-        async { drop(told.await) }
+        async move {
+            drop(told.await);
+            // Sessions ask its home for what they are to get, which has to know it by then.
+            drop(hub.ask_all(move |reply| ShardCommand::AddressServed { name: name.clone(), reply }).await);
+        }
     }
 
     /// Removes an address; done when no shard serves it any more. The shards are told at once.

@@ -228,9 +228,13 @@ fn obey(handle: &Handle, command: ShardCommand) {
         ShardCommand::SetAddress { address, reply } => {
             let settings = settings(&address, &shard.config);
             shard.core.set_address(now, &address.name, settings);
-            shard.address_changed(now, &address.name);
             shard.finish_turn(now);
             let _ = reply.send(());
+        }
+        ShardCommand::AddressServed { name, reply } => {
+            shard.address_changed(now, &name);
+            shard.finish_turn(now);
+            answer(reply, ());
         }
         ShardCommand::RemoveAddress { name, reply } => {
             shard.core.remove_address(now, &name);

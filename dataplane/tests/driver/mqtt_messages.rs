@@ -10,7 +10,7 @@ use mq_mqtt::{Qos, ReasonCode, SessionState};
 
 use crate::client::Client;
 use crate::mqtt_client::{Got, Mqtt, Options};
-use crate::node::{Node, Place};
+use crate::node::{DEADLINE, Node, Place};
 
 const SHARDS: u16 = 2;
 
@@ -763,6 +763,37 @@ fn many_retained_messages_come_page_by_page_and_each_once() {
 }
 
 #[test]
+fn a_page_does_not_bring_what_the_client_has_a_newer_message_for() {
+    let node = Node::start();
+    let mut publisher = client(&node, "p", 0);
+    let text = "x".repeat(20_000);
+    for number in 0..400 {
+        publisher.start(&format!("t/{number:03}"), &text, Qos::AtMostOnce, true, none());
+        publisher.write();
+    }
+    publisher.publish_with("t/999", "old", Qos::AtLeastOnce, true, none());
+    let mut subscriber = client(&node, "s", 1);
+    // It does not read on: pages wait, what is live does not.
+    let filters = [("t/+", options(Qos::AtMostOnce))];
+    subscriber.engine.subscribe(&filters, none()).unwrap();
+    subscriber.write();
+    while publisher.publish("t/none", "", Qos::AtLeastOnce) == ReasonCode::NoMatchingSubscribers {}
+    publisher.publish_with("t/999", "new", Qos::AtLeastOnce, true, none());
+    let mut of_last = Vec::new();
+    for _ in 0..401 {
+        let mut got = subscriber.receive();
+        while got.topic == "t/none" {
+            got = subscriber.receive();
+        }
+        if got.topic == "t/999" {
+            of_last.push((got.text().to_owned(), got.retain));
+        }
+    }
+    assert_eq!(of_last, [("new".to_owned(), false)]);
+    assert_nothing(&mut subscriber);
+}
+
+#[test]
 fn retained_messages_outlive_the_daemon() {
     let place = Place::new();
     let node = Node::at(&place, |_| {});
@@ -1031,6 +1062,49 @@ fn a_share_of_lasting_sessions_keeps_messages_while_all_members_are_away() {
     publisher.publish("t/a", "y", Qos::AtLeastOnce);
     member.subscribe("$share/g/t/+", Qos::AtLeastOnce);
     assert_nothing(&mut member);
+}
+
+// ---- addresses that come and go -----------------------------------------------------------------------
+
+#[test]
+fn a_session_follows_its_topics_to_a_new_address_and_loses_nothing() {
+    let mut place = Place::new();
+    place.add("#", AddressType::Topic, |_| {});
+    for is_away in [false, true] {
+        let node = Node::at(&place, |_| {});
+        let mut publisher = client(&node, "p", 1);
+        let mut subscriber = lasting(&node, 0);
+        subscriber.acknowledges = false;
+        subscriber.subscribe("new/#", Qos::AtLeastOnce);
+        subscriber.subscribe("$share/g/new/+", Qos::AtLeastOnce);
+        let (mut here, mut away) =
+            if is_away { (None, Some(subscriber.vanish())) } else { (Some(subscriber), None) };
+        publisher.publish("new/a", "before", Qos::AtLeastOnce);
+        node.set("new", AddressType::Topic, |_| {});
+        let end = std::time::Instant::now() + DEADLINE;
+        while node.wait_for(node.hub().subscriptions(&"new".into())).len() < 2 {
+            assert!(std::time::Instant::now() < end, "the new address has no subscriptions");
+        }
+        publisher.publish("new/a", "after", Qos::AtLeastOnce);
+        let mut subscriber = here.take().unwrap_or_else(|| lasting_again(&node, &mut away));
+        let mut got = Vec::new();
+        for _ in 0..4 {
+            let one = subscriber.receive();
+            if !subscriber.acknowledges {
+                subscriber.acknowledge(&one, ReasonCode::Success);
+            }
+            got.push(one.text().to_owned());
+        }
+        got.sort();
+        assert_eq!(got, ["after", "after", "before", "before"], "away: {is_away}");
+        assert_nothing(&mut subscriber);
+    }
+}
+
+/// The same client again, with what it holds.
+fn lasting_again(node: &Node, state: &mut Option<SessionState>) -> Mqtt {
+    let state = state.take().unwrap_or_default();
+    Mqtt::connect(node, 0, Options::lasting(&named("s", 0), 600).resuming(state))
 }
 
 // ---- addresses of other types ---------------------------------------------------------------------------

@@ -359,11 +359,16 @@ impl Shard {
                     .map_err(reason_of)?;
             }
             State::Shared => {
-                let topics = self.core.topics_of(&filter);
+                let share = share.unwrap_or_default();
+                let mut topics: BTreeSet<Arc<str>> = self.core.topics_of(&filter).into_iter().collect();
+                // Another address may have taken the names over from one that still holds messages.
+                if let Some(state) = session.flights.get() {
+                    let claims = state.claims.iter().filter(|(_, claimed)| *claimed == share);
+                    topics.extend(claims.map(|(topic, _)| topic.clone()));
+                }
                 if topics.is_empty() {
                     return Err(ReasonCode::TopicFilterInvalid);
                 }
-                let share = share.unwrap_or_default();
                 for topic in topics {
                     self.join_share(now, key, token, index, &topic, &share, &filter, claim.clone())
                         .map_err(reason_of)?;
