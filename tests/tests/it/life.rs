@@ -10,9 +10,14 @@ use mq_model::manifest::{Address, AddressSpec, AddressType, SlowConsumer};
 use mq_tests::raw::{Raw, accepted, frame, message, transfer};
 use mq_tests::{Daemon, eventually, run_mqd};
 
+/// A daemon that serves what it is told to, and no topic of its own.
+fn bare() -> Daemon {
+    Daemon::builder().with(|config| config.mqtt.catch_all = false).start()
+}
+
 #[test]
 fn what_was_created_is_there_after_a_crash_and_what_was_deleted_is_not() {
-    let daemon = Daemon::start();
+    let daemon = bare();
     let admin = daemon.admin();
     let detailed = AddressSpec {
         slow_consumer: Some(SlowConsumer::Drop),
@@ -39,7 +44,7 @@ fn what_was_created_is_there_after_a_crash_and_what_was_deleted_is_not() {
 
 #[test]
 fn an_address_that_was_confirmed_outlives_a_crash_at_any_moment() {
-    let mut daemon = Daemon::start();
+    let mut daemon = bare();
     let mut expected = Vec::new();
     for round in 0..5 {
         for number in 0..20 {
@@ -137,7 +142,7 @@ fn a_stopping_node_gives_no_more_credit_and_takes_no_more_links() {
 
 #[test]
 fn a_node_starts_again_after_a_clean_stop() {
-    let mut daemon = Daemon::start();
+    let mut daemon = bare();
     daemon.admin().create("telemetry", AddressType::Anycast);
     daemon.terminate();
     assert_eq!(daemon.wait().code(), Some(0));
