@@ -1,6 +1,7 @@
 //! A connection ends, and maybe its session (3.14, 4.1).
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mq_core::Ticket;
 use mq_mqtt::ReasonCode;
@@ -33,7 +34,7 @@ impl Shard {
         let is_stopping = self.is_draining;
         let Some(key) = self.leave_session(now, key) else { return };
         let Some(session) = self.mqtt.sessions.get_mut(key) else { return };
-        if session.is_lasting() {
+        if session.outlives_connection() {
             return self.keep_away(key);
         }
         if is_stopping {
@@ -99,32 +100,52 @@ impl Shard {
         }
         // Of a session that ends the will is published, however long it was to wait (3.1.3.2.2).
         self.decide_will(now, key, End::TakenOver { is_clean: true });
+        self.note_late_objects(key);
         self.end_messages(now, key);
         let session = self.mqtt.sessions.remove(key)?;
         session.is_recorded.then(|| self.forget_record(&session.client_id))
     }
 
     /// An address has come, has changed, or is gone: sessions with a filter that reaches it look where
-    /// their messages come from now.
+    /// their messages come from now. Of very many some do so later.
     pub(crate) fn address_changed(&mut self, now: Instant, address: &str) {
-        let is_reached = |session: &Session| {
-            let mut subscriptions = session.subscriptions.iter().flatten();
-            subscriptions.any(|subscription| reaches(subscription.topic_filter(), address))
-        };
-        let sessions = self.mqtt.sessions.iter().filter(|(_, session)| is_reached(session));
-        let sessions: Vec<SessionKey> = sessions.map(|(key, _)| key).collect();
-        for session in sessions {
-            self.topic_changed(now, session, address);
+        self.mqtt.errands.push_back((address.into(), 0));
+        if self.mqtt.errands.len() == 1 {
+            self.look_at_addresses(now);
         }
     }
 
-    /// What is due by the time of day: wills that have waited, sessions whose time is over.
+    /// Goes on with the first address that has changed, for so many sessions as one turn has time for.
+    fn look_at_addresses(&mut self, now: Instant) {
+        let Some((address, from)) = self.mqtt.errands.front_mut() else { return };
+        let (address, from): (Arc<str>, usize) =
+            (address.clone(), std::mem::replace(from, *from + SESSIONS_PER_TURN));
+        let is_reached = |session: &Session| {
+            let mut subscriptions = session.subscriptions.iter().flatten();
+            subscriptions.any(|subscription| reaches(subscription.topic_filter(), &address))
+        };
+        let sessions = self.mqtt.sessions.range(from, SESSIONS_PER_TURN);
+        let sessions = sessions.filter(|(_, session)| is_reached(session));
+        let sessions: Vec<SessionKey> = sessions.map(|(key, _)| key).collect();
+        if from + SESSIONS_PER_TURN >= self.mqtt.sessions.slots() {
+            self.mqtt.errands.pop_front();
+        }
+        for session in sessions {
+            self.topic_changed(now, session, &address);
+        }
+    }
+
+    /// What is due by the time of day: wills that have waited, sessions whose time is over; and what a turn
+    /// before had no time for.
     pub(crate) fn handle_mqtt_deadlines(&mut self, now: Instant) {
-        let unix = self.mqtt.unix(now);
         if !self.is_recovered(now) || self.is_draining {
             return;
         }
-        while let Some(key) = self.mqtt.sessions.due(unix) {
+        self.mqtt.resume_at = None;
+        self.look_at_addresses(now);
+        let unix = self.mqtt.unix(now);
+        for _ in 0..ENDS_PER_TURN {
+            let Some(key) = self.mqtt.sessions.due(unix) else { break };
             let Some(session) = self.mqtt.sessions.get(key) else { break };
             if session.expires().is_some_and(|expires| expires <= unix) {
                 debug!(client_id = %session.client_id, "the session has expired");
@@ -135,5 +156,18 @@ impl Shard {
                 self.mqtt.sessions.arm(key);
             }
         }
+        if !self.mqtt.errands.is_empty() || self.mqtt.sessions.due(unix).is_some() {
+            // The others get their turn in between.
+            self.mqtt.resume_at = Some(now + BREATH);
+        }
     }
 }
+
+/// Sessions that are looked at in one turn when an address has changed.
+const SESSIONS_PER_TURN: usize = 4_096;
+
+/// Sessions that end in one turn, or wills.
+const ENDS_PER_TURN: usize = 256;
+
+/// How long the other connections of a shard have before it goes on.
+const BREATH: Duration = Duration::from_millis(1);

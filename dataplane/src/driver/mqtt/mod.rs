@@ -20,12 +20,13 @@ pub(super) mod to_mqtt;
 mod view;
 mod will;
 
+use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use mq_core::{ProducerKey, UnixMillis};
+use bytes::{Bytes, BytesMut};
+use mq_core::{ProducerKey, TransactionId, UnixMillis};
 use mq_model::config::DaemonConfig;
 use mq_mqtt::property::{PropertyIn, PropertyView, PropertyWriter};
 use mq_mqtt::{Config, Event, Limits, Qos, ReasonCode};
@@ -74,6 +75,12 @@ pub(super) struct Mqtt {
     awaited: Awaited,
     wills: Wills,
     recovered: store::Recovered,
+    /// Addresses that have changed, each with the first session that has not looked yet.
+    errands: VecDeque<(Arc<str>, usize)>,
+    /// When a turn goes on that had no time for everything that was due.
+    resume_at: Option<Instant>,
+    /// Objects of sessions that have ended, which a transaction is about to write.
+    late: HashMap<TransactionId, Bytes>,
     pub(super) counters: Counters,
     /// What the admin API waits for.
     listings: view::Listings,
@@ -109,6 +116,9 @@ impl Mqtt {
             awaited: Awaited::default(),
             wills: Wills::default(),
             recovered: store::Recovered::default(),
+            errands: VecDeque::new(),
+            resume_at: None,
+            late: HashMap::new(),
             counters: Counters::default(),
             listings: view::Listings::default(),
         }
@@ -133,6 +143,13 @@ impl Mqtt {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         if !self.recovered.is_done() {
             return self.recovered.next_look();
+        }
+        if let Some(resume_at) = self.resume_at {
+            return Some(resume_at);
+        }
+        if !self.errands.is_empty() {
+            // Begun by what told of the address; the rest is for a turn of its own.
+            return Some(self.clock.known);
         }
         self.sessions.next_deadline().and_then(|deadline| self.clock.instant(deadline))
     }
@@ -163,13 +180,17 @@ impl Clock {
     }
 }
 
+/// Bytes of a CONNECT, unless packets are smaller at all.
+const HANDSHAKE_PACKET: u32 = 256 << 10;
+
 /// What the daemon's configuration means to the engine.
 pub(super) fn engine_config(config: &DaemonConfig) -> Config {
     let mqtt = &config.mqtt;
     let defaults = Limits::default();
     let limits = Limits {
         max_packet_size: mqtt.max_packet_size,
-        max_handshake_packet_size: defaults.max_handshake_packet_size.min(mqtt.max_packet_size),
+        // Room for a will of any size (3.1.3.3), and for the rest.
+        max_handshake_packet_size: HANDSHAKE_PACKET.min(mqtt.max_packet_size),
         receive_maximum: mqtt.receive_maximum.max(1),
         topic_alias_maximum: mqtt.topic_alias_maximum,
         max_outgoing_aliases: mqtt.topic_alias_maximum,
@@ -256,6 +277,11 @@ impl Shard {
     pub(super) fn handle_mqtt_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
         while let Some(client) = self.connections.mqtt_mut(key) {
             if !client.may_read() {
+                break;
+            }
+            if !self.core.has_live_room() {
+                // Whoever publishes next would be ahead of another shard, whoever filled its window.
+                self.stall(key);
                 break;
             }
             match client.engine.handle_input(now, buffer) {

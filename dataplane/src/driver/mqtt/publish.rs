@@ -629,6 +629,7 @@ impl Shard {
         transaction: TransactionId,
         result: Result<(), &ErrorInfo>,
     ) -> bool {
+        self.drop_late_object(transaction, result.is_ok());
         match self.mqtt.messages.transactions.remove(&transaction) {
             None => return false,
             Some(Deed::Take { session, packet_id }) => {
@@ -673,7 +674,8 @@ impl Shard {
         self.core.count_live(&route, copies);
     }
 
-    fn stall(&mut self, key: usize) {
+    /// Reads no more of a client until other shards have taken what they were sent.
+    pub(super) fn stall(&mut self, key: usize) {
         if let Some(client) = self.connections.mqtt_mut(key)
             && !std::mem::replace(&mut client.intake.is_stalled, true)
         {

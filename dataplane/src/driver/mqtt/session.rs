@@ -98,6 +98,9 @@ pub(crate) struct Session {
     /// What is under way to its client and from it, and what waits.
     pub(crate) flights: Flights,
     pub(crate) will: Option<Box<Will>>,
+    /// It outlived its connection once, or may: what is kept for it is in the store. It stays so when the
+    /// client comes back and wants it to end with that connection: until then nothing is lost.
+    is_stored: bool,
     /// The disk knows it.
     pub(crate) is_recorded: bool,
     /// Its entry among the deadlines.
@@ -148,13 +151,19 @@ impl Session {
             subscriptions: Vec::new(),
             flights: Flights::default(),
             will: None,
+            is_stored: expiry > 0,
             is_recorded: false,
             deadline: None,
         }
     }
 
-    /// Whether it outlives its connection.
+    /// Whether what is kept for it is in the store.
     pub(crate) fn is_lasting(&self) -> bool {
+        self.is_stored
+    }
+
+    /// Whether it goes on when its connection ends.
+    pub(crate) fn outlives_connection(&self) -> bool {
         self.expiry > 0
     }
 
@@ -245,6 +254,7 @@ impl Session {
         Self {
             subscriptions: subscriptions.collect(),
             presence: Presence::Away(record.disconnected.unwrap_or(since)),
+            is_stored: true,
             ..Self::new(client_id, record.expiry, 0)
         }
     }
@@ -263,7 +273,11 @@ pub(crate) enum Resumption {
 /// that is taken over; one whose time is over has ended, even if nobody has looked yet.
 pub(crate) fn resumption(session: &Session, clean_start: bool, now: UnixMillis) -> Resumption {
     let is_over = session.expires().is_some_and(|expires| expires <= now);
-    if clean_start || !session.is_lasting() || is_over { Resumption::New } else { Resumption::Resumed }
+    if clean_start || !session.outlives_connection() || is_over {
+        Resumption::New
+    } else {
+        Resumption::Resumed
+    }
 }
 
 /// Whether a filter may match a name that the address serves if it is a topic: its own name, or one below
@@ -407,7 +421,17 @@ impl Sessions {
 
     /// Every session, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+        self.range(0, self.slots.len())
+    }
+
+    /// Places for sessions, most of them taken.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The sessions in so many places from this one on.
+    pub(crate) fn range(&self, from: usize, count: usize) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.slots.iter().enumerate().skip(from).take(count).filter_map(|(index, slot)| {
             let key = SessionKey { index: u32::try_from(index).ok()?, generation: slot.generation };
             Some((key, slot.session.as_deref()?))
         })
@@ -519,6 +543,24 @@ mod tests {
         assert_ne!(first, second);
         assert!(sessions.get(first).is_none() && sessions.remove(first).is_none());
         assert_eq!(sessions.get(second).map(|session| &*session.client_id), Some("b"));
+    }
+
+    #[test]
+    fn a_session_that_was_kept_once_is_kept_until_it_has_ended() {
+        let mut session = Session::recovered("a".into(), &away("a", 5, 60).record(), UnixMillis(9));
+        session.expiry = 0;
+        assert!(session.is_lasting() && !session.outlives_connection());
+        assert!(!Session::new("a".into(), 0, 3).is_lasting());
+    }
+
+    #[test]
+    fn sessions_are_looked_at_piece_by_piece() {
+        let mut sessions = Sessions::default();
+        let keys: Vec<SessionKey> =
+            (0..10).map(|number| sessions.insert(Session::new(format!("{number}").into(), 0, 3))).collect();
+        sessions.remove(keys[4]);
+        let seen = |from| -> Vec<SessionKey> { sessions.range(from, 4).map(|(key, _)| key).collect() };
+        assert_eq!([seen(0), seen(4), seen(8)].concat(), [&keys[..4], &keys[5..]].concat());
     }
 
     #[test]

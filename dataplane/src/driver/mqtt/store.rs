@@ -5,16 +5,20 @@
 //! survive a restart is on disk before it is told; the rest (that a client has gone, that a will is
 //! forgotten) is written in order and nobody waits for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mq_core::{DurableSubscription, StoreError, Ticket, UnixMillis};
-use mq_mqtt::PacketId;
+use mq_core::{DurableSubscription, StoreError, Ticket, TransactionId, UnixMillis};
+use mq_mqtt::{PacketId, Qos};
 use tracing::{debug, warn};
 
-use super::record::{ObjectKey, OutgoingRecord, SessionRecord, WillRecord, session_key, will_key};
-use super::session::{SHARE_PREFIX, SUBSCRIPTION_PREFIX, Session, SessionKey};
+use super::flows::Deed;
+use super::record::{
+    ObjectKey, OutgoingRecord, SessionRecord, SubscriptionRecord, WillRecord, incoming_key, outgoing_key,
+    session_key, will_key,
+};
+use super::session::{SHARE_PREFIX, SUBSCRIPTION_PREFIX, Session, SessionKey, topic_filter_start};
 use super::will::Will;
 use crate::driver::Shard;
 
@@ -63,23 +67,27 @@ pub(crate) struct KeptClients(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    clients: HashSet<Box<str>>,
+    /// With the filters of QoS 1 and 2, and all of shares.
+    clients: HashMap<Box<str>, Box<[Box<str>]>>,
     /// Shards that have looked.
     done: usize,
 }
 
 impl KeptClients {
-    fn insert(&self, client_id: Box<str>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clients.insert(client_id);
+    fn insert(&self, client_id: Box<str>, record: &SessionRecord) {
+        let is_kept =
+            |one: &&SubscriptionRecord| one.granted > Qos::AtMostOnce || topic_filter_start(&one.filter) > 0;
+        let filters = record.subscriptions.iter().filter(is_kept).map(|one| one.filter.clone()).collect();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clients.insert(client_id, filters);
     }
 
-    /// Looks which clients are not there; every shard does so once, after all have inserted theirs.
-    fn look(&self, shards: usize, look: impl FnOnce(&HashSet<Box<str>>)) {
+    /// Looks what clients want; every shard does so once, after all have inserted theirs.
+    fn look(&self, shards: usize, look: impl FnOnce(&HashMap<Box<str>, Box<[Box<str>]>>)) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         look(&kept.clients);
         kept.done += 1;
         if kept.done >= shards {
-            kept.clients = HashSet::new();
+            kept.clients = HashMap::new();
         }
     }
 
@@ -205,6 +213,56 @@ impl Shard {
         }
     }
 
+    /// A session ends while transactions are about to write objects of it: those go when they are there.
+    pub(super) fn note_late_objects(&mut self, key: SessionKey) {
+        let Some(session) = self.mqtt.sessions.get(key) else { return };
+        if session.flights.get().is_none() {
+            return;
+        }
+        let client_id = &session.client_id;
+        for (transaction, deed) in &self.mqtt.messages.transactions {
+            let object = match *deed {
+                Deed::Take { session, packet_id } if session == key => incoming_key(client_id, packet_id),
+                Deed::Release { session, packet_id, .. } if session == key => {
+                    outgoing_key(client_id, packet_id)
+                }
+                _ => continue,
+            };
+            self.mqtt.late.insert(*transaction, object);
+        }
+    }
+
+    /// A transaction has ended: what it has written of a session that is gone goes too, unless the client's
+    /// next session has written the same.
+    pub(super) fn drop_late_object(&mut self, transaction: TransactionId, is_committed: bool) {
+        let Some(object) = self.mqtt.late.remove(&transaction).filter(|_| is_committed) else { return };
+        if !self.is_in_use(&object) {
+            let ticket = self.delete_object(object);
+            self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
+        }
+    }
+
+    /// Whether a session has an exchange of this object's packet identifier under way.
+    fn is_in_use(&self, object: &[u8]) -> bool {
+        let Some(object) = ObjectKey::decode(object) else { return false };
+        let key = self.mqtt.sessions.find(object.client_id());
+        let Some(session) = key.and_then(|key| self.mqtt.sessions.get(key)) else { return false };
+        let client = session.connection().and_then(|connection| self.connections.mqtt(connection));
+        let taken =
+            client.map_or_else(|| session.flights.engine_state(), |client| client.engine.session_state());
+        let state = session.flights.get();
+        match object {
+            ObjectKey::Incoming(_, packet_id) => {
+                taken.incoming.contains(&packet_id)
+                    || state.is_some_and(|state| state.taking.contains_key(&packet_id))
+            }
+            ObjectKey::Outgoing(_, packet_id) => {
+                state.is_some_and(|state| state.remembered.contains(&packet_id))
+            }
+            ObjectKey::Session(_) | ObjectKey::Will(..) => true,
+        }
+    }
+
     /// The wall clock was set.
     pub(crate) fn set_mqtt_clock(&mut self, now: Instant, unix: UnixMillis) {
         self.mqtt.set_clock(now, unix);
@@ -227,7 +285,7 @@ impl Shard {
             ObjectKey::Session(id) => {
                 let record = SessionRecord::decode(value)?;
                 if record.expiry > 0 {
-                    self.shared.kept_clients.insert(id.clone());
+                    self.shared.kept_clients.insert(id.clone(), &record);
                 }
                 recovered.of(id).record = Some(record);
             }
@@ -258,24 +316,35 @@ impl Shard {
         self.end_orphans(now);
     }
 
-    /// Ends durable subscriptions whose session is gone: the node stopped between the two.
+    /// Ends durable subscriptions whose session is gone, or has no filter that reaches their topic: the
+    /// node stopped between the two.
     fn end_orphans(&mut self, now: Instant) {
         let mut orphans = Vec::new();
         let subscriptions = self.core.durable_subscriptions();
+        let core = &self.core;
         self.shared.kept_clients.look(self.shared.mailboxes.len(), |clients| {
+            let is_wanted = |client: &str, topic: &Arc<str>, share: Option<&str>| {
+                let filters = clients.get(client).map(|filters| &**filters).unwrap_or_default();
+                filters.iter().any(|filter| {
+                    let start = topic_filter_start(filter) as usize;
+                    let is_same = share.map_or(start == 0, |share| **filter == *share);
+                    is_same
+                        && filter.get(start..).is_some_and(|filter| core.topics_of(filter).contains(topic))
+                })
+            };
             for DurableSubscription { topic, name, claims } in subscriptions {
                 if let Some(client) = name.strip_prefix(SUBSCRIPTION_PREFIX) {
-                    if !clients.contains(client) {
+                    if !is_wanted(client, &topic, None) {
                         orphans.push((topic, name, None));
                     }
                 } else if name.starts_with(SHARE_PREFIX) {
-                    let gone = claims.into_iter().filter(|claim| !clients.contains(&**claim));
+                    let gone = claims.into_iter().filter(|claim| !is_wanted(claim, &topic, Some(&name)));
                     orphans.extend(gone.map(|claim| (topic.clone(), name.clone(), Some(claim))));
                 }
             }
         });
         for (topic, name, claim) in orphans {
-            debug!(%topic, %name, ?claim, "the session of a subscription is gone");
+            debug!(%topic, %name, ?claim, "no session has a use for a subscription any more");
             self.core.end_durable(now, &topic, &name, claim.as_deref());
         }
     }
