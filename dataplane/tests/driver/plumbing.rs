@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use mq_core::home;
 use mq_model::admin;
+use mq_model::manifest::AddressType;
 use mq_mqtt::codec::{decode, encode, next_packet};
 use mq_mqtt::packet::{Connect, Packet, Text};
 use mq_mqtt::{Limits, ReasonCode, Version};
@@ -246,6 +247,11 @@ fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
             stream.read_exact(&mut long).unwrap();
             usize::from(u16::from_be_bytes(long))
         }
+        127 => {
+            let mut longest = [0; 8];
+            stream.read_exact(&mut longest).unwrap();
+            usize::try_from(u64::from_be_bytes(longest)).unwrap()
+        }
         short => usize::from(short),
     };
     let mut payload = vec![0; size];
@@ -285,6 +291,36 @@ fn a_client_in_frames_is_served_by_its_home_too() {
         }
         assert_eq!(pongs, [PONG, PONG].concat());
     }
+}
+
+#[test]
+fn a_large_message_passes_through_frames_both_ways() {
+    let node = Node::start();
+    node.set("large", AddressType::Topic, |_| {});
+    let (mut from, mut to) = (framed(&node, 0, &client_of(0)), framed(&node, 0, &client_of(1)));
+    // SUBSCRIBE 1 to `large`, and its SUBACK.
+    to.write_all(&frame(0x82, b"\x82\x0b\0\x01\0\0\x05large\0")).unwrap();
+    assert_eq!(read_frame(&mut to), (0x82, b"\x90\x04\0\x01\0\0".to_vec()));
+    // PUBLISH of 300,000 bytes in fragments that end anywhere.
+    let payload: Vec<u8> =
+        (0..300_000_u32).map(|number| number.to_le_bytes()[usize::from(number % 3 == 0)]).collect();
+    let mut packet = vec![0x30];
+    packet.extend_from_slice(&[0xe8, 0xa7, 0x12]);
+    packet.extend_from_slice(b"\0\x05large\0");
+    packet.extend_from_slice(&payload);
+    let pieces = packet.chunks(40_001).count();
+    for (index, piece) in packet.chunks(40_001).enumerate() {
+        let opcode = if index == 0 { 0x02 } else { 0x00 };
+        let last = if index + 1 == pieces { 0x80 } else { 0x00 };
+        from.write_all(&frame(opcode | last, piece)).unwrap();
+    }
+    let mut got = Vec::new();
+    while got.len() < packet.len() {
+        let (first, piece) = read_frame(&mut to);
+        assert_eq!(first, 0x82);
+        got.extend(piece);
+    }
+    assert!(got == packet, "the packet has changed on its way");
 }
 
 #[test]
