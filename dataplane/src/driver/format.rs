@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(named(&plain), Some(noted.clone()));
         assert_eq!(named(&noted), None);
         let to = Properties { to: Some("/t/a".into()), ..Properties::default() };
-        let says_so = Message { properties: Some(to.clone()), ..plain.clone() };
+        let says_so = Message { properties: Some(to.clone()), ..plain };
         assert_eq!(named(&says_so), None);
         let forged = Message { message_annotations: vec![annotation(TOPIC, "u")], ..says_so };
         assert_eq!(named(&forged), Some(Message { properties: Some(to), ..noted }));

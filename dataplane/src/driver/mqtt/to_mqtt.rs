@@ -146,8 +146,10 @@ fn of_amqp(message: &Bytes, topic: Option<&str>) -> Result<Converted, Unfit> {
         list.add(|writer| check_topic(reply_to).is_ok() && writer.response_topic(reply_to).is_ok());
     }
     // AMQP requesters expect their message-id in the answer's correlation-id.
-    let id =
-        properties.correlation_id.as_ref().or(properties.message_id.as_ref().filter(|_| reply_to.is_some()));
+    let id = properties
+        .correlation_id
+        .as_ref()
+        .or_else(|| properties.message_id.as_ref().filter(|_| reply_to.is_some()));
     if let Some(id) = id {
         list.add(|writer| writer.correlation_data(&correlation_data(id)).is_ok());
     }
@@ -645,7 +647,7 @@ mod tests {
             is_text in any::<Option<bool>>(),
             expiry in any::<Option<u32>>(),
             content_type in proptest::option::of(text(10)),
-            response_topic in proptest::option::of(self::topic()),
+            response_topic in proptest::option::of(topic()),
             correlation in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)),
             // Few names, so that some are repeated.
             users in proptest::collection::vec(("[abc]{0,1}", text(5)), 0..8),
