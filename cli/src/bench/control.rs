@@ -8,6 +8,19 @@ use std::sync::{
 use super::series::Span;
 use crate::failure::Failure;
 
+/// Nanoseconds without an arrival after which what is missing counts as lost.
+const GIVEN_UP: u64 = 100_000_000;
+
+/// How far senders may be ahead of receivers. With MQTT an acknowledgement says nothing of the receivers:
+/// without a bound, a closed loop would measure how fast a broker drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Messages of all senders together.
+    pub messages: u64,
+    /// How often each of them comes.
+    pub copies: u64,
+}
+
 /// When things happen, in nanoseconds of the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -29,6 +42,8 @@ pub struct Control {
     ready: AtomicUsize,
     lanes_done: AtomicUsize,
     sent: AtomicU64,
+    left: AtomicU64,
+    given_up: AtomicU64,
     settled: AtomicU64,
     arrived: AtomicU64,
     last_arrival: AtomicU64,
@@ -99,6 +114,26 @@ impl Control {
         self.sent.load(Ordering::Relaxed)
     }
 
+    /// So many messages have left.
+    pub fn add_left(&self, count: u64) {
+        self.left.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many messages may leave. What has been missing for long is lost, and keeps nobody back.
+    pub fn allowance(&self, reach: Reach, now: u64) -> u64 {
+        let copies = reach.copies.max(1);
+        let due = self.left.load(Ordering::Relaxed).saturating_mul(copies);
+        let missing =
+            due.saturating_sub(self.arrived()).saturating_sub(self.given_up.load(Ordering::Relaxed));
+        let left = reach.messages.saturating_sub(missing.div_ceil(copies));
+        let since = self.last_arrival().max(self.timing().map_or(0, |timing| timing.start));
+        if left == 0 && now.saturating_sub(since) > GIVEN_UP {
+            self.given_up.fetch_max(due.saturating_sub(self.arrived()), Ordering::Relaxed);
+            return reach.messages;
+        }
+        left
+    }
+
     pub fn add_settled(&self, count: u64) {
         self.settled.fetch_add(count, Ordering::Relaxed);
     }
@@ -138,5 +173,42 @@ impl Control {
 
     pub fn failure(&self) -> Option<Failure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REACH: Reach = Reach { messages: 10, copies: 2 };
+
+    fn begun() -> Control {
+        let control = Control::default();
+        control.begin(Timing { start: 0, span: Span { from: 0, to: u64::MAX }, deadline: u64::MAX });
+        control
+    }
+
+    #[test]
+    fn senders_stay_within_reach_of_their_receivers() {
+        let control = begun();
+        assert_eq!(control.allowance(REACH, 1), 10);
+        control.add_left(10);
+        assert_eq!(control.allowance(REACH, 2), 0);
+        control.add_arrived(7, 3);
+        assert_eq!(control.allowance(REACH, 4), 3, "a message has come when each of its copies has");
+        control.add_arrived(13, 5);
+        assert_eq!(control.allowance(REACH, 6), 10);
+    }
+
+    #[test]
+    fn what_is_lost_keeps_nobody_back_for_ever() {
+        let control = begun();
+        control.add_left(10);
+        control.add_arrived(2, 5);
+        control.add_left(1);
+        assert_eq!(control.allowance(REACH, 5 + GIVEN_UP), 0);
+        assert_eq!(control.allowance(REACH, 6 + GIVEN_UP), 10);
+        control.add_left(4);
+        assert_eq!(control.allowance(REACH, 7 + GIVEN_UP), 6);
     }
 }

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::{
     client::{self, Dialer, Part, amqp, mqtt},
     clock::Clock,
-    control::{Control, Timing},
+    control::{Control, Reach, Timing},
     cost::{Meter, Probe},
     host,
     integrity::{Copies, judge},
@@ -45,6 +45,10 @@ const QUIET: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(5);
 /// How long others may take to send the first message, where the load only receives.
 const FIRST_MESSAGE: Duration = Duration::from_secs(60);
+/// Messages, and bytes of them, that senders of a closed loop may be ahead of receivers: what brokers keep for a
+/// client by default, and buffer for it.
+const MAX_AHEAD: u64 = 4_096;
+const MAX_AHEAD_BYTES: u64 = 512 << 10;
 /// The part of the time above which a thread of the generator had no pause to speak of.
 const SATURATED: f64 = 0.98;
 
@@ -169,6 +173,7 @@ fn job(order: &Order, endpoint: &Endpoint, dialer: Dialer) -> Job {
         schedule,
         senders: load.senders,
         in_flight: load.in_flight,
+        reach: reach(order).filter(|_| dialer.manner.is_mqtt()),
         is_request: load.shape == Shape::Request,
         filler: payload::filler(&load.size, load.seed),
         sizes: load.size.clone(),
@@ -178,6 +183,19 @@ fn job(order: &Order, endpoint: &Endpoint, dialer: Dialer) -> Job {
         takes_every_run: load.shape == Shape::Recv,
         dialer,
     }
+}
+
+/// How far the senders of a closed loop may be ahead of its receivers.
+fn reach(order: &Order) -> Option<Reach> {
+    let load = &order.load;
+    if load.rate.is_some() || load.shape == Shape::Request || !load.shape.has_both() {
+        return None;
+    }
+    let in_flight = u64::from(load.in_flight) * u64::from(load.senders);
+    let bytes = MAX_AHEAD_BYTES / payload::largest(&load.size) as u64;
+    let messages = in_flight.min(MAX_AHEAD).min(bytes).max(u64::from(load.senders));
+    let copies = if order.is_multicast { load.receivers.into() } else { 1 };
+    Some(Reach { messages, copies })
 }
 
 /// `host:port`.

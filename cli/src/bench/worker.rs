@@ -20,7 +20,7 @@ use rustix::{
 use super::{
     client::{Arrival, Dialer, Draft, Fault, Happening, Kind, Part, Peer, Request},
     clock::{Clock, thread_cpu},
-    control::{Control, Timing},
+    control::{Control, Reach, Timing},
     integrity::{ReceiverLedger, SenderLedger, Told},
     lane::{self, Conditions, Lane, Next},
     payload::{self, Reading, Sizes, Stamp},
@@ -37,6 +37,8 @@ const MAX_BUFFERED: usize = 256 << 10;
 const MAX_SLEEP: Duration = Duration::from_millis(10);
 /// Nanoseconds that looking at the sockets may take when something is there.
 const LOOK: u64 = 5_000;
+/// Nanoseconds until a sender that has to wait for receivers looks again: those of other threads wake nobody.
+const LOOK_AGAIN: u64 = 50_000;
 /// The pauses between two attempts to connect again.
 const FIRST_PAUSE: u64 = 10_000_000;
 const LONGEST_PAUSE: u64 = 500_000_000;
@@ -56,6 +58,8 @@ pub struct Job {
     pub count: Option<u64>,
     /// Messages of one sender that may be under way.
     pub in_flight: u32,
+    /// `None` where outcomes or a schedule bound what is on its way.
+    pub reach: Option<Reach>,
     /// Messages are requests: they are under way until the reply comes.
     pub is_request: bool,
     pub sizes: SizeDescription,
@@ -395,12 +399,22 @@ impl Worker {
         let now = self.job.clock.nanos();
         let stopping = self.control.is_stopping();
         let mut wake = u64::MAX;
+        let allowance = self.job.reach.map_or(u64::MAX, |reach| self.control.allowance(reach, now));
+        let mut sending =
+            Sending { job: &self.job, arena: &mut self.arena, written: &mut self.written, allowance };
+        let mut result = Ok(());
         for lane in slot.lanes.iter_mut().filter(|lane| !lane.is_done()) {
-            let mut sending = Sending { job: &self.job, arena: &mut self.arena, written: &mut self.written };
-            let next = sending.lane(&mut slot.state, lane, timing, now, stopping)?;
+            let next = match sending.lane(&mut slot.state, lane, timing, now, stopping) {
+                Ok(next) => next,
+                Err(fault) => {
+                    result = Err(fault);
+                    break;
+                }
+            };
             wake = wake.min(match next {
                 Next::Wait(until) => until,
                 Next::Yield | Next::Send { .. } => 0,
+                Next::Blocked if sending.allowance == 0 => now.saturating_add(LOOK_AGAIN),
                 Next::Blocked | Next::Finished => u64::MAX,
             });
             let is_over = next == Next::Finished && lane.outstanding.open() == 0;
@@ -408,7 +422,10 @@ impl Worker {
                 self.control.add_lane_done(lane.ledger.sent);
             }
         }
-        Ok(wake)
+        if self.job.reach.is_some() {
+            self.control.add_left(allowance - sending.allowance);
+        }
+        result.map(|()| wake)
     }
 
     fn write(&mut self, index: usize) -> Result<(), Fault> {
@@ -629,6 +646,8 @@ struct Sending<'a> {
     job: &'a Job,
     arena: &'a mut BytesMut,
     written: &'a mut Vec<Written>,
+    /// Messages that may leave.
+    allowance: u64,
 }
 
 impl Sending<'_> {
@@ -650,6 +669,7 @@ impl Sending<'_> {
             }
             let engine = peer.engine();
             let has_room = *is_attached
+                && self.allowance > 0
                 && lane.outstanding.open() < self.job.in_flight
                 && engine.buffered() < MAX_BUFFERED
                 && engine.room(lane.link) > 0;
@@ -668,6 +688,7 @@ impl Sending<'_> {
             let draft = Draft { link: lane.link, sequence, size, kind };
             let write = |out: &mut BytesMut| payload::write(out, &stamp, size, &job.filler);
             peer.engine_mut().send(&draft, self.arena, write)?;
+            self.allowance -= 1;
             self.written.push(Written { intended, bytes: size, is_excused });
         }
     }

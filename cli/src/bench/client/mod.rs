@@ -72,6 +72,11 @@ pub enum Language {
 }
 
 impl Manner {
+    /// Whether acknowledgements say nothing of receivers.
+    pub fn is_mqtt(&self) -> bool {
+        matches!(self.language, Language::Mqtt { .. })
+    }
+
     fn new(load: &Load, endpoint: &Endpoint) -> Self {
         Self {
             host: endpoint.host.clone(),
