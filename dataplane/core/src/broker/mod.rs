@@ -34,7 +34,7 @@ use self::clock::Clock;
 use self::forward::Forward;
 use self::home::{Home, Receiver, Sender, What};
 pub use self::durable::DurableSubscription;
-pub(crate) use self::protocol::Wire;
+pub(crate) use self::protocol::{Source, Wire};
 pub use self::retrieval::{RetainedMessage, RetainedPage, RetainedQuery};
 use self::stub::{Grip, Inbound};
 pub(crate) use self::stub::{StoredConsumer, StoredProducer};

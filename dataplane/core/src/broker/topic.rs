@@ -33,7 +33,6 @@ use crate::delivery::Retain;
 use crate::effect::{CloseReason, Refused};
 use crate::format::{Filter, MessageKeys};
 use crate::key::{AddressKey, HomeKey, ReceiverKey};
-use crate::outcome::Outcome;
 use crate::queue::{EntryKey, NotTaken};
 use crate::settings::{AddressSettings, OnFull, Overload, QueueSettings, SubscriptionSettings};
 use crate::statistics::QueueStatistics;
@@ -601,7 +600,6 @@ impl Core {
 
     /// Takes a message for a topic: each subscription that wants it gets it.
     pub(crate) fn publish_to_topic(&mut self, now: Instant, key: HomeKey, mut publication: Publication) {
-        self.publish_to_live(now, key, &publication);
         let change = match self.plan_change(now, key, &publication) {
             Ok(change) => change,
             Err(outcome) => {
@@ -612,11 +610,12 @@ impl Core {
                 return self.answer(publication.source, outcome);
             }
         };
+        self.publish_to_live(now, key, &publication);
         let placed = self.place_in_subscriptions(now, key, &mut publication);
         let stored: Vec<(HomeKey, EntryKey)> =
             placed.iter().filter(|one| one.2.is_some()).map(|(home, entry, _)| (*home, *entry)).collect();
         if stored.is_empty() && change.is_none() {
-            return self.answer(publication.source, Outcome::Accepted);
+            return self.accept_live(publication.source);
         }
         let keys = self.keys_for_all(&stored, &publication);
         let mut targets: Vec<QueueId> = placed.iter().filter_map(|(_, _, queue)| *queue).collect();

@@ -34,9 +34,11 @@ use bytes::Bytes;
 
 use self::cache::{Made, RouteCache};
 use self::filters::Filters;
+use crate::broker::Source;
 use crate::core::Core;
 use crate::effect::{Effect, Refused};
 use crate::key::{AddressKey, HomeKey};
+use crate::outcome::Outcome;
 use crate::peer::PeerMessage;
 use crate::settings::{AddressKind, AddressSettings, ShardId};
 
@@ -144,6 +146,9 @@ pub(crate) struct Live {
     full: u16,
     /// Topics of this shard: their producers wait when there is no room.
     pub(crate) topics: BTreeSet<HomeKey>,
+    /// Producers that hear that a topic of this shard has their message when there is room. Bounded by
+    /// the credit that they have and do not get back before.
+    accepted: Vec<Source>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -164,6 +169,7 @@ impl Live {
             windows: vec![Window::default(); usize::from(shards)],
             full: 0,
             topics: BTreeSet::new(),
+            accepted: Vec::new(),
         }
     }
 }
@@ -483,7 +489,20 @@ impl Core {
             self.tell_blocked(topic);
         }
         if has_room {
+            for source in std::mem::take(&mut self.live.accepted) {
+                self.answer(source, Outcome::Accepted);
+            }
             self.effects.push_back(Effect::LiveRoom);
+        }
+    }
+
+    /// Accepts a message that live subscribers have got alone: when there is room for another one, so that
+    /// no producer is ahead of them by more than its credit.
+    pub(crate) fn accept_live(&mut self, source: Source) {
+        if self.has_live_room() {
+            self.answer(source, Outcome::Accepted);
+        } else {
+            self.live.accepted.push(source);
         }
     }
 

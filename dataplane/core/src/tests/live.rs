@@ -439,6 +439,33 @@ fn a_shard_that_does_not_take_its_messages_stops_publishers_until_it_does() {
 }
 
 #[test]
+fn a_producer_that_no_topic_can_stop_hears_of_its_messages_when_live_subscribers_have_room() {
+    for shard in [0, 1] {
+        let mut bed = with_topic(2);
+        let home = bed.home_of("t");
+        bed.add_live(1 - home, "t", 7, 0);
+        let producer = bed.anonymous(shard);
+        bed.publish(home, "t", "first");
+        bed.deliver_mail = false;
+        bed.publish(home, "t", &"x".repeat(LIVE_WINDOW as usize));
+        let (handle, _) = bed.send_with(producer, "t", "last", |_| {});
+        if shard != home {
+            bed.post_mail((shard, home));
+            // The messages, and no answer.
+            while bed.mail.get(&(home, shard)).is_some_and(|mail| !mail.is_empty()) {
+                bed.post_mail((home, shard));
+            }
+        }
+        assert_eq!(bed.outcome(producer, handle), None, "nothing stands between it and the other shard");
+        bed.deliver_mail = true;
+        bed.run();
+        assert_eq!(bed.outcome(producer, handle), Some(Outcome::Accepted));
+        assert_eq!(bed.heard(1 - home, 7).last(), Some(&"last"));
+        bed.clear();
+    }
+}
+
+#[test]
 fn a_live_subscription_beyond_the_limit_and_a_wrong_filter_are_refused() {
     let limits = CoreLimits { max_live_subscriptions: 2, ..CoreLimits::default() };
     let mut core = Core::new(ShardId(0), 1, limits);
