@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mq_amqp::LinkKey;
 use mq_model::admin::ClientSession;
 use mq_model::manifest::AddressType;
+use mq_mqtt::packet::SubscriptionOptions;
 use mq_mqtt::property::PropertyView;
 use mq_mqtt::{Config, Limits, Qos, ReasonCode, Version};
 use mq_store::testing::{FaultyDisk, Operation};
@@ -259,6 +260,53 @@ fn session_present_is_true_to_the_facts() {
 }
 
 #[test]
+fn a_session_that_is_resumed_to_end_with_the_connection_still_gets_what_was_kept_for_it() {
+    for restarts in [false, true] {
+        let place = Place::new();
+        let mut node = Node::at(&place, |_| {});
+        let mut client = Mqtt::connect(&node, 0, Options::lasting("a", 600));
+        client.subscribe("t/x", Qos::AtLeastOnce);
+        client.subscribe("$share/g/t/y", Qos::AtLeastOnce);
+        client.vanish();
+        let mut publisher = Mqtt::connect(&node, 1, Options::new("p"));
+        for number in 0..5 {
+            publisher.publish("t/x", &number.to_string(), Qos::AtLeastOnce);
+        }
+        publisher.publish("t/y", "5", Qos::AtLeastOnce);
+        drop(publisher);
+        if restarts {
+            drop(node);
+            node = Node::at(&place, |_| {});
+        }
+        let mut last = Mqtt::connect(&node, 0, Options::lasting("a", 0));
+        assert!(last.session_present());
+        let mut got: Vec<String> = (0..6).map(|_| last.receive().text().to_owned()).collect();
+        got.sort();
+        assert_eq!(got, ["0", "1", "2", "3", "4", "5"], "restarts: {restarts}");
+        last.disconnect();
+        until_nothing_is_held(&node);
+        assert!(sessions(&node).is_empty());
+        let mut again = Mqtt::connect(&node, 0, Options::lasting("a", 600));
+        assert!(!again.session_present());
+        again.sync();
+        assert!(again.received.is_empty());
+    }
+}
+
+#[test]
+fn very_many_sessions_end_whose_time_is_over_at_once() {
+    let node = Node::start();
+    for number in 0..300 {
+        Mqtt::connect(&node, 0, Options::lasting(&format!("client {number}"), 1)).disconnect();
+    }
+    let end = Instant::now() + DEADLINE;
+    while !sessions(&node).is_empty() {
+        assert!(Instant::now() < end, "{} are left", sessions(&node).len());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_session_of_3_1_1_is_kept_unless_it_is_clean() {
     let node = Node::start();
     Mqtt::connect(&node, 0, Options::v3("a", false)).disconnect();
@@ -463,10 +511,10 @@ fn subscriptions_survive_a_restart_with_their_options() {
     let place = Place::new();
     let node = Node::at(&place, |_| {});
     let mut client = Mqtt::connect(&node, 0, Options::lasting("a", 60));
-    let options = mq_mqtt::packet::SubscriptionOptions {
+    let options = SubscriptionOptions {
         no_local: true,
         retain_as_published: true,
-        ..mq_mqtt::packet::SubscriptionOptions::new(Qos::ExactlyOnce)
+        ..SubscriptionOptions::new(Qos::ExactlyOnce)
     };
     assert_eq!(client.subscribe_all(&[("t/+", options)], Some(9)), [ReasonCode::GrantedQos2]);
     client.subscribe("t/b", Qos::AtMostOnce);
@@ -819,6 +867,53 @@ fn of_many_connections_of_a_client_at_the_same_time_one_stays() {
         last.until("its CONNACK", |client| client.connack.is_some());
         last.sync();
         assert_eq!(sessions(&node).len(), 1);
+    }
+}
+
+#[test]
+fn a_subscription_that_no_session_knows_after_the_loss_of_power_ends() {
+    for operations in 0.. {
+        let disk = FaultyDisk::new(operations);
+        let node = Node::at(&Place::on(&disk), |_| {});
+        let mut client = Mqtt::connect(&node, 0, Options::lasting("a", 60));
+        disk.cut_power_after(operations);
+        let options = SubscriptionOptions::new(Qos::AtLeastOnce);
+        let reasons = client.subscribe_all(&[("t/x", options), ("$share/g/t/y", options)], None);
+        let had_power = !disk.is_off();
+        assert!(!had_power || reasons == [ReasonCode::GrantedQos1; 2], "{reasons:?}");
+        let left = disk.crash();
+        drop(client);
+        drop(node);
+        let node = Node::at(&Place::on(&left), |_| {});
+        if session(&node, "a").unwrap().subscriptions == 0 {
+            until_nothing_is_held(&node);
+        }
+        if had_power {
+            assert!(operations > 1, "written after {operations} operations");
+            return;
+        }
+    }
+}
+
+#[test]
+fn what_a_transaction_writes_of_a_session_that_has_ended_does_not_stay() {
+    let place = Place::new();
+    let mut node = Node::at(&place, |_| {});
+    let mut keeper = Mqtt::connect(&node, 0, Options::lasting("keeper", 60));
+    keeper.subscribe("t/x", Qos::ExactlyOnce);
+    keeper.disconnect();
+    for round in 0..5 {
+        for _ in 0..10 {
+            let mut client = Mqtt::connect(&node, 0, Options::lasting("a", 60));
+            for number in 0..5 {
+                client.start("t/x", &number.to_string(), Qos::ExactlyOnce, false, PropertyView::default());
+            }
+            client.write();
+            Mqtt::connect(&node, 1, Options::lasting("a", 60).clean()).sync();
+        }
+        drop(node);
+        node = Node::at(&place, |_| {});
+        assert_eq!(session(&node, "a").unwrap().unreleased, 0, "round {round}");
     }
 }
 
