@@ -125,7 +125,7 @@ impl Stored {
 pub(crate) enum Pending {
     /// A message that its producer waits for.
     Append {
-        source: protocol::Source,
+        source: Source,
         entries: Stored,
         /// What it changes in what its topic retains.
         change: Option<Box<retained::Change>>,
@@ -159,7 +159,7 @@ pub(crate) enum Pending {
     Delete,
     /// A message that was there already, while others were on their way to the disk.
     Duplicate {
-        source: protocol::Source,
+        source: Source,
         home: HomeKey,
         /// What the store had not taken until then.
         failures: u64,
