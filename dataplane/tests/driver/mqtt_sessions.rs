@@ -586,6 +586,21 @@ fn a_client_is_let_in_when_its_session_is_on_disk() {
 }
 
 #[test]
+fn a_subscription_that_changes_nothing_is_not_written_again() {
+    let disk = FaultyDisk::new(6);
+    let node = Node::at(&Place::on(&disk), |_| {});
+    let mut client = Mqtt::connect(&node, 0, Options::lasting("a", 60));
+    client.subscribe("t/x", Qos::AtMostOnce);
+    let before = disk.syncs();
+    client.subscribe("t/x", Qos::AtMostOnce);
+    assert_eq!(disk.syncs(), before);
+    assert_eq!(client.unsubscribe("t/y"), [ReasonCode::NoSubscriptionExisted]);
+    assert_eq!(disk.syncs(), before);
+    client.subscribe("t/y", Qos::AtMostOnce);
+    assert!(disk.syncs() > before);
+}
+
+#[test]
 fn a_node_that_stops_tells_its_clients_and_keeps_their_sessions() {
     let place = Place::new();
     let node = Node::at(&place, |_| {});

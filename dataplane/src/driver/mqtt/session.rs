@@ -22,6 +22,9 @@ pub(crate) const LONGEST_CLIENT_ID: usize = 1_024;
 /// Sessions that a shard keeps, connected or not; one more is refused (0x97).
 pub(crate) const MAX_SESSIONS: usize = 4_000_000;
 
+/// Subscriptions from which on they are found by a table.
+const INDEXED: usize = 16;
+
 /// A session expiry interval that never ends (3.1.2.11.2).
 pub(crate) const FOREVER: u32 = u32::MAX;
 
@@ -95,6 +98,10 @@ pub(crate) struct Session {
     pub(crate) presence: Presence,
     /// By an index that stays the same while the subscription lasts.
     pub(crate) subscriptions: Vec<Option<Subscription>>,
+    /// The same by their filters, from [`INDEXED`] on.
+    by_filter: Option<Box<HashMap<Arc<str>, u32>>>,
+    /// Places among them that are free.
+    free: u32,
     /// What is under way to its client and from it, and what waits.
     pub(crate) flights: Flights,
     pub(crate) will: Option<Box<Will>>,
@@ -103,6 +110,8 @@ pub(crate) struct Session {
     is_stored: bool,
     /// The disk knows it.
     pub(crate) is_recorded: bool,
+    /// A hash of the record that was written last.
+    pub(crate) written: u64,
     /// Its entry among the deadlines.
     deadline: Option<UnixMillis>,
 }
@@ -149,10 +158,13 @@ impl Session {
             expiry,
             presence: Presence::Connected(connection),
             subscriptions: Vec::new(),
+            by_filter: None,
+            free: 0,
             flights: Flights::default(),
             will: None,
             is_stored: expiry > 0,
             is_recorded: false,
+            written: 0,
             deadline: None,
         }
     }
@@ -177,6 +189,9 @@ impl Session {
 
     /// The index of the subscription with this filter, as the client wrote it.
     pub(crate) fn by_filter(&self, filter: &str) -> Option<u32> {
+        if let Some(by_filter) = &self.by_filter {
+            return by_filter.get(filter).copied();
+        }
         let index = self.subscriptions.iter().position(|subscription| {
             subscription.as_ref().is_some_and(|subscription| &*subscription.filter == filter)
         })?;
@@ -190,22 +205,43 @@ impl Session {
 
     /// Adds a subscription at the first free index.
     pub(crate) fn add(&mut self, subscription: Subscription) -> u32 {
-        let free = self.subscriptions.iter().position(Option::is_none);
-        let index = free.unwrap_or(self.subscriptions.len());
-        match self.subscriptions.get_mut(index) {
-            Some(place) => *place = Some(subscription),
+        let free = if self.free > 0 { self.subscriptions.iter().position(Option::is_none) } else { None };
+        let place = free.unwrap_or(self.subscriptions.len());
+        let index = u32::try_from(place).unwrap_or(u32::MAX);
+        if let Some(by_filter) = &mut self.by_filter {
+            by_filter.insert(subscription.filter.clone(), index);
+        }
+        match self.subscriptions.get_mut(place) {
+            Some(place) => {
+                *place = Some(subscription);
+                self.free -= 1;
+            }
             // Most sessions have one or two.
             None => {
                 self.subscriptions.reserve_exact(1.max(self.subscriptions.len() / 2));
                 self.subscriptions.push(Some(subscription));
             }
         }
-        u32::try_from(index).unwrap_or(u32::MAX)
+        if self.by_filter.is_none() && self.subscriptions.len() >= INDEXED {
+            self.index_filters();
+        }
+        index
+    }
+
+    fn index_filters(&mut self) {
+        let named = self.subscriptions.iter().zip(0..);
+        let named = named.filter_map(|(one, index)| Some((one.as_ref()?.filter.clone(), index)));
+        self.by_filter = Some(Box::new(named.collect()));
     }
 
     /// Removes a subscription.
     pub(crate) fn remove(&mut self, index: u32) -> Option<Subscription> {
-        self.subscriptions.get_mut(index as usize)?.take()
+        let subscription = self.subscriptions.get_mut(index as usize)?.take()?;
+        self.free += 1;
+        if let Some(by_filter) = &mut self.by_filter {
+            by_filter.remove(&subscription.filter);
+        }
+        Some(subscription)
     }
 
     /// When the session ends unless its client comes back; `None`: never, or it is connected.
@@ -251,12 +287,16 @@ impl Session {
                 state: subscribe::State::default(),
             })
         });
-        Self {
+        let mut session = Self {
             subscriptions: subscriptions.collect(),
             presence: Presence::Away(record.disconnected.unwrap_or(since)),
             is_stored: true,
             ..Self::new(client_id, record.expiry, 0)
+        };
+        if session.subscriptions.len() >= INDEXED {
+            session.index_filters();
         }
+        session
     }
 }
 
@@ -507,6 +547,26 @@ mod tests {
         assert_eq!((session.by_filter("b"), session.by_filter("c")), (None, Some(2)));
         assert_eq!(session.add(subscription("d", Qos::AtMostOnce)), 1);
         assert_eq!(session.subscription(1).map(|one| &*one.filter), Some("d"));
+    }
+
+    #[test]
+    fn many_subscriptions_are_found_as_few_are() {
+        let mut session = Session::new("a".into(), 60, 0);
+        let filter = |number: usize| format!("f/{number}");
+        for number in 0..3 * INDEXED {
+            assert_eq!(session.by_filter(&filter(number)), None);
+            let index = session.add(subscription(&filter(number), Qos::AtLeastOnce));
+            assert_eq!((index as usize, session.by_filter(&filter(number))), (number, Some(index)));
+        }
+        for number in (0..3 * INDEXED).step_by(2) {
+            assert!(session.remove(u32::try_from(number).unwrap()).is_some());
+            assert_eq!(session.by_filter(&filter(number)), None);
+        }
+        assert_eq!(session.add(subscription("new", Qos::AtLeastOnce)), 0);
+        assert_eq!((session.by_filter("new"), session.by_filter("f/1")), (Some(0), Some(1)));
+        let recovered = Session::recovered("a".into(), &session.record(), UnixMillis(1));
+        assert_eq!(recovered.by_filter("f/1"), Some(1), "the free place before it is free no more");
+        assert_eq!(recovered.by_filter("f/2"), None);
     }
 
     #[test]

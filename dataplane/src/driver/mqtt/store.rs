@@ -6,6 +6,7 @@
 //! forgotten) is written in order and nobody waits for it.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,25 @@ use crate::driver::Shard;
 
 /// What of the sessions waits for the disk.
 #[derive(Debug, Default)]
-pub(super) struct Awaited(HashMap<Ticket, Waiter>);
+pub(super) struct Awaited {
+    waiters: HashMap<Ticket, Waiter>,
+    /// How often something was not written: what was thought to be on disk before may not be.
+    failures: u64,
+}
+
+impl Awaited {
+    fn insert(&mut self, ticket: Ticket, waiter: Waiter) {
+        self.waiters.insert(ticket, waiter);
+    }
+
+    /// What a record is known by that is on disk, or on its way there.
+    fn fingerprint(&self, record: &[u8]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.failures);
+        hasher.write(record);
+        hasher.finish()
+    }
+}
 
 /// Who waits for an answer of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +157,7 @@ impl Shard {
         }
         let number = self.connections.get(key).map_or(0, |connection| connection.number);
         for ticket in &tickets {
-            self.mqtt.awaited.0.insert(*ticket, Waiter::Connect(key, number));
+            self.mqtt.awaited.insert(*ticket, Waiter::Connect(key, number));
         }
         u32::try_from(tickets.len()).unwrap_or(u32::MAX)
     }
@@ -146,16 +165,20 @@ impl Shard {
     /// Writes down that a session is away; nobody waits for it.
     pub(super) fn keep_away(&mut self, session: SessionKey) {
         if let Some(ticket) = self.put_record(session) {
-            self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
+            self.mqtt.awaited.insert(ticket, Waiter::Nobody);
         }
     }
 
-    /// Writes a session down whose subscriptions have changed. `None`: it ends with its connection, and
-    /// there is nothing to wait for. Otherwise [`session_recorded`](Self::session_recorded) says when it
-    /// is on disk.
+    /// Writes a session down whose subscriptions may have changed. `None`: they have not, or the session ends
+    /// with its connection; there is nothing to wait for. Otherwise
+    /// [`session_recorded`](Self::session_recorded) says when it is on disk.
     pub(crate) fn record_session(&mut self, session: SessionKey) -> Option<Ticket> {
+        let known = self.mqtt.sessions.get(session)?;
+        if known.is_recorded && known.written == self.mqtt.awaited.fingerprint(&known.record().encode()) {
+            return None;
+        }
         let ticket = self.put_record(session)?;
-        self.mqtt.awaited.0.insert(ticket, Waiter::Record(session));
+        self.mqtt.awaited.insert(ticket, Waiter::Record(session));
         Some(ticket)
     }
 
@@ -167,25 +190,26 @@ impl Shard {
         }
         session.is_recorded = true;
         let (key, value) = (session_key(&session.client_id), session.record().encode());
+        session.written = self.mqtt.awaited.fingerprint(&value);
         Some(self.put_object(key, value))
     }
 
     /// Writes a will down again, with the time when it is due.
     pub(super) fn keep_will(&mut self, client_id: &str, will: &Will) {
         let ticket = self.put_object(will_key(client_id, will.number), will.record.encode());
-        self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
+        self.mqtt.awaited.insert(ticket, Waiter::Nobody);
     }
 
     /// A will has been published, or is not wanted any more.
     pub(super) fn forget_will(&mut self, client_id: &str, number: u64) {
         let ticket = self.delete_object(will_key(client_id, number));
-        self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
+        self.mqtt.awaited.insert(ticket, Waiter::Nobody);
     }
 
     /// A session has ended.
     pub(super) fn forget_record(&mut self, client_id: &str) -> Ticket {
         let ticket = self.delete_object(session_key(client_id));
-        self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
+        self.mqtt.awaited.insert(ticket, Waiter::Nobody);
         ticket
     }
 
@@ -196,7 +220,8 @@ impl Shard {
         ticket: Ticket,
         result: Result<(), StoreError>,
     ) {
-        match self.mqtt.awaited.0.remove(&ticket) {
+        self.mqtt.awaited.failures += u64::from(result.is_err());
+        match self.mqtt.awaited.waiters.remove(&ticket) {
             Some(Waiter::Connect(key, number)) => {
                 if self.connections.get(key).is_some_and(|connection| connection.number == number) {
                     self.connect_stored(now, key, result);
@@ -238,7 +263,7 @@ impl Shard {
         let Some(object) = self.mqtt.late.remove(&transaction).filter(|_| is_committed) else { return };
         if !self.is_in_use(&object) {
             let ticket = self.delete_object(object);
-            self.mqtt.awaited.0.insert(ticket, Waiter::Nobody);
+            self.mqtt.awaited.insert(ticket, Waiter::Nobody);
         }
     }
 
