@@ -99,6 +99,7 @@ pub(crate) struct Session {
     /// By an index that stays the same while the subscription lasts.
     pub(crate) subscriptions: Vec<Option<Subscription>>,
     /// The same by their filters, from [`INDEXED`] on.
+    #[allow(clippy::box_collection, reason = "few sessions have so many: one word for all the others")]
     by_filter: Option<Box<HashMap<Arc<str>, u32>>>,
     /// Places among them that are free.
     free: u32,
