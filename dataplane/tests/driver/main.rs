@@ -11,6 +11,7 @@ mod mqtt_client;
 mod mqtt_messages;
 mod mqtt_once;
 mod mqtt_sessions;
+mod mqtt_subscriptions;
 mod node;
 mod outcomes;
 mod plumbing;

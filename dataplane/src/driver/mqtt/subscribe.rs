@@ -26,7 +26,7 @@ use tracing::debug;
 use super::flows::{Feed, Source, Stage};
 use super::record::SessionRecord;
 use super::retained::wants_retained;
-use super::session::{Session, SessionKey, Subscription, subscription_name, topic_filter_start};
+use super::session::{Session, SessionKey, Subscription, reaches, subscription_name, topic_filter_start};
 use crate::driver::Shard;
 use crate::driver::format::{MQTT_SESSION, MQTT_SHARE};
 
@@ -342,15 +342,13 @@ impl Shard {
         let filter: Arc<str> = subscription.topic_filter().into();
         let share: Option<Arc<str>> = subscription.share().map(Into::into);
         let claim = session.is_lasting().then(|| session.client_id.clone());
-        let kind =
-            Some(&filter).filter(|filter| !filter.contains(['+', '#'])).and_then(|name| self.core.kind(name));
-        let state = match (kind, &share) {
+        let state = match (self.plain_kind(&filter), &share) {
             (Some(AddressKind::Multicast), Some(_)) => {
                 return Err(ReasonCode::SharedSubscriptionsNotSupported);
             }
-            (Some(AddressKind::Queue | AddressKind::Anycast | AddressKind::Multicast), _) => State::Plain,
-            (_, Some(_)) => State::Shared,
-            (_, None) => State::Topics,
+            (Some(_), _) => State::Plain,
+            (None, Some(_)) => State::Shared,
+            (None, None) => State::Topics,
         };
         match state {
             State::Plain => {
@@ -791,10 +789,77 @@ impl Shard {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
         match session.connection() {
             Some(key) => {
+                self.begin_again(now, key, token, address);
                 self.join_shares_of(now, key, token, address);
                 self.refresh_feeds(now, key, token, &BTreeSet::new());
             }
             None => self.keep_for_later(now, token, address),
+        }
+    }
+
+    /// Begins the subscriptions that an address which has come or gone is for, where they had nothing to
+    /// come from or come from what is no more.
+    fn begin_again(&mut self, now: Instant, key: usize, token: SessionKey, address: &str) {
+        for index in self.misplaced(token, address) {
+            self.suspend(now, token, index);
+            if let Err(reason) = self.begin_subscription(now, key, token, index) {
+                debug!(connection = %self.name_of(key), %reason, "a subscription of the session has no address");
+            }
+        }
+    }
+
+    /// The subscriptions that this address may be for, and that their state does not fit any more.
+    fn misplaced(&self, token: SessionKey, address: &str) -> Vec<u32> {
+        let Some(session) = self.mqtt.sessions.get(token) else { return Vec::new() };
+        let is_fed = |index: u32| {
+            let mut feeds = session.flights.get().into_iter().flat_map(super::flows::State::each_feed);
+            feeds.any(|(_, feed)| {
+                matches!(&feed.source, Source::Plain { index: subscription, .. } if *subscription == index)
+            })
+        };
+        let is_misplaced = |index: u32, subscription: &Subscription| {
+            let is_plain = self.plain_kind(subscription.topic_filter()).is_some();
+            match subscription.state {
+                State::Idle => true,
+                State::Topics | State::Shared => is_plain,
+                State::Plain => !is_plain || !is_fed(index),
+            }
+        };
+        (0..)
+            .zip(&session.subscriptions)
+            .filter_map(|(index, place)| Some((index, place.as_ref()?)))
+            .filter(|(_, subscription)| reaches(subscription.topic_filter(), address))
+            .filter(|(index, subscription)| is_misplaced(*index, subscription))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// The kind of the address that a filter names, when that is no topic.
+    fn plain_kind(&self, filter: &str) -> Option<AddressKind> {
+        let kind = if filter.contains(['+', '#']) { None } else { self.core.kind(filter) };
+        kind.filter(|kind| *kind != AddressKind::Topic)
+    }
+
+    /// Ends where a subscription has its messages from, but for queues of shares, which may hold some yet.
+    fn suspend(&mut self, now: Instant, token: SessionKey, index: u32) {
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
+        let Some(Some(subscription)) = session.subscriptions.get_mut(index as usize) else { return };
+        match std::mem::take(&mut subscription.state) {
+            State::Idle | State::Shared => {}
+            State::Topics => {
+                let subscriber = Subscriber { token: token.to_bits(), index };
+                self.core.remove_live(subscription.topic_filter(), subscriber);
+            }
+            State::Plain => {
+                let Some(state) = session.flights.get_mut() else { return };
+                let feed = state.each_feed().find(|(_, feed)| {
+                    matches!(&feed.source, Source::Plain { index: subscription, .. } if *subscription == index)
+                });
+                let feed = feed.map(|(feed, _)| feed).and_then(|feed| state.remove_feed(feed));
+                if let Some(feed) = feed {
+                    self.end_feed(now, feed.consumer);
+                }
+            }
         }
     }
 

@@ -1,0 +1,101 @@
+//! Subscriptions of MQTT clients whose addresses come and go, that are replaced, or whose clients are away.
+
+use std::time::Instant;
+
+use mq_model::manifest::AddressType;
+use mq_mqtt::{Qos, ReasonCode};
+
+use crate::mqtt_client::{Mqtt, Options};
+use crate::node::{DEADLINE, Node, Place};
+
+const SHARDS: u16 = 2;
+
+/// A client identifier that has its home on this shard.
+fn named(prefix: &str, shard: usize) -> String {
+    let home = |id: &String| usize::from(mq_core::home(id, SHARDS).0);
+    (0..).map(|number| format!("{prefix}{number}")).find(|id| home(id) == shard).unwrap()
+}
+
+/// A client of a shard whose session ends with its connection.
+fn client(node: &Node, prefix: &str, shard: usize) -> Mqtt {
+    Mqtt::connect(node, shard, Options::new(&named(prefix, shard)))
+}
+
+/// A client of a shard whose session does not.
+fn lasting(node: &Node, prefix: &str, shard: usize) -> Mqtt {
+    Mqtt::connect(node, shard, Options::lasting(&named(prefix, shard), 600))
+}
+
+/// Asserts that nothing has come that was not taken.
+#[track_caller]
+fn assert_nothing(client: &mut Mqtt) {
+    client.sync();
+    assert_eq!(client.received, [], "nothing was to come");
+}
+
+/// Waits until so many subscriptions keep messages of a topic.
+#[track_caller]
+fn until_kept(node: &Node, topic: &str, count: usize) {
+    let end = Instant::now() + DEADLINE;
+    while node.wait_for(node.hub().subscriptions(&topic.into())).len() != count {
+        assert!(Instant::now() < end, "waited too long for {count} subscriptions of {topic}");
+        std::thread::yield_now();
+    }
+}
+
+// ---- addresses that come and go ---------------------------------------------------------------------
+
+#[test]
+fn a_subscription_that_had_no_address_when_its_client_came_back_begins_with_the_address() {
+    let node = Node::start();
+    node.set("u", AddressType::Topic, |_| {});
+    let mut publisher = client(&node, "p", 1);
+    let mut subscriber = lasting(&node, "s", 0);
+    assert_eq!(subscriber.subscribe("u/#", Qos::AtLeastOnce), ReasonCode::GrantedQos1);
+    assert_eq!(subscriber.subscribe("$share/g/u/+", Qos::AtLeastOnce), ReasonCode::GrantedQos1);
+    subscriber.disconnect();
+    node.remove("u");
+    let mut subscriber = lasting(&node, "s", 0);
+    node.set("u", AddressType::Topic, |_| {});
+    until_kept(&node, "u", 2);
+    for (text, qos, copies) in [("1", Qos::AtLeastOnce, 2), ("2", Qos::AtMostOnce, 2)] {
+        publisher.publish("u/x", text, qos);
+        for _ in 0..copies {
+            assert_eq!(subscriber.receive().text(), text);
+        }
+    }
+    assert_nothing(&mut subscriber);
+}
+
+#[test]
+fn a_client_follows_a_queue_that_is_made_anew_and_a_topic_that_becomes_a_queue_and_the_other_way_round() {
+    let mut place = Place::new();
+    place.add("#", AddressType::Topic, |_| {});
+    for expiry in [0, 600] {
+        let node = Node::at(&place, |_| {});
+        node.set("w", AddressType::Queue, |_| {});
+        let mut publisher = client(&node, "p", 1);
+        let mut subscriber = Mqtt::connect(&node, 0, Options::lasting(&named("s", 0), expiry));
+        for filter in ["w", "jobs"] {
+            assert_eq!(subscriber.subscribe(filter, Qos::AtLeastOnce), ReasonCode::GrantedQos1);
+        }
+        let mut round = |subscriber: &mut Mqtt, text: &str| {
+            for name in ["w", "jobs"] {
+                // A topic may not have heard yet that somebody is there again.
+                let mut publish = || publisher.publish(name, text, Qos::AtLeastOnce);
+                while publish() == ReasonCode::NoMatchingSubscribers {}
+                let got = subscriber.receive();
+                assert_eq!((&*got.topic, got.text()), (name, text));
+            }
+        };
+        round(&mut subscriber, "as it was");
+        node.remove("w");
+        node.set("w", AddressType::Queue, |_| {});
+        node.set("jobs", AddressType::Queue, |_| {});
+        round(&mut subscriber, "made anew");
+        node.remove("jobs");
+        node.remove("w");
+        round(&mut subscriber, "a topic again");
+        assert_nothing(&mut subscriber);
+    }
+}
