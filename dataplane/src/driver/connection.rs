@@ -95,7 +95,7 @@ impl Connection {
     }
 
     /// Whether something has come that was not served.
-    fn has_unread(&self) -> bool {
+    pub(super) fn has_unread(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         !self.input.is_empty()
             || self.protocol.has_unserved()

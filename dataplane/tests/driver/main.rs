@@ -10,6 +10,7 @@ mod mqtt_amqp;
 mod mqtt_client;
 mod mqtt_messages;
 mod mqtt_once;
+mod mqtt_pressure;
 mod mqtt_sessions;
 mod mqtt_subscriptions;
 mod node;

@@ -43,10 +43,16 @@ impl IncomingState {
     }
 }
 
+/// How many times the receive maximum a 3.1.1 client may wait for that owes acknowledgements itself.
+const IN_LOOP_FACTOR: u16 = 16;
+
 impl Connection {
-    /// In 3.1.1 a client cannot know how much we take at once: it is not read on.
+    /// In 3.1.1 a client cannot know how much we take at once: it is not read on. One that owes
+    /// acknowledgements is read further: they come behind what it publishes, which may wait for them.
     pub(super) fn waits_for_acknowledgement(&self) -> bool {
-        self.version == Version::V3_1_1 && self.incoming_pending >= self.config.limits.receive_maximum.max(1)
+        let maximum = self.config.limits.receive_maximum.max(1);
+        let maximum = if self.in_flight() > 0 { maximum.saturating_mul(IN_LOOP_FACTOR) } else { maximum };
+        self.version == Version::V3_1_1 && self.incoming_pending >= maximum
     }
 
     pub(super) fn handle_publish(&mut self, mut publish: Publish) -> Result<Option<Event>, PeerError> {

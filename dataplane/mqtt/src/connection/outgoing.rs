@@ -183,6 +183,11 @@ impl Connection {
         maximum.saturating_sub(self.outgoing_used)
     }
 
+    /// Publications of QoS 1 and 2 that have left and whose exchange has not ended.
+    pub fn in_flight(&self) -> u16 {
+        self.outgoing_used
+    }
+
     pub(super) fn free_packet_id(&self) -> Result<PacketId, Blocked> {
         if self.outgoing.len() >= usize::from(u16::MAX) {
             return Err(Blocked::NoPacketId);

@@ -356,14 +356,23 @@ impl Shard {
             return true;
         };
         feed.credit = feed.credit.saturating_sub(1);
-        if !more {
+        if more {
+            let (body, is_too_large) = (Vec::new(), false);
+            feed.assembly = Some(Box::new(Assembly { leg, message_format, deadline, body, is_too_large }));
+            self.assemble(now, token, index, chunk, true);
+        } else {
             self.take_fed(now, token, index, leg, message_format, chunk, deadline);
-            return true;
         }
-        feed.assembly =
-            Some(Box::new(Assembly { leg, message_format, deadline, body: Vec::new(), is_too_large: false }));
-        self.assemble(now, token, index, chunk, true);
+        self.refill_later(token);
         true
+    }
+
+    /// A feed has used credit and budget of its lane. Whatever came of it, nothing may follow that would have
+    /// them filled up: of a message that is dropped the client hears nothing.
+    fn refill_later(&mut self, token: SessionKey) {
+        if let Some(key) = self.mqtt.sessions.get(token).and_then(Session::connection) {
+            self.mark_dirty(key);
+        }
     }
 
     /// The core goes on with a delivery; false when it is none of a client's.
@@ -376,6 +385,7 @@ impl Shard {
     ) -> bool {
         let Some((token, index)) = self.mqtt.messages.consumer(consumer) else { return false };
         self.assemble(now, token, index, chunk, more);
+        self.refill_later(token);
         true
     }
 
@@ -406,10 +416,6 @@ impl Shard {
             assembly.body.extend_from_slice(chunk);
         }
         if more {
-            // The lane has to be filled up: what is put together here has left it.
-            if let Some(key) = session.connection() {
-                self.mark_dirty(key);
-            }
             return;
         }
         let Some(assembly) = feed.assembly.take() else { return };

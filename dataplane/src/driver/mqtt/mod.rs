@@ -19,6 +19,7 @@ pub(super) mod to_amqp;
 pub(super) mod to_mqtt;
 mod view;
 mod will;
+mod words;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
@@ -43,7 +44,7 @@ use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
 use self::will::{End, Wills};
 use super::Shard;
-use super::protocol::Farewell;
+use super::protocol::{Farewell, Protocol};
 use super::transport::Transport;
 
 /// A client of MQTT, as long as its connection lives.
@@ -63,6 +64,8 @@ pub(super) struct Client {
     pub(super) intake: Intake,
     /// What it gets.
     pub(super) outflow: Outflow,
+    /// Since when nothing more is read of it, although it may be its own acknowledgements that are missing.
+    caught_since: Option<Instant>,
 }
 
 /// What all clients of a shard have in common.
@@ -183,6 +186,10 @@ impl Clock {
 /// Bytes of a CONNECT, unless packets are smaller at all.
 const HANDSHAKE_PACKET: u32 = 256 << 10;
 
+/// How long a client may be caught between what it publishes and what it does not acknowledge, with nothing
+/// decided meanwhile. Longer than a disk takes.
+const CAUGHT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What the daemon's configuration means to the engine.
 pub(super) fn engine_config(config: &DaemonConfig) -> Config {
     let mqtt = &config.mqtt;
@@ -221,6 +228,7 @@ impl Client {
             end: End::Unclean,
             intake: Intake::default(),
             outflow: Outflow::default(),
+            caught_since: None,
         }
     }
 
@@ -243,12 +251,19 @@ impl Client {
     /// while the core or other shards have no room for what it publishes. Whoever makes it true again
     /// calls [`Shard::resume_reading`]; what was read before is then served first.
     pub(super) fn may_read(&self) -> bool {
-        self.engine.takes_input() && self.intake.may_read()
+        self.engine.takes_input() && self.intake.may_read(self.engine.in_flight() > 0)
+    }
+
+    /// Whether no more is read of a client that owes acknowledgements: what it has published may wait for
+    /// them, and they for being read.
+    fn is_caught(&self) -> bool {
+        self.engine.in_flight() > 0 && (!self.engine.takes_input() || self.intake.is_full())
     }
 
     /// When [`Shard::handle_mqtt_timeout`] is due. Looked at when a turn of the connection ends.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.engine.poll_timeout()
+        let caught = self.caught_since.and_then(|since| since.checked_add(CAUGHT_TIMEOUT));
+        self.engine.poll_timeout().into_iter().chain(caught).min()
     }
 
     /// Whether nothing more will come of it. The socket is closed when what is buffered has left.
@@ -277,8 +292,12 @@ impl Shard {
     pub(super) fn handle_mqtt_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
         while let Some(client) = self.connections.mqtt_mut(key) {
             if !client.may_read() {
+                if client.is_caught() {
+                    client.caught_since.get_or_insert(now);
+                }
                 break;
             }
+            client.caught_since = None;
             if !self.core.has_live_room() {
                 // Whoever publishes next would be ahead of another shard, whoever filled its window.
                 self.stall(key);
@@ -319,13 +338,28 @@ impl Shard {
     /// # Errors
     /// What ends the connection, for the log. What tells the peer is queued.
     pub(super) fn handle_mqtt_timeout(&mut self, now: Instant, key: usize) -> Result<(), String> {
-        let Some(client) = self.connections.mqtt_mut(key) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        let has_unread = connection.has_unread();
+        let Protocol::Mqtt(client) = &mut connection.protocol else { return Ok(()) };
+        if let Some(since) = client.caught_since
+            && now.saturating_duration_since(since) >= CAUGHT_TIMEOUT
+        {
+            if client.is_caught() && has_unread {
+                let words = "it publishes more than is taken, and its acknowledgements come behind that";
+                self.disconnect_mqtt(key, ReasonCode::QuotaExceeded, words, End::Unclean);
+                return Err(words.into());
+            }
+            // It has said nothing that is not read.
+            client.caught_since = client.is_caught().then_some(now);
+        }
         client.engine.handle_timeout(now).map_err(|error| error.to_string())
     }
 
     /// Something has been written: there may be room for more.
     pub(super) fn refill_mqtt(&mut self, now: Instant, key: usize) {
         self.refill_messages(now, key);
+        // With a delivery unacknowledged, more is read.
+        self.resume_reading(key);
     }
 
     /// Queues a DISCONNECT for a reason of ours; the client is done then.

@@ -5,7 +5,9 @@
 //! whoever decides has decided, and in the order of the publications (4.6).
 //!
 //! Back-pressure: a connection is not read while the core gives its producer no credit or holds too many
-//! bytes of it, or while another shard has not taken what it was sent. Nothing waits here.
+//! bytes of it, or while another shard has not taken what it was sent. Nothing waits here. A client with
+//! unacknowledged deliveries is read beyond that, up to a bound: its acknowledgements stand behind its
+//! publications, and may be what those wait for.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ use mq_core::{
     Refused, Retain, Route, TransactionId, condition,
 };
 use mq_mqtt::packet::Publish;
-use mq_mqtt::property::PropertyView;
+use mq_mqtt::property::{PropertyIn, PropertyView};
 use mq_mqtt::{PacketId, Qos, ReasonCode, Version};
 use tracing::{debug, error};
 
@@ -27,10 +29,14 @@ use super::record::{incoming_key, incoming_value};
 use super::session::SessionKey;
 use super::subscribe::Requests;
 use super::to_mqtt::converted;
+use super::words::explained;
 use crate::driver::Shard;
 
 /// Bytes of a connection's publications that the core may hold before it is no longer read.
 const HELD_LIMIT: u64 = 1 << 20;
+
+/// The same while the client has deliveries unacknowledged.
+const HELD_IN_LOOP_LIMIT: u64 = 16 * HELD_LIMIT;
 
 /// AMQP's default priority: MQTT has none.
 const PRIORITY: u8 = 4;
@@ -55,12 +61,21 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Whether more may be read. Whatever makes it true again resumes reading.
-    pub(crate) fn may_read(&self) -> bool {
-        !self.is_stalled
-            && self.held <= HELD_LIMIT
-            && (self.credit > 0 || self.producer.is_none())
-            && self.requests.is_idle()
+    /// Whether more may be read of a client that owes acknowledgements of its own, or does not. Whatever
+    /// makes it true again resumes reading.
+    pub(crate) fn may_read(&self, owes_acknowledgements: bool) -> bool {
+        let has_room = if owes_acknowledgements {
+            // What it sends unacknowledged is bounded by our receive maximum.
+            !self.is_full()
+        } else {
+            self.held <= HELD_LIMIT && (self.credit > 0 || self.producer.is_none())
+        };
+        has_room && !self.is_stalled && self.requests.is_idle()
+    }
+
+    /// Whether nothing more is read, even if acknowledgements come with it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.held > HELD_IN_LOOP_LIMIT
     }
 
     /// Gives back memory that only a busy client needs.
@@ -492,7 +507,8 @@ impl Shard {
             if reason.is_error() {
                 self.mqtt.messages.counters.refused += 1;
             }
-            let result = client.engine.acknowledge(packet_id, reason, PropertyView::default());
+            let words = explained(PropertyIn::Ack, reason);
+            let result = client.engine.acknowledge(packet_id, reason, words.view());
             debug_assert!(result.is_ok(), "the engine asked for an answer");
             return;
         }
@@ -526,7 +542,8 @@ impl Shard {
                 }
             }
             // Gone with a connection that has ended.
-            let _ = client.engine.acknowledge(packet_id, reason, PropertyView::default());
+            let words = explained(PropertyIn::Ack, reason);
+            let _ = client.engine.acknowledge(packet_id, reason, words.view());
         }
         self.mark_dirty(key);
         match refused {
@@ -540,7 +557,8 @@ impl Shard {
     pub(super) fn disconnect_client(&mut self, now: Instant, key: usize, reason: ReasonCode) {
         debug!(connection = %self.name_of(key), %reason, "disconnecting");
         if let Some(client) = self.connections.mqtt_mut(key) {
-            let _ = client.engine.disconnect(reason, PropertyView::default());
+            let words = explained(PropertyIn::Disconnect, reason);
+            let _ = client.engine.disconnect(reason, words.view());
         }
         self.start_closing(now, key);
     }

@@ -1,0 +1,123 @@
+//! Nobody waits for ever: clients that take little, that publish what they consume, and disks that fail.
+
+use std::time::Instant;
+
+use mq_mqtt::property::PropertyView;
+use mq_mqtt::{Qos, ReasonCode};
+
+use crate::mqtt_client::{Mqtt, Options};
+use crate::node::{DEADLINE, Node};
+
+const SHARDS: u16 = 2;
+
+/// A client identifier that has its home on this shard.
+fn named(prefix: &str, shard: usize) -> String {
+    let home = |id: &String| usize::from(mq_core::home(id, SHARDS).0);
+    (0..).map(|number| format!("{prefix}{number}")).find(|id| home(id) == shard).unwrap()
+}
+
+/// A client of a shard.
+fn client(node: &Node, prefix: &str, shard: usize) -> Mqtt {
+    Mqtt::connect(node, shard, Options::new(&named(prefix, shard)))
+}
+
+fn none() -> PropertyView<'static> {
+    PropertyView::default()
+}
+
+// ---- feeds ------------------------------------------------------------------------------------------
+
+#[test]
+fn messages_that_are_dropped_hold_up_none_that_follow() {
+    let node = Node::start();
+    for (shard, topic) in [(0, "t/a"), (1, "t/a"), (0, "q"), (1, "q")] {
+        let mut publisher = client(&node, "p", 0);
+        let options = Options::lasting(&named("s", shard), 600).clean();
+        let mut options = options.with(|properties| {
+            properties.receive_maximum(1).unwrap().maximum_packet_size(200).unwrap();
+        });
+        options.config.limits.receive_maximum = 1;
+        options.config.limits.max_packet_size = 200;
+        let mut subscriber = Mqtt::connect(&node, shard, options);
+        subscriber.subscribe(topic, Qos::AtLeastOnce);
+        let large = "x".repeat(300);
+        for text in [&*large, &*large, "small"] {
+            assert_eq!(publisher.publish(topic, text, Qos::AtLeastOnce), ReasonCode::Success);
+        }
+        // The client does not say a word meanwhile.
+        assert_eq!(subscriber.receive().text(), "small");
+        subscriber.disconnect();
+    }
+}
+
+// ---- loops ------------------------------------------------------------------------------------------
+
+/// Publishes so many messages to what the client itself consumes, in one go.
+fn start_burst(client: &mut Mqtt, count: u64, size: usize) {
+    let text = "x".repeat(size);
+    for _ in 0..count {
+        client.start("a", &text, Qos::AtLeastOnce, false, none());
+    }
+    client.write();
+}
+
+#[test]
+fn clients_that_publish_to_what_they_consume_are_not_caught_by_their_own_messages() {
+    let node = Node::start();
+    // More messages than the core gives credit for, and more bytes than it holds of one connection.
+    for (count, size) in [(800, 10), (30, 60_000)] {
+        for shards in [&[0][..], &[1], &[0, 1]] {
+            let mut clients: Vec<Mqtt> = shards.iter().map(|shard| client(&node, "c", *shard)).collect();
+            for client in &mut clients {
+                client.subscribe("a", Qos::AtLeastOnce);
+            }
+            for client in &mut clients {
+                start_burst(client, count, size);
+            }
+            let all = count as usize * clients.len();
+            let has_all = |clients: &[Mqtt]| {
+                clients.iter().all(|client| client.outcomes.len() as u64 == count)
+                    && clients.iter().map(|client| client.received.len()).sum::<usize>() == all
+            };
+            let end = Instant::now() + DEADLINE;
+            while !has_all(&clients) {
+                assert!(Instant::now() < end, "{count} of {size} bytes on {shards:?} wait for each other");
+                clients.iter_mut().for_each(Mqtt::turn);
+            }
+            for client in clients {
+                assert!(client.outcomes.values().all(|reason| *reason == ReasonCode::Success));
+                client.disconnect();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_old_client_that_cannot_be_read_up_to_its_acknowledgements_is_closed() {
+    let node = Node::with(|config| config.mqtt.receive_maximum = 16);
+    let mut client = Mqtt::connect(&node, 0, Options::v3(&named("c", 0), true));
+    client.subscribe("a", Qos::AtLeastOnce);
+    // 3.1.1 has no word for how many are taken at once: 16 times as many are, and not more.
+    start_burst(&mut client, 300, 10);
+    client.until_ended();
+    assert!(client.outcomes.is_empty());
+    node.until("the connection to be gone", |now| now.connections == 0);
+}
+
+#[test]
+fn a_client_that_takes_its_time_with_acknowledgements_stays() {
+    let node = Node::with(|config| config.mqtt.receive_maximum = 16);
+    let mut client = Mqtt::connect(&node, 0, Options::v3(&named("c", 0), true));
+    client.acknowledges = false;
+    client.subscribe("a", Qos::AtLeastOnce);
+    for count in [16, 100] {
+        client.outcomes.clear();
+        start_burst(&mut client, count, 10);
+        client.until("every message", |client| client.received.len() as u64 == count);
+        for _ in 0..count {
+            let got = client.receive();
+            client.acknowledge(&got, ReasonCode::Success);
+        }
+        client.until("every PUBACK", |client| client.outcomes.len() as u64 == count);
+    }
+}
