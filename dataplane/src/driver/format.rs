@@ -69,7 +69,7 @@ pub(super) const MQTT_SHARE: &[u8] = b"mqtt:share:1";
 #[derive(Debug)]
 pub(crate) struct Formats {
     subscriptions: Subscriptions,
-    /// How the subscription of a session keeps messages.
+    /// How the subscription of a session keeps messages, and one that sessions share.
     session: Arc<QueueSettings>,
 }
 
@@ -131,7 +131,10 @@ impl Format for Formats {
                 let settings = Some(self.session.clone());
                 return RestoredFilter { settings, durable_only: true, ..RestoredFilter::default() };
             }
-            MQTT_SHARE => return RestoredFilter::default(),
+            MQTT_SHARE => {
+                let settings = Some(self.session.clone());
+                return RestoredFilter { settings, ..RestoredFilter::default() };
+            }
             _ => {}
         }
         let Some(definition) = Definition::decode(Bytes::copy_from_slice(definition)) else {

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use mq_model::manifest::AddressType;
+use mq_model::config::SessionFull;
+use mq_model::manifest::{AddressType, OnFull};
 use mq_mqtt::{Qos, ReasonCode};
 
 use crate::mqtt_client::{Mqtt, Options};
@@ -98,4 +99,41 @@ fn a_client_follows_a_queue_that_is_made_anew_and_a_topic_that_becomes_a_queue_a
         round(&mut subscriber, "a topic again");
         assert_nothing(&mut subscriber);
     }
+}
+
+// ---- shares whose members are away ------------------------------------------------------------------
+
+#[test]
+fn a_share_whose_members_are_away_keeps_as_much_as_a_session_and_holds_nobody_up() {
+    let mut place = Place::new();
+    place.add("k", AddressType::Topic, |spec| {
+        spec.limits.max_messages = Some(2);
+        spec.on_full = Some(OnFull::Block);
+    });
+    let start = || {
+        Node::at(&place, |config| {
+            config.mqtt.session.max_messages = 5;
+            config.mqtt.session.on_full = SessionFull::DropOldest;
+        })
+    };
+    let node = start();
+    let mut member = lasting(&node, "m", 0);
+    member.subscribe("$share/g/k/+", Qos::AtLeastOnce);
+    member.disconnect();
+    let publish = |node: &Node, numbers: std::ops::Range<u32>| {
+        let mut publisher = client(node, "p", 1);
+        for number in numbers {
+            assert_eq!(publisher.publish("k/x", &number.to_string(), Qos::AtLeastOnce), ReasonCode::Success);
+        }
+    };
+    publish(&node, 0..10);
+    drop(node);
+    // A restored share is bounded as well.
+    let node = start();
+    publish(&node, 10..20);
+    let mut member = lasting(&node, "m", 0);
+    for number in 15..20 {
+        assert_eq!(member.receive().text(), number.to_string());
+    }
+    assert_nothing(&mut member);
 }

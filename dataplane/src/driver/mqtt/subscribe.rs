@@ -19,7 +19,7 @@ use mq_core::{
 };
 use mq_model::config::{Mqtt, SessionFull};
 use mq_mqtt::packet::{self, Subscribe, Unsubscribe};
-use mq_mqtt::property::PropertyView;
+use mq_mqtt::property::PropertyIn;
 use mq_mqtt::{PacketId, Qos, ReasonCode};
 use tracing::debug;
 
@@ -27,6 +27,7 @@ use super::flows::{Feed, Source, Stage};
 use super::record::SessionRecord;
 use super::retained::wants_retained;
 use super::session::{Session, SessionKey, Subscription, reaches, subscription_name, topic_filter_start};
+use super::words::explained;
 use crate::driver::Shard;
 use crate::driver::format::{MQTT_SESSION, MQTT_SHARE};
 
@@ -209,10 +210,13 @@ impl Shard {
         };
         let token = client.session;
         let reasons: Vec<ReasonCode> = request.parts.iter().map(|part| part.reason).collect();
+        let refusal = reasons.iter().copied().find(|reason| reason.is_error()).unwrap_or(ReasonCode::Success);
         let answered = if request.is_subscribe {
-            client.engine.suback(request.packet_id, &reasons, PropertyView::default())
+            let words = explained(PropertyIn::SubAck, refusal);
+            client.engine.suback(request.packet_id, &reasons, words.view())
         } else {
-            client.engine.unsuback(request.packet_id, &reasons, PropertyView::default())
+            let words = explained(PropertyIn::UnsubAck, refusal);
+            client.engine.unsuback(request.packet_id, &reasons, words.view())
         };
         if let Err(misuse) = answered {
             // Its answer is larger than the client takes: it asked for more than it can be told.
@@ -402,7 +406,7 @@ impl Shard {
         claim: Option<Arc<str>>,
     ) -> Result<(), Refused> {
         let is_claimed = claim.is_some();
-        let options = share_options(share, filter, claim);
+        let options = share_options(share, filter, claim, queue_settings(&self.config.mqtt));
         let source = Source::Shared { index, topic: topic.clone() };
         self.add_feed(now, key, token, source, topic, options)?;
         if is_claimed && let Some(session) = self.mqtt.sessions.get_mut(token) {
@@ -909,7 +913,8 @@ impl Shard {
             let topics = self.core.topics_of(subscription.topic_filter());
             let Some(topic) = topics.into_iter().find(|topic| **topic == *address) else { continue };
             let filter: Arc<str> = subscription.topic_filter().into();
-            let options = share_options(&share, &filter, Some(client_id.clone()));
+            let options =
+                share_options(&share, &filter, Some(client_id.clone()), queue_settings(&self.config.mqtt));
             made.push((topic, Some(share), options));
         }
         for (topic, share, options) in made {
@@ -933,8 +938,14 @@ impl Shard {
     }
 }
 
-/// How a member of a shared subscription consumes from it.
-fn share_options(share: &Arc<str>, filter: &Arc<str>, claim: Option<Arc<str>>) -> ConsumerOptions {
+/// How a member of a shared subscription consumes from it. It keeps messages as a session does: members may
+/// stay away for ever.
+fn share_options(
+    share: &Arc<str>,
+    filter: &Arc<str>,
+    claim: Option<Arc<str>>,
+    settings: QueueSettings,
+) -> ConsumerOptions {
     ConsumerOptions {
         subscription: Some(Box::new(SubscriptionOptions {
             name: share.clone(),
@@ -942,6 +953,7 @@ fn share_options(share: &Arc<str>, filter: &Arc<str>, claim: Option<Arc<str>>) -
             shared: true,
             definition: Bytes::from_static(MQTT_SHARE),
             filters: Some([filter.clone()].into()),
+            settings: Some(Arc::new(settings)),
             claim,
             ends_unused: true,
             ..SubscriptionOptions::default()
