@@ -138,6 +138,8 @@ pub(crate) struct Mqtt {
     /// What became of what was published, by token.
     pub(crate) outcomes: HashMap<u64, ReasonCode>,
     answers: HashMap<PacketId, Vec<ReasonCode>>,
+    /// What the last answer that had a reason string said.
+    pub(crate) words: Option<String>,
     pub(crate) disconnected: Option<Box<Disconnect>>,
     pub(crate) has_ended: bool,
     /// What comes is acknowledged at once.
@@ -175,6 +177,7 @@ impl Mqtt {
             received: VecDeque::new(),
             outcomes: HashMap::new(),
             answers: HashMap::new(),
+            words: None,
             disconnected: None,
             has_ended: false,
             acknowledges: true,
@@ -387,10 +390,15 @@ impl Mqtt {
                 }
                 self.received.push_back(got);
             }
-            Event::Acknowledged { token, reason, .. } | Event::Completed { token, reason, .. } => {
+            Event::Acknowledged { token, reason, properties, .. } => {
+                self.hear(properties.view());
+                self.outcomes.insert(token, reason);
+            }
+            Event::Completed { token, reason, .. } => {
                 self.outcomes.insert(token, reason);
             }
             Event::SubAck(packet) => {
+                self.hear(packet.properties.view());
                 self.answers.insert(packet.packet_id, packet.reasons);
             }
             Event::UnsubAck(packet) => {
@@ -398,6 +406,12 @@ impl Mqtt {
             }
             Event::Disconnected(packet) => self.disconnected = Some(packet),
             _ => {}
+        }
+    }
+
+    fn hear(&mut self, properties: PropertyView<'_>) {
+        if let Some(words) = properties.reason_string() {
+            self.words = Some(words.to_owned());
         }
     }
 }

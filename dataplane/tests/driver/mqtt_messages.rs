@@ -196,6 +196,28 @@ fn a_publisher_hears_whether_anybody_wants_its_message() {
 }
 
 #[test]
+fn a_refusal_says_why_in_words_to_clients_that_want_them() {
+    let node = Node::start();
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let mut client = client(&node, "p", 0);
+        client.publish("nowhere", "x", qos);
+        assert!(client.words.take().is_some_and(|words| words.contains("no address serves this name")));
+        client.subscribe("nowhere", qos);
+        assert!(client.words.take().is_some_and(|words| words.contains("no address serves a name")));
+        client.publish("t/a", "x", qos);
+        client.subscribe("t/a", qos);
+        assert_eq!(client.words, None, "nothing was refused");
+    }
+    let quiet = Options::new(&named("q", 0)).with(|writer| {
+        writer.request_problem_information(false).unwrap();
+    });
+    let mut client = Mqtt::connect(&node, 0, quiet);
+    client.publish("nowhere", "x", Qos::AtLeastOnce);
+    client.subscribe("nowhere", Qos::AtLeastOnce);
+    assert_eq!(client.words, None);
+}
+
+#[test]
 fn an_old_client_that_publishes_to_what_is_not_there_is_closed() {
     let node = Node::start();
     for qos in QOS {
