@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use mq_model::manifest::AddressType;
+use mq_mqtt::packet::SubscriptionOptions;
 use mq_mqtt::property::PropertyView;
 use mq_mqtt::{Qos, ReasonCode};
 
 use crate::mqtt_client::{Mqtt, Options};
-use crate::node::{DEADLINE, Node};
+use crate::node::{DEADLINE, Node, Place};
 
 const SHARDS: u16 = 2;
 
@@ -120,4 +122,43 @@ fn a_client_that_takes_its_time_with_acknowledgements_stays() {
         }
         client.until("every PUBACK", |client| client.outcomes.len() as u64 == count);
     }
+}
+
+// ---- the ends of connections ------------------------------------------------------------------------
+
+#[test]
+fn a_message_that_was_never_sent_has_not_failed_when_its_client_goes() {
+    let mut place = Place::new();
+    place.add("dead", AddressType::Queue, |_| {});
+    let (sent, waiting) = (named("sent", 0), named("waiting", 0));
+    for name in [&sent, &waiting] {
+        place.add(name, AddressType::Queue, |spec| {
+            spec.dead_letter = Some("dead".into());
+            spec.max_deliveries = Some(3);
+        });
+    }
+    let node = Node::at(&place, |_| {});
+    let mut publisher = client(&node, "p", 0);
+    for name in [&sent, &waiting] {
+        publisher.publish(name, name, Qos::AtLeastOnce);
+    }
+    for _ in 0..3 {
+        let mut options = Options::new(&named("s", 0)).with(|properties| {
+            properties.receive_maximum(1).unwrap();
+        });
+        options.config.limits.receive_maximum = 1;
+        let mut consumer = Mqtt::connect(&node, 0, options);
+        consumer.acknowledges = false;
+        // Both queues give one message while there is room for one.
+        let once = SubscriptionOptions::new(Qos::AtLeastOnce);
+        consumer.subscribe_all(&[(&sent, once), (&waiting, once)], None);
+        assert_eq!(consumer.receive().topic, sent);
+        consumer.vanish();
+    }
+    let mut consumer = client(&node, "c", 1);
+    consumer.subscribe("dead", Qos::AtLeastOnce);
+    assert_eq!(consumer.receive().text(), sent);
+    consumer.subscribe(&waiting, Qos::AtLeastOnce);
+    let got = consumer.receive();
+    assert_eq!((&*got.topic, got.text()), (&*waiting, &*waiting));
 }

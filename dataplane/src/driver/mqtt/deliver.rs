@@ -1071,8 +1071,7 @@ impl Shard {
             is_released || state.known.values().any(|known| known.packet_id == packet_id)
         });
         state.resumed = resumed;
-        state.returned.clear();
-        state.waiting.drop_fed();
+        let unsent = state.take_unsent();
         let consumers: Vec<ConsumerKey> = state.feeds.drain(..).flatten().map(|feed| feed.consumer).collect();
         if !is_lasting {
             // What the core and the store have of it is for `end_messages` to end.
@@ -1081,6 +1080,13 @@ impl Shard {
         session.flights.tidy();
         for leg in settled {
             self.settle(now, Some(leg), Outcome::Accepted);
+        }
+        for consumer in &consumers {
+            // What is released is not for it again.
+            self.core.set_credit(now, *consumer, 0, false);
+        }
+        for leg in unsent {
+            self.settle(now, Some(leg), Outcome::Released);
         }
         for consumer in consumers {
             self.mqtt.messages.consumers.remove(consumer.to_bits());

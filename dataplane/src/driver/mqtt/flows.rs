@@ -167,6 +167,16 @@ impl State {
         self.dropped = 0;
     }
 
+    /// Forgets the deliveries of feeds that have not been sent on this connection, and says which they are:
+    /// nobody has failed to take them.
+    pub(super) fn take_unsent(&mut self) -> Vec<LegKey> {
+        let entries = self.waiting.take_fed().chain(std::mem::take(&mut self.returned).into_values());
+        let mut unsent: Vec<LegKey> = entries.filter_map(|entry| entry.leg).collect();
+        let assemblies = self.feeds.iter_mut().flatten().filter_map(|feed| feed.assembly.take());
+        unsent.extend(assemblies.filter_map(|assembly| assembly.leg));
+        unsent
+    }
+
     /// Adds a feed at the first free index.
     pub(super) fn add_feed(&mut self, feed: Feed) -> u32 {
         let index = self.feeds.iter().position(Option::is_none).unwrap_or(self.feeds.len());
@@ -451,10 +461,10 @@ impl Waiting {
         }
     }
 
-    /// Forgets the messages of feeds: their queues give them to somebody else, or again.
-    pub(super) fn drop_fed(&mut self) {
-        self.fed = VecDeque::new();
+    /// Takes the messages of feeds out: their queues give them to somebody else, or again.
+    pub(super) fn take_fed(&mut self) -> impl Iterator<Item = Entry> + use<> {
         self.fed_bytes = 0;
+        std::mem::take(&mut self.fed).into_iter().map(|(_, entry)| entry)
     }
 }
 
@@ -748,12 +758,12 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_feeds_are_forgotten_alone() {
+    fn messages_of_feeds_are_taken_out_alone() {
         let mut waiting = Waiting::default();
         let limits = limits(100, 1 << 20, SessionFull::DropOldest);
         waiting.push_fed(entry(1));
         waiting.push_live(entry(2), &limits);
-        waiting.drop_fed();
+        assert_eq!(waiting.take_fed().map(|entry| entry.message.len()).collect::<Vec<_>>(), [1]);
         assert_eq!((waiting.fed(), waiting.bytes()), ((0, 0), 2 + ENTRY_COST));
         assert_eq!(sizes(waiting), [2]);
     }
