@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use mq_model::config::SessionFull;
 use mq_model::manifest::{AddressType, OnFull};
+use mq_mqtt::property::PropertyView;
 use mq_mqtt::{Qos, ReasonCode};
 
-use crate::mqtt_client::{Mqtt, Options};
+use crate::mqtt_client::{Got, Mqtt, Options};
 use crate::node::{DEADLINE, Node, Place};
 
 const SHARDS: u16 = 2;
@@ -136,4 +137,35 @@ fn a_share_whose_members_are_away_keeps_as_much_as_a_session_and_holds_nobody_up
         assert_eq!(member.receive().text(), number.to_string());
     }
     assert_nothing(&mut member);
+}
+
+// ---- subscriptions that are replaced ----------------------------------------------------------------
+
+#[test]
+fn nothing_is_missed_while_a_subscription_gets_a_higher_qos() {
+    let node = Node::start();
+    for (round, replacement) in (0..40).flat_map(|round| [(round, "t/+"), (round, "t/x")]) {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let mut publisher = client(&node, "p", from);
+            let id = named(&format!("s{round}-"), to);
+            let mut subscriber = Mqtt::connect(&node, to, Options::lasting(&id, 600).clean());
+            subscriber.subscribe("t/+", Qos::AtMostOnce);
+            // Somebody is there before the first message, also for who publishes.
+            while publisher.publish("t/y", "y", Qos::AtLeastOnce) == ReasonCode::NoMatchingSubscribers {}
+            subscriber.received.clear();
+            for number in 0..100 {
+                publisher.start("t/x", &number.to_string(), Qos::AtLeastOnce, false, PropertyView::default());
+            }
+            publisher.write();
+            assert_eq!(subscriber.subscribe(replacement, Qos::AtLeastOnce), ReasonCode::GrantedQos1);
+            let is_here = |got: &Got, number: u32| got.text() == number.to_string();
+            subscriber.until(
+                &format!("all of round {round}, {replacement} from {from} to {to}"),
+                |subscriber| {
+                    (0..100).all(|number| subscriber.received.iter().any(|got| is_here(got, number)))
+                },
+            );
+            subscriber.disconnect_with(ReasonCode::Success, Some(0));
+        }
+    }
 }

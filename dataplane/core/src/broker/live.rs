@@ -118,6 +118,7 @@ impl Core {
             message_format: publication.message_format,
             body: publication.body.clone(),
             durable: publication.durable,
+            kept: true,
             retain: publication.retain != Retain::No,
             ttl: None,
             origin: publication.origin.unwrap_or(0),

@@ -98,6 +98,8 @@ pub struct LiveMessage {
     /// The whole message, in memory of its own: it may wait at another shard.
     pub body: Bytes,
     pub durable: bool,
+    /// It went to the home of its address as well: subscriptions that keep messages have it from there.
+    pub kept: bool,
     /// It is retained as well, or ends what is.
     pub retain: bool,
     /// What is left of its time to live.

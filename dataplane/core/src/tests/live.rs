@@ -61,6 +61,7 @@ fn live_message(text: &str, body: &str) -> LiveMessage {
         message_format: 7,
         body: Bytes::copy_from_slice(body.as_bytes()),
         durable: false,
+        kept: false,
         retain: false,
         ttl: None,
         origin: 0,

@@ -31,6 +31,7 @@ use super::publish::count;
 use super::record::{OutgoingRecord, incoming_key, outgoing_key};
 use super::retained::Pages;
 use super::session::{Session, SessionKey};
+use super::subscribe::Standing;
 use super::to_mqtt::converted;
 use crate::driver::protocol::Protocol;
 use crate::driver::{LANE_BUDGET, OUTBOX_LIMIT, Shard};
@@ -56,6 +57,8 @@ pub(super) struct Live<'a> {
     pub(super) payload: &'a Bytes,
     /// As it was published.
     pub(super) qos: Qos,
+    /// Queues get it as well. Whoever publishes may not have heard yet of one that would want it.
+    pub(super) is_kept: bool,
     pub(super) retain: bool,
     pub(super) is_v5: bool,
     pub(super) origin: u64,
@@ -140,6 +143,29 @@ pub(super) fn merge(session: &Session, indexes: impl Iterator<Item = u32>, origi
     merged
 }
 
+/// What they make of a durable message while the session's queue does not go by any of them that wants it
+/// kept: those that had QoS 0 until now, or have it, get it with that. `None` when the queue has it, or when
+/// it is for none but new ones.
+///
+/// The queue may get it as well. One copy too many of a message that was to come with QoS 0 is better than
+/// none (3.8.4-4).
+fn merge_meanwhile(
+    session: &Session,
+    indexes: impl Iterator<Item = u32> + Clone,
+    origin: u64,
+) -> Option<Merged> {
+    let standing = |index: u32| {
+        let subscription = session.subscription(index)?;
+        Some(if subscription.granted == Qos::AtMostOnce { Standing::Raised } else { subscription.standing })
+    };
+    let known = indexes.clone().filter(|index| standing(*index) == Some(Standing::Known));
+    if merge(session, known, origin).is_some() {
+        return None;
+    }
+    let merged = merge(session, indexes.filter(|index| standing(*index) == Some(Standing::Raised)), origin)?;
+    Some(Merged { qos: Qos::AtMostOnce, is_stored: false, ..merged })
+}
+
 /// A message in the bytes that several clients take it in: by version and retain flag.
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
@@ -202,10 +228,13 @@ impl Shard {
         let Some(session) = self.mqtt.sessions.get(token) else { return false };
         let Some(key) = session.connection() else { return false };
         let indexes = mine.iter().map(|subscriber| subscriber.index);
-        let Some(merged) = merge(session, indexes, live.origin) else { return false };
+        let Some(mut merged) = merge(session, indexes.clone(), live.origin) else { return false };
         let is_durable = live.qos > Qos::AtMostOnce;
-        if is_durable && merged.is_stored {
-            return true;
+        if is_durable && live.is_kept && merged.is_stored {
+            match merge_meanwhile(session, indexes, live.origin) {
+                Some(meanwhile) => merged = meanwhile,
+                None => return true,
+            }
         }
         if live.retain {
             self.note_superseded(key, live.topic);
@@ -1191,6 +1220,7 @@ mod tests {
                 granted: options.qos,
                 identifier: *identifier,
                 state: subscribe::State::Topics,
+                standing: subscribe::Standing::Known,
             });
         }
         session

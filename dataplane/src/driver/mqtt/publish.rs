@@ -230,6 +230,7 @@ impl Shard {
             properties,
             payload: &payload,
             qos: publish.qos,
+            is_kept,
             retain: publish.retain,
             is_v5: publisher.version == Version::V5_0,
             origin: publisher.origin,
@@ -243,6 +244,7 @@ impl Shard {
             message_format: MQTT_FORMAT,
             body: live.envelope(),
             durable: is_durable,
+            kept: is_kept,
             retain: publish.retain,
             ttl,
             origin: publisher.origin,
@@ -681,6 +683,7 @@ impl Shard {
             payload: &payload,
             // AMQP says with the header what MQTT says with the QoS.
             qos: if message.durable { envelope.qos.max(Qos::AtLeastOnce) } else { Qos::AtMostOnce },
+            is_kept: message.kept,
             retain: message.retain,
             is_v5: envelope.is_v5,
             origin: message.origin,

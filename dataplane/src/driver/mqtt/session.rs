@@ -130,6 +130,8 @@ pub(crate) struct Subscription {
     pub(crate) identifier: u32,
     /// How its messages come.
     pub(crate) state: subscribe::State,
+    /// Whether the session's queue goes by it.
+    pub(crate) standing: subscribe::Standing,
 }
 
 impl Subscription {
@@ -286,6 +288,7 @@ impl Session {
                 granted: subscription.granted,
                 identifier: subscription.identifier,
                 state: subscribe::State::default(),
+                standing: subscribe::Standing::default(),
             })
         });
         let mut session = Self {
@@ -505,6 +508,7 @@ mod tests {
             granted,
             identifier: 7,
             state: subscribe::State::default(),
+            standing: subscribe::Standing::default(),
         }
     }
 

@@ -45,6 +45,18 @@ pub(crate) enum State {
     Plain,
 }
 
+/// Whether the session's queue goes by a subscription that wants durable messages kept. Its home hears of a
+/// change a moment after the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    #[default]
+    Known,
+    /// Not yet: the client has just subscribed.
+    New,
+    /// Not yet: it had QoS 0, with which it still gets what comes live.
+    Raised,
+}
+
 /// The SUBSCRIBE or UNSUBSCRIBE of a connection that has not been answered: there is one at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Requests(Option<Box<Request>>);
@@ -172,12 +184,24 @@ impl Shard {
             return;
         }
         if request.recorded == Recorded::No {
+            let indexes: Vec<u32> = request.parts.iter().filter_map(|part| part.index).collect();
+            self.mark_known(token, &indexes);
             let recorded = self.record_session(token).map_or(Recorded::Done, Recorded::Waiting);
             let Some(client) = self.connections.mqtt_mut(key) else { return };
             let Some(request) = &mut client.intake.requests.0 else { return };
             request.recorded = recorded;
         }
         self.answer_request(now, key);
+    }
+
+    /// The homes of a session's queues go by these subscriptions.
+    fn mark_known(&mut self, token: SessionKey, indexes: &[u32]) {
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
+        for index in indexes {
+            if let Some(Some(subscription)) = session.subscriptions.get_mut(*index as usize) {
+                subscription.standing = Standing::Known;
+            }
+        }
     }
 
     /// The record of a session is on disk, or is not.
@@ -261,15 +285,23 @@ impl Shard {
     ) {
         let Some(client) = self.connections.mqtt_mut(key) else { return };
         let Some(request) = &mut client.intake.requests.0 else { return };
-        let Some(session) = self.mqtt.sessions.get(token) else { return };
-        let mut undone = Vec::new();
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
+        let (mut undone, mut lowered) = (Vec::new(), Vec::new());
         for part in request.parts.iter_mut().filter(|part| !part.reason.is_error()) {
             let subscription = part.index.and_then(|index| session.subscription(index));
             if request.is_subscribe && !subscription.is_some_and(&is_hit) {
                 continue;
             }
             part.reason = reason;
+            let is_lowered = subscription.is_some_and(|one| one.standing == Standing::Raised);
+            lowered.extend(part.index.filter(|_| is_lowered));
             undone.extend(part.index.filter(|_| part.is_new));
+        }
+        for index in lowered {
+            // It stays what it was: the queue does not keep anything for it.
+            if let Some(Some(subscription)) = session.subscriptions.get_mut(index as usize) {
+                (subscription.granted, subscription.standing) = (Qos::AtMostOnce, Standing::Known);
+            }
         }
         let mut touched = BTreeSet::new();
         for index in undone {
@@ -303,6 +335,9 @@ impl Shard {
         let filter = asked.filter.as_str();
         if let Some(index) = session.by_filter(filter) {
             if let Some(Some(subscription)) = session.subscriptions.get_mut(index as usize) {
+                if subscription.granted == Qos::AtMostOnce && granted > Qos::AtMostOnce {
+                    subscription.standing = Standing::Raised;
+                }
                 subscription.options = asked.options;
                 subscription.granted = granted;
                 subscription.identifier = identifier;
@@ -321,6 +356,7 @@ impl Shard {
             granted,
             identifier,
             state: State::Idle,
+            standing: Standing::New,
         });
         match self.begin_subscription(now, key, token, index) {
             Ok(()) => Part { reason: granted_reason(granted), index: Some(index), is_new: true },
@@ -723,6 +759,10 @@ impl Shard {
                     }
                 }
             }
+        } else if let Some(reason) = reason_of_loss(reason) {
+            // Its SUBACK has said that it would get them. When it comes back everything is begun anew.
+            self.disconnect_client(now, key, reason);
+            return true;
         }
         self.forget_missing(now, token);
         self.advance_request(now, key);
@@ -738,7 +778,10 @@ impl Shard {
         if count == 0 {
             return;
         }
-        for index in 0..count {
+        // A request that the last connection left has reached the homes, or is made again by the client.
+        let indexes: Vec<u32> = (0..count).collect();
+        self.mark_known(token, &indexes);
+        for index in indexes {
             if let Err(reason) = self.begin_subscription(now, key, token, index)
                 && reason != ReasonCode::UnspecifiedError
             {
@@ -965,6 +1008,18 @@ fn share_options(
 /// Whether nothing is left of the subscription that a consumer was closed for.
 fn is_final(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::AddressDeleted | CloseReason::NotFound | CloseReason::Unsubscribed)
+}
+
+/// What a client is told whose messages of a subscription do not come any more; nothing when that has to do
+/// with its address, which may come again.
+fn reason_of_loss(reason: CloseReason) -> Option<ReasonCode> {
+    match reason {
+        reason if is_final(reason) => None,
+        CloseReason::SlowConsumer | CloseReason::LimitExceeded | CloseReason::TooManySubscriptions => {
+            Some(ReasonCode::QuotaExceeded)
+        }
+        _ => Some(ReasonCode::ImplementationSpecificError),
+    }
 }
 
 fn granted_reason(qos: Qos) -> ReasonCode {
