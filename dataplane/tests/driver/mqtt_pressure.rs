@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mq_model::manifest::AddressType;
+use mq_model::manifest::{AddressType, SlowConsumer};
 use mq_mqtt::packet::SubscriptionOptions;
 use mq_mqtt::property::PropertyView;
 use mq_mqtt::{Qos, ReasonCode};
@@ -161,4 +161,40 @@ fn a_message_that_was_never_sent_has_not_failed_when_its_client_goes() {
     consumer.subscribe(&waiting, Qos::AtLeastOnce);
     let got = consumer.receive();
     assert_eq!((&*got.topic, got.text()), (&*waiting, &*waiting));
+}
+
+#[test]
+fn a_client_that_gets_nothing_more_of_what_it_has_subscribed_to_is_told() {
+    let mut place = Place::new();
+    place.add("fast", AddressType::Multicast, |spec| {
+        spec.slow_consumer = Some(SlowConsumer::Disconnect);
+        spec.limits.max_undelivered = Some(4);
+    });
+    let node = Node::at(&place, |_| {});
+    for shard in [0, 1] {
+        let mut publisher = client(&node, "p", 0);
+        let mut options = Options::new(&named("s", shard)).with(|properties| {
+            properties.receive_maximum(1).unwrap();
+        });
+        options.config.limits.receive_maximum = 1;
+        let mut subscriber = Mqtt::connect(&node, shard, options);
+        subscriber.acknowledges = false;
+        subscriber.subscribe("fast", Qos::AtLeastOnce);
+        for _ in 0..100 {
+            publisher.start("fast", "x", Qos::AtMostOnce, false, none());
+        }
+        publisher.write();
+        assert_eq!(subscriber.sent_away(), ReasonCode::QuotaExceeded);
+    }
+}
+
+#[test]
+fn a_client_whose_address_is_deleted_stays() {
+    let mut place = Place::new();
+    place.add("gone", AddressType::Queue, |_| {});
+    let node = Node::at(&place, |_| {});
+    let mut subscriber = client(&node, "s", 0);
+    subscriber.subscribe("gone", Qos::AtLeastOnce);
+    node.remove("gone");
+    subscriber.sync();
 }

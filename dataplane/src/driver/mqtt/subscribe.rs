@@ -1014,7 +1014,8 @@ fn is_final(reason: CloseReason) -> bool {
 /// with its address, which may come again.
 fn reason_of_loss(reason: CloseReason) -> Option<ReasonCode> {
     match reason {
-        reason if is_final(reason) => None,
+        CloseReason::AddressDeleted | CloseReason::NotFound => None,
+        CloseReason::Unsubscribed => Some(ReasonCode::AdministrativeAction),
         CloseReason::SlowConsumer | CloseReason::LimitExceeded | CloseReason::TooManySubscriptions => {
             Some(ReasonCode::QuotaExceeded)
         }
