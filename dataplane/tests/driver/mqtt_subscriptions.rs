@@ -169,3 +169,48 @@ fn nothing_is_missed_while_a_subscription_gets_a_higher_qos() {
         }
     }
 }
+
+// ---- messages of QoS 2 that others may have as well -------------------------------------------------
+
+/// A lasting client that has a message of QoS 2 of this filter, and has not acknowledged it.
+fn holder(node: &Node, filter: &str, topic: &str) -> Mqtt {
+    let mut holder = lasting(node, "h", 0);
+    holder.acknowledges = false;
+    assert_eq!(holder.subscribe(filter, Qos::ExactlyOnce), ReasonCode::GrantedQos2);
+    assert_eq!(client(node, "p", 1).publish(topic, "x", Qos::ExactlyOnce), ReasonCode::Success);
+    assert_eq!((holder.receive().text(), holder.received.len()), ("x", 0));
+    holder
+}
+
+#[test]
+fn a_message_of_qos_2_of_a_queue_goes_to_another_when_its_client_leaves() {
+    let node = Node::start();
+    holder(&node, "q", "q").vanish();
+    let mut other = client(&node, "o", 1);
+    other.subscribe("q", Qos::ExactlyOnce);
+    assert_eq!(other.receive().text(), "x");
+    assert_nothing(&mut other);
+}
+
+#[test]
+fn a_message_of_qos_2_that_a_client_has_not_acknowledged_outlives_a_node_that_stops() {
+    for (filter, topic) in [("q", "q"), ("$share/g/t/+", "t/x"), ("t/+", "t/x")] {
+        let place = Place::new();
+        let node = Node::at(&place, |_| {});
+        let mut holder = holder(&node, filter, topic);
+        let hub = node.hub().clone();
+        let drained = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(hub.drain(Instant::now(), "the node is stopping"))
+        });
+        assert_eq!(holder.sent_away(), ReasonCode::ServerShuttingDown);
+        drained.join().unwrap();
+        drop(node);
+        let node = Node::at(&place, |_| {});
+        let mut holder = lasting(&node, "h", 0);
+        // A queue does not know whose it was.
+        holder.subscribe(filter, Qos::ExactlyOnce);
+        assert_eq!(holder.receive().text(), "x", "{filter}");
+        assert_nothing(&mut holder);
+    }
+}

@@ -324,6 +324,7 @@ impl Shard {
             deadline: live.deadline,
             leg: None,
             is_own: false,
+            is_shared: false,
         };
         self.let_wait(now, token, entry, overfull)
     }
@@ -476,6 +477,7 @@ impl Shard {
             Source::Own { .. } | Source::Shared { .. } => None,
         };
         let subscription = feed.source.subscription();
+        let is_shared = matches!(feed.source, Source::Shared { .. });
         let message = match converted(message_format, message, name.as_deref()) {
             Ok(converted) => converted.message,
             Err(unfit) => {
@@ -515,6 +517,7 @@ impl Shard {
             deadline,
             leg,
             is_own: subscription.is_none(),
+            is_shared,
             message,
         };
         self.send_fed(now, token, entry);
@@ -598,7 +601,7 @@ impl Shard {
         // else's once it has been sent (4.8.2-5).
         let is_kept = is_lasting
             && entry.qos != Qos::AtMostOnce
-            && (entry.leg.is_none() || entry.qos == Qos::ExactlyOnce);
+            && (entry.leg.is_none() || (entry.is_shared && entry.qos == Qos::ExactlyOnce));
         let kept = is_kept.then(|| session.flights.get_or_insert().kept.vacant_key());
         let name = match kept {
             Some(slot) => Token::Kept(u32::try_from(slot).unwrap_or(u32::MAX)),
@@ -1086,8 +1089,10 @@ impl Shard {
             let is_released = unacknowledged.state == OutgoingState::Released;
             let (packet_id, name) = (unacknowledged.packet_id, Token::from_bits(unacknowledged.token));
             if let Token::Kept(slot) = name {
-                // 4.8.2-5: nobody else gets it.
-                settled.extend(state.kept.get_mut(slot as usize).and_then(|entry| entry.leg.take()));
+                // 4.8.2-5: nobody else gets it. But what is kept here does not outlive the daemon: then a
+                // share gives it again, which may be twice, and not never.
+                let leg = state.kept.get_mut(slot as usize).and_then(|entry| entry.leg.take());
+                settled.extend(leg.filter(|_| !self.is_draining));
                 return true;
             }
             unacknowledged.token = Token::None.to_bits();

@@ -318,6 +318,8 @@ pub(super) struct Entry {
     pub(super) leg: Option<LegKey>,
     /// Whether its queue gives it to the next connection: then nothing has to be kept here.
     pub(super) is_own: bool,
+    /// Whether it is of a share.
+    pub(super) is_shared: bool,
 }
 
 /// Messages that wait for room in the window of a client, in the order in which they came.
@@ -696,6 +698,7 @@ mod tests {
             deadline: None,
             leg: None,
             is_own: false,
+            is_shared: false,
         }
     }
 

@@ -209,6 +209,7 @@ impl Shard {
             deadline: message.ttl_left.and_then(|left| now.checked_add(left)),
             leg: None,
             is_own: false,
+            is_shared: false,
             message: body,
         };
         if entry.qos == Qos::AtMostOnce {
