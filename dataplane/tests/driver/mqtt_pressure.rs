@@ -5,7 +5,8 @@ use std::time::Instant;
 use mq_model::manifest::{AddressType, SlowConsumer};
 use mq_mqtt::packet::SubscriptionOptions;
 use mq_mqtt::property::PropertyView;
-use mq_mqtt::{Qos, ReasonCode};
+use mq_mqtt::{OutgoingState, Qos, ReasonCode};
+use mq_store::testing::{FaultyDisk, Operation};
 
 use crate::mqtt_client::{Mqtt, Options};
 use crate::node::{DEADLINE, Node, Place};
@@ -197,4 +198,51 @@ fn a_client_whose_address_is_deleted_stays() {
     subscriber.subscribe("gone", Qos::AtLeastOnce);
     node.remove("gone");
     subscriber.sync();
+}
+
+// ---- disks that fail --------------------------------------------------------------------------------
+
+#[test]
+fn a_client_is_closed_when_the_disk_takes_no_step_of_qos_2() {
+    for shard in [0, 1] {
+        let disk = FaultyDisk::new(7);
+        let node = Node::at(&Place::on(&disk), |_| {});
+        let mut publisher = Mqtt::connect(&node, shard, Options::lasting(&named("p", shard), 600));
+        let mut options = Options::lasting(&named("s", shard), 600).with(|properties| {
+            properties.receive_maximum(1).unwrap();
+        });
+        options.config.limits.receive_maximum = 1;
+        let mut subscriber = Mqtt::connect(&node, shard, options);
+        subscriber.acknowledges = false;
+        subscriber.subscribe("t/a", Qos::ExactlyOnce);
+        publisher.publish("t/a", "first", Qos::AtLeastOnce);
+        publisher.publish("t/a", "second", Qos::ExactlyOnce);
+        let first = subscriber.receive();
+        disk.fail(Operation::Sync, 0, std::io::ErrorKind::Other);
+        // The identifier of the second cannot be remembered.
+        subscriber.acknowledge(&first, ReasonCode::Success);
+        assert_eq!(subscriber.sent_away(), ReasonCode::ImplementationSpecificError);
+        assert_eq!(subscriber.received, []);
+    }
+}
+
+#[test]
+fn a_client_is_closed_when_the_disk_does_not_forget_its_publication_of_qos_2() {
+    for shard in [0, 1] {
+        let disk = FaultyDisk::new(8);
+        let node = Node::at(&Place::on(&disk), |_| {});
+        let mut options = Options::lasting(&named("p", shard), 600);
+        options.config.automatic_release = false;
+        let mut publisher = Mqtt::connect(&node, shard, options);
+        publisher.start("t/a", "x", Qos::ExactlyOnce, false, none());
+        let received = |client: &Mqtt| {
+            let state = client.engine.session_state();
+            state.outgoing.first().copied().filter(|first| first.state == OutgoingState::Released)
+        };
+        publisher.until("a PUBREC", |client| received(client).is_some());
+        let packet_id = received(&publisher).unwrap().packet_id;
+        disk.fail(Operation::Sync, 0, std::io::ErrorKind::Other);
+        publisher.engine.release(packet_id).unwrap();
+        assert_eq!(publisher.sent_away(), ReasonCode::ImplementationSpecificError);
+    }
 }

@@ -677,16 +677,18 @@ impl Shard {
         let is_here = key.and_then(|key| self.connections.get(key)).is_some_and(|it| it.number == number);
         let client = key.filter(|_| is_here).and_then(|key| self.connections.mqtt_mut(key));
         let Some(client) = client else { return };
+        if result.is_err() {
+            client.engine.forget(packet_id);
+            self.forget_outgoing(token, packet_id);
+            return self.leave_to_the_next(now, key);
+        }
         let name = Token::of(&entry);
-        let sent = match result {
-            Ok(()) => with_outgoing(now, &entry, name, |outgoing| {
-                client.engine.publish_reserved(packet_id, outgoing)
-            }),
-            Err(_) => Err(Blocked::NotOpen),
-        };
+        let sent = with_outgoing(now, &entry, name, |outgoing| {
+            client.engine.publish_reserved(packet_id, outgoing)
+        });
         match sent {
             Ok(()) => count(&mut self.mqtt.messages.counters.sent, entry.qos),
-            // Not of this connection any more, or the disk failed: the queue gives it again.
+            // Not of this connection any more: the queue gives it again.
             Err(Blocked::NotOpen | Blocked::NoPacketId) => {
                 if client.engine.forget(packet_id) {
                     self.forget_outgoing(token, packet_id);
@@ -702,6 +704,14 @@ impl Shard {
         }
         if let Some(key) = key {
             self.mark_dirty(key);
+        }
+    }
+
+    /// The disk has failed a step of QoS 2: the exchange goes on with the client's next connection, and not
+    /// at once, which would fail as well.
+    fn leave_to_the_next(&mut self, now: Instant, key: Option<usize>) {
+        if let Some(key) = key {
+            self.disconnect_client(now, key, ReasonCode::ImplementationSpecificError);
         }
     }
 
@@ -1034,10 +1044,10 @@ impl Shard {
             }
             Errand::Completed { session, packet_id } => {
                 // While it is on disk the identifier is not free: no PUBCOMP says so.
-                if result.is_ok()
-                    && let Some(key) = connection(self, session)
-                {
-                    self.complete(key, packet_id);
+                match (connection(self, session), result) {
+                    (Some(key), Ok(())) => self.complete(key, packet_id),
+                    (key, Err(_)) => self.leave_to_the_next(now, key),
+                    (None, Ok(())) => {}
                 }
             }
             Errand::Reserved { session, connection, packet_id, entry } => {
