@@ -447,6 +447,7 @@ mod tests {
         assert!(restored.durable_only && restored.filter.is_none());
         assert_eq!(restored.settings.map(|settings| settings.max_messages), Some(7));
         let shared = formats.restore(MQTT_SHARE);
-        assert!(!shared.durable_only && shared.settings.is_none());
+        assert!(!shared.durable_only);
+        assert_eq!(shared.settings.map(|settings| settings.max_messages), Some(7));
     }
 }

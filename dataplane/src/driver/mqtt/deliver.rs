@@ -1235,7 +1235,7 @@ mod tests {
                 granted: options.qos,
                 identifier: *identifier,
                 state: subscribe::State::Topics,
-                standing: subscribe::Standing::Known,
+                standing: Standing::Known,
             });
         }
         session
