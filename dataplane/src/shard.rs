@@ -110,6 +110,10 @@ fn start(
         stored_memory_bytes: config.store.memory / u64::from(shards.max(1)),
         stored_message_bytes: config.store.max_message_size,
         max_retained: config.mqtt.max_retained,
+        // Each publication of QoS 2 and each PUBREC is one until the disk has it, and refused beyond. 250,000
+        // are 250 clients with all that MQTT lets them have under way at once by default; empty they take
+        // about 100 MiB, and what is in them counts towards the memory of the store.
+        max_transactions: 250_000,
         ..CoreLimits::default()
     };
     let mut core = Core::new(id, shards, limits);

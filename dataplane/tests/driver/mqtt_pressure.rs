@@ -2,12 +2,15 @@
 
 use std::time::Instant;
 
+use mq_amqp::message::{Header, Message};
+use mq_amqp::performative::DeliveryState;
 use mq_model::manifest::{AddressType, SlowConsumer};
 use mq_mqtt::packet::SubscriptionOptions;
 use mq_mqtt::property::PropertyView;
-use mq_mqtt::{OutgoingState, Qos, ReasonCode};
+use mq_mqtt::{OutgoingState, Qos, ReasonCode, SessionState};
 use mq_store::testing::{FaultyDisk, Operation};
 
+use crate::client::Client;
 use crate::mqtt_client::{Mqtt, Options};
 use crate::node::{DEADLINE, Node, Place};
 
@@ -198,6 +201,45 @@ fn a_client_whose_address_is_deleted_stays() {
     subscriber.subscribe("gone", Qos::AtLeastOnce);
     node.remove("gone");
     subscriber.sync();
+}
+
+#[test]
+fn what_was_under_way_goes_on_though_more_urgent_messages_have_come_before_it() {
+    let node = Node::start();
+    for shard in [0, 1] {
+        let lasting = |state: SessionState| {
+            let mut options = Options::lasting(&named("s", shard), 600).resuming(state);
+            options = options.with(|properties| {
+                properties.receive_maximum(1).unwrap();
+            });
+            options.config.limits.receive_maximum = 1;
+            let mut client = Mqtt::connect(&node, shard, options);
+            client.acknowledges = false;
+            client
+        };
+        let mut subscriber = lasting(SessionState::default());
+        subscriber.subscribe("t/#", Qos::ExactlyOnce);
+        client(&node, "p", 0).publish("t/a", "under way", Qos::ExactlyOnce);
+        let before = subscriber.receive();
+        let state = subscriber.vanish();
+        let mut producer = Client::connect(&node, 0);
+        let out = producer.producer("t");
+        for number in 0..5 {
+            let header = Some(Header { durable: true, priority: 9, ..Header::default() });
+            let message = Message { header, ..Message::data(number.to_string().into_bytes()) };
+            let number = producer.send(out, message.to_bytes().to_vec(), false);
+            assert_eq!(producer.outcome(number), DeliveryState::Accepted);
+        }
+        let mut subscriber = lasting(state);
+        subscriber.acknowledges = true;
+        let again = subscriber.receive();
+        assert_eq!((again.text(), again.packet_id, again.duplicate), ("under way", before.packet_id, true));
+        let urgent: Vec<String> = (0..5).map(|_| subscriber.receive().text().to_owned()).collect();
+        assert_eq!(urgent, ["0", "1", "2", "3", "4"]);
+        subscriber.sync();
+        assert_eq!(subscriber.received, [], "it has come once");
+        subscriber.disconnect_with(ReasonCode::Success, Some(0));
+    }
 }
 
 // ---- disks that fail --------------------------------------------------------------------------------

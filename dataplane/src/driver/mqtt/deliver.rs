@@ -977,12 +977,15 @@ impl Shard {
             return self.release_sent(key, packet_id);
         };
         let object = outgoing_key(&session.client_id, packet_id);
-        let Ok(transaction) = self.core.declare(now) else {
-            // Too many are under way: a restart before the client's next packet would send it again.
-            self.end_message(now, token, name, ReasonCode::Success);
-            return self.release_sent(key, packet_id);
-        };
         let record = OutgoingRecord { reference, is_released: true }.encode();
+        let Ok(transaction) = self.core.declare(now) else {
+            // The node is stopping, or too many are under way: one step after the other. What comes again
+            // in between is known.
+            let ticket = self.put_object(object, record);
+            let errand = Errand::Received { session: token, packet_id, leg };
+            self.mqtt.messages.errands.insert(ticket, errand);
+            return;
+        };
         let put = self.core.put_in_transaction(now, transaction, object, Some(record));
         let settled = self.core.settle_in_transaction(now, leg, Some(Outcome::Accepted), transaction);
         let deed = Deed::Release { session: token, packet_id, reference };
@@ -1050,6 +1053,14 @@ impl Shard {
                     (None, Ok(())) => {}
                 }
             }
+            Errand::Received { session, packet_id, leg } => match (connection(self, session), result) {
+                (Some(key), Ok(())) => {
+                    self.settle(now, Some(leg), Outcome::Accepted);
+                    self.release_sent(key, packet_id);
+                }
+                (key, Err(_)) => self.leave_to_the_next(now, key),
+                (None, Ok(())) => {}
+            },
             Errand::Reserved { session, connection, packet_id, entry } => {
                 self.send_reserved(now, session, connection, packet_id, *entry, result);
             }

@@ -567,6 +567,8 @@ pub(super) enum Errand {
     Taken { session: SessionKey, packet_id: PacketId },
     /// A publication of QoS 2 is forgotten: its identifier is free.
     Completed { session: SessionKey, packet_id: PacketId },
+    /// It is remembered that the client has a message of QoS 2: its queue need not keep it.
+    Received { session: SessionKey, packet_id: PacketId, leg: LegKey },
     /// The identifier of a message of QoS 2 is remembered: it can be sent.
     Reserved {
         session: SessionKey,

@@ -28,7 +28,7 @@ use super::record::SessionRecord;
 use super::retained::wants_retained;
 use super::session::{Session, SessionKey, Subscription, reaches, subscription_name, topic_filter_start};
 use super::words::explained;
-use crate::driver::Shard;
+use crate::driver::{LANE_BUDGET, Shard};
 use crate::driver::format::{MQTT_SESSION, MQTT_SHARE};
 
 /// How the messages of a subscription come.
@@ -713,6 +713,9 @@ impl Shard {
     pub(super) fn mqtt_drained(&mut self, now: Instant, consumer: ConsumerKey) -> bool {
         let Some((token, index)) = self.mqtt.messages.consumer(consumer) else { return false };
         let Some(key) = self.mqtt.sessions.get(token).and_then(Session::connection) else { return true };
+        if self.drain_further(now, token, index) {
+            return true;
+        }
         let Some(feed) = self.feed_mut(token, index) else { return true };
         feed.credit = 0;
         if feed.stage == Stage::Returning {
@@ -722,6 +725,26 @@ impl Shard {
         }
         self.refill_feeds(now, key, token);
         self.mark_dirty(key);
+        true
+    }
+
+    /// More urgent messages have used all credit before everything has come again that was under way: that is
+    /// still to come. Not beyond what a lane holds of them, which cannot be sent before.
+    fn drain_further(&mut self, now: Instant, token: SessionKey, index: u32) -> bool {
+        let Some(state) = self.state_mut(token) else { return false };
+        let returned = &state.returned;
+        let is_missing =
+            |known: &&super::flows::Known| !known.is_released && !returned.contains_key(&known.packet_id);
+        let missing = u32::try_from(state.known.values().filter(is_missing).count()).unwrap_or(u32::MAX);
+        let (_, waiting) = state.waiting.fed();
+        let Some(feed) = state.feed_mut(index) else { return false };
+        let is_out = feed.stage == Stage::Returning && feed.credit == 0;
+        if !is_out || missing == 0 || waiting > LANE_BUDGET as u64 / 2 {
+            return false;
+        }
+        feed.credit = missing;
+        let consumer = feed.consumer;
+        self.core.set_credit(now, consumer, missing, true);
         true
     }
 
@@ -745,7 +768,8 @@ impl Shard {
             state.topics.remove(topic);
         }
         let Some(key) = key else { return true };
-        if feed.awaited > 0 {
+        let is_answered = self.connections.mqtt(key).is_none_or(|client| client.intake.requests.is_idle());
+        if feed.awaited > 0 || !is_answered {
             let reason = reason_of_close(reason);
             match &feed.source {
                 Source::Own { topic, .. } => self.own_feed_failed(now, key, token, topic, reason),
