@@ -10,8 +10,8 @@ mod attach;
 mod connection;
 mod format;
 mod message;
-mod objects;
 mod mqtt;
+mod objects;
 mod outcome;
 mod preface;
 mod protocol;
@@ -32,16 +32,18 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mq_amqp::{Config, Events, LinkKey, SessionKey, Terms};
-use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest, TransactionId, UnixMillis};
+use mq_core::{
+    ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest, TransactionId, UnixMillis,
+};
 use mq_model::config::DaemonConfig;
 use tokio::sync::Notify;
 
 pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
+use self::message::Wants;
 pub(crate) use self::mqtt::envelope::MQTT_FORMAT;
 pub(crate) use self::mqtt::to_amqp::as_amqp;
 pub(crate) use self::mqtt::{KeptClients, SUBSCRIPTION_PREFIX, object_home};
-use self::message::Wants;
 pub(crate) use self::preface::Adopted;
 use self::protocol::{Connections, Farewell};
 use self::terminus::Definition;

@@ -144,7 +144,8 @@ impl<'a> Distributor<'a> {
         for taken in self.pending.into_iter().flatten() {
             let _ = taken.blocking_recv();
         }
-        let told = (0..shards).filter_map(|shard| self.hub.ask(shard, |reply| ShardCommand::Recovered { reply }));
+        let told =
+            (0..shards).filter_map(|shard| self.hub.ask(shard, |reply| ShardCommand::Recovered { reply }));
         for told in told.collect::<Vec<_>>() {
             let _ = told.blocking_recv();
         }

@@ -31,9 +31,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::clock::Clock;
+pub use self::durable::DurableSubscription;
 use self::forward::Forward;
 use self::home::{Home, Receiver, Sender, What};
-pub use self::durable::DurableSubscription;
 pub(crate) use self::protocol::{Source, Wire};
 pub use self::retrieval::{RetainedMessage, RetainedPage, RetainedQuery};
 use self::stub::{Grip, Inbound};

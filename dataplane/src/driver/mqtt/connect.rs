@@ -179,7 +179,10 @@ impl Shard {
                 return Taken { session: found, is_resumed: true, ended };
             }
         }
-        let session = self.mqtt.sessions.insert(Session::new(client_id.clone(), expiry, key));
+        let number = self.mqtt.wills.next_number(unix);
+        let mut session = Session::new(client_id.clone(), expiry, key);
+        session.number = number;
+        let session = self.mqtt.sessions.insert(session);
         Taken { session, is_resumed: false, ended }
     }
 

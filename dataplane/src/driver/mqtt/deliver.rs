@@ -653,7 +653,8 @@ impl Shard {
         detach(&mut entry);
         let errand =
             Errand::Reserved { session: token, connection: number, packet_id, entry: Box::new(entry) };
-        let ticket = self.put_object(object, OutgoingRecord { reference, is_released: false }.encode());
+        let record = OutgoingRecord { number: session.number, reference, is_released: false };
+        let ticket = self.put_object(object, record.encode());
         self.mqtt.messages.errands.insert(ticket, errand);
         if let Some(session) = self.mqtt.sessions.get_mut(token) {
             session.flights.get_or_insert().remembered.insert(packet_id);
@@ -683,9 +684,8 @@ impl Shard {
             return self.leave_to_the_next(now, key);
         }
         let name = Token::of(&entry);
-        let sent = with_outgoing(now, &entry, name, |outgoing| {
-            client.engine.publish_reserved(packet_id, outgoing)
-        });
+        let sent =
+            with_outgoing(now, &entry, name, |outgoing| client.engine.publish_reserved(packet_id, outgoing));
         match sent {
             Ok(()) => count(&mut self.mqtt.messages.counters.sent, entry.qos),
             // Not of this connection any more: the queue gives it again.
@@ -977,7 +977,7 @@ impl Shard {
             return self.release_sent(key, packet_id);
         };
         let object = outgoing_key(&session.client_id, packet_id);
-        let record = OutgoingRecord { reference, is_released: true }.encode();
+        let record = OutgoingRecord { number: session.number, reference, is_released: true }.encode();
         let Ok(transaction) = self.core.declare(now) else {
             // The node is stopping, or too many are under way: one step after the other. What comes again
             // in between is known.

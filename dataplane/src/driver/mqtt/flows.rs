@@ -97,7 +97,7 @@ impl Flights {
 
     /// Before the restart a message of QoS 2 was sent whose exchange has not ended.
     pub(crate) fn recover_outgoing(&mut self, packet_id: PacketId, record: OutgoingRecord) {
-        let OutgoingRecord { reference, is_released } = record;
+        let OutgoingRecord { reference, is_released, .. } = record;
         let state = self.get_or_insert();
         state.known.insert(reference, Known { packet_id, is_released });
         state.remembered.insert(packet_id);
@@ -644,11 +644,9 @@ impl Shard {
             Effect::Retained { token, page } => {
                 self.mqtt_page(now, *token, page) || self.retained_listed(*token, page)
             }
-            Effect::Discharged { transaction, result } => self.mqtt_discharged(
-                now,
-                *transaction,
-                result.as_ref().copied().map_err(|error| &**error),
-            ),
+            Effect::Discharged { transaction, result } => {
+                self.mqtt_discharged(now, *transaction, result.as_ref().copied().map_err(|error| &**error))
+            }
             Effect::Live { message } => {
                 self.mqtt_live(now, message);
                 true
@@ -812,7 +810,7 @@ mod tests {
         let mut flights = Flights::default();
         let id = |number| PacketId::new(number).expect("not 0");
         for (number, reference, is_released) in [(7, 30, false), (5, 10, true), (6, 20, false)] {
-            let record = OutgoingRecord { reference: Reference(reference), is_released };
+            let record = OutgoingRecord { number: 1, reference: Reference(reference), is_released };
             flights.recover_outgoing(id(number), record);
         }
         flights.recover_incoming(id(9));

@@ -403,7 +403,8 @@ impl Shard {
         self.note_taking(publisher.session, packet_id, answer);
         let Some(session) = self.mqtt.sessions.get(publisher.session) else { return };
         let object = incoming_key(&session.client_id, packet_id);
-        let put = self.core.put_in_transaction(now, transaction, object, Some(incoming_value()));
+        let value = incoming_value(session.number);
+        let put = self.core.put_in_transaction(now, transaction, object, Some(value));
         let deed = Deed::Take { session: publisher.session, packet_id };
         self.mqtt.messages.transactions.insert(transaction, deed);
         self.end_transaction(now, transaction, put.is_err());
@@ -438,7 +439,8 @@ impl Shard {
     fn remember_taken(&mut self, session: SessionKey, packet_id: PacketId, answer: u64) {
         self.note_taking(session, packet_id, answer);
         let Some(state) = self.mqtt.sessions.get(session) else { return };
-        let ticket = self.put_object(incoming_key(&state.client_id, packet_id), incoming_value());
+        let value = incoming_value(state.number);
+        let ticket = self.put_object(incoming_key(&state.client_id, packet_id), value);
         self.mqtt.messages.errands.insert(ticket, Errand::Taken { session, packet_id });
     }
 

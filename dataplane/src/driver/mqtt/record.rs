@@ -99,6 +99,9 @@ fn key(kind: u8, client_id: &str, rest: &[u8]) -> Bytes {
 /// A session as it is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionRecord {
+    /// Tells it from earlier sessions of the client: what the store had taken of those when they ended may
+    /// come after it.
+    pub(crate) number: u64,
     /// Seconds that it outlives its connection; `u32::MAX` means for ever.
     pub(crate) expiry: u32,
     /// When its connection ended; `None` while there is one.
@@ -134,9 +137,10 @@ impl SessionRecord {
     }
 
     pub(crate) fn encode(&self) -> Bytes {
-        let room: usize = 20 + self.subscriptions.iter().map(SubscriptionRecord::len).sum::<usize>();
+        let room: usize = 30 + self.subscriptions.iter().map(SubscriptionRecord::len).sum::<usize>();
         let mut out = Vec::with_capacity(room);
         out.push(VERSION);
+        put_number(&mut out, self.number);
         put_number(&mut out, u64::from(self.expiry));
         put_time(&mut out, self.disconnected);
         put_number(&mut out, self.subscriptions.len() as u64);
@@ -153,6 +157,7 @@ impl SessionRecord {
     pub(crate) fn decode(value: &[u8]) -> Option<Self> {
         let mut input = Reader(value);
         input.version()?;
+        let number = input.number()?;
         let expiry = input.small_number()?;
         let disconnected = input.time()?;
         let count = usize::try_from(input.number()?).ok()?;
@@ -170,7 +175,7 @@ impl SessionRecord {
             });
         }
         input.end()?;
-        Some(Self { expiry, disconnected, subscriptions })
+        Some(Self { number, expiry, disconnected, subscriptions })
     }
 }
 
@@ -227,6 +232,8 @@ impl WillRecord {
 /// How far a message of QoS 2 came that was sent to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutgoingRecord {
+    /// The session's.
+    pub(crate) number: u64,
     /// What the store calls the message.
     pub(crate) reference: Reference,
     /// Whether the client has it (PUBREC): then only PUBREL may be sent again.
@@ -236,6 +243,7 @@ pub(crate) struct OutgoingRecord {
 impl OutgoingRecord {
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = vec![VERSION, u8::from(self.is_released)];
+        put_number(&mut out, self.number);
         put_number(&mut out, self.reference.0);
         out.into()
     }
@@ -245,15 +253,27 @@ impl OutgoingRecord {
         let mut input = Reader(value);
         input.version()?;
         let is_released = input.byte()? != 0;
+        let number = input.number()?;
         let reference = Reference(input.number()?);
         input.end()?;
-        Some(Self { reference, is_released })
+        Some(Self { number, reference, is_released })
     }
 }
 
-/// The value of a publication of QoS 2 that was taken: that it is there says all.
-pub(crate) fn incoming_value() -> Bytes {
-    Bytes::from_static(&[VERSION])
+/// The value of a publication of QoS 2 that a session of this number has taken.
+pub(crate) fn incoming_value(number: u64) -> Bytes {
+    let mut out = vec![VERSION];
+    put_number(&mut out, number);
+    out.into()
+}
+
+/// The number of the session that has taken a publication; `None` for what is no value of this version.
+pub(crate) fn incoming_number(value: &[u8]) -> Option<u64> {
+    let mut input = Reader(value);
+    input.version()?;
+    let number = input.number()?;
+    input.end()?;
+    Some(number)
 }
 
 fn put_number(out: &mut Vec<u8>, mut number: u64) {
@@ -345,6 +365,7 @@ mod tests {
             identifier,
         };
         SessionRecord {
+            number: 77,
             expiry: u32::MAX,
             disconnected: Some(UnixMillis(1_763_852_400_000)),
             subscriptions: vec![subscription("a/+/#", 0), subscription("$share/g/b", 268_435_455)],
@@ -391,14 +412,14 @@ mod tests {
     #[test]
     fn a_message_on_its_way_is_read_as_it_was_written() {
         for is_released in [false, true] {
-            let record = OutgoingRecord { reference: Reference(u64::MAX), is_released };
+            let record = OutgoingRecord { number: u64::MAX, reference: Reference(u64::MAX), is_released };
             assert_eq!(OutgoingRecord::decode(&record.encode()), Some(record));
         }
     }
 
     #[test]
     fn a_value_that_ends_early_or_late_or_is_of_another_version_is_none() {
-        let outgoing = OutgoingRecord { reference: Reference(300), is_released: true };
+        let outgoing = OutgoingRecord { number: 300, reference: Reference(300), is_released: true };
         let readable = |kind: usize, bytes: &[u8]| match kind {
             0 => SessionRecord::decode(bytes).is_some(),
             1 => WillRecord::decode(bytes).is_some(),

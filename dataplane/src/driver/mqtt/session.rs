@@ -4,6 +4,7 @@
 //! takes over from whom, what is resumed, when it expires and when a will fires is decided in one place.
 
 use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use mq_core::{ShardId, UnixMillis, home};
@@ -91,6 +92,8 @@ pub(crate) enum Presence {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client_id: Arc<str>,
+    /// Tells it from other sessions of the client, also in the store.
+    pub(crate) number: u64,
     /// What its messages carry of it.
     pub(crate) origin: u64,
     /// Seconds that it outlives its connection; [`FOREVER`] has no end.
@@ -114,7 +117,7 @@ pub(crate) struct Session {
     /// A hash of the record that was written last.
     pub(crate) written: u64,
     /// Its entry among the deadlines.
-    deadline: Option<UnixMillis>,
+    deadline: Option<NonZeroU64>,
 }
 
 /// A subscription of a session.
@@ -156,6 +159,7 @@ impl Session {
     /// A session that begins with a connection.
     pub(crate) fn new(client_id: Arc<str>, expiry: u32, connection: usize) -> Self {
         Self {
+            number: 0,
             origin: origin_of(&client_id),
             client_id,
             expiry,
@@ -274,7 +278,12 @@ impl Session {
             granted: subscription.granted,
             identifier: subscription.identifier,
         });
-        SessionRecord { expiry: self.expiry, disconnected, subscriptions: subscriptions.collect() }
+        SessionRecord {
+            number: self.number,
+            expiry: self.expiry,
+            disconnected,
+            subscriptions: subscriptions.collect(),
+        }
     }
 
     /// The session that a record tells of, whose client is away. `since` is when it went if the record
@@ -292,6 +301,7 @@ impl Session {
             })
         });
         let mut session = Self {
+            number: record.number,
             subscriptions: subscriptions.collect(),
             presence: Presence::Away(record.disconnected.unwrap_or(since)),
             is_stored: true,
@@ -407,7 +417,7 @@ impl Sessions {
         self.by_id.remove(&session.client_id);
         self.connected -= usize::from(session.connection().is_some());
         if let Some(deadline) = session.deadline {
-            self.deadlines.remove(&(deadline, key));
+            self.deadlines.remove(&(UnixMillis(deadline.get()), key));
         }
         Some(session)
     }
@@ -440,16 +450,17 @@ impl Sessions {
     /// To be called when what is due of a session has changed.
     pub(crate) fn arm(&mut self, key: SessionKey) {
         let Some(session) = self.get_mut(key) else { return };
-        let next = session.next_deadline();
+        // What was due at the beginning of time is due a millisecond later, and takes a word less.
+        let next = session.next_deadline().map(|at| NonZeroU64::new(at.0).unwrap_or(NonZeroU64::MIN));
         let before = std::mem::replace(&mut session.deadline, next);
         if before == next {
             return;
         }
         if let Some(before) = before {
-            self.deadlines.remove(&(before, key));
+            self.deadlines.remove(&(UnixMillis(before.get()), key));
         }
         if let Some(next) = next {
-            self.deadlines.insert((next, key));
+            self.deadlines.insert((UnixMillis(next.get()), key));
         }
     }
 

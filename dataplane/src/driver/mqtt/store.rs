@@ -16,8 +16,8 @@ use tracing::{debug, warn};
 
 use super::flows::Deed;
 use super::record::{
-    ObjectKey, OutgoingRecord, SessionRecord, SubscriptionRecord, WillRecord, incoming_key, outgoing_key,
-    session_key, will_key,
+    ObjectKey, OutgoingRecord, SessionRecord, SubscriptionRecord, WillRecord, incoming_key, incoming_number,
+    outgoing_key, session_key, will_key,
 };
 use super::session::{SHARE_PREFIX, SUBSCRIPTION_PREFIX, Session, SessionKey, topic_filter_start};
 use super::will::Will;
@@ -61,7 +61,8 @@ enum Waiter {
 struct Remains {
     record: Option<SessionRecord>,
     wills: Vec<Will>,
-    incoming: Vec<PacketId>,
+    /// Each with the number of its session.
+    incoming: Vec<(PacketId, u64)>,
     outgoing: Vec<(PacketId, OutgoingRecord)>,
 }
 
@@ -312,6 +313,7 @@ impl Shard {
                 if record.expiry > 0 {
                     self.shared.kept_clients.insert(id.clone(), &record);
                 }
+                self.mqtt.wills.note_number(record.number);
                 recovered.of(id).record = Some(record);
             }
             ObjectKey::Will(id, number) => {
@@ -319,7 +321,9 @@ impl Shard {
                 recovered.of(id).wills.push(Will { number, record });
                 self.mqtt.wills.note_number(number);
             }
-            ObjectKey::Incoming(id, packet_id) => recovered.of(id).incoming.push(packet_id),
+            ObjectKey::Incoming(id, packet_id) => {
+                recovered.of(id).incoming.push((packet_id, incoming_number(value)?));
+            }
             ObjectKey::Outgoing(id, packet_id) => {
                 let record = OutgoingRecord::decode(value)?;
                 recovered.of(id).outgoing.push((packet_id, record));
@@ -381,11 +385,20 @@ impl Shard {
         let was_connected = record.disconnected.is_none();
         let mut session = Session::recovered(client_id.clone(), &record, unix);
         session.is_recorded = true;
-        for packet_id in remains.incoming {
-            session.flights.recover_incoming(packet_id);
+        // What an earlier session of the client left on its way to the disk is nothing to this one.
+        for (packet_id, number) in remains.incoming {
+            if number == record.number {
+                session.flights.recover_incoming(packet_id);
+            } else {
+                self.delete_object(incoming_key(&client_id, packet_id));
+            }
         }
-        for (packet_id, record) in remains.outgoing {
-            session.flights.recover_outgoing(packet_id, record);
+        for (packet_id, outgoing) in remains.outgoing {
+            if outgoing.number == record.number {
+                session.flights.recover_outgoing(packet_id, outgoing);
+            } else {
+                self.delete_object(outgoing_key(&client_id, packet_id));
+            }
         }
         let mut wills = remains.wills;
         wills.sort_unstable_by_key(|will| will.number);

@@ -28,8 +28,8 @@ use super::record::SessionRecord;
 use super::retained::wants_retained;
 use super::session::{Session, SessionKey, Subscription, reaches, subscription_name, topic_filter_start};
 use super::words::explained;
-use crate::driver::{LANE_BUDGET, Shard};
 use crate::driver::format::{MQTT_SESSION, MQTT_SHARE};
+use crate::driver::{LANE_BUDGET, Shard};
 
 /// How the messages of a subscription come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -113,13 +113,13 @@ pub(crate) struct Wills {
 }
 
 impl Wills {
-    /// A number that no will of the shard has: later than all before, also those of earlier runs.
+    /// A number that no will and no session of the shard has: later than all before, also those of earlier runs.
     pub(super) fn next_number(&mut self, now: UnixMillis) -> u64 {
         self.last_number = now.0.max(self.last_number + 1);
         self.last_number
     }
 
-    /// A number that a will of an earlier run has.
+    /// A number that a will or a session of an earlier run has.
     pub(super) fn note_number(&mut self, number: u64) {
         self.last_number = self.last_number.max(number);
     }

@@ -6,7 +6,9 @@ use mq_mqtt::property::{Properties, PropertyIn, PropertyWriter};
 /// The properties of a packet that refuses: its reason string. Empty where there is nothing to explain. The
 /// engine leaves them out for clients that do not want them, and where they do not fit.
 pub(super) fn explained(place: PropertyIn, reason: ReasonCode) -> Properties {
-    let Some(words) = words(place, reason).filter(|_| reason.is_error()) else { return Properties::default() };
+    let Some(words) = words(place, reason).filter(|_| reason.is_error()) else {
+        return Properties::default();
+    };
     let mut writer = PropertyWriter::new(place);
     // It may stand in every packet that has a reason.
     let _ = writer.reason_string(words);
