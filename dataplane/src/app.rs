@@ -214,9 +214,11 @@ async fn live(
 
     stop.await;
 
-    node.is_draining.store(true, Ordering::Relaxed);
     // The listeners are closed when the tasks are gone.
     accepting.shutdown().await;
+    // Said when it is so: whoever sees it finds that new links are refused. A worker that hangs keeps nobody.
+    let _ = tokio::time::timeout(DRAIN_GRACE, node.hub.begin_drain()).await;
+    node.is_draining.store(true, Ordering::Relaxed);
     drain(node).await;
     sampling.abort();
     server.stop().await;

@@ -497,10 +497,15 @@ impl Hub {
     ///
     /// The shards wait for each other: what one holds for a producer may hang on another's consumer.
     pub async fn drain(&self, deadline: Instant, reason: &str) -> u64 {
-        self.ask_all(|reply| ShardCommand::Drain { reply }).await;
+        self.begin_drain().await;
         let open = self.settle(deadline).await;
         self.ask_all(|reply| ShardCommand::CloseAll { reason: reason.into(), reply }).await;
         open
+    }
+
+    /// Lets every shard give no more credit and take no more links.
+    pub async fn begin_drain(&self) {
+        self.ask_all(|reply| ShardCommand::Drain { reply }).await;
     }
 
     async fn settle(&self, deadline: Instant) -> u64 {
