@@ -406,6 +406,11 @@ fn a_will_is_sent_when_the_broker_that_had_it_was_killed() {
         let mortal = with_will(dialect, &broker, "mortal", will("will/mortal", "gone", 2, json!({})));
         let mut clean = with_will(dialect, &broker, "clean", will("will/clean", "gone", 2, json!({})));
         clean.disconnect();
+        // DISCONNECT has no answer. What is acknowledged after the end of its connection is on disk behind it.
+        eventually("the end of a client", || {
+            (broker.daemon().admin().connections().len() == 2).then_some(())
+        });
+        Client::persistent(Dialect::PAHO_5, &broker, "later").subscribe("later", 1);
         broker = broker.crash_and_restart();
         drop(mortal);
         witness.connect_again(&broker, lasting(Dialect::PAHO_5, "witness"));
