@@ -287,6 +287,10 @@ fn catalogue_of(
                 ShardCommand::RemoveAddress { name, reply } => {
                     let _ = (told.send(format!("-{name}")), reply.send(()));
                 }
+                // Sessions hear of it once every shard serves it.
+                ShardCommand::AddressServed { reply, .. } => {
+                    let _ = reply.send(());
+                }
                 other => panic!("unexpected {other:?}"),
             }
         }
