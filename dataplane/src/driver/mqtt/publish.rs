@@ -17,6 +17,7 @@ use mq_core::{
     AddressKind, ErrorInfo, Incoming, LiveMessage, Outcome, ProducerKey, ProducerOptions, ProducerTarget,
     Refused, Retain, Route, TransactionId, condition,
 };
+use mq_model::TEMPORARY_PREFIX;
 use mq_mqtt::packet::Publish;
 use mq_mqtt::property::{PropertyIn, PropertyView};
 use mq_mqtt::{PacketId, Qos, ReasonCode, Version};
@@ -40,9 +41,6 @@ const HELD_IN_LOOP_LIMIT: u64 = 16 * HELD_LIMIT;
 
 /// AMQP's default priority: MQTT has none.
 const PRIORITY: u8 = 4;
-
-/// What begins the names of addresses that live with a link.
-const TEMPORARY: &str = "$temp.";
 
 /// What a connection has published and the node has not answered.
 #[derive(Debug, Default)]
@@ -196,7 +194,7 @@ impl Shard {
                 self.core.topics_of(topic).iter().any(|address| address.starts_with('$'))
             }
             Some(_) => true,
-            None => topic.starts_with(TEMPORARY),
+            None => topic.starts_with(TEMPORARY_PREFIX),
         }
     }
 
