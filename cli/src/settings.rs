@@ -275,6 +275,7 @@ pub fn listener_url(runtime: &Runtime, protocol: Protocol) -> Option<String> {
         Protocol::Amqp => "amqp",
         Protocol::Mqtt => "mqtt",
         Protocol::MqttWs => "ws",
+        Protocol::Mesh => "mesh",
         Protocol::Http => "http",
     };
     let host = match listener.host.as_str() {

@@ -17,6 +17,7 @@
 //! | `DELETE /addresses/{name}` | | 204, 404 |
 //! | `POST /addresses/{name}/purge` | | [`Purged`]; 404, 409 not a queue or subscription |
 //! | `POST /addresses/{name}/move` | [`MoveMessages`] | [`Moved`]; 404, 409 not a queue or subscription, 422 no such target |
+//! | `POST /addresses/{name}/move-home` | [`MoveHome`] | `Address` with its new `status.home`; 404, 409 not stored or not to be moved now, 422 no such node |
 //! | `GET /subscriptions` (`?topic=`) | | [`List`] of [`Subscription`] |
 //! | `DELETE /addresses/{topic}/subscriptions/{name}` | | 204, 404, 409 made by an `Address` document: delete that |
 //! | `GET /connections` | | [`List`] of [`Connection`] |
@@ -29,11 +30,18 @@
 //! | `DELETE /sessions/{client}` | | 204, 404: ends the session, with its connection |
 //! | `GET /retained` (`?filter=`, `?limit=`, `?continue=`) | | [`Page`] of [`Retained`] |
 //! | `DELETE /retained?filter=` | | [`Purged`]: forgets what is retained for matching names |
+//! | `GET /mesh` | | [`Mesh`] |
+//! | `POST /node/cordon`, `POST /node/uncordon` | | [`NodeDrain`]: no new homes and no new work for the node, or again |
+//! | `POST /node/drain`, `POST /node/undrain` | | [`NodeDrain`]: begins to empty the node, or stops that |
+//! | `GET /node/drain` | | [`NodeDrain`] |
 //! | `GET /openapi.json` | | the OpenAPI 3.1 document |
 //! | `GET /livez`, `GET /readyz`, `GET /metrics` (at the root) | | text |
 //!
 //! Path parameters are percent-encoded (an address may hold `/`). Every error is a [`Problem`]
 //! with content type `application/problem+json`.
+//!
+//! Every route takes the query parameter `node=NAME`: the node of that name answers, whichever was asked;
+//! 404 when the fleet knows no such node, 503 when it cannot be reached now.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -91,6 +99,8 @@ pub enum Protocol {
     /// MQTT over WebSocket.
     MqttWs,
     Http,
+    /// Between nodes.
+    Mesh,
 }
 
 /// One listener of a node, with the port that it really has.
@@ -423,6 +433,123 @@ pub struct Link {
     pub credit: u32,
     pub unsettled: u64,
     pub deliveries: u64,
+}
+
+/// The fleet, as one of its nodes sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mesh {
+    /// The fleet's name.
+    pub fleet: String,
+    /// The node that says all this.
+    pub node: String,
+    /// Every node that this one has heard of, itself included, by name.
+    pub nodes: Vec<MeshNode>,
+    /// Every link between two of the nodes, once.
+    pub links: Vec<MeshLink>,
+}
+
+/// A node of a fleet, seen from another one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshNode {
+    pub name: String,
+    pub state: MeshNodeState,
+    /// Empty when the node has never been reached.
+    pub version: String,
+    /// Unix time in milliseconds at which the node's process started; 0 when it has never been reached.
+    pub incarnation: u64,
+    /// Shards: threads that own connections.
+    pub workers: u32,
+    /// Where clients, administrators and other nodes reach it.
+    pub listeners: Vec<Listener>,
+    /// Sum of the costs of the path to it; `None`: no path, or the node itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<u32>,
+    /// Links of the path to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hops: Option<u32>,
+    /// The neighbours that the shortest paths to it begin with; none of the node itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next_hops: Vec<String>,
+    /// Whether it takes neither new homes nor, as far as clients follow, new connections.
+    pub cordoned: bool,
+    /// Whether it is being emptied.
+    pub draining: bool,
+    /// Stored addresses that it is the home of.
+    pub homes: u64,
+}
+
+/// Whether a node can be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MeshNodeState {
+    /// A path leads to it.
+    Up,
+    /// It said that it leaves.
+    Left,
+    /// No path leads to it: it is down, or cut off.
+    #[default]
+    Unreachable,
+}
+
+/// Two nodes that are neighbours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshLink {
+    /// The node whose name comes first.
+    pub from: String,
+    pub to: String,
+    pub cost: u32,
+    /// Connections between the two, as far as the answering node knows.
+    pub connections: u32,
+}
+
+/// How far a node is on its way to being empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeDrain {
+    pub node: String,
+    pub state: DrainState,
+    /// Connections of clients.
+    pub connections: u64,
+    /// Deliveries between the node and its clients that are not settled.
+    pub unsettled: u64,
+    /// Stored addresses whose home it is: queues, topics, subscriptions.
+    pub queues: u64,
+    /// Messages in them, and those that its MQTT sessions hold.
+    pub messages: u64,
+    /// Bytes of those messages.
+    pub bytes: u64,
+    /// MQTT sessions that live on it.
+    #[serde(default)]
+    pub sessions: u64,
+    /// Why the drain does not get on: one sentence that names the culprit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck_because: Option<String>,
+}
+
+/// What a node has been told of its future.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrainState {
+    /// Nothing: it takes part in everything.
+    #[default]
+    Active,
+    /// It gets no new homes, and clients that ask are led elsewhere; what it has, it serves.
+    Cordoned,
+    /// Cordoned, and what it holds is on its way to other nodes.
+    Draining,
+    /// Cordoned, and it holds nothing: it can be stopped without loss.
+    Drained,
+}
+
+/// A request to move the home of a stored address to another node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MoveHome {
+    /// The name of the node that is to hold the messages.
+    pub to: String,
 }
 
 /// The level of the log, as `tracing` directives (`info`, `mqd=debug,warn`).

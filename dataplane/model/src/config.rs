@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Fleet, FleetLimits, FleetListener, FleetListeners, FleetStore};
+use crate::mesh;
+pub use crate::mesh::{Mesh, MeshConnect, MeshListener, MeshTls};
 pub use crate::mqtt::{Mqtt, MqttSession, SessionFull};
 
 /// One node's configuration.
@@ -38,6 +40,9 @@ pub struct DaemonConfig {
     /// Where and how the messages of queues and topics are stored.
     #[serde(default)]
     pub store: Store,
+    /// The other nodes of the fleet. Default: the node is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Mesh>,
     /// What is logged, and how.
     #[serde(default)]
     pub log: Log,
@@ -186,22 +191,25 @@ impl DaemonConfig {
             limits: Limits::default(),
             mqtt: Mqtt::default(),
             store: Store::default(),
+            mesh: None,
             log: Log::default(),
             drain_seconds: default_drain(),
         }
     }
 
-    /// The configuration of one node of a fleet.
+    /// The configuration of one node of a fleet. Ports count up from those of `node-1`.
     pub fn from_fleet(fleet: &Fleet, node: &str, state_dir: impl Into<PathBuf>) -> Self {
+        let number = mesh::node_number(node).unwrap_or(1);
         Self {
             fleet: fleet.metadata.name.clone(),
             node: node.to_owned(),
             state_dir: state_dir.into(),
             workers: fleet.spec.workers,
-            listeners: Listeners::from_fleet(&fleet.spec.listeners),
+            listeners: Listeners::from_fleet(&fleet.spec.listeners).of_node(number),
             limits: Limits::from_fleet(&fleet.spec.limits),
             mqtt: Mqtt::from_fleet(&fleet.spec.mqtt),
             store: Store::from_fleet(&fleet.spec.store, node),
+            mesh: Mesh::from_fleet(&fleet.spec, number),
             log: fleet.spec.log.clone(),
             drain_seconds: fleet.spec.drain_seconds.unwrap_or_else(default_drain),
         }
@@ -230,6 +238,15 @@ impl Listeners {
     pub(crate) fn from_fleet(fleet: &FleetListeners) -> Self {
         let FleetListeners { amqp, mqtt, http } = fleet;
         Self { amqp: amqp.into(), mqtt: mqtt.into(), http: http.into() }
+    }
+
+    /// The listeners of the node with this number, from those of the first one.
+    fn of_node(mut self, number: u32) -> Self {
+        for listener in [&mut self.amqp, &mut self.mqtt, &mut self.http] {
+            // A port that does not exist is refused when the fleet is validated.
+            listener.port = mesh::node_port(listener.port, number).unwrap_or(0);
+        }
+        self
     }
 
     /// Each listener with its name in the configuration.

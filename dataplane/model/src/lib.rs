@@ -13,6 +13,7 @@ mod diagnostic;
 mod documents;
 mod explain;
 pub mod manifest;
+pub mod mesh;
 mod mqtt;
 mod names;
 pub mod schema;

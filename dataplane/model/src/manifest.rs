@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config;
+pub use crate::mesh::{FleetLink, FleetMesh};
 pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
 
 /// The API group and version of every document.
@@ -71,6 +72,11 @@ pub struct AddressSpec {
     #[schemars(extend("default" = "block"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_consumer: Option<SlowConsumer>,
+    /// Which of the consumers that could take a message gets it, in a fleet of several nodes. Of an
+    /// anycast address. Default: `balanced`.
+    #[schemars(extend("default" = "balanced"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<Distribution>,
     /// Limits of this address.
     #[serde(default, skip_serializing_if = "AddressLimits::is_empty")]
     pub limits: AddressLimits,
@@ -158,6 +164,19 @@ pub enum SlowConsumer {
     Drop,
     /// The consumer's link is closed with `amqp:resource-limit-exceeded`.
     Disconnect,
+}
+
+/// Which consumers of a fleet are served first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distribution {
+    /// The least busy consumer. One on another node counts as busier by the cost of the path to it, so
+    /// messages leave their node when its own consumers fall behind by more than that.
+    #[default]
+    Balanced,
+    /// The consumers of the node that the message came to; those of other nodes only while it has none
+    /// that can take one, the nearest node first.
+    Closest,
 }
 
 /// What happens to a message for which there is no room.
@@ -291,6 +310,9 @@ pub struct AddressStatus {
     /// Whether the node serves the address by itself: nobody has created it, and it cannot be deleted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub built_in: bool,
+    /// The node that holds the messages of a queue, topic or subscription, in a fleet of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
     pub producers: u64,
     pub consumers: u64,
     pub deliveries_in: u64,
@@ -367,6 +389,11 @@ pub struct Fleet {
 pub struct FleetSpec {
     /// Where the daemons run.
     pub target: Target,
+    /// Daemons of the fleet, called `node-1`, `node-2` and so on. Each further one has the next port of
+    /// every listener, unless that is 0. 1 to 1,000. Default 1.
+    #[schemars(range(min = 1, max = 1_000), extend("default" = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<u32>,
     /// Threads of each daemon that own connections; 0 means one per core. At most 256.
     #[schemars(range(max = 256))]
     pub workers: u16,
@@ -381,6 +408,9 @@ pub struct FleetSpec {
     /// Where and how the daemons store the messages of queues and topics.
     #[serde(skip_serializing_if = "FleetStore::is_empty")]
     pub store: FleetStore,
+    /// How the daemons are connected to each other.
+    #[serde(skip_serializing_if = "FleetMesh::is_empty")]
+    pub mesh: FleetMesh,
     /// What the daemons log, and how.
     pub log: config::Log,
     /// Seconds that a stopping node waits for unsettled deliveries. 0 to 3600. Default 10.
@@ -525,6 +555,7 @@ impl AddressSpec {
         Self {
             kind,
             slow_consumer: None,
+            distribution: None,
             limits: AddressLimits::default(),
             on_full: None,
             ttl: Ttl::default(),
@@ -612,6 +643,23 @@ impl Fleet {
             metadata: Metadata::named(name),
             spec,
         }
+    }
+}
+
+impl FleetSpec {
+    /// How many daemons the fleet has.
+    pub fn nodes(&self) -> u32 {
+        self.nodes.unwrap_or(1)
+    }
+
+    /// The names of the nodes, in order.
+    pub fn node_names(&self) -> impl Iterator<Item = String> {
+        (1..=self.nodes()).map(crate::mesh::node_name)
+    }
+
+    /// Whether the nodes are connected to each other, or a single one is ready for others.
+    pub fn is_meshed(&self) -> bool {
+        self.nodes() > 1 || !self.mesh.is_empty()
     }
 }
 

@@ -12,9 +12,10 @@ use serde::Serialize;
 use crate::bench::{BenchSpec, MAX_DEMANDS, MAX_STAGES, Stage, StageShape};
 use crate::check::{check, grouped, listed};
 use crate::code::Code;
-use crate::config::{DaemonConfig, ListenerConfig, Listeners, Log, Store};
+use crate::config::{DaemonConfig, ListenerConfig, Listeners, Log, Mesh, MeshConnect, MeshListener, Store};
 use crate::diagnostic::Findings;
 use crate::manifest::{Address, AddressSpec, AddressType, Fleet, FleetSpec, Metadata};
+use crate::mesh::{MAX_NODES, cut_off, node_name, node_number, node_port};
 use crate::names::{
     CATCH_ALL_TOPIC, shown, split_subscription, validate_address_name, validate_name, validate_plain_name,
     validate_topic_filter,
@@ -211,8 +212,9 @@ fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> 
     const KEPT: &[AddressType] = &[Queue, Subscription];
     const SENT_TO: &[AddressType] = &[Anycast, Multicast, Queue, Topic];
     let limits = &spec.limits;
-    let fields: [(&[&str], bool, &[AddressType]); 20] = [
+    let fields: [(&[&str], bool, &[AddressType]); 21] = [
         (&["slowConsumer"], spec.slow_consumer.is_some(), DIRECT),
+        (&["distribution"], spec.distribution.is_some(), &[Anycast]),
         (&["limits", "maxUndelivered"], limits.max_undelivered.is_some(), DIRECT),
         (&["limits", "maxProducers"], limits.max_producers.is_some(), SENT_TO),
         (&["limits", "maxMessageSize"], limits.max_message_size.is_some(), SENT_TO),
@@ -513,6 +515,7 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     let segment = spec.store.segment_size.unwrap_or(default.segment_size);
     let message = spec.store.max_message_size.unwrap_or(default.max_message_size);
     violations.extend(message_in_segment(message, segment, &[parent, &["store", "maxMessageSize"]].concat()));
+    violations.extend(fleet_mesh(spec, parent));
     violations
 }
 
@@ -551,6 +554,7 @@ pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
     violations.extend(store_directory(&config.store.directory, &["store", "directory"]));
     let (message, segment) = (config.store.max_message_size, config.store.segment_size);
     violations.extend(message_in_segment(message, segment, &["store", "max-message-size"]));
+    violations.extend(config.mesh.iter().flat_map(|mesh| daemon_mesh(mesh, &config.listeners)));
     for (field, name) in [("fleet", &config.fleet), ("node", &config.node)] {
         if let Err(message) = validate_name(name) {
             violations.push(Violation::new(Code::InvalidValue, &[field], message));
@@ -563,6 +567,181 @@ pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
         violations.push(violation.help("name the folder in which the node keeps its state"));
     }
     violations
+}
+
+/// What must hold between the nodes of a fleet.
+fn fleet_mesh(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
+    let mesh = &spec.mesh;
+    let at =
+        |field: &str| [parent, &["mesh", field]].concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let mut violations = Vec::new();
+    let mut violate = |code, path: Vec<String>, message: String, help: &str| {
+        violations.push(Violation { code, path, message, help: Some(help.to_owned()) });
+    };
+    if let Some(host) = &mesh.host
+        && host.parse::<IpAddr>().is_err()
+    {
+        let message = format!("mesh.host is `{}`, not an IP address", shown(host));
+        violate(Code::InvalidValue, at("host"), message, "use an address of the machine such as 127.0.0.1");
+    }
+    if mesh.timeout_ms() < mesh.heartbeat_ms().saturating_mul(2) {
+        let (timeout, heartbeat) = (mesh.timeout_ms(), mesh.heartbeat_ms());
+        let message =
+            format!("mesh.timeoutMs is {timeout}, less than twice mesh.heartbeatMs with {heartbeat}");
+        violate(Code::Conflict, at("timeoutMs"), message, "raise `timeoutMs` or lower `heartbeatMs`");
+    }
+    // A number that is out of range is reported as that.
+    let nodes = spec.nodes().clamp(1, MAX_NODES);
+    let mut pairs = HashSet::new();
+    for (index, link) in mesh.links.iter().enumerate() {
+        let index = index.to_string();
+        let path = |end: &str| [at("links"), vec![index.clone(), end.to_owned()]].concat();
+        let number = |name: &str| node_number(name).filter(|number| *number <= nodes);
+        let mut ends = Vec::new();
+        for (end, name) in [("from", &link.from), ("to", &link.to)] {
+            match number(name) {
+                Some(number) => ends.push(number),
+                None => {
+                    let message = format!("the link names `{}`, and the fleet has no such node", shown(name));
+                    let help = format!("use node-1 to {}, or raise `nodes`", node_name(nodes));
+                    violate(Code::Reference, path(end), message, &help);
+                }
+            }
+        }
+        ends.sort_unstable();
+        match ends.as_slice() {
+            [one, other] if one == other => {
+                let message = format!("the link joins `{}` to itself", shown(&link.from));
+                violate(Code::Conflict, path("to"), message, "name another node, or remove the link");
+            }
+            [one, other] if !pairs.insert((*one, *other)) => {
+                let message = format!("`{}` and `{}` are linked already", node_name(*one), node_name(*other));
+                violate(Code::DuplicateObject, path("to"), message, "remove one of the two links");
+            }
+            _ => {}
+        }
+    }
+    let cut_off = cut_off(nodes, &mesh.links);
+    if !cut_off.is_empty() {
+        let names: Vec<String> = cut_off.into_iter().map(node_name).collect();
+        let names = listed(names.iter().map(String::as_str), "and");
+        let message = format!("no links lead from node-1 to {names}");
+        violate(
+            Code::Conflict,
+            at("links"),
+            message,
+            "link every node, or remove `links`: then all are neighbours",
+        );
+    }
+    violations.extend(fleet_ports(spec, nodes, parent));
+    violations
+}
+
+/// The ports of all nodes: that there are such, and that no two listeners want one.
+fn fleet_ports(spec: &FleetSpec, nodes: u32, parent: &[&str]) -> Vec<Violation> {
+    let listeners = Listeners::from_fleet(&spec.listeners);
+    let mesh_host = spec.mesh.host.clone().unwrap_or_else(|| "127.0.0.1".into());
+    let mut ranges: Vec<(Vec<&str>, &str, u16)> = listeners
+        .named()
+        .into_iter()
+        .map(|(name, listener)| (vec!["listeners", name], listener.host.as_str(), listener.port))
+        .collect();
+    if spec.is_meshed() {
+        ranges.push((vec!["mesh"], &mesh_host, spec.mesh.port()));
+    }
+    let mut violations = Vec::new();
+    for (index, (name, host, port)) in ranges.iter().enumerate().filter(|(_, (_, _, port))| *port != 0) {
+        let path = [parent, name.as_slice(), &["port"]].concat();
+        let Some(last) = node_port(*port, nodes) else {
+            let message = format!("{}.port is {port}, too high for {nodes} nodes", name.join("."));
+            let help = format!("use at most {}, or 0 for free ones", 65_536 - nodes);
+            violations.push(Violation::new(Code::OutOfRange, &path, message).help(help));
+            continue;
+        };
+        let meets = |other: u16| {
+            other != 0
+                && other <= last
+                && node_port(other, nodes).is_none_or(|other_last| *port <= other_last)
+        };
+        // Of a single node's listeners for clients it has been said already.
+        let clash = ranges[..index]
+            .iter()
+            .find(|(_, other_host, other)| meets(*other) && overlap(other_host, host))
+            .filter(|_| nodes > 1 || name == &["mesh"]);
+        if let Some((other, _, _)) = clash {
+            let (other, name) = (other.join("."), name.join("."));
+            let message =
+                format!("{other} and {name} want the same port, with {nodes} ports each from their own on");
+            let help = "move one of them out of the way of the other, or use 0 for free ones";
+            violations.push(Violation::new(Code::Conflict, &path, message).help(help));
+        }
+    }
+    violations
+}
+
+fn daemon_mesh(mesh: &Mesh, listeners: &Listeners) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let MeshListener { host, port } = &mesh.listen;
+    if host.parse::<IpAddr>().is_err() {
+        let message = format!("mesh.listen.host is `{}`, not an IP address", shown(host));
+        let help = "use an address of this machine such as 127.0.0.1, or 0.0.0.0 for all of them";
+        violations.push(Violation::new(Code::InvalidValue, &["mesh", "listen", "host"], message).help(help));
+    }
+    let is_same = |other: &ListenerConfig| other.port == *port && overlap(&other.host, host);
+    if let Some((other, _)) = listeners.named().into_iter().find(|(_, other)| *port != 0 && is_same(other)) {
+        let message = format!("listeners.{other} and mesh.listen both want port {port}");
+        let help = "give one of them another port, or 0 for a free one";
+        violations.push(Violation::new(Code::Conflict, &["mesh", "listen", "port"], message).help(help));
+    }
+    if mesh.connect.len() > MAX_NODES as usize {
+        let message = format!("mesh.connect names {} nodes; it may name {MAX_NODES}", mesh.connect.len());
+        violations.push(Violation::new(Code::OutOfRange, &["mesh", "connect"], message));
+    }
+    for (index, connect) in mesh.connect.iter().enumerate() {
+        let index = index.to_string();
+        if !is_host(&connect.host) {
+            let message = format!(
+                "mesh.connect names `{}`, neither an IP address nor the name of a host",
+                shown(&connect.host)
+            );
+            violations.push(Violation::new(
+                Code::InvalidValue,
+                &["mesh", "connect", &index, "host"],
+                message,
+            ));
+        }
+        let is_same = |other: &&MeshConnect| (&other.host, other.port) == (&connect.host, connect.port);
+        if mesh.connect.iter().filter(is_same).count() > 1 {
+            let message =
+                format!("mesh.connect names {}:{} more than once", shown(&connect.host), connect.port);
+            violations.push(Violation::new(Code::DuplicateObject, &["mesh", "connect", &index], message));
+        }
+    }
+    if mesh.timeout_ms < mesh.heartbeat_ms.saturating_mul(2) {
+        let (timeout, heartbeat) = (mesh.timeout_ms, mesh.heartbeat_ms);
+        let message =
+            format!("mesh.timeout-ms is {timeout}, less than twice mesh.heartbeat-ms with {heartbeat}");
+        let violation = Violation::new(Code::Conflict, &["mesh", "timeout-ms"], message);
+        violations.push(violation.help("raise `timeout-ms` or lower `heartbeat-ms`"));
+    }
+    let files = [("ca", &mesh.tls.ca), ("certificate", &mesh.tls.certificate), ("key", &mesh.tls.key)];
+    for (field, path) in files {
+        let bytes = path.as_os_str().as_encoded_bytes();
+        if bytes.is_empty() || bytes.contains(&0) {
+            let message = format!("mesh.tls.{field} is not the path of a file");
+            violations.push(Violation::new(Code::InvalidValue, &["mesh", "tls", field], message));
+        }
+    }
+    violations
+}
+
+/// An IP address, or labels of letters, digits, `-` and `_` with dots between them (RFC 1123 2.1).
+fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(is_label))
 }
 
 fn labels(metadata: &Metadata) -> Vec<Violation> {
