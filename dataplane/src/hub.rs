@@ -545,7 +545,7 @@ impl Hub {
 
     fn home_of(&self, name: &str) -> usize {
         let shards = u16::try_from(self.shards.len()).unwrap_or(u16::MAX);
-        usize::from(home(name, shards).0)
+        usize::from(home(name, shards).shard())
     }
 
     /// Asks one shard; `None` when it has ended.

@@ -75,7 +75,7 @@ pub fn spawn(
     };
     let mut threads = Vec::with_capacity(workers + 2);
     for (index, commands) in receivers.into_iter().enumerate() {
-        let id = ShardId(u16::try_from(index).unwrap_or(u16::MAX));
+        let id = ShardId::new(0, u16::try_from(index).unwrap_or(u16::MAX));
         let (config, addresses) = (config.clone(), addresses.clone());
         let (shared, client) = (shared.clone(), store.client());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -153,7 +153,7 @@ async fn settle_mail(handle: &Handle) {
         (shard.shared.clone(), shard.id)
     };
     shared.running.fetch_sub(1, Ordering::AcqRel);
-    let Some(mailbox) = shared.mailboxes.get(usize::from(id.0)) else { return };
+    let Some(mailbox) = shared.mailboxes.get(usize::from(id.shard())) else { return };
     let given_up = Instant::now() + MAIL_GRACE;
     let mut mail = Mail::default();
     loop {
@@ -208,7 +208,7 @@ async fn take_mail(handle: Handle) {
         let shard = handle.shard.borrow();
         (shard.shared.mailboxes.clone(), shard.id)
     };
-    let Some(mailbox) = mailboxes.get(usize::from(id.0)) else { return };
+    let Some(mailbox) = mailboxes.get(usize::from(id.shard())) else { return };
     let mut mail = Mail::default();
     loop {
         mailbox.filled().await;

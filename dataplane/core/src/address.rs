@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::anycast::Queue;
+use crate::by_shard::ByShard;
 use crate::consumer::ConsumerOptions;
 use crate::core::Core;
 use crate::delivery::ByAddress;
@@ -57,8 +58,8 @@ pub(crate) struct Address {
     pub(crate) withheld: VecDeque<ProducerKey>,
     /// What chunks of producers that have left cost.
     pub(crate) orphaned: u64,
-    /// What other shards and this one know of each other, by shard; empty while they know nothing.
-    pub(crate) peers: Vec<Peering>,
+    /// What other shards and this one know of each other, of those that know something.
+    pub(crate) peers: ByShard<Peering>,
     /// Counts the times that the last member has left; see [`crate::peer`].
     pub(crate) epoch: u32,
     /// Whether other shards were told that there are members.
@@ -90,7 +91,7 @@ impl Address {
             overloaded: 0,
             withheld: VecDeque::new(),
             orphaned: 0,
-            peers: Vec::new(),
+            peers: ByShard::default(),
             epoch: 0,
             announced: false,
             reachable: false,
@@ -125,17 +126,18 @@ impl Address {
     /// Whether producers of pre-settled multicast messages have to wait.
     pub(crate) fn is_blocked(&self) -> bool {
         (self.settings.overload == Overload::Block && self.overloaded > 0)
-            || self.peers.iter().any(|peer| peer.is_full())
+            || self.peers.values().any(|peer| peer.is_full())
     }
 
     /// Consumers on all shards, as far as this one knows.
     pub(crate) fn all_consumers(&self) -> u64 {
-        self.members.len() as u64 + self.peers.iter().map(|peer| u64::from(peer.consumers)).sum::<u64>()
+        self.members.len() as u64 + self.peers.values().map(|peer| u64::from(peer.consumers)).sum::<u64>()
     }
 
     /// Producers on all shards, as far as this one knows.
     pub(crate) fn all_producers(&self) -> u64 {
-        u64::from(self.producers.len()) + self.peers.iter().map(|peer| u64::from(peer.producers)).sum::<u64>()
+        u64::from(self.producers.len())
+            + self.peers.values().map(|peer| u64::from(peer.producers)).sum::<u64>()
     }
 
     pub(crate) fn label(&self) -> Box<str> {
@@ -396,7 +398,7 @@ impl Core {
     /// Forgets an address of which nobody speaks any more.
     pub(crate) fn forget_if_unused(&mut self, key: AddressKey) {
         let Some(address) = self.addresses.get(key) else { return };
-        if address.standing == Standing::Rumoured && !address.peers.iter().any(|peer| peer.is_known()) {
+        if address.standing == Standing::Rumoured && !address.peers.values().any(|peer| peer.is_known()) {
             self.names.remove(&address.name);
             self.addresses.remove(key);
         }

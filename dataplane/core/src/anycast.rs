@@ -281,7 +281,7 @@ impl Core {
     /// some. `here` leaves the shards out.
     fn choose(&mut self, key: AddressKey, here: bool) -> Option<To> {
         let local = self.first_ready(key);
-        let peer = if here || self.shards == 1 { None } else { self.least_busy_peer(key) };
+        let peer = if here || self.peers.is_empty() { None } else { self.least_busy_peer(key) };
         match (local, peer) {
             (Some((consumer, outstanding)), Some(peer)) => {
                 // Their average is compared with our best; a draw stays here, where it is cheaper.

@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use crate::address::Address;
 use crate::broker::Broker;
+use crate::by_shard::ByShard;
 use crate::consumer::Consumer;
 use crate::delivery::{Chunk, Delivery, Leg};
 use crate::effect::Effect;
+use crate::fleet::{NodeShards, Peer, siblings};
 use crate::key::{AddressKey, Arena, ConsumerKey, DeliveryKey, LaneKey, LegKey, ProducerKey};
 use crate::lane::Lane;
 use crate::live::Live;
@@ -21,7 +23,12 @@ use crate::statistics::Statistics;
 #[derive(Debug)]
 pub struct Core {
     pub(crate) shard: ShardId,
+    /// Of this node.
     pub(crate) shards: u16,
+    /// The other shards that there is a channel to.
+    pub(crate) peers: ByShard<Peer>,
+    /// The other nodes, by slot.
+    pub(crate) nodes: BTreeMap<u32, NodeShards>,
     pub(crate) limits: CoreLimits,
     /// The node is stopping: nothing new is let in.
     pub(crate) stopping: bool,
@@ -53,11 +60,14 @@ pub struct Core {
 }
 
 impl Core {
-    /// The core of one of `shards` shards. A single shard has no peers.
+    /// The core of one of the `shards` shards of this node. They are its peers from the start; those of
+    /// other nodes come with [`add_peer`](Self::add_peer).
     pub fn new(shard: ShardId, shards: u16, limits: CoreLimits) -> Self {
         Self {
             shard,
             shards: shards.max(1),
+            peers: siblings(shard, shards.clamp(1, ShardId::MAX_SHARDS)),
+            nodes: BTreeMap::new(),
             limits,
             stopping: false,
             addresses: Arena::new(),
@@ -77,7 +87,7 @@ impl Core {
             spare_rows: Vec::new(),
             counters: Statistics::default(),
             broker: Broker::new(),
-            live: Live::new(shards.max(1)),
+            live: Live::new(),
         }
     }
 

@@ -76,12 +76,14 @@
 mod address;
 mod anycast;
 mod broker;
+mod by_shard;
 pub mod condition;
 mod consumer;
 mod core;
 mod delivery;
 mod effect;
 mod expiry;
+mod fleet;
 mod format;
 mod key;
 mod lane;
@@ -104,6 +106,7 @@ pub use self::consumer::{ConsumerOptions, SubscriptionOptions};
 pub use self::core::Core;
 pub use self::delivery::{Begun, COPY_UP_TO, Incoming, Retain};
 pub use self::effect::{CloseReason, Effect, Refused};
+pub use self::fleet::{NodeShards, PeerOptions};
 pub use self::format::{
     DeadLetter, DeadLetterReason, Filter, Format, MessageKeys, Notes, Redelivery, RestoredFilter,
 };

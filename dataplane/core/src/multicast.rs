@@ -16,7 +16,7 @@ use crate::delivery::{Arrival, Chunk, Leg, Origin, Stage, To, to_keep, ttl_left}
 use crate::effect::CloseReason;
 use crate::key::{AddressKey, ConsumerKey, DeliveryKey, LegKey};
 use crate::outcome::Outcome;
-use crate::settings::{AddressKind, Overload, ShardId};
+use crate::settings::{AddressKind, Overload};
 use crate::settle::First;
 
 impl Core {
@@ -195,8 +195,9 @@ impl Core {
     }
 
     fn send_to_peers(&mut self, key: AddressKey, delivery: DeliveryKey) {
-        for index in 0..self.shards {
-            let shard = ShardId(index);
+        let mut place = 0;
+        while let Some(shard) = self.addresses.get(key).and_then(|address| address.peers.shard_at(place)) {
+            place += 1;
             if self.addresses.get(key).is_some_and(|address| address.peer_has_consumers(shard)) {
                 self.send(delivery, shard);
             }

@@ -213,16 +213,16 @@ impl Peering {
 
 impl crate::address::Address {
     pub(crate) fn peers_with_consumers(&self) -> usize {
-        self.peers.iter().filter(|peer| peer.consumers > 0).count()
+        self.peers.values().filter(|peer| peer.consumers > 0).count()
     }
 
     pub(crate) fn peer_has_consumers(&self, shard: ShardId) -> bool {
-        self.peers.get(usize::from(shard.0)).is_some_and(|peer| peer.consumers > 0)
+        self.peers.get(shard).is_some_and(|peer| peer.consumers > 0)
     }
 
     /// Whether another shard has messages for consumers here and no limit left.
     pub(crate) fn is_wanted_by_peer(&self) -> bool {
-        self.peers.iter().any(|peer| peer.wanting > 0)
+        self.peers.values().any(|peer| peer.wanting > 0)
     }
 
     /// The limit that a shard should have now, if it should have another one than it was told.
@@ -260,17 +260,15 @@ impl crate::address::Address {
 
 impl Core {
     fn peering(&mut self, key: AddressKey, shard: ShardId) -> Option<&mut Peering> {
-        let shards = usize::from(self.shards);
-        let address = self.addresses.get_mut(key)?;
-        if address.peers.is_empty() {
-            address.peers.resize_with(shards, Peering::default);
+        if !self.peers.contains(shard) {
+            return None;
         }
-        address.peers.get_mut(usize::from(shard.0))
+        self.addresses.get_mut(key).map(|address| address.peers.row(shard))
     }
 
     /// Remembers that the other shards may have to be told something about an address.
     pub(crate) fn mark_dirty(&mut self, key: AddressKey) {
-        if self.shards > 1
+        if !self.peers.is_empty()
             && let Some(address) = self.addresses.get_mut(key)
             && !address.settings.kind.is_stored()
             && !address.dirty
@@ -286,12 +284,11 @@ impl Core {
         while let Some(key) = self.dirty.pop() {
             let Some(address) = self.addresses.get_mut(key) else { continue };
             address.dirty = false;
-            for index in 0..self.shards {
-                let shard = ShardId(index);
-                if shard != self.shard {
-                    self.tell_presence(key, shard, false);
-                    self.tell_want(key, shard);
-                }
+            let mut place = 0;
+            while let Some(shard) = self.peers.shard_at(place) {
+                place += 1;
+                self.tell_presence(key, shard, false);
+                self.tell_want(key, shard);
             }
             if let Some(address) = self.addresses.get_mut(key) {
                 address.handed_over = 0;
@@ -301,10 +298,10 @@ impl Core {
 
     /// Tells every other shard at once that there are consumers now, or none any more.
     pub(crate) fn announce(&mut self, key: AddressKey) {
-        for index in 0..self.shards {
-            if ShardId(index) != self.shard {
-                self.tell_presence(key, ShardId(index), true);
-            }
+        let mut place = 0;
+        while let Some(shard) = self.peers.shard_at(place) {
+            place += 1;
+            self.tell_presence(key, shard, true);
         }
     }
 
@@ -314,7 +311,7 @@ impl Core {
             return;
         }
         let Some(address) = self.addresses.get(key) else { return };
-        let Some(peer) = address.peers.get(usize::from(to.0)) else { return };
+        let Some(peer) = address.peers.get(to) else { return };
         let consumers = address.members.len() as u32;
         let producers = if address.settings.max_producers > 0 { address.producers.len() } else { 0 };
         let limit = address.new_limit(peer, window);
@@ -366,7 +363,7 @@ impl Core {
         self.return_foreign(now, key);
         let Some(address) = self.addresses.get_mut(key) else { return };
         address.epoch = address.epoch.wrapping_add(1);
-        for peer in &mut address.peers {
+        for peer in address.peers.values_mut() {
             peer.told_limit = 0;
             peer.received = 0;
             peer.wanting = 0;
@@ -402,7 +399,7 @@ impl Core {
     pub(crate) fn least_busy_peer(&self, key: AddressKey) -> Option<PeerLoad> {
         let address = self.addresses.get(key)?;
         let mut best: Option<PeerLoad> = None;
-        for (index, peer) in address.peers.iter().enumerate() {
+        for (shard, peer) in address.peers.iter() {
             if peer.consumers == 0 || peer.remaining() == 0 || peer.remote.is_none() {
                 continue;
             }
@@ -412,7 +409,7 @@ impl Core {
             });
             if is_better {
                 let (consumers, outstanding) = (peer.consumers, peer.outstanding);
-                best = Some(PeerLoad { shard: ShardId(index as u16), consumers, outstanding });
+                best = Some(PeerLoad { shard, consumers, outstanding });
             }
         }
         best
@@ -428,7 +425,7 @@ impl Core {
         token: Option<LegKey>,
     ) -> Option<PeerMessage> {
         let address = self.addresses.get_mut(key)?;
-        let peer = address.peers.get_mut(usize::from(to.0))?;
+        let peer = address.peers.get_mut(to)?;
         let remote = peer.remote?;
         peer.sent += 1;
         if let Some(token) = token {
@@ -448,7 +445,7 @@ impl Core {
             return;
         };
         let Some(address) = self.addresses.get_mut(key) else { return };
-        let Some(peer) = address.peers.get_mut(usize::from(peer.0)) else { return };
+        let Some(peer) = address.peers.get_mut(peer) else { return };
         peer.legs.remove(&mut self.legs, leg);
         if !settled {
             peer.outstanding = peer.outstanding.saturating_sub(1);
@@ -459,16 +456,14 @@ impl Core {
     pub(crate) fn peer_settled(&mut self, peer: ShardId, leg: LegKey) {
         let Some(delivery) = self.legs.get(leg).map(|leg| leg.delivery) else { return };
         let Some(key) = self.deliveries.get(delivery).and_then(|delivery| delivery.address) else { return };
-        if let Some(peer) =
-            self.addresses.get_mut(key).and_then(|address| address.peers.get_mut(usize::from(peer.0)))
-        {
+        if let Some(peer) = self.addresses.get_mut(key).and_then(|address| address.peers.get_mut(peer)) {
             peer.outstanding = peer.outstanding.saturating_sub(1);
         }
     }
 
     /// Takes a message that the core of another shard had for this one.
     pub fn handle_peer(&mut self, now: Instant, from: ShardId, message: PeerMessage) {
-        if from.0 >= self.shards || from == self.shard {
+        if !self.peers.contains(from) {
             return;
         }
         match message.0 {
@@ -698,6 +693,9 @@ impl Core {
     /// with `delivery_failed`, those that it has not finished sending are aborted, and its consumers
     /// are no more.
     pub fn handle_peer_gone(&mut self, now: Instant, peer: ShardId) {
+        if !peer.is_here() {
+            self.peers.remove(peer);
+        }
         let lost: Vec<LegKey> =
             self.legs.iter().filter(|(_, leg)| leg.to == To::Peer(peer)).map(|(key, _)| key).collect();
         for leg in lost {
@@ -718,8 +716,9 @@ impl Core {
         let keys: Vec<AddressKey> = self.addresses.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(address) = self.addresses.get_mut(key) else { continue };
-            let Some(peering) = address.peers.get_mut(usize::from(peer.0)) else { continue };
-            *peering = Peering::default();
+            if address.peers.remove(peer).is_none() {
+                continue;
+            }
             let is_over = address.standing == Standing::Visiting && address.peers_with_consumers() == 0;
             let name = address.name.clone();
             self.reachability_changed(key);

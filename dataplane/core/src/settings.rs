@@ -6,9 +6,43 @@ use std::time::Duration;
 use crate::format::Filter;
 use crate::store::QueueId;
 
-/// A shard of the node: one thread with its connections and its core.
+/// A shard of the fleet, as this node numbers them: one thread with its connections and its core.
+///
+/// The low eight bits are the shard within its node; the rest is the *slot* of the node. Slot 0 is this
+/// node; the others get 1, 2, ... in the order in which this node first hears of them, and keep them as
+/// long as it runs. So a shard of this node has its own number as its id, and two nodes number the same
+/// shard differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardId(pub u16);
+pub struct ShardId(pub u32);
+
+impl ShardId {
+    /// Bits of the shard within its node.
+    const SHARD_BITS: u32 = 8;
+    /// Shards that a node can have.
+    pub const MAX_SHARDS: u16 = 1 << Self::SHARD_BITS;
+    /// The largest slot.
+    pub const MAX_SLOT: u32 = u32::MAX >> Self::SHARD_BITS;
+
+    /// A shard of the node in a slot. Of either number only as many bits count as it may have.
+    pub const fn new(slot: u32, shard: u16) -> Self {
+        Self((slot << Self::SHARD_BITS) | (shard % Self::MAX_SHARDS) as u32)
+    }
+
+    /// The slot of its node; 0: this node.
+    pub const fn slot(self) -> u32 {
+        self.0 >> Self::SHARD_BITS
+    }
+
+    /// Which of the shards of its node it is.
+    pub const fn shard(self) -> u16 {
+        (self.0 % Self::MAX_SHARDS as u32) as u16
+    }
+
+    /// Whether it is a shard of this node.
+    pub const fn is_here(self) -> bool {
+        self.slot() == 0
+    }
+}
 
 /// Who gets a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,15 +163,15 @@ impl PartialEq for SubscriptionSettings {
 
 impl Eq for SubscriptionSettings {}
 
-/// The shard that is the home of a stored address: it alone holds its messages. A subscription
-/// (`topic::name`) has its topic's home.
+/// The shard that is the home of a stored address on its node, which has so many of them: it alone holds
+/// its messages. A subscription (`topic::name`) has its topic's home.
 pub fn home(name: &str, shards: u16) -> ShardId {
     let name = name.split_once("::").map_or(name, |(topic, _)| topic);
     // FNV-1a: the same in every run and every version.
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    ShardId((hash % u64::from(shards.max(1))) as u16)
+    ShardId::new(0, (hash % u64::from(shards.max(1))) as u16)
 }
 
 /// What happens when a multicast consumer has [`AddressSettings::max_undelivered`] messages waiting.

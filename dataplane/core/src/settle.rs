@@ -137,7 +137,7 @@ impl Core {
             address.counters.unsettled += u64::from(!first.settled);
             // A lone consumer that can take more is next again.
             moves &= address.members.len() != 1 || !consumer.is_free();
-            if address.credit == 0 && self.shards > 1 && !address.dirty {
+            if address.credit == 0 && !self.peers.is_empty() && !address.dirty {
                 // Other shards should know that there is none left.
                 address.dirty = true;
                 self.dirty.push(consumer.address);

@@ -49,7 +49,7 @@ static ALLOCATOR: Counting = Counting;
 const SUBSCRIPTIONS: u64 = 200_000;
 
 fn core(shard: u16) -> Core {
-    let mut core = Core::new(ShardId(shard), 2, CoreLimits::default());
+    let mut core = Core::new(ShardId::new(0, shard), 2, CoreLimits::default());
     let settings = AddressSettings { kind: AddressKind::Topic, ..AddressSettings::default() };
     core.set_address(Instant::now(), &"#".into(), settings);
     while core.poll_effect().is_some() {}

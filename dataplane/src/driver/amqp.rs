@@ -650,7 +650,7 @@ impl Shard {
             }
             Effect::Peer { to, message } => {
                 self.has_news |= message.is_for_all();
-                if let Some(messages) = self.outgoing.get_mut(usize::from(to.0)) {
+                if let Some(messages) = self.outgoing.get_mut(usize::from(to.shard())) {
                     messages.push((self.id, message));
                 }
             }

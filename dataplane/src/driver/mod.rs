@@ -100,7 +100,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// A connection is on its way to a shard.
     fn count_connection_in(&self, shard: ShardId) {
-        if let Some(count) = self.counts.get(usize::from(shard.0)) {
+        if let Some(count) = self.counts.get(usize::from(shard.shard())) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -285,7 +285,7 @@ impl Shard {
 
     /// Takes mail that waits, before a client is served that may have heard of what it says.
     pub(crate) fn take_waiting_mail(&mut self, now: Instant) {
-        let Some(mailbox) = self.shared.mailboxes.get(usize::from(self.id.0)) else { return };
+        let Some(mailbox) = self.shared.mailboxes.get(usize::from(self.id.shard())) else { return };
         if mailbox.has_mail() {
             let mut mail = std::mem::take(&mut self.mail);
             mailbox.take(&mut mail);
@@ -410,7 +410,7 @@ impl Shard {
         }
         let news = std::mem::take(&mut self.address_news);
         for (index, mailbox) in self.shared.mailboxes.iter().enumerate() {
-            if index != usize::from(self.id.0) {
+            if index != usize::from(self.id.shard()) {
                 mailbox.post_addresses(&news);
             }
         }
@@ -465,7 +465,7 @@ impl Shard {
     }
 
     fn count_connection_out(&self) {
-        if let Some(count) = self.shared.counts.get(usize::from(self.id.0)) {
+        if let Some(count) = self.shared.counts.get(usize::from(self.id.shard())) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -214,7 +214,7 @@ impl Shard {
             *connection;
         let (Protocol::Preface(preface), Ok(stream)) = (protocol, stream.into_std()) else { return true };
         let arrival = Arrival { stream, peer, listener, input, opened_at, bytes_in, bytes_out };
-        if let Some(mailbox) = self.shared.mailboxes.get(usize::from(home.0)) {
+        if let Some(mailbox) = self.shared.mailboxes.get(usize::from(home.shard())) {
             self.shared.count_connection_in(home);
             mailbox.post_adopted(Adopted { arrival, transport: preface.transport });
         }

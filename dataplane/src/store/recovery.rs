@@ -100,7 +100,7 @@ impl<'a> Distributor<'a> {
     }
 
     fn add(&mut self, shard: ShardId, item: Item, parts: [&[u8]; 2]) {
-        let shard = usize::from(shard.0);
+        let shard = usize::from(shard.shard());
         let Some(batch) = self.batches.get_mut(shard) else { return };
         for part in parts {
             batch.bytes.extend_from_slice(part);

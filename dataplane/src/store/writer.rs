@@ -48,7 +48,7 @@ impl Answers {
     }
 
     pub(super) fn push(&mut self, shard: ShardId, answer: StoreAnswer) {
-        if let Some(answers) = self.0.get_mut(usize::from(shard.0)) {
+        if let Some(answers) = self.0.get_mut(usize::from(shard.shard())) {
             answers.push(answer);
         }
     }

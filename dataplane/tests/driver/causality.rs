@@ -37,7 +37,7 @@ fn a_message_finds_the_consumer_whose_attach_another_shard_has_answered() {
 
 /// An MQTT client identifier whose session has its home on this shard.
 fn named(shard: usize, shards: u16) -> String {
-    let home = |id: &String| usize::from(mq_core::home(id, shards).0);
+    let home = |id: &String| usize::from(mq_core::home(id, shards).shard());
     (0..).map(|number| format!("client-{number}")).find(|id| home(id) == shard).unwrap()
 }
 
@@ -68,7 +68,7 @@ fn a_message_finds_the_subscriber_whose_suback_another_shard_has_sent_and_none_a
 fn a_message_finds_what_a_third_shard_keeps_for_a_subscriber() {
     let shards = 3;
     let node = Node::with(|config| config.workers = shards);
-    let home = usize::from(mq_core::home("t", shards).0);
+    let home = usize::from(mq_core::home("t", shards).shard());
     let others: Vec<usize> = (0..usize::from(shards)).filter(|shard| *shard != home).collect();
     for (one, other) in [(others[0], others[1]), (others[1], others[0])] {
         let mut reader = Mqtt::connect(&node, one, Options::lasting(&named(one, shards), 600));

@@ -18,7 +18,7 @@ const QOS: [Qos; 3] = [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce];
 
 /// A client identifier that has its home on this shard.
 fn named(prefix: &str, shard: usize) -> String {
-    let home = |id: &String| usize::from(mq_core::home(id, SHARDS).0);
+    let home = |id: &String| usize::from(mq_core::home(id, SHARDS).shard());
     (0..).map(|number| format!("{prefix}{number}")).find(|id| home(id) == shard).unwrap()
 }
 

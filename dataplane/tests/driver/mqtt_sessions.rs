@@ -21,7 +21,7 @@ const SHARDS: u16 = 2;
 
 /// The shard where a client's session is.
 fn home(client_id: &str) -> usize {
-    usize::from(mq_core::home(client_id, SHARDS).0)
+    usize::from(mq_core::home(client_id, SHARDS).shard())
 }
 
 /// A client identifier that has its home on this shard.

@@ -37,7 +37,7 @@ fn connect(client_id: &str) -> Vec<u8> {
 /// A client identifier whose home is this shard.
 fn client_of(shard: u16) -> String {
     let mut names = (0..).map(|number| format!("client-{number}"));
-    names.find(|name| home(name, SHARDS).0 == shard).unwrap()
+    names.find(|name| home(name, SHARDS).shard() == shard).unwrap()
 }
 
 fn open(node: &Node, shard: usize, speaks: Speaks, proxy: bool, hello: &[u8]) -> TcpStream {

@@ -226,6 +226,18 @@ impl Core {
         self.broker.clock.set(now, unix);
     }
 
+    /// The wall time of a moment, by the clock that was set.
+    #[inline]
+    pub fn unix(&self, now: Instant) -> UnixMillis {
+        self.broker.clock.unix(now)
+    }
+
+    /// The moment of a wall time, by the clock that was set; `None` when it is further ahead than can be
+    /// counted. What lies too far back to be counted is no later than `now`.
+    pub fn instant_of(&self, unix: UnixMillis, now: Instant) -> Option<Instant> {
+        self.broker.clock.instant(unix, now)
+    }
+
     /// When a queue has something to do.
     pub(crate) fn poll_stored_timeout(&self) -> Option<Instant> {
         let now = self.broker.now?;

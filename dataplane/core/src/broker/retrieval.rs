@@ -188,8 +188,7 @@ impl Core {
         };
         let mut fences = 0;
         if is_first {
-            let here = self.shard;
-            for shard in (0..self.shards).map(ShardId).filter(|shard| *shard != here && *shard != home) {
+            for shard in self.peers.shards().filter(|shard| *shard != home).collect::<Vec<_>>() {
                 fences += 1;
                 self.send_wire(shard, Wire::Fence { home, number });
             }

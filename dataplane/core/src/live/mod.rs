@@ -10,7 +10,6 @@
 //!
 //! Messages of producers that know nothing of live subscribers are routed by the home of their topic when
 //! it takes them: see [`Incoming::routed`](crate::Incoming::routed).
-
 //!
 //! | message | from, to | says |
 //! |---|---|---|
@@ -35,6 +34,7 @@ use bytes::Bytes;
 use self::cache::{Made, RouteCache};
 use self::filters::Filters;
 use crate::broker::Source;
+use crate::by_shard::ByShard;
 use crate::core::Core;
 use crate::effect::{Effect, Refused};
 use crate::key::{AddressKey, HomeKey};
@@ -143,9 +143,9 @@ pub(crate) struct Live {
     stored: BTreeMap<Arc<str>, Filters<Want>>,
     routes: RouteCache,
     /// What is on its way to and from each shard, in bytes.
-    windows: Vec<Window>,
+    windows: ByShard<Window>,
     /// Shards that have no room.
-    full: u16,
+    full: u32,
     /// Topics of this shard: their producers wait when there is no room.
     pub(crate) topics: BTreeSet<HomeKey>,
     /// Producers that hear that a topic of this shard has their message when there is room. Bounded by
@@ -162,13 +162,13 @@ struct Window {
 }
 
 impl Live {
-    pub(crate) fn new(shards: u16) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             filters: Filters::default(),
             subscriptions: 0,
             stored: BTreeMap::new(),
             routes: RouteCache::new(),
-            windows: vec![Window::default(); usize::from(shards)],
+            windows: ByShard::default(),
             full: 0,
             topics: BTreeSet::new(),
             accepted: Vec::new(),
@@ -275,16 +275,16 @@ impl Core {
     }
 
     fn tell_filter(&mut self, filter: &str, is_wanted: bool) {
-        if self.shards > 1 {
+        if !self.peers.is_empty() {
             let filter: Arc<str> = filter.into();
             self.tell_all(|| LiveWire::Filter { filter: filter.clone(), is_wanted });
         }
     }
 
     fn tell_all(&mut self, wire: impl Fn() -> LiveWire) {
-        for index in (0..self.shards).filter(|index| *index != self.shard.0) {
+        for to in self.peers.shards() {
             let message = PeerMessage::live(wire());
-            self.effects.push_back(Effect::Peer { to: ShardId(index), message });
+            self.effects.push_back(Effect::Peer { to, message });
         }
     }
 
@@ -440,7 +440,10 @@ impl Core {
     fn send_live(&mut self, route: &Route, message: &LiveMessage) {
         let cost = message.cost();
         for to in route.shards.iter().copied() {
-            let Some(window) = self.live.windows.get_mut(usize::from(to.0)) else { continue };
+            if !self.peers.contains(to) {
+                continue;
+            }
+            let window = self.live.windows.row(to);
             let before = window.waiting;
             if before >= LIVE_LIMIT {
                 self.count_dropped(route.address, 1);
@@ -459,7 +462,7 @@ impl Core {
 
     /// A message of another shard is on its way to its subscribers.
     fn take_live(&mut self, from: ShardId, cost: u64) {
-        let Some(window) = self.live.windows.get_mut(usize::from(from.0)) else { return };
+        let window = self.live.windows.row(from);
         window.taken += cost;
         if window.taken >= LIVE_WINDOW / 4 {
             let bytes = std::mem::take(&mut window.taken);
@@ -470,7 +473,7 @@ impl Core {
 
     /// Another shard has handed on what it got.
     fn live_taken(&mut self, from: ShardId, bytes: u64) {
-        let Some(window) = self.live.windows.get_mut(usize::from(from.0)) else { return };
+        let Some(window) = self.live.windows.get_mut(from) else { return };
         let before = window.waiting;
         window.waiting = before.saturating_sub(bytes);
         if before >= LIVE_WINDOW && window.waiting < LIVE_WINDOW {
@@ -482,7 +485,7 @@ impl Core {
     /// There is room for messages to other shards again, or none: topics stop their producers, and the
     /// caller hears when it may read publishers again.
     fn live_room_changed(&mut self, has_room: bool) {
-        let is_news = self.live.full == u16::from(!has_room);
+        let is_news = self.live.full == u32::from(!has_room);
         if !is_news {
             return;
         }
@@ -541,9 +544,7 @@ impl Core {
             self.end_stored(&topic);
         }
         self.live_taken(peer, u64::MAX);
-        if let Some(window) = self.live.windows.get_mut(usize::from(peer.0)) {
-            window.taken = 0;
-        }
+        self.live.windows.remove(peer);
     }
 }
 

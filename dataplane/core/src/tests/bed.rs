@@ -114,7 +114,9 @@ impl Bed {
     pub(crate) fn with_limits(shards: u16, limits: CoreLimits) -> Self {
         let now = Instant::now();
         Self {
-            cores: (0..shards).map(|shard| Core::new(ShardId(shard), shards, limits.clone())).collect(),
+            cores: (0..shards)
+                .map(|shard| Core::new(ShardId::new(0, shard), shards, limits.clone()))
+                .collect(),
             now,
             started: now,
             mail: BTreeMap::new(),
@@ -345,7 +347,7 @@ impl Bed {
     /// Hands over the oldest message between two shards.
     pub(crate) fn post_mail(&mut self, (from, to): (usize, usize)) {
         if let Some(message) = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
-            self.cores[to].handle_peer(self.now, ShardId(from as u16), message);
+            self.cores[to].handle_peer(self.now, ShardId(from as u32), message);
             self.take_effects(to);
         }
     }
@@ -492,7 +494,7 @@ impl Bed {
                 self.live.rooms += 1;
             }
             Effect::Peer { to, message } => {
-                self.mail.entry((shard, usize::from(to.0))).or_default().push_back(message);
+                self.mail.entry((shard, usize::from(to.shard()))).or_default().push_back(message);
             }
         }
     }

@@ -83,7 +83,7 @@ impl Core {
     /// other.
     pub(crate) fn check_peer(&self, other: &Self) {
         for (key, address) in self.addresses.iter() {
-            let Some(peer) = address.peers.get(usize::from(other.shard.0)) else { continue };
+            let Some(peer) = address.peers.get(other.shard) else { continue };
             let there = self.legs.iter().filter(|(_, leg)| {
                 let of_address = |delivery: &Delivery| delivery.address == Some(key);
                 leg.to == To::Peer(other.shard)
@@ -93,7 +93,7 @@ impl Core {
             assert_eq!(there.count(), peer.outstanding as usize, "outstanding at a peer");
             let remote = other.names.get(&address.name).and_then(|key| other.addresses.get(*key));
             let Some(remote) = remote.filter(|_| peer.consumers > 0) else { continue };
-            let told = remote.peers.get(usize::from(self.shard.0)).map(|peer| peer.told_remaining());
+            let told = remote.peers.get(self.shard).map(|peer| peer.told_remaining());
             assert_eq!(Some(peer.remaining()), told, "the limit for {}", address.name);
         }
     }

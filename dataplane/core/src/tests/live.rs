@@ -527,10 +527,10 @@ fn a_shard_that_is_gone_wants_nothing_any_more() {
     let body = "x".repeat(LIVE_WINDOW as usize);
     bed.publish(core, "u", &body);
     assert!(!bed.cores[core].has_live_room());
-    bed.cores[core].handle_peer_gone(now, ShardId(gone as u16));
+    bed.cores[core].handle_peer_gone(now, ShardId(gone as u32));
     bed.take_effects(core);
     let route = bed.cores[core].route("t/a");
-    assert_eq!((&*route.shards, route.is_stored), (&[ShardId(reader as u16)][..], false));
+    assert_eq!((&*route.shards, route.is_stored), (&[ShardId(reader as u32)][..], false));
     assert!(bed.cores[core].has_live_room());
     assert_eq!(bed.live.rooms, 1);
 }

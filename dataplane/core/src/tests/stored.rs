@@ -108,7 +108,7 @@ impl Bed {
     }
 
     pub(crate) fn home_of(&self, address: &str) -> usize {
-        usize::from(home(address, self.cores.len() as u16).0)
+        usize::from(home(address, self.cores.len() as u16).shard())
     }
 
     pub(crate) fn holds(&self, address: &str) -> QueueStatistics {
@@ -162,15 +162,17 @@ impl Bed {
         }
         let mut homes: std::collections::BTreeMap<QueueId, usize> = addresses
             .iter()
-            .filter_map(|(address, settings)| Some((settings.id?, usize::from(home(address, shards).0))))
+            .filter_map(|(address, settings)| {
+                Some((settings.id?, usize::from(home(address, shards).shard())))
+            })
             .collect();
         for (key, value) in &self.store.objects {
             let Some((shard, queue)) = Core::stored_object(key, value, shards) else {
                 assert!(key.starts_with(b"m"), "an object of the core that it does not know: {key:?}");
                 continue;
             };
-            assert!(new.cores[usize::from(shard.0)].recover_object(new.now, key, value));
-            homes.insert(queue, usize::from(shard.0));
+            assert!(new.cores[usize::from(shard.shard())].recover_object(new.now, key, value));
+            homes.insert(queue, usize::from(shard.shard()));
         }
         // What is for queues that are no more is forgotten, as the daemon does.
         for kept in self.store.messages.values_mut() {
@@ -1000,8 +1002,8 @@ fn the_links_of_a_shard_that_is_gone_are_gone_with_it() {
     let producer = bed.producer(1 - home, "q");
     let consumer = bed.consumer(1 - home, "q", 1);
     bed.send_durable(producer, "a");
-    bed.cores[home].handle_peer_gone(bed.now, ShardId(1 - home as u16));
-    bed.cores[1 - home].handle_peer_gone(bed.now, ShardId(home as u16));
+    bed.cores[home].handle_peer_gone(bed.now, ShardId(1 - home as u32));
+    bed.cores[1 - home].handle_peer_gone(bed.now, ShardId(home as u32));
     bed.run();
     assert_eq!(bed.producers[&producer].closed, Some(CloseReason::HomeGone));
     assert_eq!(bed.consumers[&consumer].closed, Some(CloseReason::HomeGone));
@@ -1063,7 +1065,7 @@ fn a_consumer_is_refused_when_its_home_goes_or_its_address_before_the_answer() {
             bed.cores[consumer.0].remove_address(now, "q");
             CloseReason::AddressDeleted
         } else {
-            bed.cores[consumer.0].handle_peer_gone(now, ShardId(home as u16));
+            bed.cores[consumer.0].handle_peer_gone(now, ShardId(home as u32));
             CloseReason::HomeGone
         };
         bed.run();
