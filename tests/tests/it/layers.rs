@@ -8,20 +8,21 @@ use mq_tests::repository;
 use serde_json::Value;
 
 /// Every edge that is allowed between packages of ours; the tests may know everyone.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     // The engines for `mq bench` alone: what measures the daemon must not be slower than it.
     ("mq", &["mq-amqp", "mq-model", "mq-mqtt"]),
-    ("mqd", &["mq-amqp", "mq-core", "mq-model", "mq-mqtt", "mq-store"]),
+    ("mqd", &["mq-amqp", "mq-core", "mq-mesh", "mq-model", "mq-mqtt", "mq-store"]),
     ("mq-core", &[]),
     ("mq-amqp", &[]),
     ("mq-mqtt", &[]),
+    ("mq-mesh", &[]),
     ("mq-model", &[]),
     ("mq-store", &[]),
     ("mq-tests", &["mq-amqp", "mq-core", "mq-model", "mq-mqtt", "mq-store"]),
 ];
 
 /// Packages without IO: no socket, task, thread, file, clock, random source or environment.
-const PURE: [&str; 4] = ["mq-amqp", "mq-core", "mq-model", "mq-mqtt"];
+const PURE: [&str; 5] = ["mq-amqp", "mq-core", "mq-mesh", "mq-model", "mq-mqtt"];
 
 /// Libraries that bring IO, a runtime, randomness or a clock with them.
 const IMPURE: [&str; 24] = [
