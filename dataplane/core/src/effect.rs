@@ -127,6 +127,8 @@ pub enum Refused {
     NoLane,
     #[error("address {0} keeps no messages")]
     NotStored(Box<str>),
+    #[error("the home of {address}, {node}, cannot be reached now; try again later")]
+    HomeUnavailable { address: Box<str>, node: Box<str> },
     #[error("{name} is no name or filter of a topic: {reason}")]
     BadName { name: Box<str>, reason: Box<str> },
     #[error("{0}")]

@@ -116,8 +116,8 @@ pub use self::outcome::{ErrorInfo, Outcome};
 pub use self::peer::{PEER_FREE_BYTES, PeerMessage};
 pub use self::producer::{ProducerOptions, ProducerTarget};
 pub use self::settings::{
-    AddressKind, AddressSettings, CoreLimits, Deduplicate, OnFull, Overload, QueueSettings, ShardId,
-    SubscriptionSettings, home,
+    AddressKind, AddressSettings, CoreLimits, Deduplicate, Distribution, OnFull, Overload, QueueSettings,
+    ShardId, SubscriptionSettings, UNKNOWN_SLOT, home,
 };
 pub use self::statistics::{
     AddressStatistics, ConsumerStatistics, OutcomeCounts, ProducerStatistics, QueueStatistics, Statistics,

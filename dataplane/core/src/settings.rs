@@ -187,6 +187,22 @@ pub enum Overload {
     Disconnect,
 }
 
+/// Which of the consumers that could take an anycast message gets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Distribution {
+    /// The one with the fewest deliveries outstanding. A shard with consumers counts with the deliveries
+    /// that it has outstanding for each of them, and with the cost of the path to it; a draw stays on the
+    /// shard of the producer.
+    #[default]
+    Balanced,
+    /// One on the nearest node that has any: this one, else that with the cheapest path. In turn, where
+    /// several shards are as near.
+    Closest,
+}
+
+/// The slot of a node that this one has never heard of; see [`AddressSettings::home`].
+pub const UNKNOWN_SLOT: u32 = ShardId::MAX_SLOT;
+
 /// How an address treats its messages and links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressSettings {
@@ -217,6 +233,12 @@ pub struct AddressSettings {
     pub id: Option<QueueId>,
     /// For a queue that is a subscription of a topic.
     pub subscription: Option<Arc<SubscriptionSettings>>,
+    /// Where an address that keeps messages has its home: the slot of the node, 0 for this one. While there
+    /// is no channel to its shard there ([`home`]), or with [`UNKNOWN_SLOT`], the address lets no links in
+    /// and takes no messages.
+    pub home: u32,
+    /// Who gets an anycast message.
+    pub distribution: Distribution,
 }
 
 /// Bounds of one core.
@@ -274,6 +296,8 @@ impl Default for AddressSettings {
             queue: None,
             id: None,
             subscription: None,
+            home: 0,
+            distribution: Distribution::Balanced,
         }
     }
 }

@@ -58,7 +58,7 @@ fn refused(refused: &Refused) -> Error {
         Refused::LimitExceeded { .. } | Refused::Full(_) => condition::RESOURCE_LIMIT_EXCEEDED,
         Refused::NotAllowed(_) | Refused::Exists(_) | Refused::NotStored(_) => condition::NOT_ALLOWED,
         Refused::BadName { .. } => condition::INVALID_FIELD,
-        Refused::Stopping => condition::DETACH_FORCED,
+        Refused::Stopping | Refused::HomeUnavailable { .. } => condition::DETACH_FORCED,
         _ => condition::ILLEGAL_STATE,
     };
     refusal(condition, refused.to_string())
@@ -71,6 +71,7 @@ pub(super) fn closed(reason: CloseReason) -> Error {
         CloseReason::NotFound => condition::NOT_FOUND,
         CloseReason::Exclusive | CloseReason::SubscriptionInUse => condition::RESOURCE_LOCKED,
         CloseReason::StoreFailed => condition::INTERNAL_ERROR,
+        CloseReason::HomeGone => condition::DETACH_FORCED,
         _ => condition::RESOURCE_LIMIT_EXCEEDED,
     };
     refusal(condition, reason.to_string())
