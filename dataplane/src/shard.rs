@@ -413,6 +413,7 @@ fn settings(address: &Served, config: &DaemonConfig) -> AddressSettings {
         queue: is_stored.then(|| Arc::new(queue_settings(spec))),
         id: matches!(spec.kind, AddressType::Queue | AddressType::Subscription).then_some(QueueId(*id)),
         subscription: (spec.kind == AddressType::Subscription).then(|| subscription_settings(name, spec)),
+        ..defaults
     }
 }
 
