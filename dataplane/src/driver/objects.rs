@@ -1,7 +1,7 @@
 //! Objects that the daemon keeps in the store beside those of the core: the sessions of its clients.
 //!
 //! They share the log and its order with what the core asks for. Their tickets are numbers that no ticket of
-//! the core has, their keys begin with [`OWN`], which no key of the core does.
+//! the core has, their keys begin with [`NAMESPACE`], which no key of the core does.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use mq_core::{StoreAnswer, StoreRequest, Ticket};
 use super::Shard;
 
 /// The first byte of the key of an object of the daemon's.
-pub(crate) const OWN: u8 = b'm';
+pub(crate) const NAMESPACE: u8 = b'm';
 
 impl Shard {
     /// Keeps an object, in place of one with the same key. [`object_stored`](Self::object_stored) says when
@@ -52,7 +52,7 @@ impl Shard {
 
     /// Takes an object that the store has kept over a restart.
     pub(crate) fn recover_object(&mut self, now: Instant, key: &[u8], value: &[u8]) {
-        if key.first() == Some(&OWN) {
+        if key.first() == Some(&NAMESPACE) {
             self.recover_session_object(key, value);
         } else {
             self.core.recover_object(now, key, value);

@@ -1,6 +1,6 @@
 //! What of a session is on disk: its record, its wills, and the packet identifiers of QoS 2 under way.
 //!
-//! Every object of the daemon has a key that begins with `m`, then a letter for its kind and the client
+//! Behind the first byte of every key of the daemon's stand a letter for the kind and the client
 //! identifier. Values start with a version. Numbers are LEB128; bytes follow their length. What cannot
 //! be read is no object of this version: the caller says so and leaves it where it is.
 
@@ -10,8 +10,7 @@ use mq_mqtt::packet::{SubscriptionOptions, Text};
 use mq_mqtt::property::{Properties, PropertyIn};
 use mq_mqtt::{PacketId, Qos, Version};
 
-/// The first byte of every key of the daemon.
-pub(crate) const NAMESPACE: u8 = b'm';
+use crate::driver::objects::NAMESPACE;
 
 /// The only version so far.
 const VERSION: u8 = 1;
