@@ -27,9 +27,6 @@ use crate::shard::Handle;
 /// Segments of one vectored write.
 pub(super) const SLICES: usize = 64;
 
-/// Bytes written to a connection up to which it keeps no buffer for more.
-const YOUNG: u64 = 512;
-
 /// How busy a connection is, for its memory's sake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Activity {
@@ -354,11 +351,6 @@ impl Shard {
             }
         }
         let written = connection.bytes_out - before;
-        if written > 0 && connection.bytes_out <= YOUNG && connection.protocol.buffered() == 0 {
-            // Most clients connect, subscribe and wait. Were each to keep a buffer for seconds, all of those
-            // that come in a rush would, and the process with them.
-            connection.protocol.shrink();
-        }
         connection.note_activity(written);
         self.bytes_out += written;
         if connection.is_paused && connection.protocol.may_read() {

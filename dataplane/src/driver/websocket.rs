@@ -214,6 +214,10 @@ impl WebSocket {
     /// So many bytes have been written.
     pub fn written(&mut self, count: usize) {
         self.outgoing.advance(count.min(self.outgoing.len()));
+        if self.outgoing.is_empty() {
+            // Most clients connect, subscribe and wait: each would keep a buffer.
+            self.outgoing = BytesMut::new();
+        }
     }
 
     /// Gives back memory that only a busy connection needs.
