@@ -118,22 +118,19 @@ impl Answers {
         self.first + self.queue.len() as u64 - 1
     }
 
-    fn stage(&self, name: u64) -> Option<Stage> {
-        let index = usize::try_from(name.checked_sub(self.first)?).ok()?;
-        self.queue.get(index).map(|answer| answer.stage)
+    /// The acknowledgement of that name; `None` once it has left.
+    fn find(&self, name: u64) -> Option<&Answer> {
+        self.queue.get(self.index(name)?)
     }
 
     fn set(&mut self, name: u64, stage: Stage) {
-        let index = name.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        if let Some(answer) = index.and_then(|index| self.queue.get_mut(index)) {
+        if let Some(answer) = self.index(name).and_then(|index| self.queue.get_mut(index)) {
             answer.stage = stage;
         }
     }
 
-    /// The identifier of the publication.
-    fn packet_id(&self, name: u64) -> Option<PacketId> {
-        let index = usize::try_from(name.checked_sub(self.first)?).ok()?;
-        self.queue.get(index).map(|answer| answer.packet_id)
+    fn index(&self, name: u64) -> Option<usize> {
+        usize::try_from(name.checked_sub(self.first)?).ok()
     }
 
     /// The next one to leave.
@@ -394,8 +391,9 @@ impl Shard {
         // What cannot be posted is refused at once.
         self.run_effects(now);
         let client = self.connections.mqtt(key);
-        let stage = client.zip(answer).and_then(|(client, answer)| client.intake.answers.stage(answer));
-        let Some(answer) = answer.filter(|_| stage == Some(Stage::Storing)) else {
+        let found = client.zip(answer).and_then(|(client, answer)| client.intake.answers.find(answer));
+        let is_posted = found.is_some_and(|answer| answer.stage == Stage::Storing);
+        let Some(answer) = answer.filter(|_| is_posted) else {
             return self.end_transaction(now, transaction, true);
         };
         self.note_taking(publisher.session, packet_id, answer);
@@ -582,7 +580,7 @@ impl Shard {
         if !settled && !outcome.is_some_and(Outcome::is_terminal) {
             return true;
         }
-        let Some((stage, packet_id)) = answers.stage(handle).zip(answers.packet_id(handle)) else {
+        let Some(&Answer { packet_id, stage }) = answers.find(handle) else {
             return true;
         };
         let reason = outcome.map_or(ReasonCode::NoMatchingSubscribers, reason_of);
@@ -833,8 +831,8 @@ mod tests {
         assert_eq!(answers.pop(), None);
         answers.set(first, Stage::Ready(ReasonCode::Success));
         assert_eq!(answers.pop(), Some((id(9), ReasonCode::Success)));
-        assert_eq!(answers.stage(first), None, "it is gone");
-        assert_eq!(answers.packet_id(third), Some(id(5)));
+        assert!(answers.find(first).is_none(), "it is gone");
+        assert_eq!(answers.find(third).map(|answer| answer.packet_id), Some(id(5)));
         assert_eq!(answers.pop(), Some((id(3), ReasonCode::QuotaExceeded)));
         assert_eq!(answers.pop(), Some((id(5), ReasonCode::Success)));
         assert!(answers.is_empty() && answers.pop().is_none());
