@@ -120,7 +120,7 @@ impl Shard {
         let mut touched = BTreeSet::new();
         for asked in &packet.subscriptions {
             // A lower QoS may leave a queue without a filter.
-            touched.extend(self.core.topics_of(asked.filter.as_str()));
+            touched.extend(self.touched_by(asked.filter.as_str()));
             parts.push(self.subscribe(now, key, token, asked, identifier));
         }
         let request =
@@ -137,7 +137,7 @@ impl Shard {
             let index = self.mqtt.sessions.get(token).and_then(|session| session.by_filter(filter.as_str()));
             let reason = match index {
                 Some(index) => {
-                    touched.extend(self.core.topics_of(filter.as_str()));
+                    touched.extend(self.touched_by(filter.as_str()));
                     self.unsubscribe(now, key, token, index);
                     ReasonCode::Success
                 }
@@ -148,6 +148,12 @@ impl Shard {
         let request =
             Request { packet_id: packet.packet_id, is_subscribe: false, parts, recorded: Recorded::No };
         self.begin_request(now, key, token, request, &touched);
+    }
+
+    /// The topic addresses whose queue of a session goes by a filter. A shared subscription has no part in
+    /// those queues.
+    fn touched_by(&self, filter: &str) -> Vec<Arc<str>> {
+        if topic_filter_start(filter) > 0 { Vec::new() } else { self.core.topics_of(filter) }
     }
 
     fn begin_request(
@@ -307,7 +313,7 @@ impl Shard {
         for index in undone {
             let subscription = self.mqtt.sessions.get(token).and_then(|session| session.subscription(index));
             if let Some(subscription) = subscription {
-                touched.extend(self.core.topics_of(subscription.topic_filter()));
+                touched.extend(self.touched_by(&subscription.filter));
             }
             self.unsubscribe(now, key, token, index);
         }
