@@ -38,7 +38,7 @@ use self::deliver::Outflow;
 use self::flows::Messages;
 use self::publish::Intake;
 pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
-use self::session::{SessionKey, Sessions};
+use self::session::{Numbers, SessionKey, Sessions};
 use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
 pub(super) use self::subscribe::queue_settings;
@@ -77,6 +77,7 @@ pub(super) struct Mqtt {
     clock: Clock,
     awaited: Awaited,
     wills: Wills,
+    numbers: Numbers,
     recovered: store::Recovered,
     /// Addresses that have changed, each with the first session that has not looked yet.
     errands: VecDeque<(Arc<str>, usize)>,
@@ -118,6 +119,7 @@ impl Mqtt {
             clock: Clock { known: now, unix },
             awaited: Awaited::default(),
             wills: Wills::default(),
+            numbers: Numbers::default(),
             recovered: store::Recovered::default(),
             errands: VecDeque::new(),
             resume_at: None,
@@ -135,6 +137,11 @@ impl Mqtt {
     /// The wall time of a moment.
     pub(super) fn unix(&self, at: Instant) -> UnixMillis {
         self.clock.unix(at)
+    }
+
+    /// A number for a session or a will that begins now.
+    fn next_number(&mut self, now: Instant) -> u64 {
+        self.numbers.next(self.unix(now))
     }
 
     /// Whether the core's producer is the one for wills.

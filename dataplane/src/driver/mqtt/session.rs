@@ -60,6 +60,25 @@ pub(crate) fn origin_of(client_id: &str) -> u64 {
     hash.max(1)
 }
 
+/// Gives the sessions and wills of a shard their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    last: u64,
+}
+
+impl Numbers {
+    /// One that no session and no will has: later than all before, also those of earlier runs.
+    pub(crate) fn next(&mut self, now: UnixMillis) -> u64 {
+        self.last = now.0.max(self.last + 1);
+        self.last
+    }
+
+    /// One that a session or a will of an earlier run has.
+    pub(crate) fn note(&mut self, number: u64) {
+        self.last = self.last.max(number);
+    }
+}
+
 /// Names a session on its shard, and not its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionKey {
@@ -521,6 +540,15 @@ mod tests {
             state: subscribe::State::default(),
             standing: subscribe::Standing::default(),
         }
+    }
+
+    #[test]
+    fn a_number_is_above_all_before_even_if_the_clock_goes_back() {
+        let mut numbers = Numbers::default();
+        assert_eq!(numbers.next(UnixMillis(1_000)), 1_000);
+        assert_eq!(numbers.next(UnixMillis(900)), 1_001);
+        numbers.note(5_000);
+        assert_eq!(numbers.next(UnixMillis(2_000)), 5_001);
     }
 
     fn will() -> Box<Will> {

@@ -313,13 +313,13 @@ impl Shard {
                 if record.expiry > 0 {
                     self.shared.kept_clients.insert(id.clone(), &record);
                 }
-                self.mqtt.wills.note_number(record.number);
+                self.mqtt.numbers.note(record.number);
                 recovered.of(id).record = Some(record);
             }
             ObjectKey::Will(id, number) => {
                 let record = WillRecord::decode(value)?;
                 recovered.of(id).wills.push(Will { number, record });
-                self.mqtt.wills.note_number(number);
+                self.mqtt.numbers.note(number);
             }
             ObjectKey::Incoming(id, packet_id) => {
                 recovered.of(id).incoming.push((packet_id, incoming_number(value)?));

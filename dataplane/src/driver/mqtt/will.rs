@@ -109,21 +109,9 @@ pub(crate) struct Wills {
     /// Those that the core has, by its handle: the client, and the number.
     under_way: HashMap<u64, (Arc<str>, u64)>,
     next_handle: u64,
-    last_number: u64,
 }
 
 impl Wills {
-    /// A number that no will and no session of the shard has: later than all before, also those of earlier runs.
-    pub(super) fn next_number(&mut self, now: UnixMillis) -> u64 {
-        self.last_number = now.0.max(self.last_number + 1);
-        self.last_number
-    }
-
-    /// A number that a will or a session of an earlier run has.
-    pub(super) fn note_number(&mut self, number: u64) {
-        self.last_number = self.last_number.max(number);
-    }
-
     /// Whether the core's producer is the one for wills.
     pub(crate) fn is_producer(&self, producer: ProducerKey) -> bool {
         self.producer == Some(producer)
@@ -323,15 +311,6 @@ mod tests {
         assert_eq!(envelope.properties.will_delay_interval(), None);
         let facts = (envelope.topic, envelope.payload, envelope.qos, envelope.origin);
         assert_eq!(facts, ("gone", &b"x"[..], Qos::AtLeastOnce, origin_of("kitchen")));
-    }
-
-    #[test]
-    fn the_number_of_a_will_is_above_all_before_even_if_the_clock_goes_back() {
-        let mut wills = Wills::default();
-        assert_eq!(wills.next_number(UnixMillis(1_000)), 1_000);
-        assert_eq!(wills.next_number(UnixMillis(900)), 1_001);
-        wills.note_number(5_000);
-        assert_eq!(wills.next_number(UnixMillis(2_000)), 5_001);
     }
 
     #[test]
