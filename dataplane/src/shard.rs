@@ -170,7 +170,7 @@ async fn settle_mail(handle: &Handle) {
 /// Fires the deadlines of connections and core.
 async fn keep_time(handle: Handle) {
     loop {
-        let deadline = handle.shard.borrow_mut().arm_timer();
+        let deadline = handle.shard.borrow_mut().arm_timer(Instant::now());
         let sleep = async {
             match deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -195,7 +195,6 @@ async fn watch_clock(handle: Handle) {
         if found.abs_diff(unix.saturating_add(passed)) >= CLOCK_STEP {
             let mut shard = handle.shard.borrow_mut();
             shard.core.set_clock(now, UnixMillis(found));
-            shard.set_mqtt_clock(now, UnixMillis(found));
             shard.finish_turn(now);
             (told, unix) = (now, found);
         }

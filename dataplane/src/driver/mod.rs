@@ -32,9 +32,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mq_amqp::{Config, Events, LinkKey, SessionKey, Terms};
-use mq_core::{
-    ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest, TransactionId, UnixMillis,
-};
+use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest, TransactionId};
 use mq_model::config::DaemonConfig;
 use tokio::sync::Notify;
 
@@ -51,7 +49,6 @@ pub(crate) use self::terminus::Subscriptions;
 use self::transaction::Coordinator;
 use crate::listen::Throttle;
 use crate::mailbox::{AddressNews, Mail, Mailbox, post_at_once};
-use crate::shard::unix_millis;
 use crate::store::Store;
 
 /// Bytes that one read takes at most.
@@ -263,7 +260,7 @@ impl Shard {
             store,
             store_requests: Vec::new(),
             next_ticket: 0,
-            mqtt: mqtt::Mqtt::new(config, Instant::now(), UnixMillis(unix_millis())),
+            mqtt: mqtt::Mqtt::new(config),
             buffer: BytesMut::new(),
             events: Events::new(),
             deadlines: BinaryHeap::new(),
@@ -311,15 +308,15 @@ impl Shard {
     }
 
     /// The deadline for which the timer has to sleep.
-    pub(crate) fn arm_timer(&mut self) -> Option<Instant> {
-        self.armed = self.next_deadline();
+    pub(crate) fn arm_timer(&mut self, now: Instant) -> Option<Instant> {
+        self.armed = self.next_deadline(now);
         self.armed
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let connection = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
         // While the node stops no session ends: the next run goes on.
-        let session = self.mqtt.next_deadline().filter(|_| !self.is_draining);
+        let session = self.next_mqtt_deadline(now).filter(|_| !self.is_draining);
         connection.into_iter().chain(self.core.poll_timeout()).chain(session).min()
     }
 
@@ -381,7 +378,7 @@ impl Shard {
             // More can be written than one turn may: go on after the others.
             connection.wake();
         }
-        let next = self.next_deadline();
+        let next = self.next_deadline(now);
         if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
             self.timer.notify_one();
         }

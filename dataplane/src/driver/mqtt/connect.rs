@@ -61,7 +61,7 @@ impl Shard {
         let Taken { session, is_resumed, ended } =
             self.take_session(now, key, &client_id, expiry, connect.clean_start);
         let will = connect.will.as_ref().map(|will| {
-            let number = self.mqtt.next_number(now);
+            let number = self.mqtt.numbers.next(self.core.unix(now));
             Box::new(Will::of(will, connect.version, number))
         });
         let waits_for = self.keep_connected(key, session, will, ended);
@@ -160,7 +160,7 @@ impl Shard {
         expiry: u32,
         clean_start: bool,
     ) -> Taken {
-        let unix = self.mqtt.unix(now);
+        let unix = self.core.unix(now);
         let mut ended = None;
         if let Some(found) = self.mqtt.sessions.find(client_id) {
             let before = self.mqtt.sessions.get(found);
@@ -179,7 +179,7 @@ impl Shard {
                 return Taken { session: found, is_resumed: true, ended };
             }
         }
-        let number = self.mqtt.next_number(now);
+        let number = self.mqtt.numbers.next(unix);
         let mut session = Session::new(client_id.clone(), expiry, key);
         session.number = number;
         let session = self.mqtt.sessions.insert(session);

@@ -55,7 +55,7 @@ impl Shard {
         }
         let client = self.connections.mqtt_mut(key)?;
         client.session = None;
-        let unix = self.mqtt.unix(now);
+        let unix = self.core.unix(now);
         self.mqtt.sessions.set_presence(session, Presence::Away(unix));
         self.decide_will(now, session, if was_let_in { end } else { End::Normal });
         Some(session)
@@ -68,7 +68,7 @@ impl Shard {
 
     /// Publishes the will of a session that is away, forgets it, or leaves it for later.
     fn decide_will(&mut self, now: Instant, key: SessionKey, end: End) {
-        let unix = self.mqtt.unix(now);
+        let unix = self.core.unix(now);
         // What is published while the node stops reaches nobody.
         let end = if self.is_draining && end != End::Normal { End::Stopping } else { end };
         let Some(session) = self.mqtt.sessions.get_mut(key) else { return };
@@ -113,6 +113,10 @@ impl Shard {
         if self.mqtt.errands.len() == 1 {
             self.look_at_addresses(now);
         }
+        if !self.mqtt.errands.is_empty() {
+            // The rest is for a turn of its own.
+            self.mqtt.resume_at.get_or_insert(now);
+        }
     }
 
     /// Goes on with the first address that has changed, for so many sessions as one turn has time for.
@@ -143,7 +147,7 @@ impl Shard {
         }
         self.mqtt.resume_at = None;
         self.look_at_addresses(now);
-        let unix = self.mqtt.unix(now);
+        let unix = self.core.unix(now);
         for _ in 0..ENDS_PER_TURN {
             let Some(key) = self.mqtt.sessions.due(unix) else { break };
             let Some(session) = self.mqtt.sessions.get(key) else { break };

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use mq_core::{ProducerKey, TransactionId, UnixMillis};
+use mq_core::{ProducerKey, TransactionId};
 use mq_model::config::DaemonConfig;
 use mq_mqtt::property::{PropertyIn, PropertyView, PropertyWriter};
 use mq_mqtt::{Config, Event, Limits, Qos, ReasonCode};
@@ -37,8 +37,8 @@ use self::connect::Connecting;
 use self::deliver::Outflow;
 use self::flows::Messages;
 use self::publish::Intake;
-pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
 use self::session::{Numbers, SessionKey, Sessions};
+pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
 use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
 pub(super) use self::subscribe::queue_settings;
@@ -74,7 +74,6 @@ pub(super) struct Mqtt {
     pub(super) config: Arc<Config>,
     pub(super) sessions: Sessions,
     pub(super) messages: Messages,
-    clock: Clock,
     awaited: Awaited,
     wills: Wills,
     numbers: Numbers,
@@ -110,13 +109,12 @@ pub(crate) struct Counters {
 }
 
 impl Mqtt {
-    /// Nothing yet, under this configuration, at a moment whose wall time is this.
-    pub(super) fn new(config: &DaemonConfig, now: Instant, unix: UnixMillis) -> Self {
+    /// Nothing yet, under this configuration.
+    pub(super) fn new(config: &DaemonConfig) -> Self {
         Self {
             config: Arc::new(engine_config(config)),
             sessions: Sessions::default(),
             messages: Messages::default(),
-            clock: Clock { known: now, unix },
             awaited: Awaited::default(),
             wills: Wills::default(),
             numbers: Numbers::default(),
@@ -129,64 +127,9 @@ impl Mqtt {
         }
     }
 
-    /// The wall clock was set, or looked at.
-    pub(super) fn set_clock(&mut self, now: Instant, unix: UnixMillis) {
-        self.clock = Clock { known: now, unix };
-    }
-
-    /// The wall time of a moment.
-    pub(super) fn unix(&self, at: Instant) -> UnixMillis {
-        self.clock.unix(at)
-    }
-
-    /// A number for a session or a will that begins now.
-    fn next_number(&mut self, now: Instant) -> u64 {
-        self.numbers.next(self.unix(now))
-    }
-
     /// Whether the core's producer is the one for wills.
     pub(super) fn publishes_wills(&self, producer: ProducerKey) -> bool {
         self.wills.is_producer(producer)
-    }
-
-    /// When [`Shard::handle_mqtt_deadlines`] is due.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        if !self.recovered.is_done() {
-            return self.recovered.next_look();
-        }
-        if let Some(resume_at) = self.resume_at {
-            return Some(resume_at);
-        }
-        if !self.errands.is_empty() {
-            // Begun by what told of the address; the rest is for a turn of its own.
-            return Some(self.clock.known);
-        }
-        self.sessions.next_deadline().and_then(|deadline| self.clock.instant(deadline))
-    }
-}
-
-/// How the two clocks relate: what survives a restart goes by the time of day.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    known: Instant,
-    unix: UnixMillis,
-}
-
-impl Clock {
-    fn unix(self, at: Instant) -> UnixMillis {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        UnixMillis(match at.checked_duration_since(self.known) {
-            Some(later) => self.unix.0.saturating_add(millis(later)),
-            None => self.unix.0.saturating_sub(millis(self.known.saturating_duration_since(at))),
-        })
-    }
-
-    /// The moment of a wall time; `None` when it is further away than can be counted.
-    fn instant(self, at: UnixMillis) -> Option<Instant> {
-        match at.0.checked_sub(self.unix.0) {
-            Some(later) => self.known.checked_add(Duration::from_millis(later)),
-            None => Some(self.known),
-        }
     }
 }
 
@@ -294,6 +237,15 @@ impl Client {
 /// engine, which has queued what tells the peer) and then [`Shard::start_closing`], which releases the
 /// client, writes what is left and closes the socket after the peer.
 impl Shard {
+    /// When [`handle_mqtt_deadlines`](Self::handle_mqtt_deadlines) is due.
+    pub(super) fn next_mqtt_deadline(&self, now: Instant) -> Option<Instant> {
+        let mqtt = &self.mqtt;
+        if !mqtt.recovered.is_done() {
+            return mqtt.recovered.next_look();
+        }
+        mqtt.resume_at.or_else(|| self.core.instant_of(mqtt.sessions.next_deadline()?, now))
+    }
+
     /// Takes what was read. Stops when [`Client::may_read`] says so; what is left in `buffer` is kept and
     /// given again with what comes. A client that is done afterwards is closed by the caller.
     pub(super) fn handle_mqtt_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {

@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mq_core::{DurableSubscription, StoreError, Ticket, TransactionId, UnixMillis};
+use mq_core::{DurableSubscription, StoreError, Ticket, TransactionId};
 use mq_mqtt::{PacketId, Qos};
 use tracing::{debug, warn};
 
@@ -289,11 +289,6 @@ impl Shard {
         }
     }
 
-    /// The wall clock was set.
-    pub(crate) fn set_mqtt_clock(&mut self, now: Instant, unix: UnixMillis) {
-        self.mqtt.set_clock(now, unix);
-    }
-
     // ---- after a restart ---------------------------------------------------------------------------
 
     /// Takes an object of a session that the store has kept. They come in no order.
@@ -379,7 +374,7 @@ impl Shard {
     }
 
     fn recover_client(&mut self, now: Instant, client_id: Arc<str>, mut remains: Remains) {
-        let unix = self.mqtt.unix(now);
+        let unix = self.core.unix(now);
         // Without a record it ended with its connection, at the latest now.
         let record = remains.record.take().unwrap_or_default();
         let was_connected = record.disconnected.is_none();

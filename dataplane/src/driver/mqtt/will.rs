@@ -122,7 +122,7 @@ impl Shard {
     /// Publishes a will, and forgets it when it is known what came of it.
     pub(super) fn publish_will(&mut self, now: Instant, client_id: &Arc<str>, mut will: Will) {
         // One that was to wait, and is published before: a restart on the way must not wait for it.
-        let due = will.record.due.replace(self.mqtt.unix(now));
+        let due = will.record.due.replace(self.core.unix(now));
         if due.is_some() || will.delay() > 0 {
             self.keep_will(client_id, &will);
         }
