@@ -66,7 +66,7 @@ impl Shard {
             user: ANONYMOUS.to_owned(),
             product: None,
             opened_at: connection.opened_at,
-            worker: u32::from(self.id.0),
+            worker: self.id.0,
             sessions: 0,
             producers: 0,
             consumers: 0,

@@ -85,7 +85,7 @@ impl Shard {
         };
         let view = admin::ClientSession {
             client: session.client_id.to_string(),
-            worker: u32::from(self.id.0),
+            worker: self.id.0,
             connection: connection.map(|connection| self.connection_name(connection.number)),
             expiry_seconds: session.expiry,
             disconnected_at,
