@@ -23,6 +23,10 @@ impl Filter for Nothing {
     fn matches(&self, _message_format: u32, message: &[u8]) -> bool {
         message.is_empty()
     }
+
+    fn text(&self) -> &str {
+        "nothing"
+    }
 }
 
 fn messages() -> u32 {

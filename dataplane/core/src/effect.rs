@@ -105,6 +105,11 @@ pub enum CloseReason {
     HomeGone,
     #[error("the subscription was removed")]
     Unsubscribed,
+    #[error(
+        "the home of the address cannot read the filter: its node runs another version; upgrade it, or attach \
+         without the filter"
+    )]
+    UnreadableFilter,
 }
 
 /// Why the core does not let a link in.

@@ -44,6 +44,9 @@ pub trait Format: Send + Sync + Debug {
 pub trait Filter: Send + Sync + Debug {
     /// Whether it gets this one. Called often: it should look only at what it needs.
     fn matches(&self, message_format: u32, message: &[u8]) -> bool;
+
+    /// What makes the same filter on another node; see [`FilterCodec`](crate::FilterCodec).
+    fn text(&self) -> &str;
 }
 
 /// The properties of a message that a queue may go by.

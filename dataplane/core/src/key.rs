@@ -122,7 +122,7 @@ macro_rules! bits {
     )*};
 }
 
-bits! { PendingKey ReceiverKey }
+bits! { ForwardKey InboundKey PendingKey ReceiverKey SenderKey }
 
 /// The highest generation: the highest bit of a key as a number is never set, which tells a ticket of the
 /// core from one of its caller.

@@ -82,6 +82,7 @@ mod consumer;
 mod core;
 mod delivery;
 mod effect;
+pub mod encoding;
 mod expiry;
 mod fleet;
 mod format;
@@ -100,6 +101,7 @@ mod settle;
 mod statistics;
 mod store;
 pub mod topic;
+mod wire;
 
 pub use self::broker::{DurableSubscription, RetainedMessage, RetainedPage, RetainedQuery};
 pub use self::consumer::{ConsumerOptions, SubscriptionOptions};
@@ -126,6 +128,10 @@ pub use self::statistics::{
 pub use self::store::{
     QueueId, RecoveredMessage, Reference, StoreAnswer, StoreError, StoreRequest, Targets, Ticket,
     TransactionId, UnixMillis,
+};
+pub use self::wire::{
+    FilterCodec, MAX_WIRE_BYTES, MAX_WIRE_HEAD, OLDEST_WIRE_VERSION, ShardNames, WIRE_VERSION, WireContext,
+    WireError, common_version,
 };
 
 #[cfg(test)]

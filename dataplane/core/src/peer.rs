@@ -56,10 +56,10 @@ const SHARE: u32 = 16;
 
 /// A message between the cores of two shards; opaque to everyone else.
 #[derive(Debug)]
-pub struct PeerMessage(Message);
+pub struct PeerMessage(pub(crate) Message);
 
 #[derive(Debug)]
-enum Message {
+pub(crate) enum Message {
     Presence {
         name: Arc<str>,
         /// The address at the sender, to be named in `Want` and `Deliver`.

@@ -102,6 +102,10 @@ impl mq_core::Filter for Selector {
     fn matches(&self, message_format: u32, message: &[u8]) -> bool {
         Self::matches(self, message_format, message)
     }
+
+    fn text(&self) -> &str {
+        self.as_str()
+    }
 }
 
 /// The message format of AMQP messages (AMQP 2.8.11, 3.2.16).

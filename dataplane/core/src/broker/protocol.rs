@@ -142,6 +142,8 @@ pub(crate) struct ReceiverOptions {
     pub(crate) subscription: Option<Box<SubscriptionOptions>>,
     /// A new subscription begins with what the topic retains.
     pub(crate) retained: bool,
+    /// Its filter came from another node and cannot be read here: it is not let in.
+    pub(crate) unreadable: bool,
 }
 
 /// A delivery on its way from the home to a link.

@@ -31,7 +31,7 @@ use crate::store::{Reference, StoreRequest, Targets, Ticket, UnixMillis};
 use crate::topic::{Walk, matches};
 
 /// Messages and bytes of a page at most.
-const MAX_PAGE_MESSAGES: u32 = 1_000;
+pub(crate) const MAX_PAGE_MESSAGES: u32 = 1_000;
 const MAX_PAGE_BYTES: u64 = 1 << 20;
 
 /// Names that are looked at for one page.
@@ -95,11 +95,11 @@ pub(crate) enum Asker {
 /// A question, at the home.
 #[derive(Debug)]
 pub(crate) struct Question {
-    asker: Asker,
-    filter: Arc<str>,
-    after: Option<Arc<str>>,
-    max_messages: u32,
-    max_bytes: u64,
+    pub(crate) asker: Asker,
+    pub(crate) filter: Arc<str>,
+    pub(crate) after: Option<Arc<str>>,
+    pub(crate) max_messages: u32,
+    pub(crate) max_bytes: u64,
 }
 
 /// What a shard keeps of questions.

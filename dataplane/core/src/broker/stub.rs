@@ -562,6 +562,7 @@ impl Core {
             levels: is_topic.then(|| source.into()),
             subscription: options.subscription.clone(),
             retained: options.retained,
+            unreadable: false,
         };
         let settled = options.settled;
         let consumer = self.insert_consumer(now, key, lane, options);

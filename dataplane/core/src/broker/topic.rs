@@ -600,6 +600,8 @@ impl Core {
 
     /// Takes a message for a topic: each subscription that wants it gets it.
     pub(crate) fn publish_to_topic(&mut self, now: Instant, key: HomeKey, mut publication: Publication) {
+        // For every subscription, and perhaps live subscribers of other shards.
+        publication.keep();
         let change = match self.plan_change(now, key, &publication) {
             Ok(change) => change,
             Err(outcome) => {

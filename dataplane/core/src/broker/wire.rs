@@ -173,8 +173,9 @@ impl Core {
         address: &Arc<str>,
         options: ReceiverOptions,
     ) {
-        let added = self
-            .home_of_address(address)
+        let readable = if options.unreadable { Err(CloseReason::UnreadableFilter) } else { Ok(()) };
+        let added = readable
+            .and_then(|()| self.home_of_address(address))
             // The link's shard says itself when a delivery is accepted by being handed on.
             .and_then(|home| self.add_receiver(now, home, from, consumer, false, options));
         let wire = match added {

@@ -347,6 +347,8 @@ impl Bed {
     /// Hands over the oldest message between two shards.
     pub(crate) fn post_mail(&mut self, (from, to): (usize, usize)) {
         if let Some(message) = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
+            let ends = [from, to].map(|shard| (ShardId(shard as u32), &self.cores[shard]));
+            let message = wire::carry(ends[0], ends[1], self.now, &message);
             self.cores[to].handle_peer(self.now, ShardId(from as u32), message);
             self.take_effects(to);
         }

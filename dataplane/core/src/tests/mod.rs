@@ -11,7 +11,7 @@ mod retained;
 mod sessions;
 mod sessions_random;
 mod store;
-mod stored;
+pub(crate) mod stored;
 mod stored_random;
 mod streaming;
 mod topics;

@@ -74,6 +74,10 @@ impl Filter for Contains {
     fn matches(&self, _format: u32, message: &[u8]) -> bool {
         message.windows(self.0.len()).any(|part| part == self.0)
     }
+
+    fn text(&self) -> &str {
+        str::from_utf8(&self.0).expect("tests look for text")
+    }
 }
 
 /// The shards on which tests have their links: with the home, and without it.

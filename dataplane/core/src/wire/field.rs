@@ -77,11 +77,7 @@ pub(super) struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(
-        context: &'a WireContext<'a>,
-        filters: &'a dyn FilterCodec,
-        input: &'a Bytes,
-    ) -> Self {
+    pub(super) fn new(context: &'a WireContext<'a>, filters: &'a dyn FilterCodec, input: &'a Bytes) -> Self {
         Self { context, filters, input, reader: Reader::new(input), what: "a message" }
     }
 
@@ -89,10 +85,6 @@ impl<'a> Decoder<'a> {
     #[inline]
     pub(super) fn begin(&mut self, what: &'static str) {
         self.what = what;
-    }
-
-    pub(super) fn what(&self) -> &'static str {
-        self.what
     }
 
     #[cold]
@@ -103,6 +95,12 @@ impl<'a> Decoder<'a> {
     #[inline]
     pub(super) fn byte(&mut self) -> Result<u8, WireError> {
         self.reader.byte().ok_or_else(|| self.ends())
+    }
+
+    /// Sixteen flags.
+    #[inline]
+    pub(super) fn flags(&mut self) -> Result<u16, WireError> {
+        self.reader.array().map(u16::from_le_bytes).ok_or_else(|| self.ends())
     }
 
     #[inline]

@@ -27,6 +27,8 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use self::field::{Decoder, Encoder};
+#[cfg(test)]
+pub(crate) use self::tests::carry;
 use crate::core::Core;
 use crate::format::Filter;
 use crate::peer::PeerMessage;

@@ -21,6 +21,10 @@ impl Filter for Nothing {
         self.0.fetch_add(1, Ordering::Relaxed);
         false
     }
+
+    fn text(&self) -> &str {
+        "nothing"
+    }
 }
 
 fn grouped() -> Bed {

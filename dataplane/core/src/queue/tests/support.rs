@@ -23,6 +23,10 @@ impl Filter for FirstByte {
     fn matches(&self, _message_format: u32, message: &[u8]) -> bool {
         message.first() == Some(&self.0)
     }
+
+    fn text(&self) -> &str {
+        "the first byte"
+    }
 }
 
 pub(super) fn arrival(body: &'static str) -> Arrival {

@@ -1,0 +1,217 @@
+//! Every message by its first byte, and what follows that.
+
+use std::ops::RangeInclusive;
+
+use super::WireError;
+use super::field::{Decoder, Encoder};
+use super::record::{
+    put_arrival, put_last_publication, put_question, put_state, take_arrival, take_last_publication,
+    take_question, take_state,
+};
+use crate::broker::Wire;
+use crate::live::LiveWire;
+use crate::peer::{Message, PeerMessage};
+
+/// The first bytes of messages about stored addresses.
+const STORED: RangeInclusive<u8> = 0x20..=0x5f;
+/// Those of messages about live subscribers.
+const LIVE: RangeInclusive<u8> = 0x60..=0x7f;
+
+impl PeerMessage {
+    #[inline]
+    pub(super) fn put(&self, to: &mut Encoder<'_>) {
+        match &self.0 {
+            Message::Stored(wire) => wire.put(to),
+            Message::Live(wire) => wire.put(to),
+            message => message.put(to),
+        }
+    }
+
+    #[inline]
+    pub(super) fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
+        let code = from.byte()?;
+        Ok(Self(if STORED.contains(&code) {
+            Message::Stored(Wire::take(from, code)?)
+        } else if LIVE.contains(&code) {
+            Message::Live(LiveWire::take(from, code)?)
+        } else {
+            Message::take(from, code)?
+        }))
+    }
+}
+
+/// The messages of one enum. A field is put in its own form, or in the one that its table says: `slice`
+/// and `publication` are what is left. What follows the table is put and taken by hand.
+macro_rules! messages {
+    (@put $to:ident $field:ident) => { $to.field($field) };
+    (@put $to:ident $field:ident slice) => { $to.rest($field) };
+    (@put $to:ident $field:ident publication) => { put_last_publication($to, $field) };
+    (@take $from:ident) => { $from.field()? };
+    (@take $from:ident slice) => { $from.rest() };
+    (@take $from:ident publication) => { take_last_publication($from)? };
+    (
+        $type:ident ($to:ident, $from:ident) {
+            $($code:literal $variant:ident { $($field:ident $(as $form:ident)?),* })*
+        }
+        put { $($put:tt)* }
+        take { $($take:tt)* }
+    ) => {
+        impl $type {
+            #[inline]
+            fn put(&self, $to: &mut Encoder<'_>) {
+                match self {
+                    $(Self::$variant { $($field),* } => {
+                        $to.byte($code);
+                        $(messages!(@put $to $field $($form)?);)*
+                    })*
+                    $($put)*
+                }
+            }
+
+            #[inline]
+            fn take($from: &mut Decoder<'_>, code: u8) -> Result<Self, WireError> {
+                match code {
+                    $($code => {
+                        $from.begin(stringify!($variant));
+                        Ok(Self::$variant { $($field: messages!(@take $from $($form)?)),* })
+                    })*
+                    $($take)*
+                    other => $from.unknown("message", other),
+                }
+            }
+        }
+    };
+}
+
+const DELIVER: u8 = 0x03;
+const UPDATE: u8 = 0x06;
+const SETTLE: u8 = 0x07;
+
+messages! {
+    Message (encoder, decoder) {
+        0x01 Presence { name, address, epoch, kind, temporary, consumers, producers, limit }
+        0x02 Want { address, waiting }
+        0x04 Append { token, more, chunk as slice }
+        0x05 Abort { token }
+        0x08 Return { token, chunk }
+        0x09 Consumed { token }
+    }
+    put {
+        Self::Deliver { address, epoch, token, arrival } => {
+            encoder.byte(DELIVER);
+            encoder.field(address);
+            encoder.field(epoch);
+            put_arrival(encoder, arrival, *token);
+        }
+        Self::Update { token, outcome, settled } => {
+            encoder.byte(UPDATE);
+            encoder.field(token);
+            put_state(encoder, outcome.as_ref(), *settled);
+        }
+        Self::Settle { token, outcome, settled } => {
+            encoder.byte(SETTLE);
+            encoder.field(token);
+            put_state(encoder, outcome.as_ref(), *settled);
+        }
+        // These have codes of their own.
+        Self::Stored(wire) => wire.put(encoder),
+        Self::Live(wire) => wire.put(encoder),
+    }
+    take {
+        DELIVER => {
+            decoder.begin("Deliver");
+            let (address, epoch) = (decoder.field()?, decoder.field()?);
+            let (token, arrival) = take_arrival(decoder)?;
+            Ok(Self::Deliver { address, epoch, token, arrival })
+        }
+        UPDATE => {
+            decoder.begin("Update");
+            let token = decoder.field()?;
+            let (outcome, settled) = take_state(decoder)?;
+            Ok(Self::Update { token, outcome, settled })
+        }
+        SETTLE => {
+            decoder.begin("Settle");
+            let token = decoder.field()?;
+            let (outcome, settled) = take_state(decoder)?;
+            Ok(Self::Settle { token, outcome, settled })
+        }
+    }
+}
+
+const ASK_RETAINED: u8 = 0x28;
+
+messages! {
+    Wire (encoder, decoder) {
+        0x20 AddSender { producer, address }
+        0x21 RemoveSender { sender }
+        0x22 Publish { to, publication as publication }
+        0x23 AddReceiver { consumer, address, options }
+        0x24 RemoveReceiver { receiver }
+        0x25 Unsubscribe { receiver }
+        0x26 SetFilters { receiver, filters }
+        0x27 EndDurable { topic, name, claim }
+        0x29 Fence { home, number }
+        0x2a Fenced { asker, number }
+        0x2b RetainedPage { number, page }
+        0x2c Credit { receiver, limit, drain, number }
+        0x2d Window { receiver, bytes }
+        0x2e Settle { receiver, entry, outcome }
+        0x2f Return { receiver, entry, bytes }
+        0x30 ForwardAnswer { forward, outcome }
+        0x31 Retire { transaction, receiver, entry, outcome }
+        0x32 Prepare { transaction, posts }
+        0x33 Conclude { transaction, commit }
+        0x40 Prepared { transaction, failed, logged }
+        0x41 Concluded { transaction }
+        0x42 Opened { producer, sender, active }
+        0x43 Flow { producer, active }
+        0x44 Attached { consumer, receiver }
+        0x45 Refiltered { consumer }
+        0x46 Deliver { consumer, handout }
+        0x47 Drained { consumer, number }
+        0x48 Answer { source, outcome }
+        0x49 CloseProducer { producer, reason }
+        0x4a CloseConsumer { consumer, reason }
+    }
+    put {
+        Self::AskRetained { number, topic, question, fences } => {
+            encoder.byte(ASK_RETAINED);
+            encoder.field(number);
+            encoder.field(topic);
+            encoder.field(fences);
+            put_question(encoder, question);
+        }
+    }
+    take {
+        ASK_RETAINED => {
+            decoder.begin("AskRetained");
+            let number = decoder.field()?;
+            let (topic, fences) = (decoder.field()?, decoder.field()?);
+            Ok(Self::AskRetained { number, topic, fences, question: take_question(decoder, number)? })
+        }
+    }
+}
+
+const PUBLISH: u8 = 0x63;
+
+messages! {
+    LiveWire (encoder, decoder) {
+        0x60 Filter { filter, is_wanted }
+        0x61 Stored { topic, filter, want, is_wanted }
+        0x62 StoredEnd { topic }
+        0x64 Taken { bytes }
+    }
+    put {
+        Self::Publish(message) => {
+            encoder.byte(PUBLISH);
+            encoder.field(message);
+        }
+    }
+    take {
+        PUBLISH => {
+            decoder.begin("Publish");
+            decoder.field().map(Self::Publish)
+        }
+    }
+}
