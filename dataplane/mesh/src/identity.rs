@@ -59,6 +59,17 @@ pub struct Epoch {
     pub generation: u32,
 }
 
+impl Epoch {
+    /// The smallest that is larger.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        match self.generation.checked_add(1) {
+            Some(generation) => Self { generation, ..self },
+            None => Self { incarnation: Incarnation(self.incarnation.0.saturating_add(1)), generation: 0 },
+        }
+    }
+}
+
 /// The caller's name for one connection to a neighbour, never used again while the process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionKey(pub u64);

@@ -1,0 +1,370 @@
+//! The sending half of a session: batches, windows, what is under way.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::{ChannelOptions, MAX_RANGES, SEGMENT_COST, SendError, check_length};
+use crate::frame::{MAX_PAYLOAD, SegmentFlags};
+
+/// Bytes of the length before a message that shares a segment.
+const PREFIX: usize = 2;
+
+/// The largest message that fits into one segment.
+const MAX_WHOLE: usize = MAX_PAYLOAD - PREFIX;
+
+/// The buffer that messages are gathered in: enough for most turns, little for a channel that says little.
+const BATCH: usize = 16 * 1024;
+
+/// However much is lost, this much may be under way.
+const SMALLEST_WINDOW: usize = 256 * 1024;
+
+/// What travels in one segment.
+#[derive(Clone, Debug)]
+pub(super) struct Data {
+    pub(super) kind: SegmentFlags,
+    pub(super) message_length: u32,
+    pub(super) payload: Bytes,
+}
+
+impl Data {
+    pub(super) fn cost(&self) -> usize {
+        self.payload.len() + SEGMENT_COST
+    }
+}
+
+#[derive(Debug)]
+struct Kept {
+    data: Data,
+    /// When it was last sent.
+    sent_at: Option<Instant>,
+    is_lost: bool,
+    is_retransmitted: bool,
+}
+
+/// What has been given to the channel and is not acknowledged.
+///
+/// `kept` holds, in this order: segments under way or lost, from number `first` to before `next`, and
+/// whole segments not sent yet. Behind them is the `batch`, which becomes a segment when it is full or
+/// when it is its turn to be sent.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    batch: BytesMut,
+    kept: VecDeque<Kept>,
+    first: u64,
+    next: u64,
+    /// Bytes in `kept`.
+    bytes: usize,
+    /// What the segments cost that are under way and not known to be lost.
+    under_way: usize,
+    /// Numbers of lost segments, to be sent again.
+    lost: VecDeque<u64>,
+    /// What may be under way now.
+    window: usize,
+    largest_window: usize,
+    /// Losses before this number are one event.
+    recovered_at: u64,
+    smoothed: Option<Duration>,
+    probe_after: (Duration, Duration),
+    /// Questions since the last progress.
+    probes: u32,
+    probe_at: Option<Instant>,
+    is_probe_due: bool,
+    pub(super) messages: u64,
+    pub(super) sent: u64,
+    pub(super) retransmitted: u64,
+}
+
+impl Outgoing {
+    pub(super) fn new(options: &ChannelOptions) -> Self {
+        Self {
+            batch: BytesMut::new(),
+            kept: VecDeque::new(),
+            first: 0,
+            next: 0,
+            bytes: 0,
+            under_way: 0,
+            lost: VecDeque::new(),
+            window: options.window,
+            largest_window: options.window,
+            recovered_at: 0,
+            smoothed: None,
+            probe_after: options.probe_after,
+            probes: 0,
+            probe_at: None,
+            is_probe_due: false,
+            messages: 0,
+            sent: 0,
+            retransmitted: 0,
+        }
+    }
+
+    /// Forgets everything but the counters.
+    pub(super) fn clear(&mut self) {
+        self.batch = BytesMut::new();
+        self.kept = VecDeque::new();
+        self.lost.clear();
+        (self.first, self.next, self.recovered_at) = (0, 0, 0);
+        (self.bytes, self.under_way) = (0, 0);
+        self.window = self.largest_window;
+        self.probes = 0;
+        self.probe_at = None;
+        self.is_probe_due = false;
+    }
+
+    /// The number of the next segment with data that is sent for the first time.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) fn kept(&self) -> usize {
+        self.bytes + self.batch.len()
+    }
+
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.smoothed
+    }
+
+    /// Takes a message of a length that the caller has checked.
+    pub(super) fn send(&mut self, mut message: impl Buf) {
+        let length = message.remaining();
+        if length > MAX_WHOLE {
+            self.seal();
+            self.cut(message);
+        } else {
+            self.make_room(PREFIX + length);
+            self.batch.put_u16(u16::try_from(length).unwrap_or(u16::MAX));
+            while message.has_remaining() {
+                let chunk = message.chunk();
+                self.batch.extend_from_slice(chunk);
+                let count = chunk.len();
+                message.advance(count);
+            }
+        }
+        self.messages += 1;
+    }
+
+    pub(super) fn send_with(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<(), SendError> {
+        self.make_room(PREFIX);
+        let start = self.batch.len();
+        self.batch.put_u16(0);
+        write(&mut self.batch);
+        let length = self.batch.len().saturating_sub(start + PREFIX);
+        if start + PREFIX + length > MAX_PAYLOAD {
+            return self.take_out(start, length);
+        }
+        self.set_prefix(start, length);
+        self.messages += 1;
+        Ok(())
+    }
+
+    /// The message at the end of the batch does not fit there: it begins the next one, or is cut.
+    fn take_out(&mut self, start: usize, length: usize) -> Result<(), SendError> {
+        let mut message = self.batch.split_off(start);
+        check_length(length)?;
+        self.seal();
+        if length > MAX_WHOLE {
+            message.advance(PREFIX);
+            self.cut(message.freeze());
+        } else {
+            self.batch = message;
+            self.set_prefix(0, length);
+        }
+        self.messages += 1;
+        Ok(())
+    }
+
+    fn set_prefix(&mut self, start: usize, length: usize) {
+        if let Some(mut prefix) = self.batch.get_mut(start..start + PREFIX) {
+            prefix.put_u16(u16::try_from(length).unwrap_or(u16::MAX));
+        }
+    }
+
+    fn make_room(&mut self, count: usize) {
+        if self.batch.len() + count > MAX_PAYLOAD {
+            self.seal();
+        }
+        if self.batch.capacity() == 0 {
+            self.batch = BytesMut::with_capacity(BATCH.max(count));
+        }
+    }
+
+    /// Makes a segment of the messages gathered.
+    fn seal(&mut self) {
+        if !self.batch.is_empty() {
+            let payload = self.batch.split().freeze();
+            self.push(Data { kind: SegmentFlags::MESSAGES, message_length: 0, payload });
+        }
+    }
+
+    fn cut(&mut self, mut message: impl Buf) {
+        let mut message_length = u32::try_from(message.remaining()).unwrap_or(u32::MAX);
+        while message.has_remaining() {
+            let payload = message.copy_to_bytes(message.remaining().min(MAX_PAYLOAD));
+            self.push(Data { kind: SegmentFlags::PIECE, message_length, payload });
+            message_length = 0;
+        }
+    }
+
+    fn push(&mut self, data: Data) {
+        self.bytes += data.payload.len();
+        self.kept.push_back(Kept { data, sent_at: None, is_lost: false, is_retransmitted: false });
+    }
+
+    /// The next segment with data, and its number: what is lost goes before what is new.
+    pub(super) fn poll_data(&mut self, now: Instant) -> Option<(u64, Data)> {
+        while self.lost.front().is_some_and(|lost| *lost < self.first) {
+            self.lost.pop_front();
+        }
+        let number = match self.lost.front() {
+            Some(lost) => *lost,
+            None => self.next,
+        };
+        if self.index(number)? == self.kept.len() {
+            if self.batch.is_empty() || !self.fits(self.batch.len() + SEGMENT_COST) {
+                return None;
+            }
+            self.seal();
+        }
+        let index = self.index(number)?;
+        let data = self.kept.get(index)?.data.clone();
+        if !self.fits(data.cost()) {
+            return None;
+        }
+        self.under_way += data.cost();
+        self.note_sent(now, number);
+        Some((number, data))
+    }
+
+    fn note_sent(&mut self, now: Instant, number: u64) {
+        if number == self.next {
+            self.next += 1;
+            self.sent += 1;
+        } else {
+            self.lost.pop_front();
+            self.retransmitted += 1;
+        }
+        if let Some(kept) = self.index(number).and_then(|index| self.kept.get_mut(index)) {
+            kept.is_retransmitted |= kept.is_lost;
+            kept.is_lost = false;
+            kept.sent_at = Some(now);
+        }
+        if self.probe_at.is_none() {
+            self.probe_at = Some(now + self.interval());
+        }
+    }
+
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    /// One segment may always be under way, however large it is.
+    fn fits(&self, cost: usize) -> bool {
+        self.under_way == 0 || self.under_way + cost <= self.window
+    }
+
+    /// Whether the other end is to be asked what has arrived.
+    pub(super) fn poll_probe(&mut self) -> bool {
+        std::mem::take(&mut self.is_probe_due)
+    }
+
+    /// Everything before a number has been handed out at the other end.
+    pub(super) fn handle_acknowledged(&mut self, now: Instant, number: u64) -> Result<(), &'static str> {
+        if number > self.next {
+            return Err("an acknowledgement of what was not sent");
+        }
+        if number <= self.first {
+            return Ok(());
+        }
+        let mut sample = None;
+        while self.first < number {
+            let Some(kept) = self.kept.pop_front() else { break };
+            self.first += 1;
+            self.bytes -= kept.data.payload.len();
+            if !kept.is_lost {
+                self.under_way -= kept.data.cost();
+            }
+            self.window = self.largest_window.min(self.window + kept.data.cost() / 8);
+            sample = kept.sent_at.filter(|_| !kept.is_retransmitted);
+        }
+        if let Some(sent_at) = sample {
+            self.smooth(now.saturating_duration_since(sent_at));
+        }
+        if self.kept() == 0 {
+            // Most channels of a large fleet say little: they keep no buffer.
+            self.batch = BytesMut::new();
+        }
+        self.expect_progress(now);
+        Ok(())
+    }
+
+    /// The other end misses segments: pairs of 32 bits, first (behind `from`) and count.
+    pub(super) fn handle_missing(
+        &mut self,
+        now: Instant,
+        from: u64,
+        mut ranges: Bytes,
+    ) -> Result<(), &'static str> {
+        if !ranges.len().is_multiple_of(8) || ranges.len() > 8 * MAX_RANGES {
+            return Err("a list of missing segments");
+        }
+        while ranges.has_remaining() {
+            let first = from.saturating_add(u64::from(ranges.get_u32()));
+            let end = first.saturating_add(u64::from(ranges.get_u32()));
+            (first.max(self.first)..end.min(self.next)).for_each(|number| self.lose(now, number));
+        }
+        if !self.lost.is_empty() && self.first >= self.recovered_at {
+            self.recovered_at = self.next;
+            self.window = (self.window / 2).max(SMALLEST_WINDOW).min(self.largest_window);
+        }
+        self.expect_progress(now);
+        Ok(())
+    }
+
+    fn lose(&mut self, now: Instant, number: u64) {
+        let smoothed = self.smoothed.unwrap_or_default();
+        let Some(kept) = self.index(number).and_then(|index| self.kept.get_mut(index)) else { return };
+        // What was sent again a moment ago is still on its way there.
+        let is_on_its_way =
+            kept.is_retransmitted && kept.sent_at.is_some_and(|sent_at| now < sent_at + smoothed);
+        if !kept.is_lost && !is_on_its_way {
+            kept.is_lost = true;
+            self.under_way -= kept.data.cost();
+            self.lost.push_back(number);
+        }
+    }
+
+    /// Asks what has arrived, now.
+    pub(super) fn ask(&mut self, now: Instant) {
+        self.expect_progress(now);
+        self.is_probe_due = self.first < self.next;
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.probe_at.is_some_and(|at| at <= now) {
+            self.is_probe_due = true;
+            self.probes += 1;
+            self.probe_at = Some(now + self.interval());
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        self.probe_at
+    }
+
+    fn expect_progress(&mut self, now: Instant) {
+        self.probes = 0;
+        self.probe_at = (self.first < self.next).then(|| now + self.interval());
+    }
+
+    fn interval(&self) -> Duration {
+        let (shortest, longest) = self.probe_after;
+        let base = self.smoothed.map_or(shortest, |smoothed| smoothed.saturating_mul(4)).max(shortest);
+        base.saturating_mul(1 << self.probes.min(8)).min(longest)
+    }
+
+    fn smooth(&mut self, sample: Duration) {
+        self.smoothed = Some(self.smoothed.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));
+    }
+}
