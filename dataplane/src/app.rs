@@ -24,6 +24,7 @@ use crate::admin::{self, Api, Server};
 use crate::hub::{Hub, Served, Speaks};
 use crate::listen::{Acceptor, BindError, Bound, Gate, Refusals, bind};
 use crate::log::LogControl;
+use crate::mesh::{self, MeshError};
 use crate::metrics::Metrics;
 use crate::node::{Node, listener};
 use crate::objects::{Loaded, StoreError};
@@ -54,6 +55,8 @@ pub enum BuildError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
     #[error("cannot start the control thread: {0}; raise the limits of the process")]
     Control(io::Error),
     #[error("cannot start the workers: {0}; lower workers, or raise the limits of the process")]
@@ -82,6 +85,8 @@ pub struct App {
     /// The listeners of clients, and what they speak.
     clients: Vec<(Bound, Speaks)>,
     http: TcpListener,
+    /// The way to other nodes; `None`: the node is alone.
+    mesh: Option<mesh::Prepared>,
     shards: Vec<JoinHandle<()>>,
 }
 
@@ -118,23 +123,26 @@ impl App {
         let amqp = bind("amqp", &config.listeners.amqp)?;
         let mqtt = bind("mqtt", &config.listeners.mqtt)?;
         let http = bind("http", &config.listeners.http)?;
+        let mesh = mesh::Prepared::new(&config)?;
         let (hub, shards) = spawn(&config, objects.addresses()).map_err(BuildError::Workers)?;
         let catalogue = {
             let _context = runtime.enter();
             objects.serve(hub.clone())
         };
         let refusals = Arc::new(Refusals::default());
+        let mut listeners = vec![
+            listener(&amqp, Protocol::Amqp),
+            listener(&mqtt, Protocol::Mqtt),
+            listener(&http, Protocol::Http),
+        ];
+        listeners.extend(mesh.as_ref().map(|mesh| listener(&mesh.bound, Protocol::Mesh)));
         let node = Arc::new(Node {
             catalogue,
             log,
             gate: Gate::new(hub.clone(), config.limits.max_connections, refusals.clone()),
             refusals,
             hub,
-            listeners: vec![
-                listener(&amqp, Protocol::Amqp),
-                listener(&mqtt, Protocol::Mqtt),
-                listener(&http, Protocol::Http),
-            ],
+            listeners,
             admin_host: http.address.ip(),
             started_at: Timestamp::now(),
             started: Instant::now(),
@@ -143,7 +151,7 @@ impl App {
             config,
         });
         let clients = vec![(amqp, Speaks::Amqp), (mqtt, Speaks::Mqtt)];
-        Ok(Self { runtime, node, state, clients, http: http.listener, shards })
+        Ok(Self { runtime, node, state, clients, http: http.listener, mesh, shards })
     }
 
     /// The listeners with the ports that they really have.
@@ -172,8 +180,8 @@ impl App {
     ///
     /// See [`RunError`].
     pub fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { runtime, node, state, clients, http, shards } = self;
-        let outcome = runtime.block_on(live(&node, &state, clients, http, stop));
+        let Self { runtime, node, state, clients, http, mesh, shards } = self;
+        let outcome = runtime.block_on(live(&node, &state, clients, http, mesh, stop));
         // The shards end when nobody can send them commands any more: the runtime's tasks can.
         runtime.shutdown_timeout(JOIN_TIMEOUT);
         drop(node);
@@ -187,6 +195,7 @@ async fn live(
     state: &StateDir,
     clients: Vec<(Bound, Speaks)>,
     http: TcpListener,
+    mesh: Option<mesh::Prepared>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let mut registry = Registry::default();
@@ -204,6 +213,8 @@ async fn live(
             return Ok(());
         }
     }
+    // Other nodes come before clients do: whoever is served here finds what is there.
+    let mesh = start_mesh(node, mesh)?;
     let mut accepting = JoinSet::new();
     for (bound, speaks) in clients {
         accepting.spawn(Acceptor::new(bound, node.gate.clone(), speaks)?.run());
@@ -220,11 +231,19 @@ async fn live(
     let _ = tokio::time::timeout(DRAIN_GRACE, node.hub.begin_drain()).await;
     node.is_draining.store(true, Ordering::Relaxed);
     drain(node).await;
+    if let Some(mesh) = mesh {
+        mesh.leave().await;
+    }
     sampling.abort();
     server.stop().await;
     state.forget_runtime()?;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn start_mesh(node: &Node, prepared: Option<mesh::Prepared>) -> io::Result<Option<mesh::Running>> {
+    let Some((prepared, fabric)) = prepared.zip(node.hub.mesh()) else { return Ok(None) };
+    mesh::Running::start(&node.config, prepared, fabric.clone(), Vec::new(), &node.listeners).map(Some)
 }
 
 /// Waits until the shards have what was stored.

@@ -13,6 +13,7 @@ use mq_model::admin::{ClientSession, Connection, Link, Outcomes, Retained, Sessi
 use mq_model::manifest::AddressSpec;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::mesh::Fabric;
 use crate::store::{Recovered, StoreView};
 
 /// How often a draining node looks whether everything has settled.
@@ -250,6 +251,7 @@ pub struct Hub {
     shards: Arc<[mpsc::UnboundedSender<ShardCommand>]>,
     counts: Arc<[AtomicUsize]>,
     store: Option<StoreView>,
+    mesh: Option<Arc<Fabric>>,
 }
 
 impl Hub {
@@ -257,13 +259,24 @@ impl Hub {
     /// number the callers bound: each waits for its answer.
     pub fn new(shards: Vec<mpsc::UnboundedSender<ShardCommand>>) -> Self {
         let counts = shards.iter().map(|_| AtomicUsize::new(0)).collect();
-        Self { shards: shards.into(), counts, store: None }
+        Self { shards: shards.into(), counts, store: None, mesh: None }
     }
 
     /// The same hub, which knows of the store behind the shards.
     #[must_use]
     pub(crate) fn with_store(self, store: StoreView) -> Self {
         Self { store: Some(store), ..self }
+    }
+
+    /// The same hub, which knows of other nodes.
+    #[must_use]
+    pub(crate) fn with_mesh(self, mesh: Option<Arc<Fabric>>) -> Self {
+        Self { mesh, ..self }
+    }
+
+    /// What is known of other nodes; `None`: the node is alone.
+    pub(crate) fn mesh(&self) -> Option<&Arc<Fabric>> {
+        self.mesh.as_ref()
     }
 
     /// The store behind the shards, if there is one.

@@ -8,6 +8,7 @@ pub mod hub;
 pub mod listen;
 pub mod log;
 mod mailbox;
+mod mesh;
 mod metrics;
 mod node;
 pub mod objects;

@@ -12,6 +12,7 @@ use mq_core::{AddressSettings, PeerMessage, ShardId, StoreAnswer};
 use tokio::sync::Notify;
 
 use crate::driver::Adopted;
+use crate::mesh::MeshMail;
 
 /// Messages for which an empty mailbox keeps room.
 const ROOM: usize = 4_096;
@@ -26,6 +27,8 @@ pub(crate) struct Mail {
     pub(crate) peers: Vec<(ShardId, PeerMessage)>,
     /// What the store answers.
     pub(crate) answers: Vec<StoreAnswer>,
+    /// About other nodes.
+    pub(crate) mesh: Vec<MeshMail>,
 }
 
 /// An address that a link has made, or that goes with its link.
@@ -38,7 +41,10 @@ pub(crate) struct AddressNews {
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.addresses.is_empty() && self.peers.is_empty() && self.answers.is_empty()
+        self.addresses.is_empty()
+            && self.peers.is_empty()
+            && self.answers.is_empty()
+            && self.mesh.is_empty()
     }
 }
 
@@ -67,6 +73,11 @@ impl Mailbox {
     /// Hands news of addresses over, which their taker looks at before the rest.
     pub(crate) fn post_addresses(&self, news: &[AddressNews]) {
         self.add(&mut news.to_vec(), |waiting| &mut waiting.addresses);
+    }
+
+    /// Hands over something about other nodes, which its taker looks at after the mail of this one.
+    pub(crate) fn post_mesh(&self, mail: MeshMail) {
+        self.add(&mut vec![mail], |waiting| &mut waiting.mesh);
     }
 
     /// Hands a connection over, which its taker begins to serve after the mail.
@@ -116,6 +127,7 @@ impl Mailbox {
         give_back(&mut taken.addresses);
         give_back(&mut taken.peers);
         give_back(&mut taken.answers);
+        give_back(&mut taken.mesh);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         self.has_mail.store(false, Ordering::Release);
         std::mem::swap(&mut *waiting, taken);

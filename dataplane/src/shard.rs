@@ -25,6 +25,7 @@ use tracing::warn;
 use crate::driver::{Formats, KeptClients, Shard, Shared, Subscriptions};
 use crate::hub::{AddressStatistics, Hub, Reply, Served, ShardCommand, ShardStatistics};
 use crate::mailbox::{Mail, Mailbox};
+use crate::mesh::{Fabric, serve_links};
 use crate::selector::Selector;
 use crate::store::{Prepared, Store};
 
@@ -62,16 +63,20 @@ pub fn spawn(
     };
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
     let store = Prepared::new(config, disk);
-    let hub = Hub::new(senders).with_store(store.view());
+    let mailboxes: Arc<[Mailbox]> = (0..workers).map(|_| Mailbox::default()).collect();
+    let mesh = config.mesh.as_ref();
+    let mesh = mesh.map(|mesh| Arc::new(Fabric::new(config, mesh, unix_millis(), mailboxes.clone())));
+    let hub = Hub::new(senders).with_store(store.view()).with_mesh(mesh.clone());
     let shards = u16::try_from(workers).unwrap_or(u16::MAX);
     let homes = addresses.iter().map(|address| (QueueId(address.id), mq_core::home(&address.name, shards)));
     let homes = homes.collect();
     let shared = Shared {
-        mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
+        mailboxes,
         counts: hub.connection_counts().clone(),
         subscriptions: Subscriptions::default(),
         kept_clients: KeptClients::default(),
         running: Arc::new(AtomicUsize::new(workers)),
+        mesh,
     };
     let mut threads = Vec::with_capacity(workers + 2);
     for (index, commands) in receivers.into_iter().enumerate() {
@@ -216,6 +221,7 @@ async fn take_mail(handle: Handle) {
         for adopted in mailbox.take_adopted() {
             crate::driver::adopt(&handle, adopted);
         }
+        serve_links(&handle);
     }
 }
 

@@ -605,7 +605,7 @@ impl Shard {
     // ---- effects ----------------------------------------------------------------------------------
 
     /// Carries out what the core wants.
-    pub(super) fn run_effects(&mut self, now: Instant) {
+    pub(crate) fn run_effects(&mut self, now: Instant) {
         while let Some(effect) = self.core.poll_effect() {
             self.carry_out(now, effect);
         }
@@ -648,6 +648,7 @@ impl Shard {
                     let _ = engine.grant(link, credit);
                 });
             }
+            Effect::Peer { to, message } if !to.is_here() => self.say_to_node(now, to, &message),
             Effect::Peer { to, message } => {
                 self.has_news |= message.is_for_all();
                 if let Some(messages) = self.outgoing.get_mut(usize::from(to.shard())) {

@@ -49,13 +49,14 @@ pub(crate) use self::terminus::Subscriptions;
 use self::transaction::Coordinator;
 use crate::listen::Throttle;
 use crate::mailbox::{AddressNews, Mail, Mailbox, post_at_once};
+use crate::mesh::{Fabric, ShardMesh};
 use crate::store::Store;
 
 /// Bytes that one read takes at most.
-const READ_SIZE: usize = 64 << 10;
+pub(crate) const READ_SIZE: usize = 64 << 10;
 
 /// Reads of one connection before the others get their turn.
-const READS_PER_TURN: usize = 4;
+pub(crate) const READS_PER_TURN: usize = 4;
 
 /// Rounds of writing and refilling in one turn before the others get theirs.
 const FLUSHES_PER_TURN: usize = 8;
@@ -92,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) kept_clients: KeptClients,
     /// Shards that may still send mail.
     pub(crate) running: Arc<AtomicUsize>,
+    /// What they know of other nodes; `None`: the node is alone.
+    pub(crate) mesh: Option<Arc<Fabric>>,
 }
 
 impl Shared {
@@ -212,7 +215,7 @@ pub(crate) struct Shard {
     /// Sessions of MQTT clients, and what they have in common.
     mqtt: mqtt::Mqtt,
     /// One read buffer and one event queue for all connections: an idle connection holds none.
-    buffer: BytesMut,
+    pub(crate) buffer: BytesMut,
     events: Events,
     deadlines: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     /// What the timer sleeps for.
@@ -224,6 +227,8 @@ pub(crate) struct Shard {
     name_secret: RandomState,
     warnings: Throttle,
     is_draining: bool,
+    /// The other nodes of the fleet; `None`: the node is alone.
+    pub(crate) mesh: Option<Box<ShardMesh>>,
 }
 
 impl Shard {
@@ -236,6 +241,7 @@ impl Shard {
         timer: Rc<Notify>,
     ) -> Self {
         let outgoing = shared.mailboxes.iter().map(|_| Vec::new()).collect();
+        let mesh = shared.mesh.clone().map(|fabric| Box::new(ShardMesh::new(fabric, Instant::now())));
         Self {
             id,
             config: config.clone(),
@@ -271,6 +277,7 @@ impl Shard {
             name_secret: RandomState::new(),
             warnings: Throttle::default(),
             is_draining: false,
+            mesh,
         }
     }
 
@@ -305,6 +312,10 @@ impl Shard {
             self.handle_store(now, answer);
             self.run_effects(now);
         }
+        for mail in mail.mesh.drain(..) {
+            self.take_mesh_mail(now, mail);
+            self.run_effects(now);
+        }
     }
 
     /// The deadline for which the timer has to sleep.
@@ -317,7 +328,8 @@ impl Shard {
         let connection = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
         // While the node stops no session ends: the next run goes on.
         let session = self.next_mqtt_deadline(now).filter(|_| !self.is_draining);
-        connection.into_iter().chain(self.core.poll_timeout()).chain(session).min()
+        let mesh = self.mesh.as_deref().and_then(ShardMesh::poll_timeout);
+        connection.into_iter().chain(self.core.poll_timeout()).chain(session).chain(mesh).min()
     }
 
     /// Serves every deadline that has come.
@@ -334,6 +346,7 @@ impl Shard {
         self.drop_spent_deadlines();
         self.core.handle_timeout(now);
         self.handle_mqtt_deadlines(now);
+        self.handle_mesh_timeouts(now);
         self.finish_turn(now);
     }
 
@@ -360,7 +373,7 @@ impl Shard {
     /// once and re-arms the timer.
     pub(crate) fn finish_turn(&mut self, now: Instant) {
         self.run_effects(now);
-        self.tell_others();
+        self.tell_others(now);
         for _ in 0..FLUSHES_PER_TURN {
             if self.dirty.is_empty() {
                 break;
@@ -372,7 +385,7 @@ impl Shard {
             // The allocation is kept, what the refilled lanes have touched comes next.
             dirty.append(&mut self.dirty);
             self.dirty = dirty;
-            self.tell_others();
+            self.tell_others(now);
         }
         if let Some(connection) = self.dirty.iter().find_map(|key| self.connections.get(*key)) {
             // More can be written than one turn may: go on after the others.
@@ -387,10 +400,15 @@ impl Shard {
     /// Tells the store and the other shards what there is to tell, before any client learns of it: who
     /// heard something on this shard finds it so on every other. The disk and the others can work while
     /// the sockets are written.
-    fn tell_others(&mut self) {
+    fn tell_others(&mut self, now: Instant) {
         // Before the mail: what another shard asks of the store because of it comes later.
         self.ask_store();
         self.tell_addresses();
+        self.tell_shards();
+        self.tell_nodes(now);
+    }
+
+    fn tell_shards(&mut self) {
         if std::mem::take(&mut self.has_news) {
             return post_at_once(&self.shared.mailboxes, &mut self.outgoing);
         }

@@ -1,0 +1,134 @@
+//! The other nodes of the fleet.
+//!
+//! - [`neighbours`]: how connections come about: sockets, TLS ([`tls`]), greetings ([`handshake`]). On the
+//!   control thread.
+//! - [`control`]: which nodes there are and which way leads to each; the channels between control threads,
+//!   for what parts of the node say to the same parts of others ([`service`]).
+//! - [`shard`]: the connections and channels of a shard, and what its core says to other nodes.
+//! - [`fabric`]: what all threads share.
+//!
+//! How frames, link state and channels work stands in the crate `mq-mesh`, which knows no socket and no
+//! clock.
+
+mod backoff;
+mod control;
+pub(crate) mod directory;
+mod fabric;
+mod handshake;
+mod info;
+mod link;
+mod neighbours;
+mod service;
+mod shard;
+mod tls;
+pub(crate) mod tunnel;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mq_model::admin::Listener;
+use mq_model::config::{DaemonConfig, ListenerConfig};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+pub(crate) use self::fabric::{ControlMail, Fabric, MeshMail};
+pub(crate) use self::info::Info;
+pub(crate) use self::service::{NodeEvent, Service, Tag};
+pub(crate) use self::shard::{ShardMesh, serve_links};
+pub(crate) use self::tls::Identity;
+pub use self::tls::TlsError;
+use crate::listen::{BindError, Bound, bind};
+
+/// How long leaving may take.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a node of a fleet needs before it starts.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    identity: Identity,
+    pub(crate) bound: Bound,
+}
+
+/// Why a node cannot belong to its fleet.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MeshError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+impl Prepared {
+    /// Reads the certificates and binds the listener; `None` for a node that is alone.
+    ///
+    /// # Errors
+    /// See [`MeshError`].
+    pub(crate) fn new(config: &DaemonConfig) -> Result<Option<Self>, MeshError> {
+        let Some(mesh) = &config.mesh else { return Ok(None) };
+        let identity = Identity::load(&mesh.tls.below(&config.state_dir), &config.node, &config.fleet)?;
+        let listener =
+            ListenerConfig { host: mesh.listen.host.clone(), port: mesh.listen.port, proxy_protocol: false };
+        Ok(Some(Self { identity, bound: bind("mesh", &listener)? }))
+    }
+}
+
+/// The mesh of a running node. Dropped, it ends without a word, as if the process had.
+#[derive(Debug)]
+pub(crate) struct Running {
+    tasks: JoinSet<()>,
+    leave: Option<oneshot::Sender<oneshot::Sender<()>>>,
+}
+
+impl Running {
+    /// Begins to accept other nodes, and to connect to those that the configuration names. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch the socket.
+    pub(crate) fn start(
+        config: &DaemonConfig,
+        prepared: Prepared,
+        fabric: Arc<Fabric>,
+        services: Vec<Service>,
+        listeners: &[Listener],
+    ) -> io::Result<Self> {
+        let mut tasks = JoinSet::new();
+        let Some(mesh) = &config.mesh else { return Ok(Self { tasks, leave: None }) };
+        let Prepared { identity, bound } = prepared;
+        let reception = neighbours::Reception {
+            identity,
+            cost: mesh.cost,
+            connections: mesh.connections,
+            control: fabric.control(),
+            fabric: fabric.clone(),
+        };
+        let info = Info {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listeners: listeners.to_vec(),
+            ..Info::default()
+        };
+        let (leave, left) = oneshot::channel();
+        if let Some(control) = control::Control::new(fabric, services, info) {
+            tasks.spawn(control.run(left));
+        }
+        tasks.spawn(neighbours::listen(reception.clone(), TcpListener::from_std(bound.listener)?));
+        for target in &mesh.connect {
+            tasks.spawn(neighbours::dial(reception.clone(), target.clone()));
+        }
+        Ok(Self { tasks, leave: Some(leave) })
+    }
+
+    /// Says to every node that this one goes, and closes the connections.
+    pub(crate) async fn leave(mut self) {
+        if let Some(leave) = self.leave.take() {
+            let (reply, done) = oneshot::channel();
+            if leave.send(reply).is_ok() {
+                let _ = tokio::time::timeout(LEAVE_TIMEOUT, done).await;
+            }
+        }
+        self.tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,667 @@
+//! What a shard does for the mesh: its connections to neighbours, its channels to the shards of other nodes,
+//! and the segments that it passes on.
+//!
+//! To the core a shard of another node is one more peer. What the core has to say to it is encoded into the
+//! channel at once; the channel's segments leave where mail leaves for the shards of this node: before any
+//! client's socket is written. What comes from other nodes is mail, too: it is taken when the socket of the
+//! connection is looked at, and the mailbox before it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use mq_core::{Filter, FilterCodec, NodeShards, PeerMessage, PeerOptions, ShardId};
+use mq_mesh::frame::{Frame, Segment};
+use mq_mesh::{
+    CONTROL_SHARD, Channel, ChannelEvent, ChannelOptions, ConnectionKey, Endpoint, Epoch, Node, NodeId,
+};
+use tokio::io::AsyncReadExt;
+use tracing::{debug, info, warn};
+
+use super::fabric::{ControlMail, Fabric, Joined, MeshMail, Place, View};
+use super::link::Link;
+use crate::driver::{READ_SIZE, READS_PER_TURN, Shard};
+use crate::selector::Selector;
+use crate::shard::Handle;
+
+/// How often, in a heartbeat's time, connections are looked at.
+const LOOKS: u32 = 4;
+
+/// Segments of a channel that are taken before the others have their turn.
+const SEGMENTS_PER_TURN: usize = 64;
+
+/// The first byte of a message between cores.
+const OF_CORE: u8 = 1;
+
+/// A channel to a shard of another node.
+#[derive(Debug)]
+struct Line {
+    channel: Channel,
+    /// Over which connection its segments leave; `None`: there is none, and nothing leaves.
+    path: Option<Place>,
+    /// The node is up: its time counts.
+    is_up: bool,
+    is_dirty: bool,
+}
+
+/// What a shard of a node that belongs to a fleet has.
+#[derive(Debug)]
+pub(crate) struct ShardMesh {
+    fabric: Arc<Fabric>,
+    view: Arc<View>,
+    links: BTreeMap<ConnectionKey, Link>,
+    lines: BTreeMap<ShardId, Line>,
+    /// The lines by the endpoint of the other node.
+    by_endpoint: BTreeMap<Endpoint, ShardId>,
+    /// Lines that may have segments to send, and connections that may have bytes to write.
+    dirty_lines: Vec<ShardId>,
+    dirty_links: Vec<ConnectionKey>,
+    /// Connections that nobody reads yet.
+    unserved: Vec<ConnectionKey>,
+    /// Some line had more to send than its connection took.
+    is_held_up: bool,
+    scratch: BytesMut,
+    /// Not later than the first timer of any line.
+    deadline: Option<Instant>,
+    next_look: Instant,
+}
+
+impl ShardMesh {
+    pub(crate) fn new(fabric: Arc<Fabric>, now: Instant) -> Self {
+        Self {
+            fabric,
+            view: Arc::default(),
+            links: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            by_endpoint: BTreeMap::new(),
+            dirty_lines: Vec::new(),
+            dirty_links: Vec::new(),
+            unserved: Vec::new(),
+            is_held_up: false,
+            scratch: BytesMut::new(),
+            deadline: None,
+            next_look: now,
+        }
+    }
+
+    /// When the mesh has to be looked at.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let look = (!self.links.is_empty()).then_some(self.next_look);
+        look.into_iter().chain(self.deadline).min()
+    }
+
+    /// The connections that nobody reads yet.
+    pub(crate) fn take_unserved(&mut self) -> Vec<ConnectionKey> {
+        std::mem::take(&mut self.unserved)
+    }
+
+    fn mark_line(&mut self, peer: ShardId) {
+        if let Some(line) = self.lines.get_mut(&peer)
+            && !line.is_dirty
+        {
+            line.is_dirty = true;
+            self.dirty_lines.push(peer);
+        }
+    }
+
+    fn mark_link(&mut self, key: ConnectionKey) {
+        if let Some(link) = self.links.get_mut(&key)
+            && !link.is_dirty
+        {
+            link.is_dirty = true;
+            self.dirty_links.push(key);
+        }
+    }
+
+    /// Encodes what the core says to a shard of another node.
+    fn say(&mut self, context: &mq_core::WireContext<'_>, message: &PeerMessage) {
+        let peer = context.there;
+        let Some(line) = self.lines.get_mut(&peer) else { return };
+        if !line.channel.is_open() {
+            // The core is about to hear that the channel has ended.
+            return;
+        }
+        self.scratch.clear();
+        self.scratch.put_u8(OF_CORE);
+        let sent = match message.encode(context, &mut self.scratch) {
+            Ok(tail) if tail.is_empty() => {
+                line.channel.send(&*self.scratch).map_err(|error| error.to_string())
+            }
+            Ok(tail) => {
+                line.channel.send(Buf::chain(&*self.scratch, tail)).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = sent {
+            // What is left out would be missed: both ends begin anew.
+            warn!(node = %line.channel.remote(), %error, "cannot send to a shard of another node");
+            line.channel.reset(context.now);
+        }
+        self.mark_line(peer);
+    }
+
+    /// Queues the segments of lines that have some, as long as their connections take them.
+    fn transmit_lines(&mut self, now: Instant) {
+        let mut dirty = std::mem::take(&mut self.dirty_lines);
+        for peer in dirty.drain(..) {
+            self.transmit_line(now, peer);
+        }
+        dirty.append(&mut self.dirty_lines);
+        self.dirty_lines = dirty;
+    }
+
+    fn transmit_line(&mut self, now: Instant, peer: ShardId) {
+        let Some(line) = self.lines.get_mut(&peer) else { return };
+        line.is_dirty = false;
+        let Some(place) = line.path.filter(|_| line.is_up) else { return };
+        let is_own = self.links.contains_key(&place.connection);
+        for _ in 0..SEGMENTS_PER_TURN {
+            if let Some(link) = self.links.get(&place.connection)
+                && !link.has_room()
+            {
+                self.is_held_up = true;
+                break;
+            }
+            let Some(segment) = line.channel.poll_transmit(now) else { break };
+            if is_own {
+                if let Some(link) = self.links.get_mut(&place.connection) {
+                    link.push_segment(&segment);
+                    if !link.is_dirty {
+                        link.is_dirty = true;
+                        self.dirty_links.push(place.connection);
+                    }
+                }
+            } else {
+                let mail = MeshMail::Forward { connection: place.connection, segment };
+                self.fabric.post(place.here, mail);
+            }
+        }
+        if let Some(timeout) = line.channel.poll_timeout() {
+            self.deadline = Some(self.deadline.map_or(timeout, |deadline| deadline.min(timeout)));
+        }
+    }
+
+    /// Writes the connections that have something to write.
+    fn flush_links(&mut self, now: Instant) {
+        while let Some(key) = self.dirty_links.pop() {
+            if let Some(link) = self.links.get_mut(&key) {
+                link.flush(now);
+            }
+        }
+    }
+
+    /// Lets lines go on that waited for room on this connection.
+    fn resume_lines(&mut self, key: ConnectionKey) {
+        if !self.is_held_up || self.links.get(&key).is_none_or(|link| !link.has_room()) {
+            return;
+        }
+        self.is_held_up = false;
+        let waiting =
+            self.lines.iter().filter(|(_, line)| line.path.is_some_and(|path| path.connection == key));
+        let waiting: Vec<ShardId> = waiting.map(|(peer, _)| *peer).collect();
+        for peer in waiting {
+            self.mark_line(peer);
+        }
+        // Others may wait for other connections.
+        self.is_held_up = self.links.values().any(|link| !link.has_room());
+    }
+
+    /// Passes a segment on, or drops it: its channel notices.
+    fn forward(&mut self, key: ConnectionKey, segment: &Segment) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if !link.has_room() {
+            link.traffic.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        link.push_segment(segment);
+        self.mark_link(key);
+    }
+
+    /// Sends a segment of another node's channel on its way.
+    fn route(&mut self, here: u16, mut segment: Segment) {
+        if !segment.take_hop() {
+            return;
+        }
+        let Some(place) = self.view.path(Some(here), segment.destination) else { return };
+        if place.here == here {
+            self.forward(place.connection, &segment);
+        } else {
+            self.fabric.post(place.here, MeshMail::Forward { connection: place.connection, segment });
+        }
+    }
+
+    /// Looks at the connections: says that we live, and notices who does not.
+    fn look_at_links(&mut self, now: Instant) {
+        let micros = self.fabric.micros(now);
+        let mut spoke = Vec::new();
+        for (key, link) in &mut self.links {
+            if now.saturating_duration_since(link.said_at()) >= self.fabric.heartbeat && !link.wants_write {
+                link.push_heartbeat(now, micros);
+                spoke.push(*key);
+            }
+            if now.saturating_duration_since(link.heard_at) >= self.fabric.timeout {
+                // It may be this thread that has slept: what waits in the socket counts as heard.
+                link.is_suspect = true;
+                link.waker.wake_by_ref();
+            }
+        }
+        for key in spoke {
+            self.mark_link(key);
+        }
+        self.next_look = now + self.fabric.heartbeat / LOOKS;
+    }
+
+    /// Fires the timers of the lines.
+    fn handle_line_timeouts(&mut self, now: Instant) {
+        if self.deadline.is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        let due = |line: &Line| line.is_up && line.channel.poll_timeout().is_some_and(|at| at <= now);
+        let due: Vec<ShardId> =
+            self.lines.iter().filter(|(_, line)| due(line)).map(|(peer, _)| *peer).collect();
+        for peer in due {
+            if let Some(line) = self.lines.get_mut(&peer) {
+                line.channel.handle_timeout(now);
+            }
+            self.mark_line(peer);
+        }
+        let timeouts = self.lines.values().filter(|line| line.is_up);
+        self.deadline = timeouts.filter_map(|line| line.channel.poll_timeout()).min();
+    }
+
+    /// The line to a shard of a node, which is made when there is none.
+    fn line(&mut self, now: Instant, here: u16, peer: ShardId, remote: Endpoint) -> &mut Line {
+        self.by_endpoint.insert(remote, peer);
+        self.lines.entry(peer).or_insert_with(|| {
+            let local = Endpoint { node: self.fabric.id(), shard: here };
+            // Lines are never forgotten, so each has its first generation once.
+            let epoch = Epoch { incarnation: self.fabric.incarnation(), generation: 1 };
+            let channel = Channel::new(now, local, remote, epoch, ChannelOptions::default());
+            Line { channel, path: None, is_up: false, is_dirty: false }
+        })
+    }
+}
+
+/// The task of a connection to a neighbour: each poll is a turn.
+struct ServeLink {
+    handle: Handle,
+    key: ConnectionKey,
+}
+
+impl Future for ServeLink {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.handle.shard.borrow_mut().poll_link(self.key, context)
+    }
+}
+
+/// Begins to serve the connections that have come with the mail.
+pub(crate) fn serve_links(handle: &Handle) {
+    let unserved = handle.shard.borrow_mut().mesh.as_mut().map(|mesh| mesh.take_unserved());
+    for key in unserved.into_iter().flatten() {
+        tokio::task::spawn_local(ServeLink { handle: handle.clone(), key });
+    }
+}
+
+impl Shard {
+    // ---- mail -------------------------------------------------------------------------------------
+
+    /// Mail of the control thread, and of shards that a segment came to which is not theirs.
+    pub(crate) fn take_mesh_mail(&mut self, now: Instant, mail: MeshMail) {
+        let here = self.id.shard();
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        match mail {
+            MeshMail::Join(joined) => self.join(now, *joined),
+            MeshMail::View(view) => self.take_view(now, view),
+            MeshMail::Segment(segment) => self.take_segment(now, segment),
+            MeshMail::Forward { connection, segment } => mesh.forward(connection, &segment),
+            MeshMail::LinkState { connection, message } => {
+                if let Some(link) = mesh.links.get_mut(&connection) {
+                    link.push_link_state(&message);
+                    mesh.mark_link(connection);
+                }
+            }
+            MeshMail::Close { connection } => {
+                if let Some(link) = mesh.links.get_mut(&connection) {
+                    link.say_goodbye(now);
+                    link.finish("closed by this node".to_owned());
+                }
+            }
+            MeshMail::Leave => {
+                debug!(shard = here, "leaving the mesh");
+                mesh.transmit_lines(now);
+                for link in mesh.links.values_mut() {
+                    link.say_goodbye(now);
+                    link.finish("this node leaves".to_owned());
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, now: Instant, joined: Joined) {
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        let key = joined.key;
+        match Link::new(now, joined) {
+            Ok(link) => {
+                info!(node = %link.name, connection = key.0, shard = self.id.shard(), "connected to a node");
+                mesh.links.insert(key, link);
+                mesh.unserved.push(key);
+                mesh.next_look = mesh.next_look.min(now);
+            }
+            Err(error) => {
+                let reason = format!("cannot serve the connection: {error}");
+                mesh.fabric.tell(ControlMail::Lost { connection: key, reason });
+            }
+        }
+    }
+
+    // ---- nodes that come and go -------------------------------------------------------------------
+
+    fn take_view(&mut self, now: Instant, view: Arc<View>) {
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        let old = std::mem::replace(&mut mesh.view, view.clone());
+        let gone: Vec<NodeId> = old
+            .nodes
+            .iter()
+            .filter(|(id, node)| view.nodes.get(id).is_none_or(|now| now.incarnation != node.incarnation))
+            .map(|(id, _)| *id)
+            .collect();
+        for node in gone {
+            self.node_down(now, node);
+        }
+        for (id, node) in &view.nodes {
+            if old.nodes.get(id).is_none_or(|old| old.incarnation != node.incarnation) {
+                self.node_up(now, node);
+            }
+        }
+        self.choose_paths(now, &view);
+    }
+
+    fn node_up(&mut self, now: Instant, node: &Arc<Node>) {
+        let here = self.id.shard();
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        let Some(slot) = mesh.fabric.slot(node.id) else {
+            return warn!(node = %node.name, "there is no room for another node");
+        };
+        let shards = node.shards.min(ShardId::MAX_SHARDS);
+        for shard in 0..shards {
+            let remote = Endpoint { node: node.id, shard };
+            mesh.line(now, here, ShardId::new(slot, shard), remote).is_up = true;
+        }
+        self.core.set_node(now, slot, Some(NodeShards { shards, name: node.name.clone() }));
+    }
+
+    fn node_down(&mut self, now: Instant, node: NodeId) {
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        let Some(slot) = mesh.fabric.slot(node) else { return };
+        let peers = ShardId::new(slot, 0)..=ShardId::new(slot, ShardId::MAX_SHARDS - 1);
+        let mut ended = Vec::new();
+        for (peer, line) in mesh.lines.range_mut(peers).filter(|(_, line)| line.is_up) {
+            line.is_up = false;
+            line.path = None;
+            line.channel.reset(now);
+            ended.push(*peer);
+        }
+        for peer in ended {
+            self.take_events(now, peer);
+        }
+        self.core.set_node(now, slot, None);
+        self.run_effects(now);
+    }
+
+    fn choose_paths(&mut self, now: Instant, view: &View) {
+        let here = self.id.shard();
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        let mut costs = Vec::new();
+        let mut moved = Vec::new();
+        for (peer, line) in mesh.lines.iter_mut().filter(|(_, line)| line.is_up) {
+            let remote = line.channel.remote();
+            let path = view.path(Some(here), remote);
+            if path != line.path {
+                line.path = path;
+                line.channel.handle_path_changed(now);
+                moved.push(*peer);
+            }
+            if line.channel.is_open()
+                && let Some(cost) = view.cost(remote.node)
+            {
+                costs.push((*peer, cost));
+            }
+        }
+        for peer in moved {
+            mesh.mark_line(peer);
+        }
+        for (peer, cost) in costs {
+            self.core.set_peer_cost(now, peer, cost);
+        }
+    }
+
+    // ---- what comes in --------------------------------------------------------------------------
+
+    fn poll_link(&mut self, key: ConnectionKey, context: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let Some(mesh) = self.mesh.as_deref_mut() else { return Poll::Ready(()) };
+        let Some(link) = mesh.links.get_mut(&key) else { return Poll::Ready(()) };
+        link.waker.clone_from(context.waker());
+        if link.wants_write && link.stream.poll_write_ready(context).is_ready() {
+            link.wants_write = false;
+            link.flush(now);
+            mesh.resume_lines(key);
+        }
+        self.read_link(now, key, context);
+        self.finish_turn(now);
+        let Some(mesh) = self.mesh.as_deref_mut() else { return Poll::Ready(()) };
+        if mesh.links.get(&key).is_none_or(|link| link.end.is_none()) {
+            return Poll::Pending;
+        }
+        if let Some(link) = mesh.links.remove(&key) {
+            let reason = link.end.unwrap_or_default();
+            info!(node = %link.name, connection = key.0, reason, "lost a connection to a node");
+            mesh.fabric.tell(ControlMail::Lost { connection: key, reason });
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads until the socket is dry or the turn is over.
+    fn read_link(&mut self, now: Instant, key: ConnectionKey, context: &mut Context<'_>) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        // What came behind the greeting.
+        self.take_frames(now, key);
+        for reads in 0.. {
+            let Some(link) = self.mesh.as_deref_mut().and_then(|mesh| mesh.links.get_mut(&key)) else {
+                break;
+            };
+            if link.end.is_some() {
+                break;
+            }
+            if reads == READS_PER_TURN {
+                link.waker.wake_by_ref();
+                break;
+            }
+            buffer.clear();
+            buffer.reserve(READ_SIZE);
+            match pin!(link.stream.read_buf(&mut buffer)).poll(context) {
+                Poll::Pending => {
+                    if link.is_suspect {
+                        let silent = now.saturating_duration_since(link.heard_at).as_millis();
+                        link.finish(format!("nothing has come for {silent} ms"));
+                    }
+                    break;
+                }
+                Poll::Ready(Ok(0)) => link.finish("the other node closed it".to_owned()),
+                Poll::Ready(Ok(count)) => {
+                    link.heard_at = now;
+                    link.is_suspect = false;
+                    link.traffic.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
+                    match link.secured.receive(&buffer, &mut link.input) {
+                        Ok(false) => {}
+                        Ok(true) => link.finish("the other node closed it".to_owned()),
+                        Err(error) => link.finish(format!("TLS failed: {error}")),
+                    }
+                    // Between reading and serving: who sent this may have heard of what waits.
+                    self.take_waiting_mail(now);
+                    self.take_frames(now, key);
+                }
+                Poll::Ready(Err(error)) => link.finish(format!("reading failed: {error}")),
+            }
+        }
+        buffer.clear();
+        self.buffer = buffer;
+    }
+
+    /// Serves the frames that are whole.
+    fn take_frames(&mut self, now: Instant, key: ConnectionKey) {
+        let link = self.mesh.as_deref_mut().and_then(|mesh| mesh.links.get_mut(&key));
+        let Some(link) = link.filter(|link| !link.input.is_empty()) else { return };
+        let mut input = std::mem::take(&mut link.input);
+        let mut reader = std::mem::take(&mut link.reader);
+        let failure = loop {
+            match reader.read(&mut input) {
+                Ok(Some(frame)) => self.take_frame(now, key, frame),
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        let Some(link) = self.mesh.as_deref_mut().and_then(|mesh| mesh.links.get_mut(&key)) else { return };
+        link.input = input;
+        link.reader = reader;
+        if let Some(error) = failure {
+            link.finish(error.to_string());
+        }
+    }
+
+    fn take_frame(&mut self, now: Instant, key: ConnectionKey, frame: Frame) {
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        let Some(link) = mesh.links.get_mut(&key) else { return };
+        link.traffic.frames_in.fetch_add(1, Ordering::Relaxed);
+        match frame {
+            Frame::Segment(segment) => self.take_segment(now, segment),
+            Frame::Heartbeat(heartbeat) => link.take_heartbeat(now, mesh.fabric.micros(now), &heartbeat),
+            Frame::LinkState(message) => {
+                // A copy: the control thread takes it when it likes, and this is a slice of what was read.
+                let message = Bytes::copy_from_slice(&message);
+                let from = link.neighbour;
+                mesh.fabric.tell(ControlMail::LinkState { connection: key, from, message });
+            }
+            // The reader takes none but the first, which was taken when the connection was greeted.
+            Frame::Hello(_) => {}
+        }
+    }
+
+    fn take_segment(&mut self, now: Instant, segment: Segment) {
+        let here = self.id.shard();
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        if segment.destination.node != mesh.fabric.id() {
+            return mesh.route(here, segment);
+        }
+        match segment.destination.shard {
+            shard if shard == here => {
+                let Some(peer) = mesh.by_endpoint.get(&segment.source).copied() else { return };
+                let Some(line) = mesh.lines.get_mut(&peer).filter(|line| line.is_up) else { return };
+                line.channel.handle_segment(now, segment);
+                mesh.mark_line(peer);
+                self.take_events(now, peer);
+            }
+            CONTROL_SHARD => mesh.fabric.tell_segment(segment),
+            shard => mesh.fabric.post(shard, MeshMail::Segment(segment)),
+        }
+    }
+
+    /// Gives the core what a channel has brought.
+    fn take_events(&mut self, now: Instant, peer: ShardId) {
+        let next = |shard: &mut Self| shard.mesh.as_deref_mut()?.lines.get_mut(&peer)?.channel.poll_event();
+        while let Some(event) = next(self) {
+            match event {
+                ChannelEvent::Message(message) => self.take_message(now, peer, message),
+                ChannelEvent::Opened { .. } => {
+                    let cost = self
+                        .mesh
+                        .as_deref()
+                        .and_then(|mesh| mesh.view.cost(mesh.lines.get(&peer)?.channel.remote().node));
+                    debug!(peer = peer.0, "a channel has opened");
+                    self.core.add_peer(now, peer, PeerOptions { cost: cost.unwrap_or(1) });
+                }
+                ChannelEvent::Reset(reason) => {
+                    debug!(peer = peer.0, %reason, "a channel has ended");
+                    self.core.handle_peer_gone(now, peer);
+                }
+            }
+            self.run_effects(now);
+        }
+    }
+
+    fn take_message(&mut self, now: Instant, peer: ShardId, mut message: Bytes) {
+        let taken = match message.try_get_u8() {
+            Ok(OF_CORE) => self.take_core_message(now, peer, &message),
+            Ok(kind) => Err(format!("a message is of kind {kind}, which is none")),
+            Err(_) => Err("a message is empty".to_owned()),
+        };
+        let Err(error) = taken else { return };
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        let Some(line) = mesh.lines.get_mut(&peer) else { return };
+        warn!(node = %line.channel.remote(), %error, "cannot understand a shard of another node");
+        line.channel.reset(now);
+        mesh.mark_line(peer);
+    }
+
+    fn take_core_message(&mut self, now: Instant, peer: ShardId, message: &Bytes) -> Result<(), String> {
+        let Some(mesh) = self.mesh.as_deref() else { return Ok(()) };
+        let context = self.core.wire_context(now, peer, &*mesh.fabric);
+        let message =
+            PeerMessage::decode(message, &context, &Selectors).map_err(|error| error.to_string())?;
+        self.core.handle_peer(now, peer, message);
+        Ok(())
+    }
+
+    // ---- what goes out ----------------------------------------------------------------------------
+
+    /// What the core says to a shard of another node.
+    pub(crate) fn say_to_node(&mut self, now: Instant, peer: ShardId, message: &PeerMessage) {
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        let fabric = mesh.fabric.clone();
+        mesh.say(&self.core.wire_context(now, peer, &*fabric), message);
+    }
+
+    /// Sends what there is for other nodes. A channel that holds too much ends here.
+    pub(crate) fn tell_nodes(&mut self, now: Instant) {
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        if !mesh.dirty_lines.is_empty() {
+            mesh.transmit_lines(now);
+        }
+        if !mesh.dirty_links.is_empty() {
+            mesh.flush_links(now);
+        }
+    }
+
+    /// Serves the timers of the mesh.
+    pub(crate) fn handle_mesh_timeouts(&mut self, now: Instant) {
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        if mesh.next_look <= now {
+            mesh.look_at_links(now);
+        }
+        mesh.handle_line_timeouts(now);
+        let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        let dirty: Vec<ShardId> = mesh.dirty_lines.clone();
+        for peer in dirty {
+            self.take_events(now, peer);
+        }
+    }
+}
+
+/// Makes selectors of their texts.
+struct Selectors;
+
+impl FilterCodec for Selectors {
+    fn filter(&self, text: &str) -> Result<Arc<dyn Filter>, Box<str>> {
+        match Selector::parse(text) {
+            Ok(selector) => Ok(Arc::new(selector)),
+            Err(error) => Err(error.to_string().into()),
+        }
+    }
+}

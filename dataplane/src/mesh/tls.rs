@@ -1,0 +1,308 @@
+//! TLS between nodes: always mutual, always 1.3, against the CA of the fleet.
+//!
+//! Whoever connects knows a host and a port, not the node behind them. So the certificate is checked twice:
+//! during the handshake that the fleet's CA signed it, and when the peer has said who it is that the
+//! certificate is for that node: its DNS name is `<node>.<fleet>.mq.internal`.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use mq_model::config::MeshTls;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::version::TLS13;
+use rustls::{
+    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme,
+};
+
+/// The domain of the names in the certificates of nodes. It is looked up nowhere.
+const DOMAIN: &str = "mq.internal";
+
+/// Bytes that may wait to be decrypted: the largest record and the beginning of the next.
+const READ_SIZE: usize = 32 << 10;
+
+/// Why the certificates of a node are of no use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    #[error("cannot read {what} in {}: {reason}; set mesh.tls.{setting} to a file that holds it as PEM", path.display())]
+    File { what: &'static str, setting: &'static str, path: PathBuf, reason: String },
+    #[error("cannot use the certificate in {}: {reason}; issue one for this node by the fleet's CA", path.display())]
+    Certificate { path: PathBuf, reason: String },
+    #[error(
+        "the certificate in {} is not for `{name}`; issue one for this node, or correct fleet and node",
+        path.display()
+    )]
+    Name { path: PathBuf, name: String },
+}
+
+/// Why a peer is not who it should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PeerError {
+    #[error("the peer has shown no certificate")]
+    NoCertificate,
+    #[error("the peer's certificate is not for `{0}`, which it says it is")]
+    Name(String),
+}
+
+/// What a node shows to others, and how it checks what they show. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+    /// Nobody is asked for by this name: what the peer says of itself counts.
+    any: ServerName<'static>,
+}
+
+impl Identity {
+    /// Reads the CA, the certificate and its key, and checks that they belong together and to the node.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub(crate) fn load(files: &MeshTls, node: &str, fleet: &str) -> Result<Self, TlsError> {
+        let roots = Arc::new(roots(&files.ca)?);
+        let chain = certificates("the certificate", "certificate", &files.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&files.key)
+            .map_err(|error| unreadable("the private key", "key", &files.key, &error.to_string()))?;
+        let of_certificate =
+            |reason: String| TlsError::Certificate { path: files.certificate.clone(), reason };
+        let name = dns_name(node, fleet);
+        check_own(&chain, &name, &files.certificate)?;
+        let any = ServerName::try_from(name).map_err(|error| of_certificate(error.to_string()))?;
+        let provider = Arc::new(ring::default_provider());
+        let of_tls = |error: rustls::Error| of_certificate(error.to_string());
+        let client = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&TLS13])
+            .map_err(of_tls)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(OfFleet {
+                roots: roots.clone(),
+                provider: provider.clone(),
+            }))
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(of_tls)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|error| of_certificate(error.to_string()))?;
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(of_tls)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .map_err(of_tls)?;
+        // Connections live for days; resuming one would save nothing and skip the check of certificates.
+        server.send_tls13_tickets = 0;
+        Ok(Self { client: Arc::new(client), server: Arc::new(server), any })
+    }
+
+    /// The side that has connected.
+    pub(crate) fn connecting(&self) -> Result<Secured, rustls::Error> {
+        let connection = ClientConnection::new(self.client.clone(), self.any.clone())?;
+        Ok(Secured::new(connection.into()))
+    }
+
+    /// The side that was connected to.
+    pub(crate) fn accepting(&self) -> Result<Secured, rustls::Error> {
+        Ok(Secured::new(ServerConnection::new(self.server.clone())?.into()))
+    }
+}
+
+/// The name in the certificate of a node.
+pub(crate) fn dns_name(node: &str, fleet: &str) -> String {
+    format!("{node}.{fleet}.{DOMAIN}")
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("the CA", "ca", path)? {
+        roots.add(certificate).map_err(|error| unreadable("the CA", "ca", path, &error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(
+    what: &'static str,
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let failed = |reason: &str| unreadable(what, setting, path, reason);
+    let read = CertificateDer::pem_file_iter(path).map_err(|error| failed(&error.to_string()))?;
+    let read: Result<Vec<_>, _> = read.collect();
+    let read = read.map_err(|error| failed(&error.to_string()))?;
+    if read.is_empty() { Err(failed("there is no certificate")) } else { Ok(read) }
+}
+
+fn unreadable(what: &'static str, setting: &'static str, path: &Path, reason: &str) -> TlsError {
+    TlsError::File { what, setting, path: path.to_owned(), reason: reason.to_owned() }
+}
+
+/// A certificate for another node would be refused by every peer: better to say so at the start.
+fn check_own(chain: &[CertificateDer<'static>], name: &str, path: &Path) -> Result<(), TlsError> {
+    let of = |reason: String| TlsError::Certificate { path: path.to_owned(), reason };
+    let first = chain.first().ok_or_else(|| of("there is none".to_owned()))?;
+    let parsed = ParsedCertificate::try_from(first).map_err(|error| of(error.to_string()))?;
+    let server = ServerName::try_from(name).map_err(|error| of(error.to_string()))?;
+    verify_server_name(&parsed, &server)
+        .map_err(|_| TlsError::Name { path: path.to_owned(), name: name.to_owned() })
+}
+
+/// Takes whatever the fleet's CA has signed: which node it is for is checked when the peer has said its name.
+#[derive(Debug)]
+struct OfFleet {
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for OfFleet {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// One connection's TLS: bytes of the socket on one side, bytes of frames on the other. It holds no socket.
+#[derive(Debug)]
+pub(crate) struct Secured {
+    tls: Connection,
+}
+
+impl Secured {
+    fn new(mut tls: Connection) -> Self {
+        // Whoever writes looks at `buffered` and stops in time.
+        tls.set_buffer_limit(None);
+        Self { tls }
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    /// Checks that the peer's certificate is for the node that it says it is.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) fn check_peer(&self, node: &str, fleet: &str) -> Result<(), PeerError> {
+        let certificate = self.tls.peer_certificates().and_then(|chain| chain.first());
+        let certificate = certificate.ok_or(PeerError::NoCertificate)?;
+        let name = dns_name(node, fleet);
+        let is_named = ParsedCertificate::try_from(certificate).is_ok_and(|parsed| {
+            ServerName::try_from(name.as_str())
+                .is_ok_and(|server| verify_server_name(&parsed, &server).is_ok())
+        });
+        if is_named { Ok(()) } else { Err(PeerError::Name(name)) }
+    }
+
+    /// Takes what the socket gave, all of it, and puts what it says behind `plain`. True when the peer has
+    /// said that nothing more will come.
+    ///
+    /// # Errors
+    /// When the peer breaks the protocol, or shows a certificate of no use.
+    pub(crate) fn receive(&mut self, mut input: &[u8], plain: &mut BytesMut) -> Result<bool, rustls::Error> {
+        let mut is_over = false;
+        while !input.is_empty() {
+            match self.tls.read_tls(&mut input) {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                Err(error) => return Err(rustls::Error::General(error.to_string())),
+            }
+            let state = self.tls.process_new_packets()?;
+            let ready = state.plaintext_bytes_to_read();
+            is_over = state.peer_has_closed();
+            self.take_plain(ready, plain);
+        }
+        Ok(is_over)
+    }
+
+    fn take_plain(&mut self, ready: usize, plain: &mut BytesMut) {
+        if ready == 0 {
+            return;
+        }
+        let start = plain.len();
+        plain.resize(start + ready, 0);
+        let mut filled = start;
+        // Reading what is said to be there does not fail.
+        while let Some(room) = plain.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match self.tls.reader().read(room) {
+                Ok(count) if count > 0 => filled += count,
+                _ => break,
+            }
+        }
+        plain.truncate(filled);
+    }
+
+    /// Encrypts what is to be sent.
+    pub(crate) fn send(&mut self, slices: &[IoSlice<'_>]) {
+        let mut writer = self.tls.writer();
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        // Without a limit it takes everything at once; after a close it takes nothing, and nobody reads it.
+        let taken = writer.write_vectored(slices).unwrap_or(0);
+        debug_assert!(taken == total || taken == 0, "{taken} of {total} bytes taken");
+    }
+
+    /// Says that nothing more will come.
+    pub(crate) fn say_goodbye(&mut self) {
+        self.tls.send_close_notify();
+    }
+
+    /// Whether something waits to be written to the socket.
+    pub(crate) fn wants_write(&self) -> bool {
+        self.tls.wants_write()
+    }
+
+    /// Writes to the socket until it is full or nothing is left; says how many bytes it took.
+    ///
+    /// # Errors
+    /// When the socket fails; [`ErrorKind::WouldBlock`] when it is full.
+    pub(crate) fn write_to(&mut self, socket: &mut impl Write) -> (usize, io::Result<()>) {
+        let mut written = 0;
+        while self.tls.wants_write() {
+            match self.tls.write_tls(socket) {
+                Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return (written, Err(error)),
+            }
+        }
+        (written, Ok(()))
+    }
+}
