@@ -19,7 +19,7 @@ use crate::delivery::ByAddress;
 use crate::effect::{CloseReason, Effect, Refused};
 use crate::key::{AddressKey, ConsumerKey, HomeKey, LaneKey, ProducerKey};
 use crate::list::List;
-use crate::peer::Peering;
+use crate::peer::{Remote, Traffic};
 use crate::ready::Ready;
 use crate::settings::{AddressKind, AddressSettings, Overload, ShardId, home};
 use crate::statistics::{AddressCounters, AddressStatistics};
@@ -58,8 +58,14 @@ pub(crate) struct Address {
     pub(crate) withheld: VecDeque<ProducerKey>,
     /// What chunks of producers that have left cost.
     pub(crate) orphaned: u64,
-    /// What other shards and this one know of each other, of those that know something.
-    pub(crate) peers: ByShard<Peering>,
+    /// Other shards that have links.
+    pub(crate) remotes: ByShard<Remote>,
+    /// Other shards that send here, or are sent to.
+    pub(crate) traffic: ByShard<Traffic>,
+    /// Consumers and producers that other shards were told of.
+    pub(crate) told: (u32, u32),
+    /// The shard that had the last message for another one.
+    pub(crate) turn: ShardId,
     /// Counts the times that the last member has left; see [`crate::peer`].
     pub(crate) epoch: u32,
     /// Whether other shards were told that there are members.
@@ -91,7 +97,10 @@ impl Address {
             overloaded: 0,
             withheld: VecDeque::new(),
             orphaned: 0,
-            peers: ByShard::default(),
+            remotes: ByShard::default(),
+            traffic: ByShard::default(),
+            told: (0, 0),
+            turn: ShardId(0),
             epoch: 0,
             announced: false,
             reachable: false,
@@ -125,19 +134,19 @@ impl Address {
 
     /// Whether producers of pre-settled multicast messages have to wait.
     pub(crate) fn is_blocked(&self) -> bool {
-        (self.settings.overload == Overload::Block && self.overloaded > 0)
-            || self.peers.values().any(|peer| peer.is_full())
+        (self.settings.overload == Overload::Block && self.overloaded > 0) || self.has_full_peer()
     }
 
     /// Consumers on all shards, as far as this one knows.
     pub(crate) fn all_consumers(&self) -> u64 {
-        self.members.len() as u64 + self.peers.values().map(|peer| u64::from(peer.consumers)).sum::<u64>()
+        self.members.len() as u64
+            + self.remotes.values().map(|remote| u64::from(remote.consumers)).sum::<u64>()
     }
 
     /// Producers on all shards, as far as this one knows.
     pub(crate) fn all_producers(&self) -> u64 {
         u64::from(self.producers.len())
-            + self.peers.values().map(|peer| u64::from(peer.producers)).sum::<u64>()
+            + self.remotes.values().map(|remote| u64::from(remote.producers)).sum::<u64>()
     }
 
     pub(crate) fn label(&self) -> Box<str> {
@@ -363,13 +372,7 @@ impl Core {
     }
 
     pub(crate) fn producers_changed(&mut self, key: AddressKey) {
-        if self
-            .addresses
-            .get(key)
-            .is_some_and(|address| address.settings.max_producers > 0 && !address.settings.kind.is_stored())
-        {
-            self.mark_dirty(key);
-        }
+        self.mark_dirty(key);
     }
 
     /// Starts or stops the producers when the first consumer has come or the last has left, here or
@@ -398,7 +401,7 @@ impl Core {
     /// Forgets an address of which nobody speaks any more.
     pub(crate) fn forget_if_unused(&mut self, key: AddressKey) {
         let Some(address) = self.addresses.get(key) else { return };
-        if address.standing == Standing::Rumoured && !address.peers.values().any(|peer| peer.is_known()) {
+        if address.standing == Standing::Rumoured && address.remotes.is_empty() {
             self.names.remove(&address.name);
             self.addresses.remove(key);
         }

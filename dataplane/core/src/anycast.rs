@@ -14,7 +14,7 @@ use crate::key::{AddressKey, Arena, ConsumerKey, DeliveryKey};
 use crate::list::List;
 use crate::outcome::Outcome;
 use crate::peer::PeerMessage;
-use crate::settings::ShardId;
+use crate::settings::{Distribution, ShardId};
 use crate::settle::First;
 
 const LEVELS: usize = 10;
@@ -281,17 +281,32 @@ impl Core {
     /// some. `here` leaves the shards out.
     fn choose(&mut self, key: AddressKey, here: bool) -> Option<To> {
         let local = self.first_ready(key);
-        let peer = if here || self.peers.is_empty() { None } else { self.least_busy_peer(key) };
+        let peer = if here || self.peers.is_empty() { None } else { self.best_peer(key) };
         match (local, peer) {
             (Some((consumer, outstanding)), Some(peer)) => {
-                // Their average is compared with our best; a draw stays here, where it is cheaper.
-                let busier = u64::from(outstanding) * u64::from(peer.consumers) > u64::from(peer.outstanding);
-                Some(if busier { To::Peer(peer.shard) } else { To::Consumer(consumer) })
+                let stays = match self.addresses.get(key)?.settings.distribution {
+                    // Their average is compared with our best.
+                    Distribution::Balanced => peer.is_worse_than_here(outstanding),
+                    Distribution::Closest => peer.cost > 0 || self.is_turn_of_here(key, peer.shard),
+                };
+                Some(if stays { To::Consumer(consumer) } else { To::Peer(peer.shard) })
             }
             (Some((consumer, _)), None) => Some(To::Consumer(consumer)),
             (None, Some(peer)) => Some(To::Peer(peer.shard)),
             (None, None) => None,
         }
+    }
+
+    /// Whether it is this shard's turn rather than that of another one of the node.
+    fn is_turn_of_here(&mut self, key: AddressKey, other: ShardId) -> bool {
+        let here = self.shard;
+        let Some(address) = self.addresses.get_mut(key) else { return true };
+        let last = address.turn;
+        let is_turn = (here <= last, here) < (other <= last, other);
+        if is_turn {
+            address.turn = here;
+        }
+        is_turn
     }
 
     /// The first ready consumer whose lane has budget; those whose lane has none are held by it.

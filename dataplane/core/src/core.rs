@@ -49,6 +49,10 @@ pub struct Core {
     pub(crate) due: Vec<ProducerKey>,
     /// Addresses whose peers may have to be told something.
     pub(crate) dirty: Vec<AddressKey>,
+    /// The number of the last round with another shard; see [`crate::peer`].
+    pub(crate) rounds: u32,
+    /// Rounds in which nothing is sent.
+    pub(crate) lingering: VecDeque<(AddressKey, ShardId)>,
     pub(crate) effects: VecDeque<Effect>,
     /// What chunks of anonymous producers that have left cost.
     pub(crate) orphaned: u64,
@@ -82,6 +86,8 @@ impl Core {
             timers: BTreeSet::new(),
             due: Vec::new(),
             dirty: Vec::new(),
+            rounds: 0,
+            lingering: VecDeque::new(),
             effects: VecDeque::new(),
             orphaned: 0,
             spare_rows: Vec::new(),

@@ -196,7 +196,7 @@ impl Core {
 
     fn send_to_peers(&mut self, key: AddressKey, delivery: DeliveryKey) {
         let mut place = 0;
-        while let Some(shard) = self.addresses.get(key).and_then(|address| address.peers.shard_at(place)) {
+        while let Some(shard) = self.addresses.get(key).and_then(|address| address.remotes.shard_at(place)) {
             place += 1;
             if self.addresses.get(key).is_some_and(|address| address.peer_has_consumers(shard)) {
                 self.send(delivery, shard);

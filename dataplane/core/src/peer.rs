@@ -1,32 +1,40 @@
 //! Addresses across shards: what the cores of a node tell each other.
 //!
 //! Messages between two shards arrive in order and without loss. For an address, each shard tells
-//! every other one how many consumers it has and how many deliveries it will take; deliveries then
-//! go from the shard of the producer to that of the consumer, never further.
+//! every other one how many consumers it has; those that have something to send say so, and are told
+//! how many deliveries it will take. Deliveries then go from the shard of the producer to that of the
+//! consumer, never further.
 //!
 //! | message | from, to | says |
 //! |---|---|---|
-//! | `Presence` | consumers' shard, all others | consumers, producers, and the `limit`: deliveries it will have taken from that shard in all |
-//! | `Want` | producers' shard, consumers' | so many messages wait here, and the limit is used up |
+//! | `Presence` | consumers' shard, all others | consumers, producers, and how many deliveries anybody may send before it is told more |
+//! | `Want` | producers' shard, consumers' | it has producers, and so many messages wait because the limit is used up; or it sends nothing any more |
+//! | `Limit` | back | deliveries that will have been taken from that shard in all |
 //! | `Deliver`, `Append`, `Abort` | producers' shard, consumers' | a message and its chunks |
 //! | `Consumed` | back | the next chunk has been handed over |
 //! | `Settle` | back | the outcome; settled, it ends the token |
 //! | `Return` | back | nobody is left to take it; ends the token |
 //! | `Update` | producers' shard, consumers' | the producer's state of the delivery |
 //!
+//! So an address costs every shard of the fleet a few words for each shard with consumers, and a
+//! message to each when the first of them comes or the last leaves. What is said more often concerns
+//! those alone that send.
+//!
 //! A *token* is the sender's leg. A delivery has one unless it is settled, whole and small: then the
 //! sender forgets it at once. Every token ends exactly once: with a settled `Settle`, with `Return`,
 //! or, by the sender, with `Abort`. A message about a token that has ended is ignored.
 //!
-//! An *epoch* of an address at a shard lasts while it has consumers. `sent` and `limit` count from
-//! the start of an epoch; a `Deliver` names the epoch it counts in.
+//! An *epoch* of an address at a shard lasts while it has consumers. A *round* begins when another shard
+//! says within an epoch that it sends, and ends with the epoch or when that shard says that it does not.
+//! `sent` and `limit` count from the start of a round; a `Limit` names its round, and what belongs to
+//! an earlier one is ignored.
 //!
 //! The limit follows the credit of the consumers (anycast), or is a window (temporary and multicast
-//! addresses). It is raised at once when it was used up and otherwise when it has fallen to half of
-//! what it could be. It is taken back when there is no credit left, because messages should wait
-//! where they can still go elsewhere; what was sent before that waits in order with what waits
-//! already. A shard whose own producers use all the credit lets the others have a share: it raises
-//! the limit of those that want by what it has handed over itself since.
+//! addresses), the start of which is given to all with the presence. It is raised at once when it was
+//! used up and otherwise when it has fallen to half of what it could be. It is taken back when there is
+//! no credit left, because messages should wait where they can still go elsewhere; what was sent before
+//! that waits in order with what waits already. A shard whose own producers use all the credit lets the
+//! others have a share: it raises the limit of those that want by what it has handed over itself since.
 //!
 //! Memory is bounded: small whole messages by the limit times [`PEER_FREE_BYTES`]; all others count
 //! against the session of their producer until `Consumed` comes back.
@@ -45,11 +53,14 @@ use crate::key::{AddressKey, DeliveryKey, LegKey};
 use crate::list::List;
 use crate::live::LiveWire;
 use crate::outcome::Outcome;
-use crate::settings::{AddressKind, ShardId};
+use crate::settings::{AddressKind, Distribution, ShardId};
 
 /// A whole message of at most so many bytes counts as consumed when it is sent to another shard:
 /// the number of such messages is bounded by the limit that the other shard has given.
 pub const PEER_FREE_BYTES: usize = 2048;
+
+/// Rounds with other shards that go on although nothing is sent.
+const MAX_LINGERING: usize = 4_096;
 
 /// The most that a shard without credit to spare lets another one have at once.
 const SHARE: u32 = 16;
@@ -69,11 +80,21 @@ pub(crate) enum Message {
         temporary: bool,
         consumers: u32,
         producers: u32,
-        limit: u64,
+        /// Deliveries that may be sent in a round before its first `Limit`.
+        initial: u32,
     },
     Want {
         address: AddressKey,
+        epoch: u32,
+        /// The address at the sender, to be named in `Limit`; `None` ends the round.
+        sender: Option<AddressKey>,
+        round: u32,
         waiting: u32,
+    },
+    Limit {
+        address: AddressKey,
+        round: u32,
+        limit: u64,
     },
     Deliver {
         address: AddressKey,
@@ -149,32 +170,44 @@ impl PeerMessage {
     }
 }
 
-/// What this shard and another one know of each other, for one address.
-#[derive(Debug, Default)]
-pub(crate) struct Peering {
-    /// The address there; `None` while it has not spoken, or has no link left.
-    remote: Option<AddressKey>,
-    remote_epoch: u32,
+/// What another shard has said of its links of an address.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    /// The address there.
+    address: AddressKey,
+    epoch: u32,
     pub(crate) consumers: u32,
     pub(crate) producers: u32,
-    /// Deliveries that may be sent there in this epoch, in all.
+    /// Deliveries that it takes in a round before it has said how many.
+    initial: u32,
+}
+
+/// What goes between this shard and another one, for one address. There is a row while one of the two
+/// sends to the other, and a while longer.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    /// The round of what is sent there; `None` while it has not been told that anything is.
+    round: Option<u32>,
+    /// Deliveries that may be sent there in this round, in all.
     limit: u64,
-    /// Deliveries sent there in this epoch.
+    /// Deliveries sent there in this round.
     sent: u64,
     /// Unsettled deliveries there.
     pub(crate) outstanding: u32,
     /// The legs of the deliveries there.
     legs: List<LegKey, ByLink>,
     /// What the last `Want` to it said.
-    told_want: u32,
+    told_waiting: u32,
     /// It has spoken since the last `Want`.
     want_due: bool,
+    /// Stands among the rounds that may end because nothing is sent any more.
+    lingering: bool,
 
-    /// What the last `Presence` to it said.
-    told_consumers: u32,
-    told_producers: u32,
+    /// The address there, and the round, while it sends.
+    sender: Option<(AddressKey, u32)>,
+    /// What the last `Limit` to it said, or what it has been given with the presence.
     told_limit: u64,
-    /// Deliveries received from it in this epoch of ours.
+    /// Deliveries received from it in this round.
     received: u64,
     /// What its last `Want` said.
     wanting: u32,
@@ -187,52 +220,107 @@ pub(crate) struct PeerLoad {
     pub(crate) shard: ShardId,
     pub(crate) consumers: u32,
     pub(crate) outstanding: u32,
+    pub(crate) cost: u32,
 }
 
-impl Peering {
-    /// Whether the other shard has links or consumers of the address.
-    pub(crate) fn is_known(&self) -> bool {
-        self.remote.is_some()
+impl PeerLoad {
+    /// Whether less is outstanding there for each consumer, the cost of the path among it.
+    fn is_less_than(&self, other: &Self) -> bool {
+        self.load() * u64::from(other.consumers) < other.load() * u64::from(self.consumers)
     }
 
-    /// What may still be sent there.
-    pub(crate) fn remaining(&self) -> u64 {
-        self.limit.saturating_sub(self.sent)
+    /// Outstanding deliveries, and the cost for each consumer. Fits: neither number comes near 2^32 with
+    /// a product that matters, and saturates where it does.
+    fn load(&self) -> u64 {
+        u64::from(self.outstanding) + u64::from(self.cost) * u64::from(self.consumers)
     }
 
-    /// Whether it has consumers and may be sent nothing more.
-    pub(crate) fn is_full(&self) -> bool {
-        self.consumers > 0 && self.remaining() == 0
+    /// Whether it is nearer, or as near and earlier in turn after the shard that had the last one.
+    fn is_next_before(&self, other: &Self, last: ShardId) -> bool {
+        let turn = |shard: ShardId| (shard <= last, shard);
+        (self.cost, turn(self.shard)) < (other.cost, turn(other.shard))
     }
 
+    /// Whether a consumer of this shard with so many outstanding deliveries is to get the message rather.
+    /// A draw stays here, where it is cheaper.
+    pub(crate) fn is_worse_than_here(&self, outstanding: u32) -> bool {
+        u64::from(outstanding) * u64::from(self.consumers) <= self.load()
+    }
+}
+
+impl Traffic {
     /// What it may still send, as far as it was told.
-    pub(crate) fn told_remaining(&self) -> u64 {
+    fn told_remaining(&self) -> u64 {
         self.told_limit.saturating_sub(self.received)
+    }
+
+    /// Nothing sent there counts any more: its epoch has ended.
+    fn stop_sending(&mut self) {
+        self.round = None;
+        (self.limit, self.sent, self.told_waiting) = (0, 0, 0);
+    }
+
+    /// Nothing received from there counts any more.
+    fn stop_receiving(&mut self) {
+        self.sender = None;
+        (self.told_limit, self.received, self.wanting, self.answered) = (0, 0, 0, false);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.round.is_none() && self.legs.is_empty() && self.sender.is_none()
     }
 }
 
 impl crate::address::Address {
     pub(crate) fn peers_with_consumers(&self) -> usize {
-        self.peers.values().filter(|peer| peer.consumers > 0).count()
+        self.remotes.values().filter(|remote| remote.consumers > 0).count()
     }
 
     pub(crate) fn peer_has_consumers(&self, shard: ShardId) -> bool {
-        self.peers.get(shard).is_some_and(|peer| peer.consumers > 0)
+        self.remotes.get(shard).is_some_and(|remote| remote.consumers > 0)
     }
 
     /// Whether another shard has messages for consumers here and no limit left.
     pub(crate) fn is_wanted_by_peer(&self) -> bool {
-        self.peers.values().any(|peer| peer.wanting > 0)
+        self.traffic.values().any(|traffic| traffic.wanting > 0)
+    }
+
+    /// What may still be sent to another shard.
+    fn remaining(&self, shard: ShardId, remote: &Remote) -> u64 {
+        match self.traffic.get(shard) {
+            Some(traffic) if traffic.round.is_some() => traffic.limit.saturating_sub(traffic.sent),
+            _ => u64::from(remote.initial),
+        }
+    }
+
+    /// Whether some other shard has consumers and may be sent nothing more.
+    pub(crate) fn has_full_peer(&self) -> bool {
+        self.remotes.iter().any(|(shard, remote)| remote.consumers > 0 && self.remaining(shard, remote) == 0)
+    }
+
+    /// Whether this shard has anything to send to others.
+    fn sends(&self) -> bool {
+        !self.producers.is_empty() || self.queue.own.len() > 0
+    }
+
+    /// Whether the limit is a window, whatever the credit of the consumers.
+    fn is_windowed(&self) -> bool {
+        self.standing == Standing::Temporary || self.settings.kind == AddressKind::Multicast
+    }
+
+    /// Deliveries that any other shard may send before it is told more.
+    fn initial(&self, window: u32) -> u32 {
+        if self.is_windowed() && !self.members.is_empty() { window } else { 0 }
     }
 
     /// The limit that a shard should have now, if it should have another one than it was told.
-    fn new_limit(&self, peer: &Peering, window: u32) -> Option<u64> {
+    fn new_limit(&self, traffic: &Traffic, window: u32) -> Option<u64> {
         if self.members.is_empty() {
             return None;
         }
-        let remaining = peer.told_remaining();
+        let remaining = traffic.told_remaining();
         let waiting = u64::from(self.queue.len());
-        let windowed = self.standing == Standing::Temporary || self.settings.kind == AddressKind::Multicast;
+        let windowed = self.is_windowed();
         let available = if windowed {
             let is_blocked = self.overloaded > 0 && self.settings.overload == crate::Overload::Block;
             let window = match self.settings.kind {
@@ -244,28 +332,21 @@ impl crate::address::Address {
             self.credit.saturating_sub(waiting)
         };
         if available > 0 && (remaining == 0 || remaining < available / 2) {
-            return Some(peer.received + available);
+            return Some(traffic.received + available);
         }
         if available > 0 || windowed {
             return None;
         }
-        let share = peer.wanting.min(SHARE).min(self.handed_over);
-        if share > 0 && !peer.answered && remaining == 0 {
-            return Some(peer.received + u64::from(share));
+        let share = traffic.wanting.min(SHARE).min(self.handed_over);
+        if share > 0 && !traffic.answered && remaining == 0 {
+            return Some(traffic.received + u64::from(share));
         }
         // What a share has allowed is not taken back.
-        (remaining > 0 && !peer.answered).then_some(peer.received)
+        (remaining > 0 && !traffic.answered).then_some(traffic.received)
     }
 }
 
 impl Core {
-    fn peering(&mut self, key: AddressKey, shard: ShardId) -> Option<&mut Peering> {
-        if !self.peers.contains(shard) {
-            return None;
-        }
-        self.addresses.get_mut(key).map(|address| address.peers.row(shard))
-    }
-
     /// Remembers that the other shards may have to be told something about an address.
     pub(crate) fn mark_dirty(&mut self, key: AddressKey) {
         if !self.peers.is_empty()
@@ -284,12 +365,9 @@ impl Core {
         while let Some(key) = self.dirty.pop() {
             let Some(address) = self.addresses.get_mut(key) else { continue };
             address.dirty = false;
-            let mut place = 0;
-            while let Some(shard) = self.peers.shard_at(place) {
-                place += 1;
-                self.tell_presence(key, shard, false);
-                self.tell_want(key, shard);
-            }
+            self.tell_presence(key, false);
+            self.tell_limits(key);
+            self.tell_wants(key);
             if let Some(address) = self.addresses.get_mut(key) {
                 address.handed_over = 0;
             }
@@ -298,31 +376,44 @@ impl Core {
 
     /// Tells every other shard at once that there are consumers now, or none any more.
     pub(crate) fn announce(&mut self, key: AddressKey) {
-        let mut place = 0;
-        while let Some(shard) = self.peers.shard_at(place) {
-            place += 1;
-            self.tell_presence(key, shard, true);
-        }
+        self.tell_presence(key, true);
     }
 
-    fn tell_presence(&mut self, key: AddressKey, to: ShardId, always: bool) {
-        let window = self.limits.peer_window.max(1);
-        if self.peering(key, to).is_none() {
-            return;
-        }
-        let Some(address) = self.addresses.get(key) else { return };
-        let Some(peer) = address.peers.get(to) else { return };
+    /// Tells every other shard how many links there are, if that is news enough.
+    fn tell_presence(&mut self, key: AddressKey, always: bool) {
+        let Some(address) = self.addresses.get_mut(key) else { return };
         let consumers = address.members.len() as u32;
         let producers = if address.settings.max_producers > 0 { address.producers.len() } else { 0 };
-        let limit = address.new_limit(peer, window);
-        let is_news = limit.is_some()
-            || producers != peer.told_producers
-            || (consumers == 0) != (peer.told_consumers == 0)
-            || u64::from(consumers.abs_diff(peer.told_consumers)) * 8 > u64::from(peer.told_consumers);
+        let (told_consumers, told_producers) = address.told;
+        let is_news = producers != told_producers
+            || (consumers == 0) != (told_consumers == 0)
+            || u64::from(consumers.abs_diff(told_consumers)) * 8 > u64::from(told_consumers);
         if !is_news && !always {
             return;
         }
-        let message = Message::Presence {
+        address.told = (consumers, producers);
+        for to in self.peers.shards() {
+            if let Some(message) = self.presence(key) {
+                self.effects.push_back(Effect::Peer { to, message });
+            }
+        }
+    }
+
+    /// Tells a shard that has come what the others know of an address.
+    pub(crate) fn introduce(&mut self, key: AddressKey, to: ShardId) {
+        // While there is nobody to tell, nothing is noted as told.
+        self.tell_presence(key, false);
+        if self.addresses.get(key).is_some_and(|address| address.told != (0, 0))
+            && let Some(message) = self.presence(key)
+        {
+            self.effects.push_back(Effect::Peer { to, message });
+        }
+    }
+
+    fn presence(&self, key: AddressKey) -> Option<PeerMessage> {
+        let address = self.addresses.get(key)?;
+        let (consumers, producers) = address.told;
+        Some(PeerMessage(Message::Presence {
             name: address.name.clone(),
             address: key,
             epoch: address.epoch,
@@ -330,30 +421,129 @@ impl Core {
             temporary: address.standing == Standing::Temporary,
             consumers,
             producers,
-            limit: limit.unwrap_or(peer.told_limit),
-        };
-        if let Some(peer) = self.peering(key, to) {
-            if let Some(limit) = limit {
-                peer.answered = peer.wanting > 0 && limit > peer.told_limit;
-                peer.told_limit = limit;
-            }
-            peer.told_consumers = consumers;
-            peer.told_producers = producers;
-        }
-        self.effects.push_back(Effect::Peer { to, message: PeerMessage(message) });
+            initial: address.initial(self.limits.peer_window.max(1)),
+        }))
     }
 
-    fn tell_want(&mut self, key: AddressKey, to: ShardId) {
-        let Some(waiting) = self.addresses.get(key).map(|address| address.queue.own.len()) else { return };
-        let Some(peer) = self.peering(key, to) else { return };
-        let Some(address) = peer.remote.filter(|_| peer.consumers > 0) else { return };
-        let want = if peer.remaining() == 0 { waiting } else { 0 };
-        let is_news = (want > 0) != (peer.told_want > 0) || (peer.want_due && peer.told_want > 0);
-        peer.want_due = false;
-        if is_news {
-            peer.told_want = want;
-            let message = PeerMessage(Message::Want { address, waiting: want });
+    /// Tells the shards that send how much more they may.
+    fn tell_limits(&mut self, key: AddressKey) {
+        let window = self.limits.peer_window.max(1);
+        let mut place = 0;
+        while let Some(address) = self.addresses.get(key)
+            && let Some(to) = address.traffic.shard_at(place)
+        {
+            place += 1;
+            let Some(traffic) = address.traffic.get(to) else { continue };
+            let Some((sender, round)) = traffic.sender else { continue };
+            let Some(limit) = address.new_limit(traffic, window) else { continue };
+            if let Some(traffic) = self.traffic_of(key, to) {
+                traffic.answered = traffic.wanting > 0 && limit > traffic.told_limit;
+                traffic.told_limit = limit;
+            }
+            let message = PeerMessage(Message::Limit { address: sender, round, limit });
             self.effects.push_back(Effect::Peer { to, message });
+        }
+    }
+
+    fn traffic_of(&mut self, key: AddressKey, shard: ShardId) -> Option<&mut Traffic> {
+        self.addresses.get_mut(key)?.traffic.get_mut(shard)
+    }
+
+    /// Tells the shards with consumers what waits for them.
+    fn tell_wants(&mut self, key: AddressKey) {
+        let mut place = 0;
+        while let Some(address) = self.addresses.get(key)
+            && let Some(to) = address.remotes.shard_at(place)
+        {
+            place += 1;
+            let Some(remote) = address.remotes.get(to).filter(|remote| remote.consumers > 0) else {
+                continue;
+            };
+            let is_full = address.remaining(to, remote) == 0;
+            let waiting = if is_full { address.queue.own.len() } else { 0 };
+            let sends = address.sends();
+            let is_in_round = address.traffic.get(to).is_some_and(|traffic| traffic.round.is_some());
+            if !is_in_round {
+                if sends {
+                    self.begin_round(key, to, waiting);
+                }
+                continue;
+            }
+            let Some(traffic) = self.traffic_of(key, to) else { continue };
+            let is_news =
+                (waiting > 0) != (traffic.told_waiting > 0) || (traffic.want_due && traffic.told_waiting > 0);
+            traffic.want_due = false;
+            if is_news {
+                traffic.told_waiting = waiting;
+                self.send_want(key, to);
+            }
+            if !sends {
+                self.linger(key, to);
+            }
+        }
+    }
+
+    /// Tells another shard that it will be sent messages.
+    fn begin_round(&mut self, key: AddressKey, to: ShardId, waiting: u32) {
+        self.rounds = self.rounds.wrapping_add(1);
+        let round = self.rounds;
+        let Some(address) = self.addresses.get_mut(key) else { return };
+        let Some(initial) = address.remotes.get(to).map(|remote| remote.initial) else { return };
+        let traffic = address.traffic.row(to);
+        traffic.round = Some(round);
+        (traffic.limit, traffic.sent, traffic.told_waiting) = (initial.into(), 0, waiting);
+        self.send_want(key, to);
+    }
+
+    fn send_want(&mut self, key: AddressKey, to: ShardId) {
+        let Some(address) = self.addresses.get(key) else { return };
+        let (Some(remote), Some(traffic)) = (address.remotes.get(to), address.traffic.get(to)) else {
+            return;
+        };
+        let message = PeerMessage(Message::Want {
+            address: remote.address,
+            epoch: remote.epoch,
+            sender: traffic.round.map(|_| key),
+            round: traffic.round.unwrap_or_default(),
+            waiting: traffic.told_waiting,
+        });
+        self.effects.push_back(Effect::Peer { to, message });
+    }
+
+    /// Nothing is sent to another shard now. Only when this is so for many is it told, as producers come
+    /// again, and anonymous ones begin a round with each message otherwise.
+    fn linger(&mut self, key: AddressKey, to: ShardId) {
+        let Some(traffic) = self.traffic_of(key, to) else { return };
+        if std::mem::replace(&mut traffic.lingering, true) {
+            return;
+        }
+        self.lingering.push_back((key, to));
+        if self.lingering.len() <= MAX_LINGERING {
+            return;
+        }
+        let Some((key, to)) = self.lingering.pop_front() else { return };
+        let Some(address) = self.addresses.get_mut(key) else { return };
+        let sends = address.sends();
+        let Some(traffic) = address.traffic.get_mut(to) else { return };
+        traffic.lingering = false;
+        if sends || traffic.round.is_none() {
+            return;
+        }
+        if !traffic.legs.is_empty() {
+            traffic.lingering = true;
+            return self.lingering.push_back((key, to));
+        }
+        traffic.stop_sending();
+        self.send_want(key, to);
+        self.forget_traffic(key, to);
+    }
+
+    /// Forgets what went between this shard and another one, if nothing is left of it.
+    fn forget_traffic(&mut self, key: AddressKey, shard: ShardId) {
+        if let Some(address) = self.addresses.get_mut(key)
+            && address.traffic.get(shard).is_some_and(Traffic::is_idle)
+        {
+            address.traffic.remove(shard);
         }
     }
 
@@ -363,12 +553,10 @@ impl Core {
         self.return_foreign(now, key);
         let Some(address) = self.addresses.get_mut(key) else { return };
         address.epoch = address.epoch.wrapping_add(1);
-        for peer in address.peers.values_mut() {
-            peer.told_limit = 0;
-            peer.received = 0;
-            peer.wanting = 0;
-            peer.answered = false;
-        }
+        address.traffic.retain(|_, traffic| {
+            traffic.stop_receiving();
+            !traffic.is_idle()
+        });
     }
 
     /// Gives waiting messages back to the shards that sent them, the last first: each then finds its
@@ -394,22 +582,27 @@ impl Core {
         self.dispatch(now, key);
     }
 
-    /// The shard with the fewest outstanding deliveries for each consumer, of those within their
-    /// limit.
-    pub(crate) fn least_busy_peer(&self, key: AddressKey) -> Option<PeerLoad> {
+    /// The shard that is to get the next message, of those within their limit: that with the fewest
+    /// outstanding deliveries for each consumer, its cost among them, or the nearest one.
+    pub(crate) fn best_peer(&self, key: AddressKey) -> Option<PeerLoad> {
         let address = self.addresses.get(key)?;
         let mut best: Option<PeerLoad> = None;
-        for (shard, peer) in address.peers.iter() {
-            if peer.consumers == 0 || peer.remaining() == 0 || peer.remote.is_none() {
+        for (shard, remote) in address.remotes.iter() {
+            if remote.consumers == 0 || address.remaining(shard, remote) == 0 {
                 continue;
             }
-            let load = |outstanding: u32, consumers: u32| u64::from(outstanding) * u64::from(consumers);
-            let is_better = best.as_ref().is_none_or(|best| {
-                load(peer.outstanding, best.consumers) < load(best.outstanding, peer.consumers)
+            let load = PeerLoad {
+                shard,
+                consumers: remote.consumers,
+                outstanding: address.traffic.get(shard).map_or(0, |traffic| traffic.outstanding),
+                cost: self.peers.get(shard).map_or(0, |peer| peer.cost),
+            };
+            let is_better = best.as_ref().is_none_or(|best| match address.settings.distribution {
+                Distribution::Balanced => load.is_less_than(best),
+                Distribution::Closest => load.is_next_before(best, address.turn),
             });
             if is_better {
-                let (consumers, outstanding) = (peer.consumers, peer.outstanding);
-                best = Some(PeerLoad { shard, consumers, outstanding });
+                best = Some(load);
             }
         }
         best
@@ -424,17 +617,23 @@ impl Core {
         arrival: Arrival,
         token: Option<LegKey>,
     ) -> Option<PeerMessage> {
+        let address = self.addresses.get(key)?;
+        let remote = address.remotes.get(to)?;
+        let (name, epoch) = (remote.address, remote.epoch);
+        if address.traffic.get(to).is_none_or(|traffic| traffic.round.is_none()) {
+            self.begin_round(key, to, 0);
+        }
         let address = self.addresses.get_mut(key)?;
-        let peer = address.peers.get_mut(to)?;
-        let remote = peer.remote?;
-        peer.sent += 1;
+        address.turn = to;
+        let traffic = address.traffic.get_mut(to)?;
+        traffic.sent += 1;
         if let Some(token) = token {
-            peer.legs.push_back(&mut self.legs, token);
+            traffic.legs.push_back(&mut self.legs, token);
             if !arrival.settled {
-                peer.outstanding += 1;
+                traffic.outstanding += 1;
             }
         }
-        Some(PeerMessage(Message::Deliver { address: remote, epoch: peer.remote_epoch, token, arrival }))
+        Some(PeerMessage(Message::Deliver { address: name, epoch, token, arrival }))
     }
 
     /// Takes a leg out of its shard's list.
@@ -445,10 +644,13 @@ impl Core {
             return;
         };
         let Some(address) = self.addresses.get_mut(key) else { return };
-        let Some(peer) = address.peers.get_mut(peer) else { return };
-        peer.legs.remove(&mut self.legs, leg);
+        let Some(traffic) = address.traffic.get_mut(peer) else { return };
+        traffic.legs.remove(&mut self.legs, leg);
         if !settled {
-            peer.outstanding = peer.outstanding.saturating_sub(1);
+            traffic.outstanding = traffic.outstanding.saturating_sub(1);
+        }
+        if traffic.is_idle() {
+            self.forget_traffic(key, peer);
         }
     }
 
@@ -456,8 +658,8 @@ impl Core {
     pub(crate) fn peer_settled(&mut self, peer: ShardId, leg: LegKey) {
         let Some(delivery) = self.legs.get(leg).map(|leg| leg.delivery) else { return };
         let Some(key) = self.deliveries.get(delivery).and_then(|delivery| delivery.address) else { return };
-        if let Some(peer) = self.addresses.get_mut(key).and_then(|address| address.peers.get_mut(peer)) {
-            peer.outstanding = peer.outstanding.saturating_sub(1);
+        if let Some(traffic) = self.traffic_of(key, peer) {
+            traffic.outstanding = traffic.outstanding.saturating_sub(1);
         }
     }
 
@@ -470,7 +672,10 @@ impl Core {
             Message::Stored(wire) => self.handle_wire(now, from, wire),
             Message::Live(wire) => self.handle_live(from, wire),
             message @ Message::Presence { .. } => self.handle_presence(now, from, message),
-            Message::Want { address, waiting } => self.handle_want(from, address, waiting),
+            Message::Want { address, epoch, sender, round, waiting } => {
+                self.handle_want(from, address, epoch, sender.map(|sender| (sender, round)), waiting);
+            }
+            Message::Limit { address, round, limit } => self.handle_limit(now, from, address, round, limit),
             Message::Deliver { address, epoch, token, mut arrival } => {
                 arrival.origin = Origin::Peer { shard: from, token };
                 self.handle_deliver(now, from, address, epoch, arrival);
@@ -520,7 +725,7 @@ impl Core {
     }
 
     fn handle_presence(&mut self, now: Instant, from: ShardId, message: Message) {
-        let Message::Presence { name, address: remote, epoch, kind, temporary, consumers, producers, limit } =
+        let Message::Presence { name, address: there, epoch, kind, temporary, consumers, producers, initial } =
             message
         else {
             return;
@@ -537,43 +742,83 @@ impl Core {
                 self.insert_address(name.clone(), settings, standing)
             }
         };
-        let Some(peer) = self.peering(key, from) else { return };
-        if is_gone && peer.remote != Some(remote) {
-            // About an address that has been replaced there since; its successor has spoken already.
-            if peer.remote.is_some() {
-                return;
+        let Some(address) = self.addresses.get_mut(key) else { return };
+        let before = address.remotes.get(from).map(|remote| (remote.address, remote.epoch));
+        // About an address that has been replaced there since; its successor has spoken already.
+        if is_gone && before.is_none_or(|(address, _)| address != there) {
+            return;
+        }
+        if before != Some((there, epoch))
+            && let Some(traffic) = address.traffic.get_mut(from)
+        {
+            traffic.stop_sending();
+        }
+        if is_gone {
+            address.remotes.remove(from);
+            if let Some(traffic) = address.traffic.get_mut(from) {
+                traffic.stop_sending();
             }
+            self.forget_traffic(key, from);
+        } else {
+            address.remotes.insert(from, Remote { address: there, epoch, consumers, producers, initial });
         }
-        if peer.remote != Some(remote) || peer.remote_epoch != epoch {
-            peer.sent = 0;
-            peer.told_want = 0;
-        }
-        peer.remote = (!is_gone).then_some(remote);
-        peer.remote_epoch = epoch;
-        peer.consumers = consumers;
-        peer.producers = producers;
-        peer.limit = limit;
-        peer.want_due = true;
         self.reachability_changed(key);
         let visiting = self.addresses.get(key).is_some_and(|address| address.standing == Standing::Visiting);
         if visiting && consumers == 0 {
             return self.remove_address(now, &name);
         }
+        self.peer_has_room(now, key);
+        self.forget_if_unused(key);
+    }
+
+    /// Another shard has come that takes messages, or takes more.
+    fn peer_has_room(&mut self, now: Instant, key: AddressKey) {
         if self.is_anycast(key) {
             self.dispatch(now, key);
         }
         self.unblock(key);
         self.mark_dirty(key);
-        self.forget_if_unused(key);
     }
 
-    fn handle_want(&mut self, from: ShardId, key: AddressKey, waiting: u32) {
-        if !self.addresses.contains(key) {
+    fn handle_limit(&mut self, now: Instant, from: ShardId, key: AddressKey, round: u32, limit: u64) {
+        let Some(traffic) = self.traffic_of(key, from) else { return };
+        if traffic.round != Some(round) {
             return;
         }
-        let Some(peer) = self.peering(key, from) else { return };
-        peer.wanting = waiting;
-        peer.answered = false;
+        traffic.limit = limit;
+        traffic.want_due = true;
+        self.peer_has_room(now, key);
+    }
+
+    fn handle_want(
+        &mut self,
+        from: ShardId,
+        key: AddressKey,
+        epoch: u32,
+        sender: Option<(AddressKey, u32)>,
+        waiting: u32,
+    ) {
+        let initial = self.limits.peer_window.max(1);
+        let Some(address) = self.addresses.get_mut(key) else { return };
+        if address.epoch != epoch || address.members.is_empty() {
+            return;
+        }
+        let initial = address.initial(initial);
+        if sender.is_none() {
+            if let Some(traffic) = address.traffic.get_mut(from) {
+                traffic.stop_receiving();
+            }
+            self.forget_traffic(key, from);
+            return self.finish_drains(key);
+        }
+        let traffic = address.traffic.row(from);
+        if traffic.sender != sender {
+            traffic.stop_receiving();
+            traffic.sender = sender;
+            traffic.told_limit = initial.into();
+        }
+        traffic.wanting = waiting;
+        traffic.answered = false;
         self.mark_dirty(key);
         if waiting == 0 {
             self.finish_drains(key);
@@ -605,8 +850,8 @@ impl Core {
             return self.refuse_from_peer(now, from, key, arrival);
         }
         let current = self.addresses.get(key).is_some_and(|address| address.epoch == epoch);
-        if let Some(peer) = self.peering(key, from).filter(|_| current) {
-            peer.received += 1;
+        if let Some(traffic) = self.traffic_of(key, from).filter(|_| current) {
+            traffic.received += 1;
         }
         self.mark_dirty(key);
         let charged = token.is_some() && !is_free(arrival.chunk.len(), arrival.more);
@@ -716,7 +961,8 @@ impl Core {
         let keys: Vec<AddressKey> = self.addresses.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(address) = self.addresses.get_mut(key) else { continue };
-            if address.peers.remove(peer).is_none() {
+            let was_there = address.remotes.remove(peer).is_some();
+            if !was_there & address.traffic.remove(peer).is_none() {
                 continue;
             }
             let is_over = address.standing == Standing::Visiting && address.peers_with_consumers() == 0;
@@ -744,5 +990,39 @@ impl Core {
         {
             self.enqueue(address, key);
         }
+    }
+}
+
+#[cfg(test)]
+impl crate::address::Address {
+    /// Unsettled deliveries at another shard.
+    pub(crate) fn outstanding_at(&self, shard: ShardId) -> u32 {
+        self.traffic.get(shard).map_or(0, |traffic| traffic.outstanding)
+    }
+
+    /// Checks what this address knows of its namesake on another shard, between which no message is on its
+    /// way, against what that is.
+    pub(crate) fn check_knowledge(&self, other: Option<(ShardId, &Self)>, here: ShardId) {
+        let Some((shard, other)) = other else { return };
+        let remote = self.remotes.get(shard);
+        let counts = remote.map_or((0, 0), |remote| (remote.consumers, remote.producers));
+        assert_eq!(counts, other.told, "the links of {}", self.name);
+        let Some(remote) = remote else { return };
+        let round = self.traffic.get(shard).and_then(|traffic| traffic.round);
+        let told = other.traffic.get(here).filter(|traffic| traffic.sender.is_some());
+        if remote.consumers == 0 {
+            return assert!(round.is_none() && told.is_none());
+        }
+        assert_eq!(remote.epoch, other.epoch);
+        assert_eq!(
+            round,
+            told.and_then(|told| told.sender).map(|(_, round)| round),
+            "the round of {}",
+            self.name
+        );
+        if let Some(told) = told {
+            assert_eq!(self.remaining(shard, remote), told.told_remaining(), "the limit of {}", self.name);
+        }
+        assert!(round.is_some() || !self.sends(), "{} sends to no one that knows", self.name);
     }
 }

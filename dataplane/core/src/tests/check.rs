@@ -83,18 +83,16 @@ impl Core {
     /// other.
     pub(crate) fn check_peer(&self, other: &Self) {
         for (key, address) in self.addresses.iter() {
-            let Some(peer) = address.peers.get(other.shard) else { continue };
             let there = self.legs.iter().filter(|(_, leg)| {
                 let of_address = |delivery: &Delivery| delivery.address == Some(key);
                 leg.to == To::Peer(other.shard)
                     && !leg.settled
                     && self.deliveries.get(leg.delivery).is_some_and(of_address)
             });
-            assert_eq!(there.count(), peer.outstanding as usize, "outstanding at a peer");
-            let remote = other.names.get(&address.name).and_then(|key| other.addresses.get(*key));
-            let Some(remote) = remote.filter(|_| peer.consumers > 0) else { continue };
-            let told = remote.peers.get(self.shard).map(|peer| peer.told_remaining());
-            assert_eq!(Some(peer.remaining()), told, "the limit for {}", address.name);
+            let outstanding = address.outstanding_at(other.shard);
+            assert_eq!(there.count(), outstanding as usize, "outstanding at a peer");
+            let known = other.names.get(&address.name).and_then(|key| other.addresses.get(*key));
+            address.check_knowledge(known.map(|address| (other.shard, address)), self.shard);
         }
     }
 }

@@ -89,8 +89,9 @@ const SETTLE: u8 = 0x07;
 
 messages! {
     Message (encoder, decoder) {
-        0x01 Presence { name, address, epoch, kind, temporary, consumers, producers, limit }
-        0x02 Want { address, waiting }
+        0x01 Presence { name, address, epoch, kind, temporary, consumers, producers, initial }
+        0x02 Want { address, epoch, sender, round, waiting }
+        0x0a Limit { address, round, limit }
         0x04 Append { token, more, chunk as slice }
         0x05 Abort { token }
         0x08 Return { token, chunk }

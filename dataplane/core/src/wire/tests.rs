@@ -380,7 +380,7 @@ impl Any<'_> {
     }
 
     fn direct(&mut self) -> Message {
-        match self.random.u8(..9) {
+        match self.random.u8(..10) {
             0 => Message::Presence {
                 name: self.name(),
                 address: self.key(),
@@ -394,9 +394,15 @@ impl Any<'_> {
                 temporary: self.flag(),
                 consumers: self.small(),
                 producers: self.small(),
-                limit: self.number(),
+                initial: self.small(),
             },
-            1 => Message::Want { address: self.key(), waiting: self.small() },
+            1 => Message::Want {
+                address: self.key(),
+                epoch: self.small(),
+                sender: self.maybe(Self::key),
+                round: self.small(),
+                waiting: self.small(),
+            },
             2 => Message::Deliver {
                 address: self.key(),
                 epoch: self.small(),
@@ -416,6 +422,7 @@ impl Any<'_> {
                 settled: self.flag(),
             },
             7 => Message::Return { token: self.key(), chunk: self.maybe(Self::bytes) },
+            8 => Message::Limit { address: self.key(), round: self.small(), limit: self.number() },
             _ => Message::Consumed { token: self.key() },
         }
     }
@@ -602,7 +609,7 @@ fn a_message_of_a_later_version_is_told_apart() {
     let ends = Ends::new();
     for code in (0_u8..=0xff).filter(|code| !matches!(code, 1..=9 | 0x20..=0x33 | 0x40..=0x4a | 0x60..=0x64))
     {
-        let error = ends.decode(&Bytes::from(vec![code; 100])).unwrap_err();
+        let error = ends.decode(&Bytes::from(vec![code; 110])).unwrap_err();
         assert_eq!(error, WireError::Unknown { what: "message", number: code.into() });
     }
 }
