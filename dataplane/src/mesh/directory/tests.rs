@@ -1,0 +1,606 @@
+//! Directories that talk to each other, with news that are delivered one by one.
+
+use super::*;
+
+/// A node of a fleet in memory: its directory, and the sessions of its shards.
+struct World {
+    now: Instant,
+    nodes: Vec<Member>,
+    /// Messages on their way, by sender and receiver; none where there is no link.
+    wires: BTreeMap<(usize, usize), VecDeque<Bytes>>,
+    clock: u64,
+}
+
+struct Member {
+    directory: Directory,
+    sessions: BTreeMap<Arc<str>, Held>,
+    known: Vec<Waiter>,
+    /// Sessions that were ended because of another.
+    ended: Vec<(Arc<str>, u64)>,
+    is_recovered: bool,
+}
+
+/// A session that a node has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    since: u64,
+    expiry: u32,
+}
+
+/// What became of a CONNECT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Resumed(usize),
+    Begun(usize),
+    Refused,
+}
+
+fn id_of(node: usize) -> NodeId {
+    NodeId(100 - node as u64)
+}
+
+fn index_of(id: NodeId) -> usize {
+    100 - id.0 as usize
+}
+
+fn waiter(number: u64) -> Waiter {
+    Waiter { shard: 0, connection: 0, number }
+}
+
+impl World {
+    fn new(nodes: usize) -> Self {
+        let member = |node| {
+            let mut directory = Directory::new(id_of(node));
+            directory.recovered();
+            let (sessions, known, ended) = (BTreeMap::new(), Vec::new(), Vec::new());
+            Member { directory, sessions, known, ended, is_recovered: true }
+        };
+        let nodes = (0..nodes).map(member).collect();
+        Self { now: Instant::now(), nodes, wires: BTreeMap::new(), clock: 1_000 }
+    }
+
+    /// The same, all in reach of each other.
+    fn linked(nodes: usize) -> Self {
+        let mut world = Self::new(nodes);
+        world.link_all();
+        world.settle();
+        world
+    }
+
+    fn is_linked(&self, one: usize, other: usize) -> bool {
+        self.wires.contains_key(&(one, other))
+    }
+
+    fn link(&mut self, one: usize, other: usize) {
+        if one == other || self.is_linked(one, other) {
+            return;
+        }
+        for (here, there) in [(one, other), (other, one)] {
+            self.wires.insert((here, there), VecDeque::new());
+            self.nodes[here].directory.node_up(id_of(there), &format!("node-{there}")).unwrap();
+        }
+    }
+
+    fn link_all(&mut self) {
+        for one in 0..self.nodes.len() {
+            for other in one + 1..self.nodes.len() {
+                self.link(one, other);
+            }
+        }
+    }
+
+    fn cut(&mut self, one: usize, other: usize) {
+        for (here, there) in [(one, other), (other, one)] {
+            if self.wires.remove(&(here, there)).is_some() {
+                self.nodes[here].directory.node_down(self.now, id_of(there));
+            }
+        }
+    }
+
+    fn isolate(&mut self, node: usize) {
+        (0..self.nodes.len()).for_each(|other| self.cut(node, other));
+    }
+
+    /// Ends a node without a word; what lasts of its sessions is on its disk.
+    fn restart(&mut self, node: usize) {
+        self.isolate(node);
+        let member = &mut self.nodes[node];
+        member.directory = Directory::new(id_of(node));
+        member.sessions.retain(|_, held| held.expiry > 0);
+        member.is_recovered = false;
+        self.do_events(node);
+    }
+
+    fn recover(&mut self, node: usize) {
+        let member = &mut self.nodes[node];
+        if std::mem::replace(&mut member.is_recovered, true) {
+            return;
+        }
+        for (client, held) in &member.sessions {
+            member.directory.claim(self.now, client, held.since, held.expiry, None);
+        }
+        member.directory.recovered();
+        self.do_events(node);
+    }
+
+    /// Carries out what a directory wants of its shards, and sends what it has to send.
+    fn do_events(&mut self, node: usize) {
+        let member = &mut self.nodes[node];
+        while let Some(event) = member.directory.poll_event() {
+            match event {
+                Event::End { client, since, order } => {
+                    if let Some(held) =
+                        member.sessions.get(&client).copied().filter(|held| held.since <= since)
+                    {
+                        member.sessions.remove(&client);
+                        member.directory.gone(&client, held.since);
+                        member.ended.push((client, held.since));
+                    }
+                    member.directory.ended(order);
+                }
+                Event::Known(waiter) => member.known.push(waiter),
+            }
+        }
+        while let Some((to, message)) = member.directory.poll_transmit() {
+            let wire = self.wires.get_mut(&(node, index_of(to))).expect("only who is in reach is told");
+            wire.push_back(message);
+        }
+    }
+
+    /// Delivers the next message of a wire; false when there is none.
+    fn deliver(&mut self, from: usize, to: usize) -> bool {
+        let Some(message) = self.wires.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
+            return false;
+        };
+        self.nodes[to].directory.handle(self.now, id_of(from), message).unwrap();
+        self.do_events(to);
+        true
+    }
+
+    fn settle(&mut self) {
+        loop {
+            (0..self.nodes.len()).for_each(|node| self.do_events(node));
+            let wires: Vec<(usize, usize)> = self.wires.keys().copied().collect();
+            let delivered = wires.into_iter().filter(|(from, to)| self.deliver(*from, *to)).count();
+            if delivered == 0 {
+                return;
+            }
+        }
+    }
+
+    fn place(&self, node: usize, client: &str) -> Place {
+        self.nodes[node].directory.lookup(self.now, client)
+    }
+
+    /// A client connects, as the driver of a shard lets it in.
+    fn connect(&mut self, node: usize, client: &str, is_clean: bool, expiry: u32) -> Outcome {
+        let client: Arc<str> = client.into();
+        let is_known = match self.place(node, &client) {
+            Place::OutOfReach { .. } if !is_clean => return Outcome::Refused,
+            Place::At { node: home, is_lasting: true } if !is_clean => {
+                return self.connect_here(index_of(home), client, false, false, expiry);
+            }
+            Place::At { .. } | Place::OutOfReach { .. } => true,
+            Place::Here | Place::Nowhere => false,
+        };
+        self.connect_here(node, client, is_clean, is_known, expiry)
+    }
+
+    fn connect_here(
+        &mut self,
+        node: usize,
+        client: Arc<str>,
+        is_clean: bool,
+        is_known: bool,
+        expiry: u32,
+    ) -> Outcome {
+        let now = self.now;
+        self.clock += 2;
+        let clock = self.clock & !REPLACES;
+        let member = &mut self.nodes[node];
+        if let Some(held) = member.sessions.get(&client).copied() {
+            if held.expiry > 0 && !is_clean {
+                member.sessions.insert(client.clone(), Held { expiry, ..held });
+                member.directory.claim(now, &client, held.since, expiry, None);
+                self.do_events(node);
+                return Outcome::Resumed(node);
+            }
+            member.sessions.remove(&client);
+            member.directory.gone(&client, held.since);
+        }
+        let since = clock.max(member.directory.latest(&client) + 2) & !REPLACES;
+        let since = if is_clean || is_known { since | REPLACES } else { since };
+        member.sessions.insert(client.clone(), Held { since, expiry });
+        member.directory.claim(now, &client, since, expiry, Some(waiter(since)));
+        self.do_events(node);
+        Outcome::Begun(node)
+    }
+
+    /// The client goes: with its session, when that does not last.
+    fn leave(&mut self, node: usize, client: &str, ends: bool) {
+        let client: Arc<str> = client.into();
+        let member = &mut self.nodes[node];
+        if let Some(held) = member.sessions.get(&client).copied().filter(|held| ends || held.expiry == 0) {
+            member.sessions.remove(&client);
+            member.directory.gone(&client, held.since);
+        }
+        self.do_events(node);
+    }
+
+    /// Where the sessions of a client are.
+    fn homes(&self, client: &str) -> Vec<usize> {
+        let has = |node: &usize| self.nodes[*node].sessions.contains_key(client);
+        (0..self.nodes.len()).filter(has).collect()
+    }
+}
+
+#[test]
+fn a_session_is_known_on_every_node_and_forgotten_with_its_end() {
+    let mut world = World::linked(3);
+    assert_eq!(world.connect(0, "a", false, 60), Outcome::Begun(0));
+    world.settle();
+    assert_eq!(world.place(0, "a"), Place::Here);
+    for node in [1, 2] {
+        assert_eq!(world.place(node, "a"), Place::At { node: id_of(0), is_lasting: true });
+    }
+    assert_eq!(world.connect(2, "a", false, 0), Outcome::Resumed(0));
+    world.settle();
+    assert_eq!(world.place(1, "a"), Place::At { node: id_of(0), is_lasting: false });
+    world.leave(0, "a", false);
+    world.settle();
+    assert!((0..3).all(|node| world.place(node, "a") == Place::Nowhere));
+}
+
+#[test]
+fn a_client_waits_until_every_node_in_reach_knows_of_its_session() {
+    let mut world = World::linked(3);
+    world.connect(0, "a", false, 60);
+    assert!(world.nodes[0].known.is_empty());
+    assert!(world.deliver(0, 1) && world.deliver(1, 0));
+    assert!(world.nodes[0].known.is_empty(), "one of two knows");
+    assert!(world.deliver(0, 2) && world.deliver(2, 0));
+    assert_eq!(world.nodes[0].known.len(), 1);
+}
+
+#[test]
+fn a_client_does_not_wait_for_a_node_that_goes_nor_longer_than_a_second() {
+    let mut world = World::linked(3);
+    world.connect(0, "a", false, 60);
+    assert!(world.deliver(0, 1) && world.deliver(1, 0));
+    world.cut(0, 2);
+    world.do_events(0);
+    assert_eq!(world.nodes[0].known.len(), 1);
+
+    world.connect(0, "b", false, 60);
+    assert_eq!(world.nodes[0].directory.poll_timeout(world.now), Some(world.now), "there is some to sweep");
+    world.now += KNOWN_WITHIN;
+    world.nodes[0].directory.handle_timeout(world.now);
+    world.do_events(0);
+    assert_eq!(world.nodes[0].known.len(), 2);
+}
+
+#[test]
+fn a_client_waits_for_nothing_when_no_other_node_is_in_reach() {
+    let mut world = World::new(1);
+    let waits = world.nodes[0].directory.claim(world.now, &"a".into(), 10, 60, Some(waiter(1)));
+    assert!(!waits);
+}
+
+#[test]
+fn who_comes_into_reach_is_told_of_all_sessions_in_pieces_and_of_what_changes_meanwhile() {
+    let mut world = World::new(2);
+    let count = 10_000;
+    for number in 0..count {
+        world.connect(0, &format!("client-{number:05}"), false, 60);
+    }
+    world.link(0, 1);
+    world.do_events(0);
+    assert_eq!(world.wires[&(0, 1)].len(), UNDER_WAY);
+    assert!(world.wires[&(0, 1)].iter().all(|batch| batch.len() <= BATCH + LONGEST_CLIENT + 15));
+    assert!(world.nodes[1].directory.is_learning());
+    for number in 0..count / 2 {
+        world.leave(0, &format!("client-{:05}", number * 2), true);
+        world.deliver(0, 1);
+        world.deliver(1, 0);
+    }
+    world.connect(0, "aaa", false, 60);
+    world.settle();
+    assert!(!world.nodes[1].directory.is_learning());
+    assert_eq!(world.nodes[1].directory.len().1, count / 2 + 1);
+    assert_eq!(world.place(1, "client-00000"), Place::Nowhere);
+    assert_eq!(world.place(1, "client-00001"), Place::At { node: id_of(0), is_lasting: true });
+}
+
+#[test]
+fn a_session_that_lasts_is_not_gone_with_its_node_and_one_that_does_not_is() {
+    let mut world = World::linked(2);
+    world.connect(0, "lasting", false, 60);
+    world.connect(0, "fleeting", true, 0);
+    world.settle();
+    world.isolate(0);
+    assert_eq!(world.place(1, "lasting"), Place::OutOfReach { node: "node-0".into() });
+    assert_eq!(world.place(1, "fleeting"), Place::Nowhere);
+    assert_eq!(world.connect(1, "lasting", false, 60), Outcome::Refused);
+    world.link_all();
+    assert_eq!(
+        world.place(1, "lasting"),
+        Place::At { node: id_of(0), is_lasting: true },
+        "before it is told"
+    );
+}
+
+#[test]
+fn a_session_out_of_reach_is_over_when_its_time_would_be() {
+    let mut world = World::linked(2);
+    world.connect(0, "minute", false, 60);
+    world.connect(0, "ever", false, u32::MAX);
+    world.settle();
+    world.isolate(0);
+    world.now += Duration::from_secs(59);
+    assert!(matches!(world.place(1, "minute"), Place::OutOfReach { .. }));
+    world.now += Duration::from_secs(1);
+    assert_eq!(world.place(1, "minute"), Place::Nowhere);
+    let directory = &mut world.nodes[1].directory;
+    while directory.poll_timeout(world.now).is_some_and(|at| at <= world.now) {
+        directory.handle_timeout(world.now);
+    }
+    assert_eq!(directory.len().1, 1);
+    assert_eq!(directory.poll_timeout(world.now), Some(world.now + SWEEP));
+    world.now += Duration::from_secs(1 << 32);
+    assert!(matches!(world.place(1, "ever"), Place::OutOfReach { .. }));
+}
+
+#[test]
+fn a_new_start_ends_the_session_on_a_node_in_reach() {
+    let mut world = World::linked(3);
+    world.connect(0, "a", false, 60);
+    world.settle();
+    assert_eq!(world.connect(1, "a", true, 60), Outcome::Begun(1));
+    world.settle();
+    assert_eq!((world.homes("a"), world.nodes[0].ended.len()), (vec![1], 1));
+    assert_eq!(world.place(2, "a"), Place::At { node: id_of(1), is_lasting: true });
+}
+
+#[test]
+fn a_claim_is_known_when_the_session_that_it_ends_has_ended() {
+    let mut world = World::linked(2);
+    world.connect(0, "a", false, 60);
+    world.settle();
+    world.connect(1, "a", true, 0);
+    let batch = world.wires.get_mut(&(1, 0)).unwrap().pop_front().unwrap();
+    let known = world.nodes[1].known.len();
+    let first = &mut world.nodes[0].directory;
+    first.handle(world.now, id_of(1), batch).unwrap();
+    let Some(Event::End { client, since, order }) = first.poll_event() else { panic!("nothing is ended") };
+    assert_eq!(&*client, "a");
+    assert!(since & REPLACES == 0);
+    while let Some((_, message)) = first.poll_transmit() {
+        // The news of the end; not the acknowledgement.
+        assert_eq!(message[0], BATCH_KIND);
+    }
+    first.ended(order);
+    let (_, message) = first.poll_transmit().expect("the acknowledgement");
+    world.nodes[1].directory.handle(world.now, id_of(0), message).unwrap();
+    world.do_events(1);
+    assert_eq!(world.nodes[1].known.len(), known + 1);
+}
+
+#[test]
+fn a_session_out_of_reach_that_was_begun_anew_elsewhere_ends_when_its_node_is_back() {
+    for ends in [false, true] {
+        let mut world = World::linked(3);
+        world.connect(0, "a", false, 60);
+        world.settle();
+        world.restart(0);
+        assert_eq!(world.connect(1, "a", true, 0), Outcome::Begun(1));
+        world.settle();
+        if ends {
+            // The new one is over already: the old one has ended all the same.
+            world.leave(1, "a", false);
+            world.settle();
+        }
+        world.link_all();
+        world.settle();
+        world.recover(0);
+        world.settle();
+        assert_eq!(world.homes("a"), if ends { vec![] } else { vec![1] });
+        assert_eq!(world.nodes[0].ended.len(), 1);
+    }
+}
+
+#[test]
+fn what_is_owed_to_a_node_is_said_again_when_it_went_before_it_heard() {
+    let mut world = World::linked(2);
+    world.connect(0, "a", false, 60);
+    world.settle();
+    world.isolate(0);
+    world.connect(1, "a", true, 0);
+    world.leave(1, "a", false);
+    world.link_all();
+    // Said, and lost on the way.
+    world.do_events(1);
+    world.isolate(0);
+    world.link_all();
+    world.settle();
+    assert_eq!(world.homes("a"), []);
+}
+
+#[test]
+fn of_two_new_sessions_the_later_one_counts() {
+    let mut world = World::new(2);
+    world.connect(0, "a", true, 60);
+    world.connect(1, "a", true, 60);
+    world.link_all();
+    world.settle();
+    assert_eq!((world.homes("a"), world.nodes[0].ended.len()), (vec![1], 1));
+}
+
+#[test]
+fn a_session_that_was_begun_without_knowing_of_an_earlier_one_that_lasts_gives_way_to_it() {
+    let mut world = World::new(2);
+    world.connect(0, "a", false, 60);
+    world.connect(1, "a", false, 60);
+    world.link_all();
+    world.settle();
+    assert_eq!((world.homes("a"), world.nodes[1].ended.len()), (vec![0], 1));
+}
+
+#[test]
+fn a_node_that_has_restarted_takes_nothing_for_told_before_it_has_read_its_disk() {
+    let mut world = World::linked(2);
+    world.connect(0, "a", false, 60);
+    world.connect(0, "b", true, 0);
+    world.settle();
+    world.restart(0);
+    world.link_all();
+    world.settle();
+    let at = Place::At { node: id_of(0), is_lasting: true };
+    assert_eq!((world.place(1, "a"), world.place(1, "b")), (at.clone(), Place::Nowhere));
+    assert!(world.nodes[1].directory.is_learning());
+    world.recover(0);
+    world.settle();
+    assert_eq!(world.place(1, "a"), at);
+    assert!(!world.nodes[1].directory.is_learning());
+}
+
+#[test]
+fn a_node_that_comes_back_without_a_session_has_ended_it() {
+    let mut world = World::linked(2);
+    world.connect(0, "a", false, 60);
+    world.settle();
+    world.restart(0);
+    world.nodes[0].sessions.clear();
+    world.recover(0);
+    world.link_all();
+    world.settle();
+    assert_eq!(world.place(1, "a"), Place::Nowhere);
+    let directory = &mut world.nodes[1].directory;
+    (0..PARTS).for_each(|_| directory.handle_timeout(world.now));
+    assert_eq!(directory.len().1, 0);
+}
+
+#[test]
+fn who_does_not_take_the_news_is_told_everything_anew_and_the_log_is_bounded() {
+    let mut world = World::linked(2);
+    for number in 0..2 * MAX_NEWS as u64 {
+        let client: Arc<str> = format!("c{}", number % 100).into();
+        let directory = &mut world.nodes[0].directory;
+        let since = 2 * number;
+        directory.gone(&client, since - since.min(200));
+        directory.claim(world.now, &client, since, 60, None);
+        world.nodes[0].sessions.insert(client, Held { since, expiry: 60 });
+        assert!(world.nodes[0].directory.news.len() <= MAX_NEWS);
+    }
+    world.settle();
+    assert_eq!(world.nodes[1].directory.len().1, 100);
+    let held = world.nodes[0].sessions["c7"];
+    assert_eq!(world.nodes[1].directory.latest("c7"), held.since);
+    assert!(world.nodes[0].directory.news.is_empty());
+}
+
+#[test]
+fn a_message_that_was_cut_or_has_a_bit_wrong_is_an_error_or_another_message() {
+    let mut world = World::linked(2);
+    world.connect(0, "kitchen", false, 60);
+    let batch = world.wires.get_mut(&(0, 1)).unwrap().pop_front().unwrap();
+    let fresh = || {
+        let mut directory = Directory::new(id_of(1));
+        directory.node_up(id_of(0), "node-0").unwrap();
+        directory
+    };
+    for end in 0..batch.len() {
+        let taken = fresh().handle(world.now, id_of(0), batch.slice(..end));
+        assert_eq!(taken.is_err(), end != 2, "{end} bytes");
+    }
+    for bit in 0..batch.len() * 8 {
+        let mut flipped = batch.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let _ = fresh().handle(world.now, id_of(0), flipped.into());
+    }
+    let unsent = Bytes::from_static(b"\x02\0\0\0\0\0\0\0\x09");
+    assert_eq!(fresh().handle(world.now, id_of(0), unsent), Err(DirectoryError::Acknowledged(9)));
+}
+
+#[test]
+fn an_entry_is_small() {
+    assert!(size_of::<Entry>() <= 16 && size_of::<Own>() <= 16);
+}
+
+/// What happens to nodes and clients in any order: afterwards every client has one session at most, where all
+/// nodes think it is, and none that lasts was ended but for one that was to replace it.
+#[test]
+fn all_nodes_agree_on_one_session_for_each_client_whatever_happens() {
+    for seed in 0..2_000 {
+        random_life(seed);
+    }
+}
+
+fn random_life(seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut world = World::new(random.usize(2..5));
+    let count = world.nodes.len();
+    let clients = ["a", "b", "c"];
+    // The latest moment at which a client has wanted a session of its own.
+    let mut replaced: HashMap<Arc<str>, u64> = HashMap::new();
+    for _ in 0..random.usize(20..200) {
+        let (one, other) = (random.usize(0..count), random.usize(0..count));
+        let client = clients[random.usize(0..clients.len())];
+        match random.u8(0..20) {
+            0 => world.link(one, other),
+            1 => world.link_all(),
+            2 => world.cut(one, other),
+            3 => world.restart(one),
+            4..=5 => world.recover(one),
+            6..=9 if world.nodes[one].is_recovered => {
+                let (is_clean, expiry) = (random.u8(0..4) == 0, 60 * random.u32(0..2));
+                let at_home = world.place(one, client);
+                let is_shut =
+                    matches!(at_home, Place::At { node, .. } if !world.nodes[index_of(node)].is_recovered);
+                if !is_shut && world.connect(one, client, is_clean, expiry) == Outcome::Begun(one) {
+                    let since = world.nodes[one].sessions.get(client).map_or(0, |held| held.since);
+                    if since & REPLACES != 0 {
+                        replaced.insert(client.into(), since);
+                    }
+                }
+            }
+            10 => world.leave(one, client, false),
+            11 => world.leave(one, client, random.bool()),
+            12 => {
+                world.now += Duration::from_millis(random.u64(0..2_000));
+                for node in &mut world.nodes {
+                    node.directory.handle_timeout(world.now);
+                }
+                (0..count).for_each(|node| world.do_events(node));
+            }
+            _ => drop(world.deliver(one, other)),
+        }
+    }
+    world.link_all();
+    (0..count).for_each(|node| world.recover(node));
+    world.settle();
+    for client in clients {
+        let homes = world.homes(client);
+        assert!(homes.len() <= 1, "seed {seed}: {client} has sessions on {homes:?}");
+        for node in 0..count {
+            let expected = match homes.first() {
+                None => Place::Nowhere,
+                Some(home) if *home == node => Place::Here,
+                Some(home) => {
+                    let is_lasting = world.nodes[*home].sessions[client].expiry > 0;
+                    Place::At { node: id_of(*home), is_lasting }
+                }
+            };
+            assert_eq!(world.place(node, client), expected, "seed {seed}: {client} on node {node}");
+        }
+    }
+    for (node, member) in world.nodes.iter().enumerate() {
+        assert!(!member.directory.is_learning(), "seed {seed}: node {node} has not been told all");
+        assert!(member.directory.owed.is_empty() && member.directory.waiting.is_empty(), "seed {seed}");
+        assert!(member.directory.news.is_empty(), "seed {seed}");
+        for (client, since) in &member.ended {
+            let other = replaced.get(client).copied().unwrap_or(0);
+            let has_given_way = since & REPLACES == 0;
+            assert!(has_given_way || other > *since, "seed {seed}: {client} was ended without a later one");
+        }
+    }
+}
