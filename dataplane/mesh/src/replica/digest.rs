@@ -17,8 +17,8 @@ pub(super) struct Leaf(pub(super) u16);
 
 impl Leaf {
     pub(super) fn of(key: &Key) -> Self {
-        // The top bits are mixed best. 12 bits are below LEAVES.
-        Self((hash_key(key) >> 52) as u16)
+        // Twelve bits are below LEAVES.
+        Self(u16::try_from(hash_key(key) >> 52).unwrap_or_default())
     }
 
     pub(super) fn index(self) -> usize {
@@ -89,9 +89,9 @@ impl LeafSet {
     /// Takes the lowest leaf.
     pub(super) fn take(&mut self) -> Option<Leaf> {
         let (index, word) = self.words.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
-        let bit = word.trailing_zeros();
+        let leaf = index * 64 + usize::try_from(word.trailing_zeros()).unwrap_or_default();
         *word &= *word - 1;
-        u16::try_from(index * 64).ok().map(|base| Leaf(base + bit as u16))
+        u16::try_from(leaf).ok().map(Leaf)
     }
 }
 

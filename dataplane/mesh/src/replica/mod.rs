@@ -213,7 +213,8 @@ struct Slot(Leaf, Key);
 struct Stage {
     own: Vec<Record>,
     foreign: Vec<Record>,
-    /// The highest version of each object in the stage.
+    /// The highest version of each object that others have sent. One of this node's own does not make up for
+    /// an older one of another node, since it is forgotten when the disk refuses it.
     versions: BTreeMap<Key, Version>,
     progress: Progress,
     /// The batch that is being gathered; batches begin at 1.
@@ -240,12 +241,14 @@ struct Wait {
     peers: BTreeSet<NodeId>,
 }
 
-/// The one comparison that this node takes part in: two at a time would fetch the same twice.
+/// The one peer with which this node finds out where they differ: two at a time would give it the same twice.
 #[derive(Debug)]
 struct Exchange {
     peer: NodeId,
-    /// This node has asked, and everything that differs is listed: it ends when nothing is under way.
+    /// Everything that differs is listed: it ends when nothing is under way.
     is_listed: bool,
+    /// Something has come of it that this node did not have, and others may not have.
+    has_news: bool,
     /// It is given up when nothing has come by then.
     until: Instant,
 }
@@ -336,6 +339,12 @@ impl Replica {
         self.objects.len().saturating_sub(self.tombstones.len())
     }
 
+    /// The version that the next change of this node will have.
+    pub fn next_version(&self, unix: UnixMillis) -> Version {
+        let of_day = unix.saturating_mul(1 << Version::COUNTER_BITS).min(Version::END_OF_CLOCK - 1);
+        Version { clock: of_day.max(self.clock.saturating_add(1)), origin: self.local }
+    }
+
     // ---- commands -----------------------------------------------------------------------------
 
     /// Makes an object what is given; it counts when it is persisted.
@@ -367,7 +376,8 @@ impl Replica {
             return;
         }
         self.peer_down(now, node);
-        self.peers.insert(node, Peer::new(now));
+        let compare_at = self.asks(node).then_some(now);
+        self.peers.insert(node, Peer::new(compare_at));
         self.advance(now);
     }
 
@@ -381,8 +391,8 @@ impl Replica {
             self.exchange = None;
         }
         for (other, peer) in &mut self.peers {
-            let spread = LOSS_PAUSE * u32::from(other.0 as u8) / u32::from(u8::MAX);
-            peer.compare_at = peer.compare_at.min(now + LOSS_PAUSE + spread);
+            let spread = LOSS_PAUSE / 256 * u32::try_from(other.0 % 256).unwrap_or_default();
+            peer.compare_at = peer.compare_at.map(|at| at.min(now + LOSS_PAUSE + spread));
         }
         let keys: Vec<Key> = self.waits.keys().cloned().collect();
         for key in keys {
@@ -431,13 +441,18 @@ impl Replica {
         }
         let written = std::mem::replace(&mut self.stage.progress, Progress::Serving);
         let Progress::Writing { own, records } = written else { return Vec::new() };
-        records.iter().for_each(|record| self.unstage(record));
+        records.iter().skip(own).for_each(|record| self.unstage(record));
         let mut changed = Vec::with_capacity(records.len());
         for (index, record) in records.into_iter().enumerate() {
+            let is_own = index < own;
             if !self.apply(record.clone()) {
+                if is_own {
+                    // Something later has come meanwhile, and goes the way of that.
+                    self.events.push_back(Event::Spread { key: record.key, version: record.version });
+                }
                 continue;
             }
-            if index < own {
+            if is_own {
                 self.spread(&record);
             }
             changed.push(record);
@@ -452,12 +467,12 @@ impl Replica {
         if !matches!(self.stage.progress, Progress::Writing { .. }) {
             return;
         }
-        let Progress::Writing { own, mut records } = std::mem::take(&mut self.stage.progress) else { return };
+        let written = std::mem::take(&mut self.stage.progress);
+        let Progress::Writing { own, mut records } = written else { return };
         let mut foreign = records.split_off(own);
         foreign.append(&mut self.stage.foreign);
         self.stage.foreign = foreign;
         self.stage.retry_at = Some(now + PERSIST_PAUSE);
-        records.iter().for_each(|record| self.unstage(record));
     }
 
     /// What [`handle_persisted`](Self::handle_persisted) gave is in force.
@@ -542,15 +557,13 @@ impl Replica {
     }
 
     fn stage_own(&mut self, unix: UnixMillis, key: Key, value: Option<Bytes>) -> Version {
-        let of_day = unix.saturating_mul(1 << Version::COUNTER_BITS).min(Version::END_OF_CLOCK - 1);
-        self.clock = of_day.max(self.clock + 1);
-        let version = Version { clock: self.clock, origin: self.local };
-        self.stage.versions.insert(key.clone(), version);
+        let version = self.next_version(unix);
+        self.clock = version.clock;
         self.stage.own.push(Record { key, version, value });
         version
     }
 
-    /// The highest version of an object that is in force or on its way there.
+    /// The highest version of an object that is in force, or sent by others and on its way there.
     fn known(&self, key: &Key) -> Option<Version> {
         let staged = self.stage.versions.get(key).copied();
         staged.max(self.entry(key).map(|entry| entry.version))
@@ -651,7 +664,7 @@ impl Replica {
             Message::Summary { total } => self.handle_summary(now, from, total),
             Message::Same => self.handle_same(now, from),
             Message::Later => self.handle_later(now, from),
-            Message::Groups { groups } => self.handle_groups(from, &groups),
+            Message::Groups { groups } => self.handle_groups(now, from, &groups),
             Message::Leaves { groups } => self.handle_leaves(now, from, &groups),
             Message::Listed => {
                 if let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.peer == from) {
@@ -726,6 +739,9 @@ impl Replica {
             }
             return;
         }
+        if let Some(exchange) = self.exchange.as_mut().filter(|exchange| exchange.peer == from) {
+            exchange.has_news = true;
+        }
         self.clock = self.clock.max(record.version.clock);
         self.stage.versions.insert(record.key.clone(), record.version);
         self.stage.foreign.push(record);
@@ -738,22 +754,29 @@ impl Replica {
         if self.exchange.as_ref().is_some_and(|exchange| exchange.peer != peer) {
             return false;
         }
-        self.exchange = Some(Exchange { peer, is_listed: false, until: now + EXCHANGE_PATIENCE });
+        let has_news = self.exchange.as_ref().is_some_and(|exchange| exchange.has_news);
+        self.exchange = Some(Exchange { peer, is_listed: false, has_news, until: now + EXCHANGE_PATIENCE });
         true
     }
 
-    fn disengage(&mut self, peer: NodeId) {
-        self.exchange.take_if(|exchange| exchange.peer == peer);
+    fn disengage(&mut self, now: Instant, peer: NodeId) {
+        let ended = self.exchange.take_if(|exchange| exchange.peer == peer);
+        if ended.is_some_and(|exchange| exchange.has_news) {
+            // So that what many lack does not have to come from one node.
+            let others = self.peers.iter_mut().filter(|(node, _)| **node != peer);
+            others.for_each(|(_, peer)| peer.compare_at = Some(now));
+        }
     }
 
     fn handle_summary(&mut self, now: Instant, from: NodeId, total: u64) {
         if total == self.digests.total() {
             self.synchronised(from);
-            self.disengage(from);
+            self.disengage(now, from);
             return self.answer(from, Message::Same);
         }
-        let is_quiet = self.is_quiet(from);
-        if is_quiet && self.engage(now, from) {
+        // Of two that ask each other at a time, one answers.
+        let is_asked = self.peers.get(&from).is_some_and(|peer| peer.is_asked) && self.asks(from);
+        if !is_asked && self.is_quiet(from) && self.engage(now, from) {
             let groups = self.digests.groups();
             self.answer(from, Message::Groups { groups });
         } else {
@@ -762,26 +785,36 @@ impl Replica {
     }
 
     fn handle_same(&mut self, now: Instant, from: NodeId) {
-        self.disengage(from);
+        self.disengage(now, from);
         self.synchronised(from);
+        let compare_at = self.asks(from).then(|| now + self.limits.compare_every);
         if let Some(peer) = self.peers.get_mut(&from) {
-            (peer.rounds, peer.declined) = (0, 0);
-            peer.compare_at = now + self.limits.compare_every;
+            (peer.rounds, peer.declined, peer.is_asked) = (0, 0, false);
+            peer.compare_at = compare_at;
         }
     }
 
     fn handle_later(&mut self, now: Instant, from: NodeId) {
-        self.disengage(from);
-        if let Some(peer) = self.peers.get_mut(&from) {
+        let asks = self.asks(from);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let was_asked = std::mem::take(&mut peer.is_asked);
+        if was_asked || asks {
             peer.declined = (peer.declined + 1).min(MAX_ROUNDS);
-            peer.compare_at = now + LATER_PAUSE * peer.declined;
+            peer.compare_at = Some(now + LATER_PAUSE * peer.declined);
+        }
+        if !was_asked {
+            self.disengage(now, from);
         }
     }
 
-    fn handle_groups(&mut self, from: NodeId, groups: &[u64]) {
-        // An answer to a question that was given up: the peer gives up, too.
-        if self.exchange.as_ref().is_none_or(|exchange| exchange.peer != from) {
-            return;
+    fn handle_groups(&mut self, now: Instant, from: NodeId, groups: &[u64]) {
+        if !self.engage(now, from) {
+            // The peer is free for others until it is asked again.
+            self.answer(from, Message::Later);
+            return self.handle_later(now, from);
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.is_asked = false;
         }
         let own = self.digests.groups();
         let differ = own.iter().zip(groups).enumerate().filter(|(_, (own, theirs))| own != theirs);
@@ -793,7 +826,7 @@ impl Replica {
 
     fn handle_leaves(&mut self, now: Instant, from: NodeId, groups: &[(u8, Vec<u64>)]) {
         if !self.engage(now, from) {
-            return;
+            return self.answer(from, Message::Later);
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         for (group, theirs) in groups {
@@ -860,40 +893,52 @@ impl Replica {
         is_idle && self.peers.get(&node).is_some_and(Peer::is_quiet)
     }
 
-    /// The comparison that is due first, of those that this node begins: the one of two with the lower
-    /// number asks.
+    /// Whether it is this node that asks when nothing has happened: the one of two with the lower number.
+    fn asks(&self, node: NodeId) -> bool {
+        self.local < node
+    }
+
+    /// The question that is due first. Any number of peers may be asked at a time whether they have the same.
     fn next_comparison(&self) -> Option<(Instant, NodeId)> {
-        let asked = self.peers.iter().filter(|(node, _)| self.local < **node && self.is_quiet(**node));
-        asked.map(|(node, peer)| (peer.compare_at, *node)).min()
+        let asked = self.peers.iter().filter_map(|(node, peer)| Some((peer.compare_at?, *node)));
+        asked.filter(|(_, node)| self.is_quiet(*node)).min()
     }
 
     /// Ends and begins comparisons.
     fn advance(&mut self, now: Instant) {
         if let Some(exchange) = &self.exchange {
-            let node = exchange.peer;
-            let is_over = exchange.is_listed && self.is_quiet(node);
+            let is_over = exchange.is_listed && self.is_quiet(exchange.peer);
             if !is_over && now < exchange.until {
                 return;
             }
-            let is_given_up = !is_over;
-            self.exchange = None;
-            if let Some(peer) = self.peers.get_mut(&node) {
-                // The first time it is only to be sure; when the two cannot agree it is less and less often.
-                let pause = LATER_PAUSE * ((1 << peer.rounds.min(MAX_ROUNDS)) - 1);
-                peer.rounds = (peer.rounds + 1).min(MAX_ROUNDS);
-                let pause = if is_given_up { pause + LATER_PAUSE } else { pause };
-                peer.compare_at = now + pause.min(self.limits.compare_every);
-                if is_given_up {
-                    peer.expected.clear();
-                }
-            }
+            self.end_exchange(now, !is_over);
         }
-        if let Some((at, node)) = self.next_comparison()
+        while let Some((at, node)) = self.next_comparison()
             && at <= now
-            && self.engage(now, node)
         {
             let total = self.digests.total();
             self.answer(node, Message::Summary { total });
+            if let Some(peer) = self.peers.get_mut(&node) {
+                peer.is_asked = true;
+                peer.compare_at = Some(now + EXCHANGE_PATIENCE);
+            }
         }
+    }
+
+    fn end_exchange(&mut self, now: Instant, is_given_up: bool) {
+        let Some(exchange) = &self.exchange else { return };
+        let node = exchange.peer;
+        let asks = self.asks(node) || exchange.is_listed;
+        if let Some(peer) = self.peers.get_mut(&node) {
+            // The first time it is only to be sure; when the two cannot agree it is less and less often.
+            let pause = LATER_PAUSE * ((1 << peer.rounds.min(MAX_ROUNDS)) - 1);
+            let pause = if is_given_up { pause + LATER_PAUSE } else { pause };
+            peer.rounds = (peer.rounds + 1).min(MAX_ROUNDS);
+            peer.compare_at = asks.then(|| now + pause.min(self.limits.compare_every));
+            if is_given_up {
+                peer.expected.clear();
+            }
+        }
+        self.disengage(now, node);
     }
 }

@@ -59,8 +59,10 @@ pub(super) struct Peer {
     received: u64,
     /// Messages to be acknowledged, each with the batch that has to be served before.
     acks: VecDeque<(u64, u64)>,
-    /// When to compare, on the side that asks.
-    pub(super) compare_at: Instant,
+    /// When to ask whether it has the same; `None`: it asks.
+    pub(super) compare_at: Option<Instant>,
+    /// It was asked and has not answered.
+    pub(super) is_asked: bool,
     /// Comparisons in a row that found a difference.
     pub(super) rounds: u32,
     /// Times in a row that it was busy comparing with somebody else.
@@ -71,7 +73,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(compare_at: Option<Instant>) -> Self {
         Self {
             answer: None,
             urgent: BTreeSet::new(),
@@ -86,7 +88,8 @@ impl Peer {
             bytes_in_flight: 0,
             received: 0,
             acks: VecDeque::new(),
-            compare_at: now,
+            compare_at,
+            is_asked: false,
             rounds: 0,
             declined: 0,
             is_synchronised: false,
@@ -95,7 +98,8 @@ impl Peer {
         }
     }
 
-    /// Whether nothing is owed to it or by it: what it has is then what its digests say.
+    /// Whether nothing is owed to it or by it, but for acknowledgements: what it has is then what its digests
+    /// say.
     pub(super) fn is_quiet(&self) -> bool {
         self.urgent.is_empty()
             && self.behind.is_empty()
@@ -105,7 +109,6 @@ impl Peer {
             && self.wants.is_empty()
             && self.expected.is_empty()
             && self.in_flight.is_empty()
-            && self.acks.is_empty()
     }
 
     /// The peer has nothing of the leaf.
