@@ -310,9 +310,7 @@ impl Channel {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let next = match self.state {
             State::Opening { again_at, .. } => Some(again_at),
-            State::Open { .. } => {
-                self.outgoing.timeout().into_iter().chain(self.incoming.timeout()).min()
-            }
+            State::Open { .. } => self.outgoing.timeout().into_iter().chain(self.incoming.timeout()).min(),
         };
         next.into_iter().chain(self.deaf_until).min()
     }
@@ -458,13 +456,9 @@ impl Channel {
     }
 
     fn fail(&mut self, reason: Reset) {
-        let was_steady =
-            matches!(self.state, State::Open { since } if self.now.saturating_duration_since(since) >= STEADY);
-        self.pause = if was_steady {
-            FIRST_PAUSE
-        } else {
-            (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE)
-        };
+        let was_steady = matches!(self.state, State::Open { since } if self.now.saturating_duration_since(since) >= STEADY);
+        self.pause =
+            if was_steady { FIRST_PAUSE } else { (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE) };
         self.begin_anew(reason);
         self.deaf_until = Some(self.now + self.pause);
     }

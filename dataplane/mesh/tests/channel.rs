@@ -83,7 +83,8 @@ impl World {
 
     fn transmit(&mut self, side: usize) {
         while let Some(segment) = self.ends[side].channel.poll_transmit(self.now) {
-            let copies = usize::from(self.rng.f64() >= self.loss) + usize::from(self.rng.f64() < self.repeats);
+            let copies =
+                usize::from(self.rng.f64() >= self.loss) + usize::from(self.rng.f64() < self.repeats);
             for _ in 0..copies {
                 let mut arrival = self.now + ms(self.rng.u64(self.delay.clone()));
                 if self.is_in_order {

@@ -1,6 +1,7 @@
 //! The receiving half of a session: order, gaps, acknowledgements, whole messages.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -16,14 +17,12 @@ const ACKNOWLEDGE_AT: usize = 64 * 1024;
 const MAX_AHEAD: u64 = 16 * 1024;
 
 /// A message that comes in pieces.
-#[derive(Debug)]
 struct Assembly {
     length: usize,
     bytes: BytesMut,
 }
 
 /// What the other end has sent.
-#[derive(Debug)]
 pub(super) struct Incoming {
     /// Every segment before this number has arrived.
     next: u64,
@@ -145,16 +144,20 @@ impl Incoming {
             return None;
         }
         self.told = Some(self.next);
+        let from = self.acknowledged();
         let mut ranges = BytesMut::new();
         let mut position = self.next;
-        let ends = self.ahead.keys().copied().chain([self.seen]);
-        for end in ends.filter(|end| *end <= self.seen) {
-            if position < end && ranges.len() < 8 * MAX_RANGES {
-                let first = u32::try_from(position - self.acknowledged()).ok()?;
-                ranges.put_u32(first);
+        // The last pair may be empty: it says that everything up to there has arrived.
+        let ends = self.ahead.keys().copied().filter(|end| *end < self.seen).chain([self.seen]);
+        for end in ends {
+            if position < end || end == self.seen {
+                if ranges.len() == 8 * MAX_RANGES {
+                    break;
+                }
+                ranges.put_u32(u32::try_from(position - from).unwrap_or(u32::MAX));
                 ranges.put_u32(u32::try_from((end - position).min(MAX_AHEAD)).unwrap_or(u32::MAX));
             }
-            position = end + 1;
+            position = end.saturating_add(1);
         }
         Some(ranges.freeze())
     }
@@ -240,6 +243,15 @@ impl Incoming {
 
     pub(super) fn timeout(&self) -> Option<Instant> {
         self.acknowledge_at
+    }
+}
+
+/// Numbers only: no payload belongs into a log.
+impl fmt::Debug for Incoming {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = formatter.debug_struct("Incoming");
+        fields.field("next", &self.next).field("seen", &self.seen).field("ready", &self.ready.len());
+        fields.field("ahead", &self.ahead.len()).field("told", &self.told).finish_non_exhaustive()
     }
 }
 

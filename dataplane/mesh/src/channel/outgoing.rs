@@ -1,6 +1,8 @@
 //! The sending half of a session: batches, windows, what is under way.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -21,7 +23,7 @@ const BATCH: usize = 16 * 1024;
 const SMALLEST_WINDOW: usize = 256 * 1024;
 
 /// What travels in one segment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Data {
     pub(super) kind: SegmentFlags,
     pub(super) message_length: u32,
@@ -34,12 +36,21 @@ impl Data {
     }
 }
 
-#[derive(Debug)]
+/// How far a segment has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Not sent yet, or lost.
+    Here,
+    UnderWay {
+        since: Instant,
+    },
+    /// At the other end, behind a gap.
+    There,
+}
+
 struct Kept {
     data: Data,
-    /// When it was last sent.
-    sent_at: Option<Instant>,
-    is_lost: bool,
+    place: Place,
     is_retransmitted: bool,
 }
 
@@ -48,7 +59,6 @@ struct Kept {
 /// `kept` holds, in this order: segments under way or lost, from number `first` to before `next`, and
 /// whole segments not sent yet. Behind them is the `batch`, which becomes a segment when it is full or
 /// when it is its turn to be sent.
-#[derive(Debug)]
 pub(super) struct Outgoing {
     batch: BytesMut,
     kept: VecDeque<Kept>,
@@ -56,7 +66,7 @@ pub(super) struct Outgoing {
     next: u64,
     /// Bytes in `kept`.
     bytes: usize,
-    /// What the segments cost that are under way and not known to be lost.
+    /// What the segments cost that are under way.
     under_way: usize,
     /// Numbers of lost segments, to be sent again.
     lost: VecDeque<u64>,
@@ -209,7 +219,7 @@ impl Outgoing {
 
     fn push(&mut self, data: Data) {
         self.bytes += data.payload.len();
-        self.kept.push_back(Kept { data, sent_at: None, is_lost: false, is_retransmitted: false });
+        self.kept.push_back(Kept { data, place: Place::Here, is_retransmitted: false });
     }
 
     /// The next segment with data, and its number: what is lost goes before what is new.
@@ -229,7 +239,8 @@ impl Outgoing {
         }
         let index = self.index(number)?;
         let data = self.kept.get(index)?.data.clone();
-        if !self.fits(data.cost()) {
+        // What the other end waits for makes room by arriving.
+        if !self.fits(data.cost()) && number != self.first {
             return None;
         }
         self.under_way += data.cost();
@@ -238,7 +249,8 @@ impl Outgoing {
     }
 
     fn note_sent(&mut self, now: Instant, number: u64) {
-        if number == self.next {
+        let is_first_time = number == self.next;
+        if is_first_time {
             self.next += 1;
             self.sent += 1;
         } else {
@@ -246,9 +258,8 @@ impl Outgoing {
             self.retransmitted += 1;
         }
         if let Some(kept) = self.index(number).and_then(|index| self.kept.get_mut(index)) {
-            kept.is_retransmitted |= kept.is_lost;
-            kept.is_lost = false;
-            kept.sent_at = Some(now);
+            kept.is_retransmitted = !is_first_time;
+            kept.place = Place::UnderWay { since: now };
         }
         if self.probe_at.is_none() {
             self.probe_at = Some(now + self.interval());
@@ -282,14 +293,14 @@ impl Outgoing {
             let Some(kept) = self.kept.pop_front() else { break };
             self.first += 1;
             self.bytes -= kept.data.payload.len();
-            if !kept.is_lost {
-                self.under_way -= kept.data.cost();
-            }
             self.window = self.largest_window.min(self.window + kept.data.cost() / 8);
-            sample = kept.sent_at.filter(|_| !kept.is_retransmitted);
+            if let Place::UnderWay { since } = kept.place {
+                self.under_way -= kept.data.cost();
+                sample = (!kept.is_retransmitted).then_some(since);
+            }
         }
-        if let Some(sent_at) = sample {
-            self.smooth(now.saturating_duration_since(sent_at));
+        if let Some(since) = sample {
+            self.smooth(now.saturating_duration_since(since));
         }
         if self.kept() == 0 {
             // Most channels of a large fleet say little: they keep no buffer.
@@ -299,7 +310,8 @@ impl Outgoing {
         Ok(())
     }
 
-    /// The other end misses segments: pairs of 32 bits, first (behind `from`) and count.
+    /// The other end misses segments: pairs of 32 bits, first (behind `from`) and count. What is between
+    /// them has arrived.
     pub(super) fn handle_missing(
         &mut self,
         now: Instant,
@@ -309,10 +321,13 @@ impl Outgoing {
         if !ranges.len().is_multiple_of(8) || ranges.len() > 8 * MAX_RANGES {
             return Err("a list of missing segments");
         }
+        let mut position = None;
         while ranges.has_remaining() {
             let first = from.saturating_add(u64::from(ranges.get_u32()));
             let end = first.saturating_add(u64::from(ranges.get_u32()));
-            (first.max(self.first)..end.min(self.next)).for_each(|number| self.lose(now, number));
+            self.clip(position.unwrap_or(first)..first).for_each(|number| self.arrive(number));
+            self.clip(first..end).for_each(|number| self.lose(now, number));
+            position = Some(end);
         }
         if !self.lost.is_empty() && self.first >= self.recovered_at {
             self.recovered_at = self.next;
@@ -322,15 +337,27 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Those of the numbers that are neither acknowledged nor unsent.
+    fn clip(&self, numbers: Range<u64>) -> Range<u64> {
+        numbers.start.max(self.first)..numbers.end.min(self.next)
+    }
+
+    fn arrive(&mut self, number: u64) {
+        let Some(kept) = self.index(number).and_then(|index| self.kept.get_mut(index)) else { return };
+        if let Place::UnderWay { .. } = kept.place {
+            self.under_way -= kept.data.cost();
+            kept.place = Place::There;
+        }
+    }
+
     fn lose(&mut self, now: Instant, number: u64) {
         let smoothed = self.smoothed.unwrap_or_default();
         let Some(kept) = self.index(number).and_then(|index| self.kept.get_mut(index)) else { return };
+        let Place::UnderWay { since } = kept.place else { return };
         // What was sent again a moment ago is still on its way there.
-        let is_on_its_way =
-            kept.is_retransmitted && kept.sent_at.is_some_and(|sent_at| now < sent_at + smoothed);
-        if !kept.is_lost && !is_on_its_way {
-            kept.is_lost = true;
+        if !kept.is_retransmitted || now >= since + smoothed {
             self.under_way -= kept.data.cost();
+            kept.place = Place::Here;
             self.lost.push_back(number);
         }
     }
@@ -366,5 +393,15 @@ impl Outgoing {
 
     fn smooth(&mut self, sample: Duration) {
         self.smoothed = Some(self.smoothed.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));
+    }
+}
+
+/// Numbers only: no payload belongs into a log.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = formatter.debug_struct("Outgoing");
+        fields.field("first", &self.first).field("next", &self.next).field("segments", &self.kept.len());
+        fields.field("bytes", &self.kept()).field("under_way", &self.under_way);
+        fields.field("lost", &self.lost.len()).field("window", &self.window).finish_non_exhaustive()
     }
 }
