@@ -6,6 +6,7 @@ mod body;
 mod clients;
 mod guard;
 mod health;
+mod mesh;
 mod node;
 mod openapi;
 mod paging;

@@ -1,5 +1,6 @@
 //! The running node as its control side sees it: who it is, how it is, and what it counts.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,6 +71,18 @@ impl Node {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// How many stored addresses each node is the home of.
+    pub(crate) fn homes(&self) -> BTreeMap<Arc<str>, u64> {
+        let mut homes = BTreeMap::new();
+        let own: Arc<str> = self.config.node.as_str().into();
+        for (_, object) in self.catalogue.addresses() {
+            if object.spec.kind.is_stored() {
+                *homes.entry(own.clone()).or_default() += 1;
+            }
+        }
+        homes
     }
 
     /// Whether every shard of the node lives.

@@ -4,14 +4,14 @@
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use mq_model::admin::{
-    ClientSession, Connection, Link, List, LogLevel, MoveMessages, Moved, Node, Page, Problem, Purged,
+    ClientSession, Connection, Link, List, LogLevel, Mesh, MoveMessages, Moved, Node, Page, Problem, Purged,
     Retained, Session, Statistics, Subscription,
 };
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::Address;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Api, addresses, clients, health, node, openapi, retained, sessions, subscriptions, websocket};
+use super::{Api, addresses, clients, health, mesh, node, openapi, retained, sessions, subscriptions, websocket};
 
 /// One method of one path.
 pub(super) struct Route {
@@ -167,6 +167,8 @@ fn node_routes() -> Vec<Route> {
     vec![
         Route::new(Get, "/api/v1/node", "showNode", "Who the node is and how it is", node::describe)
             .answers::<Node>(200, "The node"),
+        Route::new(Get, "/api/v1/mesh", "showMesh", "The fleet as this node sees it", mesh::show)
+            .answers::<Mesh>(200, "The nodes and the links between them"),
         Route::new(
             Get,
             "/api/v1/statistics",

@@ -33,9 +33,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-pub(crate) use self::fabric::{ControlMail, Fabric, MeshMail};
+pub(crate) use self::fabric::{ControlMail, Fabric, MeshMail, View};
 pub(crate) use self::info::Info;
-pub(crate) use self::service::{NodeEvent, Service, Tag};
+pub(crate) use self::service::{Correspondence, NodeEvent, Service, Tag, correspond};
 pub(crate) use self::shard::{ShardMesh, serve_links};
 pub(crate) use self::tls::Identity;
 pub use self::tls::TlsError;

@@ -38,6 +38,9 @@ const SEGMENTS_PER_TURN: usize = 64;
 /// The first byte of a message between cores.
 const OF_CORE: u8 = 1;
 
+/// The first byte of a message between the ends of tunnels.
+const OF_TUNNELS: u8 = 2;
+
 /// A channel to a shard of another node.
 #[derive(Debug)]
 struct Line {
@@ -66,6 +69,8 @@ pub(crate) struct ShardMesh {
     /// Some line had more to send than its connection took.
     is_held_up: bool,
     scratch: BytesMut,
+    /// What tunnels say; it follows what the core says in the same turn.
+    tunnelled: Vec<(ShardId, Bytes)>,
     /// Not later than the first timer of any line.
     deadline: Option<Instant>,
     next_look: Instant,
@@ -84,6 +89,7 @@ impl ShardMesh {
             unserved: Vec::new(),
             is_held_up: false,
             scratch: BytesMut::new(),
+            tunnelled: Vec::new(),
             deadline: None,
             next_look: now,
         }
@@ -143,6 +149,23 @@ impl ShardMesh {
             line.channel.reset(context.now);
         }
         self.mark_line(peer);
+    }
+
+    /// Hands what tunnels say to their channels. Where one has ended, so have its tunnels.
+    fn say_tunnelled(&mut self, now: Instant) {
+        for (peer, message) in self.tunnelled.drain(..) {
+            let Some(line) = self.lines.get_mut(&peer).filter(|line| line.channel.is_open()) else {
+                continue;
+            };
+            if let Err(error) = line.channel.send(Buf::chain(&[OF_TUNNELS][..], message)) {
+                warn!(node = %line.channel.remote(), %error, "cannot send to a shard of another node");
+                line.channel.reset(now);
+            }
+            if !line.is_dirty {
+                line.is_dirty = true;
+                self.dirty_lines.push(peer);
+            }
+        }
     }
 
     /// Queues the segments of lines that have some, as long as their connections take them.
@@ -628,9 +651,25 @@ impl Shard {
         mesh.say(&self.core.wire_context(now, peer, &*fabric), message);
     }
 
+    /// Says something of a tunnel to the shard at its other end, behind what the core says in this turn.
+    pub(crate) fn send_tunnel(&mut self, to: ShardId, message: Bytes) {
+        if let Some(mesh) = self.mesh.as_deref_mut() {
+            mesh.tunnelled.push((to, message));
+        }
+    }
+
+    /// Whether there is a channel to a shard of another node.
+    pub(crate) fn is_peer(&self, peer: ShardId) -> bool {
+        let line = self.mesh.as_deref().and_then(|mesh| mesh.lines.get(&peer));
+        line.is_some_and(|line| line.channel.is_open())
+    }
+
     /// Sends what there is for other nodes. A channel that holds too much ends here.
     pub(crate) fn tell_nodes(&mut self, now: Instant) {
         let Some(mesh) = self.mesh.as_deref_mut() else { return };
+        if !mesh.tunnelled.is_empty() {
+            mesh.say_tunnelled(now);
+        }
         if !mesh.dirty_lines.is_empty() {
             mesh.transmit_lines(now);
         }

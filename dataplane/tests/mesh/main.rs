@@ -1,0 +1,18 @@
+//! Fleets of whole nodes in this process, on loopback: messages from one to another, and what befalls them
+//! when a path or a node goes.
+
+#[path = "../../../tests/src/authority.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests of processes")]
+mod authority;
+#[path = "../driver/client.rs"]
+#[allow(dead_code, reason = "shared with the tests of a single node")]
+mod client;
+#[path = "../../../tests/src/proxy.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests of processes")]
+mod proxy;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod fleet;
+mod messages;
+mod node;
