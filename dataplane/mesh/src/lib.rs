@@ -36,4 +36,6 @@ mod wire;
 pub use channel::{Channel, ChannelEvent, ChannelOptions, ChannelStatistics, Reset, SendError};
 pub use frame::{Frame, FrameError, FrameReader, Segment};
 pub use identity::{CONTROL_SHARD, ConnectionKey, Endpoint, Epoch, Incarnation, NodeId};
-pub use router::{Node, Refused, Router, RouterError, RouterEvent, RouterOptions, Routes};
+pub use router::{
+    Node, Refused, Route, Router, RouterError, RouterEvent, RouterOptions, RouterStatistics, Routes,
+};
