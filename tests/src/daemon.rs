@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use mq_model::admin::{Protocol, Runtime};
 use mq_model::config::{DaemonConfig, LogFormat};
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -42,6 +44,17 @@ impl DaemonBuilder {
     #[track_caller]
     pub fn start(self) -> Daemon {
         Daemon::serve(self.folder, self.config)
+    }
+
+    /// Starts the daemon and does not wait. [`Daemon::wait_until_it_serves`] comes before anything else.
+    #[track_caller]
+    pub fn launch(self) -> Daemon {
+        Daemon::launch(self.folder, self.config)
+    }
+
+    /// The daemon's folder, in which its state directory lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 }
 
@@ -82,10 +95,16 @@ impl Daemon {
 
     #[track_caller]
     fn serve(folder: TempDir, config: DaemonConfig) -> Self {
+        // The value that kills the process exists before anything is waited for.
+        let mut daemon = Self::launch(folder, config);
+        daemon.wait_until_it_serves();
+        daemon
+    }
+
+    #[track_caller]
+    fn launch(folder: TempDir, config: DaemonConfig) -> Self {
         let child = spawn(folder.path(), &config);
         let pid = child.id();
-        let path = config.state_dir.join("node.json");
-        // The value that kills the process exists before anything is waited for.
         let runtime = Runtime {
             node: String::new(),
             fleet: String::new(),
@@ -94,14 +113,23 @@ impl Daemon {
             config_hash: String::new(),
             listeners: Vec::new(),
         };
-        let mut daemon = Self { child, folder, config, runtime };
-        daemon.runtime = eventually("a daemon that serves", || {
-            let ended = daemon.child.try_wait().expect("the daemon can be waited for");
+        Self { child, folder, config, runtime }
+    }
+
+    /// Waits until the daemon serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn wait_until_it_serves(&mut self) {
+        let path = self.config.state_dir.join("node.json");
+        let pid = self.pid();
+        self.runtime = eventually("a daemon that serves", || {
+            let ended = self.child.try_wait().expect("the daemon can be waited for");
             assert!(ended.is_none(), "the daemon ended with {ended:?}");
             // A node.json of another process is one left over.
             read_runtime(&path).filter(|runtime| runtime.pid == pid)
         });
-        daemon
     }
 
     /// The process id.
@@ -164,13 +192,34 @@ impl Daemon {
         kibibytes * 1024
     }
 
+    /// Processor time that the process has used.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[track_caller]
+    pub fn processor_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.pid());
+        let text = fs::read_to_string(path).expect("the daemon is alive");
+        // proc(5): fields 14 and 15, counted behind the name in parentheses, which is field 2.
+        let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 1_000 / clock_ticks_per_second())
+    }
+
     /// Sends SIGTERM.
     ///
     /// # Panics
     /// When the process is gone.
     pub fn terminate(&self) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("the daemon is alive");
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the daemon is alive");
     }
 
     /// Waits for the process to end.
@@ -221,7 +270,8 @@ impl Daemon {
         config_path(self.folder.path())
     }
 
-    fn kill(&mut self) {
+    /// Ends the process with SIGKILL, as a crash would.
+    pub fn kill(&mut self) {
         // Gone already is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -6,16 +6,23 @@
 //! loopback, on ports that the system picks.
 
 pub mod admin;
+mod authority;
 mod command;
 mod daemon;
+pub mod fleet;
 pub mod foreign;
 pub mod mqtt;
 mod program;
+mod proxy;
 pub mod raw;
 pub mod raw_mqtt;
+pub mod remember;
 mod wait;
 
+pub use self::authority::Authority;
 pub use self::command::{Finished, Mq, Running};
 pub use self::daemon::{Daemon, DaemonBuilder, run_mqd};
+pub use self::fleet::Fleet;
 pub use self::program::{mq_path, mqd_path, repository};
+pub use self::proxy::Proxy;
 pub use self::wait::{PATIENCE, eventually, eventually_within};

@@ -1,0 +1,70 @@
+//! The certificates of a fleet that no `mq deploy` has made.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use mq_model::config::MeshTls;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+/// The authority of a fleet, which signs the certificates of its nodes.
+#[derive(Debug)]
+pub struct Authority {
+    fleet: String,
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+impl Authority {
+    /// A new one.
+    ///
+    /// # Panics
+    /// When there is no randomness.
+    pub fn new(fleet: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, format!("authority of {fleet}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().expect("the system has randomness");
+        let certificate = params.self_signed(&key).expect("an authority signs itself").pem();
+        Self { fleet: fleet.to_owned(), issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// Writes what the node of that name proves itself with into a folder.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    pub fn issue(&self, node: &str, folder: &Path) -> MeshTls {
+        self.issue_for(&format!("{node}.{}.mq.internal", self.fleet), folder)
+    }
+
+    /// The same with a certificate for any DNS name.
+    ///
+    /// # Panics
+    /// When the folder cannot be written, or the name is none.
+    pub fn issue_for(&self, name: &str, folder: &Path) -> MeshTls {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("the name is one of DNS");
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("the system has randomness");
+        let certificate = params.signed_by(&key, &self.issuer).expect("the authority signs");
+        MeshTls {
+            ca: write(folder, "ca.pem", &self.certificate),
+            certificate: write(folder, "node.pem", &certificate.pem()),
+            key: write(folder, "node.key", &key.serialize_pem()),
+        }
+    }
+}
+
+/// Writes a file that nobody else may read.
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    fs::create_dir_all(folder).expect("the temporary folder can be written");
+    let path = folder.join(name);
+    let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("the temporary folder can be written");
+    path
+}
