@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod mqtt;
 pub mod pair;
+pub mod peer;
 pub mod proxy;
 pub mod recovery;
 pub mod selector;

@@ -46,6 +46,8 @@ mod parser;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 pub use self::error::{Problem, SelectorError};
 use self::expression::Expression;
 use crate::driver::{MQTT_FORMAT, as_amqp};
@@ -105,6 +107,19 @@ impl mq_core::Filter for Selector {
 
     fn text(&self) -> &str {
         self.as_str()
+    }
+}
+
+/// Makes selectors of their texts: those of consumers whose links are on other nodes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selectors;
+
+impl mq_core::FilterCodec for Selectors {
+    fn filter(&self, text: &str) -> Result<Arc<dyn mq_core::Filter>, Box<str>> {
+        match Selector::parse(text) {
+            Ok(selector) => Ok(Arc::new(selector)),
+            Err(error) => Err(error.to_string().into()),
+        }
     }
 }
 

@@ -4,8 +4,9 @@
 //! Everything starts with a version. Numbers are LEB128; bytes follow their length. A record that
 //! cannot be read is treated as one that is not the core's: the caller decides what becomes of it.
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 
+use crate::encoding::{Reader, put_bytes, put_number};
 use crate::store::{QueueId, UnixMillis};
 
 /// The version of everything but what says otherwise.
@@ -94,7 +95,7 @@ impl Meta {
 
     /// `None` for what is no meta data of this version.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut input = Reader(bytes);
+        let mut input = Reader::new(bytes);
         if input.byte()? != VERSION {
             return None;
         }
@@ -141,7 +142,7 @@ pub(crate) fn encode_state(delivery_count: u32, annotations: Option<&Bytes>) -> 
 
 /// The delivery count and the annotations, as far as they can be read. Earlier states end behind the count.
 pub(crate) fn decode_state(bytes: &[u8]) -> (u32, Option<Bytes>) {
-    let mut input = Reader(bytes);
+    let mut input = Reader::new(bytes);
     if input.byte() != Some(VERSION) {
         return (0, None);
     }
@@ -189,26 +190,26 @@ impl SubscriptionRecord {
 
     /// `None` when it is none, or of a version that is not known.
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
-        let mut key = Reader(key);
+        let mut key = Reader::new(key);
         if key.byte()? != SUBSCRIPTION {
             return None;
         }
-        let (topic, name) = (key.text()?, key.text()?);
-        let mut value = Reader(value);
+        let (topic, name) = (key.text()?.to_owned(), key.text()?.to_owned());
+        let mut value = Reader::new(value);
         let version = value.byte()?;
         let flags = value.byte()?;
         let queue = QueueId(value.number()?);
         let (shared, ends_unclaimed) = (flags & SHARED != 0, flags & ENDS_UNCLAIMED != 0);
         match version {
             VERSION => {
-                let filters = vec![value.text()?];
+                let filters = vec![value.text()?.to_owned()];
                 let definition = Bytes::copy_from_slice(value.bytes()?);
                 Some(Self { topic, name, filters, queue, shared, ends_unclaimed: false, definition })
             }
             MANY_FILTERS => {
                 let definition = Bytes::copy_from_slice(value.bytes()?);
                 // Each takes a byte at least, so a wrong number ends early.
-                let filters = (0..value.number()?).map(|_| value.text()).collect::<Option<_>>()?;
+                let filters = (0..value.number()?).map(|_| value.text().map(str::to_owned)).collect::<Option<_>>()?;
                 Some(Self { topic, name, filters, queue, shared, ends_unclaimed, definition })
             }
             _ => None,
@@ -244,12 +245,12 @@ impl ClaimRecord {
     }
 
     fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
-        let mut key = Reader(key);
+        let mut key = Reader::new(key);
         if key.byte()? != CLAIM {
             return None;
         }
-        let (topic, name, claim) = (key.text()?, key.text()?, key.text()?);
-        let mut value = Reader(value);
+        let (topic, name, claim) = (key.text()?.to_owned(), key.text()?.to_owned(), key.text()?.to_owned());
+        let mut value = Reader::new(value);
         if value.byte()? != VERSION {
             return None;
         }
@@ -277,12 +278,12 @@ impl RetainedRecord {
     }
 
     fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
-        let mut key = Reader(key);
+        let mut key = Reader::new(key);
         if key.byte()? != RETAINED {
             return None;
         }
-        let topic = key.text()?;
-        let mut value = Reader(value);
+        let topic = key.text()?.to_owned();
+        let mut value = Reader::new(value);
         if value.byte()? != VERSION {
             return None;
         }
@@ -325,53 +326,6 @@ impl ObjectRecord {
             Self::Claim(record) => record.queue,
             Self::Retained(record) => record.queue,
         }
-    }
-}
-
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.put_u8(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.put_u8(number as u8);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_number(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-/// Takes a record apart; `None` where it ends early.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.number()?).ok()?;
-        let (bytes, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn text(&mut self) -> Option<String> {
-        String::from_utf8(self.bytes()?.to_vec()).ok()
     }
 }
 

@@ -4,7 +4,8 @@
 //! identifier. Values start with a version. Numbers are LEB128; bytes follow their length. What cannot
 //! be read is no object of this version: the caller says so and leaves it where it is.
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
+use mq_core::encoding::{Reader, put_bytes, put_number};
 use mq_core::{Reference, UnixMillis};
 use mq_mqtt::packet::{SubscriptionOptions, Text};
 use mq_mqtt::property::{Properties, PropertyIn};
@@ -154,11 +155,11 @@ impl SessionRecord {
 
     /// `None` for what is no record of this version.
     pub(crate) fn decode(value: &[u8]) -> Option<Self> {
-        let mut input = Reader(value);
-        input.version()?;
+        let mut input = Reader::new(value);
+        version(&mut input)?;
         let number = input.number()?;
         let expiry = input.small_number()?;
-        let disconnected = input.time()?;
+        let disconnected = time(&mut input)?;
         let count = usize::try_from(input.number()?).ok()?;
         // No more are made room for than there can be.
         if count > value.len() {
@@ -213,10 +214,10 @@ impl WillRecord {
 
     /// `None` for what is no will of this version.
     pub(crate) fn decode(value: &[u8]) -> Option<Self> {
-        let mut input = Reader(value);
-        input.version()?;
+        let mut input = Reader::new(value);
+        version(&mut input)?;
         let flags = input.byte()?;
-        let due = input.time()?;
+        let due = time(&mut input)?;
         let topic = Text::new(input.text()?).ok()?;
         let properties = Bytes::copy_from_slice(input.bytes()?);
         let properties = Properties::decode(properties, PropertyIn::Will, WILL_PROPERTIES).ok()?;
@@ -249,8 +250,8 @@ impl OutgoingRecord {
 
     /// `None` for what is no record of this version.
     pub(crate) fn decode(value: &[u8]) -> Option<Self> {
-        let mut input = Reader(value);
-        input.version()?;
+        let mut input = Reader::new(value);
+        version(&mut input)?;
         let is_released = input.byte()? != 0;
         let number = input.number()?;
         let reference = Reference(input.number()?);
@@ -268,19 +269,11 @@ pub(crate) fn incoming_value(number: u64) -> Bytes {
 
 /// The number of the session that has taken a publication; `None` for what is no value of this version.
 pub(crate) fn incoming_number(value: &[u8]) -> Option<u64> {
-    let mut input = Reader(value);
-    input.version()?;
+    let mut input = Reader::new(value);
+    version(&mut input)?;
     let number = input.number()?;
     input.end()?;
     Some(number)
-}
-
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.put_u8((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.put_u8(number as u8);
 }
 
 /// A time that may not have come: 0 stands for that.
@@ -288,60 +281,14 @@ fn put_time(out: &mut Vec<u8>, time: Option<UnixMillis>) {
     put_number(out, time.map_or(0, |time| time.0.max(1)));
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_number(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
+fn time(input: &mut Reader<'_>) -> Option<Option<UnixMillis>> {
+    let time = input.number()?;
+    Some((time > 0).then_some(UnixMillis(time)))
 }
 
-/// Takes a value apart; `None` where it ends early.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn version(&mut self) -> Option<()> {
-        (self.byte()? == VERSION).then_some(())
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn small_number(&mut self) -> Option<u32> {
-        u32::try_from(self.number()?).ok()
-    }
-
-    fn time(&mut self) -> Option<Option<UnixMillis>> {
-        let time = self.number()?;
-        Some((time > 0).then_some(UnixMillis(time)))
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.number()?).ok()?;
-        let (bytes, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.bytes()?).ok()
-    }
-
-    fn end(&self) -> Option<()> {
-        self.0.is_empty().then_some(())
-    }
+/// That a value is of this version.
+fn version(input: &mut Reader<'_>) -> Option<()> {
+    (input.byte()? == VERSION).then_some(())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod errors;
 mod messages;
 mod random;
+mod remote;
 mod syntax;
 
 use bytes::Bytes;
