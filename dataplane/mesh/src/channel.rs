@@ -196,7 +196,7 @@ impl Channel {
             remote,
             epoch,
             remote_epoch: None,
-            state: State::Opening { again_at: now, interval: options.probe_after.0 },
+            state: State::Opening { again_at: now + options.probe_after.0, interval: options.probe_after.0 },
             outgoing: Outgoing::new(&options),
             incoming: Incoming::new(&options),
             options,
