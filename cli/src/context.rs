@@ -22,7 +22,7 @@ use crate::{
 const MAX_FILE: u64 = 1 << 20;
 
 /// Where one fleet is reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Context {
     /// `amqp://host:port`.
@@ -33,9 +33,29 @@ pub struct Context {
     /// `http://host:port` of the admin API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
+    /// Where each node of the fleet is reached, when it has several; the first one is the one above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<Place>,
     /// The directory that holds the fleet's nodes, when `mq deploy` runs them on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
+}
+
+/// Where one node of a fleet is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Place {
+    /// The node's name; empty when it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// `amqp://host:port`.
+    pub amqp: String,
+    /// `mqtt://host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<String>,
+    /// `http://host:port` of the admin API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
 }
 
 /// All contexts of a user.
@@ -105,6 +125,17 @@ impl Store {
         let text = serde_saphyr::to_string(contexts)
             .map_err(|error| Failure::failed(format!("cannot write the contexts: {error}")))?;
         replace(&self.path, text.as_bytes())
+    }
+}
+
+impl Context {
+    /// Has the node at `place` answer for the fleet.
+    pub fn stand_in(&mut self, place: &Place) {
+        let Place { amqp, mqtt, admin, .. } = place.clone();
+        self.amqp = amqp;
+        // What the node does not say is as it was for the fleet.
+        self.mqtt = mqtt.or_else(|| self.mqtt.take());
+        self.admin = admin.or_else(|| self.admin.take());
     }
 }
 
@@ -192,7 +223,7 @@ mod tests {
     use super::*;
 
     fn context(port: u16) -> Context {
-        Context { amqp: format!("amqp://127.0.0.1:{port}"), mqtt: None, admin: None, state: None }
+        Context { amqp: format!("amqp://127.0.0.1:{port}"), ..Context::default() }
     }
 
     #[test]

@@ -25,8 +25,11 @@ pub const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
 /// Any value but the empty one says that nobody is watching: no spinner, no question.
 pub const CI: &str = "CI";
 
+/// The name of the user, as the history of deployments shows it.
+pub const LOGIN: &str = "USER";
+
 /// Name and meaning of every variable, as `mq help environment` prints them.
-pub const ALL: [(&str, &str); 12] = [
+pub const ALL: [(&str, &str); 13] = [
     (CONTEXT, "the context to use, in place of the current one"),
     (URL, "the AMQP URL to connect to, in place of the context's"),
     (ADMIN, "the URL of the admin API, in place of the context's"),
@@ -36,6 +39,7 @@ pub const ALL: [(&str, &str); 12] = [
     (STATE_HOME, "base directory of state; default ~/.local/state"),
     (CONFIG_HOME, "base directory of configuration; default ~/.config"),
     (HOME, "the home directory"),
+    (LOGIN, "your name, as `mq deploy history` shows it"),
     (NO_COLOR, "not empty: no colour"),
     (CLICOLOR_FORCE, "not 0: colour even when the output is not a terminal"),
     (CI, "not empty: no spinner and no question"),
@@ -49,4 +53,12 @@ pub fn text(name: &str) -> Option<String> {
 /// The value of `name` as a path, unless it is absent or empty.
 pub fn path(name: &str) -> Option<std::path::PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(Into::into)
+}
+
+/// `user@host`, for people.
+pub fn whoami() -> String {
+    // Without a name the number of the user has to do.
+    let user = text(LOGIN).unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{user}@{host}")
 }

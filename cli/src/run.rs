@@ -52,7 +52,8 @@ fn runtime() -> Outcome<tokio::runtime::Runtime> {
 fn error_format(command: &Command) -> Format {
     use crate::args::{
         address::AddressCommand, connection::ConnectionCommand, connection::LinkCommand,
-        context::ContextCommand, node::NodeCommand, session::RetainedCommand, session::SessionCommand,
+        context::ContextCommand, deploy::DeployCommand, fleet::FleetCommand, fleet::GraphFormat,
+        node::NodeCommand, session::RetainedCommand, session::SessionCommand,
         subscription::SubscriptionCommand,
     };
     let record = |format: RecordFormat| match format {
@@ -60,7 +61,18 @@ fn error_format(command: &Command) -> Format {
         RecordFormat::Text | RecordFormat::Raw => Format::Table,
     };
     match command {
-        Command::Deploy(args) => args.output,
+        Command::Deploy(args) => match &args.command {
+            Some(DeployCommand::History(args)) => args.view.output,
+            Some(DeployCommand::Rollback(args)) => args.roll.output,
+            None => args.roll.output,
+        },
+        Command::Scale(args) => args.roll.output,
+        Command::Restart(args) => args.roll.output,
+        Command::Fleet(FleetCommand::Graph(args)) => match args.output {
+            GraphFormat::Json => Format::Json,
+            GraphFormat::Yaml => Format::Yaml,
+            GraphFormat::Table | GraphFormat::Dot => Format::Table,
+        },
         Command::Status(args) => args.view.output,
         Command::Check(args) => args.view.output,
         Command::Recv(args) => record(args.output),

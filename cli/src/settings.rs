@@ -1,13 +1,20 @@
 //! Which fleet a command talks to: flags, then environment, then context.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+    path::Path,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use mq_model::admin::{Protocol, Runtime};
 use reqwest::Url;
 
 use crate::{
     args::Global,
-    context::{Context, Contexts, Store, read_bounded},
+    context::{Context, Contexts, Place, Store, read_bounded},
+    deploy::local::{node_names, state_of_node},
     env,
     exit::Exit,
     failure::{Failure, Outcome},
@@ -15,6 +22,9 @@ use crate::{
 
 /// The port of AMQP without TLS (IANA).
 pub const AMQP_PORT: u16 = 5672;
+
+/// How long a node may take to take a connection, and to say that it serves, before another one is asked.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The largest `node.json`, password file or other small file that is read.
 const MAX_SMALL_FILE: u64 = 64 << 10;
@@ -24,6 +34,8 @@ const MAX_SMALL_FILE: u64 = 64 << 10;
 pub struct Settings {
     global: Global,
     contexts: Contexts,
+    /// The context in use, with the node that was chosen: one command speaks with one node.
+    chosen: OnceLock<Context>,
 }
 
 /// Who `mq` says it is.
@@ -93,7 +105,7 @@ impl std::fmt::Debug for Credentials {
 
 impl Settings {
     pub fn new(global: Global, contexts: Contexts) -> Self {
-        Self { global, contexts }
+        Self { global, contexts, chosen: OnceLock::new() }
     }
 
     pub fn of_user(global: Global) -> Outcome<Self> {
@@ -105,8 +117,22 @@ impl Settings {
         self.global.context.as_deref().or(self.contexts.current.as_deref())
     }
 
-    /// The context in use, with the ports that its fleet has now.
+    /// The context in use, with the ports that its fleet has now, and the node of it that answers.
     pub fn context(&self) -> Outcome<Context> {
+        if let Some(chosen) = self.chosen.get() {
+            return Ok(chosen.clone());
+        }
+        let context = self.named_context()?;
+        Ok(self.chosen.get_or_init(|| living(context)).clone())
+    }
+
+    /// Whether the admin API was named by a flag, so that only its node is meant.
+    pub fn is_admin_given(&self) -> bool {
+        self.global.admin.is_some()
+    }
+
+    /// The context in use, with the places where its nodes are now.
+    pub fn named_context(&self) -> Outcome<Context> {
         let Some(name) = self.context_name() else {
             return Err(Failure::new(Exit::NotFound, "there is no fleet to talk to")
                 .help("deploy one with `mq deploy`, or say where it is with --url amqp://host:port"));
@@ -235,31 +261,80 @@ impl Settings {
     }
 }
 
-/// The context with the listeners that its node has now.
+/// The context with the listeners that its nodes have now.
 ///
 /// A daemon that was restarted by hand, or on another port 0, has other ports than the context remembers;
 /// its `node.json` knows better.
 fn refreshed(mut context: Context) -> Context {
-    let Some(runtime) = context.state.as_deref().and_then(first_runtime) else {
-        return context;
-    };
-    if let Some(url) = listener_url(&runtime, Protocol::Amqp) {
-        context.amqp = url;
-    }
-    if let Some(url) = listener_url(&runtime, Protocol::Mqtt) {
-        context.mqtt = Some(url);
-    }
-    if let Some(url) = listener_url(&runtime, Protocol::Http) {
-        context.admin = Some(url);
+    let places = context.state.as_deref().map(places).unwrap_or_default();
+    match places.as_slice() {
+        [] => {}
+        [only] => context.stand_in(only),
+        [first, ..] => {
+            context.stand_in(first);
+            context.nodes = places;
+        }
     }
     context
 }
 
-fn first_runtime(state: &Path) -> Option<Runtime> {
-    let mut nodes: Vec<PathBuf> =
-        std::fs::read_dir(state).ok()?.flatten().map(|entry| entry.path()).collect();
-    nodes.sort();
-    nodes.iter().find_map(|node| runtime(&crate::deploy::local::state_of_node(node)))
+/// Where the nodes of a fleet of this machine say that they are, those that have died included.
+fn places(state: &Path) -> Vec<Place> {
+    let names = node_names(state).unwrap_or_default().into_iter();
+    let runtimes = names.filter_map(|name| runtime(&state_of_node(&state.join(name))));
+    runtimes.filter_map(|runtime| place(&runtime)).collect()
+}
+
+/// Where a node is reached; `None` when it does not serve AMQP.
+pub fn place(runtime: &Runtime) -> Option<Place> {
+    Some(Place {
+        name: runtime.node.clone(),
+        amqp: listener_url(runtime, Protocol::Amqp)?,
+        mqtt: listener_url(runtime, Protocol::Mqtt),
+        admin: listener_url(runtime, Protocol::Http),
+    })
+}
+
+/// The context with a node that answers in front; any one, so that not every command asks the same. When none
+/// does, the first stays: what is said about it is true of all.
+fn living(mut context: Context) -> Context {
+    if context.nodes.len() < 2 {
+        return context;
+    }
+    let start = fastrand::usize(..context.nodes.len());
+    let mut turns = context.nodes.iter().cycle().skip(start).take(context.nodes.len());
+    if let Some(place) = turns.find(|place| is_living(place)).cloned() {
+        context.stand_in(&place);
+    }
+    context
+}
+
+/// Whether the node serves: by its own word where that can be asked for, else by taking a connection.
+fn is_living(place: &Place) -> bool {
+    let (url, path) = match &place.admin {
+        Some(admin) => (admin, Some("/readyz")),
+        None => (&place.amqp, None),
+    };
+    let Ok(url) = Url::parse(url) else { return false };
+    let (host, port) = (host(&url), url.port_or_known_default().unwrap_or(AMQP_PORT));
+    let Ok(addresses) = (host.as_str(), port).to_socket_addrs() else { return false };
+    let connected =
+        addresses.filter_map(|address| TcpStream::connect_timeout(&address, PATIENCE).ok()).next();
+    match (connected, path) {
+        (Some(stream), Some(path)) => says_ready(stream, &host, path).unwrap_or(false),
+        (connected, _) => connected.is_some(),
+    }
+}
+
+/// A process that hangs takes connections and answers nothing.
+fn says_ready(mut stream: TcpStream, host: &str, path: &str) -> std::io::Result<bool> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    Ok(head.ends_with(b" 200"))
 }
 
 /// What a running daemon wrote about itself, when it is there and can be read.
@@ -387,7 +462,7 @@ mod tests {
             amqp: "amqp://127.0.0.1:5673".into(),
             mqtt: Some("mqtt://127.0.0.1:1884".into()),
             admin: Some("http://127.0.0.1:8081".into()),
-            state: None,
+            ..Context::default()
         };
         contexts.adopt("lab", context);
         Settings::new(global, contexts)
@@ -441,6 +516,32 @@ mod tests {
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.message.contains(why), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_node_that_is_dead_or_hangs_is_passed_over() {
+        let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let serving = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
+        let place = |name: &str, port: u16| Place {
+            name: name.into(),
+            amqp: format!("amqp://127.0.0.1:{port}"),
+            mqtt: None,
+            admin: Some(format!("http://127.0.0.1:{port}")),
+        };
+        let nodes =
+            vec![place("dead", dead), place("hangs", port(&hanging)), place("serves", port(&serving))];
+        let wanted = nodes[2].clone();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = serving.accept().unwrap();
+            let mut request = [0; 64];
+            let _ = stream.read(&mut request).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        });
+        let context = living(Context { nodes, ..Context::default() });
+        server.join().unwrap();
+        assert_eq!((context.amqp, context.admin), (wanted.amqp, wanted.admin));
     }
 
     #[test]

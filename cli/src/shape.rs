@@ -161,12 +161,12 @@ pub fn number(number: u64) -> String {
 
 /// `1 message`, `12,031 messages`.
 pub fn plural(count: u64, what: &str) -> String {
-    let suffix = match what {
-        "address" if count != 1 => "es",
-        _ if count != 1 => "s",
-        _ => "",
+    let (stem, suffix) = match what {
+        _ if count == 1 => (what, ""),
+        _ if what.ends_with('s') => (what, "es"),
+        _ => what.strip_suffix("ery").map_or((what, "s"), |_| (what.trim_end_matches('y'), "ies")),
     };
-    format!("{} {what}{suffix}", number(count))
+    format!("{} {stem}{suffix}", number(count))
 }
 
 #[cfg(test)]
@@ -227,7 +227,8 @@ mod tests {
         assert_eq!(number(1), "1");
         assert_eq!(number(1_234_567), "1,234,567");
         assert_eq!(plural(1, "address"), "1 address");
-        assert_eq!(plural(2, "address"), "2 addresses");
+        assert_eq!(plural(2, "stored address"), "2 stored addresses");
+        assert_eq!(plural(2, "unsettled delivery"), "2 unsettled deliveries");
         assert_eq!(plural(1000, "message"), "1,000 messages");
     }
 }

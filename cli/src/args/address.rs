@@ -20,6 +20,7 @@ pub enum AddressCommand {
     Delete(AddressDelete),
     Purge(AddressPurge),
     Move(AddressMove),
+    MoveHome(AddressMoveHome),
 }
 
 /// Create an address.
@@ -47,6 +48,9 @@ pub struct AddressCreate {
     /// What happens when a consumer is slower than its producers (anycast, multicast) [default: block].
     #[arg(long, value_name = "POLICY")]
     pub slow_consumer: Option<SlowConsumer>,
+    /// Which consumers of a fleet of several nodes come first (anycast) [default: balanced].
+    #[arg(long, value_name = "POLICY")]
+    pub distribution: Option<Distribution>,
     /// How many producers may be attached.
     #[arg(long, value_name = "COUNT")]
     pub max_producers: Option<u32>,
@@ -212,6 +216,20 @@ pub struct AddressMove {
     pub count: Option<u64>,
 }
 
+/// Move a queue, topic or subscription to another node, with all that it holds.
+///
+/// It is served all the while, in order; only where it is stored changes. Clients stay where they are.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq address move-home orders --to node-2")]
+pub struct AddressMoveHome {
+    /// The address.
+    pub name: String,
+    /// The node that is to store its messages.
+    #[arg(long, value_name = "NODE")]
+    pub to: String,
+}
+
 /// Delete addresses.
 ///
 /// Links to a deleted address are closed, and their clients are told why. The messages of a queue, topic
@@ -274,6 +292,24 @@ pub enum SlowConsumer {
     Drop,
     /// The consumer's link is closed.
     Disconnect,
+}
+
+/// Which consumers of a fleet come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Distribution {
+    /// The least busy; those of other nodes count as busier by the cost of the path to them.
+    Balanced,
+    /// Those of the node that the message came to, then those of the nearest.
+    Closest,
+}
+
+impl From<Distribution> for manifest::Distribution {
+    fn from(distribution: Distribution) -> Self {
+        match distribution {
+            Distribution::Balanced => Self::Balanced,
+            Distribution::Closest => Self::Closest,
+        }
+    }
 }
 
 /// What happens to a message for which there is no room.

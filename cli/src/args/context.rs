@@ -48,13 +48,14 @@ pub struct ContextShow {
 pub struct ContextAdd {
     /// The context's name.
     pub name: String,
-    /// Where AMQP is served: amqp://host[:port]. It must not hold a password.
+    /// Where AMQP is served: amqp://host[:port]. It must not hold a password. Repeat it for each node of a
+    /// fleet of several: commands then use one that answers.
+    #[arg(long, value_name = "URL", required = true)]
+    pub amqp: Vec<String>,
+    /// Where MQTT is served: mqtt://host:port; of each node, in the same order.
     #[arg(long, value_name = "URL")]
-    pub amqp: String,
-    /// Where MQTT is served: mqtt://host:port.
-    #[arg(long, value_name = "URL")]
-    pub mqtt: Option<String>,
-    /// Where the admin API is served: http://host:port.
+    pub mqtt: Vec<String>,
+    /// Where the admin API is served: http://host:port; of each node, in the same order.
     #[arg(long = "http", value_name = "URL")]
-    pub http: Option<String>,
+    pub http: Vec<String>,
 }

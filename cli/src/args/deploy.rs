@@ -1,29 +1,48 @@
-//! `mq deploy` and `mq undeploy`.
+//! `mq deploy`, `mq scale`, `mq restart` and `mq undeploy`.
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{args::Format, shape};
+use clap::Subcommand;
+
+use crate::{
+    args::{Format, View},
+    shape,
+};
 
 /// Deploy a fleet, or bring a deployed one up to date.
 ///
 /// Compares what the files want with what runs, prints the plan with its consequences, and does what is
-/// missing: run it as often as you like. Without a file it deploys the default fleet: one mqd on
-/// this machine, on loopback, AMQP on port 5672, MQTT on port 1883 and the admin API on port 8080. The
-/// daemon keeps running when the command has ended; `mq undeploy` stops it.
+/// missing, one node after the other: the next one is touched when the last one is ready, runs with the
+/// right configuration, has its links and has recovered what it stored. A step that fails stops there, with
+/// the reason and the node's last words; the same command goes on from there. Run it as often as you like.
 ///
-/// Addresses that are not in the files are left alone, unless --prune says otherwise.
+/// Without a file it deploys what was deployed last, or else the default fleet: one mqd on this machine, on
+/// loopback, AMQP on port 5672, MQTT on port 1883 and the admin API on port 8080. The daemons keep running
+/// when the command has ended; `mq undeploy` stops them.
+///
+/// A node that is not wanted any more is emptied first: what it stores moves to the others. Addresses that
+/// are not in the files are left alone, unless --prune says otherwise.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
   mq deploy
   mq deploy -f fleet.yaml --dry-run
-  mq deploy --name test --amqp-port 0 --mqtt-port 0 --http-port 0")]
+  mq deploy -f manifests/examples/three-nodes.yaml --verify
+  mq deploy --name test --amqp-port 0 --mqtt-port 0 --http-port 0
+  mq deploy history
+  mq deploy rollback")]
 pub struct Deploy {
+    #[command(subcommand)]
+    pub command: Option<DeployCommand>,
     /// A YAML or JSON file with a Fleet and its Address documents; repeatable; `-` is stdin.
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The fleet's name, in place of the file's. Default: `default`.
     #[arg(long, value_name = "FLEET")]
     pub name: Option<String>,
+    /// How many nodes, in place of the file's number.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub nodes: Option<u32>,
     /// The port for AMQP, in place of the file's; 0 picks a free one.
     #[arg(long, value_name = "PORT")]
     pub amqp_port: Option<u16>,
@@ -33,27 +52,133 @@ pub struct Deploy {
     /// The port of the admin API, in place of the file's; 0 picks a free one.
     #[arg(long, value_name = "PORT")]
     pub http_port: Option<u16>,
-    /// Print the plan and change nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Do not ask: restart nodes that have connections, delete what --prune finds.
-    #[arg(short, long)]
-    pub yes: bool,
+    /// The port for other nodes, in place of the file's; 0 picks free ones and keeps them.
+    #[arg(long, value_name = "PORT")]
+    pub mesh_port: Option<u16>,
     /// Delete the addresses that are not in the files.
     #[arg(long)]
     pub prune: bool,
     /// Restart the nodes even when nothing has changed.
     #[arg(long)]
     pub restart: bool,
-    /// How long each node may take to become ready, and to stop.
+    #[command(flatten)]
+    pub roll: RollOptions,
+}
+
+/// How the nodes are walked through.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RollOptions {
+    /// Print the plan and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How long each node may take to become ready and find its neighbours, and to stop.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = shape::duration)]
     pub wait: Duration,
+    /// How long a node that is being emptied may make no progress.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = shape::duration)]
+    pub drain_timeout: Duration,
+    /// How long a restarted node has to be well, and an emptied one empty, before the roll goes on.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = shape::duration)]
+    pub soak: Duration,
+    /// How long the data of a removed node is kept.
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = shape::duration)]
+    pub retain: Duration,
+    /// A node that is removed although it cannot say what it holds; repeatable. Its data is kept.
+    #[arg(long, value_name = "NODE")]
+    pub abandon: Vec<String>,
+    /// Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost.
+    #[arg(long)]
+    pub verify: bool,
     /// The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH.
     #[arg(long, value_name = "FILE")]
     pub mqd: Option<PathBuf>,
     /// How to print the plan.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
+}
+
+/// Look at what was deployed, and go back to it.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DeployCommand {
+    History(History),
+    Rollback(Rollback),
+}
+
+/// List the last 20 deployments, or print the manifest of one.
+#[derive(Clone, Debug, clap::Args)]
+pub struct History {
+    /// The number of the deployment whose manifest to print.
+    pub revision: Option<u64>,
+    /// The fleet's name. Default: that of the context in use, then `default`.
+    #[arg(long, value_name = "FLEET")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub view: View,
+}
+
+/// Deploy the manifest of an earlier deployment.
+///
+/// Addresses that came later are left alone, unless --prune says otherwise.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Rollback {
+    /// The number of the deployment, from `mq deploy history`. Default: the last one that was applied and
+    /// wanted something else.
+    pub revision: Option<u64>,
+    /// The fleet's name. Default: that of the context in use, then `default`.
+    #[arg(long, value_name = "FLEET")]
+    pub name: Option<String>,
+    /// Delete the addresses that are not in that manifest.
+    #[arg(long)]
+    pub prune: bool,
+    #[command(flatten)]
+    pub roll: RollOptions,
+}
+
+/// Change the number of nodes of a fleet of this machine.
+///
+/// Nodes that are added serve everything at once; nobody is restarted for them. The nodes with the highest
+/// numbers go first: each is asked what it holds, moves it to the others, says that it is empty, and only
+/// then is stopped. A node that does not answer is not empty: the command stops there.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq scale 5
+  mq scale 2 --dry-run
+  mq scale 2 --verify")]
+pub struct Scale {
+    /// How many nodes the fleet is to have.
+    #[arg(value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub nodes: u32,
+    /// The fleet's name. Default: that of the context in use, then `default`.
+    #[arg(long, value_name = "FLEET")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub roll: RollOptions,
+}
+
+/// Restart nodes of a fleet of this machine, one after the other.
+///
+/// The next one is restarted when the last one is ready, has its links and has recovered what it stored, so
+/// that clients always find a node.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq restart --rolling
+  mq restart --rolling --verify
+  mq restart node-2")]
+pub struct Restart {
+    /// The nodes to restart.
+    #[arg(value_name = "NODE", required_unless_present = "rolling", conflicts_with = "rolling")]
+    pub nodes: Vec<String>,
+    /// Restart every node.
+    #[arg(long)]
+    pub rolling: bool,
+    /// The fleet's name. Default: that of the context in use, then `default`.
+    #[arg(long, value_name = "FLEET")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub roll: RollOptions,
 }
 
 /// Stop a fleet of this machine.

@@ -13,6 +13,7 @@ pub mod bench_verdict;
 pub mod connection;
 pub mod context;
 pub mod deploy;
+pub mod fleet;
 pub mod message;
 pub mod meta;
 pub mod node;
@@ -118,7 +119,9 @@ pub struct View {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Deploy(deploy::Deploy),
+    Deploy(Box<deploy::Deploy>),
+    Scale(Box<deploy::Scale>),
+    Restart(Box<deploy::Restart>),
     Undeploy(deploy::Undeploy),
     Status(node::Status),
     Check(message::Check),
@@ -137,6 +140,8 @@ pub enum Command {
     #[command(subcommand)]
     Retained(session::RetainedCommand),
     Apply(address::Apply),
+    #[command(subcommand)]
+    Fleet(fleet::FleetCommand),
     #[command(subcommand)]
     Node(node::NodeCommand),
     #[command(subcommand)]

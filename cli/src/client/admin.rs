@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mq_model::{
     admin::{
-        ClientSession, Connection, Link, List, MoveMessages, Moved, Node, Page, Problem, Purged, Retained,
-        Session, Statistics, Subscription,
+        ClientSession, Connection, Link, List, Mesh, MoveHome, MoveMessages, Moved, Node, NodeDrain, Page,
+        Problem, Purged, Retained, Session, Statistics, Subscription,
     },
     manifest::Address,
 };
@@ -13,6 +13,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    deploy::Order,
     exit::Exit,
     failure::{Failure, Outcome},
 };
@@ -33,6 +34,8 @@ const MAX_ANSWER: usize = 1 << 30;
 pub struct Admin {
     http: Client,
     base: Url,
+    /// The node of the fleet that is to answer, when it is not the one that is asked.
+    node: Option<String>,
 }
 
 /// What a request to put an address did.
@@ -53,7 +56,35 @@ impl Admin {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failure::failed(format!("cannot start an HTTP client: {}", causes(&error))))?;
-        Ok(Self { http, base })
+        Ok(Self { http, base, node: None })
+    }
+
+    /// The same API, with the answers of the node called `node`, through the one that is asked.
+    #[must_use]
+    pub fn of_node(&self, node: &str) -> Self {
+        Self { node: Some(node.to_owned()), ..self.clone() }
+    }
+
+    /// The fleet as the node sees it; not found when the node is in none.
+    pub async fn mesh(&self) -> Outcome<Mesh> {
+        self.get(&["mesh"], &[]).await
+    }
+
+    /// What the node holds, and how far it is on its way to being empty.
+    pub async fn holds(&self) -> Outcome<NodeDrain> {
+        self.get(&["node", "drain"], &[]).await
+    }
+
+    /// Tells the node what is to become of it.
+    pub async fn order(&self, order: Order) -> Outcome<NodeDrain> {
+        let request = self.request(Method::POST, &["node", order.word()])?;
+        Ok(self.read(request).await?.1)
+    }
+
+    /// Moves the home of a stored address, with all it holds.
+    pub async fn move_home(&self, name: &str, to: &MoveHome) -> Outcome<Address> {
+        let request = self.request(Method::POST, &["addresses", name, "move-home"])?.json(to);
+        Ok(self.read(request.timeout(BULK_TIMEOUT)).await?.1)
     }
 
     /// `host:port` of the API, for messages.
@@ -218,7 +249,11 @@ impl Admin {
         // An address may hold `/`: each segment is percent-encoded as a whole.
         segments.pop_if_empty().extend(["api", "v1"]).extend(path);
         drop(segments);
-        Ok(self.http.request(method, url))
+        let request = self.http.request(method, url);
+        Ok(match &self.node {
+            Some(node) => request.query(&[("node", node)]),
+            None => request,
+        })
     }
 
     async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Outcome<(StatusCode, T)> {
@@ -245,6 +280,8 @@ impl Admin {
             401 | 403 => Exit::Denied,
             404 => Exit::NotFound,
             409 => Exit::Conflict,
+            // The fleet knows the node, and no path leads to it now.
+            503 if self.node.is_some() => Exit::Unreachable,
             _ => Exit::Failed,
         };
         match serde_json::from_slice::<Problem>(&body) {

@@ -31,6 +31,7 @@ pub(super) async fn run(args: AddressCommand, settings: &Settings, output: &mut 
         AddressCommand::Delete(args) => delete(&args, &admin, output).await,
         AddressCommand::Purge(args) => stored::purge(&args, &admin, output).await,
         AddressCommand::Move(args) => stored::relocate(&args, &admin, output).await,
+        AddressCommand::MoveHome(args) => stored::move_home(&args, &admin, output).await,
     }
 }
 
@@ -95,6 +96,7 @@ fn existing(args: &AddressCreate, wanted: &Address, found: &Address, output: &mu
 fn spec(args: &AddressCreate) -> AddressSpec {
     let mut spec = AddressSpec::new(args.kind.into());
     spec.slow_consumer = args.slow_consumer.map(Into::into);
+    spec.distribution = args.distribution.map(Into::into);
     spec.limits.max_producers = args.max_producers;
     spec.limits.max_consumers = args.max_consumers;
     spec.limits.max_message_size = args.max_message_size;
@@ -457,6 +459,7 @@ fn listing(addresses: Vec<Address>) -> Listing {
         Column::left("NAME"),
         Column::left("TYPE"),
         Column::left("READY"),
+        Column::left("HOME"),
         Column::right("PRODUCERS"),
         Column::right("CONSUMERS"),
         Column::right("IN"),
@@ -482,7 +485,8 @@ fn listing(addresses: Vec<Address>) -> Listing {
 
 fn row(address: Address) -> Row {
     let status = address.status.clone().unwrap_or_default();
-    let mut cells = vec![address.metadata.name.clone(), kind(&address), yes_or_no(status.ready)];
+    let home = status.home.clone().unwrap_or_else(|| "-".to_owned());
+    let mut cells = vec![address.metadata.name.clone(), kind(&address), yes_or_no(status.ready), home];
     let links = [status.producers, status.consumers, status.deliveries_in, status.deliveries_out];
     cells.extend(links.map(shape::number));
     let queue = status.queue.as_ref();

@@ -4,7 +4,7 @@ use mq_model::validate_name;
 
 use crate::{
     args::context::{ContextAdd, ContextCommand, ContextList, ContextShow},
-    context::{Context, Store},
+    context::{Context, Place, Store},
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Column, Listing, Output, Row, value},
@@ -57,19 +57,37 @@ fn choose(name: &str, store: &Store, output: &mut Output) -> Outcome {
 
 fn add(args: &ContextAdd, store: &Store, output: &mut Output) -> Outcome {
     validate_name(&args.name).map_err(Failure::usage)?;
+    let count = args.amqp.len();
+    for (flag, urls) in [("--mqtt", &args.mqtt), ("--http", &args.http)] {
+        if !urls.is_empty() && urls.len() != count {
+            let message = format!("there are {count} of --amqp and {} of {flag}", urls.len());
+            return Err(
+                Failure::usage(message).help("say each of them once for every node, in the same order")
+            );
+        }
+    }
     let mqtt = args.mqtt.iter().map(|url| peer_url(url, &[Scheme::Mqtt]));
-    for url in std::iter::once(amqp_url(&args.amqp)).chain(mqtt) {
+    for url in args.amqp.iter().map(|url| amqp_url(url)).chain(mqtt) {
         let url = url?;
         if url.password().is_some() || !url.username().is_empty() {
             return Err(Failure::usage("a context does not hold a user or a password")
                 .help("give them with --user and --password-file when you use it"));
         }
     }
-    if let Some(http) = &args.http {
+    for http in &args.http {
         http_url(http)?;
     }
-    let (amqp, mqtt, admin) = (args.amqp.clone(), args.mqtt.clone(), args.http.clone());
-    let context = Context { amqp, mqtt, admin, state: None };
+    let place = |index: usize| Place {
+        name: String::new(),
+        amqp: args.amqp.get(index).cloned().unwrap_or_default(),
+        mqtt: args.mqtt.get(index).cloned(),
+        admin: args.http.get(index).cloned(),
+    };
+    let mut context = Context::default();
+    context.stand_in(&place(0));
+    if count > 1 {
+        context.nodes = (0..count).map(place).collect();
+    }
     let is_changed = store.change(|contexts| {
         // The context of a fleet that runs here belongs to `mq deploy`.
         if contexts.contexts.get(&args.name).is_some_and(|found| found.state.is_some()) {

@@ -1,11 +1,11 @@
-//! `mq deploy` and `mq undeploy`.
+//! `mq deploy`, `mq scale` and `mq restart`: three ways to say what is wanted, and one way to get there.
 
-use std::{fs::File, time::Duration};
+use std::collections::BTreeMap;
 
 use mq_model::{
     admin::{Protocol, Runtime},
-    config::DaemonConfig,
-    manifest::{API_VERSION, FLEET_KIND, Fleet, FleetSpec, Metadata},
+    manifest::{API_VERSION, Address, FLEET_KIND, Fleet, FleetSpec, Metadata},
+    mesh::node_number,
     validate_name,
 };
 use serde_json::{Value, json};
@@ -14,88 +14,318 @@ use super::files;
 use crate::{
     args::{
         Format,
-        deploy::{Deploy, Undeploy},
+        deploy::{Deploy, DeployCommand, History as HistoryArgs, Restart, RollOptions, Rollback, Scale},
     },
     client::admin::Admin,
-    context::{Context, Store},
+    context::{Context, Place, Store},
     deploy::{
-        Backend, Stopped,
-        local::Local,
-        plan::{self, Action, Desired, NodeState, Object, Observed, ObservedNode, Plan, Step},
+        Backend,
+        history::{History, Revision},
+        local::{Local, free_port},
+        plan::{self, Action, Desired, NodeState, Observed, ObservedNode, Plan, Step},
+        probe::{Account, Probe},
+        render,
+        roll::{Options, Roll},
     },
     exit::Exit,
     failure::{Failure, Outcome},
-    output::{self, Output},
-    settings::{Settings, http_url, listener_url},
+    output::{self, Column, Listing, Output, Row},
+    settings::{self, Settings, http_url, listener_url, place},
     shape,
 };
 
 /// The name of the fleet that nobody named.
-const DEFAULT_FLEET: &str = "default";
-/// The name of the node of a local fleet.
-const NODE: &str = "node-1";
+pub(super) const DEFAULT_FLEET: &str = "default";
+/// How often a condition is looked at while nodes are changed.
+const POLL: std::time::Duration = std::time::Duration::from_millis(50);
 
-pub(super) async fn deploy(args: Deploy, output: &mut Output) -> Outcome<Exit> {
-    let store = Store::of_user()?;
-    let (fleet, addresses) = wanted(&args)?;
-    let local = Local::new(&fleet.metadata.name, args.mqd.clone(), store.load()?)?;
-    refuse_foreign_context(&local, &fleet.metadata.name, &store)?;
-    let config = DaemonConfig::from_fleet(&fleet, NODE, local.state(NODE));
-    config.validate().map_err(|error| Failure::usage(error.to_string()))?;
-    let _lock: Option<File> = if args.dry_run { None } else { Some(local.lock()?) };
-    let desired = Desired {
-        fleet: fleet.metadata.name.clone(),
-        nodes: vec![config],
-        addresses,
-        prune: args.prune,
-        restart: args.restart,
-        version: local.version().await?,
-    };
-    let observed = observe(&local, &desired).await?;
-    let plan = Plan::new(&desired, &observed);
-    if args.output == Format::Table || args.output == Format::Wide {
-        print_plan(&plan, output)?;
-    }
-    if args.dry_run {
-        return finish(&args, &plan, None, output);
-    }
-    guard(&plan, &args, output)?;
-    preflight(&local, &desired, &plan, &observed)?;
-    let deployment = Deployment { args: &args, local: &local, desired: &desired, store: &store };
-    let applied = deployment.apply(&plan, &observed, output).await?;
-    finish(&args, &plan, Some(&applied), output)
+/// What a command wants of a fleet.
+struct Request {
+    fleet: Fleet,
+    addresses: Vec<Address>,
+    prune: bool,
+    restart: plan::Restart,
+    /// Whether a node that runs another version of the daemon is restarted for it.
+    upgrades: bool,
+    /// What the history says was typed.
+    command: String,
+    /// What takes it back, when that does not depend on what it did.
+    undo: Option<String>,
 }
 
-/// What the files and the flags say, flags first.
-fn wanted(args: &Deploy) -> Outcome<(Fleet, Vec<mq_model::manifest::Address>)> {
+pub(super) async fn deploy(args: Deploy, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    match &args.command {
+        Some(DeployCommand::History(args)) => return history(args, settings, output),
+        Some(DeployCommand::Rollback(args)) => return rollback(args, settings, output).await,
+        None => {}
+    }
+    let (fleet, addresses) = wanted(&args)?;
+    let files: Vec<String> = args.files.iter().map(|file| format!(" -f {}", file.display())).collect();
+    let request = Request {
+        fleet,
+        addresses,
+        prune: args.prune,
+        restart: if args.restart { plan::Restart::Everybody } else { plan::Restart::Nobody },
+        upgrades: true,
+        command: format!("mq deploy{}", files.concat()),
+        undo: None,
+    };
+    roll_out(request, &args.roll, output).await
+}
+
+pub(super) async fn scale(args: Scale, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let name = fleet_name(args.name.as_ref(), settings)?;
+    let Revision { mut fleet, addresses, .. } = newest(&name)?;
+    let before = fleet.spec.nodes();
+    fleet.spec.nodes = Some(args.nodes);
+    // Links of nodes that go, go with them.
+    fleet.spec.mesh.links.retain(|link| {
+        [&link.from, &link.to].into_iter().all(|end| node_number(end).is_some_and(|end| end <= args.nodes))
+    });
+    let request = Request {
+        fleet,
+        addresses,
+        prune: false,
+        restart: plan::Restart::Nobody,
+        upgrades: false,
+        command: format!("mq scale {}", args.nodes),
+        undo: Some(format!("mq scale {before}{}", name_flag(&name))),
+    };
+    roll_out(request, &args.roll, output).await
+}
+
+pub(super) async fn restart(args: Restart, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let name = fleet_name(args.name.as_ref(), settings)?;
+    let Revision { fleet, addresses, .. } = newest(&name)?;
+    for node in &args.nodes {
+        if !fleet.spec.node_names().any(|known| known == *node) {
+            return Err(no_node(node, &fleet));
+        }
+    }
+    let (restart, what) = match args.rolling {
+        true => (plan::Restart::Everybody, "--rolling".to_owned()),
+        false => (plan::Restart::Only(args.nodes.clone()), args.nodes.join(" ")),
+    };
+    let request = Request {
+        fleet,
+        addresses,
+        prune: false,
+        restart,
+        upgrades: true,
+        command: format!("mq restart {what}"),
+        undo: Some("there is nothing to take back".into()),
+    };
+    roll_out(request, &args.roll, output).await
+}
+
+async fn rollback(args: &Rollback, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let name = fleet_name(args.name.as_ref(), settings)?;
+    let history = history_of(&name)?;
+    let now = newest(&name)?;
+    let revision = match args.revision {
+        Some(number) => history.get(number)?,
+        None => history.before()?,
+    };
+    output.talk(&format!(
+        "back to revision {} of {} by {}: {}",
+        revision.number, revision.at, revision.by, revision.command
+    ));
+    let request = Request {
+        fleet: revision.fleet,
+        addresses: revision.addresses,
+        prune: args.prune,
+        restart: plan::Restart::Nobody,
+        upgrades: true,
+        command: format!("mq deploy rollback {}", revision.number),
+        undo: Some(format!("mq deploy rollback {}{}", now.number, name_flag(&name))),
+    };
+    roll_out(request, &args.roll, output).await
+}
+
+fn history(args: &HistoryArgs, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let name = fleet_name(args.name.as_ref(), settings)?;
+    let history = history_of(&name)?;
+    if let Some(number) = args.revision {
+        let revision = history.get(number)?;
+        match args.view.output {
+            Format::Json => output.json(&output::value(&revision))?,
+            Format::Jsonl => output.line(&output::value(&revision).to_string())?,
+            Format::Name => output.line(&revision.number.to_string())?,
+            Format::Table | Format::Wide | Format::Yaml => output.bytes(revision.manifest()?.as_bytes())?,
+        }
+        return Ok(Exit::Ok);
+    }
+    let columns = vec![
+        Column::right("REVISION"),
+        Column::left("AT"),
+        Column::left("BY"),
+        Column::left("RESULT"),
+        Column::right("NODES"),
+        Column::right("ADDRESSES"),
+        Column::left("HASH"),
+        Column::left("COMMAND"),
+        Column::left("REASON").wide(),
+    ];
+    let mut listing = Listing::new("RevisionList", columns);
+    listing.rows = history.all()?.iter().map(revision_row).collect();
+    if listing.rows.is_empty() {
+        output.talk(&format!("nothing has been deployed as `{name}`"));
+    }
+    output.listing(&listing, args.view)?;
+    Ok(Exit::Ok)
+}
+
+fn revision_row(revision: &Revision) -> Row {
+    let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+    let cells = vec![
+        revision.number.to_string(),
+        // Seconds are enough for people.
+        revision.at.round(jiff::Unit::Second).unwrap_or(revision.at).to_string(),
+        revision.by.clone(),
+        revision.result.word().to_owned(),
+        revision.fleet.spec.nodes().to_string(),
+        revision.addresses.len().to_string(),
+        revision.hash.clone(),
+        revision.command.clone(),
+        revision.reason.as_deref().map_or_else(|| "-".to_owned(), first),
+    ];
+    Row { name: revision.number.to_string(), cells, value: output::value(revision) }
+}
+
+/// The fleet that a command is about: what its flag says, else the context's, else the default one.
+pub(super) fn fleet_name(flag: Option<&String>, settings: &Settings) -> Outcome<String> {
+    let name = match flag {
+        Some(name) => name.clone(),
+        None => settings.context_name().unwrap_or(DEFAULT_FLEET).to_owned(),
+    };
+    validate_name(&name).map_err(Failure::usage)?;
+    Ok(name)
+}
+
+fn history_of(fleet: &str) -> Outcome<History> {
+    let local = Local::new(fleet, None, Store::of_user()?.load()?)?;
+    Ok(History::of_fleet(local.directory()))
+}
+
+/// What was deployed last, which is what is wanted of the fleet.
+fn newest(fleet: &str) -> Outcome<Revision> {
+    history_of(fleet)?.newest()?.ok_or_else(|| {
+        Failure::new(Exit::NotFound, format!("no fleet `{fleet}` has been deployed on this machine"))
+            .help("deploy it with `mq deploy`, or name another one with --name; see `mq context list`")
+    })
+}
+
+fn no_node(node: &str, fleet: &Fleet) -> Failure {
+    let known: Vec<String> = fleet.spec.node_names().collect();
+    Failure::new(Exit::NotFound, format!("there is no node `{node}`"))
+        .help(format!("nodes: {}", known.join(", ")))
+}
+
+/// ` --name x`, for a command that is to be typed.
+pub(super) fn name_flag(fleet: &str) -> String {
+    if fleet == DEFAULT_FLEET { String::new() } else { format!(" --name {fleet}") }
+}
+
+/// Makes the fleet what is wanted of it.
+async fn roll_out(request: Request, options: &RollOptions, output: &mut Output) -> Outcome<Exit> {
+    let store = Store::of_user()?;
+    let name = request.fleet.metadata.name.clone();
+    request.fleet.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    let local = Local::new(&name, options.mqd.clone(), store.load()?)?;
+    refuse_foreign_context(&local, &name, &store)?;
+    let _lock = if options.dry_run { None } else { Some(local.lock(&request.command)?) };
+    let desired = desired(&request, options, &local).await?;
+    let observed = observe(&local, &desired).await?;
+    let plan = Plan::new(&desired, &observed);
+    if matches!(options.output, Format::Table | Format::Wide) {
+        plan.lines().iter().try_for_each(|line| output.line(line))?;
+    }
+    let deployment = Deployment {
+        request: &request,
+        options,
+        local: &local,
+        desired: &desired,
+        observed: &observed,
+        store: &store,
+    };
+    if options.dry_run {
+        return deployment.finish(&plan, None, output);
+    }
+    guard(&plan, options, output)?;
+    preflight(&local, &desired, &plan, &observed)?;
+    local.sweep(jiff::Timestamp::now())?;
+    let applied = deployment.recorded(&plan, output).await?;
+    deployment.finish(&plan, Some(&applied), output)
+}
+
+async fn desired(request: &Request, options: &RollOptions, local: &Local) -> Outcome<Desired> {
+    let kept = local.kept()?;
+    let host = request.fleet.spec.mesh.host.clone().unwrap_or_else(|| "127.0.0.1".into());
+    let nodes = render::configurations(
+        &request.fleet,
+        |node| local.state(node),
+        &kept,
+        |taken| free_port(&host, taken),
+    )?;
+    for node in &nodes {
+        node.validate().map_err(|error| Failure::usage(format!("{}: {error}", node.node)))?;
+    }
+    Ok(Desired {
+        fleet: request.fleet.metadata.name.clone(),
+        nodes,
+        addresses: request.addresses.clone(),
+        prune: request.prune,
+        restart: request.restart.clone(),
+        version: if request.upgrades { local.version().await? } else { None },
+        abandon: options.abandon.clone(),
+        retain: options.retain,
+    })
+}
+
+/// What the files and the flags say, flags first; without files what was deployed last.
+fn wanted(args: &Deploy) -> Outcome<(Fleet, Vec<Address>)> {
+    if let Some(name) = &args.name {
+        validate_name(name).map_err(Failure::usage)?;
+    }
     let documents = files::documents(&args.files)?;
-    let mut fleet = match documents.fleet {
-        Some(fleet) => fleet,
-        None if args.files.is_empty() => Fleet {
-            api_version: API_VERSION.into(),
-            kind: FLEET_KIND.into(),
-            metadata: Metadata { name: DEFAULT_FLEET.into(), ..Metadata::default() },
-            spec: FleetSpec::default(),
-        },
+    let (mut fleet, addresses) = match documents.fleet {
+        Some(fleet) => (fleet, documents.addresses),
+        None if args.files.is_empty() => {
+            let name = args.name.as_deref().unwrap_or(DEFAULT_FLEET);
+            match history_of(name)?.newest()? {
+                Some(revision) => (revision.fleet, revision.addresses),
+                None => (default_fleet(), documents.addresses),
+            }
+        }
         None => {
             return Err(Failure::usage("there is no Fleet in the files, only addresses")
                 .help("add a Fleet document, or run `mq deploy` and then `mq apply -f` with the files"));
         }
     };
     if let Some(name) = &args.name {
-        validate_name(name).map_err(Failure::usage)?;
         fleet.metadata.name.clone_from(name);
     }
-    if let Some(port) = args.amqp_port {
-        fleet.spec.listeners.amqp.port = port;
+    let spec = &mut fleet.spec;
+    spec.nodes = args.nodes.or(spec.nodes);
+    spec.mesh.port = args.mesh_port.or(spec.mesh.port);
+    let listeners = &mut spec.listeners;
+    for (port, listener) in [
+        (args.amqp_port, &mut listeners.amqp),
+        (args.mqtt_port, &mut listeners.mqtt),
+        (args.http_port, &mut listeners.http),
+    ] {
+        listener.port = port.unwrap_or(listener.port);
     }
-    if let Some(port) = args.mqtt_port {
-        fleet.spec.listeners.mqtt.port = port;
+    Ok((fleet, addresses))
+}
+
+fn default_fleet() -> Fleet {
+    Fleet {
+        api_version: API_VERSION.into(),
+        kind: FLEET_KIND.into(),
+        metadata: Metadata { name: DEFAULT_FLEET.into(), ..Metadata::default() },
+        spec: FleetSpec::default(),
     }
-    if let Some(port) = args.http_port {
-        fleet.spec.listeners.http.port = port;
-    }
-    Ok((fleet, documents.addresses))
 }
 
 /// A context that the user wrote for a fleet elsewhere is not overwritten by one of this machine.
@@ -111,10 +341,7 @@ fn refuse_foreign_context(local: &Local, name: &str, store: &Store) -> Outcome {
 
 async fn observe(local: &Local, desired: &Desired) -> Outcome<Observed> {
     let nodes = local.observe(&desired.nodes).await?;
-    let serving = nodes.iter().find_map(|node| match &node.state {
-        NodeState::Running { runtime, .. } => Some(runtime),
-        _ => None,
-    });
+    let serving = nodes.iter().find_map(running_node);
     let addresses = match serving {
         Some(runtime) => Some(admin_of(runtime)?.addresses().await?),
         None => None,
@@ -123,7 +350,11 @@ async fn observe(local: &Local, desired: &Desired) -> Outcome<Observed> {
 }
 
 /// Refuses, or asks, before something is lost.
-fn guard(plan: &Plan, args: &Deploy, output: &Output) -> Outcome {
+fn guard(plan: &Plan, options: &RollOptions, output: &Output) -> Outcome {
+    if let Some(blocked) = plan.blocked() {
+        let message = format!("nothing was changed: {}", blocked.reason);
+        return Err(Failure::new(Exit::Guarded, message).help(&blocked.help));
+    }
     let mut losses = Vec::new();
     if plan.connections() > 0 {
         losses.push(format!("close {}", shape::plural(plan.connections(), "connection")));
@@ -135,7 +366,7 @@ fn guard(plan: &Plan, args: &Deploy, output: &Output) -> Outcome {
     if plan.messages() > 0 {
         losses.push(format!("drop {}", shape::plural(plan.messages(), "message")));
     }
-    if losses.is_empty() || args.yes {
+    if losses.is_empty() || options.yes {
         return Ok(());
     }
     let losses = losses.join(" and ");
@@ -149,10 +380,8 @@ fn guard(plan: &Plan, args: &Deploy, output: &Output) -> Outcome {
 /// Finds what would fail before a node is stopped for it.
 fn preflight(local: &Local, desired: &Desired, plan: &Plan, observed: &Observed) -> Outcome {
     for node in &desired.nodes {
-        let starts = plan.steps.iter().any(|step| {
-            step.object == Object::Node
-                && step.name == node.node
-                && matches!(step.action, Action::Create | Action::Start | Action::Restart)
+        let starts = plan.nodes().any(|step| {
+            step.name == node.node && matches!(step.action, Action::Create | Action::Start | Action::Restart)
         });
         if starts {
             local.preflight(node, running(observed, &node.node))?;
@@ -161,20 +390,24 @@ fn preflight(local: &Local, desired: &Desired, plan: &Plan, observed: &Observed)
     Ok(())
 }
 
-fn running<'a>(observed: &'a Observed, name: &str) -> Option<&'a Runtime> {
-    observed.nodes.iter().find_map(|node| match node {
-        ObservedNode { name: found, state: NodeState::Running { runtime, .. }, .. } if found == name => {
-            Some(runtime)
-        }
+fn running_node(node: &ObservedNode) -> Option<&Runtime> {
+    match &node.state {
+        NodeState::Running { runtime, .. } => Some(runtime),
         _ => None,
-    })
+    }
+}
+
+fn running<'a>(observed: &'a Observed, name: &str) -> Option<&'a Runtime> {
+    observed.nodes.iter().find(|node| node.name == name).and_then(running_node)
 }
 
 /// A deployment under way.
 struct Deployment<'a> {
-    args: &'a Deploy,
+    request: &'a Request,
+    options: &'a RollOptions,
     local: &'a Local,
     desired: &'a Desired,
+    observed: &'a Observed,
     store: &'a Store,
 }
 
@@ -186,69 +419,119 @@ struct Applied {
     failed: usize,
     is_context_new: bool,
     is_changed: bool,
+    probe: Vec<Account>,
 }
 
 impl Deployment<'_> {
-    async fn apply(&self, plan: &Plan, observed: &Observed, output: &Output) -> Outcome<Applied> {
-        let mut nodes = Vec::new();
-        for step in plan.steps.iter().filter(|step| step.object == Object::Node) {
-            nodes.push(self.node(step, observed, output).await?);
+    /// Applies the plan, and writes down what came of it.
+    async fn recorded(&self, plan: &Plan, output: &Output) -> Outcome<Applied> {
+        let Request { fleet, addresses, command, .. } = self.request;
+        let history = History::of_fleet(self.local.directory());
+        // A command that changes nothing is no deployment.
+        let revision = match plan.is_change() || history.is_news(fleet, addresses)? {
+            true => Some(history.begin(fleet, addresses, command)?),
+            false => None,
+        };
+        let applied = self.verified(plan, output).await;
+        if let Some(revision) = revision {
+            let partial =
+                |failed: u64| Failure::failed(format!("{} not as wanted", shape::plural(failed, "address")));
+            let failure = match &applied {
+                Ok(applied) if applied.failed > 0 => Some(partial(applied.failed as u64)),
+                Ok(_) => None,
+                Err(failure) => Some(failure.clone()),
+            };
+            history.end(revision, failure.as_ref())?;
         }
+        applied
+    }
+
+    /// Applies the plan while a probe runs, when one is wanted.
+    async fn verified(&self, plan: &Plan, output: &Output) -> Outcome<Applied> {
+        let serving: Vec<Runtime> = self.observed.nodes.iter().filter_map(running_node).cloned().collect();
+        let probe = match serving.first().filter(|_| self.options.verify) {
+            Some(first) => Some(Probe::start(&admin_of(first)?, &serving).await?),
+            None => None,
+        };
+        if self.options.verify && probe.is_none() {
+            output.warn("there is nothing to verify: no node was running");
+        }
+        let learn = |runtime: &Runtime| {
+            if let Some(probe) = &probe {
+                probe.learn(runtime);
+            }
+        };
+        let mut applied = self.apply(plan, &learn, output).await;
+        if let Some(probe) = probe {
+            let accounts = self.account(probe, output).await?;
+            if let Ok(applied) = &mut applied {
+                applied.probe = accounts;
+            }
+        }
+        applied
+    }
+
+    async fn account(&self, probe: Probe, output: &Output) -> Outcome<Vec<Account>> {
+        let names = self.local.nodes()?;
+        let runtimes = names.iter().filter_map(|name| settings::runtime(&self.local.state(name)));
+        let mut admins = runtimes.filter_map(|runtime| admin_of(&runtime).ok());
+        let Some(mut admin) = admins.next() else { return Ok(Vec::new()) };
+        // After a roll that failed the first one need not be one that serves.
+        while !admin.is_ready().await {
+            match admins.next() {
+                Some(next) => admin = next,
+                None => break,
+            }
+        }
+        let accounts = probe.finish(&admin).await;
+        accounts.iter().for_each(|account| output.talk(&account.line()));
+        Ok(accounts)
+    }
+
+    async fn apply(
+        &self,
+        plan: &Plan,
+        learn: &(dyn Fn(&Runtime) + Sync),
+        output: &Output,
+    ) -> Outcome<Applied> {
+        let RollOptions { wait, drain_timeout, soak, .. } = *self.options;
+        let options = Options { wait, drain: drain_timeout, soak, poll: POLL };
+        let mut roll = Roll::new(self.local, (self.desired, self.observed), options, output, learn);
+        let rolled = roll.run(plan).await;
+        // The nodes that run can be talked to, also when others failed.
+        let is_context_new = self.adopt(output)?;
+        let nodes = rolled?;
         let Some(first) = nodes.first() else {
             return Err(Failure::failed("the fleet has no node"));
         };
         let admin = admin_of(first)?;
-        let is_context_new = self.adopt(first, output)?;
         // What is there is known for certain only now.
         let there = admin.addresses().await?;
+        let there: Vec<Address> = there.into_iter().filter(|address| !is_probe(address)).collect();
         let addresses = plan::address_steps(self.desired, &there);
         self.guard_late_losses(plan, &addresses, output)?;
         let failed = self.addresses(&admin, &addresses, output).await?;
-        let is_changed = plan.steps.iter().any(|step| step.object == Object::Node && step.action.is_change())
+        let is_changed = plan.nodes().any(|step| step.action.is_change())
             || addresses.iter().any(|step| step.action.is_change());
-        Ok(Applied { nodes, addresses, failed, is_context_new, is_changed })
-    }
-
-    async fn node(&self, step: &Step, observed: &Observed, output: &Output) -> Outcome<Runtime> {
-        let wanted = self.desired.nodes.iter().find(|node| node.node == step.name);
-        let Some(wanted) = wanted else {
-            return Err(Failure::failed(format!("the plan names an unknown node `{}`", step.name)));
-        };
-        let begin = std::time::Instant::now();
-        let runtime = match (step.action, running(observed, &step.name)) {
-            (Action::Unchanged, Some(runtime)) => return Ok(runtime.clone()),
-            (Action::Await, _) => {
-                let runtime = self.local.wait_ready(&step.name, self.args.wait, output).await?;
-                if runtime.config_hash == wanted.hash() {
-                    runtime
-                } else {
-                    self.restart(wanted, output).await?
-                }
-            }
-            (Action::Restart, _) => self.restart(wanted, output).await?,
-            _ => self.local.start(wanted, self.args.wait, output).await?,
-        };
-        let took = shape::elapsed(begin.elapsed());
-        output.talk(&format!("{} is ready after {took}: {}", step.name, plan::serves(&runtime)));
-        Ok(runtime)
-    }
-
-    async fn restart(&self, node: &DaemonConfig, output: &Output) -> Outcome<Runtime> {
-        let stopped = self.local.stop(&node.node, self.args.wait, output).await?;
-        say_stopped(&node.node, stopped, self.args.wait, output);
-        self.local.start(node, self.args.wait, output).await
+        Ok(Applied { nodes, addresses, failed, is_context_new, is_changed, probe: Vec::new() })
     }
 
     /// Points the user's other commands at the fleet.
-    fn adopt(&self, runtime: &Runtime, output: &Output) -> Outcome<bool> {
-        let amqp = listener_url(runtime, Protocol::Amqp)
-            .ok_or_else(|| Failure::failed(format!("the node `{}` does not serve AMQP", runtime.node)))?;
-        let mqtt = listener_url(runtime, Protocol::Mqtt);
-        let admin = listener_url(runtime, Protocol::Http);
-        let context = Context { amqp, mqtt, admin, state: Some(self.local.directory().to_owned()) };
+    fn adopt(&self, output: &Output) -> Outcome<bool> {
+        let names = self.local.nodes()?.into_iter();
+        let places: Vec<Place> =
+            names.filter_map(|name| place(&settings::runtime(&self.local.state(&name))?)).collect();
+        let Some(first) = places.first().cloned() else { return Ok(false) };
+        // A fleet of one is as it always was in the file.
+        let nodes = if places.len() > 1 { places } else { Vec::new() };
+        let Place { amqp, mqtt, admin, .. } = first;
+        let context = Context { amqp, mqtt, admin, nodes, state: Some(self.local.directory().to_owned()) };
         let name = &self.desired.fleet;
-        let is_new = self.store.change(|contexts| Ok(contexts.adopt(name, context)))?;
-        if is_new {
+        let (is_new, is_current) = self.store.change(|contexts| {
+            let is_current = contexts.current.as_deref() == Some(name);
+            Ok((contexts.adopt(name, context), is_current))
+        })?;
+        if !is_current {
             output.talk(&format!("the context is now `{name}`"));
         }
         Ok(is_new)
@@ -263,15 +546,16 @@ impl Deployment<'_> {
             .filter(|step| step.action == Action::Delete || step.messages > 0)
             .filter(|step| !planned.contains(&step.name.as_str()));
         let steps: Vec<Step> = late.cloned().collect();
-        guard(&Plan { fleet: plan.fleet.clone(), steps }, self.args, output)
+        guard(&Plan { fleet: plan.fleet.clone(), steps }, self.options, output)
     }
 
     /// Applies the steps and returns how many failed; what failed is said at once.
     async fn addresses(&self, admin: &Admin, steps: &[Step], output: &Output) -> Outcome<usize> {
+        let wanted: BTreeMap<&str, &Address> =
+            self.desired.addresses.iter().map(|address| (address.metadata.name.as_str(), address)).collect();
         let mut failed = 0;
         for step in steps {
-            let wanted = self.desired.addresses.iter().find(|address| address.metadata.name == step.name);
-            let done = match (step.action, wanted) {
+            let done = match (step.action, wanted.get(step.name.as_str())) {
                 (Action::Create | Action::Update | Action::Ensure, Some(address)) => {
                     admin.put_address(address).await.map(drop)
                 }
@@ -290,22 +574,74 @@ impl Deployment<'_> {
         }
         Ok(failed)
     }
+
+    fn finish(&self, plan: &Plan, applied: Option<&Applied>, output: &mut Output) -> Outcome<Exit> {
+        match self.options.output {
+            Format::Table | Format::Wide => self.print_result(plan, applied, output)?,
+            Format::Name => applied
+                .iter()
+                .flat_map(|applied| &applied.nodes)
+                .try_for_each(|node| output.line(&node.node))?,
+            Format::Json => output.json(&document(plan, applied))?,
+            Format::Jsonl => output.line(&document(plan, applied).to_string())?,
+            Format::Yaml => output.yaml(&document(plan, applied))?,
+        }
+        Ok(match applied {
+            Some(applied) if applied.failed > 0 => Exit::Partial,
+            Some(applied) if !applied.probe.iter().all(Account::is_clean) => Exit::Failed,
+            _ => Exit::Ok,
+        })
+    }
+
+    fn print_result(&self, plan: &Plan, applied: Option<&Applied>, output: &mut Output) -> Outcome {
+        let Some(applied) = applied else {
+            return output.line("dry run: nothing was changed");
+        };
+        if !applied.is_changed && !applied.is_context_new {
+            return output.line("unchanged");
+        }
+        output.line(&format!("changed; undo: {}", self.undo(plan, applied)))
+    }
+
+    /// What takes the deployment back.
+    fn undo(&self, plan: &Plan, applied: &Applied) -> String {
+        if let Some(undo) = &self.request.undo {
+            return undo.clone();
+        }
+        let name = name_flag(&plan.fleet);
+        let mut nodes = plan.nodes().filter(|step| step.action.is_change()).peekable();
+        let is_first = self.observed.nodes.iter().all(|node| node.state == NodeState::Absent);
+        let changed: Vec<&Step> = applied.addresses.iter().filter(|step| step.action.is_change()).collect();
+        match nodes.peek().map(|step| step.action) {
+            Some(Action::Create) if is_first => return format!("mq undeploy{name} --purge"),
+            Some(Action::Start) if nodes.all(|step| step.action == Action::Start) => {
+                return format!("mq undeploy{name}");
+            }
+            Some(Action::Create | Action::Remove) => return self.before(&name),
+            Some(_) if plan.nodes().any(|step| !step.changes.is_empty()) => return self.before(&name),
+            _ if changed.is_empty() => return "there is nothing to take back".into(),
+            _ => {}
+        }
+        let created: Vec<String> = changed.iter().map(|step| shape::quoted(&step.name)).collect();
+        let is_only_creating = changed.iter().all(|step| step.action == Action::Create);
+        if is_only_creating && created.len() <= 8 {
+            return format!("mq address delete {}", created.join(" "));
+        }
+        self.before(&name)
+    }
+
+    /// What takes back a change whose old state the history tells.
+    fn before(&self, name: &str) -> String {
+        match History::of_fleet(self.local.directory()).before() {
+            Ok(before) => format!("mq deploy rollback {}{name}", before.number),
+            Err(_) => "mq deploy with the files and flags of before".into(),
+        }
+    }
 }
 
-fn finish(args: &Deploy, plan: &Plan, applied: Option<&Applied>, output: &mut Output) -> Outcome<Exit> {
-    match args.output {
-        Format::Table | Format::Wide => print_result(plan, applied, output)?,
-        Format::Name => {
-            applied.iter().flat_map(|applied| &applied.nodes).try_for_each(|node| output.line(&node.node))?
-        }
-        Format::Json => output.json(&document(plan, applied))?,
-        Format::Jsonl => output.line(&document(plan, applied).to_string())?,
-        Format::Yaml => output.yaml(&document(plan, applied))?,
-    }
-    Ok(match applied {
-        Some(applied) if applied.failed > 0 => Exit::Partial,
-        _ => Exit::Ok,
-    })
+/// Whether an address belongs to a probe, which comes and goes by itself.
+fn is_probe(address: &Address) -> bool {
+    address.metadata.name.starts_with(crate::deploy::probe::PREFIX)
 }
 
 fn document(plan: &Plan, applied: Option<&Applied>) -> Value {
@@ -317,134 +653,11 @@ fn document(plan: &Plan, applied: Option<&Applied>) -> Value {
         "changed": applied.map_or_else(|| plan.is_change(), |applied| applied.is_changed),
         "steps": output::value(&plan.steps),
         "nodes": applied.map(|applied| output::value(&applied.nodes)),
+        "probe": applied.map(|applied| output::value(&applied.probe)),
     })
 }
 
-fn print_plan(plan: &Plan, output: &mut Output) -> Outcome {
-    output.line(&format!("fleet {} on this machine: {}", plan.fleet, plan.summary()))?;
-    let subject = |step: &Step| format!("{} {}", step.object.word(), step.name);
-    let width = plan.steps.iter().map(|step| subject(step).len()).max().unwrap_or(0).min(48);
-    for step in &plan.steps {
-        let (sign, word, detail) = (step.action.sign(), step.action.word(), &step.detail);
-        output.line(&format!("  {sign} {:<width$}  {word:<9}  {detail}", subject(step)))?;
-        for change in &step.changes {
-            output.line(&format!("      {}: {} -> {}", change.field, change.from, change.to))?;
-        }
-    }
-    Ok(())
-}
-
-fn print_result(plan: &Plan, applied: Option<&Applied>, output: &mut Output) -> Outcome {
-    let Some(applied) = applied else {
-        return output.line("dry run: nothing was changed");
-    };
-    if !applied.is_changed && !applied.is_context_new {
-        return output.line("unchanged");
-    }
-    output.line(&format!("changed; undo: {}", undo(plan, applied)))
-}
-
-/// What takes the deployment back.
-fn undo(plan: &Plan, applied: &Applied) -> String {
-    let name = match plan.fleet.as_str() {
-        DEFAULT_FLEET => String::new(),
-        name => format!(" --name {name}"),
-    };
-    let node = plan.steps.iter().find(|step| step.object == Object::Node && step.action.is_change());
-    let changed: Vec<&Step> = applied.addresses.iter().filter(|step| step.action.is_change()).collect();
-    match node.map(|step| step.action) {
-        Some(Action::Create) => return format!("mq undeploy{name} --purge"),
-        Some(Action::Start) => return format!("mq undeploy{name}"),
-        Some(_) if node.is_some_and(|step| !step.changes.is_empty()) => return BEFORE.into(),
-        _ if changed.is_empty() => return "there is nothing to take back".into(),
-        _ => {}
-    }
-    let created: Vec<String> = changed.iter().map(|step| shape::quoted(&step.name)).collect();
-    let is_only_creating = changed.iter().all(|step| step.action == Action::Create);
-    if is_only_creating && created.len() <= 8 {
-        return format!("mq address delete {}", created.join(" "));
-    }
-    BEFORE.into()
-}
-
-/// What takes back a change whose old state only the old files tell.
-const BEFORE: &str = "mq deploy with the files and flags of before";
-
-pub(super) async fn undeploy(args: Undeploy, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
-    let store = Store::of_user()?;
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => settings.context_name().unwrap_or(DEFAULT_FLEET).to_owned(),
-    };
-    validate_name(&name).map_err(Failure::usage)?;
-    let local = Local::new(&name, None, store.load()?)?;
-    if !local.directory().exists() {
-        // A context whose fleet is gone is repaired; one that points elsewhere is not ours to touch.
-        let is_stale = store.load()?.contexts.get(&name).is_some_and(|context| context.state.is_some());
-        if is_stale {
-            store.change(|contexts| Ok(contexts.remove(&name)))?;
-            output.line("changed: the fleet was gone already, its context is removed")?;
-            return Ok(Exit::Ok);
-        }
-        return Err(Failure::new(Exit::NotFound, format!("there is no fleet `{name}` on this machine"))
-            .help("see `mq context list`"));
-    }
-    let lock = local.lock()?;
-    if args.purge {
-        guard_purge(&name, &args, output)?;
-    }
-    let mut is_changed = false;
-    for node in local.nodes()? {
-        let stopped = local.stop(&node, args.wait, output).await?;
-        say_stopped(&node, stopped, args.wait, output);
-        is_changed |= stopped != Stopped::Already;
-    }
-    is_changed |= store.change(|contexts| {
-        let is_ours = contexts.contexts.get(&name).is_some_and(|context| context.state.is_some());
-        Ok(is_ours && contexts.remove(&name))
-    })?;
-    if args.purge {
-        local.purge()?;
-        drop(lock);
-        output.line("changed: the fleet and its state are gone; this cannot be undone")?;
-        return Ok(Exit::Ok);
-    }
-    let again = if name == DEFAULT_FLEET { String::new() } else { format!(" --name {name}") };
-    match is_changed {
-        true => output.line(&format!("changed; undo: mq deploy{again}"))?,
-        false => output.line("unchanged: the fleet was stopped already")?,
-    }
-    Ok(Exit::Ok)
-}
-
-fn guard_purge(name: &str, args: &Undeploy, output: &Output) -> Outcome {
-    if args.yes {
-        return Ok(());
-    }
-    if output.is_interactive()
-        && output.confirm(&format!("delete the state of the fleet {name} for good?"))?
-    {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Exit::Guarded,
-        format!("nothing was changed: --purge deletes the state of `{name}` for good"),
-    )
-    .help("repeat the command with --yes"))
-}
-
-fn say_stopped(node: &str, stopped: Stopped, deadline: Duration, output: &Output) {
-    match stopped {
-        Stopped::Already => output.talk(&format!("{node} was stopped already")),
-        Stopped::Drained => output.talk(&format!("{node} has stopped")),
-        Stopped::Killed => {
-            let deadline = shape::elapsed(deadline);
-            output.warn(&format!("{node} did not stop within {deadline} and was killed"));
-        }
-    }
-}
-
-fn admin_of(runtime: &Runtime) -> Outcome<Admin> {
+pub(super) fn admin_of(runtime: &Runtime) -> Outcome<Admin> {
     match listener_url(runtime, Protocol::Http) {
         Some(url) => Admin::new(http_url(&url)?),
         None => Err(Failure::failed(format!("the node `{}` has no admin API", runtime.node))),

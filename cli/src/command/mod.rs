@@ -18,6 +18,7 @@ mod connection;
 mod context;
 mod deploy;
 mod files;
+mod fleet;
 mod logs;
 mod message;
 mod meta;
@@ -30,6 +31,7 @@ mod send;
 mod session;
 mod stored;
 mod subscription;
+mod undeploy;
 mod watch;
 
 /// Does what the command line says, and returns the code that the process ends with.
@@ -41,8 +43,10 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
         Command::Completions(args) => meta::completions(&args, output),
         Command::Generate(args) => meta::generate(&args, output),
         Command::Help(args) => meta::help(&args, output),
-        Command::Deploy(args) => deploy::deploy(args, output).await,
-        Command::Undeploy(args) => deploy::undeploy(args, &Settings::of_user(global)?, output).await,
+        Command::Deploy(args) => deploy::deploy(*args, &Settings::of_user(global)?, output).await,
+        Command::Scale(args) => deploy::scale(*args, &Settings::of_user(global)?, output).await,
+        Command::Restart(args) => deploy::restart(*args, &Settings::of_user(global)?, output).await,
+        Command::Undeploy(args) => undeploy::undeploy(args, &Settings::of_user(global)?, output).await,
         Command::Context(args) => context::run(&args, &Settings::of_user(global)?, output),
         Command::Version(args) => meta::version(&args, global, output).await,
         command => with_fleet(command, &Settings::of_user(global)?, output).await,
@@ -52,6 +56,7 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
 async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     match command {
         Command::Status(args) => node::status(&args, settings, output).await,
+        Command::Fleet(args) => fleet::run(&args, settings, output).await,
         Command::Node(args) => node::run(&args, settings, output).await,
         Command::Logs(args) => logs::run(&args, settings, output).await,
         Command::Address(args) => address::run(args, settings, output).await,

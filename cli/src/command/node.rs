@@ -1,19 +1,29 @@
 //! `mq status` and `mq node`.
 
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
 use mq_model::{
-    admin::{Node, NodeState, Statistics, Store, StoreState},
+    admin::{Mesh, MeshNode, MeshNodeState, Node, NodeDrain, NodeState, Statistics, Store, StoreState},
     config::Durability,
+    mesh::node_number,
 };
 use serde_json::json;
 
-use super::admin;
+use super::{admin, fleet};
 use crate::{
     args::{
         Format, View,
-        node::{NodeCommand, NodeShow, Status},
+        node::{self, NodeCommand, NodeShow, Status},
     },
-    client::admin::Admin,
-    deploy::local::{is_locked, node_names, state_of_node},
+    client::{admin::Admin, amqp::interrupted},
+    deploy::{
+        Order,
+        local::{is_locked, node_names, state_of_node},
+        roll::{is_empty, left},
+    },
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Column, Listing, Output, Row, value},
@@ -21,27 +31,118 @@ use crate::{
     shape,
 };
 
+/// How often a node that is being emptied is asked how far it is.
+const POLL: Duration = Duration::from_millis(200);
+
 pub(super) async fn run(args: &NodeCommand, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     match args {
         NodeCommand::List(args) => status(args, settings, output).await,
         NodeCommand::Show(args) => show(args, settings, output).await,
+        NodeCommand::Cordon(args) => order(&args.name, Order::Cordon, settings, output).await,
+        NodeCommand::Uncordon(args) => order(&args.name, Order::Uncordon, settings, output).await,
+        NodeCommand::Undrain(args) => order(&args.name, Order::Undrain, settings, output).await,
+        NodeCommand::Drain(args) => drain(args, settings, output).await,
     }
 }
 
 pub(super) async fn status(args: &Status, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let admin = admin(settings)?;
-    match state(&admin).await {
-        Ok((node, statistics)) => {
-            output.listing(&listing(vec![row(&node, &statistics)]), args.view)?;
-            if let Some(trouble) = trouble(&node) {
-                output.warn(&trouble);
-            }
-            Ok(Exit::Ok)
+    let answers = match admin.mesh().await {
+        Ok(mesh) => answers(&admin, &mesh, settings).await?,
+        // A node without a mesh is the whole fleet.
+        Err(failure) if failure.exit == Exit::NotFound => {
+            let (node, statistics) = state(&admin).await?;
+            vec![Answer::Node(Box::new(Carried { node, statistics, holds: None, seen: None }))]
         }
         Err(failure) if failure.exit == Exit::Unreachable => {
-            unreachable(failure, args.view, settings, output)
+            return unreachable(failure, args.view, settings, output);
         }
-        Err(failure) => Err(failure),
+        Err(failure) => return Err(failure),
+    };
+    output.listing(&listing(answers.iter().map(Answer::row).collect()), args.view)?;
+    let troubles: Vec<String> = answers.iter().filter_map(Answer::trouble).collect();
+    troubles.iter().for_each(|trouble| output.warn(trouble));
+    let is_whole = answers.iter().all(|answer| matches!(answer, Answer::Node(_)));
+    Ok(if is_whole { Exit::Ok } else { Exit::Partial })
+}
+
+/// What is known of one node.
+enum Answer {
+    Node(Box<Carried>),
+    /// It does not answer; the word says how it is.
+    Silent {
+        name: String,
+        word: &'static str,
+    },
+}
+
+/// What a node says of itself.
+struct Carried {
+    node: Node,
+    statistics: Statistics,
+    holds: Option<NodeDrain>,
+    /// How the rest of the fleet sees it.
+    seen: Option<MeshNode>,
+}
+
+impl Answer {
+    fn row(&self) -> Row {
+        match self {
+            Self::Node(carried) => carried.row(),
+            Self::Silent { name, word } => silent_row(name, word),
+        }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Node(carried) => trouble(&carried.node),
+            Self::Silent { name, word } => Some(format!("{name} is {word}: see `mq logs --node {name}`")),
+        }
+    }
+}
+
+/// Every node of the fleet: those that the mesh knows, and those that should be there and are not.
+async fn answers(admin: &Admin, mesh: &Mesh, settings: &Settings) -> Outcome<Vec<Answer>> {
+    let local = match settings.is_admin_given() {
+        true => None,
+        false => settings.context().ok().and_then(|context| context.state),
+    };
+    let deployed = local.as_deref().map(node_names).transpose()?;
+    let mut answers = Vec::new();
+    for seen in &mesh.nodes {
+        if seen.state == MeshNodeState::Up {
+            answers.push(answer(admin, mesh, seen).await);
+        } else if deployed.is_none() && seen.state != MeshNodeState::Left {
+            answers.push(Answer::Silent { name: seen.name.clone(), word: fleet::state_word(seen) });
+        }
+    }
+    for name in deployed.into_iter().flatten() {
+        let is_known = answers.iter().any(|answer| match answer {
+            Answer::Node(carried) => carried.node.name == name,
+            Answer::Silent { name: known, .. } => *known == name,
+        });
+        if let (false, Some(fleet)) = (is_known, &local) {
+            let word = word_of_silent(&fleet.join(&name))?;
+            answers.push(Answer::Silent { name, word });
+        }
+    }
+    answers.sort_by_key(|answer| match answer {
+        Answer::Node(carried) => (node_number(&carried.node.name), carried.node.name.clone()),
+        Answer::Silent { name, .. } => (node_number(name), name.clone()),
+    });
+    Ok(answers)
+}
+
+async fn answer(admin: &Admin, mesh: &Mesh, seen: &MeshNode) -> Answer {
+    let admin = if seen.name == mesh.node { admin.clone() } else { admin.of_node(&seen.name) };
+    match state(&admin).await {
+        Ok((node, statistics)) => Answer::Node(Box::new(Carried {
+            node,
+            statistics,
+            holds: admin.holds().await.ok(),
+            seen: Some(seen.clone()),
+        })),
+        Err(_) => Answer::Silent { name: seen.name.clone(), word: "silent" },
     }
 }
 
@@ -49,38 +150,131 @@ async fn state(admin: &Admin) -> Outcome<(Node, Statistics)> {
     Ok((admin.node().await?, admin.statistics().await?))
 }
 
+/// How a node of this machine is that nobody hears of, given its directory.
+fn word_of_silent(directory: &Path) -> Outcome<&'static str> {
+    let state = state_of_node(directory);
+    Ok(match (is_locked(&state)?, state.join("node.json").exists()) {
+        (true, _) => "silent",
+        (false, true) => "dead",
+        (false, false) => "stopped",
+    })
+}
+
 /// The fleet does not answer: what lies on this machine still tells which nodes there should be.
 fn unreachable(failure: Failure, view: View, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
-    let Some(state) = settings.context().ok().and_then(|context| context.state) else { return Err(failure) };
+    let Some(fleet) = settings.context().ok().and_then(|context| context.state) else { return Err(failure) };
     let mut rows = Vec::new();
-    for name in node_names(&state)? {
-        let state = state_of_node(&state.join(&name));
-        let word = match (is_locked(&state)?, state.join("node.json").exists()) {
-            (true, _) => "silent",
-            (false, true) => "dead",
-            (false, false) => "stopped",
-        };
-        let mut cells = vec![name.clone(), word.to_owned()];
-        cells.resize(COLUMNS, "-".to_owned());
-        rows.push(Row { value: json!({ "name": name, "state": word }), name, cells });
+    for name in node_names(&fleet)? {
+        rows.push(silent_row(&name, word_of_silent(&fleet.join(&name))?));
     }
     output.listing(&listing(rows), view)?;
     Err(failure)
 }
 
+fn silent_row(name: &str, word: &str) -> Row {
+    let mut cells = vec![name.to_owned(), word.to_owned()];
+    cells.resize(COLUMNS, "-".to_owned());
+    Row { value: json!({ "name": name, "state": word }), name: name.to_owned(), cells }
+}
+
 async fn show(args: &NodeShow, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
-    let (node, statistics) = state(&admin(settings)?).await?;
-    if let Some(name) = args.name.as_ref().filter(|name| **name != node.name) {
-        return Err(Failure::new(Exit::NotFound, format!("there is no node `{name}`"))
-            .help(format!("the fleet has one node, `{}`", node.name)));
-    }
+    let admin = admin_of(args.name.as_deref(), settings).await?;
+    let (node, statistics) = state(&admin).await?;
+    let carried = Carried { node, statistics, holds: admin.holds().await.ok(), seen: None };
     if args.view.output != Format::Table && args.view.output != Format::Wide {
-        output.object(&listing(vec![row(&node, &statistics)]), args.view)?;
+        output.object(&listing(vec![carried.row()]), args.view)?;
         return Ok(Exit::Ok);
     }
-    for (name, text) in facts(&node, &statistics) {
+    let holds =
+        carried.holds.iter().map(|holds| ("holds", left(&NodeDrain { connections: 0, ..holds.clone() })));
+    for (name, text) in facts(&carried.node, &carried.statistics).into_iter().chain(holds) {
         output.line(&format!("{name:<14}{text}"))?;
     }
+    Ok(Exit::Ok)
+}
+
+/// The admin API of the node called `name`, whichever node is asked.
+pub(super) async fn admin_of(name: Option<&str>, settings: &Settings) -> Outcome<Admin> {
+    let admin = admin(settings)?;
+    let Some(name) = name else { return Ok(admin) };
+    let asked = admin.node().await?;
+    if asked.name == name {
+        return Ok(admin);
+    }
+    let other = admin.of_node(name);
+    match other.node().await {
+        Ok(node) if node.name == name => Ok(other),
+        Ok(_) => Err(Failure::new(Exit::NotFound, format!("there is no node `{name}`"))
+            .help(format!("the fleet has one node, `{}`", asked.name))),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn order(name: &str, order: Order, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let admin = admin_of(Some(name), settings).await?;
+    let before = admin.holds().await?;
+    let now = admin.order(order).await?;
+    if before.state == now.state {
+        output.line(&format!("unchanged: {name} is {}", drain_word(&now)))?;
+        return Ok(Exit::Ok);
+    }
+    let undo = match order {
+        Order::Cordon => format!("mq node uncordon {name}"),
+        Order::Uncordon => format!("mq node cordon {name}"),
+        Order::Drain => format!("mq node undrain {name}"),
+        Order::Undrain => format!("mq node drain {name}"),
+    };
+    output.line(&format!("changed: {name} is {}; undo: {undo}", drain_word(&now)))?;
+    Ok(Exit::Ok)
+}
+
+fn drain_word(drain: &NodeDrain) -> String {
+    value(&drain.state).as_str().unwrap_or_default().to_owned()
+}
+
+async fn drain(args: &node::NodeDrain, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let name = &args.name;
+    let admin = admin_of(Some(name), settings).await?;
+    let begin = Instant::now();
+    let mut last = admin.order(Order::Drain).await?;
+    if args.no_wait {
+        output.line(&format!(
+            "changed: {name} is draining, {} left; undo: mq node undrain {name}",
+            left(&last)
+        ))?;
+        return Ok(Exit::Ok);
+    }
+    output.talk(&format!("{name} is draining: {} left", left(&last)));
+    let mut progress = Instant::now();
+    let mut interrupt = std::pin::pin!(interrupted());
+    while !is_empty(&last) {
+        tokio::select! {
+            exit = &mut interrupt => {
+                output.talk(&format!("{name} goes on draining; stop it with `mq node undrain {name}`"));
+                return Ok(exit);
+            }
+            () = tokio::time::sleep(POLL) => {}
+        }
+        let now = admin.holds().await?;
+        if left(&now) != left(&last) {
+            output.talk(&format!("{name} is draining: {} left", left(&now)));
+            progress = Instant::now();
+        }
+        last = now;
+        if progress.elapsed() >= args.timeout {
+            let because =
+                last.stuck_because.as_ref().map_or_else(String::new, |because| format!("; {because}"));
+            let message = format!(
+                "{name} has moved nothing for {}: {} left{because}",
+                shape::elapsed(args.timeout),
+                left(&last)
+            );
+            return Err(Failure::new(Exit::TimedOut, message)
+                .help(format!("it goes on draining; stop it with `mq node undrain {name}`")));
+        }
+    }
+    let took = shape::elapsed(begin.elapsed());
+    output.line(&format!("changed: {name} is empty after {took}; undo: mq node undrain {name}"))?;
     Ok(Exit::Ok)
 }
 
@@ -214,7 +408,7 @@ fn listeners(node: &Node) -> String {
 }
 
 /// How many columns a row has.
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 15;
 
 fn listing(rows: Vec<Row>) -> Listing {
     let columns = vec![
@@ -225,6 +419,8 @@ fn listing(rows: Vec<Row>) -> Listing {
         Column::left("LISTENERS"),
         Column::right("CONNECTIONS"),
         Column::right("ADDRESSES"),
+        Column::right("HOMES"),
+        Column::right("MESSAGES"),
         Column::right("IN/S"),
         Column::right("OUT/S"),
         Column::right("MEMORY"),
@@ -237,25 +433,45 @@ fn listing(rows: Vec<Row>) -> Listing {
     listing
 }
 
-fn row(node: &Node, statistics: &Statistics) -> Row {
-    let cells = vec![
-        node.name.clone(),
-        word(node.state).to_owned(),
-        node.version.clone(),
-        shape::uptime(node.uptime_seconds),
-        listeners(node),
-        shape::number(statistics.connections),
-        shape::number(statistics.addresses),
-        rounded(statistics.rate_in),
-        rounded(statistics.rate_out),
-        shape::bytes(node.resident_bytes),
-        node.store.as_ref().map_or("-", |store| store_word(store.state)).to_owned(),
-        node.pid.to_string(),
-        node.workers.to_string(),
-    ];
-    let mut object = value(node);
-    object["statistics"] = value(statistics);
-    Row { name: node.name.clone(), cells, value: object }
+impl Carried {
+    fn row(&self) -> Row {
+        let Self { node, statistics, holds, seen } = self;
+        let held = |number: fn(&NodeDrain) -> u64| {
+            holds.as_ref().map_or_else(|| "-".to_owned(), |holds| shape::number(number(holds)))
+        };
+        let state = match seen {
+            Some(seen) if node.state == NodeState::Running && (seen.cordoned || seen.draining) => {
+                fleet::state_word(seen)
+            }
+            _ => word(node.state),
+        };
+        let cells = vec![
+            node.name.clone(),
+            state.to_owned(),
+            node.version.clone(),
+            shape::uptime(node.uptime_seconds),
+            listeners(node),
+            shape::number(statistics.connections),
+            shape::number(statistics.addresses),
+            held(|holds| holds.queues),
+            held(|holds| holds.messages),
+            rounded(statistics.rate_in),
+            rounded(statistics.rate_out),
+            shape::bytes(node.resident_bytes),
+            node.store.as_ref().map_or("-", |store| store_word(store.state)).to_owned(),
+            node.pid.to_string(),
+            node.workers.to_string(),
+        ];
+        let mut object = value(node);
+        object["statistics"] = value(statistics);
+        if let Some(holds) = holds {
+            object["holds"] = value(holds);
+        }
+        if let Some(seen) = seen {
+            object["mesh"] = value(seen);
+        }
+        Row { name: node.name.clone(), cells, value: object }
+    }
 }
 
 #[cfg(test)]

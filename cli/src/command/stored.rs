@@ -1,10 +1,15 @@
-//! `mq address purge` and `mq address move`.
+//! `mq address purge`, `mq address move` and `mq address move-home`.
 
-use mq_model::admin::MoveMessages;
+use std::time::Instant;
+
+use mq_model::{
+    admin::{MoveHome, MoveMessages},
+    manifest::Address,
+};
 
 use super::address::{checked_name, not_found};
 use crate::{
-    args::address::{AddressMove, AddressPurge},
+    args::address::{AddressMove, AddressMoveHome, AddressPurge},
     client::admin::Admin,
     exit::Exit,
     failure::{Failure, Outcome},
@@ -44,6 +49,30 @@ pub(super) async fn relocate(args: &AddressMove, admin: &Admin, output: &mut Out
     };
     let (word, what) = (changed(moved.messages), shape::plural(moved.messages, "message"));
     output.line(&format!("{word}: moved {what} from {from} to {to}{undo}"))?;
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn move_home(args: &AddressMoveHome, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
+    let AddressMoveHome { name, to } = args;
+    checked_name(name)?;
+    let home = |address: &Address| address.status.as_ref().and_then(|status| status.home.clone());
+    let before = admin.address(name).await.map_err(|failure| not_found(failure, name))?;
+    let Some(from) = home(&before) else {
+        let message =
+            format!("`{name}` has no home that could move: it stores nothing, or its node is alone");
+        return Err(Failure::new(Exit::Conflict, message).help("see `mq address list` and `mq fleet graph`"));
+    };
+    if from == *to {
+        output.line(&format!("unchanged: {to} is the home of {name} already"))?;
+        return Ok(Exit::Ok);
+    }
+    let begin = Instant::now();
+    let moved = admin.move_home(name, &MoveHome { to: to.clone() }).await?;
+    let messages =
+        moved.status.as_ref().and_then(|status| status.queue.as_ref()).map_or(0, |queue| queue.messages);
+    let (what, took) = (shape::plural(messages, "message"), shape::elapsed(begin.elapsed()));
+    let undo = format!("mq address move-home {} --to {from}", shape::quoted(name));
+    output.line(&format!("changed: {to} is the home of {name} after {took}, with {what}; undo: {undo}"))?;
     Ok(Exit::Ok)
 }
 

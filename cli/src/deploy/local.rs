@@ -1,11 +1,13 @@
 //! Nodes as processes of this user on this machine.
 //!
-//! Everything about a fleet lies in `$XDG_STATE_HOME/mq/<fleet>/`: `deploy.lock`, and per node a directory
-//! with `mqd.yaml` (its configuration), `mqd.log` (what it says) and `state/` (what it keeps). A node
-//! lives exactly as long as its lock on `state/mqd.lock` is held; process ids are used to send it a
+//! Everything about a fleet lies in `$XDG_STATE_HOME/mq/<fleet>/`: `deploy.lock`, `revisions/` (what was
+//! deployed), `ca/` (what its nodes trust), `removed/` (the data of nodes that are no more), and per node a
+//! directory with `mqd.yaml` (its configuration), `mqd.log` (what it says) and `state/` (what it keeps). A
+//! node lives exactly as long as its lock on `state/mqd.lock` is held; process ids are used to send it a
 //! signal, and never to decide whether it lives.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom},
     net::{IpAddr, TcpListener},
@@ -16,15 +18,22 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use jiff::Timestamp;
 use mq_model::{
-    admin::{self, Protocol, Runtime},
-    config::{DaemonConfig, ListenerConfig},
+    admin::{self, Mesh, NodeDrain, Protocol, Runtime},
+    config::{DaemonConfig, MeshListener},
+    mesh::node_number,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Backend, Stopped,
-    plan::{NodeState, ObservedNode},
+    Backend, Order, Stopped,
+    authority::{self, Authority},
+    gate::Report,
+    lock::Lock,
+    plan::{Leaving, NodeState, ObservedNode},
+    roll::QUOTE,
 };
 use crate::{
     client::admin::Admin,
@@ -49,6 +58,12 @@ const EXCERPT_LINES: usize = 10;
 const EXCERPT_BYTES: u64 = 8 << 10;
 /// The largest configuration file that is read back.
 const MAX_CONFIG: u64 = 1 << 20;
+/// Where the data of nodes goes that are no more.
+const REMOVED: &str = "removed";
+/// How many ports are tried before there is no free one.
+const PORT_TRIES: u32 = 1_000;
+/// Ports that the kernel does not give to outgoing connections, so that a node finds its own again.
+const QUIET_PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// The nodes of one fleet on this machine.
 #[derive(Clone, Debug)]
@@ -81,20 +96,98 @@ impl Local {
         state_of_node(&self.node_directory(node))
     }
 
-    /// Keeps other commands from changing the fleet until the lock is dropped.
-    pub fn lock(&self) -> Outcome<File> {
+    /// Keeps other commands from changing the fleet until the lock is dropped. `command` is what they are
+    /// told about this one.
+    pub fn lock(&self, command: &str) -> Outcome<Lock> {
         create_private(&self.directory)?;
-        let path = self.directory.join("deploy.lock");
-        let file = File::create(&path).map_err(|error| Failure::file("open", &path, &error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(Failure::new(
-                Exit::Conflict,
-                format!("another command is changing the fleet `{}`", self.fleet),
-            )
-            .help("wait until it has ended, then try again")),
-            Err(TryLockError::Error(error)) => Err(Failure::file("lock", &path, &error)),
+        Lock::take(&self.directory, &self.fleet, command)
+    }
+
+    /// The configurations that the nodes were given last, by name.
+    pub fn kept(&self) -> Outcome<BTreeMap<String, DaemonConfig>> {
+        let names = self.nodes()?.into_iter();
+        Ok(names.filter_map(|name| self.config(&name).map(|config| (name, config))).collect())
+    }
+
+    fn config(&self, node: &str) -> Option<DaemonConfig> {
+        let path = self.node_directory(node).join("mqd.yaml");
+        let text = read_bounded(&path, MAX_CONFIG).ok()?;
+        DaemonConfig::parse(&path.display().to_string(), &text).ok()
+    }
+
+    /// Deletes the data of removed nodes whose time is over.
+    pub fn sweep(&self, now: Timestamp) -> Outcome {
+        let folder = self.directory.join(REMOVED);
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let note = read_bounded(&path.join("removed.json"), MAX_CONFIG).ok();
+            let note = note.and_then(|text| serde_json::from_str::<Removed>(&text).ok());
+            let Some(note) = note.filter(|note| note.until < now) else { continue };
+            for path in std::iter::once(&path).chain(&note.store) {
+                match fs::remove_dir_all(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(Failure::file("delete", path, &error));
+                    }
+                    _ => {}
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Asks a node to stop, without waiting for it; says whether there was anybody to ask.
+    pub fn ask_to_stop(&self, node: &str) -> Outcome<bool> {
+        let state = self.state(node);
+        let is_running = is_locked(&state)?;
+        if is_running {
+            signal(&state, Signal::TERM)?;
+        }
+        Ok(is_running)
+    }
+
+    /// Waits for a node that was asked to stop, and kills it after the deadline.
+    pub async fn await_stop(&self, node: &str, deadline: Duration, output: &Output) -> Outcome<Stopped> {
+        let state = self.state(node);
+        let waiting = Waiting::new(output, format!("{node} is stopping"));
+        if is_released(&state, deadline, &waiting).await? {
+            return Ok(Stopped::Drained);
+        }
+        signal(&state, Signal::KILL)?;
+        if is_released(&state, KILL_DEADLINE, &waiting).await? {
+            return Ok(Stopped::Killed);
+        }
+        let message = format!("the node `{node}` is still there after it was killed");
+        Err(Failure::failed(message).help(format!("see what holds {}", state.join("mqd.lock").display())))
+    }
+
+    fn admin(&self, node: &str) -> Outcome<Admin> {
+        let state = self.state(node);
+        match runtime(&state) {
+            Some(runtime) if is_locked(&state)? => admin_of(&runtime),
+            _ => Err(Failure::new(Exit::Unreachable, format!("the node `{node}` does not run"))),
+        }
+    }
+
+    /// Makes, or renews, what the node proves itself with.
+    fn equip(&self, node: &DaemonConfig) -> Outcome {
+        let Some(mesh) = &node.mesh else { return Ok(()) };
+        let now = Timestamp::now();
+        let state = self.state(&node.node);
+        create_private(&state)?;
+        let authority = Authority::of_fleet(&self.directory, &self.fleet, now)?;
+        authority.equip(&node.node, &state, &mesh.tls, now).map(drop)
+    }
+
+    /// Whether the node runs with a certificate that ends soon, or that has been replaced since it started.
+    fn is_certificate_old(&self, node: &DaemonConfig) -> Outcome<bool> {
+        let Some(mesh) = &node.mesh else { return Ok(false) };
+        let state = self.state(&node.node);
+        let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
+        let certificate = changed(&mesh.tls.below(&state).certificate);
+        let started = changed(&state.join("node.json"));
+        let is_replaced = certificate.zip(started).is_some_and(|(certificate, start)| certificate > start);
+        let now = Timestamp::now();
+        Ok(is_replaced || authority::is_renewal_due(&self.fleet, &node.node, &state, &mesh.tls, now)?)
     }
 
     /// The names of the nodes that have a directory, sorted.
@@ -135,14 +228,21 @@ impl Local {
         })
     }
 
-    async fn observe_node(&self, node: &DaemonConfig) -> Outcome<ObservedNode> {
-        let directory = self.node_directory(&node.node);
-        let path = directory.join("mqd.yaml");
-        let config = read_bounded(&path, MAX_CONFIG)
-            .ok()
-            .and_then(|text| DaemonConfig::parse(&path.display().to_string(), &text).ok());
-        let state = if directory.exists() { self.node_state(&node.node).await? } else { NodeState::Absent };
-        Ok(ObservedNode { name: node.node.clone(), state, config })
+    async fn observe_node(&self, name: &str) -> Outcome<ObservedNode> {
+        let directory = self.node_directory(name);
+        if !directory.exists() {
+            return Ok(ObservedNode::new(name, NodeState::Absent));
+        }
+        let mut node = ObservedNode::new(name, self.node_state(name).await?);
+        node.config = self.config(name);
+        node.leaving = leaving(&directory);
+        if let (NodeState::Running { .. }, Some(config)) = (&node.state, &node.config)
+            && config.mesh.is_some()
+        {
+            node.is_certificate_old = self.is_certificate_old(config)?;
+            node.holds = self.holds(name).await.ok();
+        }
+        Ok(node)
     }
 
     async fn node_state(&self, node: &str) -> Outcome<NodeState> {
@@ -167,6 +267,7 @@ impl Local {
     fn spawn(&self, node: &DaemonConfig) -> Outcome<(Child, u64)> {
         let directory = self.node_directory(&node.node);
         create_private(&directory)?;
+        self.equip(node)?;
         let config = directory.join("mqd.yaml");
         let text = serde_saphyr::to_string(node)
             .map_err(|error| Failure::failed(format!("cannot write the configuration: {error}")))?;
@@ -194,7 +295,7 @@ impl Local {
         let excerpt = excerpt(&log, log_start).unwrap_or_default();
         let mut message = format!("the node `{node}` ended while it was starting: {status}");
         for line in excerpt {
-            message.push_str("\n  | ");
+            message.push_str(QUOTE);
             message.push_str(&line);
         }
         Failure::failed(message).help(format!("the whole log: {}", log.display()))
@@ -209,20 +310,20 @@ impl Local {
         ))
     }
 
-    fn check_port(&self, listener: &ListenerConfig, flag: &str, held: &[u16]) -> Outcome {
-        let Ok(host) = listener.host.parse::<IpAddr>() else {
-            return Err(Failure::usage(format!("cannot listen on `{}`: not an IP address", listener.host)));
+    fn check_port(&self, (host, port): (&str, u16), flag: &str, held: &[u16]) -> Outcome {
+        let Ok(address) = host.parse::<IpAddr>() else {
+            return Err(Failure::usage(format!("cannot listen on `{host}`: not an IP address")));
         };
-        if listener.port == 0 || held.contains(&listener.port) {
+        if port == 0 || held.contains(&port) {
             return Ok(());
         }
-        let Err(error) = TcpListener::bind((host, listener.port)) else { return Ok(()) };
-        let place = format!("{}:{}", listener.host, listener.port);
+        let Err(error) = TcpListener::bind((address, port)) else { return Ok(()) };
+        let place = format!("{host}:{port}");
         if error.kind() != io::ErrorKind::AddrInUse {
             let message = format!("cannot listen on {place}: {}", reason(&error));
             return Err(Failure::failed(message).help(format!("choose another port with {flag}")));
         }
-        let message = match self.fleet_on(listener.port) {
+        let message = match self.fleet_on(port) {
             Some(fleet) => format!("cannot listen on {place}: the fleet `{fleet}` has this port"),
             None => format!("cannot listen on {place}: another program has this port"),
         };
@@ -244,9 +345,12 @@ impl Local {
 
 impl Backend for Local {
     async fn observe(&self, nodes: &[DaemonConfig]) -> Outcome<Vec<ObservedNode>> {
+        let wanted = nodes.iter().map(|node| node.node.clone());
         let mut observed = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            observed.push(self.observe_node(node).await?);
+        for name in wanted.chain(self.nodes()?) {
+            if !observed.iter().any(|found: &ObservedNode| found.name == name) {
+                observed.push(self.observe_node(&name).await?);
+            }
         }
         Ok(observed)
     }
@@ -266,9 +370,18 @@ impl Backend for Local {
 
     fn preflight(&self, node: &DaemonConfig, held: Option<&Runtime>) -> Outcome {
         self.daemon()?;
-        let held: Vec<u16> = held.iter().flat_map(|held| &held.listeners).map(|held| held.port).collect();
+        let ports: Vec<u16> = held.iter().flat_map(|held| &held.listeners).map(|held| held.port).collect();
         for (name, listener) in node.listeners.named() {
-            self.check_port(listener, &format!("--{name}-port"), &held)?;
+            self.check_port((&listener.host, listener.port), &format!("--{name}-port"), &ports)?;
+        }
+        if let Some(mesh) = &node.mesh {
+            // What is there before the first start of a meshed node is its own port, too.
+            let own = self.config(&node.node).and_then(|config| config.mesh);
+            let is_own = held.is_some_and(|_| own.is_some_and(|own| own.listen == mesh.listen));
+            let MeshListener { host, port } = &mesh.listen;
+            if !is_own {
+                self.check_port((host, *port), "--mesh-port", &ports)?;
+            }
         }
         Ok(())
     }
@@ -323,18 +436,135 @@ impl Backend for Local {
         if !is_locked(&state)? {
             return Ok(Stopped::Already);
         }
-        let waiting = Waiting::new(output, format!("{node} is draining"));
         signal(&state, Signal::TERM)?;
-        if is_released(&state, deadline, &waiting).await? {
-            return Ok(Stopped::Drained);
-        }
-        signal(&state, Signal::KILL)?;
-        if is_released(&state, KILL_DEADLINE, &waiting).await? {
-            return Ok(Stopped::Killed);
-        }
-        let message = format!("the node `{node}` is still there after it was killed");
-        Err(Failure::failed(message).help(format!("see what holds {}", state.join("mqd.lock").display())))
+        self.await_stop(node, deadline, output).await
     }
+
+    async fn report(&self, node: &str, depth: bool) -> Outcome<Report> {
+        let admin = self.admin(node)?;
+        let found = admin.node().await?;
+        let statistics = admin.statistics().await?;
+        let mut report = Report {
+            version: found.version,
+            config_hash: found.config_hash,
+            is_running: found.state == admin::NodeState::Running,
+            stored: found.store.map_or(0, |store| store.messages),
+            unsettled: statistics.unsettled,
+            ..Report::default()
+        };
+        if let Some(mesh) = mesh(&admin).await? {
+            report.see(&mesh);
+        }
+        if depth {
+            // Asked after the store: what leaves in between counts twice, and not never.
+            report.left = left(node, &admin.addresses().await?);
+        }
+        Ok(report)
+    }
+
+    async fn order(&self, node: &str, order: Order) -> Outcome<NodeDrain> {
+        self.admin(node)?.order(order).await
+    }
+
+    async fn holds(&self, node: &str) -> Outcome<NodeDrain> {
+        self.admin(node)?.holds().await
+    }
+
+    fn note_leaving(&self, node: &str, leaving: Option<Leaving>) -> Outcome {
+        let path = self.node_directory(node).join(LEAVING);
+        match leaving {
+            Some(Leaving::Draining) => replace(&path, b"draining\n"),
+            Some(Leaving::Empty) => replace(&path, b"empty\n"),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(Failure::file("delete", &path, &error))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn retire(&self, node: &str, retain: Duration) -> Outcome<PathBuf> {
+        let directory = self.node_directory(node);
+        let now = Timestamp::now();
+        let folder = self.directory.join(REMOVED);
+        create_private(&folder)?;
+        let target = folder.join(format!("{node}-{}", now.as_millisecond()));
+        // A log elsewhere must not be found by a node of the same name that comes later.
+        let store = self.config(node).map(|config| config.store_dir());
+        let store = store.filter(|store| !store.starts_with(&directory) && store.exists());
+        let aside = store.as_ref().map(|store| {
+            let mut name = store.file_name().unwrap_or_default().to_owned();
+            name.push(format!(".removed-{}", now.as_millisecond()));
+            store.with_file_name(name)
+        });
+        if let (Some(store), Some(aside)) = (&store, &aside) {
+            fs::rename(store, aside).map_err(|error| Failure::file("rename", store, &error))?;
+        }
+        let until = now.checked_add(retain).unwrap_or(Timestamp::MAX);
+        let note = Removed { node: node.to_owned(), at: now, until, store: aside };
+        let text = serde_json::to_string(&note).unwrap_or_default();
+        replace(&directory.join("removed.json"), text.as_bytes())?;
+        fs::rename(&directory, &target).map_err(|error| Failure::file("rename", &directory, &error))?;
+        Ok(target)
+    }
+
+    fn last_words(&self, node: &str) -> Vec<String> {
+        excerpt(&self.node_directory(node).join("mqd.log"), 0).unwrap_or_default()
+    }
+}
+
+/// What is known of the data of a node that is no more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Removed {
+    node: String,
+    at: Timestamp,
+    /// When it is deleted.
+    until: Timestamp,
+    /// Where its log is, when that lies elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store: Option<PathBuf>,
+}
+
+/// The file that says that a node is on its way out of the fleet.
+const LEAVING: &str = "leaving";
+
+fn leaving(directory: &Path) -> Option<Leaving> {
+    match read_bounded(&directory.join(LEAVING), 64).ok()?.trim() {
+        "empty" => Some(Leaving::Empty),
+        _ => Some(Leaving::Draining),
+    }
+}
+
+/// The mesh as the node sees it; `None`: the node is alone.
+async fn mesh(admin: &Admin) -> Outcome<Option<Mesh>> {
+    match admin.mesh().await {
+        Ok(mesh) => Ok(Some(mesh)),
+        Err(failure) if failure.exit == Exit::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The messages that have left the queues of this node since it started.
+fn left(node: &str, addresses: &[mq_model::manifest::Address]) -> u64 {
+    let statuses = addresses.iter().filter_map(|address| address.status.as_ref());
+    let own = statuses.filter(|status| status.home.as_deref().is_none_or(|home| home == node));
+    let queues = own.filter_map(|status| status.queue.as_ref());
+    queues.map(|queue| queue.acknowledged + queue.expired + queue.dropped + queue.dead_lettered).sum()
+}
+
+/// A free port of `host` that is none of those in `taken`.
+pub fn free_port(host: &str, taken: &BTreeSet<u16>) -> Outcome<u16> {
+    let address: IpAddr =
+        host.parse().map_err(|_| Failure::usage(format!("`{host}` is not an IP address")))?;
+    let candidates = (0..PORT_TRIES).map(|_| fastrand::u16(QUIET_PORTS));
+    let mut free = candidates
+        .filter(|port| !taken.contains(port))
+        .filter(|port| TcpListener::bind((address, *port)).is_ok());
+    free.next().ok_or_else(|| {
+        Failure::failed(format!("there is no free port on {host}")).help("say one with --mesh-port PORT")
+    })
 }
 
 /// A spinner while somebody watches, silence otherwise.
@@ -363,7 +593,7 @@ pub fn state_of_node(directory: &Path) -> PathBuf {
     directory.join("state")
 }
 
-/// The names of the node directories in a fleet's directory, sorted.
+/// The names of the node directories in a fleet's directory, by number.
 pub fn node_names(fleet: &Path) -> Outcome<Vec<String>> {
     let entries = match fs::read_dir(fleet) {
         Ok(entries) => entries,
@@ -374,8 +604,9 @@ pub fn node_names(fleet: &Path) -> Outcome<Vec<String>> {
         .flatten()
         .filter(|entry| entry.path().is_dir())
         .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| node_number(name).is_some())
         .collect();
-    names.sort();
+    names.sort_by_key(|name| node_number(name));
     Ok(names)
 }
 
@@ -443,7 +674,7 @@ fn admin_of(runtime: &Runtime) -> Outcome<Admin> {
 }
 
 /// Directories with state are nobody else's business.
-fn create_private(path: &Path) -> Outcome {
+pub(super) fn create_private(path: &Path) -> Outcome {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
     created.map_err(|error| Failure::file("create", path, &error))
 }
@@ -491,21 +722,21 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let listener = ListenerConfig::loopback(port);
         let local = local(directory.path());
-        let failure = local.check_port(&listener, "--amqp-port", &[]).unwrap_err();
+        let failure = local.check_port(("127.0.0.1", port), "--amqp-port", &[]).unwrap_err();
         let expected = format!("cannot listen on 127.0.0.1:{port}: another program has this port");
         assert_eq!(failure.message, expected);
         assert!(failure.help.unwrap().contains("--amqp-port PORT"));
-        assert!(local.check_port(&listener, "--amqp-port", &[port]).is_ok(), "the node's own port");
+        let own = local.check_port(("127.0.0.1", port), "--amqp-port", &[port]);
+        assert!(own.is_ok(), "the node's own port");
     }
 
     #[test]
     fn two_commands_cannot_change_one_fleet_at_once() {
         let directory = tempfile::tempdir().unwrap();
         let local = local(directory.path());
-        let _lock = local.lock().unwrap();
-        assert_eq!(local.lock().unwrap_err().exit, Exit::Conflict);
+        let _lock = local.lock("mq deploy").unwrap();
+        assert_eq!(local.lock("mq deploy").unwrap_err().exit, Exit::Conflict);
     }
 
     #[test]

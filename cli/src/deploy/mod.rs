@@ -1,23 +1,34 @@
 //! Deploying: observe, plan, apply, observe again.
 //!
-//! [`plan`] decides; a [`Backend`] knows how to look at and change one kind of place. The backends
-//! differ in nothing else.
+//! [`plan`] decides; a [`Backend`] knows how to look at and change one kind of place; [`roll`] walks through
+//! the nodes, one after the other, and goes on only while [`gate`] lets it. The backends differ in nothing
+//! else.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use mq_model::{admin::Runtime, config::DaemonConfig};
+use mq_model::{
+    admin::{NodeDrain, Runtime},
+    config::DaemonConfig,
+};
 
 use crate::{failure::Outcome, output::Output};
 
+pub mod authority;
+pub mod gate;
+pub mod history;
 pub mod local;
+pub mod lock;
 pub mod plan;
+pub mod probe;
+pub mod render;
+pub mod roll;
 
 /// A place that nodes run in.
 ///
-/// `observe` changes nothing. The changing methods may be called again after a failure: each starts
-/// from what is there.
+/// `observe` and `report` change nothing. The changing methods may be called again after a failure: each
+/// starts from what is there.
 pub trait Backend {
-    /// Looks at the nodes that are wanted.
+    /// Looks at the nodes that are wanted, and at those that are there and are not.
     fn observe(&self, nodes: &[DaemonConfig]) -> impl Future<Output = Outcome<Vec<plan::ObservedNode>>>;
 
     /// The version of the daemon that [`start`](Self::start) would start; `None` when it does not say.
@@ -46,6 +57,47 @@ pub trait Backend {
     /// Stops a node: asks, waits, and kills it after the deadline.
     fn stop(&self, node: &str, deadline: Duration, output: &Output)
     -> impl Future<Output = Outcome<Stopped>>;
+
+    /// What a running node says of itself now; with `depth` also what has left it, which takes longer.
+    fn report(&self, node: &str, depth: bool) -> impl Future<Output = Outcome<gate::Report>>;
+
+    /// Tells a running node what is to become of it, and returns what it holds.
+    fn order(&self, node: &str, order: Order) -> impl Future<Output = Outcome<NodeDrain>>;
+
+    /// What a running node holds.
+    fn holds(&self, node: &str) -> impl Future<Output = Outcome<NodeDrain>>;
+
+    /// Writes down that a node is on its way out, or that it stays after all.
+    fn note_leaving(&self, node: &str, leaving: Option<plan::Leaving>) -> Outcome;
+
+    /// Sets the data of a stopped node aside, for as long as it is to be kept, and returns where it is.
+    fn retire(&self, node: &str, retain: Duration) -> Outcome<PathBuf>;
+
+    /// The end of what a node has said, for people.
+    fn last_words(&self, node: &str) -> Vec<String>;
+}
+
+/// What a node can be told of its future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Take no new homes.
+    Cordon,
+    Uncordon,
+    /// Move away what you hold.
+    Drain,
+    Undrain,
+}
+
+impl Order {
+    /// What it is called in the admin API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cordon => "cordon",
+            Self::Uncordon => "uncordon",
+            Self::Drain => "drain",
+            Self::Undrain => "undrain",
+        }
+    }
 }
 
 /// How a node ended.

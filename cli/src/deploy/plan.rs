@@ -3,10 +3,13 @@
 //!
 //! Nothing here reads a file, a clock or a socket: every decision can be tested with two values.
 
+use std::time::Duration;
+
 use mq_model::{
-    admin::Runtime,
+    admin::{NodeDrain, Runtime},
     config::DaemonConfig,
     manifest::{Address, AddressSpec, AddressType},
+    mesh::node_number,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -21,10 +24,33 @@ pub struct Desired {
     pub addresses: Vec<Address>,
     /// Delete the addresses that are not wanted.
     pub prune: bool,
-    /// Restart nodes that need no restart.
-    pub restart: bool,
+    /// Which nodes are restarted although they need no restart.
+    pub restart: Restart,
     /// The version of the daemon that would be started.
     pub version: Option<String>,
+    /// Nodes that go although nobody can say what they hold.
+    pub abandon: Vec<String>,
+    /// How long the data of a node that goes is kept.
+    pub retain: Duration,
+}
+
+/// Which nodes are restarted although they need no restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    #[default]
+    Nobody,
+    Everybody,
+    Only(Vec<String>),
+}
+
+impl Restart {
+    fn includes(&self, node: &str) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Everybody => true,
+            Self::Only(names) => names.iter().any(|name| name == node),
+        }
+    }
 }
 
 /// What is there.
@@ -42,6 +68,29 @@ pub struct ObservedNode {
     pub state: NodeState,
     /// The configuration file that lies in the node's directory, when it can be read.
     pub config: Option<DaemonConfig>,
+    /// What the node itself says that it holds; `None`: it cannot say.
+    pub holds: Option<NodeDrain>,
+    /// It was on its way out of the fleet.
+    pub leaving: Option<Leaving>,
+    /// It runs with a certificate that is about to expire, or that has been replaced.
+    pub is_certificate_old: bool,
+}
+
+/// How far a node got on its way out of the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It was told to move away what it holds.
+    Draining,
+    /// It has said that it holds nothing.
+    Empty,
+}
+
+impl ObservedNode {
+    /// A node of which nothing but its state is known.
+    pub fn new(name: impl Into<String>, state: NodeState) -> Self {
+        let name = name.into();
+        Self { name, state, config: None, holds: None, leaving: None, is_certificate_old: false }
+    }
 }
 
 /// Whether a node lives.
@@ -76,10 +125,24 @@ pub struct Step {
     pub detail: String,
     /// Client connections that the step closes.
     pub connections: u64,
+    /// Whether those clients find another node of the fleet meanwhile.
+    pub elsewhere: bool,
     /// Stored messages that the step drops.
     pub messages: u64,
+    /// Stored messages that the step moves to other nodes.
+    pub moved: u64,
+    /// Why the step is not done unless somebody insists, and how to insist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Blocked>,
     /// What changes, field by field.
     pub changes: Vec<Change>,
+}
+
+/// What stands against a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Blocked {
+    pub reason: String,
+    pub help: String,
 }
 
 /// What a step does.
@@ -97,6 +160,8 @@ pub enum Action {
     /// Creates or updates, whichever turns out to be needed once a node can say what is there.
     Ensure,
     Delete,
+    /// Empties a node, stops it and sets its data aside.
+    Remove,
     Unchanged,
     /// Is there, is not wanted, and is left alone.
     Keep,
@@ -124,6 +189,8 @@ impl Plan {
     pub fn new(desired: &Desired, observed: &Observed) -> Self {
         let mut steps: Vec<Step> =
             desired.nodes.iter().map(|node| node_step(desired, node, observed)).collect();
+        steps.extend(removals(desired, observed));
+        steps.sort_by_key(order);
         let is_new = observed.nodes.iter().all(|node| node.state == NodeState::Absent);
         match &observed.addresses {
             Some(there) => steps.extend(address_steps(desired, there)),
@@ -138,9 +205,39 @@ impl Plan {
         self.steps.iter().any(|step| step.action.is_change())
     }
 
-    /// Client connections that the plan closes.
+    /// Client connections that the plan closes, and whose clients find no other node meanwhile.
     pub fn connections(&self) -> u64 {
-        self.steps.iter().map(|step| step.connections).sum()
+        self.steps.iter().filter(|step| !step.elsewhere).map(|step| step.connections).sum()
+    }
+
+    /// The first step that is not done unless somebody insists.
+    pub fn blocked(&self) -> Option<&Blocked> {
+        self.steps.iter().find_map(|step| step.blocked.as_ref())
+    }
+
+    /// The steps about nodes, in the order in which they are done.
+    pub fn nodes(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.object == Object::Node)
+    }
+
+    /// The plan in lines, for people.
+    pub fn lines(&self) -> Vec<String> {
+        let subject = |step: &Step| format!("{} {}", step.object.word(), step.name);
+        let width = self.steps.iter().map(|step| subject(step).len()).max().unwrap_or(0).min(48);
+        let mut lines = vec![format!("fleet {} on this machine: {}", self.fleet, self.summary())];
+        for step in &self.steps {
+            let (sign, word, detail) = (step.action.sign(), step.action.word(), &step.detail);
+            lines.push(format!("  {sign} {:<width$}  {word:<9}  {detail}", subject(step)));
+            let changes = step.changes.iter();
+            lines.extend(
+                changes.map(|change| format!("      {}: {} -> {}", change.field, change.from, change.to)),
+            );
+            let blocked = step.blocked.iter();
+            lines.extend(
+                blocked.map(|blocked| format!("      refused: {}; {}", blocked.reason, blocked.help)),
+            );
+        }
+        lines
     }
 
     /// Stored messages that the plan drops.
@@ -164,6 +261,7 @@ impl Plan {
             (Action::Update, "to update"),
             (Action::Ensure, "to create or update"),
             (Action::Delete, "to delete"),
+            (Action::Remove, "to remove"),
             (Action::Unchanged, "unchanged"),
             (Action::Keep, "left alone"),
         ];
@@ -188,7 +286,7 @@ impl Action {
         match self {
             Self::Create | Self::Start => '+',
             Self::Restart | Self::Await | Self::Update | Self::Ensure => '~',
-            Self::Delete => '-',
+            Self::Delete | Self::Remove => '-',
             Self::Unchanged | Self::Keep => '=',
         }
     }
@@ -202,6 +300,7 @@ impl Action {
             Self::Update => "update",
             Self::Ensure => "create or update",
             Self::Delete => "delete",
+            Self::Remove => "remove",
             Self::Unchanged => "unchanged",
             Self::Keep => "left alone",
         }
@@ -220,7 +319,33 @@ impl Object {
 impl Step {
     fn new(action: Action, object: Object, name: &str, detail: impl Into<String>) -> Self {
         let (name, detail) = (name.to_owned(), detail.into());
-        Self { action, object, name, detail, connections: 0, messages: 0, changes: Vec::new() }
+        Self {
+            action,
+            object,
+            name,
+            detail,
+            connections: 0,
+            elsewhere: false,
+            messages: 0,
+            moved: 0,
+            blocked: None,
+            changes: Vec::new(),
+        }
+    }
+}
+
+/// What comes first: nodes that do not serve, so that the last one that does is not taken down before them;
+/// then new ones, which take over from those that go, the last one first; then restarts.
+fn order(step: &Step) -> (u8, i64) {
+    let number = i64::from(node_number(&step.name).unwrap_or(0));
+    match step.action {
+        Action::Start => (0, number),
+        Action::Await => (1, number),
+        Action::Create => (2, number),
+        Action::Update => (3, number),
+        Action::Remove => (4, -number),
+        Action::Restart => (5, number),
+        _ => (6, number),
     }
 }
 
@@ -239,7 +364,7 @@ fn node_step(desired: &Desired, node: &DaemonConfig, observed: &Observed) -> Ste
         }
         NodeState::Silent => step(Action::Await, "it has a process and does not answer yet".into()),
         NodeState::Running { runtime, connections } => {
-            running_step(desired, node, found.config.as_ref(), runtime, *connections)
+            running_step(desired, node, found, runtime, *connections, observed)
         }
     }
 }
@@ -247,30 +372,121 @@ fn node_step(desired: &Desired, node: &DaemonConfig, observed: &Observed) -> Ste
 fn running_step(
     desired: &Desired,
     node: &DaemonConfig,
-    file: Option<&DaemonConfig>,
+    found: &ObservedNode,
     runtime: &Runtime,
     connections: u64,
+    observed: &Observed,
 ) -> Step {
     let new_version = desired.version.as_ref().filter(|version| **version != runtime.version);
     let why = if node.hash() != runtime.config_hash {
         "its configuration changes".to_owned()
     } else if let Some(version) = new_version {
         format!("mqd {} becomes {version}", runtime.version)
-    } else if desired.restart {
+    } else if found.is_certificate_old {
+        "its certificate is renewed".to_owned()
+    } else if desired.restart.includes(&node.node) {
         "as asked for".to_owned()
+    } else if found.leaving.is_some() {
+        let detail = "it was to be removed, and stays: it takes part again";
+        return Step::new(Action::Update, Object::Node, &node.node, detail);
     } else {
         return Step::new(Action::Unchanged, Object::Node, &node.node, serves(runtime));
     };
-    let consequence = match connections {
-        0 => "nobody is connected".to_owned(),
-        count => format!("closes {}", shape::plural(count, "connection")),
-    };
-    let mut step = Step::new(Action::Restart, Object::Node, &node.node, format!("{why}; {consequence}"));
-    step.connections = connections;
+    let elsewhere = is_another_running(observed, &node.node);
+    let mut detail = format!("{why}; {}", closing(connections, elsewhere));
+    if let Some(holds) = found.holds.as_ref().filter(|holds| elsewhere && holds.queues > 0) {
+        detail.push_str(&format!("; {} not served meanwhile", carried(holds)));
+    }
+    let mut step = Step::new(Action::Restart, Object::Node, &node.node, detail);
+    (step.connections, step.elsewhere) = (connections, elsewhere);
     // The file tells what the node runs with only when it is the file that the node was started with.
-    let running = file.filter(|file| file.hash() == runtime.config_hash);
+    let running = found.config.as_ref().filter(|file| file.hash() == runtime.config_hash);
     step.changes = running.map(|running| changes(&value(running), &value(node))).unwrap_or_default();
     step
+}
+
+/// Whether clients of this node find another one that serves.
+fn is_another_running(observed: &Observed, node: &str) -> bool {
+    let mut others = observed.nodes.iter().filter(|other| other.name != node);
+    others.any(|other| matches!(other.state, NodeState::Running { .. }))
+}
+
+fn closing(connections: u64, elsewhere: bool) -> String {
+    match (connections, elsewhere) {
+        (0, _) => "nobody is connected".to_owned(),
+        (count, false) => format!("closes {}", shape::plural(count, "connection")),
+        (1, true) => "1 connection moves to another node".to_owned(),
+        (count, true) => format!("{} move to other nodes", shape::plural(count, "connection")),
+    }
+}
+
+/// `2 stored addresses with 12 messages (3.0 KiB)`.
+fn carried(holds: &NodeDrain) -> String {
+    let addresses = shape::plural(holds.queues, "stored address");
+    match holds.messages {
+        0 => format!("{addresses} without messages"),
+        count => {
+            format!("{addresses} with {} ({})", shape::plural(count, "message"), shape::bytes(holds.bytes))
+        }
+    }
+}
+
+/// What becomes of the nodes that are there and not wanted.
+fn removals(desired: &Desired, observed: &Observed) -> Vec<Step> {
+    let is_wanted = |name: &str| desired.nodes.iter().any(|wanted| wanted.node == name);
+    let unwanted = observed.nodes.iter().filter(|found| !is_wanted(&found.name));
+    unwanted
+        .filter(|found| found.state != NodeState::Absent)
+        .map(|found| removal(desired, found, observed))
+        .collect()
+}
+
+/// Unreachable is not empty: only the node itself can say that it holds nothing.
+fn removal(desired: &Desired, found: &ObservedNode, observed: &Observed) -> Step {
+    let kept = format!("its data is kept for {}", shape::uptime(desired.retain.as_secs()));
+    let mut step = Step::new(Action::Remove, Object::Node, &found.name, "");
+    let is_abandoned = desired.abandon.contains(&found.name);
+    match (&found.state, &found.holds, found.leaving) {
+        (NodeState::Running { connections, .. }, Some(holds), _) => {
+            step.elsewhere = is_another_running(observed, &found.name);
+            step.connections = *connections;
+            let held = match holds.queues {
+                0 => "it holds nothing".to_owned(),
+                _ => format!("{} move to other nodes first", carried(holds)),
+            };
+            step.moved = holds.messages;
+            let closing = closing(*connections, step.elsewhere);
+            step.detail = format!("{held}; {closing}; {kept}");
+        }
+        (NodeState::Stopped { .. }, _, Some(Leaving::Empty)) => {
+            step.detail = format!("it said that it holds nothing and was stopped; {kept}");
+        }
+        (state, _, _) if is_abandoned => {
+            step.detail = format!("it {}; given up as asked for; {kept}", condition(state));
+        }
+        (state, _, _) => {
+            let condition = condition(state);
+            step.detail = format!("it {condition}");
+            let name = &found.name;
+            step.blocked = Some(Blocked {
+                reason: format!("nobody can know what {name} holds: it {condition}"),
+                help: format!(
+                    "bring it back first (`mq deploy` with as many nodes as before), or give up what it holds with --abandon {name}"
+                ),
+            });
+        }
+    }
+    step
+}
+
+fn condition(state: &NodeState) -> &'static str {
+    match state {
+        NodeState::Absent => "is not there",
+        NodeState::Stopped { is_clean: true } => "is stopped",
+        NodeState::Stopped { is_clean: false } => "has died",
+        NodeState::Silent => "does not answer",
+        NodeState::Running { .. } => "cannot say what it holds",
+    }
 }
 
 fn listens(node: &DaemonConfig) -> String {
@@ -278,12 +494,14 @@ fn listens(node: &DaemonConfig) -> String {
         0 => format!("a free port of {}", listener.host),
         port => format!("{}:{port}", listener.host),
     };
-    let places: Vec<String> = node
+    let mut places: Vec<String> = node
         .listeners
         .named()
         .into_iter()
         .map(|(name, listener)| format!("{name} on {}", place(listener)))
         .collect();
+    let mesh = node.mesh.iter();
+    places.extend(mesh.map(|mesh| format!("mesh on {}:{}", mesh.listen.host, mesh.listen.port)));
     places.join(", ")
 }
 
@@ -436,8 +654,10 @@ mod tests {
             nodes: vec![node()],
             addresses: Vec::new(),
             prune: false,
-            restart: false,
+            restart: Restart::Nobody,
             version: Some("1.0.0".into()),
+            abandon: Vec::new(),
+            retain: Duration::from_secs(7 * 86_400),
         }
     }
 
@@ -453,13 +673,12 @@ mod tests {
             listeners: vec![listener],
         };
         let state = NodeState::Running { runtime, connections };
-        let node = ObservedNode { name: config.node.clone(), state, config: Some(config.clone()) };
+        let node = ObservedNode { config: Some(config.clone()), ..ObservedNode::new(&config.node, state) };
         Observed { nodes: vec![node], addresses: Some(Vec::new()) }
     }
 
     fn found(state: NodeState) -> Observed {
-        let node = ObservedNode { name: "node-1".into(), state, config: None };
-        Observed { nodes: vec![node], addresses: None }
+        Observed { nodes: vec![ObservedNode::new("node-1", state)], addresses: None }
     }
 
     fn address(name: &str, kind: AddressType) -> Address {

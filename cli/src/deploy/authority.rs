@@ -1,0 +1,366 @@
+//! The certificate authority of a fleet and the certificates of its nodes: made on the first deployment,
+//! kept where only the user can read them, renewed long before they expire.
+//!
+//! The authority lies in `ca/` of the fleet's directory and signs nodes only. A node's files lie in `tls/`
+//! of its state directory, beside a small file that says for whom and until when they are good.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
+use mq_model::config::MeshTls;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::read_bounded,
+    failure::{Failure, Outcome},
+};
+
+/// How long an authority is good.
+const AUTHORITY_YEARS: i16 = 20;
+/// How long the certificate of a node is good.
+const NODE_DAYS: i32 = 730;
+/// With fewer days left than this a certificate is renewed.
+const RENEW_DAYS: i64 = 243;
+/// The largest file that is read.
+const MAX_FILE: u64 = 64 << 10;
+
+/// The authority of one fleet.
+pub struct Authority {
+    fleet: String,
+    issuer: Issuer<'static, KeyPair>,
+    /// The certificate, which nodes trust.
+    certificate: String,
+    expires: Timestamp,
+}
+
+/// What is known of a file with a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Issued {
+    /// The name it is for.
+    pub name: String,
+    /// Until when it is good.
+    pub expires: Timestamp,
+    /// A fingerprint of the authority's certificate.
+    pub authority: String,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("fleet", &self.fleet).field("expires", &self.expires).finish()
+    }
+}
+
+/// The name in the certificate of a node.
+pub fn dns_name(fleet: &str, node: &str) -> String {
+    format!("{node}.{fleet}.mq.internal")
+}
+
+impl Authority {
+    /// The authority below the fleet's directory, made when there is none.
+    pub fn of_fleet(directory: &Path, fleet: &str, now: Timestamp) -> Outcome<Self> {
+        let folder = directory.join("ca");
+        let paths = (folder.join("ca.pem"), folder.join("ca.key"), folder.join("ca.json"));
+        match (read(&paths.0)?, read(&paths.1)?, read(&paths.2)?) {
+            (Some(certificate), Some(key), Some(issued)) => {
+                let issued: Issued =
+                    serde_json::from_str(&issued).map_err(|error| broken(&paths.2, &error.to_string()))?;
+                let key = KeyPair::from_pem(&key).map_err(|error| broken(&paths.1, &error.to_string()))?;
+                let issuer = Issuer::new(authority_params(fleet, now, issued.expires)?, key);
+                Ok(Self { fleet: fleet.to_owned(), issuer, certificate, expires: issued.expires })
+            }
+            // A key is written last: whatever is there without one was never used.
+            (_, None, _) => Self::create(&folder, fleet, now),
+            _ => Err(broken(&folder, "a part of it is missing")),
+        }
+    }
+
+    fn create(folder: &Path, fleet: &str, now: Timestamp) -> Outcome<Self> {
+        super::local::create_private(folder)?;
+        let expires = now
+            .to_zoned(TimeZone::UTC)
+            .checked_add(AUTHORITY_YEARS.years())
+            .map_err(|error| Failure::failed(format!("cannot date a certificate: {error}")))?
+            .timestamp();
+        let params = authority_params(fleet, now, expires)?;
+        let key = generate()?;
+        let certificate = params.self_signed(&key).map_err(|error| signing(&error))?.pem();
+        let issued = Issued { name: fleet.to_owned(), expires, authority: fingerprint(&certificate) };
+        write_private(&folder.join("ca.pem"), certificate.as_bytes())?;
+        write_private(&folder.join("ca.json"), json(&issued).as_bytes())?;
+        write_private(&folder.join("ca.key"), key.serialize_pem().as_bytes())?;
+        Ok(Self { fleet: fleet.to_owned(), issuer: Issuer::new(params, key), certificate, expires })
+    }
+
+    /// Writes what the node called `node` needs, unless what is there is good for long enough; says whether
+    /// it wrote something.
+    pub fn equip(&self, node: &str, state: &Path, tls: &MeshTls, now: Timestamp) -> Outcome<bool> {
+        let paths = tls.below(state);
+        let note = note(&paths.certificate);
+        if self.is_good(node, &paths, &note, now)? {
+            return Ok(false);
+        }
+        let expires = self.expires.min(days_after(now, NODE_DAYS)?);
+        let name = dns_name(&self.fleet, node);
+        let key = generate()?;
+        let params = node_params(&name, now, expires)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(|error| signing(&error))?.pem();
+        if let Some(folder) = paths.certificate.parent() {
+            super::local::create_private(folder)?;
+        }
+        // The note goes first: whoever is interrupted between the files makes all of them again.
+        match fs::remove_file(&note) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::file("delete", &note, &error));
+            }
+            _ => {}
+        }
+        let issued = Issued { name, expires, authority: fingerprint(&self.certificate) };
+        write_private(&paths.ca, self.certificate.as_bytes())?;
+        write_private(&paths.key, key.serialize_pem().as_bytes())?;
+        write_private(&paths.certificate, certificate.as_bytes())?;
+        write_private(&note, json(&issued).as_bytes())?;
+        Ok(true)
+    }
+
+    fn is_good(&self, node: &str, paths: &MeshTls, note: &Path, now: Timestamp) -> Outcome<bool> {
+        let files = [&paths.ca, &paths.certificate, &paths.key];
+        let Some(issued) = issued(note)? else { return Ok(false) };
+        let is_long = !is_due(&issued, now) || issued.expires >= self.expires;
+        Ok(is_long
+            && issued.name == dns_name(&self.fleet, node)
+            && issued.authority == fingerprint(&self.certificate)
+            && files.into_iter().all(|path| path.is_file()))
+    }
+
+    /// Until when the authority is good.
+    pub fn expires(&self) -> Timestamp {
+        self.expires
+    }
+}
+
+/// Whether the certificate of a node has to be made, or made again, before it is started.
+pub fn is_renewal_due(fleet: &str, node: &str, state: &Path, tls: &MeshTls, now: Timestamp) -> Outcome<bool> {
+    let paths = tls.below(state);
+    let Some(issued) = issued(&note(&paths.certificate))? else { return Ok(true) };
+    Ok(is_due(&issued, now) || issued.name != dns_name(fleet, node))
+}
+
+/// When the certificate of a node was written, and until when it is good.
+pub fn expiry(state: &Path, tls: &MeshTls) -> Outcome<Option<Timestamp>> {
+    Ok(issued(&note(&tls.below(state).certificate))?.map(|issued| issued.expires))
+}
+
+fn is_due(issued: &Issued, now: Timestamp) -> bool {
+    issued.expires.duration_since(now) < jiff::SignedDuration::from_hours(24 * RENEW_DAYS)
+}
+
+/// Where it stands what a certificate is.
+fn note(certificate: &Path) -> PathBuf {
+    certificate.with_extension("json")
+}
+
+fn issued(note: &Path) -> Outcome<Option<Issued>> {
+    // One that cannot be understood is as good as none: the certificate is made again.
+    Ok(read(note)?.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+fn authority_params(fleet: &str, now: Timestamp, expires: Timestamp) -> Outcome<CertificateParams> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, format!("mq fleet {fleet}"));
+    // It signs nodes, and no further authority.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    limit(&mut params, now, expires)?;
+    Ok(params)
+}
+
+fn node_params(name: &str, now: Timestamp, expires: Timestamp) -> Outcome<CertificateParams> {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(|error| signing(&error))?;
+    params.distinguished_name.push(DnType::OrganizationName, "mq");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    // A node is server for some neighbours and client of others.
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    limit(&mut params, now, expires)?;
+    Ok(params)
+}
+
+fn date(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+/// From the day before, since the clock of another machine may be behind, to the day of `expires`.
+fn limit(params: &mut CertificateParams, now: Timestamp, expires: Timestamp) -> Outcome {
+    let before = date(now)
+        .yesterday()
+        .map_err(|error| Failure::failed(format!("cannot date a certificate: {error}")))?;
+    // A date of the calendar has a month and a day that exist, which is all this asks for.
+    let day = |date: Date| {
+        rcgen::date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
+    };
+    (params.not_before, params.not_after) = (day(before), day(date(expires)));
+    Ok(())
+}
+
+fn days_after(now: Timestamp, days: i32) -> Outcome<Timestamp> {
+    now.checked_add(Duration::from_secs(u64::from(days.unsigned_abs()) * 86_400))
+        .map_err(|error| Failure::failed(format!("cannot date a certificate: {error}")))
+}
+
+fn generate() -> Outcome<KeyPair> {
+    KeyPair::generate().map_err(|error| Failure::failed(format!("cannot make a private key: {error}")))
+}
+
+/// FNV-1a: it tells one authority from the next, it does not protect anything.
+fn fingerprint(certificate: &str) -> String {
+    let hash = certificate.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+fn json(issued: &Issued) -> String {
+    serde_json::to_string(issued).unwrap_or_default()
+}
+
+fn read(path: &Path) -> Outcome<Option<String>> {
+    match read_bounded(path, MAX_FILE) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::file("read", path, &error)),
+    }
+}
+
+/// Writes a file that nobody else may read, in one step.
+fn write_private(path: &Path, content: &[u8]) -> Outcome {
+    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        Failure::file("write", path, &error)
+    })
+}
+
+fn signing(error: &rcgen::Error) -> Failure {
+    Failure::failed(format!("cannot make a certificate: {error}"))
+}
+
+fn broken(path: &Path, why: &str) -> Failure {
+    Failure::failed(format!("cannot use the fleet's certificate authority in {}: {why}", path.display())).help(
+        "restore the folder `ca`, or delete it: then every node gets a new certificate, and all restart together",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+
+    use super::*;
+
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+    fn verify(ca: &str, certificate: &str, name: &str, at: Timestamp) -> Result<(), rustls::Error> {
+        use rustls::client::danger::ServerCertVerifier;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build();
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(at.as_second().unsigned_abs()));
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        verifier.unwrap().verify_server_cert(&certificate, &[], &name, &[], at).map(drop)
+    }
+
+    #[test]
+    fn a_node_is_believed_by_its_name_and_by_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let tls = MeshTls::default();
+        let authority = Authority::of_fleet(directory.path(), "prod", now).unwrap();
+        let state = directory.path().join("node-2/state");
+        assert!(authority.equip("node-2", &state, &tls, now).unwrap());
+        let paths = tls.below(&state);
+        let (ca, certificate) =
+            (fs::read_to_string(paths.ca).unwrap(), fs::read_to_string(paths.certificate).unwrap());
+        verify(&ca, &certificate, "node-2.prod.mq.internal", now).unwrap();
+        assert!(verify(&ca, &certificate, "node-1.prod.mq.internal", now).is_err());
+        assert!(verify(&ca, &certificate, "node-2.prod.mq.internal", now + 3 * YEAR).is_err());
+    }
+
+    #[test]
+    fn an_authority_that_was_kept_signs_what_its_certificate_covers() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        drop(Authority::of_fleet(directory.path(), "prod", now).unwrap());
+        let kept = Authority::of_fleet(directory.path(), "prod", now + YEAR).unwrap();
+        let state = directory.path().join("node-1/state");
+        kept.equip("node-1", &state, &MeshTls::default(), now + YEAR).unwrap();
+        let paths = MeshTls::default().below(&state);
+        let ca = fs::read_to_string(directory.path().join("ca/ca.pem")).unwrap();
+        let certificate = fs::read_to_string(paths.certificate).unwrap();
+        verify(&ca, &certificate, "node-1.prod.mq.internal", now + YEAR).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_is_made_once_and_again_before_it_expires() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let tls = MeshTls::default();
+        let authority = Authority::of_fleet(directory.path(), "prod", now).unwrap();
+        assert!(is_renewal_due("prod", "node-1", directory.path(), &tls, now).unwrap());
+        assert!(authority.equip("node-1", directory.path(), &tls, now).unwrap());
+        assert!(!authority.equip("node-1", directory.path(), &tls, now).unwrap());
+        assert!(!is_renewal_due("prod", "node-1", directory.path(), &tls, now + YEAR).unwrap());
+        let late = now + YEAR + YEAR / 2;
+        assert!(is_renewal_due("prod", "node-1", directory.path(), &tls, late).unwrap());
+        assert!(authority.equip("node-1", directory.path(), &tls, late).unwrap());
+        assert!(authority.equip("node-2", directory.path(), &tls, late).unwrap(), "another name");
+    }
+
+    #[test]
+    fn nobody_else_can_read_what_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let authority = Authority::of_fleet(directory.path(), "prod", now).unwrap();
+        authority.equip("node-1", directory.path(), &MeshTls::default(), now).unwrap();
+        for folder in ["ca", "tls"] {
+            for entry in fs::read_dir(directory.path().join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                let mode = fs::metadata(&path).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn an_authority_with_a_part_missing_is_not_replaced_in_silence() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        drop(Authority::of_fleet(directory.path(), "prod", now).unwrap());
+        fs::remove_file(directory.path().join("ca/ca.pem")).unwrap();
+        let failure = Authority::of_fleet(directory.path(), "prod", now).unwrap_err();
+        assert!(failure.message.contains("missing"), "{failure}");
+    }
+}

@@ -1,0 +1,454 @@
+//! One node after the other: start, restart, empty and remove, and look whether the fleet is well before the
+//! next one is touched.
+//!
+//! A step that fails stops the roll. What has been done stays done, and the next deployment finds what is
+//! left: nothing here remembers anything but what the nodes and their directories say.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use mq_model::{
+    admin::{DrainState, NodeDrain, Runtime},
+    config::DaemonConfig,
+};
+
+use super::{
+    Backend, Order, Stopped,
+    gate::{Expected, Report, is_linked},
+    plan::{self, Action, Desired, Leaving, NodeState, Observed, ObservedNode, Plan, Step},
+};
+use crate::{
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::Output,
+    shape,
+};
+
+/// How often a node may fail to answer while it is being emptied before that counts.
+const PATIENCE: u32 = 5;
+
+/// How patient a roll is.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long a node may take to become ready, to pass its gate, and to stop.
+    pub wait: Duration,
+    /// How long a node that is being emptied may make no progress.
+    pub drain: Duration,
+    /// How long everything has to hold, and a node has to be empty, before that is believed.
+    pub soak: Duration,
+    /// How often a condition is looked at.
+    pub poll: Duration,
+}
+
+/// A roll through the nodes of a fleet.
+pub struct Roll<'a, B> {
+    backend: &'a B,
+    desired: &'a Desired,
+    observed: &'a Observed,
+    options: Options,
+    output: &'a Output,
+    /// Is told of every node that has become ready, and where it listens now.
+    on_ready: &'a (dyn Fn(&Runtime) + Sync),
+    /// What each running node runs with, as far as it is known.
+    running: BTreeMap<String, DaemonConfig>,
+    runtimes: BTreeMap<String, Runtime>,
+}
+
+impl<B> std::fmt::Debug for Roll<'_, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Roll").field("running", &self.running.keys()).finish_non_exhaustive()
+    }
+}
+
+impl<'a, B: Backend> Roll<'a, B> {
+    pub fn new(
+        backend: &'a B,
+        (desired, observed): (&'a Desired, &'a Observed),
+        options: Options,
+        output: &'a Output,
+        on_ready: &'a (dyn Fn(&Runtime) + Sync),
+    ) -> Self {
+        let mut roll = Self {
+            backend,
+            desired,
+            observed,
+            options,
+            output,
+            on_ready,
+            running: BTreeMap::new(),
+            runtimes: BTreeMap::new(),
+        };
+        for node in &observed.nodes {
+            let NodeState::Running { runtime, .. } = &node.state else { continue };
+            roll.runtimes.insert(node.name.clone(), runtime.clone());
+            // A file that the node was not started with says nothing about its links.
+            if let Some(config) = node.config.as_ref().filter(|file| file.hash() == runtime.config_hash) {
+                roll.running.insert(node.name.clone(), config.clone());
+            }
+        }
+        roll
+    }
+
+    /// Does the steps of the plan that are about nodes, and returns the nodes that are wanted, by number.
+    ///
+    /// # Errors
+    ///
+    /// The first step that failed, with the end of what its node said.
+    pub async fn run(&mut self, plan: &Plan) -> Outcome<Vec<Runtime>> {
+        let steps: Vec<&Step> = plan.nodes().filter(|step| step.action.is_change()).collect();
+        self.cordon(&steps).await?;
+        for (index, step) in steps.iter().enumerate() {
+            let place = match steps.len() {
+                1 => String::new(),
+                count => format!(" ({} of {count})", index + 1),
+            };
+            if let Err(failure) = self.step(step, &place).await {
+                let rest = steps.get(index + 1..).unwrap_or_default();
+                return Err(self.stopped(step, failure, rest));
+            }
+        }
+        if !steps.is_empty() {
+            self.whole().await?;
+        }
+        let found = self.desired.nodes.iter().filter_map(|node| self.runtimes.get(&node.node).cloned());
+        Ok(found.collect())
+    }
+
+    async fn step(&mut self, step: &Step, place: &str) -> Outcome {
+        match step.action {
+            Action::Remove => self.remove(step, place).await,
+            Action::Update => self.rejoin(&step.name).await,
+            _ => self.bring_up(step, place).await,
+        }
+    }
+
+    async fn bring_up(&mut self, step: &Step, place: &str) -> Outcome {
+        let name = &step.name;
+        let Some(wanted) = self.desired.nodes.iter().find(|node| node.node == *name) else {
+            return Err(Failure::failed(format!("the plan names an unknown node `{name}`")));
+        };
+        let begin = Instant::now();
+        let mut stored = 0;
+        let mut is_disturbed = step.action == Action::Restart;
+        let runtime = match step.action {
+            Action::Await => {
+                let runtime = self.backend.wait_ready(name, self.options.wait, self.output).await?;
+                if runtime.config_hash == wanted.hash() {
+                    runtime
+                } else {
+                    is_disturbed = true;
+                    stored = self.stop(name).await?;
+                    self.backend.start(wanted, self.options.wait, self.output).await?
+                }
+            }
+            Action::Restart => {
+                stored = self.stop(name).await?;
+                self.backend.start(wanted, self.options.wait, self.output).await?
+            }
+            _ => self.backend.start(wanted, self.options.wait, self.output).await?,
+        };
+        self.running.insert(name.clone(), wanted.clone());
+        self.runtimes.insert(name.clone(), runtime.clone());
+        (self.on_ready)(&runtime);
+        let expected = self.expected(wanted, stored);
+        let soak = if is_disturbed { self.options.soak } else { Duration::ZERO };
+        let report = self.pass(name, &expected, soak, stored > 0).await?;
+        if self.found(name).is_some_and(|found| found.leaving.is_some()) {
+            self.rejoin(name).await?;
+        }
+        let took = shape::elapsed(begin.elapsed());
+        let places = plan::serves(&runtime);
+        let facts = facts(&report, stored);
+        self.output.talk(&format!("{name}{place} is ready after {took}: {places}{facts}"));
+        Ok(())
+    }
+
+    /// What the node should say, given the nodes that run now.
+    fn expected(&self, wanted: &DaemonConfig, stored: u64) -> Expected {
+        let others = self.running.iter().filter(|(name, _)| **name != wanted.node);
+        let neighbours = others.filter(|(_, config)| is_linked(wanted, config));
+        Expected {
+            version: self.desired.version.clone(),
+            config_hash: wanted.hash(),
+            neighbours: neighbours.map(|(name, _)| name.clone()).collect(),
+            reachable: Vec::new(),
+            stored,
+        }
+    }
+
+    /// Waits until the node is as expected, and stays so for a while.
+    async fn pass(&self, name: &str, expected: &Expected, soak: Duration, depth: bool) -> Outcome<Report> {
+        let end = Instant::now() + self.options.wait;
+        let mut since = None;
+        loop {
+            let missing = match self.backend.report(name, depth).await {
+                Ok(report) => {
+                    let missing = expected.missing(&report);
+                    if missing.is_empty() {
+                        let since: &mut Instant = since.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= soak {
+                            return Ok(report);
+                        }
+                    }
+                    missing
+                }
+                Err(failure) => vec![format!("it does not answer ({})", failure.message)],
+            };
+            if !missing.is_empty() {
+                since = None;
+                if Instant::now() >= end {
+                    let wait = shape::elapsed(self.options.wait);
+                    let message = format!(
+                        "the node `{name}` is not as it should be after {wait}: {}",
+                        missing.join("; ")
+                    );
+                    return Err(Failure::new(Exit::TimedOut, message));
+                }
+            }
+            tokio::time::sleep(self.options.poll).await;
+        }
+    }
+
+    /// Waits until every node reaches every other.
+    async fn whole(&self) -> Outcome {
+        let meshed: Vec<&DaemonConfig> =
+            self.desired.nodes.iter().filter(|node| node.mesh.is_some()).collect();
+        let names: Vec<String> = meshed.iter().map(|node| node.node.clone()).collect();
+        for node in meshed.into_iter().filter(|_| names.len() > 1) {
+            let mut expected = self.expected(node, 0);
+            expected.reachable.clone_from(&names);
+            // Its version was looked at when it was its turn, if it was.
+            expected.version = None;
+            self.pass(&node.node, &expected, Duration::ZERO, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops a node, and returns how many stored messages it must come back with.
+    async fn stop(&mut self, name: &str) -> Outcome<u64> {
+        let mut stored = self.backend.report(name, false).await.map_or(0, |report| report.certain());
+        let stopped = {
+            let mut stop = pin!(self.backend.stop(name, self.options.wait, self.output));
+            loop {
+                // What it holds goes on changing until it has really stopped.
+                let next = async {
+                    let report = self.backend.report(name, false).await;
+                    tokio::time::sleep(self.options.poll).await;
+                    report
+                };
+                tokio::select! {
+                    stopped = &mut stop => break stopped?,
+                    report = next => {
+                        if let Ok(report) = report {
+                            stored = report.certain();
+                        }
+                    }
+                }
+            }
+        };
+        self.gone(name, stopped);
+        Ok(stored)
+    }
+
+    fn gone(&mut self, name: &str, stopped: Stopped) {
+        self.running.remove(name);
+        self.runtimes.remove(name);
+        say_stopped(name, stopped, self.options.wait, self.output);
+    }
+
+    /// Nodes that go get no new homes from now on, those of each other included.
+    async fn cordon(&self, steps: &[&Step]) -> Outcome {
+        for step in steps.iter().filter(|step| step.action == Action::Remove && self.is_running(&step.name)) {
+            self.backend.note_leaving(&step.name, Some(Leaving::Draining))?;
+            let told = self.backend.order(&step.name, Order::Cordon).await;
+            told.map_err(|failure| unknown(&step.name, &failure))?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&mut self, step: &Step, place: &str) -> Outcome {
+        let name = &step.name;
+        let begin = Instant::now();
+        if self.is_running(name) {
+            let before = self.empty(name, place).await?;
+            self.backend.note_leaving(name, Some(Leaving::Empty))?;
+            self.output.talk(&format!("{name}{place} is empty: {} moved", moved(&before)));
+        }
+        let stopped = self.backend.stop(name, self.options.wait, self.output).await?;
+        if stopped != Stopped::Already {
+            self.gone(name, stopped);
+        }
+        let kept = self.backend.retire(name, self.desired.retain)?;
+        let took = shape::elapsed(begin.elapsed());
+        self.output
+            .talk(&format!("{name}{place} is removed after {took}; its data is in {}", kept.display()));
+        Ok(())
+    }
+
+    /// Has a node move away what it holds, and returns what that was.
+    ///
+    /// # Errors
+    ///
+    /// The node stops answering, so that nobody can know what it holds, or it does not get on.
+    async fn empty(&self, name: &str, place: &str) -> Outcome<NodeDrain> {
+        let before =
+            self.backend.order(name, Order::Drain).await.map_err(|failure| unknown(name, &failure))?;
+        let mut last = before.clone();
+        let mut progress = Instant::now();
+        let (mut silences, mut empty_since) = (0, None);
+        loop {
+            match self.backend.holds(name).await {
+                Ok(now) => {
+                    silences = 0;
+                    if is_empty(&now) {
+                        // Once could be between two messages.
+                        let since: &mut Instant = empty_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= self.options.soak {
+                            return Ok(before);
+                        }
+                    } else {
+                        empty_since = None;
+                    }
+                    if held(&now) != held(&last) {
+                        progress = Instant::now();
+                        self.output.talk(&format!("{name}{place} is draining: {} left", left(&now)));
+                    }
+                    last = now;
+                }
+                Err(failure) => {
+                    (silences, empty_since) = (silences + 1, None);
+                    if silences >= PATIENCE {
+                        return Err(unknown(name, &failure));
+                    }
+                }
+            }
+            if progress.elapsed() >= self.options.drain {
+                return Err(stuck(name, &last, self.options.drain));
+            }
+            tokio::time::sleep(self.options.poll).await;
+        }
+    }
+
+    /// A node that was to go stays.
+    async fn rejoin(&self, name: &str) -> Outcome {
+        self.backend.order(name, Order::Undrain).await?;
+        self.backend.order(name, Order::Uncordon).await?;
+        self.backend.note_leaving(name, None)?;
+        self.output.talk(&format!("{name} takes part again"));
+        Ok(())
+    }
+
+    fn found(&self, name: &str) -> Option<&ObservedNode> {
+        self.observed.nodes.iter().find(|found| found.name == name)
+    }
+
+    fn is_running(&self, name: &str) -> bool {
+        self.runtimes.contains_key(name)
+    }
+
+    /// The failure of a step, with what its node said last and what was not done.
+    fn stopped(&self, step: &Step, mut failure: Failure, rest: &[&Step]) -> Failure {
+        let is_quoted = failure.message.contains(QUOTE);
+        let is_last_words_wanted = step.action != Action::Remove || failure.exit == Exit::Failed;
+        if !is_quoted && is_last_words_wanted {
+            for line in self.backend.last_words(&step.name) {
+                failure.message.push_str(QUOTE);
+                failure.message.push_str(&line);
+            }
+        }
+        let untouched: Vec<&str> = rest.iter().map(|step| step.name.as_str()).collect();
+        let mut help = failure.help.take().map_or_else(String::new, |help| help + "; ");
+        if untouched.is_empty() {
+            help.push_str("`mq deploy` goes on from here");
+        } else {
+            help.push_str(&format!("{} not touched; `mq deploy` goes on from here", listed(&untouched)));
+        }
+        failure.help(help)
+    }
+}
+
+/// What begins a line that a node has said.
+pub const QUOTE: &str = "\n  | ";
+
+fn listed(names: &[&str]) -> String {
+    match names {
+        [one] => format!("{one} was"),
+        many => format!("{} were", many.join(", ")),
+    }
+}
+
+/// Whether a node that drains has nothing left, by its own word and by its numbers.
+pub fn is_empty(drain: &NodeDrain) -> bool {
+    drain.state == DrainState::Drained && drain.queues == 0 && drain.messages == 0 && drain.unsettled == 0
+}
+
+/// What counts as progress.
+fn held(drain: &NodeDrain) -> (u64, u64, u64, u64) {
+    (drain.queues, drain.messages, drain.sessions, drain.unsettled)
+}
+
+/// `2 stored addresses, 12 messages, 3 connections`.
+pub fn left(drain: &NodeDrain) -> String {
+    let parts = [
+        (drain.queues, "stored address"),
+        (drain.messages, "message"),
+        (drain.sessions, "session"),
+        (drain.unsettled, "unsettled delivery"),
+        (drain.connections, "connection"),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| shape::plural(count, what))
+        .collect();
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
+}
+
+fn moved(before: &NodeDrain) -> String {
+    left(&NodeDrain { connections: 0, unsettled: 0, ..before.clone() })
+}
+
+/// Nobody can know whether the node is empty: unreachable is not empty.
+fn unknown(name: &str, failure: &Failure) -> Failure {
+    let message = format!("nobody can know what the node `{name}` holds: {}", failure.message);
+    Failure::new(Exit::Guarded, message).help(format!(
+        "bring it back and try again, keep it (`mq node undrain {name}`), or give up what it holds with --abandon {name}"
+    ))
+}
+
+fn stuck(name: &str, last: &NodeDrain, drain: Duration) -> Failure {
+    let because = last.stuck_because.as_ref().map_or_else(String::new, |because| format!("; {because}"));
+    let message = format!(
+        "the node `{name}` has moved nothing for {}: {} left{because}",
+        shape::elapsed(drain),
+        left(last)
+    );
+    Failure::new(Exit::TimedOut, message)
+        .help(format!("it goes on draining; keep it after all with `mq node undrain {name}`"))
+}
+
+fn facts(report: &Report, stored: u64) -> String {
+    let mut facts = String::new();
+    if let Some(neighbours) = report.neighbours.as_ref().filter(|neighbours| !neighbours.is_empty()) {
+        facts.push_str(&format!("; {}", shape::plural(neighbours.len() as u64, "link")));
+    }
+    if stored > 0 {
+        facts.push_str(&format!("; {} recovered", shape::plural(report.stored, "message")));
+    }
+    facts
+}
+
+/// Says how a node ended.
+pub fn say_stopped(node: &str, stopped: Stopped, deadline: Duration, output: &Output) {
+    match stopped {
+        Stopped::Already => output.talk(&format!("{node} was stopped already")),
+        Stopped::Drained => output.talk(&format!("{node} has stopped")),
+        Stopped::Killed => {
+            let deadline = shape::elapsed(deadline);
+            output.warn(&format!("{node} did not stop within {deadline} and was killed"));
+        }
+    }
+}
