@@ -221,6 +221,12 @@ impl Channel {
         self.remote
     }
 
+    /// Which life of the other node this end speaks with, or is about to. It may be later than the one that
+    /// the router knows: an end that has begun anew is heard directly.
+    pub fn remote_incarnation(&self) -> Option<Incarnation> {
+        self.remote_epoch.map(|epoch| epoch.incarnation)
+    }
+
     /// Whether messages may be sent.
     pub fn is_open(&self) -> bool {
         self.is_reported

@@ -76,7 +76,8 @@ struct Link {
 #[derive(Default)]
 struct End {
     channel: Option<Channel>,
-    sending: Option<(u64, u64)>,
+    /// The session, the messages sent in it, and the life of the other node that they are for.
+    sending: Option<(u64, u64, Incarnation)>,
     receiving: Option<(u64, u64)>,
 }
 
@@ -409,9 +410,9 @@ impl World {
         let Some(end) = process.ends.get_mut(&other) else { return };
         while let Some(event) = end.channel.as_mut().and_then(Channel::poll_event) {
             match event {
-                ChannelEvent::Opened { .. } => {
+                ChannelEvent::Opened { remote_incarnation } => {
                     self.sessions += 1;
-                    end.sending = Some((self.sessions, 0));
+                    end.sending = Some((self.sessions, 0, remote_incarnation));
                 }
                 ChannelEvent::Reset(_) => {
                     end.sending = None;
@@ -434,15 +435,14 @@ impl World {
 
     fn send(&mut self, node: usize, other: usize) {
         let length = if self.rng.f64() < 0.05 { self.rng.usize(..100_000) } else { self.rng.usize(..300) };
-        let to = self.nodes[other].as_ref().map(|process| process.incarnation);
         let Some(process) = &mut self.nodes[node] else { return };
         let Some(end) = process.ends.get_mut(&other) else { return };
-        let (Some(channel), Some((session, number))) = (&mut end.channel, &mut end.sending) else { return };
-        // What the sender knows of the other's life may be old: then the message must not arrive.
-        let known = process.up.get(&id(other)).map(|incarnation| incarnation.0);
+        let (Some(channel), Some((session, number, life))) = (&mut end.channel, &mut end.sending) else {
+            return;
+        };
         let mut message = BytesMut::new();
         message.put_u64(id(other).0);
-        message.put_u64(known.or(to).unwrap_or_default());
+        message.put_u64(life.0);
         message.put_u64(*session);
         message.put_u64(*number);
         message.put_bytes(7, length);
