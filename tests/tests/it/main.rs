@@ -2,6 +2,9 @@
 
 mod cli;
 mod cross;
+mod fleet_faults;
+mod fleet_roll;
+mod fleet_size;
 mod hostile;
 mod layers;
 mod life;
