@@ -86,6 +86,11 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
+    /// Has the owner look for what it is to serve.
+    pub(crate) fn ring(&self) {
+        self.filled.notify_one();
+    }
+
     /// Takes the connections that were handed over.
     pub(crate) fn take_adopted(&self) -> Vec<Adopted> {
         std::mem::take(&mut *self.adopted.lock().unwrap_or_else(PoisonError::into_inner))

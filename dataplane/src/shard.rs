@@ -223,6 +223,7 @@ async fn take_mail(handle: Handle) {
         }
         serve_links(&handle);
     }
+        crate::driver::serve_tunnels(&handle);
 }
 
 /// Carries one command out. A caller that no longer waits for its answer is no error.

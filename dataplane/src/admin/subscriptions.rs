@@ -87,7 +87,7 @@ pub(super) async fn remove(State(api): State<Api>, Names(topic, name): Names) ->
         let detail = format!("subscription `{name}` has an address of its own; delete address `{address}`");
         return Err(Refusal::conflict(detail));
     }
-    if let Some(client) = name.strip_prefix(SESSION) {
+    if let Some((_, client)) = name.strip_prefix(SESSION).and_then(|owner| owner.split_once(':')) {
         let detail =
             format!("subscription `{name}` is part of the session of an MQTT client; end session `{client}`");
         return Err(Refusal::conflict(detail));

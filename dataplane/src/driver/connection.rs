@@ -2,9 +2,8 @@
 
 use std::future::Future;
 use std::io::{ErrorKind, IoSlice};
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -12,12 +11,11 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use mq_amqp::frame::HEARTBEAT;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
 use super::preface::{Adopted, Arrival, Next, Preface};
 use super::protocol::{Farewell, Protocol};
+use super::socket::{Socket, Unserved};
 use super::transport::Transport;
 use super::websocket::CloseReason;
 use super::{LINGER, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER, amqp, mqtt};
@@ -60,7 +58,7 @@ pub(super) struct Connection {
     pub(super) number: u64,
     /// What it speaks.
     pub(super) protocol: Protocol,
-    pub(super) stream: TcpStream,
+    pub(super) socket: Socket,
     waker: Waker,
     pub(super) life: Life,
     /// We have sent a close of our own, and wait for the peer's.
@@ -93,10 +91,7 @@ impl Connection {
 
     /// Whether something has come that was not served.
     pub(super) fn has_unread(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        !self.input.is_empty()
-            || self.protocol.has_unserved()
-            || socket2::SockRef::from(&self.stream).peek(&mut byte).is_ok_and(|count| count > 0)
+        !self.input.is_empty() || self.protocol.has_unserved() || self.socket.has_unread()
     }
 
     /// Lets the connection's task run.
@@ -123,7 +118,7 @@ pub(crate) fn accept(handle: &Handle, accepted: Accepted) {
         Protocol::Preface(Box::new(Preface::new(expects_proxy, next, transport, now, timeout)))
     };
     let arrival = Arrival {
-        stream,
+        socket: Unserved::Tcp(stream),
         peer,
         listener,
         input: BytesMut::from(read),
@@ -146,7 +141,8 @@ pub(crate) fn adopt(handle: &Handle, adopted: Adopted) {
     serve(handle, key);
 }
 
-fn serve(handle: &Handle, key: Option<usize>) {
+/// Begins to serve a connection that has been let in.
+pub(super) fn serve(handle: &Handle, key: Option<usize>) {
     if let Some(key) = key {
         tokio::task::spawn_local(Serve { handle: handle.clone(), key });
     }
@@ -154,11 +150,10 @@ fn serve(handle: &Handle, key: Option<usize>) {
 
 impl Shard {
     /// Takes a connection in, which is counted already; `None` when its socket is of no use.
-    fn admit_connection(&mut self, arrival: Arrival, protocol: Protocol) -> Option<usize> {
-        let Arrival { stream, peer, listener, input, opened_at, bytes_in, bytes_out } = arrival;
-        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-        let stream = match stream {
-            Ok(stream) => stream,
+    pub(super) fn admit_connection(&mut self, arrival: Arrival, protocol: Protocol) -> Option<usize> {
+        let Arrival { socket, peer, listener, input, opened_at, bytes_in, bytes_out } = arrival;
+        let socket = match socket.serve() {
+            Ok(socket) => socket,
             Err(error) => {
                 if self.warnings.is_due(Instant::now()) {
                     warn!(%peer, %error, "cannot serve the connection");
@@ -173,7 +168,7 @@ impl Shard {
         Some(self.connections.insert(Box::new(Connection {
             number,
             protocol,
-            stream,
+            socket,
             waker: Waker::noop().clone(),
             life: Life::Serving,
             is_forced: false,
@@ -214,7 +209,7 @@ impl Shard {
         let now = Instant::now();
         let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(()) };
         connection.waker.clone_from(context.waker());
-        if connection.wants_write && connection.stream.poll_write_ready(context).is_ready() {
+        if connection.wants_write && connection.socket.poll_writable(context) {
             connection.wants_write = false;
             self.mark_dirty(key);
             self.finish_turn(now);
@@ -230,6 +225,9 @@ impl Shard {
             self.release(now, key);
             self.finish_turn(now);
             self.remove(key);
+            if !self.tunnels.outbox.is_empty() {
+                self.finish_turn(now);
+            }
             return Poll::Ready(());
         }
         Poll::Pending
@@ -264,8 +262,7 @@ impl Shard {
                 break;
             }
             reads += 1;
-            buffer.reserve(READ_SIZE);
-            match pin!(connection.stream.read_buf(&mut buffer)).poll(context) {
+            match connection.socket.poll_read(context, &mut buffer, &mut self.tunnels.outbox) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => {
                     connection.has_input_ended = true;
@@ -314,6 +311,10 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match connection.life {
             Life::Serving => {
+                if self.tunnels.end(connection) {
+                    // Its home hears of it, and says what it still has to say.
+                    return;
+                }
                 debug!(connection = %self.name_of(key), "the client left without a close");
                 self.start_closing(now, key);
             }
@@ -334,7 +335,7 @@ impl Shard {
             if used == 0 {
                 break;
             }
-            match connection.stream.try_write_vectored(&slices[..used]) {
+            match connection.socket.try_write(&slices[..used], &mut self.tunnels.outbox) {
                 Ok(count) => {
                     connection.protocol.written(now, count);
                     connection.bytes_out += count as u64;
@@ -356,6 +357,7 @@ impl Shard {
         if connection.is_paused && connection.protocol.may_read() {
             connection.wake();
         }
+        self.tunnels.collect(connection);
         self.refill(now, key);
         self.advance_life(now, key);
         self.arm_connection(now, key);
@@ -369,8 +371,7 @@ impl Shard {
                 // Nothing that has not been read is left to reset the connection.
                 return self.kill(key);
             }
-            let socket = socket2::SockRef::from(&connection.stream);
-            connection.life = match socket.shutdown(std::net::Shutdown::Write) {
+            connection.life = match connection.socket.shut(&mut self.tunnels.outbox) {
                 Ok(()) => Life::Lingering { deadline: now + LINGER },
                 Err(_) => Life::Dead,
             };
@@ -391,7 +392,7 @@ impl Shard {
         }
     }
 
-    fn kill(&mut self, key: usize) {
+    pub(super) fn kill(&mut self, key: usize) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.life = Life::Dead;
             connection.wake();
@@ -482,7 +483,8 @@ impl Shard {
     }
 
     fn remove(&mut self, key: usize) {
-        if let Some(connection) = self.connections.try_remove(key) {
+        if let Some(mut connection) = self.connections.try_remove(key) {
+            self.tunnels.close(&mut connection);
             let name = self.connection_name(connection.number);
             info!(connection = %name, container = %connection.protocol.peer_name(), "closed");
             self.count_connection_out();

@@ -16,9 +16,11 @@ mod outcome;
 mod preface;
 mod protocol;
 pub mod proxy;
+mod socket;
 mod terminus;
 mod transaction;
 mod transport;
+mod tunnels;
 mod view;
 pub mod websocket;
 
@@ -46,6 +48,8 @@ pub(crate) use self::preface::Adopted;
 use self::protocol::{Connections, Farewell};
 use self::terminus::Definition;
 pub(crate) use self::terminus::Subscriptions;
+use self::tunnels::Tunnels;
+pub(crate) use self::tunnels::serve_tunnels;
 use self::transaction::Coordinator;
 use crate::listen::Throttle;
 use crate::mailbox::{AddressNews, Mail, Mailbox, post_at_once};
@@ -214,6 +218,8 @@ pub(crate) struct Shard {
     next_ticket: u64,
     /// Sessions of MQTT clients, and what they have in common.
     mqtt: mqtt::Mqtt,
+    /// Clients whose sessions are on other nodes, and those of other nodes whose sessions are here.
+    tunnels: Tunnels,
     /// One read buffer and one event queue for all connections: an idle connection holds none.
     pub(crate) buffer: BytesMut,
     events: Events,
@@ -267,6 +273,7 @@ impl Shard {
             store_requests: Vec::new(),
             next_ticket: 0,
             mqtt: mqtt::Mqtt::new(config),
+            tunnels: Tunnels::default(),
             buffer: BytesMut::new(),
             events: Events::new(),
             deadlines: BinaryHeap::new(),
@@ -405,6 +412,7 @@ impl Shard {
         self.ask_store();
         self.tell_addresses();
         self.tell_shards();
+        self.tell_tunnels();
         self.tell_nodes(now);
     }
 

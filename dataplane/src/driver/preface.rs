@@ -1,5 +1,6 @@
 //! The beginning of a connection, before its protocol has the word: the header of a proxy, and for MQTT the
-//! bytes up to a whole CONNECT, whose client identifier says which shard serves the client.
+//! bytes up to a whole CONNECT, whose client identifier says which shard serves the client: one of this node, or,
+//! when its session is there, of another.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,8 +16,14 @@ use tracing::debug;
 
 use super::connection::Connection;
 use super::protocol::Protocol;
+use super::socket::Unserved;
 use super::transport::Transport;
 use super::{Shard, amqp, mqtt, proxy};
+use crate::mesh::directory::Place;
+
+/// How long a client waits at most that asks for its session while nodes in reach have not told all of theirs,
+/// or that is to go to one whose channels have not opened. Then it is let in, or refused by what is known.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The first byte of a CONNECT (3.1.1).
 const CONNECT: u8 = 0x10;
@@ -38,8 +45,11 @@ pub(super) struct Preface {
     /// When it has to be through.
     deadline: Instant,
     timeout: Duration,
-    /// The shard that serves the client, when that is another.
-    pub(super) home: Option<ShardId>,
+    /// Where it goes on, when that is elsewhere.
+    way: Option<Way>,
+    /// It waits until more is known of where it belongs, or until then.
+    held_until: Option<Instant>,
+    is_held: bool,
     /// It is refused: nothing more is read.
     pub(super) is_over: bool,
 }
@@ -53,17 +63,43 @@ impl Preface {
         timeout: Duration,
     ) -> Self {
         let deadline = now + timeout;
-        Self { expects_proxy, next, transport, deadline, timeout, home: None, is_over: false }
+        Self {
+            expects_proxy,
+            next,
+            transport,
+            deadline,
+            timeout,
+            way: None,
+            held_until: None,
+            is_held: false,
+            is_over: false,
+        }
+    }
+
+    /// Whether more is to be read of it.
+    pub(super) fn may_read(&self) -> bool {
+        self.way.is_none() && !self.is_held
+    }
+
+    /// More is known of where it belongs.
+    pub(super) fn release(&mut self) {
+        self.is_held = false;
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        (!self.is_over && self.home.is_none()).then_some(self.deadline)
+        if self.is_held {
+            return self.held_until;
+        }
+        (!self.is_over && self.way.is_none()).then_some(self.deadline)
     }
 
     /// # Errors
     /// When the time is over.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), String> {
         if self.poll_timeout().is_none_or(|deadline| now < deadline) {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.is_held) {
             return Ok(());
         }
         self.is_over = true;
@@ -75,7 +111,7 @@ impl Preface {
 /// A connection that a shard is about to serve.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) stream: std::net::TcpStream,
+    pub(super) socket: Unserved,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<str>,
     /// What was read of the socket and not served.
@@ -92,35 +128,57 @@ pub(crate) struct Adopted {
     pub(super) transport: Transport,
 }
 
-/// Where a client belongs.
-#[derive(Debug, PartialEq, Eq)]
-enum Home {
-    /// The CONNECT is not whole.
-    Unknown,
-    /// Any shard will do: the client has no identifier, or the engine will refuse what came.
-    Any,
-    Of(ShardId),
+/// Where a connection goes on whose CONNECT was read here.
+#[derive(Debug)]
+enum Way {
+    /// On another shard of this node.
+    Shard(ShardId),
+    /// Through a tunnel to a shard of another one.
+    Tunnel { peer: ShardId, client_id: Arc<str> },
 }
 
-/// Finds the home of the client whose first bytes these are.
-fn home_of(input: &[u8], limits: &Limits, shards: u16) -> Home {
+/// Where a client belongs.
+#[derive(Debug)]
+enum Belongs {
+    /// To a shard of this node.
+    To(ShardId),
+    Elsewhere(Way),
+    /// That is known in a moment.
+    Undecided,
+}
+
+/// Who a client is.
+#[derive(Debug, PartialEq, Eq)]
+enum Who {
+    /// The CONNECT is not whole.
+    Unknown,
+    /// It has no identifier, or the engine will refuse what came: any shard will do.
+    Anyone,
+    Client {
+        id: Box<str>,
+        is_clean: bool,
+    },
+}
+
+/// Finds who the client is whose first bytes these are.
+fn who_is(input: &[u8], limits: &Limits) -> Who {
     let most = limits.max_handshake_packet_size.min(limits.max_packet_size);
     // What is no CONNECT is refused without waiting for its end.
     if input.first().is_some_and(|first| *first != CONNECT) {
-        return Home::Any;
+        return Who::Anyone;
     }
     let packet = match packet_size(input, most) {
         Ok(size) => size.and_then(|size| input.get(..size)),
-        Err(_) => return Home::Any,
+        Err(_) => return Who::Anyone,
     };
-    let Some(packet) = packet else { return Home::Unknown };
+    let Some(packet) = packet else { return Who::Unknown };
     // A copy: the engine of the home takes the bytes as they came.
-    let Ok(Some(packet)) = next_packet(&mut BytesMut::from(packet), most) else { return Home::Any };
+    let Ok(Some(packet)) = next_packet(&mut BytesMut::from(packet), most) else { return Who::Anyone };
     match decode(packet, Version::V5_0, limits) {
         Ok(Packet::Connect(connect)) if !connect.client_id.as_str().is_empty() => {
-            Home::Of(home(connect.client_id.as_str(), shards))
+            Who::Client { id: connect.client_id.as_str().into(), is_clean: connect.clean_start }
         }
-        _ => Home::Any,
+        _ => Who::Anyone,
     }
 }
 
@@ -171,28 +229,62 @@ impl Shard {
     }
 
     fn find_home(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
-        let shards = u16::try_from(self.shared.mailboxes.len()).unwrap_or(u16::MAX);
         let config = self.mqtt.config.clone();
         let Some(preface) = self.connections.preface_mut(key) else { return };
         let mut closed = None;
-        let home = match &mut preface.transport {
-            Transport::Plain => home_of(buffer, &config.limits, shards),
+        let who = match &mut preface.transport {
+            Transport::Plain => who_is(buffer, &config.limits),
             Transport::WebSocket(socket) => {
                 closed = socket.receive(buffer).err();
-                home_of(socket.input(), &config.limits, shards)
+                who_is(socket.input(), &config.limits)
             }
         };
-        match home {
-            Home::Unknown => {
+        let belongs = match who {
+            Who::Unknown => {
                 preface.is_over |= closed.is_some();
+                return;
             }
-            Home::Of(home) if home != self.id => preface.home = Some(home),
-            // A client that has closed its frames already is not worth the way.
-            Home::Of(_) | Home::Any => {
+            Who::Anyone => Belongs::To(self.id),
+            Who::Client { id, is_clean } => {
+                let is_patient = preface.held_until.is_none_or(|until| now < until);
+                self.place_of(now, &id, is_clean, is_patient)
+            }
+        };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Protocol::Preface(preface) = &mut connection.protocol else { return };
+        match belongs {
+            Belongs::To(home) if home == self.id => {
                 let transport = std::mem::take(&mut preface.transport);
                 let client = mqtt::Client::new(config, transport, now);
                 self.begin_protocol(now, key, Protocol::Mqtt(Box::new(client)), buffer);
             }
+            Belongs::To(home) => preface.way = Some(Way::Shard(home)),
+            Belongs::Elsewhere(way) => preface.way = Some(way),
+            Belongs::Undecided => {
+                preface.held_until.get_or_insert(now + PATIENCE);
+                preface.is_held = true;
+                self.tunnels.hold(key, connection.number);
+            }
+        }
+    }
+
+    /// Where a client belongs. Whoever wants a new session, or has one elsewhere that ends with its connection,
+    /// gets it here: the other is ended then.
+    fn place_of(&self, now: Instant, client_id: &str, is_clean: bool, is_patient: bool) -> Belongs {
+        let shards = u16::try_from(self.shared.mailboxes.len()).unwrap_or(u16::MAX);
+        let here = Belongs::To(home(client_id, shards));
+        let Some(fabric) = self.shared.mesh.as_deref().filter(|_| !is_clean && !self.is_draining) else {
+            return here;
+        };
+        let wait = |otherwise| if is_patient { Belongs::Undecided } else { otherwise };
+        match fabric.find_session(now, client_id) {
+            (Place::At { node, is_lasting: true }, _) => match self.session_home(node, client_id) {
+                Some(peer) => Belongs::Elsewhere(Way::Tunnel { peer, client_id: client_id.into() }),
+                None => wait(here),
+            },
+            (Place::Nowhere, true) => wait(here),
+            // Out of reach: where the session would be it is refused.
+            _ => here,
         }
     }
 
@@ -204,16 +296,23 @@ impl Shard {
 
     /// Hands a connection over to the home of its client; false when it stays.
     pub(super) fn hand_over(&mut self, key: usize) -> bool {
-        let Some(home) = self.connections.preface_mut(key).and_then(|preface| preface.home) else {
+        let Some(way) = self.connections.preface_mut(key).and_then(|preface| preface.way.take()) else {
             return false;
+        };
+        let home = match way {
+            Way::Shard(home) => home,
+            Way::Tunnel { peer, client_id } => {
+                self.open_tunnel(key, peer, client_id);
+                return false;
+            }
         };
         let Some(connection) = self.connections.try_remove(key) else { return false };
         debug!(connection = %self.connection_name(connection.number), shard = home.0, "handed over");
         self.count_connection_out();
-        let Connection { protocol, stream, input, peer, listener, opened_at, bytes_in, bytes_out, .. } =
+        let Connection { protocol, socket, input, peer, listener, opened_at, bytes_in, bytes_out, .. } =
             *connection;
-        let (Protocol::Preface(preface), Ok(stream)) = (protocol, stream.into_std()) else { return true };
-        let arrival = Arrival { stream, peer, listener, input, opened_at, bytes_in, bytes_out };
+        let (Protocol::Preface(preface), Ok(socket)) = (protocol, socket.leave()) else { return true };
+        let arrival = Arrival { socket, peer, listener, input, opened_at, bytes_in, bytes_out };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(home.shard())) {
             self.shared.count_connection_in(home);
             mailbox.post_adopted(Adopted { arrival, transport: preface.transport });
@@ -240,31 +339,31 @@ mod tests {
         bytes
     }
 
+    fn client(id: &str) -> Who {
+        Who::Client { id: id.into(), is_clean: true }
+    }
+
     #[test]
-    fn a_client_belongs_to_the_shard_that_its_identifier_names() {
+    fn a_client_is_known_by_its_whole_connect_whatever_follows() {
         let limits = Limits::default();
         for client_id in ["a", "kitchen", "x".repeat(200).as_str()] {
             let mut bytes = connect(client_id);
-            assert_eq!(home_of(&bytes, &limits, 7), Home::Of(home(client_id, 7)));
+            assert_eq!(who_is(&bytes, &limits), client(client_id));
             bytes.extend_from_slice(b"\xc0\0");
-            assert_eq!(
-                home_of(&bytes, &limits, 7),
-                Home::Of(home(client_id, 7)),
-                "what follows does not matter"
-            );
+            assert_eq!(who_is(&bytes, &limits), client(client_id));
         }
     }
 
     #[test]
     fn a_client_without_an_identifier_may_be_anywhere() {
-        assert_eq!(home_of(&connect(""), &Limits::default(), 7), Home::Any);
+        assert_eq!(who_is(&connect(""), &Limits::default()), Who::Anyone);
     }
 
     #[test]
     fn a_connect_in_pieces_is_waited_for() {
         let bytes = connect(&"x".repeat(300));
         for end in 0..bytes.len() {
-            assert_eq!(home_of(&bytes[..end], &Limits::default(), 2), Home::Unknown, "{end} bytes");
+            assert_eq!(who_is(&bytes[..end], &Limits::default()), Who::Unknown, "{end} bytes");
         }
     }
 
@@ -274,13 +373,10 @@ mod tests {
         for wrong in
             [&b"GET / HTTP/1.1"[..], b"AMQP\0\x01\0\0", b"\x11", b"\x10\xff\xff\xff\xff", b"\x10\xff\xff\x7f"]
         {
-            assert_eq!(home_of(wrong, &limits, 2), Home::Any, "{}", wrong.escape_ascii());
+            assert_eq!(who_is(wrong, &limits), Who::Anyone, "{}", wrong.escape_ascii());
         }
         let most = limits.max_handshake_packet_size as usize;
-        assert_eq!(
-            home_of(&connect(&"x".repeat(most - 20)), &limits, 2),
-            Home::Of(home(&"x".repeat(most - 20), 2))
-        );
-        assert_eq!(home_of(&connect(&"x".repeat(most - 1))[..10], &limits, 2), Home::Any, "beyond the bound");
+        assert_eq!(who_is(&connect(&"x".repeat(most - 20)), &limits), client(&"x".repeat(most - 20)));
+        assert_eq!(who_is(&connect(&"x".repeat(most - 1))[..10], &limits), Who::Anyone, "beyond the bound");
     }
 }

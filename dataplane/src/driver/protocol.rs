@@ -15,6 +15,7 @@ use tracing::info;
 use super::connection::Connection;
 use super::preface::{Next, Preface};
 use super::transport::{Transport, frame};
+use super::tunnels::Tunnelled;
 use super::websocket::{CloseReason, WebSocket};
 use super::{OUTBOX_LIMIT, Shard, amqp, mqtt};
 
@@ -34,6 +35,8 @@ pub(super) enum Protocol {
     Preface(Box<Preface>),
     Amqp(Box<amqp::Client>),
     Mqtt(Box<mqtt::Client>),
+    /// Its session is on another node, which speaks with it.
+    Tunnelled(Box<Tunnelled>),
 }
 
 impl Protocol {
@@ -51,6 +54,7 @@ impl Protocol {
                     socket.end_rest();
                 }
             }
+            Self::Tunnelled(_) => {}
         }
     }
 
@@ -66,6 +70,7 @@ impl Protocol {
                 Transport::Plain => 0,
                 Transport::WebSocket(socket) => one_slice(socket.outgoing(), slices),
             },
+            Self::Tunnelled(near) => one_slice(near.incoming(), slices),
         }
     }
 
@@ -85,6 +90,7 @@ impl Protocol {
                     socket.written(count);
                 }
             }
+            Self::Tunnelled(near) => near.written(count),
         }
     }
 
@@ -102,6 +108,7 @@ impl Protocol {
                 Transport::Plain => 0,
                 Transport::WebSocket(socket) => socket.outgoing().len(),
             },
+            Self::Tunnelled(near) => near.incoming().len(),
         }
     }
 
@@ -111,7 +118,8 @@ impl Protocol {
             && match self {
                 Self::Amqp(_) => true,
                 Self::Mqtt(client) => client.may_read(),
-                Self::Preface(preface) => preface.home.is_none(),
+                Self::Preface(preface) => preface.may_read(),
+                Self::Tunnelled(near) => near.may_read(),
             }
     }
 
@@ -121,6 +129,7 @@ impl Protocol {
             Self::Amqp(client) => client.engine.poll_timeout(),
             Self::Mqtt(client) => client.poll_timeout(),
             Self::Preface(preface) => preface.poll_timeout(),
+            Self::Tunnelled(_) => None,
         }
     }
 
@@ -131,7 +140,7 @@ impl Protocol {
                 Transport::WebSocket(socket) => socket.has_input(),
                 Transport::Plain => false,
             },
-            Self::Amqp(_) | Self::Preface(_) => false,
+            Self::Amqp(_) | Self::Preface(_) | Self::Tunnelled(_) => false,
         }
     }
 
@@ -148,6 +157,7 @@ impl Protocol {
             Self::Amqp(client) => client.engine.is_done(),
             Self::Mqtt(client) => client.is_done(),
             Self::Preface(preface) => preface.is_over,
+            Self::Tunnelled(near) => near.is_done(),
         }
     }
 
@@ -161,7 +171,7 @@ impl Protocol {
                     socket.shrink();
                 }
             }
-            Self::Preface(_) => {}
+            Self::Preface(_) | Self::Tunnelled(_) => {}
         }
     }
 
@@ -169,7 +179,7 @@ impl Protocol {
     /// counts.
     pub(super) fn end(&mut self, now: Instant, reason: CloseReason) {
         match self {
-            Self::Amqp(_) => {}
+            Self::Amqp(_) | Self::Tunnelled(_) => {}
             Self::Mqtt(client) => client.transport.close_after_rest(reason),
             Self::Preface(preface) => preface.transport.close_after_rest(reason),
         }
@@ -185,6 +195,8 @@ impl Protocol {
                 Next::Amqp => return admin::Protocol::Amqp,
                 Next::Mqtt => &preface.transport,
             },
+            Self::Tunnelled(near) if near.has_frames => return admin::Protocol::MqttWs,
+            Self::Tunnelled(_) => return admin::Protocol::Mqtt,
         };
         match transport {
             Transport::Plain => admin::Protocol::Mqtt,
@@ -197,6 +209,7 @@ impl Protocol {
         match self {
             Self::Amqp(client) => &client.container,
             Self::Mqtt(client) => client.client_id(),
+            Self::Tunnelled(near) => &near.client_id,
             Self::Preface(_) => "",
         }
     }
@@ -221,7 +234,7 @@ impl Connections {
     pub(super) fn amqp(&self, key: usize) -> Option<&amqp::Client> {
         match &self.0.get(key)?.protocol {
             Protocol::Amqp(client) => Some(client),
-            Protocol::Mqtt(_) | Protocol::Preface(_) => None,
+            Protocol::Mqtt(_) | Protocol::Preface(_) | Protocol::Tunnelled(_) => None,
         }
     }
 
@@ -229,7 +242,7 @@ impl Connections {
     pub(super) fn amqp_mut(&mut self, key: usize) -> Option<&mut amqp::Client> {
         match &mut self.0.get_mut(key)?.protocol {
             Protocol::Amqp(client) => Some(client),
-            Protocol::Mqtt(_) | Protocol::Preface(_) => None,
+            Protocol::Mqtt(_) | Protocol::Preface(_) | Protocol::Tunnelled(_) => None,
         }
     }
 
@@ -237,7 +250,7 @@ impl Connections {
     pub(super) fn preface_mut(&mut self, key: usize) -> Option<&mut Preface> {
         match &mut self.0.get_mut(key)?.protocol {
             Protocol::Preface(preface) => Some(preface),
-            Protocol::Amqp(_) | Protocol::Mqtt(_) => None,
+            Protocol::Amqp(_) | Protocol::Mqtt(_) | Protocol::Tunnelled(_) => None,
         }
     }
 
@@ -250,7 +263,7 @@ impl Connections {
     pub(super) fn mqtt(&self, key: usize) -> Option<&mqtt::Client> {
         match &self.0.get(key)?.protocol {
             Protocol::Mqtt(client) => Some(client),
-            Protocol::Amqp(_) | Protocol::Preface(_) => None,
+            Protocol::Amqp(_) | Protocol::Preface(_) | Protocol::Tunnelled(_) => None,
         }
     }
 
@@ -258,7 +271,7 @@ impl Connections {
     pub(super) fn mqtt_mut(&mut self, key: usize) -> Option<&mut mqtt::Client> {
         match &mut self.0.get_mut(key)?.protocol {
             Protocol::Mqtt(client) => Some(client),
-            Protocol::Amqp(_) | Protocol::Preface(_) => None,
+            Protocol::Amqp(_) | Protocol::Preface(_) | Protocol::Tunnelled(_) => None,
         }
     }
 }
@@ -287,6 +300,7 @@ impl Shard {
                 Transport::WebSocket(_) => self.handle_frames(now, key, buffer),
             },
             Some(Protocol::Preface(_)) => self.handle_preface_input(now, key, buffer),
+            Some(Protocol::Tunnelled(_)) => self.handle_tunnelled_input(key, buffer),
             None => {}
         }
     }
@@ -319,8 +333,13 @@ impl Shard {
                 client.engine.handle_timeout(now).map_err(|error| error.to_string())
             }
             Some(Protocol::Mqtt(_)) => self.handle_mqtt_timeout(now, key),
-            Some(Protocol::Preface(preface)) => preface.handle_timeout(now),
-            None => Ok(()),
+            Some(Protocol::Preface(preface)) => {
+                let waited = preface.handle_timeout(now);
+                // It has waited long enough for where it belongs.
+                self.resume_reading(key);
+                waited
+            }
+            Some(Protocol::Tunnelled(_)) | None => Ok(()),
         }
     }
 
@@ -329,7 +348,7 @@ impl Shard {
         match self.connections.get(key).map(|connection| &connection.protocol) {
             Some(Protocol::Amqp(_)) => self.refill_lanes(now, key),
             Some(Protocol::Mqtt(_)) => self.refill_mqtt(now, key),
-            Some(Protocol::Preface(_)) | None => {}
+            Some(Protocol::Preface(_) | Protocol::Tunnelled(_)) | None => {}
         }
     }
 
@@ -339,6 +358,7 @@ impl Shard {
             Some(Protocol::Amqp(_)) => self.close_amqp(now, key, reason),
             Some(Protocol::Mqtt(_)) => self.close_mqtt(now, key, farewell, reason),
             Some(Protocol::Preface(preface)) => preface.is_over = true,
+            Some(Protocol::Tunnelled(_)) => self.close_tunnelled(key, farewell, reason),
             None => {}
         }
         if let Some(connection) = self.connections.get_mut(key)
@@ -353,7 +373,7 @@ impl Shard {
         match self.connections.get(key).map(|connection| &connection.protocol) {
             Some(Protocol::Amqp(_)) => self.release_amqp(now, key),
             Some(Protocol::Mqtt(_)) => self.release_mqtt(now, key),
-            Some(Protocol::Preface(_)) | None => {}
+            Some(Protocol::Preface(_) | Protocol::Tunnelled(_)) | None => {}
         }
         self.run_effects(now);
     }

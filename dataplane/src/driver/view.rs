@@ -46,7 +46,7 @@ impl Shard {
     fn amqp_clients(&self) -> impl Iterator<Item = (usize, &Connection, &amqp::Client)> {
         self.connections.iter().filter_map(|(key, connection)| match &connection.protocol {
             Protocol::Amqp(client) => Some((key, &**connection, &**client)),
-            Protocol::Mqtt(_) | Protocol::Preface(_) => None,
+            Protocol::Mqtt(_) | Protocol::Preface(_) | Protocol::Tunnelled(_) => None,
         })
     }
 
@@ -78,7 +78,7 @@ impl Shard {
             Protocol::Mqtt(client) => {
                 admin::Connection { version: Some(client.engine.version().to_string()), ..view }
             }
-            Protocol::Preface(_) => view,
+            Protocol::Preface(_) | Protocol::Tunnelled(_) => view,
         }
     }
 

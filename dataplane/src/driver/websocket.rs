@@ -4,7 +4,7 @@
 //! nothing, so a payload is passed on as it comes and no frame is ever gathered. What is held is the
 //! beginning of a packet, bounded by its reader, and a control frame of 125 bytes.
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// Bytes of the longest frame that is taken: four times the largest packet of MQTT. It is no matter of
 /// memory; who announces more does not speak MQTT.
@@ -220,6 +220,49 @@ impl WebSocket {
         }
     }
 
+    /// The state as bytes, for [`restore`](Self::restore): what goes on elsewhere begins with it.
+    pub fn save(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        let incoming = self.frame.as_ref();
+        let flags = [incoming.is_some(), self.is_fragmented, self.is_closed];
+        out.put_u8(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
+        out.put_u8(incoming.map_or(0, |frame| frame.opcode));
+        out.put_slice(&incoming.map_or([0; 4], |frame| frame.mask));
+        out.put_u64(incoming.map_or(0, |frame| frame.left));
+        for buffer in [&self.control, &self.input, &self.outgoing] {
+            out.put_u32(u32::try_from(buffer.len()).unwrap_or(u32::MAX));
+            out.put_slice(buffer);
+        }
+        out.freeze()
+    }
+
+    /// The connection whose state this is; `None` for what [`save`](Self::save) has not made. A farewell that
+    /// was noted and not queued is forgotten.
+    pub fn restore(mut state: &[u8]) -> Option<Self> {
+        let flags = state.try_get_u8().ok()?;
+        let opcode = state.try_get_u8().ok()?;
+        let mut mask = [0; 4];
+        state.try_copy_to_slice(&mut mask).ok()?;
+        let left = state.try_get_u64().ok()?;
+        let mut buffer = || {
+            let length = usize::try_from(state.try_get_u32().ok()?).ok()?;
+            let (buffer, rest) = state.split_at_checked(length)?;
+            state = rest;
+            Some(BytesMut::from(buffer))
+        };
+        let (control, input, outgoing) = (buffer()?, buffer()?, buffer()?);
+        let is_known = matches!(opcode, CONTINUATION | BINARY | CLOSE | PING | PONG);
+        let is_bounded = left <= MAX_FRAME
+            && (opcode < CLOSE || left <= MAX_CONTROL as u64)
+            && control.len() <= MAX_CONTROL;
+        if !state.is_empty() || flags > 7 || !is_known || !is_bounded {
+            return None;
+        }
+        let frame = (flags & 1 != 0).then_some(Incoming { opcode, mask, left });
+        let (is_fragmented, is_closed) = (flags & 2 != 0, flags & 4 != 0);
+        Some(Self { frame, is_fragmented, control, input, outgoing, is_closed, farewell: None })
+    }
+
     /// Gives back memory that only a busy connection needs.
     pub fn shrink(&mut self) {
         for buffer in [&mut self.control, &mut self.input, &mut self.outgoing] {
@@ -391,6 +434,40 @@ mod tests {
             assert!(waiting.is_empty());
             assert!(socket.input()[..] == expected[..], "in pieces of {step}");
             assert_eq!(socket.outgoing(), b"\x8a\x04ping");
+        }
+    }
+
+    #[test]
+    fn it_goes_on_elsewhere_wherever_the_bytes_are_cut() {
+        let all = [frame(0x02, b"one"), frame(0x89, b"ping"), frame(0x80, b"two"), frame(0x88, b"")].concat();
+        for end in 0..=all.len() {
+            let mut socket = WebSocket::default();
+            let mut waiting = BytesMut::from(&all[..end]);
+            let _ = socket.receive(&mut waiting);
+            let mut socket = WebSocket::restore(&socket.save()).expect("a state of ours");
+            waiting.extend_from_slice(&all[end..]);
+            let _ = socket.receive(&mut waiting);
+            assert_eq!(&socket.input()[..], b"onetwo", "cut at {end}");
+            assert_eq!(socket.outgoing(), b"\x8a\x04ping\x88\0", "cut at {end}");
+            assert!(socket.is_closed());
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_is_none_and_no_panic() {
+        let mut socket = WebSocket::default();
+        receive(&mut socket, &frame(0x82, b"one")[..7]).expect("taken");
+        let state = socket.save();
+        assert!(WebSocket::restore(&state).is_some());
+        for end in 0..state.len() {
+            assert!(WebSocket::restore(&state[..end]).is_none(), "{end} bytes");
+        }
+        for bit in 0..state.len() * 8 {
+            let mut flipped = state.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if let Some(mut socket) = WebSocket::restore(&flipped) {
+                let _ = receive(&mut socket, &frame(0x82, b"more"));
+            }
         }
     }
 

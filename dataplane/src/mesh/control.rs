@@ -130,7 +130,7 @@ impl Control {
                 change(&mut self.info);
                 self.router.set_info(now, self.info.encode());
                 let (name, is_cordoned) = (self.fabric.node().into(), self.info.is_cordoned());
-                self.tell_services(&NodeEvent::Cordoned { name, is_cordoned });
+                self.tell_services(now, &NodeEvent::Cordoned { name, is_cordoned });
             }
         }
     }
@@ -146,6 +146,9 @@ impl Control {
         while let Some((neighbour, message)) = self.router.poll_transmit(now) {
             self.send_link_state(neighbour, message);
         }
+        while let Some((to, message)) = self.fabric.poll_session_message() {
+            self.say(now, Tag::Sessions, to, &message);
+        }
         let lines: Vec<NodeId> = self.lines.keys().copied().collect();
         for node in lines {
             self.transmit(now, node);
@@ -155,13 +158,16 @@ impl Control {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let lines = self.lines.values().filter(|line| line.is_up);
-        lines.filter_map(|line| line.channel.poll_timeout()).chain(self.router.poll_timeout()).min()
+        let sessions = self.fabric.session_timeout(Instant::now());
+        let others = self.router.poll_timeout().into_iter().chain(sessions);
+        lines.filter_map(|line| line.channel.poll_timeout()).chain(others).min()
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
         if self.router.poll_timeout().is_some_and(|at| at <= now) {
             self.router.handle_timeout(now);
         }
+        self.fabric.handle_session_timeout(now);
         let is_due = |line: &Line| line.is_up && line.channel.poll_timeout().is_some_and(|at| at <= now);
         let due: Vec<NodeId> =
             self.lines.iter().filter(|(_, line)| is_due(line)).map(|(node, _)| *node).collect();
@@ -235,7 +241,7 @@ impl Control {
                 self.node_down(now, node);
             }
             RouterEvent::NodeChanged(node) => {
-                self.tell_cordoned(&node);
+                self.tell_cordoned(now, &node);
                 self.change_view(|view| {
                     view.nodes.insert(node.id, node);
                 });
@@ -261,7 +267,7 @@ impl Control {
             Line { channel, path: None, is_up: false }
         });
         line.is_up = true;
-        self.tell_cordoned(node);
+        self.tell_cordoned(now, node);
         self.change_view(|view| {
             view.nodes.insert(id, node.clone());
         });
@@ -322,11 +328,11 @@ impl Control {
             match event {
                 ChannelEvent::Opened { .. } => {
                     let name = self.router.node(node).map(|node| node.name.clone());
-                    self.tell_services(&NodeEvent::Opened { node, name: name.unwrap_or_default() });
+                    self.tell_services(now, &NodeEvent::Opened { node, name: name.unwrap_or_default() });
                 }
                 ChannelEvent::Reset(reason) => {
                     tracing::debug!(%node, %reason, "a channel between control threads has ended");
-                    self.tell_services(&NodeEvent::Lost { node });
+                    self.tell_services(now, &NodeEvent::Lost { node });
                 }
                 ChannelEvent::Message(message) => self.take_message(now, node, message),
             }
@@ -335,6 +341,9 @@ impl Control {
 
     fn take_message(&mut self, now: Instant, node: NodeId, mut message: Bytes) {
         let tag = if message.is_empty() { None } else { Tag::from_byte(message.get_u8()) };
+        if tag == Some(Tag::Sessions) {
+            return self.fabric.take_session_message(now, node, message);
+        }
         let service = self.services.iter_mut().find(|service| Some(service.tag) == tag);
         match service {
             // A copy where it is small: it would keep what was read for as long as it lives.
@@ -374,15 +383,16 @@ impl Control {
         self.fabric.tell(ControlMail::Continue);
     }
 
-    fn tell_services(&mut self, event: &NodeEvent) {
+    fn tell_services(&mut self, now: Instant, event: &NodeEvent) {
+        self.fabric.note_session_event(now, event);
         for service in &mut self.services {
             (service.deliver)(event.clone());
         }
     }
 
-    fn tell_cordoned(&mut self, node: &Node) {
+    fn tell_cordoned(&mut self, now: Instant, node: &Node) {
         let is_cordoned = Info::decode(&node.info).is_cordoned();
-        self.tell_services(&NodeEvent::Cordoned { name: node.name.clone(), is_cordoned });
+        self.tell_services(now, &NodeEvent::Cordoned { name: node.name.clone(), is_cordoned });
     }
 
     // ---- the end ----------------------------------------------------------------------------------

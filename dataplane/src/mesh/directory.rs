@@ -307,6 +307,9 @@ impl Directory {
         waiter: Option<Waiter>,
     ) -> bool {
         let own = Own { since, expiry };
+        if self.own.get(client).is_some_and(|known| known.since == since && known.expiry == expiry) {
+            return false;
+        }
         if !self.replace_others(now, client, own) {
             return false;
         }
@@ -349,6 +352,15 @@ impl Directory {
         self.is_recovered = true;
         self.early = HashMap::new();
         self.recovered_at = self.end_of_news();
+    }
+
+    /// Whether a node has a session of the client; `None` while it has not told, or is out of reach.
+    pub(crate) fn is_at(&self, node: NodeId, client: &str) -> Option<bool> {
+        let index = *self.by_id.get(&node)?;
+        let node = self.nodes.get(usize::from(index))?;
+        let Link::Up(up) = &node.link else { return None };
+        let is_there = |entry: Entry| entry.node == index && entry.generation == node.generation;
+        (!up.is_telling).then(|| self.entries(client).any(is_there))
     }
 
     /// Whether a node in reach has not told all of its sessions yet: a client may have one there.

@@ -16,7 +16,9 @@ use mq_mesh::{ConnectionKey, Endpoint, Incarnation, Node, NodeId, Routes};
 use mq_model::config::{DaemonConfig, Mesh};
 use tokio::sync::{mpsc, oneshot};
 
+use super::directory::Event;
 use super::handshake::Greeted;
+use super::sessions::Sessions;
 use super::info::Info;
 use super::service::Tag;
 use crate::mailbox::Mailbox;
@@ -76,6 +78,10 @@ pub(crate) enum MeshMail {
     Close { connection: ConnectionKey },
     /// End every connection: the node leaves.
     Leave,
+    /// What the directory of sessions wants.
+    Session(Event),
+    /// Every node in reach has told its sessions.
+    SessionsKnown,
 }
 
 /// A connection for a shard.
@@ -174,6 +180,8 @@ pub(crate) struct Fabric {
     traffic: RwLock<BTreeMap<NodeId, Arc<Traffic>>>,
     control: mpsc::UnboundedSender<ControlMail>,
     mail: Mutex<Option<mpsc::UnboundedReceiver<ControlMail>>>,
+    /// Sessions of clients, on whichever node.
+    pub(super) sessions: Sessions,
     /// Bytes of segments that wait for the control thread.
     waiting: AtomicUsize,
     started: Instant,
@@ -188,12 +196,13 @@ impl Fabric {
         mailboxes: Arc<[Mailbox]>,
     ) -> Self {
         let (control, mail) = mpsc::unbounded_channel();
+        let shards = u16::try_from(mailboxes.len()).unwrap_or(u16::MAX);
         Self {
             id: NodeId::new(&config.fleet, &config.node),
             fleet: config.fleet.clone(),
             node: config.node.clone(),
             incarnation: Incarnation(incarnation),
-            shards: u16::try_from(mailboxes.len()).unwrap_or(u16::MAX),
+            shards,
             heartbeat: Duration::from_millis(mesh.heartbeat_ms.into()),
             timeout: Duration::from_millis(mesh.timeout_ms.into()),
             mailboxes,
@@ -203,6 +212,7 @@ impl Fabric {
             traffic: RwLock::default(),
             control,
             mail: Mutex::new(Some(mail)),
+            sessions: Sessions::new(NodeId::new(&config.fleet, &config.node), shards),
             waiting: AtomicUsize::new(0),
             started: Instant::now(),
         }

@@ -20,6 +20,7 @@ mod link;
 mod neighbours;
 mod service;
 mod shard;
+mod sessions;
 mod tls;
 pub(crate) mod tunnel;
 

@@ -364,6 +364,8 @@ impl Shard {
                     link.finish("this node leaves".to_owned());
                 }
             }
+            MeshMail::Session(event) => self.handle_session_event(now, event),
+            MeshMail::SessionsKnown => self.handle_sessions_known(now),
         }
     }
 
@@ -609,10 +611,12 @@ impl Shard {
                         .and_then(|mesh| mesh.view.cost(mesh.lines.get(&peer)?.channel.remote().node));
                     debug!(peer = peer.0, "a channel has opened");
                     self.core.add_peer(now, peer, PeerOptions { cost: cost.unwrap_or(1) });
+                    self.let_held_go_on();
                 }
                 ChannelEvent::Reset(reason) => {
                     debug!(peer = peer.0, %reason, "a channel has ended");
                     self.core.handle_peer_gone(now, peer);
+                    self.tunnels_lost(peer);
                 }
             }
             self.run_effects(now);
@@ -622,6 +626,7 @@ impl Shard {
     fn take_message(&mut self, now: Instant, peer: ShardId, mut message: Bytes) {
         let taken = match message.try_get_u8() {
             Ok(OF_CORE) => self.take_core_message(now, peer, &message),
+            Ok(OF_TUNNELS) => self.handle_tunnel(now, peer, message).map_err(|error| error.to_string()),
             Ok(kind) => Err(format!("a message is of kind {kind}, which is none")),
             Err(_) => Err("a message is empty".to_owned()),
         };
@@ -643,6 +648,20 @@ impl Shard {
     }
 
     // ---- what goes out ----------------------------------------------------------------------------
+
+    /// Bytes that a channel has not carried yet.
+    pub(crate) fn backlog_to(&self, peer: ShardId) -> usize {
+        let line = self.mesh.as_deref().and_then(|mesh| mesh.lines.get(&peer));
+        line.map_or(0, |line| line.channel.backlog())
+    }
+
+    /// The shard of another node that is the home of a client's session there, if it can be spoken with.
+    pub(crate) fn session_home(&self, node: NodeId, client: &str) -> Option<ShardId> {
+        let mesh = self.mesh.as_deref()?;
+        let shards = mesh.view.nodes.get(&node)?.shards;
+        let peer = ShardId::new(mesh.fabric.slot(node)?, mq_core::home(client, shards).shard());
+        mesh.lines.get(&peer).is_some_and(|line| line.is_up && line.channel.is_open()).then_some(peer)
+    }
 
     /// What the core says to a shard of another node.
     pub(crate) fn say_to_node(&mut self, now: Instant, peer: ShardId, message: &PeerMessage) {

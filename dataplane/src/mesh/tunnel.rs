@@ -22,6 +22,8 @@
 
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mq_core::ShardId;
@@ -258,6 +260,11 @@ impl Outbox {
         self.0.push((to, message.encode(id)));
     }
 
+    /// Says what another has to say, too.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        self.0.append(&mut other.0);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -268,12 +275,27 @@ impl Outbox {
     }
 }
 
+/// Whether the tunnels to a shard may send: shut while the channel that they share has much to carry.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    /// Shuts it, or opens it again.
+    pub(crate) fn set_shut(&self, is_shut: bool) {
+        self.0.store(is_shut, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What came of writing into a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     /// So many bytes are on their way; at least one.
     Some(usize),
-    /// The window is used up: again after a grant.
+    /// The window is used up, or the gate is shut: again after a grant, or when it opens.
     Full,
     /// Nobody takes them any more.
     Broken,
@@ -300,6 +322,7 @@ pub(crate) struct End {
     id: TunnelId,
     /// The shard with the other end.
     peer: ShardId,
+    gate: Gate,
     /// Bytes that the other end takes.
     room: u32,
     /// Bytes that were taken here and the other end does not know of.
@@ -316,10 +339,11 @@ pub(crate) struct End {
 
 impl End {
     /// An end of a tunnel that has just been opened.
-    pub(crate) fn new(id: TunnelId, peer: ShardId) -> Self {
+    pub(crate) fn new(id: TunnelId, peer: ShardId, gate: Gate) -> Self {
         Self {
             id,
             peer,
+            gate,
             room: WINDOW,
             taken: 0,
             incoming: BytesMut::new(),
@@ -340,7 +364,7 @@ impl End {
 
     /// Whether bytes may be sent now, or it is known that nobody takes them.
     pub(crate) fn may_write(&self) -> bool {
-        self.room > 0 || self.peer_is_gone
+        (self.room > 0 && !self.gate.is_shut()) || self.peer_is_gone
     }
 
     /// What has come and was not taken.
@@ -360,7 +384,7 @@ impl End {
         }
         let size: usize = slices.iter().map(|slice| slice.len()).sum();
         let size = size.min(self.room as usize);
-        if size == 0 {
+        if size == 0 || self.gate.is_shut() {
             return Written::Full;
         }
         let mut message = BytesMut::new();
@@ -557,7 +581,7 @@ mod tests {
     }
 
     fn end() -> (End, Outbox) {
-        (End::new(TunnelId { is_near: true, number: 1 }, HOME), Outbox::default())
+        (End::new(TunnelId { is_near: true, number: 1 }, HOME, Gate::default()), Outbox::default())
     }
 
     #[test]
@@ -576,6 +600,17 @@ mod tests {
         end.consume(10, &mut out);
         let ungranted = end.handle(Message::Data(bytes[..1].to_vec().into()));
         assert_eq!(ungranted, Err(TunnelError::Window { bytes: 1 }), "it was not told that it may");
+    }
+
+    #[test]
+    fn nothing_is_sent_while_the_gate_is_shut() {
+        let (mut end, mut out) = end();
+        let gate = end.gate.clone();
+        gate.set_shut(true);
+        assert!(!end.may_write());
+        assert_eq!(end.write(&[IoSlice::new(b"x")], &mut out), Written::Full);
+        gate.set_shut(false);
+        assert_eq!(end.write(&[IoSlice::new(b"x")], &mut out), Written::Some(1));
     }
 
     #[test]
@@ -625,7 +660,7 @@ mod tests {
 
     #[test]
     fn an_idle_end_is_small() {
-        assert!(size_of::<End>() <= 64, "{}", size_of::<End>());
+        assert!(size_of::<End>() <= 72, "{}", size_of::<End>());
         let (mut end, mut out) = end();
         end.handle(Message::Data(vec![7; 1_000].into())).unwrap();
         end.consume(1_000, &mut out);
@@ -652,7 +687,7 @@ mod tests {
         fn new(is_near: bool, to_send: u64) -> Self {
             let peer = if is_near { HOME } else { NEAR };
             Self {
-                end: End::new(TunnelId { is_near, number: 9 }, peer),
+                end: End::new(TunnelId { is_near, number: 9 }, peer, Gate::default()),
                 out: Outbox::default(),
                 wire: VecDeque::new(),
                 sent: 0,

@@ -50,7 +50,7 @@ struct Refusal(ReasonCode, String);
 impl Shard {
     /// Serves a CONNECT: refuses it, or makes everything ready for its CONNACK.
     pub(super) fn handle_connect(&mut self, now: Instant, key: usize, connect: &Connect) {
-        if let Err(Refusal(reason, words)) = self.check_connect(connect) {
+        if let Err(Refusal(reason, words)) = self.check_connect(now, connect) {
             self.refuse_client(key, reason, &words);
             return;
         }
@@ -64,7 +64,8 @@ impl Shard {
             let number = self.mqtt.numbers.next(self.core.unix(now));
             Box::new(Will::of(will, connect.version, number))
         });
-        let waits_for = self.keep_connected(key, session, will, ended);
+        let is_told = self.claim_session(now, session, Some(key).filter(|_| !is_resumed));
+        let waits_for = self.keep_connected(key, session, will, ended) + u32::from(is_told);
         let connecting = Connecting {
             is_resumed,
             is_assigned,
@@ -82,7 +83,7 @@ impl Shard {
     }
 
     /// What is wrong with a CONNECT beyond what the engine knows.
-    fn check_connect(&mut self, connect: &Connect) -> Result<(), Refusal> {
+    fn check_connect(&mut self, now: Instant, connect: &Connect) -> Result<(), Refusal> {
         let refusal = |reason, words: &str| Err(Refusal(reason, words.to_owned()));
         if self.is_draining {
             return refusal(ReasonCode::ServerUnavailable, "the node is stopping; connect to another one");
@@ -97,6 +98,9 @@ impl Shard {
             let words =
                 format!("the client identifier has {} bytes, {LONGEST_CLIENT_ID} is the most", id.len());
             return Err(Refusal(ReasonCode::ClientIdentifierNotValid, words));
+        }
+        if let Some(words) = self.session_elsewhere(now, id, connect.clean_start) {
+            return Err(Refusal(ReasonCode::ServerUnavailable, words));
         }
         let is_new = id.is_empty() || self.mqtt.sessions.find(id).is_none();
         if is_new && !self.mqtt.sessions.has_room() {
@@ -179,7 +183,7 @@ impl Shard {
                 return Taken { session: found, is_resumed: true, ended };
             }
         }
-        let number = self.mqtt.numbers.next(unix);
+        let number = self.session_number(now, client_id, clean_start);
         let mut session = Session::new(client_id.clone(), expiry, key);
         session.number = number;
         let session = self.mqtt.sessions.insert(session);
@@ -187,7 +191,7 @@ impl Shard {
     }
 
     /// 3.1.4-3: the connection that has the session is told and closed. Its session stays as it is.
-    fn take_over(&mut self, now: Instant, old: usize, is_clean: bool) {
+    pub(super) fn take_over(&mut self, now: Instant, old: usize, is_clean: bool) {
         info!(connection = %self.name_of(old), "taken over by another connection of the client");
         self.mqtt.counters.taken_over += 1;
         let words = "another connection of the client has taken the session over";

@@ -35,6 +35,8 @@ impl Shard {
         let Some(key) = self.leave_session(now, key) else { return };
         let Some(session) = self.mqtt.sessions.get_mut(key) else { return };
         if session.outlives_connection() {
+            // Its client may have said for how long.
+            self.claim_session(now, key, None);
             return self.keep_away(key);
         }
         if is_stopping {
@@ -103,6 +105,7 @@ impl Shard {
         self.note_late_objects(key);
         self.end_messages(now, key);
         let session = self.mqtt.sessions.remove(key)?;
+        self.disclaim_session(&session.client_id, session.number);
         session.is_recorded.then(|| self.forget_record(&session.client_id))
     }
 

@@ -8,6 +8,7 @@ mod connect;
 mod deliver;
 mod disconnect;
 pub(crate) mod envelope;
+mod fleet;
 mod flows;
 mod publish;
 mod record;
@@ -77,6 +78,8 @@ pub(super) struct Mqtt {
     awaited: Awaited,
     wills: Wills,
     numbers: Numbers,
+    /// Subscriptions whose sessions are on other nodes, if they still are.
+    doubts: Vec<fleet::Doubt>,
     recovered: store::Recovered,
     /// Addresses that have changed, each with the first session that has not looked yet.
     errands: VecDeque<(Arc<str>, usize)>,
@@ -118,6 +121,7 @@ impl Mqtt {
             awaited: Awaited::default(),
             wills: Wills::default(),
             numbers: Numbers::default(),
+            doubts: Vec::new(),
             recovered: store::Recovered::default(),
             errands: VecDeque::new(),
             resume_at: None,

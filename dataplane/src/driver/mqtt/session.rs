@@ -16,6 +16,7 @@ use super::flows::Flights;
 use super::record::{ObjectKey, SessionRecord, SubscriptionRecord};
 use super::subscribe;
 use super::will::{Will, after};
+use crate::mesh::directory::REPLACES;
 
 /// Bytes of a client identifier that are let in.
 pub(crate) const LONGEST_CLIENT_ID: usize = 1_024;
@@ -39,9 +40,20 @@ pub(crate) fn object_home(key: &[u8], shards: u16) -> Option<ShardId> {
     Some(home_of(ObjectKey::decode(key)?.client_id(), shards))
 }
 
-/// The name of a session's durable subscriptions in the core.
-pub(crate) fn subscription_name(client_id: &str) -> String {
-    format!("{SUBSCRIPTION_PREFIX}{client_id}")
+/// The name of a session's durable subscriptions in the core. The node is part of it: a client may get a session
+/// on another one before its old one has ended.
+pub(crate) fn subscription_name(node: &str, client_id: &str) -> String {
+    format!("{SUBSCRIPTION_PREFIX}{}", owner_name(node, client_id))
+}
+
+/// The name of a session in the fleet: that of its node, which has no colon, and the client's.
+pub(crate) fn owner_name(node: &str, client_id: &str) -> String {
+    format!("{node}:{client_id}")
+}
+
+/// The session that a durable subscription belongs to alone.
+pub(crate) fn of_subscription(name: &str) -> Option<&str> {
+    name.strip_prefix(SUBSCRIPTION_PREFIX)
 }
 
 /// What the names of durable subscriptions of sessions begin with. Those of links of AMQP cannot: of a
@@ -71,6 +83,13 @@ impl Numbers {
     pub(crate) fn next(&mut self, now: UnixMillis) -> u64 {
         self.last = now.0.max(self.last + 1);
         self.last
+    }
+
+    /// One for a session: above another one, too, and saying whether the session replaces all others.
+    pub(crate) fn next_session(&mut self, now: UnixMillis, after: u64, replaces: bool) -> u64 {
+        self.note(after);
+        let number = self.next(now);
+        if (number & REPLACES != 0) == replaces { number } else { self.next(now) }
     }
 
     /// One that a session or a will of an earlier run has.
@@ -549,6 +568,18 @@ mod tests {
         assert_eq!(numbers.next(UnixMillis(900)), 1_001);
         numbers.note(5_000);
         assert_eq!(numbers.next(UnixMillis(2_000)), 5_001);
+    }
+
+    #[test]
+    fn the_number_of_a_session_says_whether_it_replaces_others() {
+        let mut numbers = Numbers::default();
+        let mut last = 0;
+        for (now, after, replaces) in [(10, 0, false), (10, 0, false), (10, 50, true), (60, 7, true)] {
+            let number = numbers.next_session(UnixMillis(now), after, replaces);
+            assert!(number > last && number > after && number >= now);
+            assert_eq!(number & REPLACES != 0, replaces);
+            last = number;
+        }
     }
 
     fn will() -> Box<Will> {

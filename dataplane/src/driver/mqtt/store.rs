@@ -19,9 +19,11 @@ use super::record::{
     ObjectKey, OutgoingRecord, SessionRecord, SubscriptionRecord, WillRecord, incoming_key, incoming_number,
     outgoing_key, session_key, will_key,
 };
-use super::session::{SHARE_PREFIX, SUBSCRIPTION_PREFIX, Session, SessionKey, topic_filter_start};
+use super::fleet::Doubt;
+use super::session::{SHARE_PREFIX, Session, SessionKey, of_subscription, owner_name, topic_filter_start};
 use super::will::Will;
 use crate::driver::Shard;
+use crate::mesh::directory::Order;
 
 /// What of the sessions waits for the disk.
 #[derive(Debug, Default)]
@@ -52,6 +54,8 @@ enum Waiter {
     Connect(usize, u64),
     /// An answer to the client of a session.
     Record(SessionKey),
+    /// Another node, on which the client of a session that has ended here has another one.
+    Order(Order),
     /// Nobody: that a client has gone, that a will is done with.
     Nobody,
 }
@@ -214,6 +218,11 @@ impl Shard {
         ticket
     }
 
+    /// Another node waits for the removal of a session.
+    pub(super) fn await_order(&mut self, ticket: Ticket, order: Order) {
+        self.mqtt.awaited.insert(ticket, Waiter::Order(order));
+    }
+
     /// The store has done what was asked for with this ticket, or says why not.
     pub(in crate::driver) fn object_stored(
         &mut self,
@@ -229,6 +238,7 @@ impl Shard {
                 }
             }
             Some(Waiter::Record(session)) => self.session_recorded(now, session, ticket, result),
+            Some(Waiter::Order(order)) => self.order_carried_out(order),
             Some(Waiter::Nobody) => {
                 if let Err(error) = result {
                     // The store has said so in the log; until a restart nothing is kept any more.
@@ -338,12 +348,14 @@ impl Shard {
             self.recover_client(now, client_id.into(), remains);
         }
         self.end_orphans(now);
+        self.claim_recovered(now);
     }
 
     /// Ends durable subscriptions whose session is gone, or has no filter that reaches their topic: the
-    /// node stopped between the two.
+    /// node stopped between the two. Those of sessions on other nodes are not judged yet.
     fn end_orphans(&mut self, now: Instant) {
-        let mut orphans = Vec::new();
+        let (mut orphans, mut doubts) = (Vec::new(), Vec::new());
+        let own = owner_name(&self.config.node, "");
         let subscriptions = self.core.durable_subscriptions();
         let core = &self.core;
         self.shared.kept_clients.look(self.shared.mailboxes.len(), |clients| {
@@ -357,13 +369,24 @@ impl Shard {
                 })
             };
             for DurableSubscription { topic, name, claims } in subscriptions {
-                if let Some(client) = name.strip_prefix(SUBSCRIPTION_PREFIX) {
-                    if !is_wanted(client, &topic, None) {
-                        orphans.push((topic, name, None));
+                if let Some(owner) = of_subscription(&name) {
+                    match owner.strip_prefix(&*own) {
+                        Some(client) if is_wanted(client, &topic, None) => {}
+                        Some(_) => orphans.push((topic, name, None)),
+                        None => doubts.push(Doubt { topic, name, claim: None }),
                     }
                 } else if name.starts_with(SHARE_PREFIX) {
-                    let gone = claims.into_iter().filter(|claim| !is_wanted(claim, &topic, Some(&name)));
-                    orphans.extend(gone.map(|claim| (topic.clone(), name.clone(), Some(claim))));
+                    for claim in claims {
+                        match claim.strip_prefix(&*own) {
+                            Some(client) if is_wanted(client, &topic, Some(&name)) => {}
+                            Some(_) => orphans.push((topic.clone(), name.clone(), Some(claim))),
+                            None => doubts.push(Doubt {
+                                topic: topic.clone(),
+                                name: name.clone(),
+                                claim: Some(claim),
+                            }),
+                        }
+                    }
                 }
             }
         });
@@ -371,6 +394,7 @@ impl Shard {
             debug!(%topic, %name, ?claim, "no session has a use for a subscription any more");
             self.core.end_durable(now, &topic, &name, claim.as_deref());
         }
+        self.mqtt.doubts = doubts;
     }
 
     fn recover_client(&mut self, now: Instant, client_id: Arc<str>, mut remains: Remains) {
@@ -413,7 +437,7 @@ impl Shard {
     }
 
     /// Whether everything that was kept is known on all shards; what waits for that begins then.
-    pub(super) fn is_recovered(&mut self, now: Instant) -> bool {
+    pub(in crate::driver) fn is_recovered(&mut self, now: Instant) -> bool {
         let recovered = &mut self.mqtt.recovered;
         if recovered.is_done || recovered.look.is_none_or(|look| now < look) {
             return recovered.is_done;

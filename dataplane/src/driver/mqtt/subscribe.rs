@@ -26,7 +26,9 @@ use tracing::debug;
 use super::flows::{Feed, Source, Stage};
 use super::record::SessionRecord;
 use super::retained::wants_retained;
-use super::session::{Session, SessionKey, Subscription, reaches, subscription_name, topic_filter_start};
+use super::session::{
+    Session, SessionKey, Subscription, owner_name, reaches, subscription_name, topic_filter_start,
+};
 use super::words::explained;
 use crate::driver::format::{MQTT_SESSION, MQTT_SHARE};
 use crate::driver::{LANE_BUDGET, Shard};
@@ -387,7 +389,7 @@ impl Shard {
         };
         let filter: Arc<str> = subscription.topic_filter().into();
         let share: Option<Arc<str>> = subscription.share().map(Into::into);
-        let claim = session.is_lasting().then(|| session.client_id.clone());
+        let claim = session.is_lasting().then(|| self.share_claim(&session.client_id));
         let state = match (self.plain_kind(&filter), &share) {
             (Some(AddressKind::Multicast), Some(_)) => {
                 return Err(ReasonCode::SharedSubscriptionsNotSupported);
@@ -433,6 +435,11 @@ impl Shard {
             subscription.state = state;
         }
         Ok(())
+    }
+
+    /// What a session claims shared subscriptions by: its name in the fleet.
+    fn share_claim(&self, client_id: &str) -> Arc<str> {
+        owner_name(&self.config.node, client_id).into()
     }
 
     #[allow(clippy::too_many_arguments, reason = "who joins what, and where")]
@@ -571,7 +578,7 @@ impl Shard {
     /// still delivered, and nothing new comes to them.
     fn refresh_feeds(&mut self, now: Instant, key: usize, token: SessionKey, touched: &BTreeSet<Arc<str>>) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
-        let name: Arc<str> = subscription_name(&session.client_id).into();
+        let name: Arc<str> = subscription_name(&self.config.node, &session.client_id).into();
         let mut wanted = self.wanted_topics(session);
         let mut known = BTreeMap::new();
         let mut stale = BTreeSet::new();
@@ -839,7 +846,7 @@ impl Shard {
     pub(super) fn end_subscriptions(&mut self, now: Instant, token: SessionKey) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
         let client_id = session.client_id.clone();
-        let name = subscription_name(&client_id);
+        let name = subscription_name(&self.config.node, &client_id);
         let mut topics: BTreeSet<Arc<str>> = self.wanted_topics(session).into_keys().collect();
         let mut claims: BTreeSet<(Arc<str>, Arc<str>)> = BTreeSet::new();
         if let Some(state) = session.flights.get() {
@@ -856,8 +863,9 @@ impl Shard {
         for topic in topics {
             self.core.end_durable(now, &topic, &name, None);
         }
+        let claim = owner_name(&self.config.node, &client_id);
         for (topic, share) in claims {
-            self.core.end_durable(now, &topic, &share, Some(&client_id));
+            self.core.end_durable(now, &topic, &share, Some(&claim));
         }
     }
 
@@ -943,7 +951,7 @@ impl Shard {
     /// Joins the shared subscriptions of a session at a topic address that is new.
     fn join_shares_of(&mut self, now: Instant, key: usize, token: SessionKey, address: &str) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
-        let claim = session.is_lasting().then(|| session.client_id.clone());
+        let claim = session.is_lasting().then(|| self.share_claim(&session.client_id));
         let mut joining = Vec::new();
         for (index, subscription) in session.subscriptions.iter().enumerate() {
             let Some(subscription) = subscription else { continue };
@@ -973,7 +981,7 @@ impl Shard {
     fn keep_for_later(&mut self, now: Instant, token: SessionKey, address: &str) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
         let client_id = session.client_id.clone();
-        let name: Arc<str> = subscription_name(&client_id).into();
+        let name: Arc<str> = subscription_name(&self.config.node, &client_id).into();
         let mut made = Vec::new();
         let has_own = session.flights.get().is_some_and(|state| state.topics.contains(address));
         if let Some((topic, filters)) = self.wanted_topics(session).remove_entry(address)
@@ -986,8 +994,8 @@ impl Shard {
             let topics = self.core.topics_of(subscription.topic_filter());
             let Some(topic) = topics.into_iter().find(|topic| **topic == *address) else { continue };
             let filter: Arc<str> = subscription.topic_filter().into();
-            let options =
-                share_options(&share, &filter, Some(client_id.clone()), queue_settings(&self.config.mqtt));
+            let claim = Some(self.share_claim(&client_id));
+            let options = share_options(&share, &filter, claim, queue_settings(&self.config.mqtt));
             made.push((topic, Some(share), options));
         }
         for (topic, share, options) in made {

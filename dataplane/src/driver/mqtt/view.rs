@@ -107,7 +107,7 @@ impl Shard {
         };
         SessionView {
             session: view,
-            subscription: subscription_name(&session.client_id).into(),
+            subscription: subscription_name(&self.config.node, &session.client_id).into(),
             topics: topics.into_iter().collect(),
         }
     }

@@ -1,0 +1,177 @@
+//! The directory of sessions, as the threads of the node share it.
+//!
+//! Shards ask it and tell it of their own sessions; the lock is held for that alone. What it has to say to other
+//! nodes leaves on the control thread, which alone knows whether a channel is the one that it was.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use mq_core::home;
+use mq_mesh::NodeId;
+use tracing::{debug, warn};
+
+use super::directory::{Directory, Event, Order, Place, Waiter};
+use super::fabric::{ControlMail, Fabric, MeshMail};
+use super::service::NodeEvent;
+
+/// Sessions of the clients of MQTT of the whole fleet.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    directory: Mutex<Directory>,
+    /// The control thread knows that there may be something to send.
+    is_rung: AtomicBool,
+    /// Shards that have not claimed what was kept over the restart.
+    recovering: AtomicUsize,
+}
+
+impl Sessions {
+    /// Those of a node with so many shards.
+    pub(crate) fn new(id: NodeId, shards: u16) -> Self {
+        Self {
+            directory: Mutex::new(Directory::new(id)),
+            is_rung: AtomicBool::new(false),
+            recovering: AtomicUsize::new(usize::from(shards)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the shards ask and tell.
+impl Fabric {
+    /// Where the session of a client is, and whether some node in reach has not told all of its sessions yet.
+    pub(crate) fn find_session(&self, now: Instant, client: &str) -> (Place, bool) {
+        let directory = self.sessions.lock();
+        (directory.lookup(now, client), directory.is_learning())
+    }
+
+    /// Whether a node has a session of the client; `None` while that is not known.
+    pub(crate) fn has_session_of(&self, node: NodeId, client: &str) -> Option<bool> {
+        self.sessions.lock().is_at(node, client)
+    }
+
+    /// When the latest session of a client began that is known of.
+    pub(crate) fn latest_session(&self, client: &str) -> u64 {
+        self.sessions.lock().latest(client)
+    }
+
+    /// A shard has a session, or its expiry has changed; see [`Directory::claim`].
+    pub(crate) fn claim_session(
+        &self,
+        now: Instant,
+        client: &Arc<str>,
+        since: u64,
+        expiry: u32,
+        waiter: Option<Waiter>,
+    ) -> bool {
+        let mut directory = self.sessions.lock();
+        let waits = directory.claim(now, client, since, expiry, waiter);
+        self.finish_sessions(directory);
+        waits
+    }
+
+    /// A session of a shard has ended.
+    pub(crate) fn session_gone(&self, client: &Arc<str>, since: u64) {
+        let mut directory = self.sessions.lock();
+        directory.gone(client, since);
+        self.finish_sessions(directory);
+    }
+
+    /// A shard has done what it was ordered to.
+    pub(crate) fn session_ended(&self, order: Order) {
+        let mut directory = self.sessions.lock();
+        directory.ended(order);
+        self.finish_sessions(directory);
+    }
+
+    /// A shard has claimed all that was kept over the restart.
+    pub(crate) fn sessions_recovered(&self) {
+        if self.sessions.recovering.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let mut directory = self.sessions.lock();
+            directory.recovered();
+            self.finish_sessions(directory);
+        }
+    }
+
+    /// Tells the shards what they have to do, and the control thread that there may be something to send.
+    fn finish_sessions(&self, mut directory: MutexGuard<'_, Directory>) {
+        while let Some(event) = directory.poll_event() {
+            let shard = match &event {
+                Event::End { client, .. } => home(client, self.shards()).shard(),
+                Event::Known(waiter) => waiter.shard,
+            };
+            self.post(shard, MeshMail::Session(event));
+        }
+        drop(directory);
+        if !self.sessions.is_rung.swap(true, Ordering::AcqRel) {
+            self.tell(ControlMail::Continue);
+        }
+    }
+}
+
+/// What the control thread does.
+impl Fabric {
+    /// A node has come into reach, or goes.
+    pub(super) fn note_session_event(&self, now: Instant, event: &NodeEvent) {
+        let mut directory = self.sessions.lock();
+        match event {
+            NodeEvent::Opened { node, name } => {
+                if let Err(error) = directory.node_up(*node, name) {
+                    warn!(node = %name, %error, "the sessions of a node stay unknown");
+                }
+            }
+            NodeEvent::Lost { node } => {
+                let was_learning = directory.is_learning();
+                directory.node_down(now, *node);
+                self.tell_learned(was_learning, &directory);
+            }
+            NodeEvent::Message { .. } | NodeEvent::Cordoned { .. } => return,
+        }
+        self.finish_sessions(directory);
+    }
+
+    /// Takes what the directory of another node says. One that cannot be understood counts as out of reach.
+    pub(super) fn take_session_message(&self, now: Instant, node: NodeId, message: Bytes) {
+        let mut directory = self.sessions.lock();
+        let was_learning = directory.is_learning();
+        if let Err(error) = directory.handle(now, node, message) {
+            warn!(%node, %error, "cannot understand what a node says of its sessions; restart it");
+            directory.node_down(now, node);
+        }
+        self.tell_learned(was_learning, &directory);
+        self.finish_sessions(directory);
+    }
+
+    /// Clients may wait for this node to hear of all sessions.
+    fn tell_learned(&self, was_learning: bool, directory: &Directory) {
+        if was_learning && !directory.is_learning() {
+            let (own, others) = directory.len();
+            debug!(own, others, "every node in reach has told its sessions");
+            self.post_to_all(|| MeshMail::SessionsKnown);
+        }
+    }
+
+    /// The next message to another directory.
+    pub(super) fn poll_session_message(&self) -> Option<(NodeId, Bytes)> {
+        // Before looking: who adds something afterwards rings again.
+        self.sessions.is_rung.store(false, Ordering::Release);
+        self.sessions.lock().poll_transmit()
+    }
+
+    /// When the directory is to be looked at.
+    pub(super) fn session_timeout(&self, now: Instant) -> Option<Instant> {
+        self.sessions.lock().poll_timeout(now)
+    }
+
+    pub(super) fn handle_session_timeout(&self, now: Instant) {
+        let mut directory = self.sessions.lock();
+        if directory.poll_timeout(now).is_some_and(|at| at <= now) {
+            directory.handle_timeout(now);
+            self.finish_sessions(directory);
+        }
+    }
+}
