@@ -76,9 +76,9 @@ pub(crate) struct Address {
     /// Deliveries handed to members since the peers were last told something.
     pub(crate) handed_over: u32,
     pub(crate) counters: AddressCounters,
-    /// The shard that holds its messages, if it keeps any.
-    pub(crate) home_shard: ShardId,
-    /// What holds them, on that shard.
+    /// The shard that is to hold its messages, if it keeps any; `None`: its node is not known now.
+    pub(crate) home_shard: Option<ShardId>,
+    /// What holds messages of it on this shard: its home, or what is left of that after a move.
     pub(crate) home: Option<HomeKey>,
 }
 
@@ -107,7 +107,7 @@ impl Address {
             dirty: false,
             handed_over: 0,
             counters: AddressCounters::default(),
-            home_shard: ShardId(0),
+            home_shard: None,
             home: None,
         }
     }
@@ -175,19 +175,21 @@ impl Address {
 
 impl Core {
     /// Creates an address or changes its settings. Its links stay; a new `link_credit` holds for
-    /// producers that come later. A change of kind closes the links, as removing the address does.
+    /// producers that come later. A change of kind closes the links, as removing the address does. So does
+    /// a change of `home`; what the old home holds stays there until it is moved or the address is removed,
+    /// and is served again when the home comes back to it.
     pub fn set_address(&mut self, now: Instant, name: &Arc<str>, settings: AddressSettings) {
         let existing = self.names.get(name).copied();
+        let settings_home = settings.home;
         let mut key = existing;
         if let Some(address) = existing.and_then(|key| self.addresses.get(key))
-            && (address.is_temporary()
-                || address.settings.kind != settings.kind
-                || address.settings.id != settings.id)
+            && (address.is_temporary() || address.settings.is_another(&settings))
             && address.is_known()
         {
             self.remove_address(now, name);
             key = self.names.get(name).copied();
         }
+        let before = key.and_then(|key| self.addresses.get(key)).map(|address| address.settings.home);
         match key.and_then(|key| self.addresses.get_mut(key).map(|address| (key, address))) {
             Some((key, address)) => {
                 address.settings = settings;
@@ -197,6 +199,9 @@ impl Core {
             None => {
                 key = Some(self.insert_address(name.clone(), settings, Standing::Configured));
             }
+        }
+        if let Some(key) = key.filter(|_| before.is_some_and(|before| before != settings_home)) {
+            self.close_links(now, key, CloseReason::HomeGone);
         }
         self.settle_in(now, key);
         self.note_address(name);
@@ -214,9 +219,43 @@ impl Core {
         let Some(key) = key else { return };
         let Some(address) = self.addresses.get_mut(key) else { return };
         if address.settings.kind.is_stored() {
-            address.home_shard = home(&address.name, self.shards);
+            let slot = address.settings.home;
+            let shards = match slot {
+                0 => Some(self.shards),
+                slot => self.nodes.get(&slot).map(|node| node.shards),
+            };
+            address.home_shard = shards.map(|shards| ShardId::new(slot, home(&address.name, shards).shard()));
             self.set_home(now, key);
         }
+    }
+
+    /// A node has come to be known, or is not known any more: the homes of its addresses with it.
+    pub(crate) fn resettle(&mut self, now: Instant, slot: u32) {
+        let moved = self.addresses.iter().filter(|(_, address)| {
+            address.settings.kind.is_stored() && address.is_known() && address.settings.home == slot
+        });
+        for key in moved.map(|(key, _)| key).collect::<Vec<_>>() {
+            let before = self.addresses.get(key).and_then(|address| address.home_shard);
+            self.settle_in(now, Some(key));
+            let after = self.addresses.get(key).and_then(|address| address.home_shard);
+            if before.is_some() && before != after {
+                self.close_links(now, key, CloseReason::HomeGone);
+            }
+        }
+    }
+
+    /// The home of an address that keeps messages, when it can be reached now.
+    pub(crate) fn reachable_home(&self, address: &Address) -> Option<ShardId> {
+        address.home_shard.filter(|home| *home == self.shard || self.peers.contains(*home))
+    }
+
+    /// Why links to an address are refused whose home cannot be reached.
+    pub(crate) fn home_unavailable(&self, address: &Address) -> Refused {
+        let node = match self.nodes.get(&address.settings.home) {
+            Some(node) => format!("node {}", node.name).into(),
+            None => "a node that is not known here".into(),
+        };
+        Refused::HomeUnavailable { address: address.label(), node }
     }
 
     /// Removes an address: its links are closed, what waits is released. Deliveries that a consumer
@@ -234,15 +273,7 @@ impl Core {
             self.remove_home(now, home);
         }
         self.routes_changed(name, is_topic);
-        while let Some(producer) = self.addresses.get(key).and_then(|address| address.producers.first()) {
-            let reason = CloseReason::AddressDeleted;
-            self.effects.push_back(Effect::CloseProducer { producer, reason });
-            self.leave_as_producer(producer);
-        }
-        while let Some(consumer) = self.addresses.get(key).and_then(|address| address.members.last()).copied()
-        {
-            self.close_consumer(now, consumer, CloseReason::AddressDeleted);
-        }
+        self.close_links(now, key, CloseReason::AddressDeleted);
         self.release_waiting(key);
         while let Some(producer) =
             self.addresses.get_mut(key).and_then(|address| address.withheld.pop_front())
@@ -250,6 +281,17 @@ impl Core {
             self.replenish(producer);
         }
         self.forget_if_unused(key);
+    }
+
+    fn close_links(&mut self, now: Instant, key: AddressKey, reason: CloseReason) {
+        while let Some(producer) = self.addresses.get(key).and_then(|address| address.producers.first()) {
+            self.effects.push_back(Effect::CloseProducer { producer, reason });
+            self.leave_as_producer(producer);
+        }
+        while let Some(consumer) = self.addresses.get(key).and_then(|address| address.members.last()).copied()
+        {
+            self.close_consumer(now, consumer, reason);
+        }
     }
 
     /// Creates a temporary anycast address with its only consumer, for replies. The name must be

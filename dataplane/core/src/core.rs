@@ -11,7 +11,7 @@ use crate::by_shard::ByShard;
 use crate::consumer::Consumer;
 use crate::delivery::{Chunk, Delivery, Leg};
 use crate::effect::Effect;
-use crate::fleet::{NodeShards, Peer, siblings};
+use crate::fleet::{Introductions, NodeShards, Peer, siblings};
 use crate::key::{AddressKey, Arena, ConsumerKey, DeliveryKey, LaneKey, LegKey, ProducerKey};
 use crate::lane::Lane;
 use crate::live::Live;
@@ -51,6 +51,8 @@ pub struct Core {
     pub(crate) dirty: Vec<AddressKey>,
     /// The number of the last round with another shard; see [`crate::peer`].
     pub(crate) rounds: u32,
+    /// What shards that have come are being told.
+    pub(crate) introductions: Introductions,
     /// Rounds in which nothing is sent.
     pub(crate) lingering: VecDeque<(AddressKey, ShardId)>,
     pub(crate) effects: VecDeque<Effect>,
@@ -87,6 +89,7 @@ impl Core {
             due: Vec::new(),
             dirty: Vec::new(),
             rounds: 0,
+            introductions: Introductions::default(),
             lingering: VecDeque::new(),
             effects: VecDeque::new(),
             orphaned: 0,

@@ -432,11 +432,7 @@ impl Core {
         };
         address.counters.deliveries_in += u64::from(!incoming.routed);
         let settings = &address.settings;
-        let limit = match settings.max_message_bytes {
-            0 if settings.kind.is_stored() => self.limits.stored_message_bytes,
-            0 => u64::MAX,
-            limit => limit,
-        };
+        let limit = settings.message_limit(&self.limits).unwrap_or(u64::MAX);
         if arrival.chunk.len() as u64 > limit {
             return self.refuse(arrival, Some(key), too_large(limit));
         }
@@ -631,8 +627,8 @@ impl Core {
             return;
         }
         let Some(address) = delivery.address.and_then(|key| self.addresses.get(key)) else { return };
-        let limit = address.settings.max_message_bytes;
-        if limit > 0 && delivery.bytes > limit {
+        let limit = address.settings.message_limit(&self.limits);
+        if let Some(limit) = limit.filter(|limit| delivery.bytes > *limit) {
             if delivery.settled {
                 self.count_dropped(delivery.address, 1);
             }

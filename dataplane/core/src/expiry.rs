@@ -16,10 +16,8 @@ impl Core {
     /// When `handle_timeout` is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let waiting = self.timers.first().map(|(deadline, _)| *deadline);
-        match (waiting, self.poll_stored_timeout()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let introductions = self.introductions.poll_timeout();
+        [waiting, self.poll_stored_timeout(), introductions].into_iter().flatten().min()
     }
 
     /// Ends the messages whose time has run out.
@@ -31,6 +29,7 @@ impl Core {
             self.expire(first.1);
         }
         self.handle_stored_timeout(now);
+        self.introduce_some(now);
     }
 
     /// Ends a message where it waits; unsettled, it is released. Whoever has been started with it

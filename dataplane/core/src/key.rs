@@ -101,6 +101,8 @@ inner_keys! {
     GripKey
     /// A delivery to a stored address that is not done with; outside it is a `DeliveryKey`.
     InboundKey
+    /// A message at a home on another shard that has not answered.
+    SentKey
     /// A request that the store has not answered; outside it is a `Ticket`.
     PendingKey
     /// A message on its way from a queue to another address.
@@ -122,7 +124,7 @@ macro_rules! bits {
     )*};
 }
 
-bits! { ForwardKey InboundKey PendingKey ReceiverKey SenderKey }
+bits! { ForwardKey InboundKey PendingKey ReceiverKey SenderKey SentKey }
 
 /// The highest generation: the highest bit of a key as a number is never set, which tells a ticket of the
 /// core from one of its caller.

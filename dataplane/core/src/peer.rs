@@ -938,9 +938,7 @@ impl Core {
     /// with `delivery_failed`, those that it has not finished sending are aborted, and its consumers
     /// are no more.
     pub fn handle_peer_gone(&mut self, now: Instant, peer: ShardId) {
-        if !peer.is_here() {
-            self.peers.remove(peer);
-        }
+        self.forget_peer(peer);
         let lost: Vec<LegKey> =
             self.legs.iter().filter(|(_, leg)| leg.to == To::Peer(peer)).map(|(key, _)| key).collect();
         for leg in lost {
@@ -975,6 +973,8 @@ impl Core {
             self.unblock(key);
             self.forget_if_unused(key);
         }
+        // What it was to be told must not reach it when it comes back.
+        self.effects.retain(|effect| !matches!(effect, Effect::Peer { to, .. } if *to == peer));
     }
 
     /// Makes a delivery of another shard this shard's own.

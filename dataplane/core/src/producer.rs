@@ -304,10 +304,7 @@ impl Core {
             Some(Target::Address(key)) => self.addresses.get(*key),
             _ => None,
         };
-        address.map_or(0, |address| match address.settings.max_message_bytes {
-            0 if address.settings.kind.is_stored() => self.limits.stored_message_bytes,
-            limit => limit,
-        })
+        address.and_then(|address| address.settings.message_limit(&self.limits)).unwrap_or(0)
     }
 
     /// What a producer is doing.

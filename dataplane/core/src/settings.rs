@@ -200,6 +200,9 @@ pub enum Distribution {
     Closest,
 }
 
+/// Bytes of a message for an address whose home is on another node, at most.
+const MAX_SENT_BYTES: u64 = (crate::MAX_WIRE_BYTES - crate::MAX_WIRE_HEAD) as u64;
+
 /// The slot of a node that this one has never heard of; see [`AddressSettings::home`].
 pub const UNKNOWN_SLOT: u32 = ShardId::MAX_SLOT;
 
@@ -323,17 +326,49 @@ impl Default for CoreLimits {
     }
 }
 
+/// The time to live of messages that say none, and its bounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lifetime {
+    default: Option<Duration>,
+    min: Option<Duration>,
+    max: Option<Duration>,
+}
+
+impl Lifetime {
+    /// How long a message may wait that says this of its time to live.
+    pub(crate) fn of(self, own: Option<Duration>) -> Option<Duration> {
+        let ttl = own.or(self.default)?;
+        let ttl = self.min.map_or(ttl, |min| ttl.max(min));
+        Some(self.max.map_or(ttl, |max| ttl.min(max)))
+    }
+}
+
 impl AddressSettings {
     /// How long a message may wait: its own time to live or the default, within the bounds.
     pub(crate) fn time_to_live(&self, own: Option<Duration>) -> Option<Duration> {
-        let mut ttl = own.or(self.ttl_default)?;
-        if let Some(min) = self.ttl_min {
-            ttl = ttl.max(min);
-        }
-        if let Some(max) = self.ttl_max {
-            ttl = ttl.min(max);
-        }
-        Some(ttl)
+        self.lifetime().of(own)
+    }
+
+    /// Whether these are the settings of another address of the same name, which has nothing of this one.
+    pub(crate) fn is_another(&self, other: &Self) -> bool {
+        let are_here = self.home == 0 && other.home == 0;
+        self.kind != other.kind || (are_here && self.id != other.id)
+    }
+
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        Lifetime { default: self.ttl_default, min: self.ttl_min, max: self.ttl_max }
+    }
+
+    /// Bytes that a message may have; `None`: no limit.
+    pub(crate) fn message_limit(&self, limits: &CoreLimits) -> Option<u64> {
+        let own = match self.max_message_bytes {
+            0 if self.kind.is_stored() => limits.stored_message_bytes,
+            0 => return None,
+            limit => limit,
+        };
+        // It goes to another node in one piece.
+        let is_there = self.kind.is_stored() && self.home != 0;
+        Some(if is_there { own.min(MAX_SENT_BYTES) } else { own })
     }
 
     /// The level at which a message waits, 0 to 9.

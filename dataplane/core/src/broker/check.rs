@@ -53,7 +53,8 @@ impl Core {
         assert_eq!(broker.receivers.len(), 0, "{:?}", broker.receivers);
         assert_eq!(broker.grips.len(), 0);
         assert_eq!(broker.inbound.len(), 0, "{:?}", broker.inbound);
-        assert!(broker.unsubscribing.is_empty());
+        assert_eq!(broker.sent.len(), 0, "{:?}", broker.sent);
+        assert!(broker.unsubscribing.is_empty() && broker.refiltering.is_empty());
     }
 
     /// Checks that no request is unanswered and no message on its way.

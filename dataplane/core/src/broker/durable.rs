@@ -91,16 +91,36 @@ impl Core {
 
     /// Ends a durable subscription that a client has made, with all that it holds, whoever consumes from
     /// it; with a `claim`, gives that up instead, and the subscription ends when nobody else claims it or
-    /// consumes from it. From any shard; nothing happens when there is no such one.
+    /// consumes from it. From any shard; nothing happens when there is no such one. When the home cannot be
+    /// reached it is told when it can, as long as this shard runs.
     pub fn end_durable(&mut self, now: Instant, topic: &str, name: &str, claim: Option<&str>) {
         self.broker.now = Some(now);
         let Ok(address) = self.known_address(topic) else { return };
-        let Some(home) = self.addresses.get(address).map(|address| address.home_shard) else { return };
-        if home == self.shard {
+        let Some(address) = self.addresses.get(address) else { return };
+        let home = self.reachable_home(address);
+        if home == Some(self.shard) {
             return self.end_durable_at_home(now, topic, name, claim);
         }
         let (topic, name, claim) = (topic.into(), name.into(), claim.map(Into::into));
-        self.send_wire(home, Wire::EndDurable { topic, name, claim });
+        match home {
+            Some(home) => self.send_wire(home, Wire::EndDurable { topic, name, claim }),
+            None => self.owe_end(topic, name, claim),
+        }
+    }
+
+    /// Keeps in mind that a durable subscription is to end whose home cannot be reached.
+    fn owe_end(&mut self, topic: Arc<str>, name: Arc<str>, claim: Option<Arc<str>>) {
+        let limit = self.limits.max_subscriptions as usize;
+        if self.broker.owed.len() < limit {
+            self.broker.owed.push((topic, name, claim));
+        }
+    }
+
+    /// Ends the durable subscriptions that were to end while their home could not be reached.
+    pub(crate) fn end_owed(&mut self, now: Instant) {
+        for (topic, name, claim) in std::mem::take(&mut self.broker.owed) {
+            self.end_durable(now, &topic, &name, claim.as_deref());
+        }
     }
 
     /// The addresses of topics that may serve a name which the filter matches, in order.

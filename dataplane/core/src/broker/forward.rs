@@ -179,7 +179,7 @@ impl Core {
         let target = self.addresses.get(address);
         let kind = target.map(|address| address.settings.kind);
         let there =
-            target.filter(|address| address.settings.kind.is_stored()).map(|address| address.home_shard);
+            target.filter(|address| address.settings.kind.is_stored()).and_then(|address| address.home_shard);
         if let Some(forward) = self.broker.forwards.get_mut(key) {
             forward.there = there;
         }

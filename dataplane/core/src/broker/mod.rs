@@ -37,13 +37,13 @@ use self::home::{Home, Receiver, Sender, What};
 pub(crate) use self::protocol::{Destination, Handout, Posts, Publication, ReceiverOptions, Source, Wire};
 pub(crate) use self::retrieval::{Asker, MAX_PAGE_MESSAGES, Question};
 pub use self::retrieval::{RetainedMessage, RetainedPage, RetainedQuery};
-use self::stub::{Grip, Inbound};
+use self::stub::{Grip, Inbound, Sent};
 pub(crate) use self::stub::{StoredConsumer, StoredProducer};
 use crate::core::Core;
 use crate::effect::Refused;
 use crate::format::Format;
 use crate::key::{
-    Arena, ConsumerKey, ForwardKey, GripKey, HomeKey, InboundKey, PendingKey, ReceiverKey, SenderKey,
+    Arena, ConsumerKey, ForwardKey, GripKey, HomeKey, InboundKey, PendingKey, ReceiverKey, SenderKey, SentKey,
 };
 use crate::queue::EntryKey;
 use crate::statistics::{QueueStatistics, SubscriptionStatistics};
@@ -61,6 +61,7 @@ pub(crate) struct Broker {
     receivers: Arena<ReceiverKey, Receiver>,
     grips: Arena<GripKey, Grip>,
     inbound: Arena<InboundKey, Inbound>,
+    sent: Arena<SentKey, Sent>,
     pending: Arena<PendingKey, Pending>,
     forwards: Arena<ForwardKey, Forward>,
     transactions: transaction::Transactions,
@@ -96,6 +97,9 @@ pub(crate) struct Broker {
     /// Bytes of bodies in memory that topics retain; part of `memory`.
     retained_memory: u64,
     retrieval: retrieval::Retrieval,
+    /// Durable subscriptions (or claims) that are to end when their home can be reached: topic, name, claim.
+    /// Bounded by the number of subscriptions that a shard can have.
+    owed: Vec<(Arc<str>, Arc<str>, Option<Arc<str>>)>,
     /// The last number in the id of a queue.
     last_id: u64,
     recovering: bool,
@@ -186,6 +190,7 @@ impl Broker {
             receivers: Arena::new(),
             grips: Arena::new(),
             inbound: Arena::new(),
+            sent: Arena::new(),
             pending: Arena::new(),
             forwards: Arena::new(),
             transactions: transaction::Transactions::default(),
@@ -206,6 +211,7 @@ impl Broker {
             retained_names: 0,
             retained_memory: 0,
             retrieval: retrieval::Retrieval::default(),
+            owed: Vec::new(),
             last_id: 0,
             recovering: false,
             slices: VecDeque::new(),

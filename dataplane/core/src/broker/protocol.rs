@@ -46,7 +46,7 @@ use crate::consumer::SubscriptionOptions;
 use crate::delivery::{Retain, to_keep};
 use crate::effect::CloseReason;
 use crate::format::{Filter, Redelivery};
-use crate::key::{ConsumerKey, ForwardKey, InboundKey, ProducerKey, ReceiverKey, SenderKey};
+use crate::key::{ConsumerKey, ForwardKey, InboundKey, ProducerKey, ReceiverKey, SenderKey, SentKey};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
@@ -72,6 +72,8 @@ pub(crate) enum Source {
         /// When it settles second: what stands for the delivery until then.
         second: Option<InboundKey>,
     },
+    /// The same, for a home on another shard: what the link's shard keeps of it until that answers.
+    Sent { shard: ShardId, key: SentKey, settled: bool },
     /// Another queue.
     Forward { shard: ShardId, key: ForwardKey },
     /// Nobody.
@@ -81,7 +83,7 @@ pub(crate) enum Source {
 impl Source {
     /// Whether nobody wants to know what becomes of the message.
     pub(crate) fn is_settled(&self) -> bool {
-        matches!(self, Self::Producer { settled: true, .. })
+        matches!(self, Self::Producer { settled: true, .. } | Self::Sent { settled: true, .. })
     }
 }
 

@@ -66,6 +66,9 @@ pub struct RetainedPage {
     pub messages: Vec<RetainedMessage>,
     /// There may be more behind this name.
     pub next: Option<Arc<str>>,
+    /// The home of the topic cannot be reached, or could not be before it had answered: there may be more,
+    /// of which nothing is known. Ask again later.
+    pub is_unavailable: bool,
 }
 
 /// A message that a topic retains.
@@ -162,7 +165,7 @@ impl Core {
     // ---- on the asker's shard -------------------------------------------------------------------------
 
     /// Asks for what a topic retains, from any shard. [`Effect::Retained`] answers, with an empty page when
-    /// there is no such topic.
+    /// there is no such topic, or when its home cannot be reached, which the page says.
     ///
     /// Without `after` it is answered only when everything is there, and on disk, that any shard's publishers
     /// had sent before that shard could hear of the live subscriptions that were added here before the call.
@@ -171,9 +174,9 @@ impl Core {
     pub fn query_retained(&mut self, now: Instant, query: RetainedQuery) {
         self.broker.now = Some(now);
         let address = self.known_address(&query.topic).ok().and_then(|key| self.addresses.get(key));
-        let Some(home) = address.map(|address| address.home_shard) else {
-            let page = Box::default();
-            return self.effects.push_back(Effect::Retained { token: query.token, page });
+        let Some(home) = address.and_then(|address| self.reachable_home(address)) else {
+            let page = RetainedPage { is_unavailable: address.is_some(), ..RetainedPage::default() };
+            return self.effects.push_back(Effect::Retained { token: query.token, page: Box::new(page) });
         };
         self.broker.retrieval.last += 1;
         let number = self.broker.retrieval.last;
@@ -220,7 +223,8 @@ impl Core {
         retrieval.fenced.retain(|(asker, _), _| *asker != peer);
         let fenced = std::mem::take(&mut retrieval.fenced);
         for number in lost {
-            self.handle_page(number, Box::default());
+            let page = RetainedPage { is_unavailable: true, ..RetainedPage::default() };
+            self.handle_page(number, Box::new(page));
         }
         for question in fenced.into_values().filter_map(|fenced| fenced.question) {
             self.ask_at_home(now, &question.0, question.1);
@@ -382,7 +386,7 @@ impl Core {
             })
         };
         let messages = found.into_iter().filter_map(message).collect();
-        self.send_page(asker, Box::new(RetainedPage { messages, next }));
+        self.send_page(asker, Box::new(RetainedPage { messages, next, is_unavailable: false }));
     }
 
     fn send_page(&mut self, asker: Asker, page: Box<RetainedPage>) {

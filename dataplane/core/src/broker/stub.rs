@@ -6,6 +6,8 @@
 //!
 //! Invariants:
 //! - `assembling` is the sum of what has come in of messages that are not whole.
+//! - Every message at a home elsewhere that has not answered is one of `sent`, so that its producer can be
+//!   told when that home is gone.
 //! - A consumer's `grips` are the deliveries that it has and has not settled.
 //! - A consumer whose home is elsewhere has a `remote`, whose backlog is what the home has handed out and
 //!   the link's credit and lane have not let out yet. What is given back is given back from its end.
@@ -102,6 +104,14 @@ pub(crate) struct Inbound {
     stage: Stage,
 }
 
+/// A message at a home on another shard that has not answered.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    home: ShardId,
+    /// Who hears of it.
+    source: Source,
+}
+
 #[cfg(test)]
 impl Inbound {
     /// Bytes that have come in.
@@ -170,7 +180,8 @@ impl Core {
         if is_topic && let Err(error) = topic::validate_name(name) {
             return Err(Refused::BadName { name: name.into(), reason: error.to_string().into() });
         }
-        let (shard, home, label) = (address.home_shard, address.home, address.name.clone());
+        let Some(shard) = self.reachable_home(address) else { return Err(self.home_unavailable(address)) };
+        let (home, label) = (address.home, address.name.clone());
         let stored = StoredProducer { name: is_topic.then(|| name.into()), home: shard, sender: None };
         let Some(producer) = self.producers.get_mut(key) else { return Ok(()) };
         producer.stored = Some(Box::new(stored));
@@ -367,7 +378,9 @@ impl Core {
         let Some(address) = self.addresses.get(address) else {
             return self.answer(publication.source, Outcome::Released);
         };
-        let shard = address.home_shard;
+        let Some(shard) = self.reachable_home(address) else {
+            return self.answer(publication.source, Outcome::Released);
+        };
         // A queue here copies it later, if at all.
         if shard != self.shard || address.settings.kind != AddressKind::Queue {
             publication.keep();
@@ -386,7 +399,21 @@ impl Core {
             Some(sender) => Destination::Sender(sender),
             None => Destination::Address(address.name.clone()),
         };
+        if let source @ Source::Producer { settled, .. } = publication.source {
+            let key = self.broker.sent.insert(Sent { home: shard, source });
+            publication.source = Source::Sent { shard: self.shard, key, settled };
+        }
         self.send_wire(shard, Wire::Publish { to, publication: Box::new(publication) });
+    }
+
+    /// A home on another shard is gone: whether it took what has not been answered is not known.
+    pub(crate) fn sent_lost(&mut self, peer: ShardId) {
+        let lost = self.broker.sent.iter().filter(|(_, sent)| sent.home == peer);
+        for key in lost.map(|(key, _)| key).collect::<Vec<_>>() {
+            if let Some(Sent { source, .. }) = self.broker.sent.remove(key) {
+                self.answer(source, Outcome::FAILED);
+            }
+        }
     }
 
     /// Takes more of a message that was begun with `more`.
@@ -452,10 +479,9 @@ impl Core {
 
     /// Bytes that a message for a stored address may have.
     pub(crate) fn message_limit(&self, address: AddressKey) -> u64 {
-        match self.addresses.get(address).map_or(0, |address| address.settings.max_message_bytes) {
-            0 => self.limits.stored_message_bytes,
-            limit => limit,
-        }
+        let address = self.addresses.get(address);
+        let limit = address.and_then(|address| address.settings.message_limit(&self.limits));
+        limit.unwrap_or(self.limits.stored_message_bytes)
     }
 
     /// Takes back a message that is not whole.
@@ -497,7 +523,7 @@ impl Core {
     /// Tells whoever sent a message what became of it.
     pub(crate) fn answer(&mut self, source: Source, outcome: Outcome) {
         match source {
-            Source::Producer { shard, .. } if shard != self.shard => {
+            Source::Producer { shard, .. } | Source::Sent { shard, .. } if shard != self.shard => {
                 self.send_wire(shard, Wire::Answer { source, outcome });
             }
             Source::Producer { key, handle, settled, held, second, .. } => {
@@ -524,6 +550,11 @@ impl Core {
                 }
                 producer.in_flight = producer.in_flight.saturating_sub(1);
                 self.note_due(key);
+            }
+            Source::Sent { key, .. } => {
+                if let Some(sent) = self.broker.sent.remove(key) {
+                    self.answer(sent.source, outcome);
+                }
             }
             Source::Nobody => {}
             Source::Forward { shard, key } if shard == self.shard => self.forward_answered(key, outcome),
@@ -553,7 +584,8 @@ impl Core {
         if let Some(filters) = filters.filter(|_| is_topic) {
             self.check_filters(source, filters)?;
         }
-        let (shard, home, name) = (address.home_shard, address.home, address.name.clone());
+        let Some(shard) = self.reachable_home(address) else { return Err(self.home_unavailable(address)) };
+        let (home, name) = (address.home, address.name.clone());
         let receiver = ReceiverOptions {
             browse: options.browse,
             exclusive: options.exclusive,
@@ -684,7 +716,8 @@ impl Core {
     pub(crate) fn take_handout(&mut self, now: Instant, key: ConsumerKey, handout: Handout) {
         // When the consumer is gone, the home will know from `RemoveReceiver`, and has it back.
         let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else { return };
-        let Some(remote) = &mut consumer.stored.remote else { return };
+        // A home hands nothing out before it has let the consumer in.
+        let (Some(_), Some(remote)) = (consumer.stored.receiver, &mut consumer.stored.remote) else { return };
         remote.backlog.push_back(handout);
         if remote.backlog.len() > consumer.credit as usize {
             // The credit was lowered while it was on its way.

@@ -165,7 +165,7 @@ impl Core {
         if address.settings.kind == crate::AddressKind::Topic {
             self.broker.topics.insert(address.name.clone());
         }
-        if address.home_shard != self.shard {
+        if address.home_shard != Some(self.shard) {
             return;
         }
         let (name, settings, existing) = (address.name.clone(), address.settings.clone(), address.home);

@@ -368,7 +368,10 @@ impl Core {
                 let sentence = "an address that the transaction has posted to was deleted".to_owned();
                 return Err(error(condition::ROLLED_BACK, sentence));
             };
-            by_home.entry(address.home_shard).or_default().push((address.name.clone(), publication));
+            let Some(home) = self.reachable_home(address).filter(|home| home.is_here()) else {
+                return Err(error(condition::ROLLED_BACK, self.home_unavailable(address).to_string()));
+            };
+            by_home.entry(home).or_default().push((address.name.clone(), publication));
         }
         Ok(by_home)
     }

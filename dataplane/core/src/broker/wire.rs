@@ -96,6 +96,8 @@ impl Core {
     /// Another shard is gone, with its links and its homes.
     pub(crate) fn stored_peer_gone(&mut self, now: Instant, peer: ShardId) {
         self.broker.now = Some(now);
+        // First, so that producers hear of their messages before their links are closed.
+        self.sent_lost(peer);
         let senders = self.broker.senders.iter().filter(|(_, sender)| sender.shard == peer);
         for sender in senders.map(|(key, _)| key).collect::<Vec<_>>() {
             self.remove_sender(sender);

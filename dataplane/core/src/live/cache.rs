@@ -192,6 +192,11 @@ impl RouteCache {
         }
     }
 
+    /// Every route may be another one: shards have come or gone.
+    pub(crate) fn all_changed(&mut self) {
+        self.versions.all = self.versions.all.wrapping_add(1);
+    }
+
     /// A filter has come or gone: no route of a name that it matches holds any more.
     pub(crate) fn filter_changed(&mut self, filter: &str) {
         if !has_wildcard(filter) {

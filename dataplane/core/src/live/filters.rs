@@ -1,6 +1,7 @@
 //! Values by filter, many of them.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::topic::{Few, TopicError, TopicTree, validate_filter};
 
@@ -72,6 +73,18 @@ impl<T: Ord> Filters<T> {
         self.wild.for_each(visit);
     }
 
+    /// The filter behind another one, which need not be there, and its values: those without wildcards
+    /// come first. With `None` from the start.
+    pub(crate) fn next_after(&self, after: Option<&str>) -> Option<(Box<str>, &Few<T>)> {
+        let wild = |after| self.wild.next_after(after).map(|(filter, values)| (filter.into(), values));
+        if after.is_some_and(has_wildcard) {
+            return wild(after);
+        }
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let exact = self.exact.range::<str, _>((start, Bound::Unbounded)).next();
+        exact.map(|(filter, values)| (filter.clone(), values)).or_else(|| wild(None))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.wild.is_empty()
     }
@@ -112,6 +125,47 @@ mod tests {
             assert!(filters.remove(filter, &value));
         }
         assert!(filters.is_empty());
+    }
+
+    #[test]
+    fn a_walk_finds_every_filter_that_is_there_all_the_time() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..200 {
+            let mut filters = Filters::default();
+            let some = |random: &mut fastrand::Rng| {
+                let levels = random.usize(1..5);
+                let level = |random: &mut fastrand::Rng| ["", "a", "b", "c", "!", "+"][random.usize(..6)];
+                let mut filter: Vec<&str> = (0..levels).map(|_| level(random)).collect();
+                if random.u8(..4) == 0 {
+                    filter.push("#");
+                }
+                filter.join("/")
+            };
+            let all: std::collections::BTreeSet<String> = (0..40).map(|_| some(&mut random)).collect();
+            for filter in &all {
+                let _ = filters.insert(filter, 1_u32);
+            }
+            let mut kept: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
+            filters.for_each(|filter, _| {
+                kept.insert(filter.to_owned());
+            });
+            let (mut at, mut seen) = (None::<Box<str>>, Vec::new());
+            while let Some((filter, _)) = filters.next_after(at.as_deref()) {
+                seen.push(filter.to_string());
+                at = Some(filter);
+                // Others come and go, also the one where the walk is.
+                let other = if random.bool() { seen.last().cloned() } else { random.choice(&all).cloned() };
+                if let Some(other) = other
+                    && random.u8(..3) == 0
+                {
+                    filters.remove(&other, &1);
+                    kept.remove(&other);
+                }
+            }
+            let unique: std::collections::BTreeSet<String> = seen.iter().cloned().collect();
+            assert_eq!(unique.len(), seen.len(), "{seen:?}");
+            assert!(kept.is_subset(&unique), "{kept:?} {seen:?}");
+        }
     }
 
     #[test]

@@ -16,8 +16,12 @@
 //! | `Filter` | subscriber's shard, all others | it has the first live subscription of a filter, or has none any more |
 //! | `Stored` | topic's home, all others | likewise, of subscriptions that keep messages |
 //! | `StoredEnd` | topic's home, all others | the topic has no subscription any more |
+//! | `Known` | any, to one that has come | it has been told of everything that there was |
 //! | `Publish` | publisher's shard, or home, to those with subscribers | a message |
 //! | `Taken` | back | so many bytes of messages have been handed on |
+//!
+//! As long as the home of a topic has not said all of this, or cannot be reached, its subscriptions may want
+//! everything.
 //!
 //! Messages between two shards are in order, so what one publisher sends reaches each live subscriber in
 //! the order in which it was sent.
@@ -26,6 +30,7 @@ mod cache;
 mod filters;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +45,7 @@ use crate::effect::{Effect, Refused};
 use crate::key::{AddressKey, HomeKey};
 use crate::outcome::Outcome;
 use crate::peer::PeerMessage;
-use crate::settings::{AddressKind, AddressSettings, ShardId};
+use crate::settings::{AddressKind, Lifetime, ShardId};
 
 /// Bytes of live messages that another shard may have waiting from this one before publishers should wait.
 pub const LIVE_WINDOW: u64 = 4 << 20;
@@ -76,17 +81,10 @@ pub struct Route {
     pub is_stored_volatile: bool,
     /// Bytes that the address allows a message.
     pub max_message_bytes: u64,
-    /// Time to live of messages that say none, and its bounds.
-    ttl: Lifetime,
+    /// How long messages may wait.
+    lifetime: Lifetime,
     address: Option<AddressKey>,
     made: Made,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Lifetime {
-    default: Option<Duration>,
-    min: Option<Duration>,
-    max: Option<Duration>,
 }
 
 /// A message on its way to live subscribers.
@@ -129,6 +127,7 @@ pub(crate) enum LiveWire {
     Filter { filter: Arc<str>, is_wanted: bool },
     Stored { topic: Arc<str>, filter: Arc<str>, want: Want, is_wanted: bool },
     StoredEnd { topic: Arc<str> },
+    Known,
     Publish(LiveMessage),
     Taken { bytes: u64 },
 }
@@ -139,8 +138,8 @@ pub(crate) struct Live {
     filters: Filters<Interest>,
     /// Subscriptions of this shard.
     subscriptions: u32,
-    /// Filters of the subscriptions that keep messages, by the topic's address.
-    stored: BTreeMap<Arc<str>, Filters<Want>>,
+    /// Filters of the subscriptions that keep messages, by the topic's address and the home that says so.
+    stored: BTreeMap<(Arc<str>, ShardId), Filters<Want>>,
     routes: RouteCache,
     /// What is on its way to and from each shard, in bytes.
     windows: ByShard<Window>,
@@ -193,7 +192,7 @@ impl Route {
             is_stored: false,
             is_stored_volatile: false,
             max_message_bytes: u64::MAX,
-            ttl: Lifetime::default(),
+            lifetime: Lifetime::default(),
             address: None,
             made: Made::default(),
         }
@@ -202,10 +201,7 @@ impl Route {
     /// How long a message may wait that says this of its time to live: that or the default of the address,
     /// within its bounds.
     pub fn time_to_live(&self, own: Option<Duration>) -> Option<Duration> {
-        let Lifetime { default, min, max } = self.ttl;
-        let ttl = own.or(default)?;
-        let ttl = min.map_or(ttl, |min| ttl.max(min));
-        Some(max.map_or(ttl, |max| ttl.min(max)))
+        self.lifetime.of(own)
     }
 
     /// Whether no live subscriber gets the message.
@@ -291,30 +287,83 @@ impl Core {
     /// The home of a topic wants the messages that a filter matches for the first of its subscriptions that
     /// keep them, or for none any more. Every shard hears of it.
     pub(crate) fn tell_stored(&mut self, topic: &Arc<str>, filter: &Arc<str>, want: Want, is_wanted: bool) {
-        self.set_stored(topic, filter, want, is_wanted);
+        self.set_stored(self.shard, topic, filter, want, is_wanted);
         self.tell_all(|| LiveWire::Stored { topic: topic.clone(), filter: filter.clone(), want, is_wanted });
     }
 
     /// A topic of this shard is no more.
     pub(crate) fn tell_stored_end(&mut self, topic: &Arc<str>) {
-        self.end_stored(topic);
+        self.end_stored(self.shard, topic);
         self.tell_all(|| LiveWire::StoredEnd { topic: topic.clone() });
     }
 
-    fn set_stored(&mut self, topic: &Arc<str>, filter: &str, want: Want, is_wanted: bool) {
-        let filters = self.live.stored.entry(topic.clone()).or_default();
+    /// Tells a shard that has come of the filter behind this one; gives that, or `None` at the end.
+    pub(crate) fn introduce_filter(&mut self, to: ShardId, after: Option<&str>) -> Option<Box<str>> {
+        let (filter, interests) = self.live.filters.next_after(after)?;
+        if matches!(interests.first(), Some(Interest::Here { .. })) {
+            let wire = LiveWire::Filter { filter: (&*filter).into(), is_wanted: true };
+            self.effects.push_back(Effect::Peer { to, message: PeerMessage::live(wire) });
+        }
+        Some(filter)
+    }
+
+    /// Tells a shard that has come of the next filter of subscriptions of topics at home here; gives the
+    /// topic and the filter, or `None` at the end.
+    pub(crate) fn introduce_stored(
+        &mut self,
+        to: ShardId,
+        after: Option<&(Arc<str>, Box<str>)>,
+    ) -> Option<(Arc<str>, Box<str>)> {
+        let here = self.shard;
+        let same = after.and_then(|(topic, filter)| {
+            let filters = self.live.stored.get(&(topic.clone(), here))?;
+            filters.next_after(Some(filter)).map(|(filter, wants)| (topic, filter, wants))
+        });
+        let (topic, filter, wants) = match same {
+            Some(next) => next,
+            None => {
+                let start = after.map_or(Bound::Unbounded, |(topic, _)| {
+                    Bound::Excluded((topic.clone(), ShardId(u32::MAX)))
+                });
+                let mut others = self.live.stored.range((start, Bound::Unbounded));
+                let ((topic, _), filters) = others.find(|((_, home), _)| *home == here)?;
+                let (filter, wants) = filters.next_after(None)?;
+                (topic, filter, wants)
+            }
+        };
+        let (topic, told): (_, Arc<str>) = (topic.clone(), (&*filter).into());
+        wants.for_each(|want| {
+            let (topic, filter) = (topic.clone(), told.clone());
+            let wire = LiveWire::Stored { topic, filter, want: *want, is_wanted: true };
+            self.effects.push_back(Effect::Peer { to, message: PeerMessage::live(wire) });
+        });
+        Some((topic, filter))
+    }
+
+    /// Tells a shard that has come that it knows all now.
+    pub(crate) fn tell_known(&mut self, to: ShardId) {
+        self.effects.push_back(Effect::Peer { to, message: PeerMessage::live(LiveWire::Known) });
+    }
+
+    /// Every route may be another one now.
+    pub(crate) fn all_routes_changed(&mut self) {
+        self.live.routes.all_changed();
+    }
+
+    fn set_stored(&mut self, home: ShardId, topic: &Arc<str>, filter: &str, want: Want, is_wanted: bool) {
+        let filters = self.live.stored.entry((topic.clone(), home)).or_default();
         let is_changed =
             if is_wanted { filters.insert(filter, want) == Ok(true) } else { filters.remove(filter, &want) };
         if filters.is_empty() {
-            self.live.stored.remove(topic);
+            self.live.stored.remove(&(topic.clone(), home));
         }
         if is_changed {
             self.live.routes.filter_changed(filter);
         }
     }
 
-    fn end_stored(&mut self, topic: &Arc<str>) {
-        if self.live.stored.remove(topic).is_some() {
+    fn end_stored(&mut self, home: ShardId, topic: &Arc<str>) {
+        if self.live.stored.remove(&(topic.clone(), home)).is_some() {
             self.live.routes.address_changed(topic, true);
         }
     }
@@ -335,9 +384,10 @@ impl Core {
                 }
             }
             LiveWire::Stored { topic, filter, want, is_wanted } => {
-                self.set_stored(&topic, &filter, want, is_wanted);
+                self.set_stored(from, &topic, &filter, want, is_wanted);
             }
-            LiveWire::StoredEnd { topic } => self.end_stored(&topic),
+            LiveWire::StoredEnd { topic } => self.end_stored(from, &topic),
+            LiveWire::Known => self.peer_is_known(from),
             LiveWire::Publish(message) => {
                 self.take_live(from, message.cost());
                 self.effects.push_back(Effect::Live { message });
@@ -368,15 +418,11 @@ impl Core {
         let mut route = Route { made: self.live.routes.made(name), ..Route::nowhere(name.into()) };
         let Ok(key) = self.resolve_name(name) else { return route };
         let Some(address) = self.addresses.get(key) else { return route };
-        let AddressSettings { kind, ttl_default, ttl_min, ttl_max, .. } = address.settings;
+        let kind = address.settings.kind;
         route.kind = Some(kind);
         route.address = Some(key);
-        route.ttl = Lifetime { default: ttl_default, min: ttl_min, max: ttl_max };
-        route.max_message_bytes = match address.settings.max_message_bytes {
-            0 if kind.is_stored() => self.limits.stored_message_bytes,
-            0 => u64::MAX,
-            limit => limit,
-        };
+        route.lifetime = address.settings.lifetime();
+        route.max_message_bytes = address.settings.message_limit(&self.limits).unwrap_or(u64::MAX);
         if kind != AddressKind::Topic {
             return route;
         }
@@ -391,7 +437,12 @@ impl Core {
         shards.dedup();
         route.local = local.into();
         route.shards = shards.into();
-        if let Some(stored) = self.live.stored.get(&address.name) {
+        let Some(home) = address.home_shard.filter(|home| self.knows_all_of(*home)) else {
+            // What its subscriptions want is not known: the home says it, or that it cannot be reached.
+            (route.is_stored, route.is_stored_volatile) = (true, true);
+            return route;
+        };
+        if let Some(stored) = self.live.stored.get(&(address.name.clone(), home)) {
             stored.matches(name, |want| {
                 route.is_stored = true;
                 route.is_stored_volatile |= *want == Want::Everything;
@@ -537,12 +588,9 @@ impl Core {
         });
         for filter in lost {
             self.live.filters.remove(&filter, &there);
-            self.live.routes.filter_changed(&filter);
         }
-        let topics = self.live.stored.keys().filter(|topic| crate::home(topic, self.shards) == peer);
-        for topic in topics.cloned().collect::<Vec<_>>() {
-            self.end_stored(&topic);
-        }
+        self.live.stored.retain(|(_, home), _| *home != peer);
+        self.live.routes.all_changed();
         self.live_taken(peer, u64::MAX);
         self.live.windows.remove(peer);
     }

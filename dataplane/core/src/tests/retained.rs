@@ -436,7 +436,7 @@ fn a_question_to_a_shard_that_is_gone_is_answered() {
     bed.cores[1 - home].handle_peer_gone(bed.now, ShardId(home as u32));
     bed.cores[home].handle_peer_gone(bed.now, ShardId(1 - home as u32));
     bed.run();
-    assert_eq!(bed.retained[&1], RetainedPage::default());
+    assert_eq!(bed.retained[&1], RetainedPage { is_unavailable: true, ..RetainedPage::default() });
     assert_eq!(bed.retained[&2].messages.len(), 1, "the home has what it has");
 }
 

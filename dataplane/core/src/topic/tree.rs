@@ -1,6 +1,7 @@
 //! Values by topic filter.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::few::Few;
 use super::{MAX_LEVELS, TopicError, validate_filter, validate_name};
@@ -124,6 +125,27 @@ impl<T> Node<T> {
                 visit(level, child);
             }
         }
+    }
+
+    /// The first child behind a level, in the order of the names, then `+`, then `#`; with `None` the first
+    /// of all.
+    fn next_child(&self, after: Option<&str>) -> Option<(&str, u32)> {
+        let literal = match (&self.children, after) {
+            (_, Some("+" | "#")) | (Children::None, _) => None,
+            (Children::One(level, child), _) => {
+                Some((level, child)).filter(|(level, _)| after.is_none_or(|after| ***level > *after))
+            }
+            (Children::Many(children), None) => children.first_key_value(),
+            (Children::Many(children), Some(after)) => {
+                children.range::<str, _>((Bound::Excluded(after), Bound::Unbounded)).next()
+            }
+        };
+        let plus = ("+", self.plus, !matches!(after, Some("+" | "#")));
+        let hash = ("#", self.hash, after != Some("#"));
+        literal.map(|(level, child)| (&**level, *child)).or_else(|| {
+            let is_next = |(_, child, is_behind): &(&str, u32, bool)| *is_behind && *child != ROOT;
+            [plus, hash].into_iter().find(is_next).map(|(level, child, _)| (level, child))
+        })
     }
 
     fn is_unused(&self) -> bool {
@@ -279,6 +301,52 @@ impl<T: Ord> TopicTree<T> {
                 let below = if at == ROOT { level.to_owned() } else { format!("{filter}/{level}") };
                 open.push((child, below));
             });
+        }
+    }
+
+    /// The filter behind another one, which need not be there, and its values: in an order of the tree's
+    /// own, with `None` from the start.
+    pub(crate) fn next_after(&self, after: Option<&str>) -> Option<(String, &Few<T>)> {
+        let levels: Vec<&str> = after.map(|after| after.split('/').collect()).unwrap_or_default();
+        // The nodes on the way, as far as it leads.
+        let mut path = vec![ROOT];
+        for level in &levels {
+            let child = self.node(*path.last()?)?.child(level);
+            if child == ROOT {
+                break;
+            }
+            path.push(child);
+        }
+        if path.len() > levels.len() {
+            // It is there, or leads to others: those come next.
+            if let Some((level, child)) = self.node(*path.last()?)?.next_child(None) {
+                return self.first_below(&levels, level, child);
+            }
+            path.pop();
+        }
+        while let Some(at) = path.pop() {
+            let passed = levels.get(path.len()).copied();
+            if let Some((level, child)) = self.node(at)?.next_child(passed) {
+                return self.first_below(levels.get(..path.len())?, level, child);
+            }
+        }
+        None
+    }
+
+    /// The first filter of those that lead through a node: itself or below its first child, and so on.
+    fn first_below(&self, above: &[&str], level: &str, at: u32) -> Option<(String, &Few<T>)> {
+        let mut filter = above.join("/");
+        let (mut level, mut at, mut is_first) = (level, at, above.is_empty());
+        loop {
+            if !std::mem::take(&mut is_first) {
+                filter.push('/');
+            }
+            filter.push_str(level);
+            let node = self.node(at)?;
+            if !node.values.is_empty() {
+                return Some((filter, &node.values));
+            }
+            (level, at) = node.next_child(None)?;
         }
     }
 

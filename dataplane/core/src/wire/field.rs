@@ -11,7 +11,7 @@ use super::{FilterCodec, WireContext, WireError};
 use crate::delivery::COPY_UP_TO;
 use crate::encoding::{Reader, put_bytes, put_number};
 use crate::key::{
-    AddressKey, ConsumerKey, ForwardKey, InboundKey, LegKey, ProducerKey, ReceiverKey, SenderKey,
+    AddressKey, ConsumerKey, ForwardKey, InboundKey, LegKey, ProducerKey, ReceiverKey, SenderKey, SentKey,
 };
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
@@ -250,6 +250,7 @@ keys! {
     ProducerKey "a producer"
     ReceiverKey "a receiver"
     SenderKey "a sender"
+    SentKey "a message at a home"
 }
 
 impl Field for EntryKey {

@@ -202,6 +202,7 @@ messages! {
         0x61 Stored { topic, filter, want, is_wanted }
         0x62 StoredEnd { topic }
         0x64 Taken { bytes }
+        0x65 Known {}
     }
     put {
         Self::Publish(message) => {

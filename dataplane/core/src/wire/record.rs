@@ -312,6 +312,7 @@ pub(super) fn take_arrival(from: &mut Decoder<'_>) -> Result<(Option<LegKey>, Ar
 const NOBODY: u8 = 0;
 const PRODUCER: u8 = 1;
 const FORWARD: u8 = 2;
+const SENT: u8 = 3;
 const WHOSE_SHIFT: u32 = 2;
 const SOURCE_SETTLED: u8 = 16;
 const SOURCE_SECOND: u8 = 32;
@@ -324,6 +325,13 @@ impl Field for Source {
             Self::Forward { shard, key } => {
                 let whose = Whose::of(shard, to.context);
                 to.byte(FORWARD | (whose as u8) << WHOSE_SHIFT);
+                put_shard(to, whose, shard);
+                to.field(&key);
+            }
+            Self::Sent { shard, key, settled } => {
+                let whose = Whose::of(shard, to.context);
+                let settled = if settled { SOURCE_SETTLED } else { 0 };
+                to.byte(SENT | (whose as u8) << WHOSE_SHIFT | settled);
                 put_shard(to, whose, shard);
                 to.field(&key);
             }
@@ -357,6 +365,11 @@ impl Field for Source {
         match flags & 3 {
             NOBODY if flags == NOBODY => Ok(Self::Nobody),
             FORWARD if is_plain => Ok(Self::Forward { shard: take_shard(from, whose)?, key: from.field()? }),
+            SENT if flags & !SOURCE_SETTLED < SOURCE_SETTLED => Ok(Self::Sent {
+                shard: take_shard(from, whose)?,
+                key: from.field()?,
+                settled: flags & SOURCE_SETTLED != 0,
+            }),
             PRODUCER if flags < 128 => Ok(Self::Producer {
                 shard: take_shard(from, whose)?,
                 key: from.field()?,
@@ -644,7 +657,11 @@ impl Field for RetainedPage {
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
-        Ok(Self { messages: take_list(from, MAX_PAGE_MESSAGES as usize)?, next: from.field()? })
+        Ok(Self {
+            messages: take_list(from, MAX_PAGE_MESSAGES as usize)?,
+            next: from.field()?,
+            is_unavailable: false,
+        })
     }
 }
 

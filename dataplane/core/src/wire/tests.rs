@@ -10,16 +10,17 @@ use crate::broker::{
     Asker, Destination, Handout, Publication, Question, ReceiverOptions, RetainedMessage, RetainedPage,
     Source, Wire,
 };
-use crate::consumer::SubscriptionOptions;
-use crate::delivery::{Arrival, COPY_UP_TO, Origin, Retain};
-use crate::effect::CloseReason;
+use crate::consumer::{ConsumerOptions, SubscriptionOptions};
+use crate::delivery::{Arrival, COPY_UP_TO, Incoming, Origin, Retain};
+use crate::effect::{CloseReason, Effect};
 use crate::format::Redelivery;
 use crate::key::{Key, LegKey};
 use crate::live::{LiveMessage, LiveWire, Want};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::peer::Message;
+use crate::producer::{ProducerOptions, ProducerTarget};
 use crate::queue::EntryKey;
-use crate::settings::{AddressKind, Deduplicate, OnFull, QueueSettings};
+use crate::settings::{AddressKind, AddressSettings, CoreLimits, Deduplicate, OnFull, QueueSettings};
 use crate::store::{Reference, TransactionId};
 use crate::tests::stored::Contains;
 
@@ -103,9 +104,15 @@ impl Ends {
 struct Any<'a> {
     random: fastrand::Rng,
     ends: &'a Ends,
+    /// Names and keys are such as a core has that has just begun.
+    is_near: bool,
 }
 
-impl Any<'_> {
+impl<'a> Any<'a> {
+    fn new(seed: u64, ends: &'a Ends) -> Self {
+        Self { random: fastrand::Rng::with_seed(seed), ends, is_near: false }
+    }
+
     fn flag(&mut self) -> bool {
         self.random.bool()
     }
@@ -124,10 +131,16 @@ impl Any<'_> {
     }
 
     fn key<K: Key>(&mut self) -> K {
+        if self.is_near {
+            return K::new(self.random.u32(..6), std::num::NonZeroU32::MIN);
+        }
         K::new(self.small(), std::num::NonZeroU32::MIN.saturating_add(self.small()))
     }
 
     fn entry(&mut self) -> EntryKey {
+        if self.is_near {
+            return EntryKey::from_bits(5 << 60 | self.random.u64(..6));
+        }
         EntryKey::from_bits(self.number())
     }
 
@@ -144,6 +157,9 @@ impl Any<'_> {
     }
 
     fn name(&mut self) -> Arc<str> {
+        if self.is_near {
+            return self.one_of(&["anycast", "multicast", "queue", "topic", "topic/#", "temporary"]).into();
+        }
         self.text().into()
     }
 
@@ -200,6 +216,7 @@ impl Any<'_> {
         match self.random.u8(..4) {
             0 => Source::Nobody,
             1 => Source::Forward { shard: self.shard(), key: self.key() },
+            2 => Source::Sent { shard: self.shard(), key: self.key(), settled: self.flag() },
             _ => Source::Producer {
                 shard: self.shard(),
                 key: self.key(),
@@ -335,7 +352,7 @@ impl Any<'_> {
             durable: any.flag(),
             ttl_left: any.maybe(Self::left),
         };
-        Box::new(RetainedPage { messages: self.some(message), next: self.maybe(Self::name) })
+        Box::new(RetainedPage { messages: self.some(message), next: self.maybe(Self::name), is_unavailable: false })
     }
 
     fn live(&mut self) -> LiveMessage {
@@ -506,6 +523,7 @@ impl Any<'_> {
             },
             2 => LiveWire::StoredEnd { topic: self.name() },
             3 => LiveWire::Publish(self.live()),
+            4 => LiveWire::Known,
             _ => LiveWire::Taken { bytes: self.number() },
         }
     }
@@ -524,7 +542,7 @@ fn each(count: u64, mut test: impl FnMut(&Ends, u64, Message)) {
     let ends = Ends::new();
     for seed in 0..count {
         let _seed = Seed(seed);
-        let message = Any { random: fastrand::Rng::with_seed(seed), ends: &ends }.message();
+        let message = Any::new(seed, &ends).message();
         test(&ends, seed, message);
     }
 }
@@ -594,6 +612,56 @@ fn any_bytes_are_an_error_or_a_message() {
     }
 }
 
+/// What a core of another node can send by mistake.
+#[test]
+fn a_core_takes_any_message_without_a_panic() {
+    let ends = Ends::new();
+    for seed in 0..1_000 {
+        let mut core = linked_core(&ends);
+        let mut any = Any { is_near: true, ..Any::new(seed, &ends) };
+        for _ in 0..40 {
+            core.handle_peer(ends.now, ShardId::new(0, 1), PeerMessage(any.message()));
+            drain(&mut core, ends.now);
+        }
+        core.handle_peer_gone(ends.now, ShardId::new(0, 1));
+        drain(&mut core, ends.now);
+    }
+}
+
+/// A core with addresses of every kind and links at each.
+fn linked_core(ends: &Ends) -> Core {
+    let mut core = Core::new(ShardId::new(0, 0), 3, CoreLimits::default());
+    core.set_clock(ends.now, ends.unix);
+    let lane = core.add_lane();
+    core.set_lane_budget(ends.now, lane, 1 << 10);
+    for (name, kind) in [
+        ("anycast", AddressKind::Anycast),
+        ("multicast", AddressKind::Multicast),
+        ("queue", AddressKind::Queue),
+        ("topic", AddressKind::Topic),
+    ] {
+        let settings = AddressSettings { kind, ..AddressSettings::default() };
+        core.set_address(ends.now, &name.into(), settings);
+        let target = ProducerTarget::Address(name);
+        let producer = core.add_producer(ends.now, target, ProducerOptions::default()).unwrap();
+        core.begin(ends.now, producer, Incoming { handle: 1, chunk: "x".into(), ..Incoming::default() });
+        let consumer = core.add_consumer(ends.now, lane, name, ConsumerOptions::default()).unwrap();
+        core.set_credit(ends.now, consumer, 3, false);
+    }
+    drain(&mut core, ends.now);
+    core
+}
+
+fn drain(core: &mut Core, now: Instant) {
+    while let Some(effect) = core.poll_effect() {
+        match effect {
+            Effect::CloseProducer { producer, .. } => core.remove_producer(now, producer),
+            Effect::CloseConsumer { consumer, .. } => core.remove_consumer(now, consumer),
+            _ => {}
+        }
+    }
+}
+
 #[test]
 fn more_bytes_than_a_message_has_are_an_error() {
     let ends = Ends::new();
@@ -607,9 +675,9 @@ fn more_bytes_than_a_message_has_are_an_error() {
 #[test]
 fn a_message_of_a_later_version_is_told_apart() {
     let ends = Ends::new();
-    for code in (0_u8..=0xff).filter(|code| !matches!(code, 1..=9 | 0x20..=0x33 | 0x40..=0x4a | 0x60..=0x64))
+    for code in (0_u8..=0xff).filter(|code| !matches!(code, 1..=10 | 0x20..=0x33 | 0x40..=0x4a | 0x60..=0x65))
     {
-        let error = ends.decode(&Bytes::from(vec![code; 110])).unwrap_err();
+        let error = ends.decode(&Bytes::from(vec![code; 100])).unwrap_err();
         assert_eq!(error, WireError::Unknown { what: "message", number: code.into() });
     }
 }
@@ -662,7 +730,7 @@ fn a_message_that_is_too_large_is_not_encoded() {
 fn large_bodies_are_not_copied_and_small_ones_do_not_keep_the_input() {
     let ends = Ends::new();
     let publish = |len: usize| {
-        let mut any = Any { random: fastrand::Rng::with_seed(3), ends: &ends };
+        let mut any = Any::new(3, &ends);
         let message = LiveMessage { body: Bytes::from(vec![7; len]), ..any.live() };
         Message::Live(LiveWire::Publish(message))
     };
@@ -683,7 +751,7 @@ fn large_bodies_are_not_copied_and_small_ones_do_not_keep_the_input() {
 #[test]
 fn clocks_of_two_nodes_need_not_agree() {
     let ends = Ends::new();
-    let mut any = Any { random: fastrand::Rng::with_seed(3), ends: &ends };
+    let mut any = Any::new(3, &ends);
     let publication = Publication {
         arrived: UnixMillis(ends.unix.0 - 40),
         expires: Some(UnixMillis(ends.unix.0 + 5_000)),
@@ -706,7 +774,7 @@ fn clocks_of_two_nodes_need_not_agree() {
 #[test]
 fn what_is_left_of_a_time_to_live_is_rounded_up() {
     let ends = Ends::new();
-    let mut any = Any { random: fastrand::Rng::with_seed(3), ends: &ends };
+    let mut any = Any::new(3, &ends);
     let arrival = Arrival {
         arrived: ends.now - Duration::from_micros(999),
         deadline: Some(ends.now + Duration::from_micros(1)),
@@ -750,7 +818,7 @@ fn shards_are_told_by_the_names_of_their_nodes() {
 #[test]
 fn a_filter_that_cannot_be_read_is_the_loss_of_its_consumer_alone() {
     let ends = Ends::new();
-    let mut any = Any { random: fastrand::Rng::with_seed(3), ends: &ends };
+    let mut any = Any::new(3, &ends);
     let filter = Some(Arc::new(Contains(b"!".to_vec())) as Arc<dyn Filter>);
     let options = Box::new(ReceiverOptions { filter, ..any.receiver() });
     let (consumer, address) = (any.key(), any.name());
