@@ -152,6 +152,12 @@ impl Core {
         }
     }
 
+    /// Whether some shard is still being told of what there is.
+    #[cfg(test)]
+    pub(crate) fn is_introducing(&self) -> bool {
+        self.introductions.poll_timeout().is_some()
+    }
+
     /// Goes on with introductions, for a bounded number of steps.
     pub(crate) fn introduce_some(&mut self, now: Instant) {
         if self.introductions.poll_timeout().is_none_or(|since| since > now) {

@@ -1002,10 +1002,10 @@ impl crate::address::Address {
 
     /// Checks what this address knows of its namesake on another shard, between which no message is on its
     /// way, against what that is.
-    pub(crate) fn check_knowledge(&self, other: Option<(ShardId, &Self)>, here: ShardId) {
-        let Some((shard, other)) = other else { return };
+    pub(crate) fn check_knowledge(&self, shard: ShardId, other: Option<&Self>, here: ShardId) {
         let remote = self.remotes.get(shard);
         let counts = remote.map_or((0, 0), |remote| (remote.consumers, remote.producers));
+        let Some(other) = other else { return assert_eq!(counts, (0, 0), "the links of {}", self.name) };
         assert_eq!(counts, other.told, "the links of {}", self.name);
         let Some(remote) = remote else { return };
         let round = self.traffic.get(shard).and_then(|traffic| traffic.round);

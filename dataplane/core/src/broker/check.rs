@@ -2,6 +2,7 @@
 
 use crate::broker::home::What;
 use crate::core::Core;
+use crate::settings::ShardId;
 
 impl Core {
     pub(crate) fn check_stored(&self) {
@@ -55,6 +56,22 @@ impl Core {
         assert_eq!(broker.inbound.len(), 0, "{:?}", broker.inbound);
         assert_eq!(broker.sent.len(), 0, "{:?}", broker.sent);
         assert!(broker.unsubscribing.is_empty() && broker.refiltering.is_empty());
+    }
+
+    /// Checks that nothing is left of a shard that is gone.
+    pub(crate) fn check_stored_forgotten(&self, gone: ShardId) {
+        let broker = &self.broker;
+        assert!(broker.senders.iter().all(|(_, sender)| sender.shard != gone));
+        assert!(broker.receivers.iter().all(|(_, receiver)| receiver.shard != gone));
+        assert!(broker.sent.iter().all(|(_, sent)| sent.home != gone));
+        for (_, producer) in self.producers.iter() {
+            assert!(producer.stored.as_ref().is_none_or(|stored| stored.home != gone));
+        }
+        for (_, consumer) in self.consumers.iter() {
+            assert!(consumer.stored.remote.as_ref().is_none_or(|remote| remote.home != gone));
+        }
+        broker.retrieval.check_forgotten(gone);
+        self.check_no_transactions_with(gone);
     }
 
     /// Checks that no request is unanswered and no message on its way.

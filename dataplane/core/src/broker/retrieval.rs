@@ -156,6 +156,11 @@ pub(crate) struct Feeding {
 
 #[cfg(test)]
 impl Retrieval {
+    pub(crate) fn check_forgotten(&self, gone: ShardId) {
+        assert!(self.asked.values().all(|(home, _)| *home != gone));
+        assert!(self.fenced.keys().all(|(asker, _)| *asker != gone));
+    }
+
     pub(crate) fn check_idle(&self) {
         assert!(self.asked.is_empty() && self.fenced.is_empty() && self.gathering.is_empty(), "{self:?}");
     }

@@ -107,7 +107,7 @@ pub(crate) struct Inbound {
 /// A message at a home on another shard that has not answered.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    home: ShardId,
+    pub(super) home: ShardId,
     /// Who hears of it.
     source: Source,
 }

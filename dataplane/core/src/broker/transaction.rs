@@ -792,6 +792,13 @@ impl Core {
     }
 
     #[cfg(test)]
+    pub(crate) fn check_no_transactions_with(&self, gone: ShardId) {
+        let transactions = &self.broker.transactions;
+        assert!(transactions.declared.values().all(|transaction| !transaction.homes.contains(&gone)));
+        assert!(transactions.parts.values().all(|part| part.declarer != gone));
+    }
+
+    #[cfg(test)]
     pub(crate) fn check_no_transactions(&self) {
         assert!(self.broker.transactions.declared.is_empty(), "{:?}", self.broker.transactions.declared);
         assert!(self.broker.transactions.parts.is_empty(), "{:?}", self.broker.transactions.parts);

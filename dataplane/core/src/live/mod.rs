@@ -597,6 +597,51 @@ impl Core {
 }
 
 #[cfg(test)]
+impl Core {
+    /// Checks that this shard knows what another one has to say, when no message is on its way.
+    pub(crate) fn check_live_knowledge(&self, there: ShardId, other: &Self) {
+        let (mut told, mut known) = (BTreeSet::new(), BTreeSet::new());
+        other.live.filters.for_each(|filter, interests| {
+            if matches!(interests.first(), Some(Interest::Here { .. })) {
+                told.insert(filter.to_owned());
+            }
+        });
+        self.live.filters.for_each(|filter, interests| {
+            interests.for_each(|interest| {
+                if *interest == Interest::There(there) {
+                    known.insert(filter.to_owned());
+                }
+            });
+        });
+        assert_eq!(known, told);
+        assert_eq!(self.live_wants(there), other.live_wants(other.shard));
+    }
+
+    fn live_wants(&self, home: ShardId) -> BTreeSet<(Arc<str>, String, Want)> {
+        let mut wants = BTreeSet::new();
+        for ((topic, of), filters) in self.live.stored.iter() {
+            if *of == home {
+                filters.for_each(|filter, values| {
+                    values.for_each(|want| {
+                        wants.insert((topic.clone(), filter.to_owned(), *want));
+                    });
+                });
+            }
+        }
+        wants
+    }
+
+    /// Checks that nothing is left of a shard that is gone.
+    pub(crate) fn check_live_forgotten(&self, gone: ShardId) {
+        self.live.filters.for_each(|_, interests| {
+            interests.for_each(|interest| assert!(*interest != Interest::There(gone)));
+        });
+        assert!(self.live.stored.keys().all(|(_, home)| *home != gone));
+        assert!(self.live.windows.get(gone).is_none());
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::topic::Few;

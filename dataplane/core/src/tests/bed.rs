@@ -63,9 +63,48 @@ pub(crate) struct ConsumerState {
     pub(crate) closed: Option<CloseReason>,
 }
 
+/// What the shards of a node call those of others.
+struct Names {
+    node: usize,
+    nodes: usize,
+}
+
+impl Names {
+    fn slot(&self, node: usize) -> u32 {
+        // Every node counts from itself, so that no two of them have the same names.
+        ((node + self.nodes - self.node) % self.nodes) as u32
+    }
+}
+
+impl ShardNames for Names {
+    fn name(&self, shard: ShardId) -> (u64, u16) {
+        (((self.node + shard.slot() as usize) % self.nodes) as u64, shard.shard())
+    }
+
+    fn shard(&self, node: u64, shard: u16) -> Option<ShardId> {
+        Some(ShardId::new(self.slot(node as usize), shard))
+    }
+}
+
+/// Whether two nodes have channels between their shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    Open,
+    /// The channels have ended; of this node no shard has heard of it.
+    Lost {
+        unaware: Option<usize>,
+    },
+}
+
 /// Cores and their driver.
 pub(crate) struct Bed {
     pub(crate) cores: Vec<Core>,
+    /// The node and the shard of each core.
+    places: Vec<(usize, u16)>,
+    /// The shards of each node.
+    pub(crate) nodes: Vec<u16>,
+    /// Between two nodes, the one with the smaller number first.
+    pub(crate) paths: BTreeMap<(usize, usize), Path>,
     pub(crate) now: Instant,
     pub(crate) started: Instant,
     /// Messages on their way, by shard from and to.
@@ -74,7 +113,10 @@ pub(crate) struct Bed {
     pub(crate) consumers: BTreeMap<C, ConsumerState>,
     /// Whether effects for other shards are handed over at once.
     pub(crate) deliver_mail: bool,
+    /// Of the first node.
     pub(crate) store: FakeStore,
+    /// Of the others, which do as that does.
+    pub(crate) stores: Vec<FakeStore>,
     /// What became of transactions.
     pub(crate) discharged: BTreeMap<TransactionId, Result<(), Box<ErrorInfo>>>,
     /// Answers to questions for what topics retain, by token.
@@ -112,11 +154,35 @@ impl Bed {
     }
 
     pub(crate) fn with_limits(shards: u16, limits: CoreLimits) -> Self {
+        Self::fleet(&[shards], &limits)
+    }
+
+    /// Several nodes of so many shards, with channels between all of them.
+    pub(crate) fn fleet(nodes: &[u16], limits: &CoreLimits) -> Self {
+        let mut bed = Self::separate(nodes, limits);
+        let pairs = (0..nodes.len()).flat_map(|one| (0..one).map(move |other| (other, one)));
+        for (one, other) in pairs {
+            bed.paths.insert((one, other), Path::Lost { unaware: None });
+            bed.connect(one, other);
+        }
+        bed
+    }
+
+    fn separate(nodes: &[u16], limits: &CoreLimits) -> Self {
         let now = Instant::now();
+        let places: Vec<(usize, u16)> = nodes
+            .iter()
+            .enumerate()
+            .flat_map(|(node, shards)| (0..*shards).map(move |shard| (node, shard)))
+            .collect();
+        let core =
+            |(node, shard): &(usize, u16)| Core::new(ShardId::new(0, *shard), nodes[*node], limits.clone());
         Self {
-            cores: (0..shards)
-                .map(|shard| Core::new(ShardId::new(0, shard), shards, limits.clone()))
-                .collect(),
+            cores: places.iter().map(core).collect(),
+            places,
+            nodes: nodes.to_vec(),
+            paths: BTreeMap::new(),
+            stores: nodes.iter().skip(1).map(|_| FakeStore::default()).collect(),
             now,
             started: now,
             mail: BTreeMap::new(),
@@ -144,8 +210,111 @@ impl Bed {
     }
 
     pub(crate) fn set(&mut self, text: &str, settings: AddressSettings) {
-        for core in &mut self.cores {
-            core.set_address(self.now, &name(text), settings.clone());
+        self.set_at_home(text, settings, self.home_node(text));
+    }
+
+    /// Sets an address whose home, if it has one, is on this node.
+    pub(crate) fn set_at_home(&mut self, text: &str, settings: AddressSettings, node: usize) {
+        for index in 0..self.cores.len() {
+            let settings = AddressSettings { home: self.names_of(index).slot(node), ..settings.clone() };
+            self.cores[index].set_address(self.now, &name(text), settings);
+        }
+        self.run();
+    }
+
+    /// The node that has the home of an address, unless a test says otherwise.
+    pub(crate) fn home_node(&self, text: &str) -> usize {
+        usize::from(home(text, self.nodes.len() as u16).shard())
+    }
+
+    /// The core that has the home of an address.
+    pub(crate) fn home_of(&self, text: &str) -> usize {
+        let node = self.home_node(text);
+        self.core_of(node, home(text, self.nodes[node]).shard())
+    }
+
+    pub(crate) fn core_of(&self, node: usize, shard: u16) -> usize {
+        self.places.iter().position(|place| *place == (node, shard)).expect("a shard of the node")
+    }
+
+    pub(crate) fn node_of(&self, index: usize) -> usize {
+        self.places[index].0
+    }
+
+    fn names_of(&self, index: usize) -> Names {
+        Names { node: self.places[index].0, nodes: self.nodes.len() }
+    }
+
+    /// What a core calls another one.
+    pub(crate) fn id_of(&self, at: usize, of: usize) -> ShardId {
+        let (node, shard) = self.places[of];
+        ShardId::new(self.names_of(at).slot(node), shard)
+    }
+
+    /// The core that another one calls so.
+    fn index_of(&self, at: usize, id: ShardId) -> usize {
+        let (node, shard) = self.names_of(at).name(id);
+        self.core_of(node as usize, shard)
+    }
+
+    fn path(&self, one: usize, other: usize) -> Path {
+        let pair = (one.min(other), one.max(other));
+        if one == other { Path::Open } else { self.paths[&pair] }
+    }
+
+    /// The cores of two nodes, each pair in both orders.
+    fn pairs_between(&self, one: usize, other: usize) -> Vec<(usize, usize)> {
+        let of = |node: usize| (0..self.cores.len()).filter(move |index| self.places[*index].0 == node);
+        let forth = of(one).flat_map(|one| of(other).map(move |other| (one, other)));
+        let pairs: Vec<(usize, usize)> = forth.collect();
+        pairs.iter().copied().chain(pairs.iter().map(|(one, other)| (*other, *one))).collect()
+    }
+
+    /// Opens the channels between two nodes that have none.
+    pub(crate) fn connect(&mut self, one: usize, other: usize) {
+        let Path::Lost { unaware } = self.path(one, other) else { return };
+        if unaware.is_some() {
+            self.notice(one, other);
+        }
+        self.paths.insert((one.min(other), one.max(other)), Path::Open);
+        for (at, of) in self.pairs_between(one, other) {
+            let (id, (node, _)) = (self.id_of(at, of), self.places[of]);
+            let shards = NodeShards { shards: self.nodes[node], name: format!("node-{node}").into() };
+            self.cores[at].set_node(self.now, id.slot(), Some(shards));
+            self.cores[at].add_peer(self.now, id, PeerOptions { cost: 1 });
+        }
+        self.run();
+    }
+
+    /// Ends the channels between two nodes: what is on its way is lost. The shards of the first one hear of
+    /// it at once, those of the other with [`notice`](Self::notice).
+    pub(crate) fn disconnect(&mut self, one: usize, other: usize) {
+        if self.path(one, other) != Path::Open {
+            return;
+        }
+        self.paths.insert((one.min(other), one.max(other)), Path::Lost { unaware: Some(other) });
+        for pair in self.pairs_between(one, other) {
+            self.mail.remove(&pair);
+        }
+        self.lose(one, other);
+    }
+
+    /// The other node hears of it, too.
+    pub(crate) fn notice(&mut self, one: usize, other: usize) {
+        let Path::Lost { unaware: Some(unaware) } = self.path(one, other) else { return };
+        let gone = if unaware == one { other } else { one };
+        self.paths.insert((one.min(other), one.max(other)), Path::Lost { unaware: None });
+        self.lose(unaware, gone);
+    }
+
+    fn lose(&mut self, at: usize, gone: usize) {
+        for (index, peer) in self.pairs_between(at, gone) {
+            if self.places[index].0 == at {
+                let id = self.id_of(index, peer);
+                self.cores[index].handle_peer_gone(self.now, id);
+                self.take_effects(index);
+                self.cores[index].check_forgotten(id);
+            }
         }
         self.run();
     }
@@ -307,12 +476,20 @@ impl Bed {
 
     pub(crate) fn advance(&mut self, time: Duration) {
         self.now += time;
-        for core in &mut self.cores {
-            if core.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
-                core.handle_timeout(self.now);
+        self.handle_timeouts();
+        self.run();
+    }
+
+    fn handle_timeouts(&mut self) -> bool {
+        let mut is_any = false;
+        for index in 0..self.cores.len() {
+            if self.cores[index].poll_timeout().is_some_and(|timeout| timeout <= self.now) {
+                self.cores[index].handle_timeout(self.now);
+                self.take_effects(index);
+                is_any = true;
             }
         }
-        self.run();
+        is_any
     }
 
     /// Carries out every effect; with `deliver_mail` also those of the messages between shards.
@@ -326,10 +503,14 @@ impl Bed {
             }
             if let Some(pair) = self.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair) {
                 self.post_mail(pair);
-            } else if !self.store_answers() {
+            } else if !self.store_answers() && !(self.is_introducing() && self.handle_timeouts()) {
                 return;
             }
         }
+    }
+
+    fn is_introducing(&self) -> bool {
+        self.cores.iter().any(Core::is_introducing)
     }
 
     /// Checks what the cores think of each other, once no mail is on its way.
@@ -337,8 +518,8 @@ impl Bed {
         assert!(self.mail.values().all(VecDeque::is_empty));
         for (index, core) in self.cores.iter().enumerate() {
             for (other, peer) in self.cores.iter().enumerate() {
-                if index != other {
-                    core.check_peer(peer);
+                if index != other && self.path(self.places[index].0, self.places[other].0) == Path::Open {
+                    core.check_peer(self.id_of(index, other), peer, self.id_of(other, index));
                 }
             }
         }
@@ -347,9 +528,14 @@ impl Bed {
     /// Hands over the oldest message between two shards.
     pub(crate) fn post_mail(&mut self, (from, to): (usize, usize)) {
         if let Some(message) = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
-            let ends = [from, to].map(|shard| (ShardId(shard as u32), &self.cores[shard]));
-            let message = wire::carry(ends[0], ends[1], self.now, &message);
-            self.cores[to].handle_peer(self.now, ShardId(from as u32), message);
+            let (sender, receiver) = (self.id_of(to, from), self.id_of(from, to));
+            let message = wire::carry(
+                (&self.cores[from], receiver, &self.names_of(from)),
+                (&self.cores[to], sender, &self.names_of(to)),
+                self.now,
+                &message,
+            );
+            self.cores[to].handle_peer(self.now, sender, message);
             self.take_effects(to);
         }
     }
@@ -359,7 +545,14 @@ impl Bed {
         if self.store.held {
             return false;
         }
-        let Some((shard, answer)) = self.store.carry_out() else { return false };
+        let (fails, cannot_load) = (self.store.fails, self.store.cannot_load);
+        let carried_out = self.store.carry_out().or_else(|| {
+            self.stores.iter_mut().find_map(|store| {
+                (store.fails, store.cannot_load) = (fails, cannot_load);
+                store.carry_out()
+            })
+        });
+        let Some((shard, answer)) = carried_out else { return false };
         if let Some(answer) = answer {
             self.cores[shard].handle_store(self.now, answer);
             self.take_effects(shard);
@@ -473,7 +666,10 @@ impl Bed {
                     state.closed = Some(reason);
                 }
             }
-            Effect::Store(request) => self.store.ask(shard, *request),
+            Effect::Store(request) => match self.places[shard].0 {
+                0 => self.store.ask(shard, *request),
+                node => self.stores[node - 1].ask(shard, *request),
+            },
             Effect::Discharged { transaction, result } => {
                 let before = self.discharged.insert(transaction, result);
                 assert!(before.is_none(), "a transaction is discharged twice");
@@ -496,7 +692,11 @@ impl Bed {
                 self.live.rooms += 1;
             }
             Effect::Peer { to, message } => {
-                self.mail.entry((shard, usize::from(to.shard()))).or_default().push_back(message);
+                let index = self.index_of(shard, to);
+                // What nobody will hear of the end of the channels is lost with them.
+                if self.path(self.places[shard].0, self.places[index].0) == Path::Open {
+                    self.mail.entry((shard, index)).or_default().push_back(message);
+                }
             }
         }
     }

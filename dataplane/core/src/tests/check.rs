@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::consumer::Place;
 use crate::core::Core;
 use crate::delivery::{Delivery, Stage, To};
+use crate::settings::ShardId;
 
 impl Core {
     /// Checks the invariants that the modules state.
@@ -81,18 +82,34 @@ impl Core {
 
     /// Checks what this core and another one, between which no message is on its way, think of each
     /// other.
-    pub(crate) fn check_peer(&self, other: &Self) {
+    pub(crate) fn check_peer(&self, there: ShardId, other: &Self, here: ShardId) {
+        assert!(self.knows_all_of(there), "it was not told everything");
         for (key, address) in self.addresses.iter() {
-            let there = self.legs.iter().filter(|(_, leg)| {
+            let legs = self.legs.iter().filter(|(_, leg)| {
                 let of_address = |delivery: &Delivery| delivery.address == Some(key);
-                leg.to == To::Peer(other.shard)
+                leg.to == To::Peer(there)
                     && !leg.settled
                     && self.deliveries.get(leg.delivery).is_some_and(of_address)
             });
-            let outstanding = address.outstanding_at(other.shard);
-            assert_eq!(there.count(), outstanding as usize, "outstanding at a peer");
+            let outstanding = address.outstanding_at(there);
+            assert_eq!(legs.count(), outstanding as usize, "outstanding at a peer");
             let known = other.names.get(&address.name).and_then(|key| other.addresses.get(*key));
-            address.check_knowledge(known.map(|address| (other.shard, address)), self.shard);
+            address.check_knowledge(there, known, here);
         }
+        for (_, address) in other.addresses.iter().filter(|(_, address)| address.told != (0, 0)) {
+            assert!(self.names.contains_key(&address.name), "{} is not known", address.name);
+        }
+        self.check_live_knowledge(there, other);
+    }
+
+    /// Checks that nothing is left of a shard that is gone.
+    pub(crate) fn check_forgotten(&self, gone: ShardId) {
+        assert!(self.legs.iter().all(|(_, leg)| leg.to != To::Peer(gone)));
+        assert!(self.tokens.keys().all(|(shard, _)| *shard != gone));
+        for (_, address) in self.addresses.iter() {
+            assert!(address.remotes.get(gone).is_none() && address.traffic.get(gone).is_none());
+        }
+        self.check_stored_forgotten(gone);
+        self.check_live_forgotten(gone);
     }
 }

@@ -1,4 +1,5 @@
-//! Random operations on one, two and three cores, with what must hold after every step.
+//! Random operations on nodes of one, two and three cores, alone and in fleets in which nodes lose each
+//! other and meet again, with what must hold after every step.
 //!
 //! `MQ_CORE_SEED=<number>` runs one seed; `MQ_CORE_SEEDS=<number>` runs that many.
 
@@ -45,18 +46,20 @@ impl Drop for Play {
 }
 
 impl Play {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, nodes: usize) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let shards = random.u16(1..=3);
+        let shards: Vec<u16> = (0..nodes).map(|_| random.u16(1..=3)).collect();
         let limits = CoreLimits { link_credit: 10, peer_window: random.u32(1..20), ..CoreLimits::default() };
-        let mut bed = Bed::with_limits(shards, limits);
-        bed.set("a", anycast());
+        let mut bed = Bed::fleet(&shards, &limits);
+        let cores = bed.cores.len();
+        let distribution = random.choice([Distribution::Balanced, Distribution::Closest]).expect("two");
+        bed.set("a", AddressSettings { distribution, max_producers: 100, ..anycast() });
         bed.set("m", AddressSettings { max_undelivered: random.u32(1..6), ..multicast() });
         bed.set("d", AddressSettings { overload: Overload::Drop, max_undelivered: 3, ..multicast() });
         bed.set("x", AddressSettings { overload: Overload::Disconnect, max_undelivered: 30, ..multicast() });
-        let lanes = (0..usize::from(shards) * 2)
+        let lanes = (0..cores * 2)
             .map(|index| {
-                let shard = index % usize::from(shards);
+                let shard = index % cores;
                 (shard, bed.lane(shard, 1_000))
             })
             .collect();
@@ -101,6 +104,7 @@ impl Play {
                 self.bed.advance(time);
             }
             87..89 => self.stop(),
+            89..91 if self.bed.nodes.len() > 1 => self.change_paths(),
             _ => self.post(),
         }
         self.check();
@@ -257,6 +261,25 @@ impl Play {
         }
     }
 
+    /// Two nodes lose each other, hear of it, or meet again.
+    fn change_paths(&mut self) {
+        let nodes = self.bed.nodes.len();
+        let one = self.random.usize(..nodes);
+        let other = (one + self.random.usize(1..nodes)) % nodes;
+        match self.random.u8(..4) {
+            0 => self.bed.disconnect(one, other),
+            1 => self.bed.notice(one, other),
+            _ => self.bed.connect(one, other),
+        }
+    }
+
+    /// All nodes are there again.
+    fn meet(&mut self) {
+        for (one, other) in self.bed.paths.keys().copied().collect::<Vec<_>>() {
+            self.bed.connect(one, other);
+        }
+    }
+
     fn post(&mut self) {
         let full: Vec<(usize, usize)> =
             self.bed.mail.iter().filter(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair).collect();
@@ -287,6 +310,7 @@ impl Play {
     /// Lets everything come to rest with willing consumers, and checks what became of each message.
     fn finish(mut self) {
         self.bed.deliver_mail = true;
+        self.meet();
         self.bed.run();
         self.bed.check_peers();
         for (producer, (handle, delivery)) in std::mem::take(&mut self.unfinished) {
@@ -388,7 +412,18 @@ fn seeds() -> Vec<u64> {
 #[test]
 fn random_operations_lose_nothing_and_settle_nothing_twice() {
     for seed in seeds() {
-        let mut play = Play::new(seed);
+        let mut play = Play::new(seed, 1);
+        for _ in 0..800 {
+            play.step();
+        }
+        play.finish();
+    }
+}
+
+#[test]
+fn in_a_fleet_that_falls_apart_and_meets_again_nothing_is_settled_twice_and_nothing_left() {
+    for seed in seeds() {
+        let mut play = Play::new(seed, 2 + (seed % 3) as usize);
         for _ in 0..800 {
             play.step();
         }

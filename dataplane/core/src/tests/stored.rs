@@ -111,10 +111,6 @@ impl Bed {
         self.begin(producer, incoming).0
     }
 
-    pub(crate) fn home_of(&self, address: &str) -> usize {
-        usize::from(home(address, self.cores.len() as u16).shard())
-    }
-
     pub(crate) fn holds(&self, address: &str) -> QueueStatistics {
         self.cores[self.home_of(address)].queue(address).expect("an address that keeps messages")
     }

@@ -54,14 +54,16 @@ impl FilterCodec for Texts {
 }
 
 /// What comes out at a core of the bytes of a message that another one sends.
+/// Each end comes with what it calls the other one, and with its names.
 pub(crate) fn carry(
-    (from, sender): (ShardId, &Core),
-    (to, receiver): (ShardId, &Core),
+    (sender, to, sender_names): (&Core, ShardId, &dyn ShardNames),
+    (receiver, from, receiver_names): (&Core, ShardId, &dyn ShardNames),
     now: Instant,
     message: &PeerMessage,
 ) -> PeerMessage {
-    let bytes = encode(&sender.wire_context(now, to, &Alike), message);
-    PeerMessage::decode(&bytes, &receiver.wire_context(now, from, &Alike), &Texts).expect("it was encoded")
+    let bytes = encode(&sender.wire_context(now, to, sender_names), message);
+    let context = receiver.wire_context(now, from, receiver_names);
+    PeerMessage::decode(&bytes, &context, &Texts).expect("it was encoded")
 }
 
 fn encode(context: &WireContext<'_>, message: &PeerMessage) -> Bytes {
