@@ -8,8 +8,9 @@
 //! fleet, most of the latter's own neighbours, who hear it first-hand; about [`HELPERS`] of the others tell
 //! them all the same, for the case that the direct way is stuck.
 //!
-//! Neighbours that meet, and neighbours of whose connections one has ended, send each other a *digest* of
-//! the versions they have; each then sends what the other lacks. So two halves that had parted become one.
+//! Neighbours that meet send each other a *digest* of the versions they have, and so does, and asks for one
+//! in return, a node that has lost one of several connections to a neighbour; each then sends what the other
+//! lacks. So two halves that had parted become one.
 //! Every half minute neighbours compare a hash, so that no mistake stays. There are no periodic floods but
 //! each node's own every half hour, by which the others know that what it said still holds; what nobody
 //! says any more is forgotten after two hours.
@@ -399,9 +400,10 @@ impl Router {
             self.forget_neighbour(id);
             self.links_changed(now);
         } else {
-            // Something may have been on its way over that connection.
+            // What was on its way over that connection may be lost, and the other end need not have known
+            // when it sent its own digest.
             let after = neighbour.cost();
-            neighbour.want_digest(false);
+            neighbour.want_digest(true);
             self.waiting.insert(id);
             if after != before {
                 self.links_changed(now);

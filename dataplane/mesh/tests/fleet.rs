@@ -686,7 +686,10 @@ fn topology(rng: &mut Rng) -> (usize, Vec<(usize, usize)>) {
     if rng.f64() < 0.2 {
         links = (0..count).flat_map(|other| (0..other).map(move |one| (one, other))).collect();
     }
-    (count, links.into_iter().collect())
+    let mut links: Vec<(usize, usize)> = links.into_iter().collect();
+    // Some neighbours have several connections.
+    links.extend((0..rng.usize(..4)).map(|_| links[rng.usize(..links.len())]).collect::<Vec<_>>());
+    (count, links)
 }
 
 fn run(seed: u64) -> u64 {
