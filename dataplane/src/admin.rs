@@ -11,6 +11,7 @@ mod node;
 mod openapi;
 mod paging;
 mod problem;
+mod remote;
 mod retained;
 mod routes;
 mod server;
@@ -63,6 +64,7 @@ pub(crate) fn router(api: Api) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(body::MAX_BODY))
+        .layer(middleware::from_fn_with_state(api.clone(), remote::direct))
         .layer(middleware::from_fn(limit_time))
         .layer(middleware::from_fn_with_state(api.clone(), guard::check))
         .layer(middleware::from_fn_with_state(api.clone(), count))

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use jiff::Timestamp;
+use mq_mesh::NodeId;
 use mq_model::admin::{Listener, Protocol};
 use mq_model::config::DaemonConfig;
 use mq_store::RealDisk;
@@ -24,10 +25,10 @@ use crate::admin::{self, Api, Server};
 use crate::hub::{Hub, Served, Speaks};
 use crate::listen::{Acceptor, BindError, Bound, Gate, Refusals, bind};
 use crate::log::LogControl;
-use crate::mesh::{self, MeshError};
+use crate::mesh::{self, MeshError, Requests};
 use crate::metrics::Metrics;
 use crate::node::{Node, listener};
-use crate::objects::{Loaded, StoreError};
+use crate::objects::{Loaded, Membership, StoreError};
 use crate::signals::Signals;
 use crate::state::{StateDir, StateError, create_private};
 use crate::statistics::Rates;
@@ -116,8 +117,12 @@ impl App {
         process::raise_file_limit();
         let runtime = Builder::new_current_thread().enable_all().build().map_err(BuildError::Control)?;
         let state = StateDir::open(&config.state_dir)?;
-        let objects = Loaded::read(&state.objects()?)?;
-        let objects = if config.mqtt.catch_all { objects.with_catch_all() } else { objects };
+        let objects = Loaded::read(&state.objects()?, NodeId::new(&config.fleet, &config.node))?;
+        let objects = match Membership::of(&config) {
+            Some(membership) => objects.in_fleet(membership, config.mqtt.catch_all)?,
+            None if config.mqtt.catch_all => objects.with_catch_all(),
+            None => objects,
+        };
         // Nothing is started before it is sure that there is a place for what is to be stored.
         create_private(&config.store_dir())?;
         let amqp = bind("amqp", &config.listeners.amqp)?;
@@ -129,6 +134,7 @@ impl App {
             let _context = runtime.enter();
             objects.serve(hub.clone())
         };
+        let requests = hub.mesh().cloned().map(Requests::new);
         let refusals = Arc::new(Refusals::default());
         let mut listeners = vec![
             listener(&amqp, Protocol::Amqp),
@@ -148,6 +154,7 @@ impl App {
             started: Instant::now(),
             is_draining: AtomicBool::new(false),
             rates: Mutex::new(Rates::default()),
+            requests,
             config,
         });
         let clients = vec![(amqp, Speaks::Amqp), (mqtt, Speaks::Mqtt)];
@@ -201,7 +208,11 @@ async fn live(
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let api = Api { node: node.clone(), metrics, registry: Arc::new(registry) };
-    let server = Server::start(http, admin::router(api))?;
+    let router = admin::router(api);
+    if let Some(requests) = &node.requests {
+        requests.serve(router.clone());
+    }
+    let server = Server::start(http, router)?;
     let mut stop = pin!(stop);
     // Whoever connects meanwhile waits in the listener's queue.
     tokio::select! {
@@ -243,7 +254,8 @@ async fn live(
 
 fn start_mesh(node: &Node, prepared: Option<mesh::Prepared>) -> io::Result<Option<mesh::Running>> {
     let Some((prepared, fabric)) = prepared.zip(node.hub.mesh()) else { return Ok(None) };
-    mesh::Running::start(&node.config, prepared, fabric.clone(), Vec::new(), &node.listeners).map(Some)
+    let services = node.requests.iter().map(Requests::service).chain(node.catalogue.service()).collect();
+    mesh::Running::start(&node.config, prepared, fabric.clone(), services, &node.listeners).map(Some)
 }
 
 /// Waits until the shards have what was stored.

@@ -109,6 +109,8 @@ pub struct Served {
     pub spec: AddressSpec,
     /// Its name in the store: no other address has it or had it.
     pub id: u64,
+    /// The node that holds what it keeps; `None`: this one.
+    pub home: Option<Arc<str>>,
 }
 
 /// A subscription of a topic, and what only the driver knows of it.

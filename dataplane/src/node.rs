@@ -13,6 +13,7 @@ use mq_model::config::DaemonConfig;
 use crate::hub::{Hub, ShardStatistics};
 use crate::listen::{Bound, Gate, Refusals};
 use crate::log::LogControl;
+use crate::mesh::Requests;
 use crate::objects::Catalogue;
 use crate::process::Usage;
 use crate::statistics::{Rates, sum};
@@ -34,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) started: Instant,
     pub(crate) is_draining: AtomicBool,
     pub(crate) rates: Mutex<Rates>,
+    /// Requests to other nodes; `None`: the node is alone.
+    pub(crate) requests: Option<Requests>,
 }
 
 impl Node {

@@ -16,6 +16,7 @@ use mq_core::{
     QueueSettings, ShardId, SubscriptionSettings, UnixMillis,
 };
 use mq_model::admin::{Outcomes, Session};
+use mq_mesh::NodeId;
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::{self, AddressSpec, AddressType, SlowConsumer};
 use mq_store::Disk;
@@ -126,7 +127,7 @@ fn start(
     let now = Instant::now();
     core.set_clock(now, UnixMillis(unix_millis()));
     for address in addresses {
-        core.set_address(now, &address.name, settings(address, config));
+        core.set_address(now, &address.name, settings(address, config, shared.mesh.as_ref()));
     }
     let timer = Rc::new(Notify::new());
     let shard = Shard::new(id, config, core, shared, store, timer.clone());
@@ -222,8 +223,8 @@ async fn take_mail(handle: Handle) {
             crate::driver::adopt(&handle, adopted);
         }
         serve_links(&handle);
-    }
         crate::driver::serve_tunnels(&handle);
+    }
 }
 
 /// Carries one command out. A caller that no longer waits for its answer is no error.
@@ -236,7 +237,7 @@ fn obey(handle: &Handle, command: ShardCommand) {
             crate::driver::accept(handle, accepted);
         }
         ShardCommand::SetAddress { address, reply } => {
-            let settings = settings(&address, &shard.config);
+            let settings = settings(&address, &shard.config, shard.shared.mesh.as_ref());
             shard.core.set_address(now, &address.name, settings);
             shard.finish_turn(now);
             let _ = reply.send(());
@@ -387,8 +388,8 @@ fn address_statistics(shard: &Shard, name: Option<&str>) -> Vec<AddressStatistic
 }
 
 /// An address document as the core wants it.
-fn settings(address: &Served, config: &DaemonConfig) -> AddressSettings {
-    let Served { name, spec, id } = address;
+fn settings(address: &Served, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>) -> AddressSettings {
+    let Served { name, spec, id, home } = address;
     let defaults = AddressSettings::default();
     let millis = |millis: Option<u32>| millis.map(|millis| Duration::from_millis(millis.into()));
     let is_stored = spec.kind.is_stored();
@@ -419,8 +420,15 @@ fn settings(address: &Served, config: &DaemonConfig) -> AddressSettings {
         queue: is_stored.then(|| Arc::new(queue_settings(spec))),
         id: matches!(spec.kind, AddressType::Queue | AddressType::Subscription).then_some(QueueId(*id)),
         subscription: (spec.kind == AddressType::Subscription).then(|| subscription_settings(name, spec)),
+        home: home.as_deref().map_or(0, |home| slot_of(home, config, mesh)),
         ..defaults
     }
+}
+
+/// The slot of a node, which gets one if it was never heard of.
+fn slot_of(node: &str, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>) -> u32 {
+    let slot = mesh.and_then(|mesh| mesh.slot(NodeId::new(&config.fleet, node)));
+    slot.unwrap_or(mq_core::UNKNOWN_SLOT)
 }
 
 /// How a queue, or each subscription of a topic, keeps messages.

@@ -1,5 +1,7 @@
 //! Error answers (RFC 9457).
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mq_model::admin::Problem;
@@ -11,13 +13,18 @@ use crate::objects::{ChangeError, StoreError};
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
-    kind: &'static str,
+    kind: Cow<'static, str>,
     detail: String,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into() }
+        Self { status, kind: kind.into(), detail: detail.into() }
+    }
+
+    /// What another node has refused.
+    pub(crate) fn of(status: StatusCode, problem: Problem) -> Self {
+        Self { status, kind: problem.kind.into(), detail: problem.detail }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
@@ -44,7 +51,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let problem =
-            Problem { kind: self.kind.to_owned(), status: self.status.as_u16(), detail: self.detail };
+            Problem { kind: self.kind.into_owned(), status: self.status.as_u16(), detail: self.detail };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let kind = HeaderValue::from_static("application/problem+json");
         (self.status, [(header::CONTENT_TYPE, kind)], body).into_response()
@@ -57,11 +64,12 @@ impl From<ChangeError> for Refusal {
             ChangeError::Exists(_)
             | ChangeError::NoTopic(..)
             | ChangeError::HasSubscriptions(..)
-            | ChangeError::BuiltIn(_) => (StatusCode::CONFLICT, "conflict"),
+            | ChangeError::BuiltIn(_)
+            | ChangeError::NoHome(_) => (StatusCode::CONFLICT, "conflict"),
             ChangeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
             ChangeError::Full => (StatusCode::INSUFFICIENT_STORAGE, "limit-reached"),
             ChangeError::Store(error) => (store_status(error), "storage-failed"),
-            ChangeError::NotServed(_) | ChangeError::Stopping => {
+            ChangeError::NotServed(_) | ChangeError::NotJoined(_) | ChangeError::Stopping => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
             }
         };

@@ -18,9 +18,10 @@ mod handshake;
 mod info;
 mod link;
 mod neighbours;
+mod requests;
 mod service;
-mod shard;
 mod sessions;
+mod shard;
 mod tls;
 pub(crate) mod tunnel;
 
@@ -36,6 +37,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use self::fabric::{ControlMail, Fabric, MeshMail, View};
 pub(crate) use self::info::Info;
+pub(crate) use self::requests::{OfNode, Question, Reply, Requests, Scope, Unanswered};
 pub(crate) use self::service::{Correspondence, NodeEvent, Service, Tag, correspond};
 pub(crate) use self::shard::{ShardMesh, serve_links};
 pub(crate) use self::tls::Identity;

@@ -1,0 +1,298 @@
+//! Requests of the admin API that another node answers: they go over the channels between control threads,
+//! and through the router that serves the API there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::response::Response;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use mq_mesh::NodeId;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, TryAcquireError};
+
+use super::fabric::{ControlMail, Fabric};
+use super::service::{NodeEvent, Service, Tag};
+
+/// Bytes of an answer's body; what is longer has to be asked for in parts.
+const MAX_ANSWER: usize = 24 << 20;
+
+/// Requests of other nodes that are answered at once; more are refused.
+const MAX_SERVED: usize = 256;
+
+/// How long another node may take. Less than a client waits, so that it learns which node it was.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Whose answer is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Scope {
+    /// That of the whole fleet, as the node gathers it.
+    #[default]
+    Fleet,
+    /// That of the node alone: it asks no other one.
+    Node,
+}
+
+/// What is asked of another node.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) method: String,
+    /// Path and query.
+    pub(crate) target: String,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Bytes,
+    pub(crate) scope: Scope,
+}
+
+impl Question {
+    /// Asks for what a node alone knows.
+    pub(crate) fn get(target: impl Into<String>) -> Self {
+        let (method, target) = ("GET".to_owned(), target.into());
+        Self { method, target, content_type: None, body: Bytes::new(), scope: Scope::Node }
+    }
+}
+
+/// What another node has answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unanswered {
+    #[error("node `{0}` cannot be reached; try again when it is back")]
+    Unreachable(Arc<str>),
+    #[error("node `{0}` was lost before it answered; look whether the request was carried out")]
+    Lost(Arc<str>),
+    #[error("node `{0}` has not answered in time; look whether the request was carried out")]
+    Late(Arc<str>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct QuestionHead {
+    id: u64,
+    method: String,
+    target: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(default)]
+    scope: Scope,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReplyHead {
+    id: u64,
+    status: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+}
+
+const QUESTION: u8 = 1;
+const REPLY: u8 = 2;
+
+/// Bytes of a head, at most.
+const MAX_HEAD: usize = 64 << 10;
+
+type Waiting = BTreeMap<u64, (NodeId, oneshot::Sender<Option<Reply>>)>;
+
+/// The requests of this node to others, and theirs to it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Requests(Arc<Inner>);
+
+struct Inner {
+    fabric: Arc<Fabric>,
+    next: AtomicU64,
+    waiting: Mutex<Waiting>,
+    served: Arc<Semaphore>,
+    router: OnceLock<Router>,
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").finish_non_exhaustive()
+    }
+}
+
+impl Requests {
+    pub(crate) fn new(fabric: Arc<Fabric>) -> Self {
+        let served = Arc::new(Semaphore::new(MAX_SERVED));
+        let (next, waiting) = (AtomicU64::new(1), Mutex::default());
+        Self(Arc::new(Inner { fabric, next, waiting, served, router: OnceLock::new() }))
+    }
+
+    /// Answers requests of other nodes with this router, from now on.
+    pub(crate) fn serve(&self, router: Router) {
+        // A node serves its API once.
+        let _ = self.0.router.set(router);
+    }
+
+    /// What has to be given to the mesh.
+    pub(crate) fn service(&self) -> Service {
+        let requests = self.clone();
+        Service { tag: Tag::Requests, deliver: Box::new(move |event| requests.take(event)) }
+    }
+
+    /// Asks a node, which is known by this name.
+    ///
+    /// # Errors
+    /// See [`Unanswered`].
+    pub(crate) async fn ask(
+        &self,
+        node: NodeId,
+        name: &Arc<str>,
+        question: Question,
+    ) -> Result<Reply, Unanswered> {
+        if !self.0.fabric.view().nodes.contains_key(&node) {
+            return Err(Unanswered::Unreachable(name.clone()));
+        }
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let (reply, answer) = oneshot::channel();
+        self.waiting().insert(id, (node, reply));
+        // Whatever comes, nobody waits for it afterwards.
+        let _forget = Forget { requests: self, id };
+        let Question { method, target, content_type, body, scope } = question;
+        let head = QuestionHead { id, method, target, content_type, scope };
+        self.say(node, QUESTION, &head, &body);
+        match tokio::time::timeout(TIMEOUT, answer).await {
+            Ok(Ok(Some(reply))) => Ok(reply),
+            Ok(_) => Err(Unanswered::Lost(name.clone())),
+            Err(_) => Err(Unanswered::Late(name.clone())),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, to: NodeId, kind: u8, head: &impl Serialize, body: &[u8]) {
+        let head = serde_json::to_vec(head).unwrap_or_default();
+        let mut message = BytesMut::with_capacity(5 + head.len() + body.len());
+        message.put_u8(kind);
+        message.put_u32(u32::try_from(head.len()).unwrap_or(u32::MAX));
+        message.put_slice(&head);
+        message.put_slice(body);
+        self.0.fabric.tell(ControlMail::Say { tag: Tag::Requests, to, message: message.freeze() });
+    }
+
+    // ---- on the control thread --------------------------------------------------------------------
+
+    fn take(&self, event: NodeEvent) {
+        match event {
+            NodeEvent::Message { node, message } => {
+                if self.take_message(node, message).is_none() {
+                    tracing::warn!(%node, "a node asks what cannot be understood; run versions that are neighbours");
+                }
+            }
+            NodeEvent::Lost { node } => {
+                let mut waiting = self.waiting();
+                let lost: Vec<u64> =
+                    waiting.iter().filter(|(_, (asked, _))| *asked == node).map(|(id, _)| *id).collect();
+                for id in lost {
+                    // Whoever waits learns of it by the end of the channel.
+                    waiting.remove(&id);
+                }
+            }
+            NodeEvent::Opened { .. } | NodeEvent::Cordoned { .. } => {}
+        }
+    }
+
+    fn take_message(&self, from: NodeId, mut message: Bytes) -> Option<()> {
+        let kind = message.try_get_u8().ok()?;
+        let length = usize::try_from(message.try_get_u32().ok()?).ok()?;
+        if length > MAX_HEAD || length > message.len() {
+            return None;
+        }
+        let head = message.split_to(length);
+        match kind {
+            QUESTION => {
+                let head: QuestionHead = serde_json::from_slice(&head).ok()?;
+                let requests = self.clone();
+                match self.0.served.clone().try_acquire_owned() {
+                    Ok(permit) => {
+                        tokio::spawn(async move {
+                            requests.answer(from, head, message).await;
+                            drop(permit);
+                        });
+                    }
+                    Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
+                        self.reply(from, head.id, StatusCode::SERVICE_UNAVAILABLE, None, &[]);
+                    }
+                }
+            }
+            REPLY => {
+                let head: ReplyHead = serde_json::from_slice(&head).ok()?;
+                let (_, waiting) = self.waiting().remove(&head.id).filter(|(asked, _)| *asked == from)?;
+                let status = StatusCode::from_u16(head.status).ok()?;
+                // Who asked may wait no longer.
+                let _ = waiting.send(Some(Reply { status, content_type: head.content_type, body: message }));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    async fn answer(&self, from: NodeId, head: QuestionHead, body: Bytes) {
+        let id = head.id;
+        let response = match (self.0.router.get(), request(head, body)) {
+            (Some(router), Some(request)) => TowerToHyperService::new(router.clone()).call(request).await,
+            // It has not begun to serve, or is asked what is no request.
+            (None, _) => return self.reply(from, id, StatusCode::SERVICE_UNAVAILABLE, None, &[]),
+            (_, None) => return self.reply(from, id, StatusCode::BAD_REQUEST, None, &[]),
+        };
+        let Ok(response): Result<Response, _> = response;
+        let (parts, body) = response.into_parts();
+        let content_type = parts.headers.get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
+        match axum::body::to_bytes(body, MAX_ANSWER).await {
+            Ok(body) => self.reply(from, id, parts.status, content_type, &body),
+            Err(_) => self.reply(from, id, StatusCode::INSUFFICIENT_STORAGE, None, &[]),
+        }
+    }
+
+    fn reply(&self, to: NodeId, id: u64, status: StatusCode, content_type: Option<String>, body: &[u8]) {
+        self.say(to, REPLY, &ReplyHead { id, status: status.as_u16(), content_type }, body);
+    }
+}
+
+/// Forgets a question when nobody waits for its answer any more.
+struct Forget<'a> {
+    requests: &'a Requests,
+    id: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.requests.waiting().remove(&self.id);
+    }
+}
+
+fn request(head: QuestionHead, body: Bytes) -> Option<Request<Body>> {
+    let mut request = Request::builder().method(head.method.as_str()).uri(head.target);
+    // Whoever may connect as a node of the fleet is nobody's browser.
+    request = request.header(header::HOST, "localhost");
+    if let Some(content_type) = head.content_type {
+        request = request.header(header::CONTENT_TYPE, HeaderValue::from_str(&content_type).ok()?);
+    }
+    let mut request = request.body(Body::from(body)).ok()?;
+    request.extensions_mut().insert(head.scope);
+    request.extensions_mut().insert(OfNode);
+    Some(request)
+}
+
+/// Marks a request that another node of the fleet has made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfNode;
