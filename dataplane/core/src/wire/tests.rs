@@ -515,7 +515,7 @@ impl<'a> Any<'a> {
     }
 
     fn live_wire(&mut self) -> LiveWire {
-        match self.random.u8(..5) {
+        match self.random.u8(..6) {
             0 => LiveWire::Filter { filter: self.name(), is_wanted: self.flag() },
             1 => LiveWire::Stored {
                 topic: self.name(),
