@@ -250,14 +250,26 @@ impl Daemon {
     /// When this one is alive, or the new one does not serve.
     #[must_use]
     #[track_caller]
-    pub fn start_again(mut self) -> Self {
+    pub fn start_again(self) -> Self {
+        let mut daemon = self.launch_again();
+        daemon.wait_until_it_serves();
+        daemon
+    }
+
+    /// The same, without waiting.
+    ///
+    /// # Panics
+    /// When this one is alive.
+    #[must_use]
+    #[track_caller]
+    pub fn launch_again(mut self) -> Self {
         let ended = self.child.try_wait().expect("the daemon can be waited for");
         assert!(ended.is_some(), "the daemon is alive");
         let path = self.folder.path().to_owned();
         let empty = TempDir::new().expect("a temporary folder can be made");
         let folder = std::mem::replace(&mut self.folder, empty);
         debug_assert_eq!(folder.path(), path);
-        Self::serve(folder, self.config.clone())
+        Self::launch(folder, self.config.clone())
     }
 
     /// What the daemon has logged.

@@ -1,7 +1,7 @@
 //! A fleet of real daemons that find each other by configuration of the tests' own; with links that can break.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::authority::Authority;
 use crate::daemon::{Daemon, DaemonBuilder};
+use crate::network::Network;
 use crate::proxy::Proxy;
 use crate::wait::{eventually, eventually_within};
 
@@ -29,6 +30,8 @@ pub struct FleetBuilder {
     has_proxies: bool,
     /// Pairs of neighbours, the lower number first; all pairs unless it is said.
     links: Option<Vec<(usize, usize)>>,
+    /// Where the nodes are; loopback unless it is said.
+    network: Option<Network>,
 }
 
 /// A fleet of daemons, numbered from 1. Dropping it kills them.
@@ -36,6 +39,7 @@ pub struct FleetBuilder {
 pub struct Fleet {
     members: Vec<Option<Daemon>>,
     proxies: BTreeMap<(usize, usize), Proxy>,
+    network: Option<Network>,
     /// From the start of the first process until all saw each other.
     pub came_together_in: Duration,
 }
@@ -64,6 +68,14 @@ impl FleetBuilder {
         self
     }
 
+    /// Lets each node live in a place of its own; whoever asks it for anything is
+    /// [among the clients](Network::clients).
+    #[must_use]
+    pub fn on(mut self, network: Network) -> Self {
+        self.network = Some(network);
+        self
+    }
+
     /// Starts all nodes at once and waits until each of them reaches every other.
     ///
     /// # Panics
@@ -72,7 +84,12 @@ impl FleetBuilder {
     pub fn start(self) -> Fleet {
         let authority = Authority::new(FLEET);
         let count = self.builders.len();
-        let meshes: Vec<SocketAddr> = (0..count).map(|_| loopback(free_port())).collect();
+        let host = |number: usize| {
+            self.network
+                .as_ref()
+                .map_or_else(|| Ipv4Addr::LOCALHOST.into(), |network| network.address(number))
+        };
+        let meshes: Vec<SocketAddr> = (1..=count).map(|number| (host(number), free_port()).into()).collect();
         let all = (1..=count).flat_map(|high| (1..high).map(move |low| (low, high)));
         let links = self.links.unwrap_or_else(|| all.collect());
         let mut proxies = BTreeMap::new();
@@ -101,10 +118,20 @@ impl FleetBuilder {
                 timeout_ms: 2_000,
             };
             // What is set already is a change that a test has asked for.
-            let builder = builder.with(|config| config.mesh = Some(config.mesh.take().unwrap_or(mesh)));
-            members.push(Some(builder.launch()));
+            let builder = builder.with(|config| {
+                config.mesh = Some(config.mesh.take().unwrap_or(mesh));
+                for listener in
+                    [&mut config.listeners.amqp, &mut config.listeners.mqtt, &mut config.listeners.http]
+                {
+                    listener.host = host(number).to_string();
+                }
+            });
+            members.push(Some(match &self.network {
+                Some(network) => network.at(number, || builder.launch()),
+                None => builder.launch(),
+            }));
         }
-        let mut fleet = Fleet { members, proxies, came_together_in: Duration::ZERO };
+        let mut fleet = Fleet { members, proxies, network: self.network, came_together_in: Duration::ZERO };
         for member in fleet.members.iter_mut().flatten() {
             member.wait_until_it_serves();
         }
@@ -127,7 +154,12 @@ impl Fleet {
                 config.listeners.http.port = free_port();
             })
         };
-        FleetBuilder { builders: (1..=nodes).map(node).collect(), has_proxies: false, links: None }
+        FleetBuilder {
+            builders: (1..=nodes).map(node).collect(),
+            has_proxies: false,
+            links: None,
+            network: None,
+        }
     }
 
     /// Nodes that there are, whether they live or not.
@@ -176,7 +208,11 @@ impl Fleet {
     #[track_caller]
     pub fn start_again(&mut self, number: usize) {
         let member = self.members[number - 1].take().expect("there is such a node");
-        self.members[number - 1] = Some(member.start_again());
+        self.members[number - 1] = Some(match &self.network {
+            Some(network) => network.at(number, || member.launch_again()),
+            None => member.launch_again(),
+        });
+        self.members[number - 1].iter_mut().for_each(Daemon::wait_until_it_serves);
     }
 
     /// Ends a node with SIGTERM, and waits for its end.
@@ -198,6 +234,15 @@ impl Fleet {
         self.node(number).signal(Signal::CONT);
     }
 
+    /// Where the nodes are.
+    ///
+    /// # Panics
+    /// When they are all on loopback.
+    #[track_caller]
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("the fleet is on a network of its own")
+    }
+
     /// The fleet as a node sees it.
     #[track_caller]
     pub fn seen_by(&self, number: usize) -> Mesh {
@@ -215,6 +260,17 @@ impl Fleet {
         }
     }
 
+    /// Waits until a node does not reach every other any more.
+    ///
+    /// # Panics
+    /// When it goes on to.
+    #[track_caller]
+    pub fn wait_until_broken(&self, by: usize) {
+        eventually_within(TOGETHER, &format!("fewer nodes up in the eyes of node {by}"), || {
+            (self.up_in_the_eyes_of(by) < self.size()).then_some(())
+        });
+    }
+
     /// Waits until a node reaches so many nodes, itself included.
     ///
     /// # Panics
@@ -222,11 +278,13 @@ impl Fleet {
     #[track_caller]
     pub fn wait_until_seen(&self, by: usize, count: usize) {
         let what = format!("{count} nodes up in the eyes of node {by}");
-        eventually_within(TOGETHER, &what, || {
-            let mesh = self.seen_by(by);
-            let up = mesh.nodes.iter().filter(|node| node.state == MeshNodeState::Up).count();
-            (up == count).then_some(())
-        });
+        eventually_within(TOGETHER, &what, || (self.up_in_the_eyes_of(by) == count).then_some(()));
+    }
+
+    #[track_caller]
+    fn up_in_the_eyes_of(&self, number: usize) -> usize {
+        let mesh = self.seen_by(number);
+        mesh.nodes.iter().filter(|node| node.state == MeshNodeState::Up).count()
     }
 
     /// Creates an address at a node, and waits until every node that lives knows it.
@@ -276,10 +334,6 @@ impl Fleet {
 /// The name of the node with this number.
 pub fn name(number: usize) -> String {
     format!("node-{number}")
-}
-
-fn loopback(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// The first port that is looked at, and how many there are: below those that the system gives to whoever

@@ -211,6 +211,11 @@ impl Rememberer {
         });
     }
 
+    /// What it remembers by now.
+    fn so_far(&self) -> Memory {
+        Memory { name: self.plan.name.clone(), sights: self.sights().clone() }
+    }
+
     /// Ends the client, a sender after everything has been settled; what it remembers.
     ///
     /// # Panics
@@ -366,6 +371,81 @@ impl Memory {
         conditions.collect()
     }
 }
+
+/// Clients that send and receive the same messages.
+#[derive(Debug)]
+pub struct Load {
+    pub senders: Vec<Rememberer>,
+    pub receivers: Vec<Rememberer>,
+    /// Whether each message is for one of the receivers; otherwise each is for all of them.
+    pub is_shared: bool,
+    /// When something broke.
+    pub faults: Vec<Moment>,
+    /// Whether an acknowledgement may be lost with the node that got it: see [`Account`].
+    pub may_forget: bool,
+}
+
+impl Load {
+    /// Clients of messages of which each is for one of the receivers.
+    pub fn shared(senders: Vec<Rememberer>, receivers: Vec<Rememberer>) -> Self {
+        Self { senders, receivers, is_shared: true, faults: Vec::new(), may_forget: false }
+    }
+
+    /// Clients of messages that are for every receiver.
+    pub fn copied(senders: Vec<Rememberer>, receivers: Vec<Rememberer>) -> Self {
+        Self { is_shared: false, ..Self::shared(senders, receivers) }
+    }
+
+    /// Waits until so many more messages than now have gone through at each sender, and together at as many
+    /// receivers.
+    ///
+    /// # Panics
+    /// When they do not.
+    #[track_caller]
+    pub fn expect_more(&self, more: usize) {
+        let received = || self.receivers.iter().map(Rememberer::count).sum::<usize>();
+        let enough = received() + more;
+        for sender in &self.senders {
+            sender.expect_more(more);
+        }
+        eventually(&format!("{more} more messages received"), || (received() >= enough).then_some(()));
+    }
+
+    /// Notes that something breaks now.
+    pub fn breaks(&mut self) {
+        self.faults.push(moment());
+    }
+
+    /// Ends the senders when all of theirs is settled, then the receivers when they have got what was accepted,
+    /// or do not get it.
+    ///
+    /// # Panics
+    /// When a client does not end.
+    #[track_caller]
+    pub fn end(self) -> Account {
+        let senders: Vec<Memory> = self.senders.into_iter().map(Rememberer::end).collect();
+        let mut account = Account {
+            senders,
+            receivers: Vec::new(),
+            is_shared: self.is_shared,
+            faults: self.faults,
+            may_forget: self.may_forget,
+        };
+        let deadline = moment() + LAST_ARRIVAL;
+        while moment() < deadline {
+            account.receivers = self.receivers.iter().map(Rememberer::so_far).collect();
+            if account.settle().lost.is_empty() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        account.receivers = self.receivers.into_iter().map(Rememberer::end).collect();
+        account
+    }
+}
+
+/// How long what was accepted may take to arrive after everything else has ended.
+const LAST_ARRIVAL: Duration = Duration::from_secs(15);
 
 /// What is said by all that was sent, and all that was received of it.
 #[derive(Clone, Debug)]
@@ -569,8 +649,8 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Adds what was found of a fault, which is to cause no longer gap than that.
-    pub fn add(&mut self, fault: &str, bound: Duration, findings: &Findings) {
+    /// Adds what was found of a fault, which is to cause no longer gap than that, if anything is promised.
+    pub fn add(&mut self, fault: &str, bound: Option<Duration>, findings: &Findings) {
         self.row(vec![
             fault.to_owned(),
             findings.accepted.to_string(),
@@ -579,7 +659,7 @@ impl Table {
             findings.repeated.to_string(),
             findings.reconnections.to_string(),
             milliseconds(findings.longest_gap),
-            milliseconds(bound),
+            bound.map_or_else(|| "none".to_owned(), milliseconds),
             findings.under_way.to_string(),
             findings.settled_in.map_or_else(|| "never".to_owned(), milliseconds),
         ]);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mq_model::manifest::AddressType;
 use mq_tests::foreign::{Library, is_skipped};
+use mq_tests::network::{Network, within};
 use mq_tests::remember::{Account, Fate, Findings, Load, Plan, Rememberer, Table};
 use mq_tests::{Fleet, Proxy};
 
@@ -56,7 +57,7 @@ fn suffer(fleet: &mut Fleet, cast: Cast, mut load: Load, fault: &Fault) -> (Acco
     if fault.bound.is_some() {
         load.expect_more(ENOUGH);
     } else {
-        fleet.wait_until_seen(cast.sending, fleet.size() - 1);
+        fleet.wait_until_broken(cast.sending);
     }
     (fault.mend)(fleet, cast);
     fleet.wait_until_whole();
@@ -170,6 +171,48 @@ fn receiver(name: &str, servers: &[SocketAddr], address: &str) -> Plan {
 }
 
 #[test]
+fn messages_for_the_only_consumer_take_another_path() {
+    if is_skipped() {
+        return;
+    }
+    let faults = [
+        Fault {
+            words: "the shortest path closes",
+            bound: Some(AFTER_AN_END),
+            strike: |fleet, cast| fleet.link(cast.sending, cast.receiving).close(),
+            mend: |fleet, cast| fleet.link(cast.sending, cast.receiving).heal(),
+        },
+        Fault {
+            words: "the shortest path falls silent",
+            bound: Some(AFTER_SILENCE),
+            strike: |fleet, cast| fleet.link(cast.sending, cast.receiving).silence(),
+            mend: |fleet, cast| fleet.link(cast.sending, cast.receiving).heal(),
+        },
+        Fault {
+            words: "the node in the middle of the only path is killed, and comes back",
+            bound: None,
+            strike: |fleet, cast| {
+                fleet.link(cast.sending, cast.receiving).close();
+                fleet.kill(cast.hit);
+            },
+            mend: |fleet, cast| {
+                fleet.start_again(cast.hit);
+                fleet.link(cast.sending, cast.receiving).heal();
+            },
+        },
+    ];
+    let mut fleet = Fleet::of(3).with_proxies().start();
+    fleet.create(1, "work", AddressType::Anycast);
+    let load = |fleet: &Fleet, cast: Cast| {
+        let receivers = vec![amqp(fleet, &[cast.receiving], |servers| receiver("receiver", servers, "work"))];
+        let senders = vec![amqp(fleet, &[cast.sending], |servers| sender("sender", servers, "work"))];
+        Load::shared(senders, receivers)
+    };
+    let title = "Direct messages between two of three nodes that are neighbours";
+    suffer_all(title, &mut fleet, Cast { hit: 2, sending: 1, receiving: 3 }, load, &faults);
+}
+
+#[test]
 fn a_queue_keeps_what_it_has_accepted_whatever_breaks() {
     if is_skipped() {
         return;
@@ -267,6 +310,32 @@ fn topic_load(fleet: &Fleet, cast: Cast) -> Load {
     let senders =
         vec![Plan::sender(Library::Paho, &unique("publisher"), &published, "sensors/kitchen").start()];
     Load { may_forget: true, ..Load::copied(senders, receivers) }
+}
+
+#[test]
+fn direct_messages_flow_on_when_packets_are_dropped() {
+    let Some(network) = (!is_skipped()).then(|| Network::new_or_say_why(3)).flatten() else { return };
+    let faults = [
+        Fault {
+            words: "packets between a sender's node and a consumer's are dropped",
+            bound: Some(AFTER_SILENCE),
+            strike: |fleet, cast| fleet.network().part(cast.sending, cast.hit),
+            mend: |fleet, cast| fleet.network().join(cast.sending, cast.hit),
+        },
+        Fault {
+            words: "the cable of a consumer's node is pulled",
+            bound: Some(AFTER_SILENCE),
+            strike: |fleet, cast| fleet.network().unplug(cast.hit),
+            mend: |fleet, cast| fleet.network().plug(cast.hit),
+        },
+    ];
+    let place = network.clients();
+    within(&place, || {
+        let mut fleet = Fleet::of(3).on(network).start();
+        fleet.create(1, "work", AddressType::Anycast);
+        let title = "The same in network namespaces";
+        suffer_all(title, &mut fleet, Cast { hit: 3, sending: 1, receiving: 2 }, direct_load, &faults);
+    });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod cli;
 mod cross;
+mod fleet_config;
 mod fleet_faults;
 mod fleet_roll;
 mod fleet_size;
