@@ -401,6 +401,9 @@ impl Core {
 
     /// Tells a shard that has come what the others know of an address.
     pub(crate) fn introduce(&mut self, key: AddressKey, to: ShardId) {
+        if self.addresses.get(key).is_none_or(|address| address.settings.kind.is_stored()) {
+            return;
+        }
         // While there is nobody to tell, nothing is noted as told.
         self.tell_presence(key, false);
         if self.addresses.get(key).is_some_and(|address| address.told != (0, 0))

@@ -167,11 +167,14 @@ impl Eq for SubscriptionSettings {}
 /// its messages. A subscription (`topic::name`) has its topic's home.
 pub fn home(name: &str, shards: u16) -> ShardId {
     let name = name.split_once("::").map_or(name, |(topic, _)| topic);
-    // FNV-1a: the same in every run and every version.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+    ShardId::new(0, (hash_of_name(name) % u64::from(shards.max(1))) as u16)
+}
+
+/// FNV-1a: the same in every run, in every version and on every node.
+pub(crate) fn hash_of_name(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    ShardId::new(0, (hash % u64::from(shards.max(1))) as u16)
+    })
 }
 
 /// What happens when a multicast consumer has [`AddressSettings::max_undelivered`] messages waiting.

@@ -29,13 +29,13 @@ use crate::effect::{CloseReason, Effect, Refused};
 use crate::format::Redelivery;
 use crate::key::{
     AddressKey, ConsumerKey, DeliveryKey, GripKey, InboundKey, LaneKey, LegKey, ProducerKey, ReceiverKey,
-    SenderKey,
+    SenderKey, SentKey,
 };
 use crate::list::{Linked, Links, List};
 use crate::outcome::Outcome;
 use crate::peer::PEER_FREE_BYTES;
 use crate::producer::Target;
-use crate::settings::{AddressKind, ShardId};
+use crate::settings::{AddressKind, ShardId, hash_of_name};
 use crate::store::{Reference, TransactionId, UnixMillis};
 use crate::topic;
 
@@ -108,8 +108,14 @@ pub(crate) struct Inbound {
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub(super) home: ShardId,
-    /// Who hears of it.
-    source: Source,
+    by: Sender,
+}
+
+/// Who hears of a message that was sent to another shard.
+#[derive(Clone, Copy, Debug)]
+enum Sender {
+    Producer(Source),
+    Transaction(TransactionId),
 }
 
 #[cfg(test)]
@@ -400,7 +406,7 @@ impl Core {
             None => Destination::Address(address.name.clone()),
         };
         if let source @ Source::Producer { settled, .. } = publication.source {
-            let key = self.broker.sent.insert(Sent { home: shard, source });
+            let key = self.broker.sent.insert(Sent { home: shard, by: Sender::Producer(source) });
             publication.source = Source::Sent { shard: self.shard, key, settled };
         }
         self.send_wire(shard, Wire::Publish { to, publication: Box::new(publication) });
@@ -410,10 +416,31 @@ impl Core {
     pub(crate) fn sent_lost(&mut self, peer: ShardId) {
         let lost = self.broker.sent.iter().filter(|(_, sent)| sent.home == peer);
         for key in lost.map(|(key, _)| key).collect::<Vec<_>>() {
-            if let Some(Sent { source, .. }) = self.broker.sent.remove(key) {
-                self.answer(source, Outcome::FAILED);
-            }
+            self.sent_answered(key, Outcome::FAILED);
         }
+    }
+
+    fn sent_answered(&mut self, key: SentKey, outcome: Outcome) {
+        match self.broker.sent.remove(key).map(|sent| sent.by) {
+            Some(Sender::Producer(source)) => self.answer(source, outcome),
+            Some(Sender::Transaction(id)) => self.post_answered(id, outcome),
+            None => {}
+        }
+    }
+
+    /// Sends a message of a transaction, whose producer has been answered, to a home on another node.
+    pub(crate) fn send_post(
+        &mut self,
+        home: ShardId,
+        id: TransactionId,
+        address: Arc<str>,
+        mut publication: Publication,
+    ) {
+        let key = self.broker.sent.insert(Sent { home, by: Sender::Transaction(id) });
+        publication.source = Source::Sent { shard: self.shard, key, settled: false };
+        publication.transaction = None;
+        let to = Destination::Address(address);
+        self.send_wire(home, Wire::Publish { to, publication: Box::new(publication) });
     }
 
     /// Takes more of a message that was begun with `more`.
@@ -551,11 +578,7 @@ impl Core {
                 producer.in_flight = producer.in_flight.saturating_sub(1);
                 self.note_due(key);
             }
-            Source::Sent { key, .. } => {
-                if let Some(sent) = self.broker.sent.remove(key) {
-                    self.answer(sent.source, outcome);
-                }
-            }
+            Source::Sent { key, .. } => self.sent_answered(key, outcome),
             Source::Nobody => {}
             Source::Forward { shard, key } if shard == self.shard => self.forward_answered(key, outcome),
             Source::Forward { shard, key } => {
@@ -849,10 +872,18 @@ impl Core {
         }
     }
 
-    /// What the store calls a message that a consumer of this shard has and has not settled: the same
-    /// after a restart. `None` for what is in memory only.
+    /// What the store of its home calls a message that a consumer of this shard has and has not settled: the
+    /// same after a restart. `None` for what is in memory only.
+    ///
+    /// Stores of two nodes count alike. So that of another node is moved by a number that belongs to the
+    /// name of the node, which keeps the order of what comes from one.
     pub fn reference_of(&self, leg: LegKey) -> Option<Reference> {
-        self.broker.grips.get(GripKey::from_leg(leg)?)?.reference
+        let grip = self.broker.grips.get(GripKey::from_leg(leg)?)?;
+        let reference = grip.reference?;
+        let remote = self.consumers.get(grip.consumer).and_then(|consumer| consumer.stored.remote.as_ref());
+        let node = remote.and_then(|remote| self.nodes.get(&remote.home.slot()));
+        let offset = node.map_or(0, |node| hash_of_name(&node.name));
+        Some(Reference(reference.0.wrapping_add(offset)))
     }
 
     /// Takes over the state that a consumer reports for a delivery from a queue.
@@ -950,8 +981,9 @@ impl Core {
             self.release_grip(grip, Some(&Outcome::FAILED));
         }
         let Some(consumer) = self.consumers.get_mut(key) else { return };
-        let Some(receiver) = consumer.stored.receiver.take() else { return };
-        match consumer.stored.remote.take().map(|remote| remote.home) {
+        let (receiver, remote) = (consumer.stored.receiver.take(), consumer.stored.remote.take());
+        let Some(receiver) = receiver else { return };
+        match remote.map(|remote| remote.home) {
             Some(home) => self.send_wire(home, Wire::RemoveReceiver { receiver }),
             None => self.remove_receiver(now, receiver),
         }

@@ -20,6 +20,13 @@
 //! The client learns the end last, so what it does then finds every home changed, on whatever shard its
 //! links are.
 //!
+//! Homes on other nodes have logs of their own, and are no part of this: what is posted or retired there makes
+//! a transaction fail. One that is declared [across nodes](Core::declare_across) puts up with less: what is
+//! posted there is stored there first, and answered; then the rest is committed as above; then what is retired
+//! there is settled. Each message is stored and settled once as long as no node restarts and no path is lost
+//! meanwhile. A crash or a loss between two of these steps leaves the earlier ones done, so that a message may
+//! be published again by its client, or be delivered again by its home.
+//!
 //! When anything of that fails, or the client wants it so, everything is as before, but that what was
 //! retired counts as a failed delivery. In the store the `Commit` decides: before it nothing of the
 //! transaction counts after a restart, and after it all.
@@ -67,6 +74,18 @@ struct Transaction {
     failed: Option<Box<ErrorInfo>>,
     /// The store knows of it.
     logged: bool,
+    /// Homes on other nodes take part, if not in one with the others.
+    across: bool,
+    /// What is retired at homes on other nodes.
+    retired_there: Vec<RetiredThere>,
+}
+
+#[derive(Debug)]
+struct RetiredThere {
+    home: ShardId,
+    receiver: ReceiverKey,
+    entry: EntryKey,
+    outcome: Outcome,
 }
 
 /// An object that the transaction is to keep, or without a value to keep no more.
@@ -86,6 +105,8 @@ impl ObjectChange {
 enum Stage {
     #[default]
     Open,
+    /// So many messages at homes on other nodes have not been answered.
+    Sending { missing: u32, objects: Vec<ObjectChange>, posts: BTreeMap<ShardId, Posts> },
     /// These homes have not prepared.
     Preparing(BTreeSet<ShardId>),
     /// The store has not committed.
@@ -192,6 +213,21 @@ impl Core {
     /// # Errors
     /// `LimitExceeded` when the shard has its number of transactions, and `Stopping`.
     pub fn declare(&mut self, now: Instant) -> Result<TransactionId, Refused> {
+        self.declare_as(now, false)
+    }
+
+    /// Starts a transaction that may have messages and outcomes for homes on other nodes. With those it is
+    /// a sequence rather than a unit: first they store what is posted there; when all have, everything of
+    /// this node is committed in one; then they settle what is retired there. What was done before one of
+    /// these steps failed stays done.
+    ///
+    /// # Errors
+    /// As [`declare`](Self::declare).
+    pub fn declare_across(&mut self, now: Instant) -> Result<TransactionId, Refused> {
+        self.declare_as(now, true)
+    }
+
+    fn declare_as(&mut self, now: Instant, across: bool) -> Result<TransactionId, Refused> {
         if self.stopping {
             return Err(Refused::Stopping);
         }
@@ -200,7 +236,7 @@ impl Core {
             return Err(Refused::LimitExceeded { what: "the shard".into(), links: "transactions", limit });
         }
         let id = TransactionId(self.next_number(now));
-        self.broker.transactions.declared.insert(id, Transaction::default());
+        self.broker.transactions.declared.insert(id, Transaction { across, ..Transaction::default() });
         Ok(id)
     }
 
@@ -228,17 +264,67 @@ impl Core {
                 return Ok(());
             }
         };
-        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return Ok(()) };
+        let (posts, there): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            by_home.into_iter().partition(|(home, _)| home.is_here());
+        if there.is_empty() {
+            self.prepare_all(now, id, objects, posts);
+            return Ok(());
+        }
+        let missing = there.values().map(|posts| posts.len() as u32).sum();
+        if let Some(transaction) = self.broker.transactions.declared.get_mut(&id) {
+            transaction.stage = Stage::Sending { missing, objects, posts };
+        }
+        for (home, posts) in there {
+            for (address, publication) in posts {
+                self.send_post(home, id, address, publication);
+            }
+        }
+        Ok(())
+    }
+
+    /// A home on another node has a message of a transaction, or does not take it.
+    pub(crate) fn post_answered(&mut self, id: TransactionId, outcome: Outcome) {
+        let Some(now) = self.broker.now else { return };
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
+        let Stage::Sending { missing, objects, posts } = &mut transaction.stage else { return };
+        *missing = missing.saturating_sub(1);
+        match outcome {
+            Outcome::Accepted => {}
+            Outcome::Rejected(Some(reason)) => {
+                transaction.failed.get_or_insert(reason);
+            }
+            _ => {
+                let sentence = "the home of an address on another node has not taken a message".to_owned();
+                transaction.failed.get_or_insert_with(|| error(condition::ROLLED_BACK, sentence));
+            }
+        }
+        if *missing > 0 {
+            return;
+        }
+        let (objects, posts) = (std::mem::take(objects), std::mem::take(posts));
+        match transaction.failed.take() {
+            Some(failed) => self.conclude_transaction(now, id, Some(failed), false),
+            None => self.prepare_all(now, id, objects, posts),
+        }
+    }
+
+    /// Asks every home on this node for its part.
+    fn prepare_all(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        objects: Vec<ObjectChange>,
+        mut by_home: BTreeMap<ShardId, Posts>,
+    ) {
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
         transaction.homes.extend(by_home.keys());
         transaction.logged |= !objects.is_empty();
         let homes = transaction.homes.clone();
         transaction.stage = Stage::Preparing(homes.clone());
         if homes.is_empty() {
-            self.conclude_transaction(now, id, None, true);
-            return Ok(());
+            return self.conclude_transaction(now, id, None, true);
         }
         self.prepare_objects(id, objects);
-        let mut by_home = by_home;
         for home in homes {
             let posts = by_home.remove(&home).unwrap_or_default();
             if home == self.shard {
@@ -247,7 +333,6 @@ impl Core {
                 self.send_wire(home, Wire::Prepare { transaction: id, posts });
             }
         }
-        Ok(())
     }
 
     /// Takes over the outcome that a consumer gives to a delivery in a transaction: it counts once that is
@@ -277,7 +362,16 @@ impl Core {
             if value.work > limit {
                 value.failed.get_or_insert_with(|| too_much(limit));
             }
-            value.homes.insert(home);
+            if home.is_here() {
+                value.homes.insert(home);
+            } else if value.across {
+                value.retired_there.push(RetiredThere { home, receiver, entry, outcome });
+                return Ok(());
+            } else {
+                value.failed.get_or_insert_with(elsewhere);
+                self.send_wire(home, Wire::Settle { receiver, entry, outcome: Outcome::FAILED });
+                return Ok(());
+            }
         }
         if home == self.shard {
             self.retire(now, home, transaction, receiver, entry, outcome);
@@ -349,6 +443,11 @@ impl Core {
             return self.answer(source, Outcome::Released);
         };
         transaction.work = transaction.work.saturating_add(1);
+        let is_here = self.addresses.get(address).is_none_or(|address| address.settings.home == 0);
+        if !is_here && !transaction.across {
+            let failed = transaction.failed.get_or_insert_with(elsewhere).clone();
+            return self.answer(source, Outcome::Rejected(Some(failed)));
+        }
         if transaction.work > limit || !has_room {
             let failed = transaction.failed.get_or_insert_with(|| too_much(limit)).clone();
             return self.answer(source, Outcome::Rejected(Some(failed)));
@@ -368,7 +467,7 @@ impl Core {
                 let sentence = "an address that the transaction has posted to was deleted".to_owned();
                 return Err(error(condition::ROLLED_BACK, sentence));
             };
-            let Some(home) = self.reachable_home(address).filter(|home| home.is_here()) else {
+            let Some(home) = self.reachable_home(address) else {
                 return Err(error(condition::ROLLED_BACK, self.home_unavailable(address).to_string()));
             };
             by_home.entry(home).or_default().push((address.name.clone(), publication));
@@ -728,6 +827,7 @@ impl Core {
     ) {
         let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
         let is_logged = transaction.logged;
+        let there = std::mem::take(&mut transaction.retired_there);
         let has_part = transaction.homes.remove(&self.shard);
         let homes = transaction.homes.clone();
         transaction.stage = Stage::Concluding { homes: homes.clone(), failed };
@@ -739,6 +839,13 @@ impl Core {
         }
         for home in homes {
             self.send_wire(home, Wire::Conclude { transaction: id, commit });
+        }
+        for RetiredThere { home, receiver, entry, outcome } in there {
+            // Gone in the meantime, it has all back that its receivers had.
+            if self.peers.contains(home) {
+                let outcome = if commit { outcome } else { Outcome::FAILED };
+                self.send_wire(home, Wire::Settle { receiver, entry, outcome });
+            }
         }
         self.discharged_if_concluded(id);
     }
@@ -778,7 +885,7 @@ impl Core {
             let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { continue };
             transaction.homes.remove(&peer);
             match transaction.stage {
-                Stage::Open => transaction.failed = Some(failed()),
+                Stage::Open | Stage::Sending { .. } => transaction.failed = Some(failed()),
                 Stage::Preparing(_) => self.conclude_transaction(now, id, Some(failed()), false),
                 // The store decides.
                 Stage::Committing => {}
@@ -807,6 +914,12 @@ impl Core {
 
 fn error(condition: &'static str, sentence: String) -> Box<ErrorInfo> {
     Box::new(ErrorInfo { condition: condition.into(), description: Some(sentence.into()), info: None })
+}
+
+fn elsewhere() -> Box<ErrorInfo> {
+    let sentence = "transactions do not reach over nodes yet, and an address of this one has its home on \
+                    another node; connect to that one";
+    error(condition::NOT_IMPLEMENTED, sentence.to_owned())
 }
 
 fn too_much(limit: u32) -> Box<ErrorInfo> {

@@ -257,7 +257,7 @@ impl Bed {
         self.core_of(node as usize, shard)
     }
 
-    fn path(&self, one: usize, other: usize) -> Path {
+    pub(crate) fn path(&self, one: usize, other: usize) -> Path {
         let pair = (one.min(other), one.max(other));
         if one == other { Path::Open } else { self.paths[&pair] }
     }

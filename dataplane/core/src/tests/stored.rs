@@ -88,7 +88,11 @@ pub(crate) fn bed(shards: u16) -> Bed {
 }
 
 pub(crate) fn bed_with(shards: u16, limits: CoreLimits) -> Bed {
-    let mut bed = Bed::with_limits(shards, limits);
+    fleet_with(&[shards], &limits)
+}
+
+pub(crate) fn fleet_with(nodes: &[u16], limits: &CoreLimits) -> Bed {
+    let mut bed = Bed::fleet(nodes, limits);
     for core in &mut bed.cores {
         core.set_format(Arc::new(TextFormat));
         core.set_clock(bed.now, UnixMillis(1_000_000_000_000));

@@ -978,7 +978,7 @@ impl Shard {
         };
         let object = outgoing_key(&session.client_id, packet_id);
         let record = OutgoingRecord { number: session.number, reference, is_released: true }.encode();
-        let Ok(transaction) = self.core.declare(now) else {
+        let Ok(transaction) = self.core.declare_across(now) else {
             // The node is stopping, or too many are under way: one step after the other. What comes again
             // in between is known.
             let ticket = self.put_object(object, record);

@@ -213,7 +213,7 @@ impl Shard {
         let stated = lifetime(properties);
         let ttl = route.time_to_live(stated);
         // Before anybody hears of the message: afterwards it is not refused.
-        let transaction = match (is_once && is_kept).then(|| self.core.declare(now)).transpose() {
+        let transaction = match (is_once && is_kept).then(|| self.core.declare_across(now)).transpose() {
             Ok(transaction) => transaction,
             Err(refused) => {
                 let reason = reason_of_refusal(&refused);
@@ -286,7 +286,7 @@ impl Shard {
         };
         let is_once = publish.qos == Qos::ExactlyOnce && publisher.is_lasting;
         if is_once && self.core.kind(publish.topic()) == Some(AddressKind::Queue) {
-            return match self.core.declare(now) {
+            return match self.core.declare_across(now) {
                 Ok(transaction) => self.publish_once(now, publisher, publish, incoming, transaction),
                 Err(refused) => {
                     self.answer_publish(now, publisher.key, publish, reason_of_refusal(&refused));
