@@ -290,7 +290,7 @@ mod tests {
     fn a_revision_is_a_manifest_that_can_be_deployed() {
         let directory = tempfile::tempdir().unwrap();
         let history = History::of_fleet(directory.path());
-        let address = Address::new("a/#b", AddressSpec::new(AddressType::Queue));
+        let address = Address::new("a: b/~1", AddressSpec::new(AddressType::Queue));
         let revision = history.begin(&fleet(3), std::slice::from_ref(&address), "mq deploy").unwrap();
         let documents = Documents::parse("f", &history.get(1).unwrap().manifest().unwrap()).unwrap();
         assert_eq!(documents.fleet.as_ref(), Some(&revision.fleet));

@@ -14,6 +14,8 @@ use mq_model::{
 use crate::{failure::Outcome, output::Output};
 
 pub mod authority;
+#[cfg(test)]
+mod cases;
 pub mod gate;
 pub mod history;
 pub mod local;

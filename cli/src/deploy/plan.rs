@@ -364,7 +364,7 @@ fn node_step(desired: &Desired, node: &DaemonConfig, observed: &Observed) -> Ste
         }
         NodeState::Silent => step(Action::Await, "it has a process and does not answer yet".into()),
         NodeState::Running { runtime, connections } => {
-            running_step(desired, node, found, runtime, *connections, observed)
+            running_step(desired, node, found, runtime, *connections)
         }
     }
 }
@@ -375,7 +375,6 @@ fn running_step(
     found: &ObservedNode,
     runtime: &Runtime,
     connections: u64,
-    observed: &Observed,
 ) -> Step {
     let new_version = desired.version.as_ref().filter(|version| **version != runtime.version);
     let why = if node.hash() != runtime.config_hash {
@@ -392,10 +391,10 @@ fn running_step(
     } else {
         return Step::new(Action::Unchanged, Object::Node, &node.node, serves(runtime));
     };
-    let elsewhere = is_another_running(observed, &node.node);
+    let elsewhere = is_another_there(desired, &node.node);
     let mut detail = format!("{why}; {}", closing(connections, elsewhere));
     if let Some(holds) = found.holds.as_ref().filter(|holds| elsewhere && holds.queues > 0) {
-        detail.push_str(&format!("; {} not served meanwhile", carried(holds)));
+        detail.push_str(&format!("; nobody serves {} meanwhile", carried(holds)));
     }
     let mut step = Step::new(Action::Restart, Object::Node, &node.node, detail);
     (step.connections, step.elsewhere) = (connections, elsewhere);
@@ -405,10 +404,10 @@ fn running_step(
     step
 }
 
-/// Whether clients of this node find another one that serves.
-fn is_another_running(observed: &Observed, node: &str) -> bool {
-    let mut others = observed.nodes.iter().filter(|other| other.name != node);
-    others.any(|other| matches!(other.state, NodeState::Running { .. }))
+/// Whether clients of this node find another one: nodes that do not serve are brought up first, and when that
+/// fails nothing else is touched.
+fn is_another_there(desired: &Desired, node: &str) -> bool {
+    desired.nodes.iter().any(|other| other.node != node)
 }
 
 fn closing(connections: u64, elsewhere: bool) -> String {
@@ -435,20 +434,22 @@ fn carried(holds: &NodeDrain) -> String {
 fn removals(desired: &Desired, observed: &Observed) -> Vec<Step> {
     let is_wanted = |name: &str| desired.nodes.iter().any(|wanted| wanted.node == name);
     let unwanted = observed.nodes.iter().filter(|found| !is_wanted(&found.name));
-    unwanted
-        .filter(|found| found.state != NodeState::Absent)
-        .map(|found| removal(desired, found, observed))
-        .collect()
+    unwanted.filter(|found| found.state != NodeState::Absent).map(|found| removal(desired, found)).collect()
 }
 
 /// Unreachable is not empty: only the node itself can say that it holds nothing.
-fn removal(desired: &Desired, found: &ObservedNode, observed: &Observed) -> Step {
-    let kept = format!("its data is kept for {}", shape::uptime(desired.retain.as_secs()));
+fn removal(desired: &Desired, found: &ObservedNode) -> Step {
+    let kept = match desired.retain.as_secs() {
+        seconds if seconds > 0 && seconds % 86_400 == 0 => {
+            format!("its data is kept for {}d", seconds / 86_400)
+        }
+        seconds => format!("its data is kept for {}", shape::uptime(seconds)),
+    };
     let mut step = Step::new(Action::Remove, Object::Node, &found.name, "");
     let is_abandoned = desired.abandon.contains(&found.name);
     match (&found.state, &found.holds, found.leaving) {
         (NodeState::Running { connections, .. }, Some(holds), _) => {
-            step.elsewhere = is_another_running(observed, &found.name);
+            step.elsewhere = is_another_there(desired, &found.name);
             step.connections = *connections;
             let held = match holds.queues {
                 0 => "it holds nothing".to_owned(),
@@ -485,7 +486,7 @@ fn condition(state: &NodeState) -> &'static str {
         NodeState::Stopped { is_clean: true } => "is stopped",
         NodeState::Stopped { is_clean: false } => "has died",
         NodeState::Silent => "does not answer",
-        NodeState::Running { .. } => "cannot say what it holds",
+        NodeState::Running { .. } => "runs and does not say",
     }
 }
 

@@ -71,12 +71,7 @@ mod tests {
 
     fn rendered(fleet: &Fleet, kept: &[DaemonConfig]) -> Vec<DaemonConfig> {
         let kept = kept.iter().map(|config| (config.node.clone(), config.clone())).collect();
-        let mut next = 20_000;
-        let pick = |taken: &BTreeSet<u16>| {
-            next += 1;
-            assert!(!taken.contains(&next));
-            Ok(next)
-        };
+        let pick = |taken: &BTreeSet<u16>| Ok((20_001..).find(|port| !taken.contains(port)).unwrap());
         configurations(fleet, |node| node.into(), &kept, pick).unwrap()
     }
 

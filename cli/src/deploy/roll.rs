@@ -452,3 +452,335 @@ pub fn say_stopped(node: &str, stopped: Stopped, deadline: Duration, output: &Ou
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::PathBuf,
+        sync::{Mutex, MutexGuard},
+    };
+
+    use mq_model::manifest::{Fleet, FleetSpec};
+
+    use super::*;
+    use crate::{args::Global, deploy::plan::Restart};
+
+    /// A fleet in memory: what its nodes are, and what was done to them.
+    #[derive(Default)]
+    struct Fake {
+        nodes: Mutex<BTreeMap<String, FakeNode>>,
+        done: Mutex<Vec<String>>,
+    }
+
+    #[derive(Clone, Default)]
+    struct FakeNode {
+        config: Option<DaemonConfig>,
+        holds: NodeDrain,
+        /// Messages that a drain does not get rid of.
+        sticky: u64,
+        fails_to_start: bool,
+        loses: u64,
+        /// Links that never come.
+        is_cut_off: bool,
+        dies_draining: bool,
+        leaving: Option<Leaving>,
+    }
+
+    impl Fake {
+        fn nodes(&self) -> MutexGuard<'_, BTreeMap<String, FakeNode>> {
+            self.nodes.lock().unwrap()
+        }
+
+        fn did(&self, what: String) {
+            self.done.lock().unwrap().push(what);
+        }
+
+        fn done(&self) -> Vec<String> {
+            self.done.lock().unwrap().clone()
+        }
+
+        fn with<T>(&self, node: &str, change: impl FnOnce(&mut FakeNode) -> T) -> T {
+            change(self.nodes().entry(node.to_owned()).or_default())
+        }
+
+        fn runtime(node: &DaemonConfig) -> Runtime {
+            Runtime {
+                node: node.node.clone(),
+                fleet: node.fleet.clone(),
+                pid: 1,
+                version: "1".into(),
+                config_hash: node.hash(),
+                listeners: Vec::new(),
+            }
+        }
+    }
+
+    impl Backend for Fake {
+        async fn observe(&self, _: &[DaemonConfig]) -> Outcome<Vec<ObservedNode>> {
+            let nodes = self.nodes();
+            Ok(nodes
+                .iter()
+                .map(|(name, node)| {
+                    let state = match &node.config {
+                        Some(config) => NodeState::Running { runtime: Self::runtime(config), connections: 0 },
+                        None => NodeState::Stopped { is_clean: true },
+                    };
+                    ObservedNode {
+                        config: node.config.clone(),
+                        holds: node.config.as_ref().map(|_| node.holds.clone()),
+                        leaving: node.leaving,
+                        ..ObservedNode::new(name, state)
+                    }
+                })
+                .collect())
+        }
+
+        async fn version(&self) -> Outcome<Option<String>> {
+            Ok(Some("1".into()))
+        }
+
+        fn preflight(&self, _: &DaemonConfig, _: Option<&Runtime>) -> Outcome {
+            Ok(())
+        }
+
+        async fn start(&self, node: &DaemonConfig, _: Duration, _: &Output) -> Outcome<Runtime> {
+            self.did(format!("start {}", node.node));
+            if self.with(&node.node, |found| found.fails_to_start) {
+                return Err(Failure::failed("it does not start"));
+            }
+            self.with(&node.node, |found| {
+                found.config = Some(node.clone());
+                found.holds.messages -= found.loses;
+            });
+            Ok(Self::runtime(node))
+        }
+
+        async fn wait_ready(&self, node: &str, _: Duration, _: &Output) -> Outcome<Runtime> {
+            Err(Failure::failed(format!("{node} hangs")))
+        }
+
+        async fn stop(&self, node: &str, _: Duration, _: &Output) -> Outcome<Stopped> {
+            self.did(format!("stop {node}"));
+            let was = self.with(node, |found| found.config.take());
+            Ok(if was.is_some() { Stopped::Drained } else { Stopped::Already })
+        }
+
+        async fn report(&self, node: &str, _: bool) -> Outcome<Report> {
+            let nodes = self.nodes();
+            let found = &nodes[node];
+            let Some(config) = &found.config else { return Err(Failure::failed("nobody answers")) };
+            let others = nodes.iter().filter(|(name, _)| *name != node);
+            let linked = others.filter(|(_, other)| {
+                let is_linked = other.config.as_ref().is_some_and(|other| is_linked(config, other));
+                is_linked && !found.is_cut_off && !other.is_cut_off
+            });
+            let neighbours: Vec<String> = linked.map(|(name, _)| name.clone()).collect();
+            let mut reachable = neighbours.clone();
+            reachable.push(node.to_owned());
+            Ok(Report {
+                version: "1".into(),
+                config_hash: config.hash(),
+                is_running: true,
+                neighbours: Some(neighbours),
+                reachable,
+                stored: found.holds.messages,
+                ..Report::default()
+            })
+        }
+
+        async fn order(&self, node: &str, order: Order) -> Outcome<NodeDrain> {
+            self.did(format!("{} {node}", order.word()));
+            self.with(node, |found| {
+                found.holds.state = match order {
+                    Order::Drain => DrainState::Draining,
+                    Order::Cordon => DrainState::Cordoned,
+                    Order::Uncordon | Order::Undrain => DrainState::Active,
+                };
+                Ok(found.holds.clone())
+            })
+        }
+
+        async fn holds(&self, node: &str) -> Outcome<NodeDrain> {
+            self.with(node, |found| {
+                if found.dies_draining {
+                    found.config = None;
+                }
+                if found.config.is_none() {
+                    return Err(Failure::new(Exit::Unreachable, "cannot reach it"));
+                }
+                if found.holds.state == DrainState::Draining {
+                    found.holds.messages = found.holds.messages.saturating_sub(5).max(found.sticky);
+                    if found.holds.messages == 0 {
+                        found.holds.queues = 0;
+                        found.holds.state = DrainState::Drained;
+                    }
+                }
+                Ok(found.holds.clone())
+            })
+        }
+
+        fn note_leaving(&self, node: &str, leaving: Option<Leaving>) -> Outcome {
+            self.with(node, |found| found.leaving = leaving);
+            Ok(())
+        }
+
+        fn retire(&self, node: &str, _: Duration) -> Outcome<PathBuf> {
+            self.did(format!("retire {node}"));
+            self.nodes().remove(node);
+            Ok("/removed".into())
+        }
+
+        fn last_words(&self, _: &str) -> Vec<String> {
+            vec!["something is wrong".into()]
+        }
+    }
+
+    fn fleet(nodes: u32) -> Fleet {
+        Fleet::new("f", FleetSpec { nodes: Some(nodes), ..FleetSpec::default() })
+    }
+
+    fn desired(fleet: &Fleet) -> Desired {
+        Desired {
+            fleet: "f".into(),
+            nodes: fleet.spec.node_names().map(|name| DaemonConfig::from_fleet(fleet, &name, "s")).collect(),
+            addresses: Vec::new(),
+            prune: false,
+            restart: Restart::Nobody,
+            version: Some("1".into()),
+            abandon: Vec::new(),
+            retain: Duration::ZERO,
+        }
+    }
+
+    /// A fleet of `nodes` nodes that run.
+    fn running(nodes: u32) -> Fake {
+        let fake = Fake::default();
+        for config in desired(&fleet(nodes)).nodes {
+            fake.with(&config.node.clone(), |node| node.config = Some(config));
+        }
+        fake
+    }
+
+    fn roll(fake: &Fake, desired: &Desired) -> Outcome<Vec<String>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let observed = Observed { nodes: fake.observe(&[]).await?, addresses: None };
+            let plan = Plan::new(desired, &observed);
+            let options = Options {
+                wait: Duration::from_millis(60),
+                drain: Duration::from_millis(60),
+                soak: Duration::from_millis(5),
+                poll: Duration::from_millis(1),
+            };
+            let output = Output::new(&Global { quiet: true, ..Global::default() });
+            let mut roll = Roll::new(fake, (desired, &observed), options, &output, &|_| {});
+            let nodes = roll.run(&plan).await?;
+            Ok(nodes.into_iter().map(|node| node.node).collect())
+        })
+    }
+
+    #[test]
+    fn nodes_are_restarted_one_after_the_other() {
+        let fake = running(3);
+        let desired = Desired { restart: Restart::Everybody, ..desired(&fleet(3)) };
+        assert_eq!(roll(&fake, &desired).unwrap(), ["node-1", "node-2", "node-3"]);
+        let done =
+            ["stop node-1", "start node-1", "stop node-2", "start node-2", "stop node-3", "start node-3"];
+        assert_eq!(fake.done(), done);
+        assert_eq!(roll(&fake, &Desired { restart: Restart::Nobody, ..desired }).unwrap().len(), 3);
+        assert_eq!(fake.done().len(), 6, "nothing is left to do");
+    }
+
+    #[test]
+    fn a_node_that_does_not_start_stops_the_roll_with_its_last_words() {
+        let fake = running(3);
+        fake.with("node-2", |node| node.fails_to_start = true);
+        let desired = Desired { restart: Restart::Everybody, ..desired(&fleet(3)) };
+        let failure = roll(&fake, &desired).unwrap_err();
+        assert_eq!(failure.message, "it does not start\n  | something is wrong");
+        assert_eq!(failure.help.as_deref(), Some("node-3 was not touched; `mq deploy` goes on from here"));
+        assert_eq!(fake.done().last().unwrap(), "start node-2");
+        // The reason is gone: the same command brings node 2 up first and goes on.
+        fake.with("node-2", |node| node.fails_to_start = false);
+        roll(&fake, &Desired { restart: Restart::Nobody, ..desired }).unwrap();
+        assert_eq!(fake.done().last().unwrap(), "start node-2");
+    }
+
+    #[test]
+    fn a_node_without_its_links_stops_the_roll() {
+        let fake = running(3);
+        fake.with("node-1", |node| node.is_cut_off = true);
+        let desired = Desired { restart: Restart::Everybody, ..desired(&fleet(3)) };
+        let failure = roll(&fake, &desired).unwrap_err();
+        assert_eq!(failure.exit, Exit::TimedOut);
+        assert!(failure.message.contains("`node-1` is not as it should be"), "{failure}");
+        assert!(failure.message.contains("no link to node-2, node-3"), "{failure}");
+        assert_eq!(fake.done(), ["stop node-1", "start node-1"]);
+    }
+
+    #[test]
+    fn a_node_that_comes_back_with_fewer_messages_stops_the_roll() {
+        let fake = running(2);
+        fake.with("node-1", |node| (node.holds.messages, node.loses) = (10, 1));
+        let desired = Desired { restart: Restart::Everybody, ..desired(&fleet(2)) };
+        let failure = roll(&fake, &desired).unwrap_err();
+        assert!(failure.message.contains("recovered 9 of 10 stored messages"), "{failure}");
+    }
+
+    #[test]
+    fn a_node_is_emptied_before_it_is_removed_and_the_last_goes_first() {
+        let fake = running(4);
+        fake.with("node-3", |node| (node.holds.queues, node.holds.messages) = (2, 12));
+        assert_eq!(roll(&fake, &desired(&fleet(2))).unwrap(), ["node-1", "node-2"]);
+        let done = [
+            // No home moves from one node that goes to the other.
+            "cordon node-4",
+            "cordon node-3",
+            "drain node-4",
+            "stop node-4",
+            "retire node-4",
+            "drain node-3",
+            "stop node-3",
+            "retire node-3",
+        ];
+        assert_eq!(fake.done(), done);
+    }
+
+    #[test]
+    fn a_node_that_stops_answering_is_not_taken_for_empty() {
+        let fake = running(2);
+        fake.with("node-2", |node| (node.holds.messages, node.dies_draining) = (12, true));
+        let failure = roll(&fake, &desired(&fleet(1))).unwrap_err();
+        assert_eq!(failure.exit, Exit::Guarded);
+        assert!(failure.message.starts_with("nobody can know what the node `node-2` holds"), "{failure}");
+        assert!(failure.help.as_ref().unwrap().contains("--abandon node-2"), "{failure}");
+        assert_eq!(fake.done(), ["cordon node-2", "drain node-2"], "it is neither stopped nor retired");
+    }
+
+    #[test]
+    fn a_drain_that_does_not_get_on_says_why_and_leaves_the_node_alone() {
+        let fake = running(2);
+        fake.with("node-2", |node| {
+            (node.holds.messages, node.holds.queues, node.sticky) = (12, 1, 3);
+            node.holds.stuck_because = Some("a consumer holds 3 messages".into());
+        });
+        let failure = roll(&fake, &desired(&fleet(1))).unwrap_err();
+        assert_eq!(failure.exit, Exit::TimedOut);
+        assert!(failure.message.contains("3 messages left; a consumer holds 3 messages"), "{failure}");
+        assert_eq!(fake.done(), ["cordon node-2", "drain node-2"]);
+        // Wanted again, it takes part again.
+        roll(&fake, &desired(&fleet(2))).unwrap();
+        assert_eq!(fake.done()[2..], ["undrain node-2", "uncordon node-2"]);
+        assert_eq!(fake.nodes()["node-2"].leaving, None);
+    }
+
+    #[test]
+    fn new_nodes_find_the_old_ones() {
+        let fake = running(1);
+        // A single node that was deployed as one of several is ready for others.
+        let one = DaemonConfig::from_fleet(&fleet(2), "node-1", "s");
+        fake.with("node-1", |node| node.config = Some(one));
+        assert_eq!(roll(&fake, &desired(&fleet(3))).unwrap().len(), 3);
+        assert_eq!(fake.done(), ["start node-2", "start node-3"]);
+    }
+}

@@ -13,6 +13,10 @@ use crate::manifest::FleetSpec;
 /// Nodes of a fleet, and neighbours that one node may be told to connect to.
 pub const MAX_NODES: u32 = 1_000;
 
+/// Bytes of a stored message in a fleet of several nodes: it has to fit into one message between them, with
+/// what is said about it.
+pub const MAX_MESSAGE: u64 = 31 << 20;
+
 /// The port of the first node's mesh listener.
 const DEFAULT_PORT: u16 = 7672;
 

@@ -15,7 +15,7 @@ use crate::code::Code;
 use crate::config::{DaemonConfig, ListenerConfig, Listeners, Log, Mesh, MeshConnect, MeshListener, Store};
 use crate::diagnostic::Findings;
 use crate::manifest::{Address, AddressSpec, AddressType, Fleet, FleetSpec, Metadata};
-use crate::mesh::{MAX_NODES, cut_off, node_name, node_number, node_port};
+use crate::mesh::{MAX_MESSAGE, MAX_NODES, cut_off, node_name, node_number, node_port};
 use crate::names::{
     CATCH_ALL_TOPIC, shown, split_subscription, validate_address_name, validate_name, validate_plain_name,
     validate_topic_filter,
@@ -515,6 +515,9 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     let segment = spec.store.segment_size.unwrap_or(default.segment_size);
     let message = spec.store.max_message_size.unwrap_or(default.max_message_size);
     violations.extend(message_in_segment(message, segment, &[parent, &["store", "maxMessageSize"]].concat()));
+    if spec.is_meshed() {
+        violations.extend(message_in_mesh(message, &[parent, &["store", "maxMessageSize"]].concat()));
+    }
     violations.extend(fleet_mesh(spec, parent));
     violations
 }
@@ -547,6 +550,17 @@ fn message_in_segment(message: u64, segment: u64, path: &[&str]) -> Option<Viola
     Some(violation.help("lower the message size or raise the segment size"))
 }
 
+/// A stored message goes to its home in one piece.
+fn message_in_mesh(message: u64, path: &[&str]) -> Option<Violation> {
+    if message <= MAX_MESSAGE {
+        return None;
+    }
+    let (message, most) = (grouped(message.into()), grouped(MAX_MESSAGE.into()));
+    let text = format!("a stored message may have {message} bytes, and between nodes it has to fit into {most}");
+    let violation = Violation::new(Code::Conflict, path, text);
+    Some(violation.help("lower the message size; larger messages go over anycast and multicast addresses"))
+}
+
 pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
     let mut violations = listeners(&config.listeners, &[]);
     violations.extend(log(&config.log, &[]));
@@ -554,6 +568,9 @@ pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
     violations.extend(store_directory(&config.store.directory, &["store", "directory"]));
     let (message, segment) = (config.store.max_message_size, config.store.segment_size);
     violations.extend(message_in_segment(message, segment, &["store", "max-message-size"]));
+    if config.mesh.is_some() {
+        violations.extend(message_in_mesh(message, &["store", "max-message-size"]));
+    }
     violations.extend(config.mesh.iter().flat_map(|mesh| daemon_mesh(mesh, &config.listeners)));
     for (field, name) in [("fleet", &config.fleet), ("node", &config.node)] {
         if let Err(message) = validate_name(name) {

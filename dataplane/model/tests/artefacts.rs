@@ -36,6 +36,7 @@ fn committed_schemas_are_those_of_the_types() {
 fn examples_of_manifests_are_valid() {
     for (path, has_fleet, addresses) in [
         ("manifests/examples/local.yaml", true, 4),
+        ("manifests/examples/three-nodes.yaml", true, 3),
         ("manifests/examples/addresses.yaml", false, 2),
         ("manifests/examples/queues.yaml", false, 6),
     ] {
@@ -57,6 +58,7 @@ fn the_example_of_a_load_test_is_valid() {
 fn examples_obey_the_published_schemas() {
     for (path, schema) in [
         ("manifests/examples/local.yaml", schema::manifest_schema()),
+        ("manifests/examples/three-nodes.yaml", schema::manifest_schema()),
         ("manifests/examples/addresses.yaml", schema::manifest_schema()),
         ("manifests/examples/queues.yaml", schema::manifest_schema()),
         ("manifests/ci/bench.yaml", schema::manifest_schema()),
@@ -156,8 +158,26 @@ fn defaults_named_in_the_example_fleet_are_the_defaults() {
 }
 
 #[test]
+fn defaults_named_in_the_example_of_several_nodes_are_the_defaults() {
+    let text = read("manifests/examples/three-nodes.yaml");
+    let shown = ["host", "cost", "connections", "heartbeatMs", "timeoutMs"]
+        .into_iter()
+        .fold(text.clone(), |text, name| text.replace(&format!("    # {name}:"), &format!("    {name}:")));
+    assert_ne!(shown, text);
+    let configs = [text, shown].map(|text| {
+        let documents =
+            Documents::parse("three-nodes.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let fleet = documents.fleet.expect("a fleet");
+        DaemonConfig::from_fleet(&fleet, "node-3", "s")
+    });
+    assert_eq!(configs[0], configs[1]);
+    let mesh = configs[0].mesh.as_ref().expect("three nodes have a mesh");
+    assert_eq!((mesh.listen.port, mesh.connect.len()), (7674, 2));
+}
+
+#[test]
 fn example_schema_lines_point_to_the_schemas() {
-    for path in ["local.yaml", "addresses.yaml", "queues.yaml", "mqd.yaml"] {
+    for path in ["local.yaml", "three-nodes.yaml", "addresses.yaml", "queues.yaml", "mqd.yaml"] {
         let text = read(&format!("manifests/examples/{path}"));
         let line = text.lines().next().unwrap_or("");
         let target = line.strip_prefix("# yaml-language-server: $schema=").expect(path);
@@ -182,6 +202,12 @@ fn limits_of_a_fleet_are_those_of_the_daemon() {
     let properties = |schema: &Value, name: &str| {
         schema["$defs"][name]["properties"].as_object().expect("an object with properties").clone()
     };
+    for field in ["cost", "connections", "heartbeat-ms", "timeout-ms"] {
+        let (mesh, daemon) = (properties(&manifest, "FleetMesh"), properties(&daemon, "Mesh"));
+        for fact in ["minimum", "maximum", "type"] {
+            assert_eq!(mesh[&camel_case(field)][fact], daemon[field][fact], "{field}: {fact}");
+        }
+    }
     for (fleet, limits) in [("FleetLimits", "Limits"), ("FleetStore", "Store")] {
         let (fleet, limits) = (properties(&manifest, fleet), properties(&daemon, limits));
         assert_eq!(fleet.len(), limits.len());
