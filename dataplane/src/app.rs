@@ -226,6 +226,10 @@ async fn live(
     }
     // Other nodes come before clients do: whoever is served here finds what is there.
     let mesh = start_mesh(node, mesh)?;
+    if let Some(mesh) = &mesh {
+        mesh.joined().await;
+        node.catalogue.joined().await;
+    }
     let mut accepting = JoinSet::new();
     for (bound, speaks) in clients {
         accepting.spawn(Acceptor::new(bound, node.gate.clone(), speaks)?.run());

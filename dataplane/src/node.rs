@@ -9,6 +9,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use mq_model::admin::{self, NodeState, Protocol, Runtime, Statistics};
 use mq_model::config::DaemonConfig;
+use mq_model::manifest::AddressType;
 
 use crate::hub::{Hub, ShardStatistics};
 use crate::listen::{Bound, Gate, Refusals};
@@ -81,8 +82,9 @@ impl Node {
         let mut homes = BTreeMap::new();
         let own: Arc<str> = self.config.node.as_str().into();
         for (_, object) in self.catalogue.addresses() {
-            if object.spec.kind.is_stored() {
-                *homes.entry(own.clone()).or_default() += 1;
+            if object.spec.kind.is_stored() && object.spec.kind != AddressType::Subscription {
+                let home = object.home.clone().unwrap_or_else(|| own.clone());
+                *homes.entry(home).or_default() += 1;
             }
         }
         homes

@@ -26,7 +26,7 @@ use tracing::warn;
 use crate::driver::{Formats, KeptClients, Shard, Shared, Subscriptions};
 use crate::hub::{AddressStatistics, Hub, Reply, Served, ShardCommand, ShardStatistics};
 use crate::mailbox::{Mail, Mailbox};
-use crate::mesh::{Fabric, serve_links};
+use crate::mesh::{self, Fabric, serve_links};
 use crate::selector::Selector;
 use crate::store::{Prepared, Store};
 
@@ -65,8 +65,13 @@ pub fn spawn(
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
     let store = Prepared::new(config, disk);
     let mailboxes: Arc<[Mailbox]> = (0..workers).map(|_| Mailbox::default()).collect();
-    let mesh = config.mesh.as_ref();
-    let mesh = mesh.map(|mesh| Arc::new(Fabric::new(config, mesh, unix_millis(), mailboxes.clone())));
+    let mesh = match &config.mesh {
+        Some(mesh) => {
+            let incarnation = mesh::next_incarnation(&config.state_dir, unix_millis())?;
+            Some(Arc::new(Fabric::new(config, mesh, incarnation, mailboxes.clone())))
+        }
+        None => None,
+    };
     let hub = Hub::new(senders).with_store(store.view()).with_mesh(mesh.clone());
     let shards = u16::try_from(workers).unwrap_or(u16::MAX);
     let homes = addresses.iter().map(|address| (QueueId(address.id), mq_core::home(&address.name, shards)));

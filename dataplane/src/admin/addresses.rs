@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use bytes::Bytes;
 use jiff::Timestamp;
 use mq_core::QueueStatistics;
 use mq_model::admin::{List, MoveMessages, Moved, Purged};
@@ -15,30 +16,45 @@ use mq_model::validate_address_name;
 use super::Api;
 use super::body::{self, Name};
 use super::problem::Refusal;
+use super::remote::{Wanted, from_node, gather, is_up, segment};
 use crate::hub::AddressStatistics;
+use crate::mesh::Question;
 use crate::objects::{ChangeError, Object, Put};
 use crate::selector::Selector;
 
-pub(super) async fn list(State(api): State<Api>) -> Json<List<Address>> {
+pub(super) async fn list(State(api): State<Api>, Wanted(scope): Wanted) -> Json<List<Address>> {
     let mut statuses: HashMap<Arc<str>, AddressStatus> = HashMap::new();
     for shard in api.node.hub.addresses(None).await {
         add(statuses.entry(shard.name.clone()).or_default(), &shard);
+    }
+    for (_, part) in gather::<List<Address>>(&api, scope, "/api/v1/addresses").await {
+        for Address { metadata, status, .. } in part.items {
+            let there = status.unwrap_or_default();
+            merge(statuses.entry(metadata.name.into()).or_default(), there);
+        }
     }
     let is_whole = api.node.is_whole();
     let addresses = api.node.catalogue.addresses().into_iter();
     let items = addresses.map(|(name, object)| {
         let status = statuses.remove(&name).unwrap_or_default();
-        document(&name, &object, AddressStatus { ready: is_whole, ..status })
+        document(&api, &name, &object, AddressStatus { ready: is_whole, ..status })
     });
     Json(List { items: items.collect() })
 }
 
-pub(super) async fn show(State(api): State<Api>, Name(name): Name) -> Result<Json<Address>, Refusal> {
+pub(super) async fn show(
+    State(api): State<Api>,
+    Wanted(scope): Wanted,
+    Name(name): Name,
+) -> Result<Json<Address>, Refusal> {
     let name: Arc<str> = name.into();
-    match api.node.catalogue.address(&name) {
-        Some(object) => Ok(Json(describe(&api, &name, &object).await)),
-        None => Err(unknown(&name).into()),
+    let Some(object) = api.node.catalogue.address(&name) else { return Err(unknown(&name).into()) };
+    let mut address = describe(&api, &name, &object).await;
+    let target = format!("/api/v1/addresses/{}", segment(&name));
+    for (_, part) in gather::<Address>(&api, scope, &target).await {
+        merge(address.status.get_or_insert_default(), part.status.unwrap_or_default());
     }
+    Ok(Json(address))
 }
 
 pub(super) async fn create(
@@ -91,6 +107,10 @@ pub(super) async fn remove(State(api): State<Api>, Name(name): Name) -> Result<S
 /// Removes what waits in a queue, or in the subscriptions of a topic.
 pub(super) async fn purge(State(api): State<Api>, Name(name): Name) -> Result<Json<Purged>, Refusal> {
     let name = stored(&api, &name)?;
+    if let Some(home) = other_home(&api, &name) {
+        let question = Question::post(format!("/api/v1/addresses/{}/purge", segment(&name)), Bytes::new());
+        return from_node(&api, &home, question).await.map(Json);
+    }
     let purged = api.node.hub.purge(&name).await.ok_or_else(no_worker)?;
     let messages = purged.map_err(|refused| Refusal::conflict(refused.to_string()))?;
     tracing::info!(address = %name, messages, "purged an address");
@@ -117,6 +137,11 @@ pub(super) async fn move_messages(
         return Err(Refusal::invalid(format!(
             "messages of `{from}` are there already; name another address"
         )));
+    }
+    if let Some(home) = other_home(&api, &from) {
+        let body = serde_json::to_vec(&order).unwrap_or_default().into();
+        let question = Question::post(format!("/api/v1/addresses/{}/move", segment(&from)), body);
+        return from_node(&api, &home, question).await.map(Json);
     }
     let to = order.to.as_str().into();
     let limit = order.limit.unwrap_or(0);
@@ -183,13 +208,33 @@ async fn describe(api: &Api, name: &Arc<str>, object: &Object) -> Address {
         add(&mut status, &shard);
     }
     status.ready = api.node.is_whole();
-    document(name, object, status)
+    document(api, name, object, status)
 }
 
-fn document(name: &Arc<str>, object: &Object, mut status: AddressStatus) -> Address {
+/// The node that holds what an address keeps, in a fleet; `None`: it keeps nothing, or the node is alone.
+pub(super) fn home(api: &Api, name: &str, object: &Object) -> Option<Arc<str>> {
+    match object.spec.kind {
+        AddressType::Subscription => {
+            let (topic, _) = name.split_once("::")?;
+            api.node.catalogue.address(topic)?.home.clone()
+        }
+        _ => object.home.clone(),
+    }
+}
+
+/// The other node that holds what an address keeps; `None`: it is here.
+pub(super) fn other_home(api: &Api, name: &str) -> Option<Arc<str>> {
+    let object = api.node.catalogue.address(name)?;
+    home(api, name, &object).filter(|home| **home != *api.node.config.node)
+}
+
+fn document(api: &Api, name: &Arc<str>, object: &Object, mut status: AddressStatus) -> Address {
     if object.spec.kind != AddressType::Topic {
         status.subscriptions = None;
     }
+    status.home = home(api, name, object).map(|home| home.to_string());
+    // What is kept elsewhere is not to be had while that node is away.
+    status.ready &= other_home(api, name).is_none_or(|home| is_up(api, &home));
     status.built_in = object.is_built_in;
     let mut address = Address::new(&**name, object.spec.clone());
     address.metadata.labels.clone_from(&object.labels);
@@ -209,6 +254,23 @@ fn add(status: &mut AddressStatus, shard: &AddressStatistics) {
     if let Some(queue) = &shard.queue {
         status.queue = Some(queue_status(queue));
         status.subscriptions = Some(queue.subscriptions);
+    }
+}
+
+/// Adds what another node knows of an address.
+fn merge(status: &mut AddressStatus, there: AddressStatus) {
+    status.producers += there.producers;
+    status.consumers += there.consumers;
+    status.deliveries_in += there.deliveries_in;
+    status.deliveries_out += there.deliveries_out;
+    status.undelivered += there.undelivered;
+    status.unsettled += there.unsettled;
+    status.dropped += there.dropped;
+    status.expired += there.expired;
+    // The home alone knows what it holds.
+    if there.queue.is_some() {
+        status.queue = there.queue;
+        status.subscriptions = there.subscriptions;
     }
 }
 

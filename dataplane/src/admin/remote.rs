@@ -137,11 +137,33 @@ pub(super) async fn gather<T: DeserializeOwned>(api: &Api, scope: Scope, target:
                 Ok(part) => answers.push((name, part)),
                 Err(error) => tracing::warn!(node = %name, %error, "cannot understand the answer of a node"),
             },
+            // It does not know yet what has just been created, or no more what has just been removed.
+            Ok(reply) if reply.status == StatusCode::NOT_FOUND => {}
             Ok(reply) => tracing::warn!(node = %name, status = %reply.status, "a node refuses to answer"),
             Err(error) => tracing::warn!(%error, "a node is left out of an answer"),
         }
     }
     answers
+}
+
+/// Whether a node of the fleet can be reached.
+pub(super) fn is_up(api: &Api, name: &str) -> bool {
+    let Some(fabric) = api.node.hub.mesh() else { return name == api.node.config.node };
+    name == api.node.config.node || fabric.view().nodes.values().any(|node| *node.name == *name)
+}
+
+/// A name as one segment of a path.
+pub(super) fn segment(name: &str) -> String {
+    let mut segment = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                segment.push(char::from(byte))
+            }
+            other => segment.push_str(&format!("%{other:02X}")),
+        }
+    }
+    segment
 }
 
 /// Asks one node for the answer to a question that it alone can answer.
@@ -162,6 +184,16 @@ pub(super) async fn from_node<T: DeserializeOwned>(
         let detail = format!("the answer of node `{name}` cannot be understood: {error}");
         Refusal::new(StatusCode::BAD_GATEWAY, "not-understood", detail)
     })
+}
+
+/// Has one node do what it alone can do.
+///
+/// # Errors
+/// When it does not answer, or refuses: then with its own words.
+pub(super) async fn done_by_node(api: &Api, name: &str, question: Question) -> Result<StatusCode, Refusal> {
+    let (node, name) = find(api, name)?;
+    let reply = ask(api, node, &name, question).await?;
+    if reply.status.is_success() { Ok(reply.status) } else { Err(refused(&name, &reply)) }
 }
 
 /// What another node refuses, in its words.
@@ -194,5 +226,10 @@ mod tests {
             let found = without_node(&uri.parse().unwrap());
             assert_eq!(found, (target.to_owned(), node.map(str::to_owned)), "{uri}");
         }
+    }
+
+    #[test]
+    fn any_name_is_one_segment_of_a_path() {
+        assert_eq!(segment("a/b c%#?&ü~"), "a%2Fb%20c%25%23%3F%26%C3%BC~");
     }
 }

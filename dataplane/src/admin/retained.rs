@@ -1,5 +1,6 @@
 //! What topics retain: list it, forget it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,11 +11,13 @@ use mq_model::admin::{Page, Purged, Retained};
 use serde::Deserialize;
 
 use super::Api;
-use super::addresses::{no_worker, served};
+use super::addresses::{no_worker, other_home, served};
 use super::body::Parameters;
 use super::paging::{Continuation, Limit};
 use super::problem::Refusal;
+use super::remote::{Wanted, from_node, segment};
 use crate::hub::RetainedRequest;
+use crate::mesh::{Question, Scope};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,15 +91,26 @@ async fn page(
 
 pub(super) async fn remove(
     State(api): State<Api>,
+    Wanted(scope): Wanted,
     Parameters(query): Parameters<RemoveQuery>,
 ) -> Result<Json<Purged>, Refusal> {
     served(&api)?;
     let filter = valid(&query.filter)?;
     let mut messages = 0;
+    let mut homes = BTreeSet::new();
     for topic in api.node.hub.topics_of(&filter).await {
+        if let Some(home) = other_home(&api, &topic) {
+            homes.insert(home);
+            continue;
+        }
         let cleared = api.node.hub.clear_retained(&topic, &filter).await.ok_or_else(no_worker)?;
         // A topic that is gone by now retains nothing.
         messages += cleared.unwrap_or(0);
+    }
+    for home in homes.into_iter().filter(|_| scope == Scope::Fleet) {
+        let question = Question::delete(format!("/api/v1/retained?filter={}", segment(&filter)));
+        let Purged { messages: there } = from_node(&api, &home, question).await?;
+        messages += there;
     }
     tracing::info!(%filter, messages, "forgot retained messages");
     Ok(Json(Purged { messages }))

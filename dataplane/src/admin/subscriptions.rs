@@ -10,10 +10,12 @@ use mq_model::manifest::AddressType;
 use serde::Deserialize;
 
 use super::Api;
-use super::addresses::{no_worker, queue_status, served};
+use super::addresses::{no_worker, other_home, queue_status, served};
 use super::body::{Names, Parameters};
 use super::problem::Refusal;
+use super::remote::{Wanted, done_by_node, gather, segment};
 use crate::hub;
+use crate::mesh::Question;
 
 /// What separates a topic from the name of a subscription that has an address of its own.
 const SEPARATOR: &str = "::";
@@ -29,13 +31,21 @@ pub(super) struct ListQuery {
 
 pub(super) async fn list(
     State(api): State<Api>,
+    Wanted(scope): Wanted,
     Parameters(query): Parameters<ListQuery>,
 ) -> Json<List<Subscription>> {
     let addresses = api.node.catalogue.addresses().into_iter();
     let topics = addresses.filter(|(name, object)| {
-        object.spec.kind == AddressType::Topic && query.topic.as_ref().is_none_or(|topic| **topic == **name)
+        object.spec.kind == AddressType::Topic
+            && query.topic.as_ref().is_none_or(|topic| **topic == **name)
+            && other_home(&api, name).is_none()
     });
     let mut items = Vec::new();
+    let of_topic = query.topic.as_deref().map(|topic| format!("?topic={}", segment(topic)));
+    let target = format!("/api/v1/subscriptions{}", of_topic.unwrap_or_default());
+    for (_, part) in gather::<List<Subscription>>(&api, scope, &target).await {
+        items.extend(part.items);
+    }
     for (topic, _) in topics {
         let subscriptions = api.node.hub.subscriptions(&topic).await;
         items.extend(subscriptions.into_iter().map(|subscription| view(&api, &topic, subscription)));
@@ -91,6 +101,10 @@ pub(super) async fn remove(State(api): State<Api>, Names(topic, name): Names) ->
         let detail =
             format!("subscription `{name}` is part of the session of an MQTT client; end session `{client}`");
         return Err(Refusal::conflict(detail));
+    }
+    if let Some(home) = other_home(&api, &topic) {
+        let path = format!("/api/v1/addresses/{}/subscriptions/{}", segment(&topic), segment(&name));
+        return done_by_node(&api, &home, Question::delete(path)).await;
     }
     let topic: Arc<str> = topic.into();
     let removed = api.node.hub.remove_subscription(&topic, &name).await.ok_or_else(no_worker)?;

@@ -10,8 +10,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use mq_core::ShardId;
 use mq_mesh::frame::Segment;
 use mq_mesh::{
-    CONTROL_SHARD, Channel, ChannelEvent, ChannelOptions, ConnectionKey, Endpoint, Epoch, Node, NodeId,
-    Router, RouterEvent, RouterOptions,
+    CONTROL_SHARD, Channel, ChannelEvent, ChannelOptions, ConnectionKey, Endpoint, Epoch, Incarnation, Node,
+    NodeId, Router, RouterEvent, RouterOptions,
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
@@ -53,6 +53,8 @@ pub(crate) struct Control {
     view: Arc<View>,
     /// The shards have not been told yet.
     is_stale: bool,
+    /// Something may be known of nodes that was not known before.
+    has_news: bool,
     info: Info,
     mail: mpsc::UnboundedReceiver<ControlMail>,
 }
@@ -76,6 +78,7 @@ impl Control {
             services,
             view: Arc::default(),
             is_stale: false,
+            has_news: true,
             info,
             mail,
         })
@@ -113,6 +116,7 @@ impl Control {
     }
 
     fn take(&mut self, now: Instant, mail: ControlMail) {
+        self.has_news |= !matches!(mail, ControlMail::Segment(_) | ControlMail::Say { .. });
         match mail {
             ControlMail::Greeted { greeted, ended } => self.greet(now, *greeted, ended),
             ControlMail::Lost { connection, reason } => self.lose(now, connection, &reason),
@@ -153,7 +157,9 @@ impl Control {
         for node in lines {
             self.transmit(now, node);
         }
-        self.fabric.note_nodes(self.router.nodes().cloned());
+        if std::mem::take(&mut self.has_news) {
+            self.fabric.note_nodes(self.router.nodes().cloned());
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -166,6 +172,7 @@ impl Control {
     fn handle_timeouts(&mut self, now: Instant) {
         if self.router.poll_timeout().is_some_and(|at| at <= now) {
             self.router.handle_timeout(now);
+            self.has_news = true;
         }
         self.fabric.handle_session_timeout(now);
         let is_due = |line: &Line| line.is_up && line.channel.poll_timeout().is_some_and(|at| at <= now);
@@ -234,11 +241,11 @@ impl Control {
                 info!(node = %node.name, incarnation = node.incarnation.0, "a node can be reached");
                 self.node_up(now, &node);
             }
-            RouterEvent::NodeDown { node, .. } => {
+            RouterEvent::NodeDown { node, incarnation } => {
                 let known = self.router.node(node);
                 let name = known.map_or_else(|| node.to_string().into(), |known| known.name.clone());
                 info!(node = %name, "a node cannot be reached any more");
-                self.node_down(now, node);
+                self.node_down(now, node, incarnation);
             }
             RouterEvent::NodeChanged(node) => {
                 self.tell_cordoned(now, &node);
@@ -273,11 +280,14 @@ impl Control {
         });
     }
 
-    fn node_down(&mut self, now: Instant, node: NodeId) {
+    fn node_down(&mut self, now: Instant, node: NodeId, incarnation: Incarnation) {
         if let Some(line) = self.lines.get_mut(&node) {
             line.is_up = false;
             line.path = None;
-            line.channel.reset(now);
+            // A channel that speaks with a later life of the node already goes on.
+            if line.channel.remote_incarnation().is_none_or(|remote| remote <= incarnation) {
+                line.channel.reset(now);
+            }
         }
         self.take_channel_events(now, node);
         self.change_view(|view| {
@@ -297,11 +307,13 @@ impl Control {
             links.entry(connection.neighbour).or_default().push(connection.place);
         }
         let routes = self.router.routes().clone();
+        let have_routes_changed = !Arc::ptr_eq(&self.view.routes, &routes);
         self.view = Arc::new(View { routes, links, nodes: self.view.nodes.clone() });
         self.fabric.publish(&self.view);
         for line in self.lines.values_mut().filter(|line| line.is_up) {
             let path = self.view.path(None, line.channel.remote());
-            if path != line.path {
+            // A path may also be another one behind its first connection.
+            if path != line.path || have_routes_changed {
                 line.path = path;
                 line.channel.handle_path_changed(now);
             }
@@ -351,7 +363,7 @@ impl Control {
             None => {
                 warn!(%node, "a node says what this one does not understand; run versions that are neighbours");
                 if let Some(line) = self.lines.get_mut(&node) {
-                    line.channel.reset(now);
+                    line.channel.refuse(now, "something that this node does not understand");
                 }
             }
         }

@@ -18,9 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::directory::Event;
 use super::handshake::Greeted;
-use super::sessions::Sessions;
 use super::info::Info;
 use super::service::Tag;
+use super::sessions::Sessions;
 use crate::mailbox::Mailbox;
 
 /// Nodes that may get a slot while the process runs. Names that were once known keep theirs.

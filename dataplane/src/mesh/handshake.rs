@@ -20,7 +20,7 @@ const READ_SIZE: usize = 16 << 10;
 const MAX_HELLO: usize = 16 << 10;
 
 /// How long a handshake may take, all told.
-pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a connection to another node did not come about.
 #[derive(Debug, thiserror::Error)]

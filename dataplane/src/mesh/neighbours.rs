@@ -26,8 +26,12 @@ const MOST_CONNECTIONS: u32 = 16;
 /// The most that the configuration may ask for.
 const CONFIGURED_CONNECTIONS: u32 = 64;
 
-/// Handshakes of peers that are answered at once; more wait in the kernel.
-const MAX_HANDSHAKES: usize = 64;
+/// Handshakes that are under way at once, each way. More wait, in the kernel or for their turn, without
+/// their time running: when many nodes start together, those that have begun get done.
+const MAX_HANDSHAKES: usize = 8;
+
+/// With more nodes to connect to, one connection to each is enough unless the configuration says otherwise.
+const FEW_NODES: usize = 8;
 
 /// How long accepting pauses after an error, most often for want of files.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -52,6 +56,18 @@ pub(crate) struct Reception {
     pub(crate) connections: u16,
     /// Where connections go whose peer is known.
     pub(crate) control: mpsc::UnboundedSender<ControlMail>,
+    /// Handshakes that may be begun.
+    pub(crate) turns: Arc<Semaphore>,
+}
+
+/// Lets so many handshakes be under way that this node has begun.
+pub(crate) fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_HANDSHAKES))
+}
+
+/// How many connections to each node there should be for so many nodes; 0: as many as make sense.
+pub(crate) fn connections(configured: u16, nodes: usize) -> u16 {
+    if configured == 0 && nodes > FEW_NODES { 1 } else { configured }
 }
 
 /// Accepts other nodes for ever; dropping the future closes the listener and what has not greeted.
@@ -151,8 +167,12 @@ impl Dialler {
         let mut backoff = Backoff::default();
         let mut failures = 0_u32;
         while let Some(there) = self.next_shard().await {
+            // The semaphore is never closed.
+            let Ok(turn) = self.reception.turns.clone().acquire_owned().await else { return };
+            let connected = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.connect(there)).await;
+            drop(turn);
             let begun = Instant::now();
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, self.connect(there)).await {
+            match connected {
                 Ok(Ok(greeted)) => {
                     failures = 0;
                     self.serve(greeted).await;

@@ -59,6 +59,17 @@ impl Question {
         let (method, target) = ("GET".to_owned(), target.into());
         Self { method, target, content_type: None, body: Bytes::new(), scope: Scope::Node }
     }
+
+    /// Has a node alone do something.
+    pub(crate) fn post(target: impl Into<String>, body: Bytes) -> Self {
+        let content_type = (!body.is_empty()).then(|| "application/json".to_owned());
+        Self { method: "POST".to_owned(), content_type, body, ..Self::get(target) }
+    }
+
+    /// Has a node alone remove something.
+    pub(crate) fn delete(target: impl Into<String>) -> Self {
+        Self { method: "DELETE".to_owned(), ..Self::get(target) }
+    }
 }
 
 /// What another node has answered.

@@ -18,7 +18,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mq_core::{Filter, FilterCodec, NodeShards, PeerMessage, PeerOptions, ShardId};
 use mq_mesh::frame::{Frame, Segment};
 use mq_mesh::{
-    CONTROL_SHARD, Channel, ChannelEvent, ChannelOptions, ConnectionKey, Endpoint, Epoch, Node, NodeId,
+    CONTROL_SHARD, Channel, ChannelEvent, ChannelOptions, ConnectionKey, Endpoint, Epoch, Incarnation, Node,
+    NodeId,
 };
 use tokio::io::AsyncReadExt;
 use tracing::{debug, info, warn};
@@ -32,8 +33,8 @@ use crate::shard::Handle;
 /// How often, in a heartbeat's time, connections are looked at.
 const LOOKS: u32 = 4;
 
-/// Segments of a channel that are taken before the others have their turn.
-const SEGMENTS_PER_TURN: usize = 64;
+/// Rounds of filling and writing connections in one turn before the others get theirs.
+const ROUNDS_PER_TURN: usize = 8;
 
 /// The first byte of a message between cores.
 const OF_CORE: u8 = 1;
@@ -66,8 +67,8 @@ pub(crate) struct ShardMesh {
     dirty_links: Vec<ConnectionKey>,
     /// Connections that nobody reads yet.
     unserved: Vec<ConnectionKey>,
-    /// Some line had more to send than its connection took.
-    is_held_up: bool,
+    /// Lines that had more to send than their connections took.
+    held_up: Vec<ShardId>,
     scratch: BytesMut,
     /// What tunnels say; it follows what the core says in the same turn.
     tunnelled: Vec<(ShardId, Bytes)>,
@@ -87,7 +88,7 @@ impl ShardMesh {
             dirty_lines: Vec::new(),
             dirty_links: Vec::new(),
             unserved: Vec::new(),
-            is_held_up: false,
+            held_up: Vec::new(),
             scratch: BytesMut::new(),
             tunnelled: Vec::new(),
             deadline: None,
@@ -183,11 +184,14 @@ impl ShardMesh {
         line.is_dirty = false;
         let Some(place) = line.path.filter(|_| line.is_up) else { return };
         let is_own = self.links.contains_key(&place.connection);
-        for _ in 0..SEGMENTS_PER_TURN {
+        // What may be under way bounds how many there are.
+        loop {
             if let Some(link) = self.links.get(&place.connection)
                 && !link.has_room()
             {
-                self.is_held_up = true;
+                if !self.held_up.contains(&peer) {
+                    self.held_up.push(peer);
+                }
                 break;
             }
             let Some(segment) = line.channel.poll_transmit(now) else { break };
@@ -218,20 +222,38 @@ impl ShardMesh {
         }
     }
 
-    /// Lets lines go on that waited for room on this connection.
-    fn resume_lines(&mut self, key: ConnectionKey) {
-        if !self.is_held_up || self.links.get(&key).is_none_or(|link| !link.has_room()) {
-            return;
+    /// Lets lines go on that waited for room on their connections, where there is some now.
+    fn resume_lines(&mut self) {
+        let mut waiting = std::mem::take(&mut self.held_up);
+        waiting.retain(|peer| {
+            let path = self.lines.get(peer).and_then(|line| line.path);
+            let link = path.and_then(|path| self.links.get(&path.connection));
+            let is_waiting = link.is_some_and(|link| !link.has_room());
+            if !is_waiting {
+                self.mark_line(*peer);
+            }
+            is_waiting
+        });
+        waiting.append(&mut self.held_up);
+        self.held_up = waiting;
+    }
+
+    /// Sends what there is to send. What is more than a turn may send goes on in one of its own.
+    fn send_all(&mut self, now: Instant) {
+        for _ in 0..ROUNDS_PER_TURN {
+            if self.dirty_lines.is_empty() && self.dirty_links.is_empty() {
+                break;
+            }
+            self.transmit_lines(now);
+            self.flush_links(now);
+            if !self.held_up.is_empty() {
+                self.resume_lines();
+            }
         }
-        self.is_held_up = false;
-        let waiting =
-            self.lines.iter().filter(|(_, line)| line.path.is_some_and(|path| path.connection == key));
-        let waiting: Vec<ShardId> = waiting.map(|(peer, _)| *peer).collect();
-        for peer in waiting {
-            self.mark_line(peer);
+        let left = self.dirty_lines.first().and_then(|peer| self.lines.get(peer)?.path);
+        if let Some(link) = left.and_then(|path| self.links.get(&path.connection)) {
+            link.waker.wake_by_ref();
         }
-        // Others may wait for other connections.
-        self.is_held_up = self.links.values().any(|link| !link.has_room());
     }
 
     /// Passes a segment on, or drops it: its channel notices.
@@ -391,21 +413,20 @@ impl Shard {
     fn take_view(&mut self, now: Instant, view: Arc<View>) {
         let Some(mesh) = self.mesh.as_deref_mut() else { return };
         let old = std::mem::replace(&mut mesh.view, view.clone());
-        let gone: Vec<NodeId> = old
-            .nodes
-            .iter()
-            .filter(|(id, node)| view.nodes.get(id).is_none_or(|now| now.incarnation != node.incarnation))
-            .map(|(id, _)| *id)
-            .collect();
-        for node in gone {
-            self.node_down(now, node);
+        let later = |id: &NodeId| view.nodes.get(id).map(|node| node.incarnation);
+        for (id, node) in &old.nodes {
+            let later = later(id);
+            if later != Some(node.incarnation) {
+                self.node_down(now, *id, later);
+            }
         }
         for (id, node) in &view.nodes {
             if old.nodes.get(id).is_none_or(|old| old.incarnation != node.incarnation) {
                 self.node_up(now, node);
             }
         }
-        self.choose_paths(now, &view);
+        let have_routes_changed = !Arc::ptr_eq(&old.routes, &view.routes);
+        self.choose_paths(now, &view, have_routes_changed);
     }
 
     fn node_up(&mut self, now: Instant, node: &Arc<Node>) {
@@ -422,12 +443,16 @@ impl Shard {
         self.core.set_node(now, slot, Some(NodeShards { shards, name: node.name.clone() }));
     }
 
-    fn node_down(&mut self, now: Instant, node: NodeId) {
+    /// A node is gone, or lives anew: then channels that speak with its new life go on.
+    fn node_down(&mut self, now: Instant, node: NodeId, later: Option<Incarnation>) {
         let Some(mesh) = self.mesh.as_deref_mut() else { return };
         let Some(slot) = mesh.fabric.slot(node) else { return };
         let peers = ShardId::new(slot, 0)..=ShardId::new(slot, ShardId::MAX_SHARDS - 1);
         let mut ended = Vec::new();
         for (peer, line) in mesh.lines.range_mut(peers).filter(|(_, line)| line.is_up) {
+            if later.is_some() && line.channel.remote_incarnation() == later {
+                continue;
+            }
             line.is_up = false;
             line.path = None;
             line.channel.reset(now);
@@ -440,7 +465,7 @@ impl Shard {
         self.run_effects(now);
     }
 
-    fn choose_paths(&mut self, now: Instant, view: &View) {
+    fn choose_paths(&mut self, now: Instant, view: &View, have_routes_changed: bool) {
         let here = self.id.shard();
         let Some(mesh) = self.mesh.as_deref_mut() else { return };
         let mut costs = Vec::new();
@@ -448,7 +473,8 @@ impl Shard {
         for (peer, line) in mesh.lines.iter_mut().filter(|(_, line)| line.is_up) {
             let remote = line.channel.remote();
             let path = view.path(Some(here), remote);
-            if path != line.path {
+            // A path may also be another one behind its first connection.
+            if path != line.path || have_routes_changed {
                 line.path = path;
                 line.channel.handle_path_changed(now);
                 moved.push(*peer);
@@ -477,7 +503,7 @@ impl Shard {
         if link.wants_write && link.stream.poll_write_ready(context).is_ready() {
             link.wants_write = false;
             link.flush(now);
-            mesh.resume_lines(key);
+            mesh.resume_lines();
         }
         self.read_link(now, key, context);
         self.finish_turn(now);
@@ -634,7 +660,7 @@ impl Shard {
         let Some(mesh) = self.mesh.as_deref_mut() else { return };
         let Some(line) = mesh.lines.get_mut(&peer) else { return };
         warn!(node = %line.channel.remote(), %error, "cannot understand a shard of another node");
-        line.channel.reset(now);
+        line.channel.refuse(now, "something that this node does not understand");
         mesh.mark_line(peer);
     }
 
@@ -689,12 +715,7 @@ impl Shard {
         if !mesh.tunnelled.is_empty() {
             mesh.say_tunnelled(now);
         }
-        if !mesh.dirty_lines.is_empty() {
-            mesh.transmit_lines(now);
-        }
-        if !mesh.dirty_links.is_empty() {
-            mesh.flush_links(now);
-        }
+        mesh.send_all(now);
     }
 
     /// Serves the timers of the mesh.
