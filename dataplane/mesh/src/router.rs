@@ -699,12 +699,12 @@ impl Router {
 
     fn originate_soon(&mut self, now: Instant) {
         let earliest = self.originated_at.map_or(now, |last| last + ORIGINATE_INTERVAL);
-        self.originate_at.get_or_insert(earliest.max(now));
+        self.originate_at.get_or_insert_with(|| earliest.max(now));
     }
 
     fn compute_soon(&mut self, now: Instant) {
         let earliest = self.computed_at.map_or(now, |last| last + ROUTES_INTERVAL);
-        self.compute_at.get_or_insert(earliest.max(now));
+        self.compute_at.get_or_insert_with(|| earliest.max(now));
     }
 
     /// Does what is due.

@@ -243,3 +243,73 @@ pub(super) fn encode_digest(
     }
     (out.freeze(), next)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_too_large_for_one_message_goes_on_in_the_next_without_a_gap() {
+        let version = Version { incarnation: Incarnation(1), sequence: 1 };
+        let all: Vec<(NodeId, Version)> = (0..4_000).map(|node| (NodeId(node * 7), version)).collect();
+        let (mut from, mut found, mut messages) = (NodeId(0), Vec::new(), 0);
+        loop {
+            let rest = all.iter().copied().filter(|(node, _)| *node >= from);
+            let (message, next) = encode_digest(true, from, rest);
+            assert!(message.len() <= MAX_PAYLOAD);
+            let decoded = Message::decode("fleet", message);
+            let Ok(Message::Digest { is_answer_wanted: true, first, last, versions }) = decoded else {
+                panic!("{decoded:?}")
+            };
+            assert_eq!(first, from);
+            found.extend(versions);
+            messages += 1;
+            let Some(next) = next else {
+                assert_eq!(last, NodeId(u64::MAX));
+                break;
+            };
+            assert_eq!(last.0 + 1, next.0);
+            from = next;
+        }
+        assert_eq!((found, messages), (all, 2));
+    }
+
+    #[test]
+    fn the_largest_record_fits_into_a_message() {
+        let links: Vec<(NodeId, u32)> = (0..MAX_LINKS as u64).map(|node| (NodeId(node), 1)).collect();
+        let node = Node {
+            id: NodeId::new("fleet", &"n".repeat(MAX_NAME)),
+            name: "n".repeat(MAX_NAME).into(),
+            incarnation: Incarnation(1),
+            shards: 1,
+            info: vec![7; MAX_INFO].into(),
+            links: links.into(),
+            is_leaving: false,
+        };
+        let record = Record::new(node, 5);
+        let mut writer = RecordsWriter::new();
+        assert!(writer.push(1, &record.raw));
+        let decoded = Message::decode("fleet", writer.finish());
+        assert_eq!(decoded, Ok(Message::Records(vec![(1, record)])));
+    }
+
+    #[test]
+    fn a_summary_does_not_depend_on_the_order_and_does_on_everything_else() {
+        let version = |incarnation, sequence| Version { incarnation: Incarnation(incarnation), sequence };
+        let summary = |nodes: &[(u64, Version)]| {
+            let mut summary = Summary::default();
+            nodes.iter().for_each(|(node, version)| summary.add(NodeId(*node), *version));
+            summary
+        };
+        let base = summary(&[(1, version(5, 5)), (2, version(6, 6))]);
+        assert_eq!(base, summary(&[(2, version(6, 6)), (1, version(5, 5))]));
+        for other in [
+            summary(&[(1, version(5, 6)), (2, version(6, 5))]),
+            summary(&[(1, version(6, 5)), (2, version(5, 6))]),
+            summary(&[(2, version(5, 5)), (1, version(6, 6))]),
+            summary(&[(1, version(5, 5))]),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+}
