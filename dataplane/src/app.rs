@@ -189,6 +189,9 @@ impl App {
     pub fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self { runtime, node, state, clients, http, mesh, shards } = self;
         let outcome = runtime.block_on(live(&node, &state, clients, http, mesh, stop));
+        if let Some(requests) = &node.requests {
+            requests.stop();
+        }
         // The shards end when nobody can send them commands any more: the runtime's tasks can.
         runtime.shutdown_timeout(JOIN_TIMEOUT);
         drop(node);

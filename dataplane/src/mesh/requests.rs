@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -129,7 +129,7 @@ struct Inner {
     next: AtomicU64,
     waiting: Mutex<Waiting>,
     served: Arc<Semaphore>,
-    router: OnceLock<Router>,
+    router: Mutex<Option<Router>>,
 }
 
 impl fmt::Debug for Requests {
@@ -142,13 +142,21 @@ impl Requests {
     pub(crate) fn new(fabric: Arc<Fabric>) -> Self {
         let served = Arc::new(Semaphore::new(MAX_SERVED));
         let (next, waiting) = (AtomicU64::new(1), Mutex::default());
-        Self(Arc::new(Inner { fabric, next, waiting, served, router: OnceLock::new() }))
+        Self(Arc::new(Inner { fabric, next, waiting, served, router: Mutex::new(None) }))
     }
 
     /// Answers requests of other nodes with this router, from now on.
     pub(crate) fn serve(&self, router: Router) {
-        // A node serves its API once.
-        let _ = self.0.router.set(router);
+        *self.router() = Some(router);
+    }
+
+    /// Answers no more requests. The router knows the node, which knows this: nothing would ever go.
+    pub(crate) fn stop(&self) {
+        *self.router() = None;
+    }
+
+    fn router(&self) -> MutexGuard<'_, Option<Router>> {
+        self.0.router.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What has to be given to the mesh.
@@ -258,8 +266,9 @@ impl Requests {
 
     async fn answer(&self, from: NodeId, head: QuestionHead, body: Bytes) {
         let id = head.id;
-        let response = match (self.0.router.get(), request(head, body)) {
-            (Some(router), Some(request)) => TowerToHyperService::new(router.clone()).call(request).await,
+        let router = self.router().clone();
+        let response = match (router, request(head, body)) {
+            (Some(router), Some(request)) => TowerToHyperService::new(router).call(request).await,
             // It has not begun to serve, or is asked what is no request.
             (None, _) => return self.reply(from, id, StatusCode::SERVICE_UNAVAILABLE, None, &[]),
             (_, None) => return self.reply(from, id, StatusCode::BAD_REQUEST, None, &[]),
