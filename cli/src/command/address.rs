@@ -169,6 +169,7 @@ fn facts(address: &Address) -> Vec<(&'static str, String)> {
         ("name", address.metadata.name.clone()),
         ("type", kind(address)),
         ("ready", yes_or_no(status.ready)),
+        ("home", status.home.clone().unwrap_or_else(|| "-".into())),
         (
             "links",
             format!(

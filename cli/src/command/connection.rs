@@ -1,6 +1,7 @@
 //! `mq connection` and `mq link`.
 
-use mq_model::admin::{Connection, Link, Protocol, Session};
+use mq_model::admin::{Connection, Link, MeshNodeState, Protocol, Session};
+use serde_json::Value;
 
 use super::admin;
 use crate::{
@@ -20,15 +21,20 @@ pub(super) async fn run(args: &ConnectionCommand, settings: &Settings, output: &
     let admin = admin(settings)?;
     match args {
         ConnectionCommand::List(args) => {
-            let connections = admin.connections().await?;
-            if connections.is_empty() && args.view.output == Format::Table {
+            let mut rows = Vec::new();
+            for node in nodes(admin).await? {
+                let connections = node.admin.connections().await?;
+                rows.extend(connections.iter().map(|connection| row(connection, node.name.as_deref())));
+            }
+            if rows.is_empty() && args.view.output == Format::Table {
                 output.talk("nobody is connected");
             }
-            output.listing(&listing(&connections), args.view)?;
+            output.listing(&listing(rows), args.view)?;
         }
         ConnectionCommand::Show(args) => show(args, &admin, output).await?,
         ConnectionCommand::Close(args) => {
-            let closed = admin.close_connection(&args.id, &args.reason).await;
+            let (admin, id) = of_connection(&admin, &args.id);
+            let closed = admin.close_connection(id, &args.reason).await;
             closed.map_err(|failure| not_found(failure, &args.id))?;
             output.line(&format!("changed: closed connection {}; a client may connect again", args.id))?;
         }
@@ -36,13 +42,45 @@ pub(super) async fn run(args: &ConnectionCommand, settings: &Settings, output: &
     Ok(Exit::Ok)
 }
 
+/// One node of a fleet, or the only one, which has no name then.
+struct NodeOf {
+    name: Option<String>,
+    admin: Admin,
+}
+
+/// Every node that can be reached: each knows its own connections alone.
+async fn nodes(admin: Admin) -> Outcome<Vec<NodeOf>> {
+    let mesh = match admin.mesh().await {
+        Ok(mesh) => mesh,
+        Err(failure) if failure.exit == Exit::NotFound => return Ok(vec![NodeOf { name: None, admin }]),
+        Err(failure) => return Err(failure),
+    };
+    let reachable = mesh.nodes.into_iter().filter(|node| node.state == MeshNodeState::Up);
+    Ok(reachable.map(|node| NodeOf { admin: admin.of_node(&node.name), name: Some(node.name) }).collect())
+}
+
+/// The id of a connection in the fleet: `node-2/c42`, or `c42` when there is one node.
+fn qualified(node: Option<&str>, id: &str) -> String {
+    node.map_or_else(|| id.to_owned(), |node| format!("{node}/{id}"))
+}
+
+/// The node that has a connection, and the connection's id there.
+fn of_connection<'a>(admin: &Admin, id: &'a str) -> (Admin, &'a str) {
+    match id.split_once('/') {
+        Some((node, id)) => (admin.of_node(node), id),
+        None => (admin.clone(), id),
+    }
+}
+
 async fn show(args: &ConnectionShow, admin: &Admin, output: &mut Output) -> Outcome {
-    let connection = admin.connection(&args.id).await.map_err(|failure| not_found(failure, &args.id))?;
+    let (admin, id) = of_connection(admin, &args.id);
+    let connection = admin.connection(id).await.map_err(|failure| not_found(failure, &args.id))?;
     let sessions = match connection.protocol {
-        Protocol::Amqp => admin.sessions(&args.id).await.map_err(|failure| not_found(failure, &args.id))?,
+        Protocol::Amqp => admin.sessions(id).await.map_err(|failure| not_found(failure, &args.id))?,
         _ => Vec::new(),
     };
-    let mut listing = listing(std::slice::from_ref(&connection));
+    let node = args.id.split_once('/').map(|(node, _)| node);
+    let mut listing = listing(vec![row(&connection, node)]);
     if args.view.output != Format::Table && args.view.output != Format::Wide {
         for row in &mut listing.rows {
             row.value["sessions"] = value(&sessions);
@@ -90,7 +128,7 @@ fn not_found(failure: Failure, id: &str) -> Failure {
     Failure::new(Exit::NotFound, format!("there is no connection `{id}`")).help("see `mq connection list`")
 }
 
-fn listing(connections: &[Connection]) -> Listing {
+fn listing(rows: Vec<Row>) -> Listing {
     let columns = vec![
         Column::left("ID"),
         Column::left("PEER"),
@@ -108,7 +146,7 @@ fn listing(connections: &[Connection]) -> Listing {
         Column::left("OPENED").wide(),
     ];
     let mut listing = Listing::new("ConnectionList", columns);
-    listing.rows = connections.iter().map(row).collect();
+    listing.rows = rows;
     listing
 }
 
@@ -121,9 +159,10 @@ fn protocol(connection: &Connection) -> String {
     }
 }
 
-fn row(connection: &Connection) -> Row {
+fn row(connection: &Connection, node: Option<&str>) -> Row {
+    let id = qualified(node, &connection.id);
     let cells = vec![
-        connection.id.clone(),
+        id.clone(),
         connection.peer.clone(),
         protocol(connection),
         connection.container.clone(),
@@ -138,7 +177,15 @@ fn row(connection: &Connection) -> Row {
         connection.listener.clone(),
         connection.opened_at.to_string(),
     ];
-    Row { name: connection.id.clone(), cells, value: value(connection) }
+    Row { name: id, cells, value: with_node(value(connection), node) }
+}
+
+/// What a node has said, with the node's name.
+fn with_node(mut value: Value, node: Option<&str>) -> Value {
+    if let Some(node) = node {
+        value["node"] = node.into();
+    }
+    value
 }
 
 fn session_listing(sessions: &[Session]) -> Listing {
@@ -169,8 +216,18 @@ fn session_row(session: &Session) -> Row {
 
 pub(super) async fn links(args: &LinkCommand, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let LinkCommand::List(args) = args;
-    let links = admin(settings)?.links(args.address.as_deref(), args.connection.as_deref()).await?;
-    if links.is_empty() && args.view.output == Format::Table {
+    let admin = admin(settings)?;
+    let places = match args.connection.as_deref().and_then(|id| id.split_once('/')) {
+        Some((node, _)) => vec![NodeOf { name: Some(node.to_owned()), admin: admin.of_node(node) }],
+        None => nodes(admin).await?,
+    };
+    let connection = args.connection.as_deref().map(|id| id.split_once('/').map_or(id, |(_, id)| id));
+    let mut rows = Vec::new();
+    for node in places {
+        let links = node.admin.links(args.address.as_deref(), connection).await?;
+        rows.extend(links.iter().map(|link| link_row(link, node.name.as_deref())));
+    }
+    if rows.is_empty() && args.view.output == Format::Table {
         output.talk("there are no such links");
     }
     let columns = vec![
@@ -183,15 +240,15 @@ pub(super) async fn links(args: &LinkCommand, settings: &Settings, output: &mut 
         Column::right("MESSAGES"),
     ];
     let mut listing = Listing::new("LinkList", columns);
-    listing.rows = links.iter().map(link_row).collect();
+    listing.rows = rows;
     output.listing(&listing, args.view)?;
     Ok(Exit::Ok)
 }
 
-fn link_row(link: &Link) -> Row {
+fn link_row(link: &Link, node: Option<&str>) -> Row {
     let direction = value(&link.direction);
     let cells = vec![
-        link.connection.clone(),
+        qualified(node, &link.connection),
         link.name.clone(),
         direction.as_str().unwrap_or_default().to_owned(),
         link.address.clone().unwrap_or_else(|| "(any)".into()),
@@ -199,5 +256,5 @@ fn link_row(link: &Link) -> Row {
         shape::number(link.unsettled),
         shape::number(link.deliveries),
     ];
-    Row { name: link.name.clone(), cells, value: value(link) }
+    Row { name: link.name.clone(), cells, value: with_node(value(link), node) }
 }

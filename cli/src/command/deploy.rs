@@ -609,12 +609,12 @@ impl Deployment<'_> {
             return undo.clone();
         }
         let name = name_flag(&plan.fleet);
-        let mut nodes = plan.nodes().filter(|step| step.action.is_change()).peekable();
+        let first = plan.nodes().find(|step| step.action.is_change());
         let is_first = self.observed.nodes.iter().all(|node| node.state == NodeState::Absent);
         let changed: Vec<&Step> = applied.addresses.iter().filter(|step| step.action.is_change()).collect();
-        match nodes.peek().map(|step| step.action) {
+        match first.map(|step| step.action) {
             Some(Action::Create) if is_first => return format!("mq undeploy{name} --purge"),
-            Some(Action::Start) if nodes.all(|step| step.action == Action::Start) => {
+            Some(Action::Start) if !self.observed.nodes.iter().any(|node| running_node(node).is_some()) => {
                 return format!("mq undeploy{name}");
             }
             Some(Action::Create | Action::Remove) => return self.before(&name),

@@ -111,7 +111,12 @@ async fn answers(admin: &Admin, mesh: &Mesh, settings: &Settings) -> Outcome<Vec
     let mut answers = Vec::new();
     for seen in &mesh.nodes {
         if seen.state == MeshNodeState::Up {
-            answers.push(answer(admin, mesh, seen).await);
+            // One of this machine that does not answer is looked at below: its directory knows why.
+            let answer = answer(admin, mesh, seen).await;
+            answers.extend(answer.or_else(|| {
+                let silent = Answer::Silent { name: seen.name.clone(), word: "silent" };
+                deployed.is_none().then_some(silent)
+            }));
         } else if deployed.is_none() && seen.state != MeshNodeState::Left {
             answers.push(Answer::Silent { name: seen.name.clone(), word: fleet::state_word(seen) });
         }
@@ -133,17 +138,12 @@ async fn answers(admin: &Admin, mesh: &Mesh, settings: &Settings) -> Outcome<Vec
     Ok(answers)
 }
 
-async fn answer(admin: &Admin, mesh: &Mesh, seen: &MeshNode) -> Answer {
+/// What a node says of itself, whichever is asked; `None`: it does not answer.
+async fn answer(admin: &Admin, mesh: &Mesh, seen: &MeshNode) -> Option<Answer> {
     let admin = if seen.name == mesh.node { admin.clone() } else { admin.of_node(&seen.name) };
-    match state(&admin).await {
-        Ok((node, statistics)) => Answer::Node(Box::new(Carried {
-            node,
-            statistics,
-            holds: admin.holds().await.ok(),
-            seen: Some(seen.clone()),
-        })),
-        Err(_) => Answer::Silent { name: seen.name.clone(), word: "silent" },
-    }
+    let (node, statistics) = state(&admin).await.ok()?;
+    let holds = admin.holds().await.ok();
+    Some(Answer::Node(Box::new(Carried { node, statistics, holds, seen: Some(seen.clone()) })))
 }
 
 async fn state(admin: &Admin) -> Outcome<(Node, Statistics)> {
@@ -436,9 +436,9 @@ fn listing(rows: Vec<Row>) -> Listing {
 impl Carried {
     fn row(&self) -> Row {
         let Self { node, statistics, holds, seen } = self;
-        let held = |number: fn(&NodeDrain) -> u64| {
-            holds.as_ref().map_or_else(|| "-".to_owned(), |holds| shape::number(number(holds)))
-        };
+        let held = |number: fn(&NodeDrain) -> u64| holds.as_ref().map(number);
+        let shown = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), shape::number);
+        let homes = held(|holds| holds.queues).or_else(|| seen.as_ref().map(|seen| seen.homes));
         let state = match seen {
             Some(seen) if node.state == NodeState::Running && (seen.cordoned || seen.draining) => {
                 fleet::state_word(seen)
@@ -453,8 +453,8 @@ impl Carried {
             listeners(node),
             shape::number(statistics.connections),
             shape::number(statistics.addresses),
-            held(|holds| holds.queues),
-            held(|holds| holds.messages),
+            shown(homes),
+            shown(held(|holds| holds.messages)),
             rounded(statistics.rate_in),
             rounded(statistics.rate_out),
             shape::bytes(node.resident_bytes),

@@ -521,7 +521,7 @@ pub fn address_steps(desired: &Desired, there: &[Address]) -> Vec<Step> {
     let wanted = in_order(&desired.addresses);
     let mut steps: Vec<Step> = wanted.into_iter().map(|wanted| address_step(wanted, there)).collect();
     // What refers to another goes before it.
-    for address in in_order(there).into_iter().rev().filter(|address| !is_built_in(address)) {
+    for address in in_order(there).into_iter().rev().filter(|address| !is_given(desired, address)) {
         let name = &address.metadata.name;
         if desired.addresses.iter().any(|wanted| wanted.metadata.name == *name) {
             continue;
@@ -554,6 +554,13 @@ pub fn in_order(addresses: &[Address]) -> Vec<&Address> {
 /// wants one of its name creates it.
 pub fn is_built_in(address: &Address) -> bool {
     address.status.as_ref().is_some_and(|status| status.built_in)
+}
+
+/// Whether the address is there without anybody having asked for it by name: it is built in, or it is the topic
+/// that the founder of a fleet makes for every name that nothing else serves.
+fn is_given(desired: &Desired, address: &Address) -> bool {
+    let is_catch_all = address.metadata.name == mq_model::CATCH_ALL_TOPIC;
+    is_built_in(address) || (is_catch_all && desired.nodes.iter().any(|node| node.mqtt.catch_all))
 }
 
 /// The messages that an address stores.
