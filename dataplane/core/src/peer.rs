@@ -1029,3 +1029,11 @@ impl crate::address::Address {
         assert!(round.is_some() || !self.sends(), "{} sends to no one that knows", self.name);
     }
 }
+
+#[cfg(test)]
+impl Core {
+    /// Rows of what goes between this shard and others.
+    pub(crate) fn traffic_rows(&self) -> usize {
+        self.addresses.iter().map(|(_, address)| address.traffic.iter().count()).sum()
+    }
+}

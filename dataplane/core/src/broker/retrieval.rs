@@ -209,6 +209,13 @@ impl Core {
         }
     }
 
+    /// Another shard wants to be sure that the home has all that this one had sent to it before. A home that
+    /// cannot be reached from here has nothing from here: the asker tells it so.
+    pub(crate) fn handle_fence(&mut self, asker: ShardId, home: ShardId, number: u64) {
+        let to = if self.peers.contains(home) { home } else { asker };
+        self.send_wire(to, Wire::Fenced { asker, number });
+    }
+
     /// A page has come from the home.
     pub(crate) fn handle_page(&mut self, number: u64, page: Box<RetainedPage>) {
         if let Some((_, token)) = self.broker.retrieval.asked.remove(&number) {
@@ -256,6 +263,13 @@ impl Core {
 
     /// Everything that a shard had sent before it heard of a question is there.
     pub(crate) fn handle_fenced(&mut self, now: Instant, asker: ShardId, number: u64) {
+        if asker == self.shard {
+            match self.broker.retrieval.asked.get(&number).map(|(home, _)| *home) {
+                Some(home) if home != self.shard => return self.send_wire(home, Wire::Fenced { asker, number }),
+                Some(_) => {}
+                None => return,
+            }
+        }
         self.broker.retrieval.fenced.entry((asker, number)).or_default().missing -= 1;
         self.pass_fence(now, asker, number);
     }

@@ -63,6 +63,8 @@ impl Core {
             | Wire::Settle { .. }
             | Wire::Return { .. } => {}
             Wire::ForwardAnswer { forward, outcome } => self.forward_answered(forward, outcome),
+            // Transactions do not reach over nodes: two of them may give the same name to different ones.
+            Wire::Retire { .. } | Wire::Prepare { .. } | Wire::Conclude { .. } if !from.is_here() => {}
             Wire::Retire { transaction, receiver, entry, outcome } => {
                 self.retire(now, from, transaction, receiver, entry, outcome);
             }
@@ -81,7 +83,7 @@ impl Core {
             Wire::AskRetained { number, topic, question, fences } => {
                 self.handle_ask_retained(now, from, number, topic, *question, fences);
             }
-            Wire::Fence { home, number } => self.send_wire(home, Wire::Fenced { asker: from, number }),
+            Wire::Fence { home, number } => self.handle_fence(from, home, number),
             Wire::Fenced { asker, number } => self.handle_fenced(now, asker, number),
             Wire::RetainedPage { number, page } => self.handle_page(number, page),
             Wire::Refiltered { consumer } => self.refiltered(consumer),

@@ -2,6 +2,7 @@
 
 mod bed;
 mod check;
+mod fleet;
 mod limits;
 mod live;
 mod one_shard;
