@@ -34,8 +34,8 @@ use self::outgoing::Outgoing;
 use crate::frame::{Segment, SegmentFlags};
 use crate::identity::{Endpoint, Epoch, Incarnation};
 
-/// Bytes of a message, at most.
-pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
+/// Bytes of a message, at most: 32 MiB, and room for what an owner puts in front of its own.
+pub const MAX_MESSAGE: usize = 32 * 1024 * 1024 + 4 * 1024;
 
 /// What a segment counts against the window besides its payload, so that many small ones are bounded, too.
 const SEGMENT_COST: usize = 1024;

@@ -15,8 +15,8 @@
 //! each node's own every half hour, by which the others know that what it said still holds; what nobody
 //! says any more is forgotten after two hours.
 //!
-//! A link counts when both its ends name it. Changes that come together are told and computed together: the
-//! first at once, those after it within a tenth of a second.
+//! A link counts when both its ends name it. Changes that come together are told, passed on and computed
+//! together: the first at once, those after it within a tenth of a second.
 
 mod paths;
 mod record;
@@ -55,6 +55,9 @@ const ORIGINATE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The shortest time between two computations of the routes.
 const ROUTES_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The shortest time between two messages to a neighbour: while much happens they are fewer and say more.
+const TRANSMIT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How often neighbours compare what they know.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
@@ -217,6 +220,10 @@ struct Neighbour {
     pending: BTreeSet<NodeId>,
     digest: Option<DigestDue>,
     is_summary_due: bool,
+    /// When it may be sent something.
+    ready_at: Instant,
+    /// It stands among those that wait for something.
+    is_waiting: bool,
 }
 
 /// A digest to be sent, from a node on.
@@ -233,6 +240,13 @@ impl Neighbour {
 
     fn has_something(&self) -> bool {
         !self.pending.is_empty() || self.digest.is_some() || self.is_summary_due
+    }
+
+    /// Enters it among those for which there is something to send.
+    fn wait(&mut self, id: NodeId, waiting: &mut BTreeSet<(Instant, NodeId)>) {
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            waiting.insert((self.ready_at, id));
+        }
     }
 
     fn want_digest(&mut self, is_answer_wanted: bool) {
@@ -266,8 +280,8 @@ pub struct Router {
     neighbours: BTreeMap<NodeId, Neighbour>,
     /// Whose neighbour a connection is.
     connections: BTreeMap<ConnectionKey, NodeId>,
-    /// Neighbours for which there is something to send.
-    waiting: BTreeSet<NodeId>,
+    /// Neighbours for which there is something to send, by the time at which they may be.
+    waiting: BTreeSet<(Instant, NodeId)>,
     routes: Arc<Routes>,
     /// Nodes of which the owner has heard that they are up.
     up: BTreeMap<NodeId, Arc<Node>>,
@@ -348,13 +362,15 @@ impl Router {
             pending: BTreeSet::new(),
             digest: None,
             is_summary_due: false,
+            ready_at: now,
+            is_waiting: false,
         });
         let (is_new, before) = (neighbour.connections.is_empty(), neighbour.cost());
         neighbour.connections.insert(connection, cost.max(hello.cost).clamp(1, MAX_COST));
         self.connections.insert(connection, id);
         if is_new {
             neighbour.want_digest(false);
-            self.waiting.insert(id);
+            neighbour.wait(id, &mut self.waiting);
         }
         if is_new || neighbour.cost() != before {
             self.links_changed(now);
@@ -404,7 +420,7 @@ impl Router {
             // when it sent its own digest.
             let after = neighbour.cost();
             neighbour.want_digest(true);
-            self.waiting.insert(id);
+            neighbour.wait(id, &mut self.waiting);
             if after != before {
                 self.links_changed(now);
             }
@@ -413,11 +429,11 @@ impl Router {
     }
 
     fn forget_neighbour(&mut self, id: NodeId) {
-        let connections = self.neighbours.remove(&id).map(|neighbour| neighbour.connections);
-        for connection in connections.into_iter().flatten() {
-            self.connections.remove(&connection.0);
+        let Some(neighbour) = self.neighbours.remove(&id) else { return };
+        for connection in neighbour.connections.keys() {
+            self.connections.remove(connection);
         }
-        self.waiting.remove(&id);
+        self.waiting.remove(&(neighbour.ready_at, id));
     }
 
     /// What a neighbour sent in a link state frame.
@@ -433,12 +449,11 @@ impl Router {
         if !self.neighbours.contains_key(&from) {
             return Ok(());
         }
-        let message = Message::decode(&self.options.fleet, message)
-            .map_err(|error| RouterError::Malformed { from, error })?;
-        match message {
+        let malformed = |error| RouterError::Malformed { from, error };
+        match Message::decode(message).map_err(malformed)? {
             Message::Records(records) => {
-                for (age, record) in records {
-                    self.handle_record(now, from, Duration::from_secs(u64::from(age)), record);
+                for (age, raw) in records {
+                    self.handle_record(now, from, age, &raw).map_err(malformed)?;
                 }
             }
             Message::Digest { is_answer_wanted, first, last, versions } => {
@@ -454,40 +469,44 @@ impl Router {
         Ok(())
     }
 
-    fn handle_record(&mut self, now: Instant, from: NodeId, age: Duration, record: Record) {
-        let id = record.node.id;
+    fn handle_record(&mut self, now: Instant, from: NodeId, age: u32, raw: &Bytes) -> Result<(), WireError> {
+        let (id, version) = Record::peek(&self.options.fleet, raw)?;
         if id == self.id {
-            self.handle_own_record(now, &record);
-            return;
+            self.handle_own_record(now, version);
+            return Ok(());
         }
         let known = self.entries.get(&id);
-        let is_known = known.is_some_and(|entry| entry.record.version() >= record.version());
-        let is_other = known.is_some_and(|entry| entry.record.node.name != record.node.name);
+        let age = Duration::from_secs(u64::from(age));
         let has_room = known.is_some() || self.entries.len() < MAX_NODES;
-        if is_known || is_other || !has_room || age >= MAX_AGE {
+        if known.is_some_and(|entry| entry.record.version() >= version) || !has_room || age >= MAX_AGE {
             self.statistics.records_known += 1;
-            if known.is_some_and(|entry| entry.record.version() == record.version()) {
+            if known.is_some_and(|entry| entry.record.version() == version) {
                 // It crossed ours on the way.
                 self.neighbours.entry(from).and_modify(|neighbour| {
                     neighbour.pending.remove(&id);
                 });
             }
-            return;
+            return Ok(());
         }
-        self.statistics.records_accepted += 1;
-        self.accept(now, Some(from), Entry { record, expires_at: now + (MAX_AGE - age) });
+        let record = Record::decode(&self.options.fleet, raw)?;
+        // Of two names with one number the first that was heard of stays.
+        if known.is_none_or(|entry| entry.record.node.name == record.node.name) {
+            self.statistics.records_accepted += 1;
+            self.accept(now, Some(from), Entry { record, expires_at: now + (MAX_AGE - age) });
+        }
+        Ok(())
     }
 
     /// Somebody remembers more of this node than it does itself.
-    fn handle_own_record(&mut self, now: Instant, record: &Record) {
-        let incarnation = record.node.incarnation;
+    fn handle_own_record(&mut self, now: Instant, version: Version) {
+        let incarnation = version.incarnation;
         if incarnation > self.options.incarnation {
             if self.superseded_by < Some(incarnation) {
                 self.superseded_by = Some(incarnation);
                 self.events.push_back(RouterEvent::Superseded { incarnation });
             }
-        } else if incarnation == self.options.incarnation && record.sequence > self.sequence {
-            self.sequence = record.sequence;
+        } else if incarnation == self.options.incarnation && version.sequence > self.sequence {
+            self.sequence = version.sequence;
             self.originate_soon(now);
         }
     }
@@ -519,7 +538,7 @@ impl Router {
             let choice = mix(self.id.0 ^ mix(other.0) ^ mix(id.0.wrapping_add(entry.record.sequence)));
             if !is_told_first_hand || choice.checked_rem(count).is_none_or(|choice| choice < HELPERS) {
                 neighbour.pending.insert(id);
-                self.waiting.insert(*other);
+                neighbour.wait(*other, &mut self.waiting);
             }
         }
         if let Some(neighbour) = from.and_then(|from| self.neighbours.get_mut(&from)) {
@@ -556,7 +575,7 @@ impl Router {
     fn tell(&mut self, id: NodeId, change: impl FnOnce(&mut Neighbour)) {
         if let Some(neighbour) = self.neighbours.get_mut(&id) {
             change(neighbour);
-            self.waiting.insert(id);
+            neighbour.wait(id, &mut self.waiting);
         }
     }
 
@@ -567,7 +586,7 @@ impl Router {
             self.forget_old(now);
             for (id, neighbour) in &mut self.neighbours {
                 neighbour.is_summary_due = true;
-                self.waiting.insert(*id);
+                neighbour.wait(*id, &mut self.waiting);
             }
         }
         if self.refresh_at <= now {
@@ -580,18 +599,31 @@ impl Router {
     /// When time alone makes the router do something.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let lost = self.lost.values().min().map(|since| *since + self.options.unreachable_after);
-        let times = [self.originate_at, self.compute_at, lost, Some(self.tick_at), Some(self.refresh_at)];
-        times.into_iter().flatten().min()
+        let transmit = self.waiting.first().map(|(at, _)| *at);
+        let always = [Some(self.tick_at), Some(self.refresh_at)];
+        let times = [self.originate_at, self.compute_at, lost, transmit].into_iter().chain(always);
+        times.flatten().min()
     }
 
     /// The next link state message, and the neighbour for whom it is.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(NodeId, Bytes)> {
         loop {
-            let id = *self.waiting.first()?;
-            if let Some(message) = self.transmit_to(now, id) {
+            let (at, id) = *self.waiting.first()?;
+            // Who leaves has no later.
+            if at > now && !self.is_leaving {
+                return None;
+            }
+            self.waiting.pop_first();
+            let message = self.transmit_to(now, id);
+            let neighbour = self.neighbours.get_mut(&id)?;
+            neighbour.is_waiting = false;
+            if let Some(message) = message {
+                neighbour.ready_at = now + TRANSMIT_INTERVAL;
+                if neighbour.has_something() {
+                    neighbour.wait(id, &mut self.waiting);
+                }
                 return Some((id, message));
             }
-            self.waiting.remove(&id);
         }
     }
 

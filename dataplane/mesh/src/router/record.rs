@@ -62,7 +62,18 @@ impl Record {
         Version { incarnation: self.node.incarnation, sequence: self.sequence }
     }
 
-    fn decode(fleet: &str, raw: &[u8]) -> Result<Self, WireError> {
+    /// Whose record it is and which version: enough to see that it is known, as most are that come.
+    pub(super) fn peek(fleet: &str, raw: &Bytes) -> Result<(NodeId, Version), WireError> {
+        let mut rest = raw.clone();
+        let mut input = Input(&mut rest);
+        let name = input.bytes("record: name", MAX_NAME)?;
+        let name = std::str::from_utf8(&name).map_err(|_| WireError::NotText { what: "record: name" })?;
+        let incarnation = Incarnation(input.u64("record: incarnation")?);
+        let sequence = input.u64("record: sequence")?;
+        Ok((NodeId::new(fleet, name), Version { incarnation, sequence }))
+    }
+
+    pub(super) fn decode(fleet: &str, raw: &[u8]) -> Result<Self, WireError> {
         // A copy: a slice would keep the buffer it was read in for as long as the node is known.
         let raw = Bytes::copy_from_slice(raw);
         let mut rest = raw.clone();
@@ -100,8 +111,8 @@ fn links(input: &mut Input<'_>) -> Result<Arc<[(NodeId, u32)]>, WireError> {
 /// What neighbours say to each other.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// Records, each with its age in seconds.
-    Records(Vec<(u32, Record)>),
+    /// Records as they travel, each with its age in seconds.
+    Records(Vec<(u32, Bytes)>),
     Digest {
         /// The receiver is to send its own.
         is_answer_wanted: bool,
@@ -145,10 +156,10 @@ pub(super) const fn mix(value: u64) -> u64 {
 }
 
 impl Message {
-    pub(super) fn decode(fleet: &str, mut message: Bytes) -> Result<Self, WireError> {
+    pub(super) fn decode(mut message: Bytes) -> Result<Self, WireError> {
         let mut input = Input(&mut message);
         let decoded = match input.u8("link state: kind")? {
-            RECORDS => Self::Records(records(fleet, &mut input)?),
+            RECORDS => Self::Records(records(&mut input)?),
             DIGEST => digest(&mut input)?,
             SUMMARY => Self::Summary(Summary {
                 count: input.u32("summary: count")?,
@@ -163,12 +174,11 @@ impl Message {
     }
 }
 
-fn records(fleet: &str, input: &mut Input<'_>) -> Result<Vec<(u32, Record)>, WireError> {
+fn records(input: &mut Input<'_>) -> Result<Vec<(u32, Bytes)>, WireError> {
     let mut records = Vec::new();
     while input.0.has_remaining() {
         let age = input.u32("records: age")?;
-        let raw = input.bytes("records: record", MAX_PAYLOAD)?;
-        records.push((age, Record::decode(fleet, &raw)?));
+        records.push((age, input.bytes("records: record", MAX_PAYLOAD)?));
     }
     Ok(records)
 }
@@ -257,7 +267,7 @@ mod tests {
             let rest = all.iter().copied().filter(|(node, _)| *node >= from);
             let (message, next) = encode_digest(true, from, rest);
             assert!(message.len() <= MAX_PAYLOAD);
-            let decoded = Message::decode("fleet", message);
+            let decoded = Message::decode(message);
             let Ok(Message::Digest { is_answer_wanted: true, first, last, versions }) = decoded else {
                 panic!("{decoded:?}")
             };
@@ -289,8 +299,9 @@ mod tests {
         let record = Record::new(node, 5);
         let mut writer = RecordsWriter::new();
         assert!(writer.push(1, &record.raw));
-        let decoded = Message::decode("fleet", writer.finish());
-        assert_eq!(decoded, Ok(Message::Records(vec![(1, record)])));
+        assert_eq!(Message::decode(writer.finish()), Ok(Message::Records(vec![(1, record.raw.clone())])));
+        assert_eq!(Record::peek("fleet", &record.raw), Ok((record.node.id, record.version())));
+        assert_eq!(Record::decode("fleet", &record.raw), Ok(record));
     }
 
     #[test]
