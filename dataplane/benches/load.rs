@@ -27,6 +27,6 @@ use load::scenario::{self, Options};
 fn main() -> anyhow::Result<()> {
     let options = Options::from_args(std::env::args().skip(1))?;
     scenario::raise_file_limit();
-    println!("{:<44} {:>12} {:>14} {:>16}", "work", "rate /s", "CPU-us each", "");
+    println!("{:<52} {:>12} {:>14} {:>16}", "work", "rate /s", "CPU-us each", "");
     scenario::run_all(&options)
 }

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::admin::{self, Api, Server};
+use crate::drain::{self, Orders};
 use crate::hub::{Hub, Served, Speaks};
 use crate::listen::{Acceptor, BindError, Bound, Gate, Refusals, bind};
 use crate::log::LogControl;
@@ -154,6 +155,7 @@ impl App {
             started: Instant::now(),
             is_draining: AtomicBool::new(false),
             rates: Mutex::new(Rates::default()),
+            orders: Orders::default(),
             requests,
             config,
         });
@@ -238,6 +240,7 @@ async fn live(
         accepting.spawn(Acceptor::new(bound, node.gate.clone(), speaks)?.run());
     }
     let sampling = tokio::spawn(sample(node.clone()));
+    let emptying = tokio::spawn(drain::run(node.clone()));
     state.announce(&node.runtime())?;
     announce(node);
 
@@ -248,11 +251,12 @@ async fn live(
     // Said when it is so: whoever sees it finds that new links are refused. A worker that hangs keeps nobody.
     let _ = tokio::time::timeout(DRAIN_GRACE, node.hub.begin_drain()).await;
     node.is_draining.store(true, Ordering::Relaxed);
-    drain(node).await;
+    settle(node).await;
     if let Some(mesh) = mesh {
         mesh.leave().await;
     }
     sampling.abort();
+    emptying.abort();
     server.stop().await;
     state.forget_runtime()?;
     tracing::info!("stopped");
@@ -287,7 +291,7 @@ fn announce(node: &Node) {
     );
 }
 
-async fn drain(node: &Node) {
+async fn settle(node: &Node) {
     let time = Duration::from_secs(node.config.drain_seconds.into());
     tracing::info!(limit_seconds = time.as_secs(), "draining");
     let drained = node.hub.drain(Instant::now() + time, DRAIN_REASON);

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod app;
 pub mod config;
+mod drain;
 mod driver;
 pub mod hub;
 pub mod listen;

@@ -1,4 +1,4 @@
-//! The node's metrics. Labels are bounded: workers, directions, outcomes and reasons, never
+//! The node's metrics. Labels are bounded: workers, neighbours, directions, outcomes and reasons, never
 //! addresses, connections or users.
 
 use std::fmt;
@@ -46,9 +46,37 @@ pub(crate) struct Snapshot {
     pub(crate) refused: [(&'static str, u64); 3],
     /// How the message log is, when the node has one.
     pub(crate) store: Option<admin::Store>,
+    /// The other nodes of the fleet, when it belongs to one.
+    pub(crate) mesh: Option<MeshFigures>,
     pub(crate) usage: Usage,
     /// Seconds since the epoch.
     pub(crate) start_seconds: f64,
+}
+
+/// How the node and the others of its fleet get on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MeshFigures {
+    /// Nodes that can be reached, this one included.
+    pub(crate) nodes: u64,
+    /// Every neighbour that there has been, by name.
+    pub(crate) neighbours: Vec<(String, NeighbourFigures)>,
+}
+
+/// What went to a neighbour and came from it since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NeighbourFigures {
+    pub(crate) connections: u64,
+    /// In and out.
+    pub(crate) bytes: [u64; 2],
+    pub(crate) frames: [u64; 2],
+    /// Segments on their way to others that there was no room for.
+    pub(crate) dropped: u64,
+    /// Segments that were sent to the node again.
+    pub(crate) retransmitted: u64,
+    pub(crate) round_trip_micros: Option<u64>,
+    /// Connections that came about, and that were lost.
+    pub(crate) ups: u64,
+    pub(crate) downs: u64,
 }
 
 impl Metrics {
@@ -84,6 +112,9 @@ impl Collector for Latest {
         if let Some(store) = &snapshot.store {
             page.store(store)?;
         }
+        if let Some(mesh) = &snapshot.mesh {
+            page.mesh(mesh)?;
+        }
         page.process(&snapshot)
     }
 }
@@ -94,6 +125,8 @@ struct Page<'a> {
 }
 
 type PerShard = fn(&ShardStatistics) -> u64;
+
+type PerNeighbour<T> = fn(&NeighbourFigures) -> T;
 
 impl Page<'_> {
     fn shards(&mut self, shards: &[ShardStatistics]) -> fmt::Result {
@@ -133,6 +166,54 @@ impl Page<'_> {
         });
         self.counters("mq_outcomes", "Deliveries to consumers by outcome", None, outcomes)?;
         self.mqtt(shards)
+    }
+
+    fn mesh(&mut self, mesh: &MeshFigures) -> fmt::Result {
+        self.gauge("mq_mesh_nodes", "Nodes that can be reached, this one included", None, mesh.nodes as f64)?;
+        let gauges: [(&str, &str, Option<&Unit>, PerNeighbour<Option<f64>>); 2] = [
+            ("mq_mesh_connections", "Connections to a neighbour", None, |neighbour| {
+                Some(neighbour.connections as f64)
+            }),
+            ("mq_mesh_round_trip", "The last round trip to a neighbour", Some(&Unit::Seconds), |neighbour| {
+                neighbour.round_trip_micros.map(|micros| micros as f64 / 1e6)
+            }),
+        ];
+        for (name, help, unit, value) in gauges {
+            let mut family =
+                self.encoder.encode_descriptor(name, &sentence(help), unit, MetricType::Gauge)?;
+            for (neighbour, figures) in &mesh.neighbours {
+                let Some(value) = value(figures) else { continue };
+                let labels = [("neighbour", neighbour.clone())];
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let directions: [(&str, &str, Option<&Unit>, PerNeighbour<[u64; 2]>); 2] = [
+            ("mq_mesh", "Bytes between the node and a neighbour", Some(&Unit::Bytes), |of| of.bytes),
+            ("mq_mesh_frames", "Frames between the node and a neighbour", None, |of| of.frames),
+        ];
+        for (name, help, unit, value) in directions {
+            let values = mesh.neighbours.iter().flat_map(|(neighbour, figures)| {
+                let [inward, outward] = value(figures);
+                [("in", inward), ("out", outward)].map(|(direction, count)| {
+                    ([("neighbour", neighbour.clone()), ("direction", direction.to_owned())], count)
+                })
+            });
+            self.counters(name, help, unit, values)?;
+        }
+        let counters: [(&str, &str, PerNeighbour<u64>); 4] = [
+            ("mq_mesh_dropped", "Segments for others that there was no room for", |of| of.dropped),
+            ("mq_mesh_retransmitted", "Segments that were sent to a node again", |of| of.retransmitted),
+            ("mq_mesh_connects", "Connections to a neighbour that came about", |of| of.ups),
+            ("mq_mesh_disconnects", "Connections to a neighbour that were lost", |of| of.downs),
+        ];
+        for (name, help, value) in counters {
+            let values = mesh
+                .neighbours
+                .iter()
+                .map(|(neighbour, figures)| ([("neighbour", neighbour.clone())], value(figures)));
+            self.counters(name, help, None, values)?;
+        }
+        Ok(())
     }
 
     fn mqtt(&mut self, shards: &[ShardStatistics]) -> fmt::Result {
@@ -388,6 +469,38 @@ mod tests {
         let text = page(Snapshot { store: Some(store), ..Snapshot::default() });
         assert!(text.contains("mq_store_ready 0.0"), "{text}");
         assert!(!page(Snapshot::default()).contains("mq_store"), "a node without a log has no figures of it");
+    }
+
+    #[test]
+    fn what_goes_to_neighbours_is_counted_by_their_names() {
+        let figures = NeighbourFigures {
+            connections: 4,
+            bytes: [1, 2],
+            frames: [3, 5],
+            dropped: 6,
+            retransmitted: 7,
+            round_trip_micros: Some(250),
+            ups: 8,
+            downs: 9,
+        };
+        let silent = NeighbourFigures::default();
+        let neighbours = vec![("node-2".to_owned(), figures), ("node-3".to_owned(), silent)];
+        let text = page(Snapshot { mesh: Some(MeshFigures { nodes: 3, neighbours }), ..Snapshot::default() });
+        for line in [
+            "mq_mesh_nodes 3.0",
+            "mq_mesh_connections{neighbour=\"node-2\"} 4.0",
+            "mq_mesh_round_trip_seconds{neighbour=\"node-2\"} 0.00025",
+            "mq_mesh_bytes_total{neighbour=\"node-2\",direction=\"out\"} 2",
+            "mq_mesh_frames_total{neighbour=\"node-2\",direction=\"in\"} 3",
+            "mq_mesh_dropped_total{neighbour=\"node-2\"} 6",
+            "mq_mesh_retransmitted_total{neighbour=\"node-2\"} 7",
+            "mq_mesh_connects_total{neighbour=\"node-2\"} 8",
+            "mq_mesh_disconnects_total{neighbour=\"node-3\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        assert!(!text.contains("mq_mesh_round_trip_seconds{neighbour=\"node-3\"}"), "nothing is known of it");
+        assert!(!page(Snapshot::default()).contains("mq_mesh"), "a node that is alone has none");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use mq_model::admin::{self, NodeState, Protocol, Runtime, Statistics};
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::AddressType;
 
+use crate::drain::Orders;
 use crate::hub::{Hub, ShardStatistics};
 use crate::listen::{Bound, Gate, Refusals};
 use crate::log::LogControl;
@@ -36,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) started: Instant,
     pub(crate) is_draining: AtomicBool,
     pub(crate) rates: Mutex<Rates>,
+    /// What it has been told of its future.
+    pub(crate) orders: Orders,
     /// Requests to other nodes; `None`: the node is alone.
     pub(crate) requests: Option<Requests>,
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 pub(crate) struct Daemon {
     child: Child,
@@ -26,8 +27,36 @@ impl Daemon {
             state.path().join("state").display()
         );
         std::fs::write(&config, text)?;
-        let (child, [amqp, mqtt, http]) = launch(binary, &state)?;
+        let (child, [amqp, mqtt, http, _]) = launch(binary, &state)?;
         Ok(Self { child, amqp, mqtt, http, state })
+    }
+
+    /// Two nodes that are neighbours.
+    pub(crate) fn start_fleet(binary: &Path, workers: u16) -> Result<Vec<Self>> {
+        let authority = Authority::new()?;
+        let mut nodes: Vec<Self> = Vec::new();
+        let mut neighbour = None;
+        for name in ["node-1", "node-2"] {
+            let state = tempfile::tempdir()?;
+            authority.issue(name, state.path())?;
+            let connect = neighbour
+                .map(|address: SocketAddr| format!("{{host: {}, port: {}}}", address.ip(), address.port()));
+            let text = format!(
+                "fleet: bench\nnode: {name}\nstate-dir: {}\nworkers: {workers}\nlisteners:\n  \
+                 amqp: {{host: 127.0.0.1, port: 0}}\n  mqtt: {{host: 127.0.0.1, port: 0}}\n  \
+                 http: {{host: 127.0.0.1, port: 0}}\nmesh:\n  listen: {{host: 127.0.0.1, port: 0}}\n  \
+                 connect: [{}]\n  tls: {{ca: {folder}/ca.pem, certificate: {folder}/node.pem, \
+                 key: {folder}/node.key}}\nlog: {{filter: warn}}\n",
+                state.path().join("state").display(),
+                connect.unwrap_or_default(),
+                folder = state.path().display(),
+            );
+            std::fs::write(state.path().join("mqd.yaml"), text)?;
+            let (child, [amqp, mqtt, http, mesh]) = launch(binary, &state)?;
+            nodes.push(Self { child, amqp, mqtt, http, state });
+            neighbour = Some(mesh);
+        }
+        Ok(nodes)
     }
 
     /// Where the daemon keeps what it stores: on the same disk.
@@ -40,7 +69,7 @@ impl Daemon {
         self.child.kill()?;
         self.child.wait()?;
         let begun = Instant::now();
-        (self.child, [self.amqp, self.mqtt, self.http]) = launch(binary, &self.state)?;
+        (self.child, [self.amqp, self.mqtt, self.http, _]) = launch(binary, &self.state)?;
         Ok(begun.elapsed())
     }
 
@@ -99,8 +128,33 @@ impl Drop for Daemon {
     }
 }
 
-/// Starts a daemon, waits until it serves, and says where it speaks AMQP, MQTT and HTTP.
-fn launch(binary: &Path, state: &tempfile::TempDir) -> Result<(Child, [SocketAddr; 3])> {
+/// Who signs the certificates of a fleet.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+impl Authority {
+    fn new() -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
+    /// Writes what a node shows to others into a folder.
+    fn issue(&self, node: &str, folder: &Path) -> Result<()> {
+        let params = CertificateParams::new(vec![format!("{node}.bench.mq.internal")])?;
+        let key = KeyPair::generate()?;
+        std::fs::write(folder.join("ca.pem"), &self.certificate)?;
+        std::fs::write(folder.join("node.pem"), params.signed_by(&key, &self.issuer)?.pem())?;
+        Ok(std::fs::write(folder.join("node.key"), key.serialize_pem())?)
+    }
+}
+
+/// Starts a daemon, waits until it serves, and says where it speaks AMQP, MQTT and HTTP, and to other nodes.
+fn launch(binary: &Path, state: &tempfile::TempDir) -> Result<(Child, [SocketAddr; 4])> {
     let mut child = Command::new(binary)
         .arg("--config")
         .arg(state.path().join("mqd.yaml"))
@@ -108,9 +162,12 @@ fn launch(binary: &Path, state: &tempfile::TempDir) -> Result<(Child, [SocketAdd
         .spawn()
         .with_context(|| format!("cannot start {}", binary.display()))?;
     let runtime = wait_for(&state.path().join("state/node.json"), child.id());
-    match runtime
-        .and_then(|runtime| Ok([port(&runtime, "amqp")?, port(&runtime, "mqtt")?, port(&runtime, "http")?]))
-    {
+    match runtime.and_then(|runtime| {
+        let [amqp, mqtt, http] = ["amqp", "mqtt", "http"].map(|name| port(&runtime, name));
+        let http = http?;
+        // A daemon that is alone has no listener for others.
+        Ok([amqp?, mqtt?, http, port(&runtime, "mesh").unwrap_or(http)])
+    }) {
         Ok(addresses) => Ok((child, addresses)),
         Err(error) => {
             let _ = child.kill();

@@ -73,10 +73,11 @@ pub(crate) fn raise_file_limit() {
 type Work = fn(&Options) -> Result<()>;
 
 pub(crate) fn run_all(options: &Options) -> Result<()> {
-    const ANYCAST: Flow = Flow { kind: "anycast", ends: [1, 1], settled: false, durable: false, workers: 1 };
+    const ANYCAST: Flow =
+        Flow { kind: "anycast", ends: [1, 1], settled: false, durable: false, workers: 1, hops: 0 };
     const MULTICAST: Flow = Flow { kind: "multicast", ends: [1, 10], ..ANYCAST };
     const QUEUE: Flow = Flow { kind: "queue", ..ANYCAST };
-    let work: [(&str, Work); 29] = [
+    let work: [(&str, Work); 32] = [
         ("anycast 1 to 1, unsettled", |options| flow(options, ANYCAST)),
         ("anycast 1 to 1, pre-settled", |options| flow(options, Flow { settled: true, ..ANYCAST })),
         ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, Flow { workers: 2, ..ANYCAST })),
@@ -85,6 +86,13 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         }),
         ("anycast 4 to 4, pre-settled, 2 shards", |options| {
             flow(options, Flow { ends: [4, 4], settled: true, workers: 2, ..ANYCAST })
+        }),
+        ("anycast 1 to 1, unsettled, to another node", |options| flow(options, Flow { hops: 1, ..ANYCAST })),
+        ("anycast 1 to 1, pre-settled, to another node", |options| {
+            flow(options, Flow { settled: true, hops: 1, ..ANYCAST })
+        }),
+        ("anycast 4 to 4, unsettled, 2 shards, to another node", |options| {
+            flow(options, Flow { ends: [4, 4], workers: 2, hops: 1, ..ANYCAST })
         }),
         ("multicast 1 to 10, pre-settled", |options| flow(options, Flow { settled: true, ..MULTICAST })),
         ("multicast 1 to 10, unsettled", |options| flow(options, MULTICAST)),
@@ -125,7 +133,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
     for (name, work) in work {
         if options.only.as_ref().is_none_or(|only| name.contains(only)) {
             found = true;
-            print!("{name:<44} ");
+            print!("{name:<52} ");
             std::io::stdout().flush()?;
             work(options).with_context(|| name.to_owned())?;
         }
@@ -142,13 +150,21 @@ struct Flow {
     settled: bool,
     durable: bool,
     workers: u16,
+    /// 1: who takes is at another node than who sends. What both nodes cost counts.
+    hops: u8,
 }
 
 fn flow(options: &Options, flow: Flow) -> Result<()> {
-    let Flow { kind, ends: [producers, consumers], settled, durable, workers } = flow;
-    let daemon = Daemon::start(&options.mqd, workers)?;
-    daemon.create("load", kind)?;
-    let (to, credit) = (daemon.amqp, options.credit);
+    let Flow { kind, ends: [producers, consumers], settled, durable, workers, hops } = flow;
+    let daemons = match hops {
+        0 => vec![Daemon::start(&options.mqd, workers)?],
+        _ => Daemon::start_fleet(&options.mqd, workers)?,
+    };
+    for daemon in &daemons {
+        daemon.create("load", kind)?;
+    }
+    let [Some(near), Some(far)] = [daemons.first(), daemons.last()] else { bail!("there is no daemon") };
+    let (to, from, credit) = (near.amqp, far.amqp, options.credit);
     let each = options.messages / producers / if kind == "multicast" { 4 } else { 1 };
     let sent = each * producers;
     let deliveries = if kind == "multicast" { sent * consumers } else { sent };
@@ -162,7 +178,7 @@ fn flow(options: &Options, flow: Flow) -> Result<()> {
     for _ in 0..consumers {
         let (start, total) = (start.clone(), total.clone());
         threads.push(thread::spawn(move || -> Result<()> {
-            let mut client = Client::connect(to)?;
+            let mut client = Client::connect(from)?;
             let link = client.attach("load", Role::Receiver, settled)?;
             start.wait();
             if exact {
@@ -182,11 +198,12 @@ fn flow(options: &Options, flow: Flow) -> Result<()> {
         }));
     }
     start.wait();
-    let (cpu, begun) = (daemon.cpu()?, Instant::now());
+    let cpu_of_all = || daemons.iter().map(Daemon::cpu).sum::<Result<Duration>>();
+    let (cpu, begun) = (cpu_of_all()?, Instant::now());
     for thread in threads {
         thread.join().map_err(|_| anyhow!("a client panicked"))??;
     }
-    let (took, cpu) = (begun.elapsed(), daemon.cpu()? - cpu);
+    let (took, cpu) = (begun.elapsed(), cpu_of_all()? - cpu);
     let rate = deliveries as f64 / took.as_secs_f64();
     println!("{rate:>12.0} {:>14.2}", cpu.as_secs_f64() * 1e6 / deliveries as f64);
     Ok(())

@@ -197,12 +197,12 @@ fn valid_name(api: &Api, address: &Address) -> Result<Arc<str>, Refusal> {
     Ok(address.metadata.name.as_str().into())
 }
 
-fn unknown(name: &str) -> ChangeError {
+pub(super) fn unknown(name: &str) -> ChangeError {
     ChangeError::NotFound(shown(name).into())
 }
 
 /// The address with its status, gathered from the shards.
-async fn describe(api: &Api, name: &Arc<str>, object: &Object) -> Address {
+pub(super) async fn describe(api: &Api, name: &Arc<str>, object: &Object) -> Address {
     let mut status = AddressStatus::default();
     for shard in api.node.hub.addresses(Some(name)).await {
         add(&mut status, &shard);

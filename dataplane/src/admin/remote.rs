@@ -63,7 +63,10 @@ async fn forward(api: &Api, name: &str, target: String, request: Request) -> Res
 }
 
 /// A node of the fleet by its name.
-fn find(api: &Api, name: &str) -> Result<(NodeId, Arc<str>), Refusal> {
+///
+/// # Errors
+/// When there is none.
+pub(super) fn find(api: &Api, name: &str) -> Result<(NodeId, Arc<str>), Refusal> {
     let nodes = api.node.hub.mesh().map(|fabric| fabric.nodes()).unwrap_or_default();
     match nodes.iter().find(|node| *node.name == *name) {
         Some(node) => Ok((node.id, node.name.clone())),

@@ -4,14 +4,16 @@
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use mq_model::admin::{
-    ClientSession, Connection, Link, List, LogLevel, Mesh, MoveMessages, Moved, Node, Page, Problem, Purged,
-    Retained, Session, Statistics, Subscription,
+    ClientSession, Connection, Link, List, LogLevel, Mesh, MoveHome, MoveMessages, Moved, Node, NodeDrain,
+    Page, Problem, Purged, Retained, Session, Statistics, Subscription,
 };
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::Address;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Api, addresses, clients, health, mesh, node, openapi, retained, sessions, subscriptions, websocket};
+use super::{
+    Api, addresses, clients, drain, health, mesh, node, openapi, retained, sessions, subscriptions, websocket,
+};
 
 /// One method of one path.
 pub(super) struct Route {
@@ -163,12 +165,49 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 fn node_routes() -> Vec<Route> {
-    use Method::{Get, Put};
+    use Method::{Get, Post, Put};
     vec![
         Route::new(Get, "/api/v1/node", "showNode", "Who the node is and how it is", node::describe)
             .answers::<Node>(200, "The node"),
         Route::new(Get, "/api/v1/mesh", "showMesh", "The fleet as this node sees it", mesh::show)
             .answers::<Mesh>(200, "The nodes and the links between them"),
+        Route::new(
+            Get,
+            "/api/v1/node/drain",
+            "showDrain",
+            "How far the node is from being empty",
+            drain::show,
+        )
+        .answers::<NodeDrain>(200, "What it holds"),
+        Route::new(Post, "/api/v1/node/cordon", "cordonNode", "Give the node no new homes", drain::cordon)
+            .answers::<NodeDrain>(200, "What it holds"),
+        Route::new(
+            Post,
+            "/api/v1/node/uncordon",
+            "uncordonNode",
+            "Give the node homes again",
+            drain::uncordon,
+        )
+        .answers::<NodeDrain>(200, "What it holds")
+        .refuses(409, "The node is being drained"),
+        Route::new(
+            Post,
+            "/api/v1/node/drain",
+            "drainNode",
+            "Begin to give what the node holds to other nodes",
+            drain::drain,
+        )
+        .answers::<NodeDrain>(200, "What it holds")
+        .refuses(409, "The node belongs to no fleet")
+        .refuses(503, "The node reads its message log"),
+        Route::new(
+            Post,
+            "/api/v1/node/undrain",
+            "undrainNode",
+            "Stop giving away what the node holds; it stays cordoned",
+            drain::undrain,
+        )
+        .answers::<NodeDrain>(200, "What it holds"),
         Route::new(
             Get,
             "/api/v1/statistics",
@@ -255,6 +294,19 @@ fn stored_routes() -> Vec<Route> {
         .refuses(404, "There is no such address")
         .refuses(409, "The address keeps no messages")
         .refuses(503, UNAVAILABLE),
+        Route::new(
+            Post,
+            "/api/v1/addresses/{name}/move-home",
+            "moveHome",
+            "Make another node the home of a queue or topic",
+            drain::move_home,
+        )
+        .path_parameter("name", NAME)
+        .takes::<MoveHome>()
+        .answers::<Address>(200, "The address, with its new home")
+        .refuses(404, "There is no such address")
+        .refuses(409, "The address has no home of its own, or cannot be moved now")
+        .refuses(503, "One of the nodes cannot be reached"),
         Route::new(
             Get,
             "/api/v1/subscriptions",

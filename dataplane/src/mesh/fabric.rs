@@ -102,6 +102,8 @@ pub(crate) struct Traffic {
     pub(crate) frames_out: AtomicU64,
     /// Segments of others that there was no room for.
     pub(crate) dropped: AtomicU64,
+    /// Segments for the node that were sent again.
+    pub(crate) retransmitted: AtomicU64,
     /// The last round trip, in microseconds; 0: none yet.
     pub(crate) round_trip_micros: AtomicU64,
     /// Connections that came about, and that were lost.

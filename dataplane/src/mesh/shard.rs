@@ -51,6 +51,8 @@ struct Line {
     /// The node is up: its time counts.
     is_up: bool,
     is_dirty: bool,
+    /// Segments that were sent again, as far as that has been counted.
+    retransmitted: u64,
 }
 
 /// What a shard of a node that belongs to a fleet has.
@@ -298,6 +300,14 @@ impl ShardMesh {
         for key in spoke {
             self.mark_link(key);
         }
+        for line in self.lines.values_mut() {
+            let retransmitted = line.channel.statistics().segments_retransmitted;
+            let more = retransmitted - std::mem::replace(&mut line.retransmitted, retransmitted);
+            if more > 0 {
+                let traffic = self.fabric.traffic(line.channel.remote().node);
+                traffic.retransmitted.fetch_add(more, Ordering::Relaxed);
+            }
+        }
         self.next_look = now + self.fabric.heartbeat / LOOKS;
     }
 
@@ -327,7 +337,7 @@ impl ShardMesh {
             // Lines are never forgotten, so each has its first generation once.
             let epoch = Epoch { incarnation: self.fabric.incarnation(), generation: 1 };
             let channel = Channel::new(now, local, remote, epoch, ChannelOptions::default());
-            Line { channel, path: None, is_up: false, is_dirty: false }
+            Line { channel, path: None, is_up: false, is_dirty: false, retransmitted: 0 }
         })
     }
 }

@@ -116,6 +116,25 @@ impl Fleet {
         &self.members[index].name
     }
 
+    /// The home of a queue or topic, in the words of a node.
+    pub(crate) fn home(&self, index: usize, address: &str) -> String {
+        let address = get(self.node(index).http, &format!("/api/v1/addresses/{address}")).json();
+        address["status"]["home"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Adds a node whose certificate another authority has signed.
+    pub(crate) fn add_stranger(&mut self, connect: &[SocketAddr]) -> Node {
+        let files = self.directory.path().join("stranger");
+        std::fs::create_dir_all(&files).unwrap();
+        let name = format!("node-{}", self.members.len() + 1);
+        let tls = Authority::new("test").issue(&name, &files);
+        self.add(connect, |config| {
+            if let Some(mesh) = &mut config.mesh {
+                mesh.tls = tls;
+            }
+        })
+    }
+
     pub(crate) fn client(&self, index: usize) -> Client {
         Client::connect(&self.members[index].node, 0)
     }
@@ -145,6 +164,18 @@ impl Fleet {
                 (get(member.node.http, &path).status == 200).then_some(())
             });
         }
+    }
+
+    /// Stops a node, which keeps its place and its disk. Its former self is not to be spoken to.
+    pub(crate) fn halt(&mut self, index: usize) {
+        self.members[index].end();
+    }
+
+    /// Starts a node again. It connects to those before it; those behind it do not know where it is now.
+    pub(crate) fn resume(&mut self, index: usize) {
+        let others: Vec<SocketAddr> = self.members[..index].iter().map(|member| member.node.mesh).collect();
+        let name = self.members[index].name.clone();
+        self.members[index] = self.start(name, &others, |_| {});
     }
 
     /// Stops a node as an operator would.

@@ -7,12 +7,17 @@ mod authority;
 #[path = "../driver/client.rs"]
 #[allow(dead_code, reason = "shared with the tests of a single node")]
 mod client;
+#[path = "../driver/mqtt_client.rs"]
+#[allow(dead_code, reason = "shared with the tests of a single node")]
+mod mqtt_client;
 #[path = "../../../tests/src/proxy.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests of processes")]
 mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod faults;
 mod fleet;
 mod messages;
 mod node;
+mod sessions;

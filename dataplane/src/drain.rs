@@ -1,0 +1,206 @@
+//! Emptying a node: what it has been told of its future, and how far it is.
+//!
+//! A node that is *cordoned* gets no new homes. One that is *draining* also gives those that it has to other
+//! nodes, one after the other. It says itself when it is empty: nobody else can know.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mq_model::CATCH_ALL_TOPIC;
+use mq_model::admin::{DrainState, NodeDrain};
+use mq_model::manifest::AddressType;
+use tokio::sync::Notify;
+
+use crate::hub::RetainedRequest;
+use crate::mesh::{ControlMail, Info};
+use crate::node::Node;
+use crate::objects::ChangeError;
+
+/// How often a draining node looks what is left.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a node has been told of its future.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// It takes part in everything.
+    #[default]
+    Serve,
+    /// It gets no new homes.
+    Cordon,
+    /// It gives away those that it has.
+    Drain,
+}
+
+/// The order in force, and what came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    order: Order,
+    stuck_because: Option<String>,
+}
+
+impl Orders {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The order in force.
+    pub(crate) fn order(&self) -> Order {
+        self.state().order
+    }
+
+    fn set(&self, order: Order) {
+        *self.state() = State { order, stuck_because: None };
+        self.changed.notify_one();
+    }
+
+    fn set_stuck(&self, reason: Option<String>) {
+        self.state().stuck_because = reason;
+    }
+
+    fn stuck_because(&self) -> Option<String> {
+        self.state().stuck_because.clone()
+    }
+}
+
+impl Node {
+    /// Gives the node an order, and tells the fleet.
+    pub(crate) fn order(&self, order: Order) {
+        if self.orders.order() == order {
+            return;
+        }
+        self.orders.set(order);
+        tracing::info!(?order, "the node has got an order");
+        let change = Box::new(move |info: &mut Info| {
+            info.cordoned = order != Order::Serve;
+            info.draining = order == Order::Drain;
+        });
+        if let Some(fabric) = self.hub.mesh() {
+            fabric.tell(ControlMail::SetInfo { change });
+        }
+    }
+
+    /// What the node still holds.
+    pub(crate) async fn drain_status(&self) -> NodeDrain {
+        let mut status = NodeDrain {
+            node: self.config.node.clone(),
+            stuck_because: self.orders.stuck_because(),
+            queues: self.homes().get(self.config.node.as_str()).copied().unwrap_or(0),
+            ..NodeDrain::default()
+        };
+        for shard in self.hub.statistics().await {
+            status.connections += shard.connections;
+            status.unsettled += shard.unsettled + shard.undelivered;
+            status.sessions += shard.mqtt.sessions;
+        }
+        for queue in self.hub.addresses(None).await.into_iter().filter_map(|address| address.queue) {
+            status.messages += queue.messages;
+            status.bytes += queue.bytes;
+        }
+        let is_empty = (status.queues, status.messages, status.unsettled) == (0, 0, 0);
+        status.state = match self.orders.order() {
+            Order::Serve => DrainState::Active,
+            Order::Cordon => DrainState::Cordoned,
+            Order::Drain if is_empty => DrainState::Drained,
+            Order::Drain => DrainState::Draining,
+        };
+        status
+    }
+
+    /// The addresses whose home the node is, which it could give away.
+    fn own_homes(&self) -> impl Iterator<Item = Arc<str>> {
+        let own = self.config.node.clone();
+        let addresses = self.catalogue.addresses().into_iter();
+        addresses.filter_map(move |(name, object)| {
+            let is_own = object.home.as_deref() == Some(own.as_str());
+            let is_given = object.spec.kind.is_stored() && object.spec.kind != AddressType::Subscription;
+            (is_own && is_given).then_some(name)
+        })
+    }
+
+    /// The node that gets the next home: of those that take some, the one with the fewest.
+    fn next_home(&self) -> Option<Arc<str>> {
+        let homes = self.homes();
+        let view = self.hub.mesh()?.view();
+        let takers = view.nodes.values().filter(|node| !Info::decode(&node.info).is_cordoned());
+        let best = takers.min_by_key(|node| (homes.get(&node.name).copied().unwrap_or(0), node.name.clone()));
+        best.map(|node| node.name.clone())
+    }
+
+    /// Gives one home away.
+    ///
+    /// # Errors
+    /// Why that cannot be done now, as a sentence.
+    async fn give_away(&self, name: &Arc<str>) -> Result<(), String> {
+        let Some(to) = self.next_home() else {
+            return Err(
+                "no other node of the fleet can be reached and takes homes; uncordon one, or add one".into(),
+            );
+        };
+        self.move_home(name, &to).await
+    }
+
+    /// Makes another node the home of an address of this one, with all that it holds.
+    ///
+    /// # Errors
+    /// Why that cannot be done now, as a sentence.
+    pub(crate) async fn move_home(&self, name: &Arc<str>, to: &Arc<str>) -> Result<(), String> {
+        let failed = |error: ChangeError| format!("the home of `{name}` cannot be moved: {error}");
+        self.check_movable(name).await?;
+        self.catalogue.set_home(name.clone(), to.clone()).await.map_err(failed)?;
+        tracing::info!(address = %name, %to, "another node is the home of an address");
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Whether nothing is kept that would stay behind.
+    async fn check_movable(&self, name: &Arc<str>) -> Result<(), String> {
+        let queues = self.hub.addresses(Some(name)).await.into_iter().filter_map(|address| address.queue);
+        let (messages, subscriptions) = queues.fold((0, 0), |(messages, subscriptions), queue| {
+            (messages + queue.messages, subscriptions + queue.subscriptions)
+        });
+        if messages > 0 {
+            return Err(format!("`{name}` holds {messages} messages; consume, purge or move them first"));
+        }
+        if subscriptions > 0 {
+            return Err(format!("`{name}` has {subscriptions} subscriptions; end them first"));
+        }
+        let everything =
+            RetainedRequest { topic: name.clone(), filter: CATCH_ALL_TOPIC.into(), after: None, limit: 1 };
+        match self.hub.retained(everything).await {
+            Some(retained) if retained.items.is_empty() => Ok(()),
+            Some(_) => Err(format!("`{name}` retains messages; forget them first")),
+            None => {
+                Err(format!("the worker that keeps `{name}` has ended; see the log and restart the node"))
+            }
+        }
+    }
+}
+
+/// Gives the homes of the node away whenever it is told to. Never ends.
+pub(crate) async fn run(node: Arc<Node>) {
+    loop {
+        if node.orders.order() != Order::Drain {
+            node.orders.changed.notified().await;
+            continue;
+        }
+        for name in node.own_homes().collect::<Vec<_>>() {
+            if node.orders.order() != Order::Drain {
+                break;
+            }
+            if let Err(reason) = node.give_away(&name).await {
+                node.orders.set_stuck(Some(reason));
+                break;
+            }
+            node.orders.set_stuck(None);
+        }
+        // Woken early when the order is another one.
+        let _ = tokio::time::timeout(LOOK, node.orders.changed.notified()).await;
+    }
+}
