@@ -36,6 +36,8 @@ complete -c mq -n "__fish_mq_needs_command" -l quiet -d 'Say nothing on stderr b
 complete -c mq -n "__fish_mq_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_needs_command" -s V -l version -d 'Print version'
 complete -c mq -n "__fish_mq_needs_command" -f -a "deploy" -d 'Deploy a fleet, or bring a deployed one up to date'
+complete -c mq -n "__fish_mq_needs_command" -f -a "scale" -d 'Change the number of nodes of a fleet of this machine'
+complete -c mq -n "__fish_mq_needs_command" -f -a "restart" -d 'Restart nodes of a fleet of this machine, one after the other'
 complete -c mq -n "__fish_mq_needs_command" -f -a "undeploy" -d 'Stop a fleet of this machine'
 complete -c mq -n "__fish_mq_needs_command" -f -a "status" -d 'Show the fleet: its nodes, what they listen on and how much they do'
 complete -c mq -n "__fish_mq_needs_command" -f -a "check" -d 'Prove that the fleet works'
@@ -50,6 +52,7 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "subscription" -d 'Look at and
 complete -c mq -n "__fish_mq_needs_command" -f -a "session" -d 'Look at and end the sessions of MQTT clients'
 complete -c mq -n "__fish_mq_needs_command" -f -a "retained" -d 'Look at and forget the messages that topics retain'
 complete -c mq -n "__fish_mq_needs_command" -f -a "apply" -d 'Create or update addresses from files'
+complete -c mq -n "__fish_mq_needs_command" -f -a "fleet" -d 'Look at the fleet as a whole'
 complete -c mq -n "__fish_mq_needs_command" -f -a "node" -d 'Look at the nodes of the fleet'
 complete -c mq -n "__fish_mq_needs_command" -f -a "connection" -d 'Look at and close client connections'
 complete -c mq -n "__fish_mq_needs_command" -f -a "link" -d 'Look at links: who sends to and receives from what'
@@ -60,33 +63,140 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "completions" -d 'Print the co
 complete -c mq -n "__fish_mq_needs_command" -f -a "generate" -d 'Write the files that are generated from the command line and the data model'
 complete -c mq -n "__fish_mq_needs_command" -f -a "version" -d 'Print the version of `mq` and of the fleet\'s nodes'
 complete -c mq -n "__fish_mq_needs_command" -f -a "help" -d 'Print the help of a command, or a topic'
-complete -c mq -n "__fish_mq_using_subcommand deploy" -s f -l file -d 'A YAML or JSON file with a Fleet and its Address documents; repeatable; `-` is stdin' -r -F
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l name -d 'The fleet\'s name, in place of the file\'s. Default: `default`' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l amqp-port -d 'The port for AMQP, in place of the file\'s; 0 picks a free one' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l mqtt-port -d 'The port for MQTT, in place of the file\'s; 0 picks a free one' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l http-port -d 'The port of the admin API, in place of the file\'s; 0 picks a free one' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l wait -d 'How long each node may take to become ready, and to stop' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
-complete -c mq -n "__fish_mq_using_subcommand deploy" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s f -l file -d 'A YAML or JSON file with a Fleet and its Address documents; repeatable; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l name -d 'The fleet\'s name, in place of the file\'s. Default: `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l nodes -d 'How many nodes, in place of the file\'s number' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l amqp-port -d 'The port for AMQP, in place of the file\'s; 0 picks a free one' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l mqtt-port -d 'The port for MQTT, in place of the file\'s; 0 picks a free one' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l http-port -d 'The port of the admin API, in place of the file\'s; 0 picks a free one' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l mesh-port -d 'The port for other nodes, in place of the file\'s; 0 picks free ones and keeps them' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l wait -d 'How long each node may take to become ready and find its neighbours, and to stop' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l drain-timeout -d 'How long a node that is being emptied may make no progress' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l retain -d 'How long the data of a removed node is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l abandon -d 'A node that is removed although it cannot say what it holds; repeatable. Its data is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
 json\t'One JSON document'
 jsonl\t'One JSON object per line'
 yaml\t'YAML'
 name\t'Names only, one per line'"
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l dry-run -d 'Print the plan and change nothing'
-complete -c mq -n "__fish_mq_using_subcommand deploy" -s y -l yes -d 'Do not ask: restart nodes that have connections, delete what --prune finds'
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l prune -d 'Delete the addresses that are not in the files'
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l restart -d 'Restart the nodes even when nothing has changed'
-complete -c mq -n "__fish_mq_using_subcommand deploy" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand deploy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l prune -d 'Delete the addresses that are not in the files'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l restart -d 'Restart the nodes even when nothing has changed'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l dry-run -d 'Print the plan and change nothing'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -f -a "history" -d 'List the last 20 deployments, or print the manifest of one'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -f -a "rollback" -d 'Deploy the manifest of an earlier deployment'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l wait -d 'How long each node may take to become ready and find its neighbours, and to stop' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l drain-timeout -d 'How long a node that is being emptied may make no progress' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l retain -d 'How long the data of a removed node is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l abandon -d 'A node that is removed although it cannot say what it holds; repeatable. Its data is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l prune -d 'Delete the addresses that are not in that manifest'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l dry-run -d 'Print the plan and change nothing'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand scale" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l wait -d 'How long each node may take to become ready and find its neighbours, and to stop' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l drain-timeout -d 'How long a node that is being emptied may make no progress' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l retain -d 'How long the data of a removed node is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l abandon -d 'A node that is removed although it cannot say what it holds; repeatable. Its data is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
+complete -c mq -n "__fish_mq_using_subcommand scale" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand scale" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand scale" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand scale" -l dry-run -d 'Print the plan and change nothing'
+complete -c mq -n "__fish_mq_using_subcommand scale" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
+complete -c mq -n "__fish_mq_using_subcommand scale" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand scale" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand scale" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand restart" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l wait -d 'How long each node may take to become ready and find its neighbours, and to stop' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l drain-timeout -d 'How long a node that is being emptied may make no progress' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l retain -d 'How long the data of a removed node is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l abandon -d 'A node that is removed although it cannot say what it holds; repeatable. Its data is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
+complete -c mq -n "__fish_mq_using_subcommand restart" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand restart" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand restart" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand restart" -l rolling -d 'Restart every node'
+complete -c mq -n "__fish_mq_using_subcommand restart" -l dry-run -d 'Print the plan and change nothing'
+complete -c mq -n "__fish_mq_using_subcommand restart" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
+complete -c mq -n "__fish_mq_using_subcommand restart" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand restart" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l wait -d 'How long a node may take to stop before it is killed' -r
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l context -d 'The context to use, in place of the current one' -r
@@ -614,22 +724,23 @@ always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "create" -d 'Create an address'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "list" -d 'List the addresses'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "show" -d 'Show one address'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "delete" -d 'Delete addresses'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "purge" -d 'Drop the messages of a queue or subscription'
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move" -f -a "move" -d 'Move messages from one address to another'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -f -a "create" -d 'Create an address'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -f -a "list" -d 'List the addresses'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -f -a "show" -d 'Show one address'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -f -a "delete" -d 'Delete addresses'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -f -a "purge" -d 'Drop the messages of a queue or subscription'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -f -a "move" -d 'Move messages from one address to another'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -f -a "move-home" -d 'Move a queue, topic or subscription to another node, with all that it holds'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -s t -l type -d 'Who gets a message' -r -f -a "anycast\t'One consumer, the least busy'
 multicast\t'Every consumer that is online'
 queue\t'Stored, then one consumer'
@@ -638,6 +749,8 @@ subscription\t'A subscription of a topic that is always there; called `topic::na
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l slow-consumer -d 'What happens when a consumer is slower than its producers (anycast, multicast) [default: block]' -r -f -a "block\t'Producers wait for the slowest consumer'
 drop\t'Pre-settled messages beyond the limit are dropped and counted'
 disconnect\t'The consumer\'s link is closed'"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l distribution -d 'Which consumers of a fleet of several nodes come first (anycast) [default: balanced]' -r -f -a "balanced\t'The least busy; those of other nodes count as busier by the cost of the path to them'
+closest\t'Those of the node that the message came to, then those of the nearest'"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-producers -d 'How many producers may be attached' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-consumers -d 'How many consumers may be attached' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l max-message-size -d 'The largest message, such as 256Ki or 1MiB' -r
@@ -753,6 +866,17 @@ always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l to -d 'The node that is to store its messages' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
@@ -910,18 +1034,49 @@ complete -c mq -n "__fish_mq_using_subcommand apply" -l dry-run -d 'Say what wou
 complete -c mq -n "__fish_mq_using_subcommand apply" -s y -l yes -d 'Do not ask before messages are lost: an address that gets another type drops what it stores'
 complete -c mq -n "__fish_mq_using_subcommand apply" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -f -a "list" -d 'List the nodes'
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show" -f -a "show" -d 'Show one node with its counters'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -f -a "graph" -d 'Show which nodes are neighbours, what their links cost, and which way leads to each'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l from -d 'The node whose view it is. Default: one that answers' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -s o -l output -d 'How to print it' -r -f -a "table\t'A table of the nodes and a table of the links'
+json\t'One JSON document'
+yaml\t'YAML'
+dot\t'A graph for Graphviz'"
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l no-headers -d 'Leave out the lines of column titles'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -f -a "list" -d 'List the nodes'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -f -a "show" -d 'Show one node with its counters'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -f -a "cordon" -d 'Keep new homes of queues and topics away from a node; what it has, it serves'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -f -a "uncordon" -d 'Let a node have new homes again'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -f -a "drain" -d 'Empty a node: what it stores moves to the others, and its clients are led there'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -f -a "undrain" -d 'Stop emptying a node, and let it take part again. What has moved stays where it is'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
 json\t'One JSON document'
@@ -956,6 +1111,48 @@ never\t''"
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l timeout -d 'How long it may make no progress' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l no-wait -d 'Return at once, and leave the node to it'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
@@ -1116,9 +1313,9 @@ never\t''"
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l amqp -d 'Where AMQP is served: amqp://host[:port]. It must not hold a password' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l mqtt -d 'Where MQTT is served: mqtt://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l http -d 'Where the admin API is served: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l amqp -d 'Where AMQP is served: amqp://host[:port]. It must not hold a password. Repeat it for each node of a fleet of several: commands then use one that answers' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l mqtt -d 'Where MQTT is served: mqtt://host:port; of each node, in the same order' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l http -d 'Where the admin API is served: http://host:port; of each node, in the same order' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r

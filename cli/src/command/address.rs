@@ -169,7 +169,7 @@ fn facts(address: &Address) -> Vec<(&'static str, String)> {
         ("name", address.metadata.name.clone()),
         ("type", kind(address)),
         ("ready", yes_or_no(status.ready)),
-        ("home", status.home.clone().unwrap_or_else(|| "-".into())),
+        ("home", home(&status)),
         (
             "links",
             format!(
@@ -486,7 +486,7 @@ fn listing(addresses: Vec<Address>) -> Listing {
 
 fn row(address: Address) -> Row {
     let status = address.status.clone().unwrap_or_default();
-    let home = status.home.clone().unwrap_or_else(|| "-".to_owned());
+    let home = home(&status);
     let mut cells = vec![address.metadata.name.clone(), kind(&address), yes_or_no(status.ready), home];
     let links = [status.producers, status.consumers, status.deliveries_in, status.deliveries_out];
     cells.extend(links.map(shape::number));
@@ -510,6 +510,15 @@ fn row(address: Address) -> Row {
         status.subscriptions.map_or_else(|| "-".to_owned(), shape::number),
     ]);
     Row { name: address.metadata.name.clone(), cells, value: value(&address) }
+}
+
+/// Where the messages are: `node-2`, or `node-1>node-2` while they move.
+fn home(status: &AddressStatus) -> String {
+    match (&status.home, &status.moving_from) {
+        (None, _) => "-".to_owned(),
+        (Some(home), None) => home.clone(),
+        (Some(home), Some(from)) => format!("{from}>{home}"),
+    }
 }
 
 /// The word for the type.

@@ -1,6 +1,6 @@
 //! `mq address purge`, `mq address move` and `mq address move-home`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mq_model::{
     admin::{MoveHome, MoveMessages},
@@ -10,12 +10,15 @@ use mq_model::{
 use super::address::{checked_name, not_found};
 use crate::{
     args::address::{AddressMove, AddressMoveHome, AddressPurge},
-    client::admin::Admin,
+    client::{admin::Admin, amqp::interrupted},
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
     shape,
 };
+
+/// How often a queue that moves is asked whether it has.
+const POLL: Duration = Duration::from_millis(100);
 
 pub(super) async fn purge(args: &AddressPurge, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
     let name = &args.name;
@@ -67,7 +70,21 @@ pub(super) async fn move_home(args: &AddressMoveHome, admin: &Admin, output: &mu
         return Ok(Exit::Ok);
     }
     let begin = Instant::now();
-    let moved = admin.move_home(name, &MoveHome { to: to.clone() }).await?;
+    let mut moved = admin.move_home(name, &MoveHome { to: to.clone() }).await?;
+    let is_moving = |address: &Address| {
+        let status = address.status.as_ref();
+        status.is_none_or(|status| status.moving_from.is_some() || status.home.as_ref() != Some(to))
+    };
+    let mut interrupt = std::pin::pin!(interrupted());
+    while is_moving(&moved) {
+        tokio::select! {
+            exit = &mut interrupt => {
+                output.talk(&format!("{name} goes on moving; see `mq address show {}`", shape::quoted(name)));
+                return Ok(exit);
+            }
+            () = tokio::time::sleep(POLL) => moved = admin.address(name).await?,
+        }
+    }
     let messages =
         moved.status.as_ref().and_then(|status| status.queue.as_ref()).map_or(0, |queue| queue.messages);
     let (what, took) = (shape::plural(messages, "message"), shape::elapsed(begin.elapsed()));

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod deploy;
+mod fleet;
 mod messages;
 mod mqtt;
 mod peer;

@@ -313,6 +313,9 @@ pub struct AddressStatus {
     /// The node that holds the messages of a queue, topic or subscription, in a fleet of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,
+    /// The node from which messages are still on their way to the home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving_from: Option<String>,
     pub producers: u64,
     pub consumers: u64,
     pub deliveries_in: u64,
