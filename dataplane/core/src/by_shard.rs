@@ -69,10 +69,6 @@ impl<T> ByShard<T> {
         self.rows.get(place).map(|(shard, _)| *shard)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -87,10 +83,6 @@ impl<T> ByShard<T> {
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.rows.iter().map(|(_, row)| row)
-    }
-
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.rows.iter_mut().map(|(_, row)| row)
     }
 
     /// Drops the rows that are not to be kept.
@@ -109,6 +101,7 @@ impl<T: Default> ByShard<T> {
                 place
             }
         };
+        // `place` is where it was found or put.
         &mut self.rows[place].1
     }
 }

@@ -265,7 +265,9 @@ impl Core {
     pub(crate) fn handle_fenced(&mut self, now: Instant, asker: ShardId, number: u64) {
         if asker == self.shard {
             match self.broker.retrieval.asked.get(&number).map(|(home, _)| *home) {
-                Some(home) if home != self.shard => return self.send_wire(home, Wire::Fenced { asker, number }),
+                Some(home) if home != self.shard => {
+                    return self.send_wire(home, Wire::Fenced { asker, number });
+                }
                 Some(_) => {}
                 None => return,
             }

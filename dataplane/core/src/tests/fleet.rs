@@ -352,8 +352,10 @@ fn what_an_old_home_holds_can_be_moved_to_the_new_one() {
 fn a_subscription_ends_when_its_home_is_back() {
     let mut bed = fleet(&[1, 1]);
     bed.set_at_home("t", AddressSettings { kind: AddressKind::Topic, id: None, ..queue(0) }, 1);
-    let subscription = SubscriptionOptions { name: name("s"), durable: true, ..SubscriptionOptions::default() };
-    let options = ConsumerOptions { subscription: Some(Box::new(subscription)), ..ConsumerOptions::default() };
+    let subscription =
+        SubscriptionOptions { name: name("s"), durable: true, ..SubscriptionOptions::default() };
+    let options =
+        ConsumerOptions { subscription: Some(Box::new(subscription)), ..ConsumerOptions::default() };
     let consumer = bed.consumer_with(0, "t/#", options, 0).expect("let in");
     assert_eq!(bed.cores[1].subscriptions("t").len(), 1);
     bed.disconnect(0, 1);
