@@ -46,7 +46,7 @@ const MAX_RANGES: usize = 32;
 /// What a channel may keep and how long it waits.
 #[derive(Clone, Debug)]
 pub struct ChannelOptions {
-    /// Bytes that may be under way, neither acknowledged nor lost. Default: 4 MiB.
+    /// Bytes that may be under way, neither acknowledged nor lost, as long as little is lost. Default: 4 MiB.
     pub window: usize,
     /// Bytes that may wait and be under way together; a channel that would hold more ends with
     /// [`Reset::Overrun`]. Default: 256 MiB.
@@ -54,7 +54,7 @@ pub struct ChannelOptions {
     /// How long an acknowledgement may wait for a segment that carries it along. Default: 50 ms.
     pub acknowledge_after: Duration,
     /// The shortest and the longest time without progress after which the channel asks what has arrived.
-    /// Default: 200 ms and 2 s.
+    /// Default: 100 ms and 2 s.
     pub probe_after: (Duration, Duration),
 }
 
@@ -64,7 +64,7 @@ impl Default for ChannelOptions {
             window: 4 * 1024 * 1024,
             backlog: 256 * 1024 * 1024,
             acknowledge_after: Duration::from_millis(50),
-            probe_after: (Duration::from_millis(200), Duration::from_secs(2)),
+            probe_after: (Duration::from_millis(100), Duration::from_secs(2)),
         }
     }
 }
@@ -327,7 +327,7 @@ impl Channel {
         if let State::Opening { .. } = self.state {
             return std::mem::take(&mut self.is_answer_due).then(|| self.segment(SegmentFlags::OPEN));
         }
-        if let Some(missing) = self.incoming.poll_missing() {
+        if let Some(missing) = self.incoming.poll_missing(now) {
             let segment = Segment { payload: missing, ..self.segment(SegmentFlags::MISSING) };
             return Some(self.acknowledging(segment));
         }
@@ -458,7 +458,7 @@ impl Channel {
             let ranges = segment.payload.clone();
             self.outgoing.handle_missing(self.now, segment.acknowledged, ranges)?;
         }
-        self.incoming.handle(segment)
+        self.incoming.handle(self.now, segment)
     }
 
     fn fail(&mut self, reason: Reset) {

@@ -386,6 +386,95 @@ fn an_owner_that_does_not_poll_holds_back_the_other_end() {
     assert_eq!(world.ends[1].receiving.map(|(_, count)| count), Some(100));
 }
 
+/// What a node in the middle does that cannot pass on as fast as it is sent to: it keeps `buffer` bytes
+/// for all channels together, drops the rest, and passes on `rate` bytes in a millisecond.
+struct Middle {
+    queue: std::collections::VecDeque<(usize, Segment)>,
+    buffered: usize,
+    buffer: usize,
+    rate: usize,
+    passed: usize,
+}
+
+impl Middle {
+    fn put(&mut self, channel: usize, segment: Segment) {
+        if self.buffered < self.buffer {
+            self.buffered += segment.payload.len();
+            self.queue.push_back((channel, segment));
+        }
+    }
+
+    /// What comes through in a millisecond.
+    fn pass(&mut self) -> Vec<(usize, Segment)> {
+        let mut budget = self.rate;
+        let mut passed = Vec::new();
+        while budget > 0 {
+            let Some((channel, segment)) = self.queue.pop_front() else { break };
+            self.buffered -= segment.payload.len();
+            self.passed += segment.payload.len();
+            budget = budget.saturating_sub(segment.payload.len().max(100));
+            passed.push((channel, segment));
+        }
+        passed
+    }
+}
+
+#[test]
+fn channels_that_meet_at_a_bottleneck_share_it_and_send_little_twice() {
+    let mut now = Instant::now();
+    let options = ChannelOptions::default();
+    let epoch = Epoch { incarnation: Incarnation(1), generation: 0 };
+    let end = |side: usize, shard| {
+        let at = |side| Endpoint { shard, ..endpoint(side) };
+        Channel::new(now, at(side), at(1 - side), epoch, options.clone())
+    };
+    let mut pairs: Vec<[Channel; 2]> = (0..10).map(|shard| [end(0, shard), end(1, shard)]).collect();
+    let mut middle =
+        Middle { queue: Default::default(), buffered: 0, buffer: 1_000_000, rate: 100_000, passed: 0 };
+    let total = 5_000_000;
+    let mut received = [0; 10];
+    let mut given = [0; 10];
+    let start = now;
+    while received.iter().any(|received| *received < total) {
+        now += ms(1);
+        assert!(now - start < Duration::from_secs(10), "{received:?}");
+        for (index, [one, other]) in pairs.iter_mut().enumerate() {
+            while one.poll_event().is_some() {}
+            while one.is_open() && given[index] < total {
+                one.send(Bytes::from(vec![0; 10_000])).expect("open");
+                given[index] += 10_000;
+            }
+            for channel in [&mut *one, &mut *other] {
+                if channel.poll_timeout().is_some_and(|at| at <= now) {
+                    channel.handle_timeout(now);
+                }
+            }
+            while let Some(segment) = one.poll_transmit(now) {
+                middle.put(index, segment);
+            }
+            while let Some(segment) = other.poll_transmit(now) {
+                one.handle_segment(now, segment);
+            }
+        }
+        for (index, segment) in middle.pass() {
+            let other = &mut pairs[index][1];
+            other.handle_segment(now, segment);
+            while let Some(event) = other.poll_event() {
+                if let ChannelEvent::Message(message) = event {
+                    received[index] += message.len();
+                }
+            }
+        }
+    }
+    // Everything at the full rate would be half a second.
+    assert!(now - start < ms(1_000), "{:?}", now - start);
+    let sum = |count: fn(&Channel) -> u64| pairs.iter().map(|[one, _]| count(one)).sum::<u64>();
+    let sent = sum(|channel| channel.statistics().segments_sent);
+    let again = sum(|channel| channel.statistics().segments_retransmitted);
+    assert!(middle.passed < 10 * total * 11 / 10, "{} passed", middle.passed);
+    assert!(again * 3 < sent, "{again} of {sent} sent again");
+}
+
 #[test]
 fn the_largest_message_passes_and_a_larger_one_is_refused() {
     let mut world = open();

@@ -753,6 +753,55 @@ fn fleets_converge_and_their_channels_lose_nothing() {
     assert!(delivered > seeds * 50, "{delivered} messages: the simulation is idle");
 }
 
+/// Three nodes, each connected with each, and a channel between the first two, which has carried something.
+fn triangle() -> World {
+    let mut world = World::new(3, 3, vec![(0, 1), (1, 2), (0, 2)]);
+    world.links.iter_mut().for_each(|link| (link.costs, link.delay) = ([1, 1], 200));
+    world.channels.insert((0, 1));
+    world.run(world.now + Duration::from_secs(2));
+    world.send(0, 1);
+    world.settle(0);
+    world.run(world.now + ms(100));
+    assert_eq!(world.delivered, 1);
+    world
+}
+
+/// How long a message from the first to the second node takes that is sent every ten milliseconds.
+fn gap(world: &mut World) -> Duration {
+    let start = world.now;
+    let delivered = world.delivered;
+    while world.delivered == delivered {
+        world.send(0, 1);
+        world.settle(0);
+        world.run(world.now + ms(10));
+        assert!(world.now - start < Duration::from_secs(10), "nothing arrives any more");
+    }
+    world.now - start
+}
+
+#[test]
+fn after_the_loss_of_a_link_messages_take_the_other_way_at_once() {
+    let mut world = triangle();
+    world.links[0].is_wanted = false;
+    world.break_link(0);
+    let gap = gap(&mut world);
+    // Both ends hear of it within 30 ms.
+    assert!(gap <= ms(60), "{gap:?}");
+    world.run(world.now + Duration::from_secs(1));
+    world.check_channels();
+}
+
+#[test]
+fn after_silence_on_a_link_messages_take_the_other_way_as_soon_as_it_is_noticed() {
+    let mut world = triangle();
+    let connection = world.links[0].connection.expect("it is up");
+    (0..2).for_each(|side| world.hang(connection, side, Duration::from_secs(60)));
+    let gap = gap(&mut world);
+    assert!(gap >= ms(1_500) && gap <= SILENCE + ms(60), "{gap:?}");
+    world.run(world.now + Duration::from_secs(1));
+    world.check_channels();
+}
+
 /// Sixty nodes, each connected with each.
 fn sixty() -> World {
     let links = (0..60).flat_map(|other| (0..other).map(move |one| (one, other)));

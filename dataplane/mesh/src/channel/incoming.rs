@@ -13,6 +13,9 @@ use crate::frame::{MAX_PAYLOAD, Segment, SegmentFlags};
 /// How much is handed out before it is acknowledged without waiting for company.
 const ACKNOWLEDGE_AT: usize = 64 * 1024;
 
+/// What fills a gap may be lost, too: while other segments arrive the gap is told again.
+const TELL_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
 /// How far ahead of a gap a segment may be to be kept.
 const MAX_AHEAD: u64 = 16 * 1024;
 
@@ -38,8 +41,8 @@ pub(super) struct Incoming {
     /// What those count.
     ahead_bytes: usize,
     largest_ahead: usize,
-    /// The gap that has been told: it begins there.
-    told: Option<u64>,
+    /// The gap that has been told begins there, and when it was told.
+    told: Option<(u64, Instant)>,
     is_missing_due: bool,
     /// What has been handed out since the last acknowledgement.
     unacknowledged: usize,
@@ -89,7 +92,7 @@ impl Incoming {
     }
 
     /// Takes what the other end says, with data or without.
-    pub(super) fn handle(&mut self, segment: Segment) -> Result<(), &'static str> {
+    pub(super) fn handle(&mut self, now: Instant, segment: Segment) -> Result<(), &'static str> {
         let flags = segment.flags;
         if flags.contains(SegmentFlags::PROBE) {
             self.is_acknowledgement_due = true;
@@ -103,7 +106,8 @@ impl Incoming {
         } else {
             self.seen = self.seen.max(segment.sequence);
         }
-        if self.next < self.seen && self.told != Some(self.next) {
+        let is_told = |(next, at)| next == self.next && now < at + TELL_AGAIN_AFTER;
+        if self.next < self.seen && !self.told.is_some_and(is_told) {
             self.is_missing_due = true;
         }
         Ok(())
@@ -139,11 +143,11 @@ impl Incoming {
     }
 
     /// The segments that are missing, as the other end wants to hear it.
-    pub(super) fn poll_missing(&mut self) -> Option<Bytes> {
+    pub(super) fn poll_missing(&mut self, now: Instant) -> Option<Bytes> {
         if !std::mem::take(&mut self.is_missing_due) || self.seen <= self.next {
             return None;
         }
-        self.told = Some(self.next);
+        self.told = Some((self.next, now));
         let from = self.acknowledged();
         let mut ranges = BytesMut::new();
         let mut position = self.next;

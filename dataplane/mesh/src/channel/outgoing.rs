@@ -19,8 +19,11 @@ const MAX_WHOLE: usize = MAX_PAYLOAD - PREFIX;
 /// The buffer that messages are gathered in: enough for most turns, little for a channel that says little.
 const BATCH: usize = 16 * 1024;
 
-/// However much is lost, this much may be under way.
-const SMALLEST_WINDOW: usize = 256 * 1024;
+/// What may be under way at first.
+const FIRST_WINDOW: usize = 512 * 1024;
+
+/// However much is lost, one segment may be under way.
+const SMALLEST_WINDOW: usize = MAX_PAYLOAD + SEGMENT_COST;
 
 /// What travels in one segment.
 #[derive(Clone)]
@@ -73,6 +76,8 @@ pub(super) struct Outgoing {
     /// What may be under way now.
     window: usize,
     largest_window: usize,
+    /// Below it the window grows by what is acknowledged, above it by a segment for each window.
+    threshold: usize,
     /// Losses before this number are one event.
     recovered_at: u64,
     smoothed: Option<Duration>,
@@ -96,8 +101,9 @@ impl Outgoing {
             bytes: 0,
             under_way: 0,
             lost: VecDeque::new(),
-            window: options.window,
+            window: options.window.min(FIRST_WINDOW),
             largest_window: options.window,
+            threshold: options.window,
             recovered_at: 0,
             smoothed: None,
             probe_after: options.probe_after,
@@ -117,7 +123,8 @@ impl Outgoing {
         self.lost.clear();
         (self.first, self.next, self.recovered_at) = (0, 0, 0);
         (self.bytes, self.under_way) = (0, 0);
-        self.window = self.largest_window;
+        self.window = self.largest_window.min(FIRST_WINDOW);
+        self.threshold = self.largest_window;
         self.probes = 0;
         self.probe_at = None;
         self.is_probe_due = false;
@@ -293,7 +300,7 @@ impl Outgoing {
             let Some(kept) = self.kept.pop_front() else { break };
             self.first += 1;
             self.bytes -= kept.data.payload.len();
-            self.window = self.largest_window.min(self.window + kept.data.cost() / 8);
+            self.grow(kept.data.cost());
             if let Place::UnderWay { since } = kept.place {
                 self.under_way -= kept.data.cost();
                 sample = (!kept.is_retransmitted).then_some(since);
@@ -308,6 +315,17 @@ impl Outgoing {
         }
         self.expect_progress(now);
         Ok(())
+    }
+
+    /// What arrives makes room for more (as in TCP, RFC 5681): a node in the middle whose buffer is full
+    /// drops, and those who share it find what it takes.
+    fn grow(&mut self, acknowledged: usize) {
+        let growth = if self.window < self.threshold {
+            acknowledged
+        } else {
+            acknowledged * SMALLEST_WINDOW / self.window
+        };
+        self.window = self.largest_window.min(self.window + growth);
     }
 
     /// The other end misses segments: pairs of 32 bits, first (behind `from`) and count. What is between
@@ -332,6 +350,7 @@ impl Outgoing {
         if !self.lost.is_empty() && self.first >= self.recovered_at {
             self.recovered_at = self.next;
             self.window = (self.window / 2).max(SMALLEST_WINDOW).min(self.largest_window);
+            self.threshold = self.window;
         }
         self.expect_progress(now);
         Ok(())
