@@ -3,26 +3,40 @@
 //! A change is answered when it is durable and every shard serves it, in this order: journal,
 //! shards, view. Changes that arrive together are flushed together. Reads see the view alone and
 //! never wait for the disk.
+//!
+//! In a fleet every node has the same objects ([`mq_mesh::replica`]): a change goes to all nodes as soon as
+//! it is durable here, and is answered when all that can be reached serve it, or after a moment all the same.
+//! What other nodes change takes the same way: journal, shards, view. A node that is alone has a replica
+//! without peers.
 
+mod fleet;
+mod homes;
 mod journal;
 mod record;
+mod value;
+mod writer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use mq_mesh::NodeId;
+use mq_mesh::replica::{Key, Record, Version};
 use mq_model::CATCH_ALL_TOPIC;
 use mq_model::manifest::{AddressSpec, AddressType};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::hub::{Hub, Served};
+use crate::mesh::{NodeEvent, Service};
+use fleet::Exchange;
 use journal::{Journal, JournalFile};
-use record::Change;
+use record::{Base, Change};
+use value::{ADDRESS, Value};
+use writer::{Settings, Writer};
 
+pub use fleet::Membership;
 pub(crate) use journal::write_atomically;
 
 /// Addresses that one node may hold.
@@ -37,31 +51,46 @@ const WAITING_CHANGES: usize = 1_024;
 /// Changes that are flushed together.
 const BATCH: usize = 256;
 
+/// How long a change waits for the other nodes before it is answered all the same.
+const SPREAD_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a node that has been away waits, after its start, for somebody to tell what it has missed, before
+/// it takes changes.
+const REJOIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long changes wait on a node that has never been part of its fleet before they are refused.
+const JOIN_PATIENCE: Duration = Duration::from_secs(5);
+
 /// An address as it is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     /// The node serves it without anybody having asked: it is in no journal.
     pub is_built_in: bool,
     /// Changes with every change of the object and never goes back, not even when it is removed
-    /// and created again.
-    pub version: u64,
-    /// Names the address in the store: no other address of the node has it, or had it. An address
-    /// that gets another type begins anew.
+    /// and created again. The same on every node.
+    pub version: Version,
+    /// Names the address in the store of this node: no other address of the node has it, or had it. An
+    /// address that gets another type begins anew.
     pub id: u64,
+    /// The node that holds what the address keeps; `None`: it keeps nothing, or the node is alone.
+    pub home: Option<Arc<str>>,
     pub labels: BTreeMap<String, String>,
     pub spec: AddressSpec,
 }
 
 impl Object {
     /// The topic for every name that nothing else serves, as the node has it by itself. Its id is that of no
-    /// address: those come from revisions, which begin at 1.
+    /// address that was declared: those begin at 1.
     fn catch_all() -> Self {
         let spec = AddressSpec::new(AddressType::Topic);
-        Self { is_built_in: true, version: 0, id: 0, labels: BTreeMap::new(), spec }
+        let (version, labels) = (Version::default(), BTreeMap::new());
+        Self { is_built_in: true, version, id: 0, home: None, labels, spec }
     }
 
-    fn served(&self, name: &Arc<str>) -> Served {
-        Served { name: name.clone(), spec: self.spec.clone(), id: self.id }
+    /// The address as shards serve it on the node `here`, or on one that is alone.
+    fn served(&self, name: &Arc<str>, here: Option<&Arc<str>>) -> Served {
+        let home = self.home.clone().filter(|home| here.is_some_and(|here| here != home));
+        Served { name: name.clone(), spec: self.spec.clone(), id: self.id, home }
     }
 }
 
@@ -122,6 +151,13 @@ pub enum ChangeError {
         seconds = SHARD_DEADLINE.as_secs()
     )]
     NotServed(Arc<str>),
+    #[error(
+        "address `{0}` cannot be changed: the node has not heard from any other node of its fleet yet; try again \
+         when it has, or ask another node"
+    )]
+    NotJoined(Arc<str>),
+    #[error("address `{0}` keeps nothing of its own and has no home; name a queue or a topic")]
+    NoHome(Arc<str>),
     #[error("the node is stopping; try again when it is back")]
     Stopping,
 }
@@ -131,6 +167,9 @@ pub enum ChangeError {
 pub struct Catalogue {
     view: View,
     changes: mpsc::Sender<Request>,
+    has_joined: watch::Receiver<bool>,
+    /// Where it hears what the objects of other nodes say.
+    heard: Option<mpsc::UnboundedSender<NodeEvent>>,
 }
 
 type View = Arc<RwLock<BTreeMap<Arc<str>, Arc<Object>>>>;
@@ -138,55 +177,135 @@ type View = Arc<RwLock<BTreeMap<Arc<str>, Arc<Object>>>>;
 /// The objects as they were read at the start, before anybody serves them.
 pub struct Loaded {
     journal: Journal,
+    local: NodeId,
     built_in: BuiltIn,
+    membership: Option<Membership>,
+    /// The node has been one of its fleet before.
+    was_member: bool,
 }
 
 /// The address that the node serves while no object of its name is declared.
 type BuiltIn = Option<(Arc<str>, Arc<Object>)>;
 
 impl Loaded {
-    /// Reads the objects in a directory, which must exist.
+    /// Reads the objects in a directory, which must exist, of the node `local`.
     ///
     /// # Errors
     ///
     /// When the journal is damaged or cannot be read; see [`StoreError`].
-    pub fn read(directory: &Path) -> Result<Self, StoreError> {
+    pub fn read(directory: &Path, local: NodeId) -> Result<Self, StoreError> {
         let file = JournalFile::new(directory.join("addresses.journal"));
-        Ok(Self { journal: Journal::open(Box::new(file))?, built_in: None })
+        Ok(Self::of(Journal::open(Box::new(file), local)?, local))
     }
 
-    /// Serves the topic for every name that nothing else serves, unless one is declared.
+    fn of(journal: Journal, local: NodeId) -> Self {
+        let was_member = journal.base().is_member;
+        Self { journal, local, built_in: None, membership: None, was_member }
+    }
+
+    /// Serves the topic for every name that nothing else serves, unless one is declared. For a node that is
+    /// alone.
     #[must_use]
     pub fn with_catch_all(self) -> Self {
         Self { built_in: Some((CATCH_ALL_TOPIC.into(), Arc::new(Object::catch_all()))), ..self }
     }
 
-    fn objects(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Object>)> {
-        let built_in = self.built_in.as_ref().map(|(name, object)| (name, object));
-        // It has no declared subscriptions, so it may come first.
-        built_in
-            .filter(|(name, _)| self.journal.object(name).is_none())
-            .into_iter()
-            .chain(self.journal.objects())
+    /// Makes the node one of a fleet. What it has declared alone has its home here. The founder of a fleet
+    /// declares the topic for every name that nothing else serves, when it is to be there and nobody has ever
+    /// declared or removed it.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be made durable; see [`StoreError`].
+    pub fn in_fleet(mut self, membership: Membership, with_catch_all: bool) -> Result<Self, StoreError> {
+        let mut changes = Vec::new();
+        // Others become members when they have what the fleet has.
+        if membership.is_founder && !self.was_member {
+            changes.push(Change::Base(Base { is_member: true, ..self.journal.base() }));
+        }
+        for kept in self.journal.objects() {
+            let Some(value) = address_of(&kept.record) else { continue };
+            if value.home.is_some() || !has_own_home(value.spec.kind) {
+                continue;
+            }
+            let value = Value { home: Some(membership.node.clone()), ..value };
+            // It is the same change as before: nobody else has seen it.
+            let record = Record { value: Some(encoded(&value)?), ..kept.record.clone() };
+            changes.push(Change::Set { record, id: kept.id });
+        }
+        let catch_all = Key::new(ADDRESS, CATCH_ALL_TOPIC);
+        if with_catch_all && membership.is_founder && self.journal.kept(&catch_all).is_none() {
+            let value = Value {
+                spec: AddressSpec::new(AddressType::Topic),
+                labels: BTreeMap::new(),
+                home: Some(membership.node.clone()),
+                birth: Version::default(),
+                ends: 0,
+            };
+            // Whatever anybody else says of it counts more.
+            let version = Version { clock: 1, origin: self.local };
+            let record = Record { key: catch_all, version, value: Some(encoded(&value)?) };
+            changes.push(Change::Set { record, id: 0 });
+        }
+        if !changes.is_empty() {
+            self.journal.commit(&changes)?;
+        }
+        Ok(Self { membership: Some(membership), built_in: None, ..self })
     }
 
     /// The addresses that the shards are started with.
     ///
     /// They come in the order of their names: a topic before its subscriptions.
     pub fn addresses(&self) -> Vec<Served> {
-        self.objects().map(|(name, object)| object.served(name)).collect()
+        let here = self.membership.as_ref().map(|membership| &membership.node);
+        let declared = writer::declared(&self.journal);
+        let view = writer::view(&declared, self.built_in.as_ref());
+        view.iter().map(|(name, object)| object.served(name, here)).collect()
     }
 
-    /// Begins to take changes. The task ends when the last [`Catalogue`] is dropped. Must be called
-    /// within a tokio runtime.
+    /// Begins to take changes, and to speak with other nodes when the hub has a mesh; that one needs
+    /// [`Catalogue::service`]. The task ends when the last [`Catalogue`] is dropped. Must be called within a
+    /// tokio runtime.
     pub fn serve(self, hub: Hub) -> Catalogue {
-        let objects = self.objects().map(|(name, object)| (name.clone(), object.clone()));
-        let view: View = Arc::new(RwLock::new(objects.collect()));
-        let (changes, requests) = mpsc::channel(WAITING_CHANGES);
-        let Self { journal, built_in } = self;
-        tokio::spawn(Writer { journal, built_in, hub, view: view.clone() }.run(requests));
-        Catalogue { view, changes }
+        let mesh = hub.mesh().filter(|_| self.membership.is_some()).cloned();
+        let (exchange, heard) = mesh.map(Exchange::over).unzip();
+        Catalogue { heard, ..self.serve_with(hub, exchange) }
     }
+
+    fn serve_with(self, hub: Hub, exchange: Option<Exchange>) -> Catalogue {
+        let view = View::default();
+        let (changes, requests) = mpsc::channel(WAITING_CHANGES);
+        let (joined, has_joined) = watch::channel(self.membership.is_none());
+        let writer = Writer::new(self, Settings { hub, view: view.clone(), exchange, joined });
+        tokio::spawn(writer.run(requests));
+        Catalogue { view, changes, has_joined, heard: None }
+    }
+}
+
+/// The address that a record is about, if this version knows what it says.
+fn address_of(record: &Record) -> Option<Value> {
+    if record.key.kind != ADDRESS {
+        return None;
+    }
+    let decoded = Value::decode(record.value.as_ref()?);
+    let failed = |error: &String| {
+        tracing::warn!(
+            address = %record.key.name,
+            %error,
+            "cannot serve an address that another version of mqd has written; it is kept for that one"
+        );
+    };
+    decoded.inspect_err(failed).ok()
+}
+
+/// Whether addresses of the type have a home of their own, and not that of another address.
+fn has_own_home(kind: AddressType) -> bool {
+    kind.is_stored() && kind != AddressType::Subscription
+}
+
+fn encoded(value: &Value) -> Result<bytes::Bytes, StoreError> {
+    let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
+    value.encode().map_err(|reason| StoreError::io("write", Path::new("an address"), invalid(reason)))
 }
 
 impl Catalogue {
@@ -210,6 +329,19 @@ impl Catalogue {
     pub fn addresses(&self) -> Vec<(Arc<str>, Arc<Object>)> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         view.iter().map(|(name, object)| (name.clone(), object.clone())).collect()
+    }
+
+    /// What the mesh has to deliver to; `None` on a node that is alone.
+    pub(crate) fn service(&self) -> Option<Service> {
+        self.heard.clone().map(fleet::service)
+    }
+
+    /// Waits until the node has what another node of its fleet has, or has been told to do without. At once on
+    /// a node that is alone.
+    pub async fn joined(&self) {
+        let mut has_joined = self.has_joined.clone();
+        // The task is gone when the node stops, and then nothing is waited for.
+        let _ = has_joined.wait_for(|has_joined| *has_joined).await;
     }
 
     /// Creates an address.
@@ -256,6 +388,16 @@ impl Catalogue {
         self.ask(Request::Remove { name, reply }, answer).await
     }
 
+    /// Makes another node the home of a queue or topic. What the address holds is not moved by that.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::NotFound`], [`ChangeError::NoHome`], and the errors of [`put`](Self::put).
+    pub async fn set_home(&self, name: Arc<str>, home: Arc<str>) -> Result<Arc<Object>, ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::SetHome { name, home, reply }, answer).await.map(|(_, object)| object)
+    }
+
     async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<Answer<T>>) -> Answer<T> {
         self.changes.send(request).await.map_err(|_| ChangeError::Stopping)?;
         answer.await.unwrap_or(Err(ChangeError::Stopping))
@@ -278,268 +420,11 @@ enum Request {
         name: Arc<str>,
         reply: oneshot::Sender<Answer<()>>,
     },
-}
-
-/// The task that owns the journal: decides a batch, makes it durable, puts it in force, answers.
-struct Writer {
-    journal: Journal,
-    built_in: BuiltIn,
-    hub: Hub,
-    view: View,
-}
-
-/// What a batch is about to do.
-#[derive(Default)]
-struct Batch {
-    changes: Vec<Change>,
-    /// Every name the batch changes, and what it will then be.
-    outcome: HashMap<Arc<str>, Option<Arc<Object>>>,
-    answers: Vec<(Arc<str>, Pending)>,
-}
-
-/// An answer that waits for its batch.
-enum Pending {
-    Put(oneshot::Sender<Answer<(Put, Arc<Object>)>>, Answer<(Put, Arc<Object>)>),
-    Remove(oneshot::Sender<Answer<()>>, Answer<()>),
-}
-
-impl Writer {
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        let mut waiting = Vec::with_capacity(BATCH);
-        while requests.recv_many(&mut waiting, BATCH).await > 0 {
-            let batch = self.decide(waiting.drain(..));
-            let Some(writer) = self.carry_out(batch).await else { return };
-            self = writer;
-        }
-    }
-
-    fn decide(&self, requests: impl Iterator<Item = Request>) -> Batch {
-        let mut batch = Batch::default();
-        let mut count = self.journal.len();
-        for request in requests {
-            let revision = self.next_revision(&batch);
-            match request {
-                Request::Put { name, labels, spec, only_new, reply } => {
-                    let id = match self.current(&batch, &name) {
-                        // What it holds stays its own.
-                        Some(current) if current.spec.kind == spec.kind => current.id,
-                        _ => revision,
-                    };
-                    let object = Object { is_built_in: false, version: revision, id, labels, spec: *spec };
-                    let object = Arc::new(object);
-                    let answer = self.decide_put(&batch, &name, object, only_new, count);
-                    if let Ok((put @ (Put::Created | Put::Updated), object)) = &answer {
-                        count += usize::from(*put == Put::Created);
-                        batch.put(revision, &name, object.clone());
-                    }
-                    batch.answers.push((name, Pending::Put(reply, answer)));
-                }
-                Request::Remove { name, reply } => {
-                    let answer = match self.current(&batch, &name) {
-                        None => Err(ChangeError::NotFound(name.clone())),
-                        Some(object) if object.is_built_in => Err(ChangeError::BuiltIn(name.clone())),
-                        Some(object) => {
-                            for name in self.subscriptions(&batch, &name, &object) {
-                                count -= 1;
-                                batch.remove(self.next_revision(&batch), &name);
-                            }
-                            count -= 1;
-                            batch.remove(self.next_revision(&batch), &name);
-                            batch.fall_back(&name, self.fallback(&name, object.id));
-                            Ok(())
-                        }
-                    };
-                    batch.answers.push((name, Pending::Remove(reply, answer)));
-                }
-            }
-        }
-        batch
-    }
-
-    fn next_revision(&self, batch: &Batch) -> u64 {
-        self.journal.revision() + batch.changes.len() as u64 + 1
-    }
-
-    /// The names of a topic's subscriptions.
-    fn subscriptions(&self, batch: &Batch, topic: &str, object: &Object) -> Vec<Arc<str>> {
-        if object.spec.kind != AddressType::Topic {
-            return Vec::new();
-        }
-        let prefix = format!("{topic}::");
-        let mut names: Vec<Arc<str>> =
-            self.journal.names_from(&prefix).take_while(|name| name.starts_with(&prefix)).cloned().collect();
-        names.extend(batch.outcome.keys().filter(|name| name.starts_with(&prefix)).cloned());
-        names.sort_unstable();
-        names.dedup();
-        names.retain(|name| self.current(batch, name).is_some());
-        names
-    }
-
-    /// Whether topics and subscriptions belong together as they will be.
-    fn check_topic(&self, batch: &Batch, name: &Arc<str>, object: &Object) -> Result<(), ChangeError> {
-        if object.spec.kind == AddressType::Subscription {
-            let topic = name.split_once("::").map_or("", |(topic, _)| topic);
-            let is_there = self
-                .current(batch, topic)
-                .is_some_and(|topic| topic.spec.kind == AddressType::Topic && !topic.is_built_in);
-            return if is_there { Ok(()) } else { Err(ChangeError::NoTopic(name.clone(), topic.into())) };
-        }
-        let Some(current) = self.current(batch, name) else { return Ok(()) };
-        if object.spec.kind != AddressType::Topic
-            && let Some(subscription) = self.subscriptions(batch, name, &current).first()
-        {
-            return Err(ChangeError::HasSubscriptions(name.clone(), subscription.clone()));
-        }
-        Ok(())
-    }
-
-    fn decide_put(
-        &self,
-        batch: &Batch,
-        name: &Arc<str>,
-        object: Arc<Object>,
-        only_new: bool,
-        count: usize,
-    ) -> Answer<(Put, Arc<Object>)> {
-        self.check_topic(batch, name, &object)?;
-        match self.current(batch, name).filter(|current| !current.is_built_in) {
-            Some(_) if only_new => Err(ChangeError::Exists(name.clone())),
-            Some(current) if current.spec == object.spec && current.labels == object.labels => {
-                Ok((Put::Unchanged, current))
-            }
-            Some(_) => Ok((Put::Updated, object)),
-            None if count >= MAX_ADDRESSES => Err(ChangeError::Full),
-            None => Ok((Put::Created, object)),
-        }
-    }
-
-    /// The object as it will be after what the batch holds so far.
-    fn current(&self, batch: &Batch, name: &str) -> Option<Arc<Object>> {
-        match batch.outcome.get(name) {
-            Some(outcome) => outcome.clone(),
-            None => self.journal.object(name).cloned().or_else(|| self.fallback(name, 0)),
-        }
-    }
-
-    /// What the node serves under the name when it is not declared. It takes the place of a declared address
-    /// without beginning anew: it goes on under its id.
-    fn fallback(&self, name: &str, id: u64) -> Option<Arc<Object>> {
-        let (_, object) = self.built_in.as_ref().filter(|(built_in, _)| **built_in == *name)?;
-        Some(Arc::new(Object { id, ..(**object).clone() }))
-    }
-
-    /// Journal, shards, view, answers. `None` when the runtime is going down.
-    async fn carry_out(self, mut batch: Batch) -> Option<Self> {
-        let Self { mut journal, built_in, hub, view } = self;
-        let changes = std::mem::take(&mut batch.changes);
-        let (journal, stored) = if changes.is_empty() {
-            (journal, Ok(()))
-        } else {
-            let commit = move || {
-                let stored = journal.commit(&changes);
-                (journal, stored)
-            };
-            tokio::task::spawn_blocking(commit).await.ok()?
-        };
-        match stored {
-            Ok(()) => {
-                let unserved = put_in_force(&hub, &view, &batch.outcome).await;
-                show(&view, &batch.outcome);
-                batch.answer(|name| unserved.contains(name).then(|| ChangeError::NotServed(name.clone())));
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot store a change of the configuration");
-                let error = Arc::new(error);
-                let changed = std::mem::take(&mut batch.outcome);
-                batch.answer(|name| changed.contains_key(name).then(|| ChangeError::Store(error.clone())));
-            }
-        }
-        Some(Self { journal, built_in, hub, view })
-    }
-}
-
-impl Batch {
-    fn put(&mut self, revision: u64, name: &Arc<str>, object: Arc<Object>) {
-        self.changes.push(Change::PutAddress {
-            revision,
-            name: name.clone(),
-            id: Some(object.id),
-            labels: object.labels.clone(),
-            spec: Box::new(object.spec.clone()),
-        });
-        self.outcome.insert(name.clone(), Some(object));
-    }
-
-    fn remove(&mut self, revision: u64, name: &Arc<str>) {
-        self.changes.push(Change::RemoveAddress { revision, name: name.clone() });
-        self.outcome.insert(name.clone(), None);
-    }
-
-    /// What is there once the address of the name is gone.
-    fn fall_back(&mut self, name: &Arc<str>, object: Option<Arc<Object>>) {
-        if object.is_some() {
-            self.outcome.insert(name.clone(), object);
-        }
-    }
-
-    /// Sends every answer, or the failure in its place where there is one.
-    fn answer(self, failure: impl Fn(&Arc<str>) -> Option<ChangeError>) {
-        for (name, pending) in self.answers {
-            // A caller that has gone away misses its answer; the change stays.
-            match pending {
-                Pending::Put(reply, answer) => {
-                    let _ = reply.send(failure(&name).map_or(answer, Err));
-                }
-                Pending::Remove(reply, answer) => {
-                    let _ = reply.send(failure(&name).map_or(answer, Err));
-                }
-            }
-        }
-    }
-}
-
-/// Tells the shards; returns the names that not every shard has confirmed in time. Each name comes
-/// once. A topic is there before its subscriptions, and goes after them; an address that begins anew
-/// goes first.
-async fn put_in_force(
-    hub: &Hub,
-    view: &View,
-    outcome: &HashMap<Arc<str>, Option<Arc<Object>>>,
-) -> Vec<Arc<str>> {
-    let goes = |name: &Arc<str>| {
-        let view = view.read().unwrap_or_else(PoisonError::into_inner);
-        let (old, new) = (view.get(name), outcome.get(name).and_then(Option::as_ref));
-        // Removing what only the batch knew tells the shards nothing they mind.
-        old.map_or_else(|| new.is_none(), |old| new.is_none_or(|new| new.id != old.id))
-    };
-    let mut names: Vec<_> = outcome.keys().collect();
-    names.sort_unstable();
-    let mut tasks = JoinSet::new();
-    let mut wait = |name: &Arc<str>, told: BoxFuture| {
-        let name = name.clone();
-        tasks.spawn(async move { tokio::time::timeout(SHARD_DEADLINE, told).await.err().map(|_| name) });
-    };
-    for name in names.iter().rev().filter(|name| goes(name)) {
-        wait(name, Box::pin(hub.remove_address(name)));
-    }
-    for name in &names {
-        if let Some(Some(object)) = outcome.get(*name) {
-            wait(name, Box::pin(hub.set_address(&object.served(name))));
-        }
-    }
-    tasks.join_all().await.into_iter().flatten().collect()
-}
-
-type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-fn show(view: &View, outcome: &HashMap<Arc<str>, Option<Arc<Object>>>) {
-    let mut view = view.write().unwrap_or_else(PoisonError::into_inner);
-    for (name, object) in outcome {
-        match object {
-            Some(object) => view.insert(name.clone(), object.clone()),
-            None => view.remove(name),
-        };
-    }
+    SetHome {
+        name: Arc<str>,
+        home: Arc<str>,
+        reply: oneshot::Sender<Answer<(Put, Arc<Object>)>>,
+    },
 }
 
 fn advice(source: &io::Error) -> &'static str {

@@ -8,13 +8,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::record::{Change, MAGIC, Reader};
-use super::{Object, StoreError};
+use mq_mesh::NodeId;
+use mq_mesh::replica::{Key, Record};
+
+use super::StoreError;
+use super::record::{Base, Change, Corruption, MAGIC, Reader};
 
 /// Longest journal that is read, in bytes.
 const MAX_JOURNAL: u64 = 4 << 30;
@@ -122,12 +123,22 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<File> 
     Ok(file)
 }
 
+/// What is kept of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    pub(crate) record: Record,
+    /// Names an address in the store of this node; of no meaning when it was deleted.
+    pub(crate) id: u64,
+    /// Bytes in the file.
+    bytes: u64,
+}
+
 /// The objects and the journal that they are read back from.
 pub(crate) struct Journal {
     medium: Box<dyn Medium>,
-    objects: BTreeMap<Arc<str>, Entry>,
-    /// Number of the last change.
-    revision: u64,
+    /// Deleted ones, too.
+    objects: BTreeMap<Key, Kept>,
+    base: Base,
     /// Bytes of the medium that hold whole records.
     length: u64,
     /// Bytes of the records that a compaction would keep.
@@ -138,61 +149,46 @@ pub(crate) struct Journal {
     is_doubtful: bool,
 }
 
-struct Entry {
-    object: Arc<Object>,
-    /// Bytes of its record.
-    bytes: u64,
-}
-
 impl Journal {
-    /// Reads the journal, or begins one where there is none.
+    /// Reads the journal of the node `local`, or begins one where there is none.
     ///
     /// # Errors
     ///
     /// [`StoreError::Corrupt`] with the offset of the damaged record, and [`StoreError::Io`].
-    pub(crate) fn open(mut medium: Box<dyn Medium>) -> Result<Self, StoreError> {
+    pub(crate) fn open(mut medium: Box<dyn Medium>, local: NodeId) -> Result<Self, StoreError> {
         let content = medium.read().map_err(|source| StoreError::io("read", medium.path(), source))?;
         let mut journal = Self {
             medium,
             objects: BTreeMap::new(),
-            revision: 0,
+            base: Base::default(),
             length: 0,
             live: 0,
             compact_at: COMPACTION_FLOOR,
             is_doubtful: false,
         };
         match content {
-            Some(content) => journal.recover(&content)?,
+            Some(content) => journal.recover(&content, local)?,
             None => journal.rewrite()?,
         }
         Ok(journal)
     }
 
-    /// Number of the last change; the next one takes the number after it.
-    pub(crate) fn revision(&self) -> u64 {
-        self.revision
+    /// What is known besides the objects.
+    pub(crate) fn base(&self) -> Base {
+        self.base
     }
 
-    pub(crate) fn object(&self, name: &str) -> Option<&Arc<Object>> {
-        self.objects.get(name).map(|entry| &entry.object)
+    pub(crate) fn kept(&self, key: &Key) -> Option<&Kept> {
+        self.objects.get(key)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.objects.len()
+    /// The objects in the order of their keys, deleted ones too.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Kept> {
+        self.objects.values()
     }
 
-    /// The objects in the order of their names.
-    pub(crate) fn objects(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Object>)> {
-        self.objects.iter().map(|(name, entry)| (name, &entry.object))
-    }
-
-    /// The names from this one on, in their order.
-    pub(crate) fn names_from(&self, name: &str) -> impl Iterator<Item = &Arc<str>> {
-        let from = (Bound::Included(name), Bound::Unbounded);
-        self.objects.range::<str, _>(from).map(|(name, _)| name)
-    }
-
-    /// Makes the changes durable, then applies them.
+    /// Makes the changes durable, then applies them. Of two changes of an object the one with the higher
+    /// version counts, as it does when they are read back.
     ///
     /// # Errors
     ///
@@ -206,13 +202,7 @@ impl Journal {
         let mut sizes = Vec::with_capacity(changes.len());
         for change in changes {
             let encoded = change.encode(&mut bytes);
-            sizes.push(encoded.map_err(|reason| {
-                StoreError::io(
-                    "write",
-                    self.medium.path(),
-                    io::Error::new(io::ErrorKind::InvalidData, reason),
-                )
-            })?);
+            sizes.push(encoded.map_err(|reason| self.unwritable(reason))?);
         }
         if let Err(source) = self.medium.append(&bytes) {
             self.is_doubtful = true;
@@ -222,34 +212,43 @@ impl Journal {
         }
         self.length += bytes.len() as u64;
         for (change, size) in changes.iter().zip(sizes) {
-            self.apply(change, size);
+            self.apply(change.clone(), size);
         }
         self.compact();
         Ok(())
     }
 
-    fn recover(&mut self, content: &[u8]) -> Result<(), StoreError> {
-        let corrupt = |path: &Path, corruption: super::record::Corruption| StoreError::Corrupt {
+    fn unwritable(&self, reason: String) -> StoreError {
+        StoreError::io("write", self.medium.path(), io::Error::new(io::ErrorKind::InvalidData, reason))
+    }
+
+    fn recover(&mut self, content: &[u8], local: NodeId) -> Result<(), StoreError> {
+        let corrupt = |path: &Path, corruption: Corruption| StoreError::Corrupt {
             path: path.to_owned(),
             offset: corruption.offset,
             reason: corruption.reason,
         };
-        let mut reader = Reader::new(content).map_err(|error| corrupt(self.medium.path(), error))?;
+        let mut reader = Reader::new(content, local).map_err(|error| corrupt(self.medium.path(), error))?;
         while let Some((change, size)) = reader.next().map_err(|error| corrupt(self.medium.path(), error))? {
-            self.apply(&change, size);
+            self.apply(change, size);
         }
         self.length = reader.offset();
-        if self.length < MAGIC.len() as u64 {
-            return self.rewrite();
-        }
         let torn = content.len() as u64 - self.length;
-        if torn > 0 {
+        if torn > 0 && self.length >= MAGIC.len() as u64 {
             tracing::warn!(
                 path = %self.medium.path().display(),
                 offset = self.length,
                 bytes = torn,
                 "cut off a change that a crash had interrupted"
             );
+        }
+        if reader.is_format_1() {
+            // Nodes that are alone remember no deletions, and there were no others.
+            self.forget_deleted();
+        }
+        if reader.is_format_1() || self.length < MAGIC.len() as u64 {
+            self.rewrite()?;
+        } else if torn > 0 {
             let cut = self.medium.truncate(self.length);
             cut.map_err(|source| StoreError::io("repair", self.medium.path(), source))?;
         }
@@ -257,27 +256,39 @@ impl Journal {
         Ok(())
     }
 
-    fn apply(&mut self, change: &Change, size: usize) {
-        self.revision = self.revision.max(change.revision());
+    fn forget_deleted(&mut self) {
+        self.objects.retain(|_, kept| kept.record.value.is_some());
+        self.live = self.objects.values().map(|kept| kept.bytes).sum();
+    }
+
+    fn apply(&mut self, change: Change, size: usize) {
         let bytes = size as u64;
         let replaced = match change {
-            Change::Base { .. } => None,
-            Change::PutAddress { revision, name, id, labels, spec } => {
-                // A revision is used once, so it will do for an address that was not given an id.
-                let id = id.unwrap_or(*revision);
-                let object = Object {
-                    is_built_in: false,
-                    version: *revision,
-                    id,
-                    labels: labels.clone(),
-                    spec: (**spec).clone(),
-                };
-                self.live += bytes;
-                self.objects.insert(name.clone(), Entry { object: Arc::new(object), bytes })
+            Change::Base(base) => {
+                self.base.clock = self.base.clock.max(base.clock);
+                self.base.id = self.base.id.max(base.id);
+                self.base.is_member |= base.is_member;
+                None
             }
-            Change::RemoveAddress { name, .. } => self.objects.remove(name),
+            Change::Set { record, id } => {
+                self.base.clock = self.base.clock.max(record.version.clock);
+                self.base.id = self.base.id.max(id);
+                let kept = self.objects.get(&record.key);
+                // One of the same version was written again by this node, which knows more about it.
+                if kept.is_some_and(|kept| kept.record.version > record.version) {
+                    return;
+                }
+                self.live += bytes;
+                self.objects.insert(record.key.clone(), Kept { record, id, bytes })
+            }
+            Change::Forget { key, version } => {
+                match self.objects.get(&key).is_some_and(|kept| kept.record.version == version) {
+                    true => self.objects.remove(&key),
+                    false => None,
+                }
+            }
         };
-        self.live -= replaced.map_or(0, |entry| entry.bytes);
+        self.live -= replaced.map_or(0, |kept| kept.bytes);
     }
 
     /// Rewrites the journal when most of it is history. A failure loses nothing: the next commit
@@ -301,21 +312,19 @@ impl Journal {
     /// Puts a journal in place that holds the objects and nothing else.
     fn rewrite(&mut self) -> Result<(), StoreError> {
         let mut content = MAGIC.to_vec();
-        let failed = |path: &Path, reason| {
-            StoreError::io("write", path, io::Error::new(io::ErrorKind::InvalidData, reason))
-        };
-        let base = Change::Base { revision: self.revision };
-        base.encode(&mut content).map_err(|reason| failed(self.medium.path(), reason))?;
-        for (name, Entry { object, .. }) in &self.objects {
-            let change = Change::PutAddress {
-                revision: object.version,
-                name: name.clone(),
-                id: Some(object.id),
-                labels: object.labels.clone(),
-                spec: Box::new(object.spec.clone()),
-            };
-            change.encode(&mut content).map_err(|reason| failed(self.medium.path(), reason))?;
+        let base = Change::Base(self.base);
+        base.encode(&mut content).map_err(|reason| self.unwritable(reason))?;
+        let mut live = 0;
+        for kept in self.objects.values_mut() {
+            let change = Change::Set { record: kept.record.clone(), id: kept.id };
+            let size = change.encode(&mut content).map_err(|reason| {
+                let source = io::Error::new(io::ErrorKind::InvalidData, reason);
+                StoreError::io("write", self.medium.path(), source)
+            })?;
+            kept.bytes = size as u64;
+            live += kept.bytes;
         }
+        self.live = live;
         // Until it has succeeded, nobody knows which of the two files the name stands for.
         self.is_doubtful = true;
         let replaced = self.medium.replace(&content);

@@ -1,5 +1,7 @@
 //! The journal under crashes, corruption and failing disks; the catalogue above it.
 
+mod fleet;
+
 use std::sync::Mutex;
 
 use mq_model::manifest::{AddressSpec, AddressType};
@@ -8,6 +10,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::journal::Medium;
 use super::*;
 use crate::hub::ShardCommand;
+
+/// The node of the tests.
+const HERE: NodeId = NodeId(77);
 
 /// A journal in memory whose writes can be made to fail.
 #[derive(Clone, Default)]
@@ -37,7 +42,7 @@ impl Memory {
     }
 
     fn open(&self) -> Result<Journal, StoreError> {
-        Journal::open(Box::new(self.clone()))
+        Journal::open(Box::new(self.clone()), HERE)
     }
 }
 
@@ -84,23 +89,32 @@ fn spec(link_credit: u32) -> AddressSpec {
     spec
 }
 
+fn key(name: &str) -> Key {
+    Key::new(ADDRESS, name)
+}
+
 fn put(journal: &Journal, name: &str, link_credit: u32) -> Change {
     let labels = BTreeMap::from([("team".to_owned(), "sensors".to_owned())]);
-    Change::PutAddress {
-        revision: journal.revision() + 1,
-        name: name.into(),
-        id: Some(journal.revision() + 1),
-        labels,
-        spec: Box::new(spec(link_credit)),
-    }
+    let version = Version { clock: journal.base().clock + 1, origin: HERE };
+    let value = Value { spec: spec(link_credit), labels, home: None, birth: version, ends: 0 };
+    let record = Record { key: key(name), version, value: Some(value.encode().unwrap()) };
+    Change::Set { record, id: journal.base().id + 1 }
 }
 
 fn remove(journal: &Journal, name: &str) -> Change {
-    Change::RemoveAddress { revision: journal.revision() + 1, name: name.into() }
+    let version = Version { clock: journal.base().clock + 1, origin: HERE };
+    Change::Set { record: Record { key: key(name), version, value: None }, id: 0 }
 }
 
 fn names(journal: &Journal) -> Vec<String> {
-    journal.objects().map(|(name, _)| name.to_string()).collect()
+    let objects = journal.objects().filter(|kept| kept.record.value.is_some());
+    objects.map(|kept| kept.record.key.name.to_string()).collect()
+}
+
+/// What a journal says of an address.
+fn address(journal: &Journal, name: &str) -> Option<(Value, u64)> {
+    let kept = journal.kept(&key(name))?;
+    Some((address_of(&kept.record)?, kept.id))
 }
 
 /// A journal of three puts and a removal, and its length after each of them.
@@ -181,7 +195,7 @@ fn a_file_that_is_not_a_journal_is_refused_and_not_overwritten() {
 
 #[test]
 fn a_journal_of_a_newer_version_is_refused_with_that_reason() {
-    let Err(error) = Memory::holding(b"mqobjs2\nwhatever").open() else { panic!("opened") };
+    let Err(error) = Memory::holding(b"mqobjs3\nwhatever").open() else { panic!("opened") };
     assert!(error.to_string().contains("version"), "{error}");
 }
 
@@ -190,9 +204,9 @@ fn what_is_read_back_is_what_was_put() {
     let memory = Memory::default();
     let mut journal = memory.open().unwrap();
     journal.commit(&[put(&journal, "a/b c:ä", 7)]).unwrap();
-    let written = journal.object("a/b c:ä").unwrap().clone();
-    assert_eq!(memory.open().unwrap().object("a/b c:ä"), Some(&written));
-    assert_eq!(written.version, 1);
+    let written = address(&journal, "a/b c:ä").unwrap();
+    assert_eq!(written.0.labels["team"], "sensors");
+    assert_eq!(memory.open().unwrap().kept(&key("a/b c:ä")), journal.kept(&key("a/b c:ä")));
 }
 
 #[test]
@@ -225,20 +239,124 @@ fn an_object_that_is_changed_often_does_not_fill_the_disk() {
     assert!(memory.content().len() < 1 << 20, "{} bytes", memory.content().len());
     assert!(memory.0.lock().unwrap().replacements > 1);
     let reopened = memory.open().unwrap();
-    assert_eq!(reopened.object("busy"), journal.object("busy"));
-    assert_eq!(reopened.revision(), 10_000);
+    assert_eq!(address(&reopened, "busy"), address(&journal, "busy"));
+    assert_eq!((reopened.base().clock, reopened.base().id), (10_000, 10_000));
 }
 
 #[test]
-fn revisions_never_go_back_even_when_the_latest_change_was_a_removal() {
+fn versions_and_ids_never_go_back_even_when_the_latest_change_was_a_removal() {
     let memory = Memory::default();
     let mut journal = memory.open().unwrap();
     for round in 0..5_000 {
         journal.commit(&[put(&journal, "x", round + 1)]).unwrap();
-        journal.commit(&[remove(&journal, "x")]).unwrap();
+        let removal = remove(&journal, "x");
+        let version = Version { clock: journal.base().clock + 1, origin: HERE };
+        journal.commit(&[removal, Change::Forget { key: key("x"), version }]).unwrap();
     }
     assert!(memory.0.lock().unwrap().replacements > 1);
-    assert_eq!(memory.open().unwrap().revision(), 10_000);
+    let reopened = memory.open().unwrap();
+    assert_eq!(reopened.objects().count(), 0);
+    assert_eq!((reopened.base().clock, reopened.base().id), (10_000, 5_000));
+}
+
+#[test]
+fn a_deletion_is_remembered_until_it_is_forgotten_and_no_other_one_with_it() {
+    let memory = Memory::default();
+    let mut journal = memory.open().unwrap();
+    journal.commit(&[put(&journal, "x", 1), put(&journal, "y", 1)]).unwrap();
+    journal.commit(&[remove(&journal, "x")]).unwrap();
+    let version = memory.open().unwrap().kept(&key("x")).unwrap().record.version;
+    let earlier = Version { clock: version.clock - 1, origin: HERE };
+    journal.commit(&[Change::Forget { key: key("x"), version: earlier }]).unwrap();
+    assert!(memory.open().unwrap().kept(&key("x")).is_some());
+    journal.commit(&[Change::Forget { key: key("x"), version }]).unwrap();
+    assert_eq!(memory.open().unwrap().objects().count(), 1);
+}
+
+#[test]
+fn of_two_records_of_an_object_the_one_with_the_higher_version_counts() {
+    let memory = Memory::default();
+    let mut journal = memory.open().unwrap();
+    let (first, second) = (put(&journal, "x", 1), put(&journal, "x", 2));
+    let Change::Set { mut record, id } = second else { unreachable!() };
+    record.version.origin = NodeId(HERE.0 + 1);
+    journal.commit(&[Change::Set { record, id }]).unwrap();
+    journal.commit(&[first]).unwrap();
+    assert_eq!(address(&journal, "x").unwrap().0.spec, spec(2));
+    assert_eq!(address(&memory.open().unwrap(), "x").unwrap().0.spec, spec(2));
+}
+
+/// A record as format 1 had it.
+fn record_1(body: &str) -> Vec<u8> {
+    let mut prefix = Vec::from(u32::try_from(body.len()).unwrap().to_le_bytes());
+    prefix.extend(crc32fast::hash(body.as_bytes()).to_le_bytes());
+    let checksum = crc32fast::hash(&prefix).to_le_bytes();
+    [prefix, checksum.to_vec(), body.as_bytes().to_vec()].concat()
+}
+
+/// A journal of format 1, and where its records begin.
+fn journal_1() -> (Vec<u8>, Vec<usize>) {
+    let bodies = [
+        r##"{"change":"base","revision":4}"##,
+        r##"{"change":"put-address","revision":5,"name":"#","id":0,"spec":{"type":"topic"}}"##,
+        r##"{"change":"put-address","revision":7,"name":"a","spec":{"type":"queue"}}"##,
+        r##"{"change":"put-address","revision":8,"name":"b","id":3,"labels":{"x":"y"},"spec":{"type":"anycast"}}"##,
+        r##"{"change":"remove-address","revision":9,"name":"a"}"##,
+    ];
+    let mut content = record::MAGIC_1.to_vec();
+    let mut starts = Vec::new();
+    for body in bodies {
+        starts.push(content.len());
+        content.extend(record_1(body));
+    }
+    (content, starts)
+}
+
+#[test]
+fn a_journal_of_format_1_is_upgraded_without_loss_and_belongs_to_the_node_that_reads_it() {
+    let (content, starts) = journal_1();
+    let memory = Memory::holding(&content[..starts[4]]);
+    let journal = memory.open().unwrap();
+    assert!(memory.content().starts_with(record::MAGIC));
+    for journal in [journal, memory.open().unwrap()] {
+        assert_eq!(names(&journal), ["#", "a", "b"]);
+        let (value, id) = address(&journal, "a").unwrap();
+        assert_eq!((value.spec.kind, id), (AddressType::Queue, 7), "a revision is used once, so it is an id");
+        let (value, id) = address(&journal, "b").unwrap();
+        assert_eq!((value.labels["x"].as_str(), id), ("y", 3));
+        assert_eq!(address(&journal, "#").unwrap().1, 0);
+        assert!(journal.objects().all(|kept| kept.record.version.origin == HERE));
+        assert_eq!(journal.base(), Base { clock: 8, id: 7, is_member: false });
+    }
+    let memory = Memory::holding(&content);
+    assert_eq!(names(&memory.open().unwrap()), ["#", "b"]);
+    assert_eq!(memory.open().unwrap().base().clock, 9);
+}
+
+#[test]
+fn a_journal_of_format_1_cut_off_at_any_byte_is_upgraded_with_every_whole_change() {
+    let (content, starts) = journal_1();
+    for length in 0..content.len() {
+        let memory = Memory::holding(&content[..length]);
+        let mut journal = memory.open().unwrap_or_else(|error| panic!("cut at {length}: {error}"));
+        // The second to the fourth record put an address each.
+        let expected = starts[2..].iter().filter(|start| **start <= length).count();
+        assert_eq!(names(&journal).len(), expected, "cut at {length}");
+        journal.commit(&[put(&journal, "later", 5)]).unwrap();
+        assert_eq!(names(&memory.open().unwrap()), names(&journal), "cut at {length}");
+    }
+}
+
+#[test]
+fn a_changed_byte_in_a_journal_of_format_1_is_found_and_the_file_left_alone() {
+    let (content, _) = journal_1();
+    for position in record::MAGIC_1.len()..content.len() {
+        let mut damaged = content.clone();
+        damaged[position] ^= 0x40;
+        let memory = Memory::holding(&damaged);
+        assert!(matches!(memory.open(), Err(StoreError::Corrupt { .. })), "byte {position}");
+        assert_eq!(memory.content(), damaged);
+    }
 }
 
 #[test]
@@ -257,8 +375,8 @@ fn a_journal_on_disk_survives_reopening_and_leftovers_of_a_crash() {
     let path = directory.path().join("addresses.journal");
     for number in 0..3 {
         std::fs::write(directory.path().join("addresses.journal.new"), "half").unwrap();
-        let mut journal = Journal::open(Box::new(JournalFile::new(path.clone()))).unwrap();
-        assert_eq!(journal.len(), number);
+        let mut journal = Journal::open(Box::new(JournalFile::new(path.clone())), HERE).unwrap();
+        assert_eq!(journal.objects().count(), number);
         journal.commit(&[put(&journal, &format!("a-{number}"), 1)]).unwrap();
     }
     use std::os::unix::fs::PermissionsExt;
@@ -295,7 +413,7 @@ fn catalogue_of(
             }
         }
     });
-    let loaded = with(Loaded { journal: memory.open().unwrap(), built_in: None });
+    let loaded = with(Loaded::of(memory.open().unwrap(), HERE));
     (loaded.serve(Hub::new(vec![commands])), tellings)
 }
 
@@ -346,7 +464,7 @@ async fn changes_that_arrive_together_are_decided_in_order() {
     assert!(matches!(second, Err(ChangeError::Exists(_))), "{second:?}");
     assert!(matches!(missing, Err(ChangeError::NotFound(_))), "{missing:?}");
     assert_eq!(third.unwrap().spec, spec(3));
-    assert_eq!(memory.open().unwrap().object("a").unwrap().spec, spec(3));
+    assert_eq!(address(&memory.open().unwrap(), "a").unwrap().0.spec, spec(3));
 }
 
 #[tokio::test]
@@ -393,17 +511,7 @@ async fn an_address_keeps_its_id_until_it_becomes_something_else_or_is_made_agai
     catalogue.remove("q".into()).await.unwrap();
     let anew = put(of(AddressType::Queue)).await;
     assert!(anew.id > again.id);
-    assert_eq!(memory.open().unwrap().object("q").unwrap().id, anew.id);
-}
-
-#[test]
-fn a_record_from_before_addresses_had_ids_is_read_and_its_revision_is_the_id() {
-    let old = r#"{"change":"put-address","revision":7,"name":"a","spec":{"type":"anycast"}}"#;
-    let change: Change = serde_json::from_str(old).unwrap();
-    let memory = Memory::default();
-    let mut journal = memory.open().unwrap();
-    journal.commit(&[change]).unwrap();
-    assert_eq!(memory.open().unwrap().object("a").unwrap().id, 7);
+    assert_eq!(address(&memory.open().unwrap(), "q").unwrap().1, anew.id);
 }
 
 #[tokio::test]

@@ -305,6 +305,12 @@ impl Replica {
         }
     }
 
+    /// Gives no version of this clock or a lower one from now on: those of forgotten deletions are not known
+    /// from what is recovered.
+    pub fn observe(&mut self, clock: u64) {
+        self.clock = self.clock.max(clock.min(Version::END_OF_CLOCK - 1));
+    }
+
     // ---- getters ------------------------------------------------------------------------------
 
     pub fn local(&self) -> NodeId {

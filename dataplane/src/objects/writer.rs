@@ -1,0 +1,893 @@
+//! The task that owns the journal and the replica: decides changes, makes them durable, puts them in force,
+//! answers. Changes of other nodes take the same way.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use mq_mesh::replica::{Event, Key, Limits, Record, Replica, Version};
+use mq_mesh::{NodeId, replica};
+use mq_model::manifest::{AddressSpec, AddressType};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::homes::Homes;
+use super::journal::Journal;
+use super::record::Change;
+use super::value::{ADDRESS, Value};
+use super::{
+    Answer, BATCH, BuiltIn, ChangeError, Exchange, JOIN_PATIENCE, Loaded, MAX_ADDRESSES, Membership, Object,
+    Put, REJOIN_PATIENCE, Request, SHARD_DEADLINE, SPREAD_PATIENCE, StoreError, View, address_of,
+    has_own_home,
+};
+use crate::hub::Hub;
+use crate::mesh::NodeEvent;
+
+/// Events of other nodes that are taken before the next batch is written.
+const EVENTS: usize = 256;
+
+/// What a writer works on.
+pub(super) struct Settings {
+    pub(super) hub: Hub,
+    pub(super) view: View,
+    pub(super) exchange: Option<Exchange>,
+    pub(super) joined: watch::Sender<bool>,
+}
+
+/// The task that owns the journal.
+pub(super) struct Writer {
+    /// Away only while it is written.
+    journal: Option<Journal>,
+    ids: Ids,
+    /// What the journal has to be told besides, with the next change.
+    notes: Vec<Change>,
+    was_member: bool,
+    replica: Replica,
+    /// The addresses as they were declared, also those that are not served: subscriptions without a topic.
+    declared: Declared,
+    built_in: BuiltIn,
+    membership: Option<Membership>,
+    homes: Homes,
+    hub: Hub,
+    view: View,
+    exchange: Option<Exchange>,
+    /// Answers that wait for other nodes.
+    spreading: BTreeMap<Arc<str>, Vec<(Version, Pending)>>,
+    /// When to answer all the same, in that order.
+    patience: VecDeque<(Instant, Arc<str>, Version)>,
+    entry: Entry,
+    joined: watch::Sender<bool>,
+}
+
+/// Whether changes are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    Open,
+    /// Somebody may know better: they wait until then.
+    Waiting {
+        until: Instant,
+    },
+    /// Nobody was there: they are refused until somebody is.
+    Refused,
+}
+
+/// An address as it was declared, and what the fleet knows of it besides.
+#[derive(Clone, Debug)]
+pub(super) struct Declaration {
+    object: Arc<Object>,
+    birth: Version,
+    ends: u64,
+}
+
+pub(super) type Declared = BTreeMap<Arc<str>, Declaration>;
+
+/// What a batch is about to do.
+#[derive(Default)]
+struct Batch {
+    /// Every name the batch changes, by which change, and what it will then be.
+    outcome: HashMap<Arc<str>, (Version, Option<Declaration>)>,
+    answers: Vec<(Arc<str>, Option<Version>, Pending)>,
+}
+
+/// The ids of addresses in the store of this node.
+#[derive(Debug, Default)]
+struct Ids {
+    last: u64,
+    /// Those given to changes of this node that are not in the journal yet, by the clock of the change.
+    given: BTreeMap<u64, u64>,
+}
+
+impl Ids {
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+}
+
+/// An answer that waits.
+pub(super) enum Pending {
+    Put(oneshot::Sender<Answer<(Put, Arc<Object>)>>, Answer<(Put, Arc<Object>)>),
+    Remove(oneshot::Sender<Answer<()>>, Answer<()>),
+}
+
+impl Pending {
+    /// Sends the answer, or the failure in its place.
+    fn send(self, failure: Option<ChangeError>) {
+        // A caller that has gone away misses its answer; the change stays.
+        match self {
+            Self::Put(reply, answer) => {
+                let _ = reply.send(failure.map_or(answer, Err));
+            }
+            Self::Remove(reply, answer) => {
+                let _ = reply.send(failure.map_or(answer, Err));
+            }
+        }
+    }
+}
+
+/// What wakes the task.
+enum Wake {
+    Requests(usize),
+    Events(usize),
+    Timer,
+}
+
+impl Writer {
+    pub(super) fn new(loaded: Loaded, settings: Settings) -> Self {
+        let Loaded { journal, local, built_in, membership, was_member } = loaded;
+        let Settings { hub, view, exchange, joined } = settings;
+        let limits = match membership {
+            Some(_) => Limits::default(),
+            // There is nobody who would have to hear of what was removed; what was removed while the node
+            // was one of a fleet stays known.
+            None if journal.base().is_member => Limits::default(),
+            None => Limits { max_tombstones: 0, ..Limits::default() },
+        };
+        let mut replica = Replica::new(local, Limits { max_objects: MAX_ADDRESSES, ..limits });
+        replica.observe(journal.base().clock);
+        for kept in journal.objects() {
+            replica.recover(kept.record.clone());
+        }
+        let declared = declared(&journal);
+        *view.write().unwrap_or_else(PoisonError::into_inner) = self::view(&declared, built_in.as_ref());
+        let here = membership.as_ref().map_or_else(|| Arc::from(""), |membership| membership.node.clone());
+        let mut homes = Homes::new(here);
+        declared.values().for_each(|declaration| homes.count(declaration.object.home.as_ref(), true));
+        let now = Instant::now();
+        let entry = match &membership {
+            None => Entry::Open,
+            Some(membership) if membership.is_founder && !was_member => Entry::Open,
+            Some(_) if was_member => Entry::Waiting { until: now + REJOIN_PATIENCE },
+            Some(_) => Entry::Waiting { until: now + JOIN_PATIENCE },
+        };
+        if entry == Entry::Open {
+            joined.send_replace(true);
+        }
+        let ids = Ids { last: journal.base().id, ..Ids::default() };
+        Self {
+            journal: Some(journal),
+            ids,
+            notes: Vec::new(),
+            was_member,
+            replica,
+            declared,
+            built_in,
+            membership,
+            homes,
+            hub,
+            view,
+            exchange,
+            spreading: BTreeMap::new(),
+            patience: VecDeque::new(),
+            entry,
+            joined,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut asked = Vec::with_capacity(BATCH);
+        let mut heard = Vec::new();
+        loop {
+            if self.settle().await.is_none() {
+                return;
+            }
+            let is_waiting = matches!(self.entry, Entry::Waiting { .. });
+            let timer = self.next_timer();
+            let exchange = &mut self.exchange;
+            let wake = tokio::select! {
+                count = requests.recv_many(&mut asked, BATCH), if !is_waiting => Wake::Requests(count),
+                count = hear(exchange, &mut heard) => Wake::Events(count),
+                () = tokio::time::sleep_until(timer.into()) => Wake::Timer,
+            };
+            match wake {
+                Wake::Requests(0) => return,
+                Wake::Requests(_) if self.entry == Entry::Refused => {
+                    asked.drain(..).for_each(refuse);
+                }
+                Wake::Requests(_) => {
+                    let batch = self.decide(asked.drain(..));
+                    if self.carry_out(batch).await.is_none() {
+                        return;
+                    }
+                }
+                // The mesh is gone: the node is stopping.
+                Wake::Events(0) => self.exchange = None,
+                Wake::Events(_) => heard.drain(..).for_each(|event| self.handle_event(event)),
+                Wake::Timer => self.handle_timer(),
+            }
+        }
+    }
+
+    // ---- time and other nodes -----------------------------------------------------------------
+
+    fn next_timer(&self) -> Instant {
+        let now = Instant::now();
+        let entry = match self.entry {
+            Entry::Waiting { until } => Some(until),
+            Entry::Open | Entry::Refused => None,
+        };
+        let patience = self.patience.front().map(|(at, ..)| *at);
+        let replica = Some(self.replica.poll_timeout().unwrap_or(now));
+        [entry, patience, replica].into_iter().flatten().min().unwrap_or(now)
+    }
+
+    fn handle_timer(&mut self) {
+        let now = Instant::now();
+        if self.replica.poll_timeout().is_none_or(|at| at <= now) {
+            self.replica.handle_timeout(now, unix_millis());
+        }
+        if let Entry::Waiting { until } = self.entry
+            && until <= now
+        {
+            if self.was_member {
+                self.open();
+            } else {
+                tracing::warn!(
+                    "no other node of the fleet has answered; addresses cannot be changed until one has"
+                );
+                self.entry = Entry::Refused;
+            }
+        }
+        while let Some((_, name, version)) = self.patience.front().filter(|(at, ..)| *at <= now).cloned() {
+            self.patience.pop_front();
+            if self.answer_spread(&name, version) {
+                tracing::debug!(address = %name, "answered a change before every node has confirmed it");
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        self.entry = Entry::Open;
+        self.joined.send_replace(true);
+    }
+
+    fn handle_event(&mut self, event: NodeEvent) {
+        let now = Instant::now();
+        match event {
+            NodeEvent::Opened { node, name } => {
+                self.homes.up(node, name);
+                self.replica.peer_up(now, node);
+            }
+            NodeEvent::Lost { node } => {
+                self.homes.down(node);
+                self.replica.peer_down(now, node);
+            }
+            NodeEvent::Cordoned { name, is_cordoned } => self.homes.cordon(name, is_cordoned),
+            NodeEvent::Message { node, message } => {
+                if let Err(error) = self.replica.handle_message(now, unix_millis(), node, message) {
+                    tracing::error!(
+                        node = self.name(node),
+                        %error,
+                        "a node speaks of its objects in a way that this one does not understand; they are not \
+                         exchanged until the two have lost and found each other"
+                    );
+                }
+            }
+        }
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.homes.name(node).map_or_else(|| node.to_string(), ToString::to_string)
+    }
+
+    /// Says what there is to say to other nodes.
+    fn say(&mut self) {
+        while let Some((to, message)) = self.replica.poll_transmit() {
+            if let Some(exchange) = &self.exchange {
+                (exchange.say)(to, message);
+            }
+        }
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.replica.poll_event() {
+            match event {
+                Event::Spread { key, version } => {
+                    self.answer_spread(&key.name, version);
+                }
+                Event::Forgotten { key, version } => self.notes.push(Change::Forget { key, version }),
+                Event::Synchronised { peer } => {
+                    tracing::debug!(node = self.name(peer), "holds the same objects");
+                    self.open();
+                }
+                Event::ClockAhead { peer, by } => tracing::warn!(
+                    node = self.name(peer),
+                    seconds = by.as_secs(),
+                    "a node changes objects at a time that is yet to come; set the clock of one of the two right"
+                ),
+                Event::Full { peer } => tracing::error!(
+                    node = self.name(peer),
+                    limit = MAX_ADDRESSES,
+                    "an object of another node was not taken: there are too many; remove some"
+                ),
+                other => tracing::debug!(?other, "nothing to do"),
+            }
+        }
+    }
+
+    /// Answers whoever waits for this version of an object, or an earlier one; false when nobody does.
+    fn answer_spread(&mut self, name: &Arc<str>, version: Version) -> bool {
+        let Some(waiting) = self.spreading.get_mut(name) else { return false };
+        let done: Vec<Pending> =
+            waiting.extract_if(.., |(awaited, _)| *awaited <= version).map(|(_, pending)| pending).collect();
+        if waiting.is_empty() {
+            self.spreading.remove(name);
+        }
+        let was_waited_for = !done.is_empty();
+        done.into_iter().for_each(|pending| pending.send(None));
+        was_waited_for
+    }
+
+    // ---- deciding -----------------------------------------------------------------------------
+
+    fn decide(&mut self, requests: impl Iterator<Item = Request>) -> Batch {
+        let mut batch = Batch::default();
+        for request in requests {
+            match request {
+                Request::Put { name, labels, spec, only_new, reply } => {
+                    let (answer, version) =
+                        self.decide_put(&mut batch, &name, labels, *spec, only_new).split();
+                    batch.answers.push((name, version, Pending::Put(reply, answer)));
+                }
+                Request::SetHome { name, home, reply } => {
+                    let (answer, version) = self.decide_home(&mut batch, &name, home).split();
+                    batch.answers.push((name, version, Pending::Put(reply, answer)));
+                }
+                Request::Remove { name, reply } => {
+                    let (answer, version) = self.decide_removal(&mut batch, &name).split();
+                    batch.answers.push((name, version, Pending::Remove(reply, answer)));
+                }
+            }
+        }
+        batch
+    }
+
+    fn decide_put(
+        &mut self,
+        batch: &mut Batch,
+        name: &Arc<str>,
+        labels: BTreeMap<String, String>,
+        spec: AddressSpec,
+        only_new: bool,
+    ) -> Decision<(Put, Arc<Object>)> {
+        self.check_topic(batch, name, spec.kind)?;
+        let current = self.current(batch, name);
+        let declared = current.as_ref().filter(|current| !current.object.is_built_in);
+        match declared {
+            Some(_) if only_new => return Err(ChangeError::Exists(name.clone())),
+            Some(current) if current.object.spec == spec && current.object.labels == labels => {
+                return Ok(((Put::Unchanged, current.object.clone()), None));
+            }
+            _ => {}
+        }
+        let put = if declared.is_some() { Put::Updated } else { Put::Created };
+        let declaration = match current.filter(|current| current.object.spec.kind == spec.kind) {
+            // What it holds stays its own.
+            Some(current) => {
+                let home = self.home_for(name, spec.kind, current.object.home.clone());
+                let object = Object { is_built_in: false, home, labels, spec, ..(*current.object).clone() };
+                Declaration { object: Arc::new(object), ..current }
+            }
+            None => {
+                // What was left over from a topic of that name that was removed elsewhere ends with it.
+                if spec.kind == AddressType::Topic {
+                    for name in self.subscriptions(batch, name) {
+                        self.remove(batch, &name);
+                    }
+                }
+                let ends = self.known_version(batch, name).map_or(0, |version| version.clock);
+                let birth = self.replica.next_version(unix_millis());
+                let home = self.home_for(name, spec.kind, None);
+                let (id, is_built_in) = (self.ids.next(), false);
+                let object = Object { is_built_in, version: birth, id, home, labels, spec };
+                Declaration { object: Arc::new(object), birth, ends }
+            }
+        };
+        let (object, version) = self.put(batch, name, declaration)?;
+        Ok(((put, object), Some(version)))
+    }
+
+    fn decide_home(
+        &mut self,
+        batch: &mut Batch,
+        name: &Arc<str>,
+        home: Arc<str>,
+    ) -> Decision<(Put, Arc<Object>)> {
+        let current = self.current(batch, name).ok_or_else(|| ChangeError::NotFound(name.clone()))?;
+        if !has_own_home(current.object.spec.kind) || self.membership.is_none() {
+            return Err(ChangeError::NoHome(name.clone()));
+        }
+        if current.object.home.as_ref() == Some(&home) {
+            return Ok(((Put::Unchanged, current.object), None));
+        }
+        let object = Object { home: Some(home), ..(*current.object).clone() };
+        let declaration = Declaration { object: Arc::new(object), ..current };
+        let (object, version) = self.put(batch, name, declaration)?;
+        Ok(((Put::Updated, object), Some(version)))
+    }
+
+    fn decide_removal(&mut self, batch: &mut Batch, name: &Arc<str>) -> Decision<()> {
+        let current = self.current(batch, name).ok_or_else(|| ChangeError::NotFound(name.clone()))?;
+        if current.object.is_built_in {
+            return Err(ChangeError::BuiltIn(name.clone()));
+        }
+        if current.object.spec.kind == AddressType::Topic {
+            for name in self.subscriptions(batch, name) {
+                self.remove(batch, &name);
+            }
+        }
+        let version = self.remove(batch, name);
+        Ok(((), Some(version)))
+    }
+
+    /// Stages an object; gives it as it will be.
+    fn put(
+        &mut self,
+        batch: &mut Batch,
+        name: &Arc<str>,
+        declaration: Declaration,
+    ) -> Answer<(Arc<Object>, Version)> {
+        let unix = unix_millis();
+        let version = self.replica.next_version(unix);
+        let object = Arc::new(Object { version, ..(*declaration.object).clone() });
+        let value = Value {
+            spec: object.spec.clone(),
+            labels: object.labels.clone(),
+            home: object.home.clone(),
+            birth: declaration.birth,
+            ends: declaration.ends,
+        };
+        let invalid = |reason: String| {
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
+            ChangeError::Store(Arc::new(StoreError::io("write", name.as_ref().as_ref(), source)))
+        };
+        let value = value.encode().map_err(invalid)?;
+        match self.replica.put(unix, Key::new(ADDRESS, name.clone()), value) {
+            Ok(version) => self.ids.given.insert(version.clock, object.id),
+            Err(replica::Refused::Full(_)) => return Err(ChangeError::Full),
+            Err(refused) => return Err(invalid(refused.to_string())),
+        };
+        let declaration = Declaration { object: object.clone(), ..declaration };
+        batch.outcome.insert(name.clone(), (version, Some(declaration)));
+        Ok((object, version))
+    }
+
+    fn remove(&mut self, batch: &mut Batch, name: &Arc<str>) -> Version {
+        let version = self.replica.delete(unix_millis(), Key::new(ADDRESS, name.clone()));
+        let fallback = self.current(batch, name).and_then(|current| self.fallback(name, current.object.id));
+        batch.outcome.insert(name.clone(), (version, fallback));
+        version
+    }
+
+    /// The home of an address of this type, given the one that it had.
+    fn home_for(&self, name: &str, kind: AddressType, current: Option<Arc<str>>) -> Option<Arc<str>> {
+        if !has_own_home(kind) {
+            return None;
+        }
+        match &self.membership {
+            Some(_) => current.or_else(|| Some(self.homes.choose(name))),
+            None => current,
+        }
+    }
+
+    /// The last change of an object that this node knows of.
+    fn known_version(&self, batch: &Batch, name: &Arc<str>) -> Option<Version> {
+        let staged = batch.outcome.get(name).map(|(version, _)| *version);
+        let entry = || self.replica.entry(&Key::new(ADDRESS, name.clone()));
+        staged.or_else(|| entry().map(|entry| entry.version))
+    }
+
+    /// The names of the subscriptions of a topic, or of those that are left over from one.
+    fn subscriptions(&self, batch: &Batch, topic: &str) -> Vec<Arc<str>> {
+        let prefix = format!("{topic}::");
+        let mut names: Vec<Arc<str>> = names_from(&self.declared, &prefix).cloned().collect();
+        names.extend(batch.outcome.keys().filter(|name| name.starts_with(&prefix)).cloned());
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| match batch.outcome.get(name) {
+            Some((_, outcome)) => outcome.is_some(),
+            None => true,
+        });
+        names
+    }
+
+    /// Whether topics and subscriptions belong together as they will be.
+    fn check_topic(&self, batch: &Batch, name: &Arc<str>, kind: AddressType) -> Result<(), ChangeError> {
+        if kind == AddressType::Subscription {
+            let topic = topic_of(name);
+            let is_there = self.current(batch, topic).is_some_and(|topic| is_topic(&topic.object));
+            return if is_there { Ok(()) } else { Err(ChangeError::NoTopic(name.clone(), topic.into())) };
+        }
+        let current = self.current(batch, name);
+        if kind != AddressType::Topic
+            && current.is_some_and(|current| current.object.spec.kind == AddressType::Topic)
+            && let Some(subscription) = self.subscriptions(batch, name).first()
+        {
+            return Err(ChangeError::HasSubscriptions(name.clone(), subscription.clone()));
+        }
+        Ok(())
+    }
+
+    /// The address as it will be after what the batch holds so far; `None` when it is not served.
+    fn current(&self, batch: &Batch, name: &str) -> Option<Declaration> {
+        let current = match batch.outcome.get(name) {
+            Some((_, outcome)) => outcome.clone(),
+            None => self.declared.get(name).cloned().or_else(|| self.fallback(name, 0)),
+        };
+        let is_left_over = |current: &Declaration| {
+            current.object.spec.kind == AddressType::Subscription
+                && !self.current(batch, topic_of(name)).is_some_and(|topic| is_topic(&topic.object))
+        };
+        current.filter(|current| !is_left_over(current))
+    }
+
+    /// What the node serves under the name when it is not declared. It takes the place of a declared address
+    /// without beginning anew: it goes on under its id.
+    fn fallback(&self, name: &str, id: u64) -> Option<Declaration> {
+        let (_, object) = self.built_in.as_ref().filter(|(built_in, _)| **built_in == *name)?;
+        let object = Arc::new(Object { id, ..(**object).clone() });
+        Some(Declaration { object, birth: Version::default(), ends: 0 })
+    }
+
+    // ---- carrying out -------------------------------------------------------------------------
+
+    /// Carries out a batch and answers it, or lets its answers wait for other nodes. `None` when the runtime is
+    /// going down.
+    async fn carry_out(&mut self, batch: Batch) -> Option<()> {
+        let Batch { outcome, answers } = batch;
+        let done = if outcome.is_empty() { Done::Nothing } else { self.step().await? };
+        let patience = Instant::now() + SPREAD_PATIENCE;
+        for (name, version, pending) in answers {
+            match (&done, version) {
+                (Done::Failed(error), _) if outcome.contains_key(&name) => {
+                    pending.send(Some(ChangeError::Store(error.clone())));
+                }
+                (Done::Served { missed }, Some(_)) if missed.contains(&name) => {
+                    pending.send(Some(ChangeError::NotServed(name.clone())));
+                }
+                (Done::Served { .. }, Some(version)) => {
+                    self.spreading.entry(name.clone()).or_default().push((version, pending));
+                    self.patience.push_back((patience, name, version));
+                }
+                _ => pending.send(None),
+            }
+        }
+        self.take_events();
+        Some(())
+    }
+
+    /// Does what there is to do without anybody having asked. `None` when the runtime is going down.
+    async fn settle(&mut self) -> Option<()> {
+        while !matches!(self.step().await?, Done::Nothing | Done::Failed(_)) {}
+        self.say();
+        self.take_events();
+        if self.entry == Entry::Open && self.membership.is_some() && !self.was_member {
+            // From now on it is known to have been there.
+            self.was_member = true;
+            let base = self.journal.as_ref().map(Journal::base)?;
+            self.notes.push(Change::Base(super::Base { is_member: true, ..base }));
+            let notes = std::mem::take(&mut self.notes);
+            if let Err(error) = self.commit(notes.clone()).await? {
+                tracing::warn!(%error, "cannot note that the node has joined its fleet; trying with the next change");
+                self.notes = notes;
+            }
+        }
+        Some(())
+    }
+
+    /// Journal, other nodes, shards, view: one batch of what this node and others have changed. `None` when the
+    /// runtime is going down.
+    async fn step(&mut self) -> Option<Done> {
+        let Some(records) = self.replica.poll_persist(Instant::now()) else { return Some(Done::Nothing) };
+        let mut changes = self.with_ids(records);
+        changes.append(&mut self.notes);
+        match self.commit(changes).await? {
+            Ok(()) => {
+                let changed = self.replica.handle_persisted(Instant::now());
+                // The others write it while it comes into force here.
+                self.say();
+                let names = self.declare(changed);
+                let missed = self.put_in_force(names).await;
+                self.replica.handle_served(Instant::now());
+                self.say();
+                Some(Done::Served { missed })
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot store a change of the configuration");
+                self.replica.handle_not_persisted(Instant::now());
+                self.ids.given.clear();
+                Some(Done::Failed(Arc::new(error)))
+            }
+        }
+    }
+
+    async fn commit(&mut self, changes: Vec<Change>) -> Option<Result<(), StoreError>> {
+        let mut journal = self.journal.take()?;
+        let commit = move || {
+            let stored = journal.commit(&changes);
+            (journal, stored)
+        };
+        let (journal, stored) = tokio::task::spawn_blocking(commit).await.ok()?;
+        self.journal = Some(journal);
+        Some(stored)
+    }
+
+    /// The records as the journal is to have them: with the ids of addresses in the store of this node.
+    fn with_ids(&mut self, records: Vec<Record>) -> Vec<Change> {
+        let mut latest: HashMap<Key, (Version, Option<Value>, u64)> = HashMap::new();
+        let mut changes = Vec::with_capacity(records.len());
+        for record in records {
+            let is_own = record.version.origin == self.replica.local();
+            let given = self.ids.given.remove(&record.version.clock).filter(|_| is_own);
+            let value = address_of(&record);
+            let is_address = record.key.kind == ADDRESS && record.value.is_some();
+            let id = match given {
+                Some(id) => id,
+                None if is_address => self.id_for(&record, value.as_ref(), latest.get(&record.key)),
+                None => 0,
+            };
+            if latest.get(&record.key).is_none_or(|(version, ..)| *version < record.version) {
+                latest.insert(record.key.clone(), (record.version, value, id));
+            }
+            changes.push(Change::Set { record, id });
+        }
+        changes
+    }
+
+    /// The id of an address that comes from elsewhere: the one it has, unless it begins anew.
+    fn id_for(
+        &mut self,
+        record: &Record,
+        value: Option<&Value>,
+        latest: Option<&(Version, Option<Value>, u64)>,
+    ) -> u64 {
+        let name = &*record.key.name;
+        if name == mq_model::CATCH_ALL_TOPIC && value.is_some_and(|value| value.birth.clock == 0) {
+            return 0;
+        }
+        let known = match latest {
+            Some((_, known, id)) => Some((known.clone(), *id)),
+            None => self
+                .journal
+                .as_ref()
+                .and_then(|journal| journal.kept(&record.key))
+                .filter(|kept| kept.record.value.is_some())
+                .map(|kept| (address_of(&kept.record), kept.id)),
+        };
+        match (known, value) {
+            (Some((Some(known), id)), Some(value))
+                if known.spec.kind == value.spec.kind && value.continues(known.birth) =>
+            {
+                id
+            }
+            // What cannot be read is taken for the same.
+            (Some((None, id)), _) | (Some((_, id)), None) if id != 0 => id,
+            _ => self.ids.next(),
+        }
+    }
+
+    /// Takes over what has changed; gives the names that it may concern.
+    fn declare(&mut self, changed: Vec<Record>) -> BTreeSet<Arc<str>> {
+        let mut names = BTreeSet::new();
+        for record in changed.into_iter().filter(|record| record.key.kind == ADDRESS) {
+            let name = record.key.name.clone();
+            let kept = self.journal.as_ref().and_then(|journal| journal.kept(&record.key));
+            let new = kept.and_then(|kept| {
+                let value = address_of(&record)?;
+                let home = self.home_of(&value, record.version);
+                Some(declaration(Value { home, ..value }, record.version, kept.id))
+            });
+            let home = new.as_ref().and_then(|new| new.object.home.clone());
+            let old = match new {
+                Some(new) => self.declared.insert(name.clone(), new),
+                None => self.declared.remove(&name),
+            };
+            let old_home = old.as_ref().and_then(|old| old.object.home.clone());
+            self.homes.count(old_home.as_ref(), false);
+            self.homes.count(home.as_ref(), true);
+            // Subscriptions are there with their topic, and where it is.
+            names.extend(names_from(&self.declared, &format!("{name}::")).cloned());
+            names.insert(name);
+        }
+        names
+    }
+
+    /// The home that a value names. One that should and does not comes from a node that was alone, and stays
+    /// with it.
+    fn home_of(&self, value: &Value, version: Version) -> Option<Arc<str>> {
+        let is_missing = value.home.is_none() && has_own_home(value.spec.kind);
+        match is_missing && self.membership.is_some() && version.origin != self.replica.local() {
+            true => Some(self.name(version.origin).into()),
+            false => value.home.clone(),
+        }
+    }
+
+    /// Tells the shards what is not as it was, and then everybody; gives the names that not every shard has
+    /// confirmed in time. A topic is there before its subscriptions, and goes after them; an address that begins
+    /// anew goes first.
+    async fn put_in_force(&mut self, names: BTreeSet<Arc<str>>) -> Vec<Arc<str>> {
+        let here = self.membership.as_ref().map(|membership| &membership.node);
+        let outcome: Vec<Outcome> = {
+            let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+            let outcome = names.into_iter().map(|name| {
+                let old = view.get(&name).cloned();
+                let new = match effective(&self.declared, &name) {
+                    Some(new) => Some(new),
+                    None => self.fallback(&name, old.as_ref().map_or(0, |old| old.id)).map(|new| new.object),
+                };
+                Outcome { name, old, new }
+            });
+            outcome.filter(|outcome| outcome.old != outcome.new).collect()
+        };
+        let mut tasks = JoinSet::new();
+        let mut wait = |name: &Arc<str>, told: BoxFuture| {
+            let name = name.clone();
+            tasks.spawn(async move { tokio::time::timeout(SHARD_DEADLINE, told).await.err().map(|_| name) });
+        };
+        for Outcome { name, .. } in outcome.iter().rev().filter(|outcome| outcome.goes()) {
+            wait(name, Box::pin(self.hub.remove_address(name)));
+        }
+        for Outcome { name, new, .. } in &outcome {
+            if let Some(object) = new {
+                wait(name, Box::pin(self.hub.set_address(&object.served(name, here))));
+            }
+        }
+        let missed = tasks.join_all().await.into_iter().flatten().collect();
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        for Outcome { name, new, .. } in outcome {
+            match new {
+                Some(object) => view.insert(name, object),
+                None => view.remove(&name),
+            };
+        }
+        missed
+    }
+}
+
+/// What became of a step.
+enum Done {
+    Nothing,
+    /// It is in force, but for what these names are.
+    Served {
+        missed: Vec<Arc<str>>,
+    },
+    /// Nothing of what this node wanted has happened.
+    Failed(Arc<StoreError>),
+}
+
+/// What was decided, and the change that it is, if it is one.
+type Decision<T> = Result<(T, Option<Version>), ChangeError>;
+
+trait Split<T> {
+    fn split(self) -> (Answer<T>, Option<Version>);
+}
+
+impl<T> Split<T> for Decision<T> {
+    fn split(self) -> (Answer<T>, Option<Version>) {
+        match self {
+            Ok((answer, version)) => (Ok(answer), version),
+            Err(error) => (Err(error), None),
+        }
+    }
+}
+
+type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An address before and after.
+struct Outcome {
+    name: Arc<str>,
+    old: Option<Arc<Object>>,
+    new: Option<Arc<Object>>,
+}
+
+impl Outcome {
+    /// Whether what there was has to go before anything else is there.
+    fn goes(&self) -> bool {
+        match (&self.old, &self.new) {
+            (None, new) => new.is_none(),
+            (Some(_), None) => true,
+            (Some(old), Some(new)) => old.id != new.id,
+        }
+    }
+}
+
+/// Waits for something that other nodes say; without a mesh for ever. Cancel safe.
+async fn hear(exchange: &mut Option<Exchange>, heard: &mut Vec<NodeEvent>) -> usize {
+    match exchange {
+        Some(exchange) => exchange.events.recv_many(heard, EVENTS).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn refuse(request: Request) {
+    match request {
+        Request::Put { name, reply, .. } | Request::SetHome { name, reply, .. } => {
+            let _ = reply.send(Err(ChangeError::NotJoined(name)));
+        }
+        Request::Remove { name, reply } => {
+            let _ = reply.send(Err(ChangeError::NotJoined(name)));
+        }
+    }
+}
+
+/// The addresses that a journal declares.
+pub(super) fn declared(journal: &Journal) -> Declared {
+    let addresses = journal.objects().filter_map(|kept| {
+        let value = address_of(&kept.record)?;
+        Some((kept.record.key.name.clone(), declaration(value, kept.record.version, kept.id)))
+    });
+    addresses.collect()
+}
+
+/// The addresses that are served.
+pub(super) fn view(
+    declared: &Declared,
+    built_in: Option<&(Arc<str>, Arc<Object>)>,
+) -> BTreeMap<Arc<str>, Arc<Object>> {
+    let served = declared.keys().filter_map(|name| Some((name.clone(), effective(declared, name)?)));
+    let mut view: BTreeMap<_, _> = served.collect();
+    if let Some((name, object)) = built_in {
+        view.entry(name.clone()).or_insert_with(|| object.clone());
+    }
+    view
+}
+
+fn declaration(value: Value, version: Version, id: u64) -> Declaration {
+    let Value { spec, labels, home, birth, ends } = value;
+    let object = Arc::new(Object { is_built_in: false, version, id, home, labels, spec });
+    Declaration { object, birth, ends }
+}
+
+/// A declared address as it is served: a subscription only with its topic, whose home it has.
+fn effective(declared: &Declared, name: &str) -> Option<Arc<Object>> {
+    let object = &declared.get(name)?.object;
+    if object.spec.kind != AddressType::Subscription {
+        return Some(object.clone());
+    }
+    let topic = declared.get(topic_of(name)).map(|topic| &topic.object).filter(|topic| is_topic(topic))?;
+    if object.home == topic.home {
+        return Some(object.clone());
+    }
+    Some(Arc::new(Object { home: topic.home.clone(), ..(**object).clone() }))
+}
+
+/// Whether subscriptions can be declared at an address.
+fn is_topic(object: &Object) -> bool {
+    object.spec.kind == AddressType::Topic && !object.is_built_in
+}
+
+fn topic_of(name: &str) -> &str {
+    name.split_once("::").map_or("", |(topic, _)| topic)
+}
+
+/// The declared names that begin with this, in their order.
+fn names_from<'a>(declared: &'a Declared, prefix: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+    let names = declared.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
+    names.map(|(name, _)| name).take_while(move |name| name.starts_with(prefix))
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
