@@ -4,6 +4,7 @@
 //! input, without a fuzzer.
 
 pub mod codec;
+pub mod mesh;
 pub mod mqtt;
 pub mod pair;
 pub mod peer;
