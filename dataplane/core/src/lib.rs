@@ -9,7 +9,8 @@
 //! [`Core::settle_by_consumer`], ...), then take every [`Effect`] out with [`Core::poll_effect`] and
 //! carry it out; arm a timer from [`Core::poll_timeout`] and call [`Core::handle_timeout`] when it
 //! fires. Effects for other shards ([`Effect::Peer`]) are handed to [`Core::handle_peer`] of that
-//! shard's core, in order and without loss.
+//! shard's core, in order and without loss. Shards of other nodes are peers from [`Core::add_peer`] to
+//! [`Core::handle_peer_gone`].
 //!
 //! Effects name links by key. A key that the caller has removed can still stand in an effect that
 //! was queued before; ignore such an effect. Calls with a key that no longer exists do nothing.
@@ -64,6 +65,10 @@
 //! - Of one producer and one priority, what is delivered for the first time is in the order in which it
 //!   was sent.
 //! - A transaction counts in all of its queues or in none, also after a crash.
+//!
+//! A home may be on another node. What it has not answered when it is out of reach is answered as failed, at
+//! once; links to it are refused until it is back ([`Refused::HomeUnavailable`]), and nothing is made up
+//! elsewhere in the meantime: out of reach is not empty.
 //!
 //! A topic also has live subscribers, who are no consumers: [`Core::add_live`], [`Core::route`],
 //! [`Core::publish_live`]. A caller whose clients both publish and subscribe so hands their messages on

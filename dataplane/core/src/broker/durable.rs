@@ -19,7 +19,7 @@ use crate::consumer::SubscriptionOptions;
 use crate::core::Core;
 use crate::effect::{CloseReason, Effect, Refused};
 use crate::key::{ConsumerKey, HomeKey, ReceiverKey};
-use crate::settings::AddressKind;
+use crate::settings::{AddressKind, ShardId};
 use crate::statistics::SubscriptionStatistics;
 use crate::store::{StoreRequest, Ticket};
 use crate::topic::validate_filter;
@@ -32,6 +32,14 @@ pub struct DurableSubscription {
     pub name: Arc<str>,
     /// Those for whom it goes on while nobody consumes from it.
     pub claims: Vec<Arc<str>>,
+}
+
+/// A durable subscription, or a claim on one, that is to end when its home can be reached.
+#[derive(Clone, Debug)]
+pub(crate) struct OwedEnd {
+    topic: Arc<str>,
+    name: Arc<str>,
+    claim: Option<Arc<str>>,
 }
 
 impl Core {
@@ -101,24 +109,54 @@ impl Core {
         if home == Some(self.shard) {
             return self.end_durable_at_home(now, topic, name, claim);
         }
-        let (topic, name, claim) = (topic.into(), name.into(), claim.map(Into::into));
+        let end = OwedEnd { topic: topic.into(), name: name.into(), claim: claim.map(Into::into) };
         match home {
-            Some(home) => self.send_wire(home, Wire::EndDurable { topic, name, claim }),
-            None => self.owe_end(topic, name, claim),
+            Some(home) => self.send_end(home, end),
+            None => self.owe_end(end),
+        }
+    }
+
+    fn send_end(&mut self, home: ShardId, end: OwedEnd) {
+        let OwedEnd { topic, name, claim } = end.clone();
+        // A shard of this node does not go without this one.
+        let mut number = 0;
+        if !home.is_here() {
+            self.broker.last_end += 1;
+            number = self.broker.last_end;
+            self.broker.ending.insert(number, (home, end));
+        }
+        self.send_wire(home, Wire::EndDurable { topic, name, claim, number });
+    }
+
+    /// A home has done what it was told.
+    pub(crate) fn durable_ended(&mut self, from: ShardId, number: u64) {
+        if self.broker.ending.get(&number).is_some_and(|(home, _)| *home == from) {
+            self.broker.ending.remove(&number);
+        }
+    }
+
+    /// A home is gone: what it has not confirmed it may not have heard.
+    pub(crate) fn owe_ends(&mut self, gone: ShardId) {
+        for (number, (home, end)) in std::mem::take(&mut self.broker.ending) {
+            if home == gone {
+                self.owe_end(end);
+            } else {
+                self.broker.ending.insert(number, (home, end));
+            }
         }
     }
 
     /// Keeps in mind that a durable subscription is to end whose home cannot be reached.
-    fn owe_end(&mut self, topic: Arc<str>, name: Arc<str>, claim: Option<Arc<str>>) {
+    fn owe_end(&mut self, end: OwedEnd) {
         let limit = self.limits.max_subscriptions as usize;
         if self.broker.owed.len() < limit {
-            self.broker.owed.push((topic, name, claim));
+            self.broker.owed.push(end);
         }
     }
 
     /// Ends the durable subscriptions that were to end while their home could not be reached.
     pub(crate) fn end_owed(&mut self, now: Instant) {
-        for (topic, name, claim) in std::mem::take(&mut self.broker.owed) {
+        for OwedEnd { topic, name, claim } in std::mem::take(&mut self.broker.owed) {
             self.end_durable(now, &topic, &name, claim.as_deref());
         }
     }

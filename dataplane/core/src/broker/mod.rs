@@ -18,6 +18,7 @@ mod live;
 mod protocol;
 mod record;
 mod recovery;
+mod relocate;
 mod retained;
 mod retrieval;
 mod store;
@@ -34,7 +35,7 @@ use self::clock::Clock;
 pub use self::durable::DurableSubscription;
 use self::forward::Forward;
 use self::home::{Home, Receiver, Sender, What};
-pub(crate) use self::protocol::{Destination, Handout, Posts, Publication, ReceiverOptions, Source, Wire};
+pub(crate) use self::protocol::{Destination, Handout, Moved, Posts, Publication, ReceiverOptions, Source, Wire};
 pub(crate) use self::retrieval::{Asker, MAX_PAGE_MESSAGES, Question};
 pub use self::retrieval::{RetainedMessage, RetainedPage, RetainedQuery};
 use self::stub::{Grip, Inbound, Sent};
@@ -46,6 +47,7 @@ use crate::key::{
     Arena, ConsumerKey, ForwardKey, GripKey, HomeKey, InboundKey, PendingKey, ReceiverKey, SenderKey, SentKey,
 };
 use crate::queue::EntryKey;
+use crate::settings::ShardId;
 use crate::statistics::{QueueStatistics, SubscriptionStatistics};
 use crate::store::{QueueId, UnixMillis};
 
@@ -75,7 +77,7 @@ pub(crate) struct Broker {
     /// Messages that try again to leave their queue.
     retries: BTreeSet<(Instant, ForwardKey)>,
     /// Consumers that ended their subscription and left before their home answered.
-    unsubscribing: BTreeSet<ConsumerKey>,
+    unsubscribing: BTreeMap<ConsumerKey, ShardId>,
     /// Bytes of bodies in memory.
     memory: u64,
     /// Bytes of messages that are not whole.
@@ -97,9 +99,11 @@ pub(crate) struct Broker {
     /// Bytes of bodies in memory that topics retain; part of `memory`.
     retained_memory: u64,
     retrieval: retrieval::Retrieval,
-    /// Durable subscriptions (or claims) that are to end when their home can be reached: topic, name, claim.
     /// Bounded by the number of subscriptions that a shard can have.
-    owed: Vec<(Arc<str>, Arc<str>, Option<Arc<str>>)>,
+    owed: Vec<durable::OwedEnd>,
+    /// Those that a home on another node has been told and has not confirmed.
+    ending: BTreeMap<u64, (ShardId, durable::OwedEnd)>,
+    last_end: u64,
     /// The last number in the id of a queue.
     last_id: u64,
     recovering: bool,
@@ -199,7 +203,7 @@ impl Broker {
             moving: BTreeSet::new(),
             timers: BTreeSet::new(),
             retries: BTreeSet::new(),
-            unsubscribing: BTreeSet::new(),
+            unsubscribing: BTreeMap::new(),
             memory: 0,
             assembling: 0,
             subscriptions: 0,
@@ -212,6 +216,8 @@ impl Broker {
             retained_memory: 0,
             retrieval: retrieval::Retrieval::default(),
             owed: Vec::new(),
+            ending: BTreeMap::new(),
+            last_end: 0,
             last_id: 0,
             recovering: false,
             slices: VecDeque::new(),

@@ -123,6 +123,8 @@ pub(crate) struct Bed {
     pub(crate) retained: BTreeMap<u64, RetainedPage>,
     /// What live subscribers have got.
     pub(crate) live: LiveBed,
+    /// Queues that have nothing left at the home of before, by core.
+    pub(crate) emptied: Vec<(usize, Arc<str>)>,
     next_handle: u64,
 }
 
@@ -193,6 +195,7 @@ impl Bed {
             discharged: BTreeMap::new(),
             retained: BTreeMap::new(),
             live: LiveBed::default(),
+            emptied: Vec::new(),
             next_handle: 1,
         }
     }
@@ -217,6 +220,29 @@ impl Bed {
     pub(crate) fn set_at_home(&mut self, text: &str, settings: AddressSettings, node: usize) {
         for index in 0..self.cores.len() {
             let settings = AddressSettings { home: self.names_of(index).slot(node), ..settings.clone() };
+            self.cores[index].set_address(self.now, &name(text), settings);
+        }
+        self.run();
+    }
+
+    /// Sets a queue that changes its home, or has changed it when `from` is `None`. Only nodes that have
+    /// been its home have it in their store.
+    pub(crate) fn set_moving(
+        &mut self,
+        text: &str,
+        settings: &AddressSettings,
+        from: Option<usize>,
+        to: usize,
+        were: &[usize],
+    ) {
+        for index in 0..self.cores.len() {
+            let names = self.names_of(index);
+            let settings = AddressSettings {
+                home: names.slot(to),
+                moving_from: from.map(|from| names.slot(from)),
+                id: settings.id.filter(|_| were.contains(&self.node_of(index))),
+                ..settings.clone()
+            };
             self.cores[index].set_address(self.now, &name(text), settings);
         }
         self.run();
@@ -503,7 +529,7 @@ impl Bed {
             }
             if let Some(pair) = self.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair) {
                 self.post_mail(pair);
-            } else if !self.store_answers() && !(self.is_introducing() && self.handle_timeouts()) {
+            } else if !(self.store_answers() || (self.is_introducing() && self.handle_timeouts())) {
                 return;
             }
         }
@@ -569,6 +595,7 @@ impl Bed {
 
     fn carry_out(&mut self, shard: usize, effect: Effect) {
         match effect {
+            Effect::Emptied { address } => self.emptied.push((shard, address)),
             Effect::Grant { producer, credit } => {
                 let Some(state) = self.producers.get_mut(&(shard, producer)) else { return };
                 assert!(credit > 0, "a grant of nothing");

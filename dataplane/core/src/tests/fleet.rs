@@ -493,7 +493,7 @@ fn a_step_of_qos_2_over_nodes_counts_once_on_both() {
     let consumer = bed.consumer(0, "q", 1);
     let leg = bed.consumers[&consumer].received[0].leg.expect("unsettled");
     let id = bed.cores[0].declare_across(bed.now).expect("room");
-    bed.cores[0].put_in_transaction(bed.now, id, key.clone(), None).expect("open");
+    bed.cores[0].put_in_transaction(bed.now, id, key, None).expect("open");
     bed.cores[0].settle_in_transaction(bed.now, leg, Some(Outcome::Accepted), id).expect("open");
     bed.cores[0].discharge(bed.now, id, false).expect("open");
     bed.run();
