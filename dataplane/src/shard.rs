@@ -423,7 +423,9 @@ fn settings(address: &Served, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>)
         ttl_min: millis(spec.ttl.min_ms),
         ttl_max: millis(spec.ttl.max_ms),
         queue: is_stored.then(|| Arc::new(queue_settings(spec))),
-        id: matches!(spec.kind, AddressType::Queue | AddressType::Subscription).then_some(QueueId(*id)),
+        // A node that never was its home has no name for it in its store.
+        id: (matches!(spec.kind, AddressType::Queue | AddressType::Subscription) && *id > 0)
+            .then_some(QueueId(*id)),
         subscription: (spec.kind == AddressType::Subscription).then(|| subscription_settings(name, spec)),
         home: home.as_deref().map_or(0, |home| slot_of(home, config, mesh)),
         ..defaults

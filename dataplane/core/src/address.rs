@@ -78,6 +78,8 @@ pub(crate) struct Address {
     pub(crate) counters: AddressCounters,
     /// The shard that is to hold its messages, if it keeps any; `None`: its node is not known now.
     pub(crate) home_shard: Option<ShardId>,
+    /// The shard that its producers send to: the home, but for one that is changing.
+    pub(crate) entrance: Option<ShardId>,
     /// What holds messages of it on this shard: its home, or what is left of that after a move.
     pub(crate) home: Option<HomeKey>,
 }
@@ -108,6 +110,7 @@ impl Address {
             handed_over: 0,
             counters: AddressCounters::default(),
             home_shard: None,
+            entrance: None,
             home: None,
         }
     }
@@ -175,12 +178,12 @@ impl Address {
 
 impl Core {
     /// Creates an address or changes its settings. Its links stay; a new `link_credit` holds for
-    /// producers that come later. A change of kind closes the links, as removing the address does. So does
-    /// a change of `home`; what the old home holds stays there until it is moved or the address is removed,
-    /// and is served again when the home comes back to it.
+    /// producers that come later. A change of kind closes the links, as removing the address does. A change of
+    /// `home` closes those of consumers, and one of where producers send closes theirs; what the old home of a
+    /// queue holds goes to the new one.
     pub fn set_address(&mut self, now: Instant, name: &Arc<str>, settings: AddressSettings) {
         let existing = self.names.get(name).copied();
-        let settings_home = settings.home;
+        let places = (settings.home, settings.entrance());
         let mut key = existing;
         if let Some(address) = existing.and_then(|key| self.addresses.get(key))
             && (address.is_temporary() || address.settings.is_another(&settings))
@@ -189,7 +192,9 @@ impl Core {
             self.remove_address(now, name);
             key = self.names.get(name).copied();
         }
-        let before = key.and_then(|key| self.addresses.get(key)).map(|address| address.settings.home);
+        let before = key
+            .and_then(|key| self.addresses.get(key))
+            .map_or(places, |address| (address.settings.home, address.settings.entrance()));
         match key.and_then(|key| self.addresses.get_mut(key).map(|address| (key, address))) {
             Some((key, address)) => {
                 address.settings = settings;
@@ -200,8 +205,13 @@ impl Core {
                 key = Some(self.insert_address(name.clone(), settings, Standing::Configured));
             }
         }
-        if let Some(key) = key.filter(|_| before.is_some_and(|before| before != settings_home)) {
-            self.close_links(now, key, CloseReason::HomeGone);
+        if let Some(key) = key {
+            if before.0 != places.0 {
+                self.close_consumers(now, key, CloseReason::HomeGone);
+            }
+            if before.1 != places.1 {
+                self.close_producers(key, CloseReason::HomeGone);
+            }
         }
         self.settle_in(now, key);
         self.note_address(name);
@@ -219,27 +229,42 @@ impl Core {
         let Some(key) = key else { return };
         let Some(address) = self.addresses.get_mut(key) else { return };
         if address.settings.kind.is_stored() {
-            let slot = address.settings.home;
-            let shards = match slot {
-                0 => Some(self.shards),
-                slot => self.nodes.get(&slot).map(|node| node.shards),
+            let shard_of = |slot: u32| {
+                let shards = match slot {
+                    0 => self.shards,
+                    slot => self.nodes.get(&slot)?.shards,
+                };
+                Some(ShardId::new(slot, home(&address.name, shards).shard()))
             };
-            address.home_shard = shards.map(|shards| ShardId::new(slot, home(&address.name, shards).shard()));
+            address.home_shard = shard_of(address.settings.home);
+            address.entrance = shard_of(address.settings.entrance());
             self.set_home(now, key);
+            self.lay_pipe(now, key);
         }
     }
 
     /// A node has come to be known, or is not known any more: the homes of its addresses with it.
     pub(crate) fn resettle(&mut self, now: Instant, slot: u32) {
         let moved = self.addresses.iter().filter(|(_, address)| {
-            address.settings.kind.is_stored() && address.is_known() && address.settings.home == slot
+            address.settings.kind.is_stored()
+                && address.is_known()
+                && (address.settings.home == slot || address.settings.moving_from == Some(slot))
         });
         for key in moved.map(|(key, _)| key).collect::<Vec<_>>() {
-            let before = self.addresses.get(key).and_then(|address| address.home_shard);
+            let places = |core: &Self| {
+                core.addresses
+                    .get(key)
+                    .map(|address| (address.home_shard, address.entrance))
+                    .unwrap_or_default()
+            };
+            let before = places(self);
             self.settle_in(now, Some(key));
-            let after = self.addresses.get(key).and_then(|address| address.home_shard);
-            if before.is_some() && before != after {
-                self.close_links(now, key, CloseReason::HomeGone);
+            let after = places(self);
+            if before.0.is_some() && before.0 != after.0 {
+                self.close_consumers(now, key, CloseReason::HomeGone);
+            }
+            if before.1.is_some() && before.1 != after.1 {
+                self.close_producers(key, CloseReason::HomeGone);
             }
         }
     }
@@ -284,10 +309,18 @@ impl Core {
     }
 
     fn close_links(&mut self, now: Instant, key: AddressKey, reason: CloseReason) {
+        self.close_producers(key, reason);
+        self.close_consumers(now, key, reason);
+    }
+
+    fn close_producers(&mut self, key: AddressKey, reason: CloseReason) {
         while let Some(producer) = self.addresses.get(key).and_then(|address| address.producers.first()) {
             self.effects.push_back(Effect::CloseProducer { producer, reason });
             self.leave_as_producer(producer);
         }
+    }
+
+    fn close_consumers(&mut self, now: Instant, key: AddressKey, reason: CloseReason) {
         while let Some(consumer) = self.addresses.get(key).and_then(|address| address.members.last()).copied()
         {
             self.close_consumer(now, consumer, reason);

@@ -1,5 +1,6 @@
 //! What the core wants done, and what it says when it refuses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -75,6 +76,8 @@ pub enum Effect {
     Live { message: LiveMessage },
     /// [`has_live_room`](crate::Core::has_live_room) is true again.
     LiveRoom,
+    /// Nothing is left here of a queue that changes its home: its settings may say that it has done so.
+    Emptied { address: Arc<str> },
     /// Hand the message to the core of another shard: in order, without loss.
     Peer { to: ShardId, message: PeerMessage },
 }

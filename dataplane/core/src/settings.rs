@@ -243,6 +243,10 @@ pub struct AddressSettings {
     /// is no channel to its shard there ([`home`]), or with [`UNKNOWN_SLOT`], the address lets no links in
     /// and takes no messages.
     pub home: u32,
+    /// Of an address that keeps messages, while it changes its home: the slot of the node that had it before.
+    /// Producers still send there, and that home passes what it has on, in order, until it has nothing left:
+    /// [`Effect::Emptied`](crate::Effect::Emptied).
+    pub moving_from: Option<u32>,
     /// Who gets an anycast message.
     pub distribution: Distribution,
 }
@@ -303,6 +307,7 @@ impl Default for AddressSettings {
             id: None,
             subscription: None,
             home: 0,
+            moving_from: None,
             distribution: Distribution::Balanced,
         }
     }
@@ -356,6 +361,11 @@ impl AddressSettings {
     pub(crate) fn is_another(&self, other: &Self) -> bool {
         let are_here = self.home == 0 && other.home == 0;
         self.kind != other.kind || (are_here && self.id != other.id)
+    }
+
+    /// The slot of the node that producers of a stored address send to.
+    pub(crate) fn entrance(&self) -> u32 {
+        self.moving_from.unwrap_or(self.home)
     }
 
     pub(crate) fn lifetime(&self) -> Lifetime {

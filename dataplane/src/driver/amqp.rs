@@ -681,6 +681,7 @@ impl Shard {
             Effect::Admitted { consumer } => self.admit(now, consumer),
             Effect::CloseConsumer { consumer, reason } => self.close_consumer(now, consumer, reason),
             Effect::Discharged { transaction, result } => self.discharged(now, transaction, result),
+            Effect::Emptied { address } => self.tell_emptied(address),
             Effect::Live { .. } | Effect::LiveRoom => {}
             Effect::Refiltered { .. } | Effect::Retained { .. } => {}
         }

@@ -130,6 +130,7 @@ impl Control {
             ControlMail::Say { tag, to, message } => self.say(now, tag, to, &message),
             // What is left to send leaves at the end of the turn.
             ControlMail::Continue => {}
+            ControlMail::Emptied { address } => self.tell_services(now, &NodeEvent::Emptied { address }),
             ControlMail::SetInfo { change } => {
                 change(&mut self.info);
                 self.router.set_info(now, self.info.encode());

@@ -43,6 +43,8 @@ pub(crate) enum ControlMail {
     Say { tag: Tag, to: NodeId, message: Bytes },
     /// What the node tells of itself changes.
     SetInfo { change: Box<dyn FnOnce(&mut Info) + Send> },
+    /// A queue that leaves this node has nothing left here.
+    Emptied { address: Arc<str> },
     /// There is more to send.
     Continue,
 }
@@ -56,6 +58,7 @@ impl std::fmt::Debug for ControlMail {
             Self::Segment(_) => "Segment",
             Self::Say { .. } => "Say",
             Self::SetInfo { .. } => "SetInfo",
+            Self::Emptied { .. } => "Emptied",
             Self::Continue => "Continue",
         })
     }

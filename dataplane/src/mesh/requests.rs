@@ -225,7 +225,7 @@ impl Requests {
                     waiting.remove(&id);
                 }
             }
-            NodeEvent::Opened { .. } | NodeEvent::Cordoned { .. } => {}
+            NodeEvent::Opened { .. } | NodeEvent::Cordoned { .. } | NodeEvent::Emptied { .. } => {}
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) enum NodeEvent {
     Lost { node: NodeId },
     /// Whether a node takes new homes; of this node, too.
     Cordoned { name: Arc<str>, is_cordoned: bool },
+    /// A queue that leaves this node has nothing left here.
+    Emptied { address: Arc<str> },
 }
 
 /// A part of the node that speaks with the same part of other nodes.

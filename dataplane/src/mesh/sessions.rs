@@ -129,7 +129,7 @@ impl Fabric {
                 directory.node_down(now, *node);
                 self.tell_learned(was_learning, &directory);
             }
-            NodeEvent::Message { .. } | NodeEvent::Cordoned { .. } => return,
+            NodeEvent::Message { .. } | NodeEvent::Cordoned { .. } | NodeEvent::Emptied { .. } => return,
         }
         self.finish_sessions(directory);
     }

@@ -401,6 +401,13 @@ impl Shard {
         }
     }
 
+    /// Nothing is left here of a queue whose home is on another node from now on.
+    pub(crate) fn tell_emptied(&mut self, address: Arc<str>) {
+        if let Some(mesh) = &self.mesh {
+            mesh.fabric.tell(ControlMail::Emptied { address });
+        }
+    }
+
     fn join(&mut self, now: Instant, joined: Joined) {
         let Some(mesh) = self.mesh.as_deref_mut() else { return };
         let key = joined.key;

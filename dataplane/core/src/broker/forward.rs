@@ -20,7 +20,7 @@ use crate::key::{ForwardKey, HomeKey};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::EntryKey;
 use crate::settings::{AddressKind, ShardId};
-use crate::store::{StoreRequest, Ticket};
+use crate::store::{StoreRequest, Ticket, UnixMillis};
 
 /// How long a message waits that another address did not take, at first and at most.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -32,20 +32,28 @@ const MOVING_AT_ONCE: usize = 256;
 /// A message on its way to another address.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    home: HomeKey,
-    entry: EntryKey,
-    to: To,
+    pub(crate) home: HomeKey,
+    pub(crate) entry: EntryKey,
+    pub(crate) to: To,
     attempts: u32,
     /// The shard that has it and has not answered.
-    there: Option<ShardId>,
+    pub(crate) there: Option<ShardId>,
+}
+
+impl Forward {
+    pub(crate) fn new(home: HomeKey, entry: EntryKey, to: To) -> Self {
+        Self { home, entry, to, attempts: 0, there: None }
+    }
 }
 
 #[derive(Debug)]
-enum To {
+pub(crate) enum To {
     /// Where dead letters or expired messages of the queue go.
     DeadLetter { reason: DeadLetterReason, error: Option<Box<ErrorInfo>> },
     /// Where the operator wants it.
     Moved { to: Arc<str> },
+    /// Its queue has another home now.
+    Passed { due: Option<UnixMillis>, body: Option<Bytes> },
     /// Back to its place: its body could not be read.
     Back,
 }
@@ -78,19 +86,19 @@ impl Core {
             return;
         }
         let to = To::DeadLetter { reason, error: error.map(Box::new) };
-        let forward = self.broker.forwards.insert(Forward { home, entry, to, attempts: 0, there: None });
+        let forward = self.broker.forwards.insert(Forward::new(home, entry, to));
         self.send_forward(now, forward);
     }
 
     /// An entry has left its queue.
-    fn finish_leaving(&mut self, home: HomeKey, entry: EntryKey) {
+    pub(crate) fn finish_leaving(&mut self, home: HomeKey, entry: EntryKey) {
         if let Some(removed) = self.queue_home(home).and_then(|home| home.queue.remove(entry)) {
             self.settle_in_store(home, removed);
         }
     }
 
     /// Sends a message on its way, or loads it first.
-    fn send_forward(&mut self, now: Instant, key: ForwardKey) {
+    pub(crate) fn send_forward(&mut self, now: Instant, key: ForwardKey) {
         let Some(forward) = self.broker.forwards.get(key) else { return };
         let (home, entry) = (forward.home, forward.entry);
         let Some(value) = self.queue_home(home).and_then(|home| home.queue.entry(entry)) else {
@@ -114,6 +122,9 @@ impl Core {
     /// The body of a message that is leaving is here.
     pub(crate) fn forward_body(&mut self, now: Instant, key: ForwardKey, body: Bytes) {
         let Some(forward) = self.broker.forwards.get(key) else { return };
+        if matches!(forward.to, To::Passed { .. }) {
+            return self.pass_on(now, key, body);
+        }
         let (home_key, entry_key) = (forward.home, forward.entry);
         let Some(home) = self.broker.homes.get(home_key) else {
             self.broker.forwards.remove(key);
@@ -141,7 +152,7 @@ impl Core {
                 if is_expired { settings.expiry.clone() } else { settings.dead_letter.clone() }
             }
             To::Moved { to } => Some(to.clone()),
-            To::Back => None,
+            To::Passed { .. } | To::Back => None,
         };
         let Some(to) = to else { return self.forward_answered(key, Outcome::Released) };
         let message_format = entry.message_format();
@@ -166,6 +177,7 @@ impl Core {
             routed: false,
             retain: Retain::No,
             given: false,
+            moved: None,
         };
         self.forward_to(now, &to, publication);
     }
@@ -179,7 +191,7 @@ impl Core {
         let target = self.addresses.get(address);
         let kind = target.map(|address| address.settings.kind);
         let there =
-            target.filter(|address| address.settings.kind.is_stored()).and_then(|address| address.home_shard);
+            target.filter(|address| address.settings.kind.is_stored()).and_then(|address| address.entrance);
         if let Some(forward) = self.broker.forwards.get_mut(key) {
             forward.there = there;
         }
@@ -212,6 +224,9 @@ impl Core {
     pub(crate) fn forward_answered(&mut self, key: ForwardKey, outcome: Outcome) {
         let Some(now) = self.broker.now else { return };
         let Some(forward) = self.broker.forwards.get_mut(key) else { return };
+        if matches!(forward.to, To::Passed { .. }) {
+            return self.passed(now, key, &outcome);
+        }
         forward.there = None;
         let (home, entry) = (forward.home, forward.entry);
         let is_move = matches!(forward.to, To::Moved { .. });
@@ -246,15 +261,18 @@ impl Core {
 
     /// The body of an entry cannot be read: it waits a while and is tried again.
     pub(crate) fn unreadable(&mut self, now: Instant, home: HomeKey, entry: EntryKey) {
-        let forward = Forward { home, entry, to: To::Back, attempts: 0, there: None };
+        let forward = Forward::new(home, entry, To::Back);
         let key = self.broker.forwards.insert(forward);
         self.retry_later(now, key);
     }
 
     /// The body of a message that is leaving cannot be read.
     pub(crate) fn forward_unreadable(&mut self, now: Instant, key: ForwardKey) {
-        let is_move =
-            self.broker.forwards.get(key).is_some_and(|forward| matches!(forward.to, To::Moved { .. }));
+        let is_move = self
+            .broker
+            .forwards
+            .get(key)
+            .is_some_and(|forward| matches!(forward.to, To::Moved { .. } | To::Passed { .. }));
         if is_move { self.forward_answered(key, Outcome::Released) } else { self.retry_later(now, key) }
     }
 
@@ -332,8 +350,7 @@ impl Core {
             moving.on_their_way += 1;
             moving.after = Some(entry);
             let to = To::Moved { to: moving.to.clone() };
-            let forward =
-                self.broker.forwards.insert(Forward { home: key, entry, to, attempts: 0, there: None });
+            let forward = self.broker.forwards.insert(Forward::new(key, entry, to));
             self.mark_home(now, key);
             self.send_forward(now, forward);
         }

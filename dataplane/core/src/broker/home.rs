@@ -86,6 +86,8 @@ pub(crate) struct QueueHome {
     pub(crate) moving: Option<Box<super::forward::Moving>>,
     /// A subscription that begins with what its topic retains.
     pub(crate) feeding: Option<Box<super::retrieval::Feeding>>,
+    /// Its home is elsewhere now: what is left goes there.
+    pub(crate) pipe: Option<Box<super::relocate::Pipe>>,
 }
 
 /// A producer, at the home of its address.
@@ -127,12 +129,16 @@ impl QueueHome {
             fresh: Vec::new(),
             moving: None,
             feeding: None,
+            pipe: None,
         }
     }
 
     /// Whether producers should wait. Once they do, an eighth of the limit has to become free first, so
     /// that they are not stopped and started for each message.
     fn is_blocked(&self, was_blocked: bool) -> bool {
+        if self.pipe.as_ref().is_some_and(|pipe| pipe.is_shut()) {
+            return true;
+        }
         let settings = self.queue.settings();
         if settings.on_full != OnFull::Block {
             return false;
@@ -328,10 +334,17 @@ impl Core {
                 group: keys.group.clone(),
                 last_value: keys.last_value.clone(),
                 message_id: keys.message_id.clone(),
+                moved: publication.moved.is_some(),
             },
-        );
+        )?;
+        if let Some(moved) = &publication.moved {
+            home.queue.delivered_before(entry, moved.delivery_count);
+            if let Some(annotations) = &moved.annotations {
+                home.queue.annotate(entry, annotations.clone());
+            }
+        }
         self.mark_home(now, key);
-        Ok((entry?, id))
+        Ok((entry, id))
     }
 
     /// Remembers an entry whose body is a slice of a read buffer. Most have left their queue a moment later,
@@ -409,6 +422,13 @@ impl Core {
         let Some(home) = self.queue_home(key) else { return false };
         if home.queue.stored(unix, entry, reference) {
             home.fresh.push(entry);
+            let has_past = home
+                .queue
+                .entry(entry)
+                .is_some_and(|entry| entry.delivery_count() > 0 || entry.annotations().is_some());
+            if has_past {
+                self.update_in_store(key, entry);
+            }
         } else if let Some(queue) = home.id {
             // It has gone in the meantime.
             self.ask_store(StoreRequest::Settle { queue, reference, ticket: None, transaction: None });
@@ -434,6 +454,9 @@ impl Core {
         let limit = self.receiver_limit(key);
         let receiver = self.broker.receivers.vacant_key();
         let Some(home) = self.queue_home(key) else { return Err(CloseReason::NotFound) };
+        if home.pipe.is_some() {
+            return Err(CloseReason::HomeGone);
+        }
         if limit > 0 && home.receivers.len() >= limit as usize {
             return Err(match home.subscription {
                 Some(_) => CloseReason::SubscriptionInUse,
@@ -684,6 +707,7 @@ impl Core {
                 Action::Changed { entry } => self.update_in_store(key, entry),
             }
         }
+        self.pass_on_more(now, key);
         self.feed_more(now, key);
         self.load_ahead(key);
         self.account(key);
@@ -828,7 +852,8 @@ impl Core {
     /// Sets the timer of a home.
     fn arm(&mut self, key: HomeKey, at_once: Option<UnixMillis>) {
         let Some(home) = self.broker.homes.get_mut(key).and_then(|home| home.queue_mut()) else { return };
-        let wanted = at_once.or_else(|| home.queue.poll_timeout());
+        let pipe = home.pipe.as_ref().and_then(|pipe| pipe.poll_timeout());
+        let wanted = at_once.or_else(|| home.queue.poll_timeout().into_iter().chain(pipe).min());
         let before = std::mem::replace(&mut home.armed, wanted);
         if before == wanted {
             return;

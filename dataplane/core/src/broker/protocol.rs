@@ -111,6 +111,16 @@ pub(crate) struct Publication {
     pub(crate) retain: Retain,
     /// Its topic retained it when the subscription was made that gets it.
     pub(crate) given: bool,
+    /// It comes from the home of before; see [`relocate`](super::relocate).
+    pub(crate) moved: Option<Box<Moved>>,
+}
+
+/// What a message was before its queue changed its home, beyond what it is itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) delivery_count: u32,
+    /// Of those that wanted it changed.
+    pub(crate) annotations: Option<Bytes>,
 }
 
 /// Messages of a transaction, each with its address.

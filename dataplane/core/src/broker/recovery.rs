@@ -57,6 +57,7 @@ impl Core {
             group: meta.group,
             last_value: meta.last_value,
             message_id: meta.message_id,
+            moved: false,
         };
         let (count, annotations) = message.state.map_or((0, None), decode_state);
         let entry = home.queue.restore(unix, &arrival, message.body_len, message.reference, count);

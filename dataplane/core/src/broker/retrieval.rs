@@ -504,6 +504,7 @@ impl Core {
             routed: true,
             retain: Retain::No,
             given: true,
+            moved: None,
         };
         if !self.wants(key, &publication) {
             return;

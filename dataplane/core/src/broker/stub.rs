@@ -186,7 +186,9 @@ impl Core {
         if is_topic && let Err(error) = topic::validate_name(name) {
             return Err(Refused::BadName { name: name.into(), reason: error.to_string().into() });
         }
-        let Some(shard) = self.reachable_home(address) else { return Err(self.home_unavailable(address)) };
+        let Some(shard) = self.reachable_entrance(address) else {
+            return Err(self.home_unavailable(address));
+        };
         let (home, label) = (address.home, address.name.clone());
         let stored = StoredProducer { name: is_topic.then(|| name.into()), home: shard, sender: None };
         let Some(producer) = self.producers.get_mut(key) else { return Ok(()) };
@@ -365,6 +367,7 @@ impl Core {
             routed: head.routed,
             retain: head.retain,
             given: false,
+            moved: None,
         };
         match head.transaction {
             Some(transaction) => self.post_in_transaction(transaction, head.address, publication),
@@ -384,7 +387,7 @@ impl Core {
         let Some(address) = self.addresses.get(address) else {
             return self.answer(publication.source, Outcome::Released);
         };
-        let Some(shard) = self.reachable_home(address) else {
+        let Some(shard) = self.reachable_entrance(address) else {
             return self.answer(publication.source, Outcome::Released);
         };
         // A queue here copies it later, if at all.

@@ -34,7 +34,7 @@ use crate::effect::{CloseReason, Refused};
 use crate::format::{Filter, MessageKeys};
 use crate::key::{AddressKey, HomeKey, ReceiverKey};
 use crate::queue::{EntryKey, NotTaken};
-use crate::settings::{AddressSettings, OnFull, Overload, QueueSettings, SubscriptionSettings};
+use crate::settings::{AddressSettings, OnFull, Overload, QueueSettings, SubscriptionSettings, home};
 use crate::statistics::QueueStatistics;
 use crate::store::{QueueId, Targets};
 use crate::topic::TopicTree;
@@ -165,7 +165,10 @@ impl Core {
         if address.settings.kind == crate::AddressKind::Topic {
             self.broker.topics.insert(address.name.clone());
         }
-        if address.home_shard != Some(self.shard) {
+        // A queue that was at home here once, on this shard if it holds anything.
+        let was_here = address.settings.id.is_some() && home(&address.name, self.shards) == self.shard;
+        let is_here = address.home_shard == Some(self.shard) || address.entrance == Some(self.shard);
+        if !is_here && !was_here {
             return;
         }
         let (name, settings, existing) = (address.name.clone(), address.settings.clone(), address.home);

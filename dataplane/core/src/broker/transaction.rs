@@ -467,7 +467,7 @@ impl Core {
                 let sentence = "an address that the transaction has posted to was deleted".to_owned();
                 return Err(error(condition::ROLLED_BACK, sentence));
             };
-            let Some(home) = self.reachable_home(address) else {
+            let Some(home) = self.reachable_entrance(address) else {
                 return Err(error(condition::ROLLED_BACK, self.home_unavailable(address).to_string()));
             };
             by_home.entry(home).or_default().push((address.name.clone(), publication));

@@ -19,11 +19,13 @@ impl Queue {
     /// # Errors
     /// When it is a duplicate, or finds no room.
     pub fn enqueue(&mut self, now: UnixMillis, arrival: Arrival) -> Result<EntryKey, NotTaken> {
-        if self.is_duplicate(now, &arrival) {
+        if !arrival.moved && self.is_duplicate(now, &arrival) {
             self.counters.dropped += 1;
             return Err(NotTaken::Duplicate);
         }
-        if let Err(error) = self.make_room(&arrival) {
+        if !arrival.moved
+            && let Err(error) = self.make_room(&arrival)
+        {
             self.counters.rejected += 1;
             return Err(error);
         }
@@ -75,6 +77,14 @@ impl Queue {
         }
         self.arrive(key);
         key
+    }
+
+    /// An entry had been delivered so often before its queue came here.
+    pub fn delivered_before(&mut self, key: EntryKey, delivery_count: u32) {
+        if let Some(entry) = self.entry_mut(key) {
+            entry.delivery_count = delivery_count;
+            entry.set(Flag::Acquired, delivery_count > 0);
+        }
     }
 
     /// Consumers wanted this to be added to the annotations of an entry, before a restart.

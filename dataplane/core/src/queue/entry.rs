@@ -69,6 +69,8 @@ pub struct Arrival {
     pub last_value: Option<Bytes>,
     /// Only looked at when the queue finds duplicates; one of more than 1,024 bytes is not.
     pub message_id: Option<Bytes>,
+    /// The queue has taken it before, elsewhere: it is taken whatever the limits, and is no duplicate.
+    pub moved: bool,
 }
 
 /// Where an entry stands.

@@ -262,6 +262,17 @@ impl Queue {
         Some(key)
     }
 
+    /// Like [`take`](Self::take), the first of all, with the time that it waits for.
+    pub fn take_first(&mut self) -> Option<(EntryKey, Option<UnixMillis>)> {
+        let key = self.next_waiting(None)?;
+        let due = match self.entry(key)?.state {
+            State::Delayed { until } => Some(until),
+            _ => None,
+        };
+        self.set_state(key, State::Leaving);
+        Some((key, due))
+    }
+
     fn next_waiting(&mut self, after: Option<EntryKey>) -> Option<EntryKey> {
         let has_delayed = self.counts.of(Stage::Delayed) > 0;
         let first = after.map_or(0, EntryKey::row);
@@ -283,11 +294,16 @@ impl Queue {
     /// A leaving entry found no place elsewhere and waits again. False when its time to live has run out
     /// meanwhile: then it is still leaving.
     pub fn put_back(&mut self, now: UnixMillis, key: EntryKey) -> bool {
+        self.put_back_until(now, key, None)
+    }
+
+    /// The same for one that waits for a time.
+    pub fn put_back_until(&mut self, now: UnixMillis, key: EntryKey, until: Option<UnixMillis>) -> bool {
         let Some(entry) = self.entry(key).filter(|entry| entry.is_leaving()) else { return true };
         if entry.expires <= now {
             return false;
         }
-        let settled = self.come_back(now, key, None, false);
+        let settled = self.come_back(now, key, until, false);
         self.note(key, settled);
         true
     }

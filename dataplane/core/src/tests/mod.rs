@@ -8,6 +8,7 @@ mod live;
 mod one_shard;
 mod peers;
 mod random;
+mod relocate;
 mod retained;
 mod sessions;
 mod sessions_random;

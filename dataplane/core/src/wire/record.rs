@@ -9,7 +9,7 @@ use super::field::{
 };
 use super::{MAX_FILTERS, MAX_POSTS, WireError};
 use crate::broker::{
-    Asker, Destination, Handout, MAX_PAGE_MESSAGES, Posts, Publication, Question, ReceiverOptions,
+    Asker, Destination, Handout, MAX_PAGE_MESSAGES, Moved, Posts, Publication, Question, ReceiverOptions,
     RetainedMessage, RetainedPage, Source,
 };
 use crate::consumer::SubscriptionOptions;
@@ -416,6 +416,7 @@ const IN_TRANSACTION: u16 = 64;
 const ROUTED: u16 = 128;
 const GIVEN: u16 = 256;
 const RETAIN_SHIFT: u32 = 9;
+const MOVED: u16 = 2_048;
 const PRIORITY_SHIFT: u32 = 12;
 
 /// A publication but for its body.
@@ -432,6 +433,7 @@ fn put_publication(to: &mut Encoder<'_>, publication: &Publication) {
         publication.given,
         publication.retain == Retain::Keep,
         publication.retain == Retain::Clear,
+        publication.moved.is_some(),
     ];
     let priority = u16::from(publication.priority.min(HIGHEST_LEVEL));
     to.out.extend_from_slice(&(flags(set) | priority << PRIORITY_SHIFT).to_le_bytes());
@@ -455,6 +457,10 @@ fn put_publication(to: &mut Encoder<'_>, publication: &Publication) {
     if let Some(transaction) = &publication.transaction {
         to.field(transaction);
     }
+    if let Some(moved) = &publication.moved {
+        to.field(&moved.delivery_count);
+        to.field(&moved.annotations);
+    }
 }
 
 fn take_publication(from: &mut Decoder<'_>) -> Result<Publication, WireError> {
@@ -464,7 +470,7 @@ fn take_publication(from: &mut Decoder<'_>) -> Result<Publication, WireError> {
     if priority > HIGHEST_LEVEL {
         return from.unknown("a priority", priority);
     }
-    let retain = match flags >> RETAIN_SHIFT & 7 {
+    let retain = match flags >> RETAIN_SHIFT & 3 {
         0 => Retain::No,
         1 => Retain::Keep,
         2 => Retain::Clear,
@@ -479,6 +485,7 @@ fn take_publication(from: &mut Decoder<'_>) -> Result<Publication, WireError> {
         expires: when(has(EXPIRES), from, take_future)?,
         not_before: when(has(NOT_BEFORE), from, take_future)?,
         transaction: when(has(IN_TRANSACTION), from, Decoder::field)?,
+        moved: when(has(MOVED), from, take_moved)?,
         priority,
         durable: has(DURABLE),
         routed: has(ROUTED),
@@ -487,6 +494,10 @@ fn take_publication(from: &mut Decoder<'_>) -> Result<Publication, WireError> {
         body: bytes::Bytes::new(),
         is_slice: false,
     })
+}
+
+fn take_moved(from: &mut Decoder<'_>) -> Result<Box<Moved>, WireError> {
+    Ok(Box::new(Moved { delivery_count: from.field()?, annotations: from.field()? }))
 }
 
 /// A publication that comes last: its body is what is left.

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::broker::{
-    Asker, Destination, Handout, Publication, Question, ReceiverOptions, RetainedMessage, RetainedPage,
-    Source, Wire,
+    Asker, Destination, Handout, Moved, Publication, Question, ReceiverOptions, RetainedMessage,
+    RetainedPage, Source, Wire,
 };
 use crate::consumer::{ConsumerOptions, SubscriptionOptions};
 use crate::delivery::{Arrival, COPY_UP_TO, Incoming, Origin, Retain};
@@ -249,6 +249,10 @@ impl<'a> Any<'a> {
             routed: self.flag(),
             retain: self.one_of(&[Retain::No, Retain::Keep, Retain::Clear]),
             given: self.flag(),
+            moved: self.maybe(|any| {
+                let (delivery_count, annotations) = (any.small(), any.maybe(Self::bytes));
+                Box::new(Moved { delivery_count, annotations })
+            }),
         }
     }
 
@@ -354,7 +358,11 @@ impl<'a> Any<'a> {
             durable: any.flag(),
             ttl_left: any.maybe(Self::left),
         };
-        Box::new(RetainedPage { messages: self.some(message), next: self.maybe(Self::name), is_unavailable: false })
+        Box::new(RetainedPage {
+            messages: self.some(message),
+            next: self.maybe(Self::name),
+            is_unavailable: false,
+        })
     }
 
     fn live(&mut self) -> LiveMessage {

@@ -655,7 +655,7 @@ impl Shard {
                 self.mqtt_live_room();
                 true
             }
-            Effect::Store(_) | Effect::Peer { .. } => false,
+            Effect::Store(_) | Effect::Peer { .. } | Effect::Emptied { .. } => false,
         }
     }
 }

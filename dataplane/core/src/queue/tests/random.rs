@@ -128,6 +128,7 @@ impl Play {
             group: self.sometimes(2, name),
             last_value: self.sometimes(2, name),
             message_id: self.sometimes(2, |random| Bytes::from(vec![random.u8(..40)])),
+            moved: false,
         }
     }
 

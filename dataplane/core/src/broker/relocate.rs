@@ -1,0 +1,277 @@
+//! A queue that changes its home: nothing is lost, and each producer's messages stay in their order.
+//!
+//! The home of before becomes a *pipe* into the new one. Consumers attach at the new home at once. Producers
+//! go on at the old one, which takes, keeps and answers their messages as ever, and passes on what it has,
+//! the first one first, as fast as the new home keeps it: an entry stays, out of reach, until the new home
+//! has it. When nothing is left the old home stops its producers and says [`Effect::Emptied`]; once the
+//! settings say so, producers attach at the new home, where all that they sent before is by then. What comes
+//! late takes the pipe.
+//!
+//! ```text
+//!            home: A                  home: B, moving_from: A               home: B
+//! producers ──▶ A ──▶ consumers       producers ──▶ A ══▶ B ──▶ consumers   producers ──▶ B ──▶ consumers
+//! ```
+//!
+//! A queue whose address has another home and that is nobody's old home is a pipe, too: two nodes may have
+//! created the address at once, and one of them is not its home in the end.
+//!
+//! After a crash of the old home, what it had passed on and not yet removed on disk is passed on again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::forward::{Forward, To};
+use super::protocol::{Destination, Moved, Publication, Source, Wire};
+use crate::address::Address;
+use crate::core::Core;
+use crate::delivery::Retain;
+use crate::effect::{CloseReason, Effect};
+use crate::key::{AddressKey, ForwardKey, HomeKey};
+use crate::outcome::Outcome;
+use crate::settings::ShardId;
+use crate::store::UnixMillis;
+
+/// Messages that are on their way to the new home at a time.
+const UNDER_WAY: usize = 256;
+
+/// How long the pipe waits when the new home cannot be reached, or does not take a message.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What an old home knows of its new one.
+#[derive(Debug, Default)]
+pub(crate) struct Pipe {
+    /// Where the new home is, as far as this shard knows.
+    to: Option<ShardId>,
+    /// What has been taken out, in order; a body may have to be loaded first.
+    lined_up: VecDeque<ForwardKey>,
+    /// Those and what the new home has not answered.
+    under_way: usize,
+    /// Nothing is taken out before.
+    paused_until: Option<UnixMillis>,
+    /// Producers are still sent here.
+    is_entrance: bool,
+    /// They have been stopped, because nothing is left.
+    is_shut: bool,
+    is_emptied: bool,
+}
+
+impl Pipe {
+    pub(crate) fn is_shut(&self) -> bool {
+        self.is_shut
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<UnixMillis> {
+        self.paused_until
+    }
+}
+
+impl Core {
+    /// What this shard holds of queues whose home is elsewhere: names, messages and bytes.
+    pub fn left_behind(&self) -> impl Iterator<Item = (&Arc<str>, u64, u64)> {
+        self.broker.homes.iter().filter_map(|(_, home)| {
+            let queue = home.queue().filter(|queue| queue.pipe.is_some())?;
+            let statistics = queue.queue.statistics();
+            (statistics.messages > 0).then_some((&home.name, statistics.messages, statistics.bytes))
+        })
+    }
+
+    /// Where producers of an address send, when that can be reached now.
+    pub(crate) fn reachable_entrance(&self, address: &Address) -> Option<ShardId> {
+        address.entrance.filter(|shard| *shard == self.shard || self.peers.contains(*shard))
+    }
+
+    /// The home of a queue here is elsewhere from now on, or here again.
+    pub(crate) fn lay_pipe(&mut self, now: Instant, key: AddressKey) {
+        let Some(address) = self.addresses.get(key) else { return };
+        let (home, to, entrance) = (address.home, address.home_shard, address.entrance);
+        let (Some(home), is_here) = (home, to == Some(self.shard)) else { return };
+        let is_entrance = entrance == Some(self.shard);
+        let Some(queue) = self.queue_home(home) else { return };
+        if queue.subscription.is_some() {
+            // It goes where its topic goes.
+            return;
+        }
+        match &mut queue.pipe {
+            // What is under way comes back, or is there already.
+            Some(_) if is_here => queue.pipe = None,
+            None if is_here => return,
+            Some(pipe) => {
+                (pipe.to, pipe.is_entrance, pipe.is_emptied) = (to, is_entrance, false);
+                pipe.is_shut &= is_entrance;
+                pipe.paused_until = None;
+            }
+            None => {
+                queue.pipe = Some(Box::new(Pipe { to, is_entrance, ..Pipe::default() }));
+                self.turn_consumers_away(now, home);
+            }
+        }
+        if !is_entrance {
+            self.turn_producers_away(home);
+        }
+        self.mark_home(now, home);
+    }
+
+    /// Consumers belong to the new home.
+    fn turn_consumers_away(&mut self, now: Instant, key: HomeKey) {
+        let receivers = self.queue_home(key).map(|home| home.receivers.clone()).unwrap_or_default();
+        for key in receivers {
+            let Some(receiver) = self.broker.receivers.get(key) else { continue };
+            let (shard, consumer) = (receiver.shard, receiver.consumer);
+            if shard != self.shard {
+                let reason = CloseReason::HomeGone;
+                self.send_wire(shard, Wire::CloseConsumer { consumer, reason });
+                self.remove_receiver(now, key);
+            }
+        }
+    }
+
+    /// Producers belong to the new home, too.
+    fn turn_producers_away(&mut self, key: HomeKey) {
+        let senders = self.broker.homes.get(key).map(|home| home.senders.clone()).unwrap_or_default();
+        for key in senders {
+            let Some(sender) = self.broker.senders.get(key) else { continue };
+            let (shard, producer) = (sender.shard, sender.producer);
+            if shard != self.shard {
+                let reason = CloseReason::HomeGone;
+                self.send_wire(shard, Wire::CloseProducer { producer, reason });
+                self.remove_sender(key);
+            }
+        }
+    }
+
+    /// Passes on what a queue has whose home is elsewhere.
+    pub(crate) fn pass_on_more(&mut self, now: Instant, key: HomeKey) {
+        let unix = self.broker.clock.unix(now);
+        let Some(pipe) = self.queue_home(key).and_then(|home| home.pipe.as_mut()) else { return };
+        if pipe.paused_until.is_some_and(|until| until > unix) {
+            return;
+        }
+        pipe.paused_until = None;
+        let Some(to) = pipe.to else { return };
+        if !self.peers.contains(to) {
+            return self.pause(now, key);
+        }
+        loop {
+            let Some(home) = self.queue_home(key) else { return };
+            let Some(pipe) = home.pipe.as_mut().filter(|pipe| pipe.under_way < UNDER_WAY) else { return };
+            let Some((entry, due)) = home.queue.take_first() else { break };
+            pipe.under_way += 1;
+            let forward = Forward::new(key, entry, To::Passed { due, body: None });
+            let forward = self.broker.forwards.insert(forward);
+            if let Some(pipe) = self.queue_home(key).and_then(|home| home.pipe.as_mut()) {
+                pipe.lined_up.push_back(forward);
+            }
+            self.send_forward(now, forward);
+        }
+        self.shut_when_empty(key);
+    }
+
+    /// Nothing waits here: when nothing is under way either, producers can change.
+    fn shut_when_empty(&mut self, key: HomeKey) {
+        let Some(home) = self.broker.homes.get_mut(key) else { return };
+        let name = home.name.clone();
+        let Some(queue) = home.queue_mut() else { return };
+        let messages = queue.queue.statistics().messages;
+        let Some(pipe) = queue.pipe.as_mut().filter(|pipe| pipe.is_entrance) else { return };
+        // What waits for its time would keep producers for as long.
+        pipe.is_shut = true;
+        if messages == 0 && !pipe.is_emptied {
+            pipe.is_emptied = true;
+            self.effects.push_back(Effect::Emptied { address: name });
+        }
+    }
+
+    fn pause(&mut self, now: Instant, key: HomeKey) {
+        let until = UnixMillis(self.broker.clock.unix(now).0.saturating_add(PAUSE.as_millis() as u64));
+        if let Some(pipe) = self.queue_home(key).and_then(|home| home.pipe.as_mut()) {
+            pipe.paused_until = Some(until);
+        }
+    }
+
+    /// The body of a message that is to be passed on is here: it leaves when those before it have.
+    pub(crate) fn pass_on(&mut self, now: Instant, key: ForwardKey, bytes: Bytes) {
+        let Some(forward) = self.broker.forwards.get_mut(key) else { return };
+        let home = forward.home;
+        if let To::Passed { body, .. } = &mut forward.to {
+            *body = Some(bytes);
+        }
+        loop {
+            let pipe = self.queue_home(home).and_then(|home| home.pipe.as_mut());
+            let Some((to, first)) = pipe.and_then(|pipe| Some((pipe.to?, *pipe.lined_up.front()?))) else {
+                return;
+            };
+            let body = match self.broker.forwards.get_mut(first).map(|forward| &mut forward.to) {
+                Some(To::Passed { body, .. }) => match body.take() {
+                    Some(body) => Some(body),
+                    None => return,
+                },
+                _ => None,
+            };
+            if let Some(pipe) = self.queue_home(home).and_then(|home| home.pipe.as_mut()) {
+                pipe.lined_up.pop_front();
+            }
+            if let Some(body) = body {
+                self.send_on(now, first, to, body);
+            }
+        }
+    }
+
+    fn send_on(&mut self, now: Instant, key: ForwardKey, to: ShardId, body: Bytes) {
+        let shard = self.shard;
+        let Some(forward) = self.broker.forwards.get_mut(key) else { return };
+        forward.there = Some(to);
+        let (home, entry) = (forward.home, forward.entry);
+        let To::Passed { due, .. } = forward.to else { return };
+        let Some(home) = self.broker.homes.get(home) else { return };
+        let Some(entry) = home.queue().and_then(|queue| queue.queue.entry(entry)) else {
+            return self.passed(now, key, &Outcome::Released);
+        };
+        let moved =
+            Moved { delivery_count: entry.delivery_count(), annotations: entry.annotations().cloned() };
+        let publication = Publication {
+            source: Source::Forward { shard, key },
+            origin: None,
+            name: None,
+            message_format: entry.message_format(),
+            body,
+            is_slice: false,
+            priority: entry.priority(),
+            durable: entry.is_durable(),
+            arrived: entry.arrived(),
+            expires: entry.expires(),
+            not_before: due,
+            transaction: None,
+            routed: true,
+            retain: Retain::No,
+            given: entry.is_retained(),
+            moved: Some(Box::new(moved)),
+        };
+        let address = Destination::Address(home.name.clone());
+        self.send_wire(to, Wire::Publish { to: address, publication: Box::new(publication) });
+    }
+
+    /// The new home has a message, or does not take it: then it waits in its place.
+    pub(crate) fn passed(&mut self, now: Instant, key: ForwardKey, outcome: &Outcome) {
+        let unix = self.broker.clock.unix(now);
+        let Some(forward) = self.broker.forwards.remove(key) else { return };
+        let (home_key, entry) = (forward.home, forward.entry);
+        let To::Passed { due, .. } = forward.to else { return };
+        let Some(home) = self.queue_home(home_key) else { return };
+        if let Some(pipe) = &mut home.pipe {
+            pipe.under_way = pipe.under_way.saturating_sub(1);
+            pipe.lined_up.retain(|lined_up| *lined_up != key);
+        }
+        if *outcome == Outcome::Accepted {
+            self.finish_leaving(home_key, entry);
+        } else {
+            if !home.queue.put_back_until(unix, entry, due) {
+                self.leave(now, home_key, entry, crate::DeadLetterReason::Expired, None);
+            }
+            self.pause(now, home_key);
+        }
+        self.mark_home(now, home_key);
+    }
+}

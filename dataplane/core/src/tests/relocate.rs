@@ -1,0 +1,214 @@
+//! Queues that change their home.
+
+use std::time::Duration;
+
+use super::bed::{Bed, C, P};
+use super::stored::{queue, with};
+use crate::*;
+
+/// Three nodes with a queue `q` on the first one.
+fn fleet(settings: &AddressSettings) -> Bed {
+    let mut bed = Bed::fleet(&[2, 1, 2], &CoreLimits { link_credit: 1_000, ..CoreLimits::default() });
+    bed.set_moving("q", settings, None, 0, &[0]);
+    bed
+}
+
+/// The queue is on its way from the first node to the second one.
+fn begin(bed: &mut Bed, settings: &AddressSettings) {
+    bed.set_moving("q", settings, Some(0), 1, &[0, 1]);
+}
+
+/// The node of the old home has seen that nothing is left there.
+fn end(bed: &mut Bed, settings: &AddressSettings) {
+    assert!(!std::mem::take(&mut bed.emptied).is_empty(), "nothing is left at the old home");
+    bed.set_moving("q", settings, None, 1, &[0, 1]);
+}
+
+fn shard_of(bed: &Bed, node: usize) -> usize {
+    bed.core_of(node, 0)
+}
+
+fn send(bed: &mut Bed, producer: P, bodies: std::ops::Range<u32>) {
+    for body in bodies {
+        let durable = body % 3 > 0;
+        let body = format!("{body:04}");
+        let incoming = Incoming { durable, ..bed.incoming(&body, false, false) };
+        bed.begin(producer, incoming);
+        bed.run();
+    }
+}
+
+fn take_all(bed: &mut Bed, consumer: C) -> Vec<String> {
+    let bodies = bed.bodies(consumer);
+    for index in 0..bodies.len() {
+        if !bed.consumers[&consumer].received[index].taken {
+            bed.settle(consumer, index, Some(Outcome::Accepted), true);
+        }
+    }
+    bed.run();
+    bodies
+}
+
+fn numbers(bodies: std::ops::Range<u32>) -> Vec<String> {
+    bodies.map(|body| format!("{body:04}")).collect()
+}
+
+#[test]
+fn a_queue_moves_with_what_it_holds_and_what_comes_meanwhile_in_order() {
+    for (producers, consumers) in [(0, 0), (1, 1), (2, 2), (0, 2), (2, 1)] {
+        let settings = AddressSettings { link_credit: 1_000, ..queue(1) };
+        let mut bed = fleet(&settings);
+        let at = shard_of(&bed, producers);
+        let producer = bed.producer(at, "q");
+        send(&mut bed, producer, 0..600);
+        let at = shard_of(&bed, consumers);
+        let before = bed.consumer(at, "q", 10);
+        assert_eq!(take_all(&mut bed, before), numbers(0..10));
+
+        begin(&mut bed, &settings);
+        assert_eq!(bed.consumers[&before].closed, Some(CloseReason::HomeGone));
+        bed.remove_consumer(before);
+        assert_eq!(bed.producers[&producer].closed, None, "producers stay until nothing is left");
+        let after = bed.consumer(at, "q", 1_000);
+        send(&mut bed, producer, 600..700);
+        assert_eq!(take_all(&mut bed, after), numbers(10..700));
+
+        end(&mut bed, &settings);
+        assert_eq!(bed.producers[&producer].closed, Some(CloseReason::HomeGone));
+        bed.remove_producer(producer);
+        let at = shard_of(&bed, producers);
+        let producer = bed.producer(at, "q");
+        send(&mut bed, producer, 700..710);
+        assert_eq!(take_all(&mut bed, after)[690..], numbers(700..710));
+        assert!(bed.store.messages.is_empty(), "the old home has nothing of it in its store");
+        for core in &bed.cores {
+            assert_eq!(core.left_behind().count(), 0);
+        }
+        bed.clear();
+    }
+}
+
+#[test]
+fn an_empty_queue_has_moved_at_once() {
+    let settings = queue(1);
+    let mut bed = fleet(&settings);
+    begin(&mut bed, &settings);
+    assert_eq!(bed.emptied.len(), 1);
+    end(&mut bed, &settings);
+    assert!(bed.emptied.is_empty());
+    bed.clear();
+}
+
+#[test]
+fn a_message_keeps_its_past_and_its_time_when_its_queue_moves() {
+    let settings = queue(1);
+    let mut bed = fleet(&settings);
+    let producer = bed.producer(0, "q");
+    let not_before = Some(UnixMillis(bed.cores[0].unix(bed.now).0 + 60_000));
+    let later = Incoming { not_before, durable: true, ..bed.incoming("later", false, false) };
+    bed.begin(producer, later);
+    let tried = Incoming { durable: true, ..bed.incoming("tried", false, false) };
+    bed.begin(producer, tried);
+    let ttl = Some(Duration::from_secs(30));
+    let short = Incoming { ttl, durable: true, ..bed.incoming("short", false, false) };
+    bed.begin(producer, short);
+    bed.run();
+    let consumer = bed.consumer(0, "q", 1);
+    let modified =
+        Outcome::Modified { delivery_failed: true, undeliverable_here: false, annotations: Some("x".into()) };
+    bed.settle(consumer, 0, Some(modified), true);
+    bed.remove_consumer(consumer);
+    bed.run();
+
+    begin(&mut bed, &settings);
+    end(&mut bed, &settings);
+    let at = shard_of(&bed, 1);
+    let consumer = bed.consumer(at, "q", 10);
+    assert_eq!(bed.bodies(consumer), ["tried", "short"]);
+    let redelivery = bed.consumers[&consumer].received[0].redelivery.clone();
+    assert_eq!(redelivery.delivery_count, 1);
+    assert_eq!(redelivery.annotations.as_deref(), Some(&b"x"[..]));
+    bed.settle(consumer, 1, Some(Outcome::Released), true);
+    bed.advance(Duration::from_secs(31));
+    bed.advance(Duration::from_secs(30));
+    let bodies = bed.bodies(consumer);
+    assert_eq!(bodies.last().map(String::as_str), Some("later"));
+    take_all(&mut bed, consumer);
+    bed.clear();
+}
+
+#[test]
+fn a_queue_goes_on_moving_when_its_new_home_comes_back() {
+    let settings = AddressSettings { link_credit: 1_000, ..queue(1) };
+    let mut bed = fleet(&settings);
+    let producer = bed.producer(0, "q");
+    send(&mut bed, producer, 0..300);
+    bed.disconnect(0, 1);
+    begin(&mut bed, &settings);
+    send(&mut bed, producer, 300..310);
+    let held: u64 =
+        bed.cores.iter().flat_map(|core| core.left_behind().map(|(_, messages, _)| messages)).sum();
+    assert_eq!(held, 310);
+    assert!(bed.emptied.is_empty());
+    bed.connect(0, 1);
+    bed.run();
+    bed.advance(Duration::from_secs(1));
+    let at = shard_of(&bed, 1);
+    let consumer = bed.consumer(at, "q", 1_000);
+    assert_eq!(take_all(&mut bed, consumer), numbers(0..310));
+    end(&mut bed, &settings);
+    bed.clear();
+}
+
+#[test]
+fn a_queue_whose_limit_is_reached_moves_all_the_same() {
+    let limits = QueueSettings { max_messages: 5, on_full: OnFull::Reject, ..QueueSettings::default() };
+    let settings = AddressSettings { link_credit: 1_000, ..with(1, limits) };
+    let mut bed = fleet(&settings);
+    let producer = bed.producer(0, "q");
+    send(&mut bed, producer, 0..5);
+    // Its new home has messages already: producers there did not know better.
+    begin(&mut bed, &settings);
+    send(&mut bed, producer, 5..9);
+    let at = shard_of(&bed, 1);
+    let consumer = bed.consumer(at, "q", 100);
+    assert_eq!(take_all(&mut bed, consumer), numbers(0..9));
+    bed.clear();
+}
+
+#[test]
+fn a_queue_that_lost_its_home_to_another_node_sends_what_it_holds_there() {
+    let settings = AddressSettings { link_credit: 1_000, ..queue(1) };
+    let mut bed = fleet(&settings);
+    let producer = bed.producer(0, "q");
+    send(&mut bed, producer, 0..20);
+    bed.set_moving("q", &settings, None, 2, &[0, 2]);
+    assert_eq!(bed.producers[&producer].closed, Some(CloseReason::HomeGone));
+    let at = shard_of(&bed, 1);
+    let consumer = bed.consumer(at, "q", 100);
+    assert_eq!(take_all(&mut bed, consumer), numbers(0..20));
+    bed.clear();
+}
+
+#[test]
+fn a_queue_may_turn_around_while_it_moves() {
+    let settings = AddressSettings { link_credit: 1_000, ..queue(1) };
+    let mut bed = fleet(&settings);
+    let producer = bed.producer(0, "q");
+    send(&mut bed, producer, 0..700);
+    bed.deliver_mail = false;
+    begin(&mut bed, &settings);
+    bed.set_moving("q", &settings, Some(1), 0, &[0, 1]);
+    bed.deliver_mail = true;
+    bed.run();
+    bed.advance(Duration::from_secs(1));
+    let consumer = bed.consumer(0, "q", 1_000);
+    let mut bodies = take_all(&mut bed, consumer);
+    bodies.sort();
+    assert_eq!(bodies, numbers(0..700));
+    bed.set_moving("q", &settings, None, 0, &[0, 1]);
+    for core in &bed.cores {
+        assert_eq!(core.left_behind().count(), 0);
+    }
+    bed.clear();
+}
