@@ -386,6 +386,90 @@ fn an_owner_that_does_not_poll_holds_back_the_other_end() {
     assert_eq!(world.ends[1].receiving.map(|(_, count)| count), Some(100));
 }
 
+/// A segment as the first end would send it to the second.
+fn forged(world: &World, flags: SegmentFlags, sequence: u64, payload: Bytes) -> Segment {
+    Segment {
+        flags,
+        hops_left: 1,
+        source: endpoint(0),
+        destination: endpoint(1),
+        source_epoch: world.ends[0].channel.epoch(),
+        destination_epoch: Some(world.ends[1].channel.epoch()),
+        sequence,
+        acknowledged: 0,
+        message_length: 0,
+        payload,
+    }
+}
+
+#[test]
+fn behind_a_gap_no_more_is_kept_than_the_window() {
+    let mut world = open();
+    let payload = Bytes::from(vec![0; 60_000]);
+    for sequence in 1..1_000 {
+        let segment = forged(&world, SegmentFlags::MESSAGES, sequence, payload.clone());
+        world.ends[1].channel.handle_segment(world.now, segment);
+    }
+    // 512 KiB and one segment, of 60,000 bytes each.
+    assert_eq!(world.ends[1].channel.statistics().segments_received, 9);
+    let mut world = open();
+    for sequence in (20_000..40_000).rev() {
+        let segment = forged(&world, SegmentFlags::MESSAGES, sequence, Bytes::from_static(&[0, 0]));
+        world.ends[1].channel.handle_segment(world.now, segment);
+    }
+    assert_eq!(world.ends[1].channel.statistics().segments_received, 0, "too far ahead of what has come");
+}
+
+#[test]
+fn of_many_gaps_an_answer_tells_the_first_ones() {
+    let mut world = open();
+    for sequence in (1..400).step_by(2) {
+        let segment = forged(&world, SegmentFlags::MESSAGES, sequence, Bytes::from_static(&[0, 0]));
+        world.ends[1].channel.handle_segment(world.now, segment);
+    }
+    let answers = segments(&mut world, 1);
+    let told = answers.iter().find(|segment| segment.flags.contains(SegmentFlags::MISSING));
+    let mut told = told.expect("an answer").payload.clone();
+    assert_eq!(told.len(), 32 * 8);
+    assert_eq!((told.get_u32(), told.get_u32(), told.get_u32(), told.get_u32()), (0, 1, 2, 1));
+}
+
+#[test]
+fn a_message_announced_as_longer_than_any_ends_the_session() {
+    let mut world = open();
+    let first = forged(&world, SegmentFlags::PIECE, 0, Bytes::from_static(b"piece"));
+    let message_length = u32::try_from(mq_mesh::channel::MAX_MESSAGE + 1).expect("32 bits");
+    world.ends[1].channel.handle_segment(world.now, Segment { message_length, ..first });
+    let event = world.ends[1].channel.poll_event();
+    assert_eq!(
+        event,
+        Some(ChannelEvent::Reset(Reset::Malformed { what: "the length of a message in pieces" }))
+    );
+    // It says so at once, and opens again after a moment.
+    world.ends[1].is_open = false;
+    world.run(world.now + ms(50));
+    assert!(!world.ends[1].is_open && !world.ends[1].channel.is_open());
+    world.run(world.now + Duration::from_secs(2));
+    assert!(world.ends.iter().all(|end| end.is_open));
+}
+
+#[test]
+fn an_end_that_fails_again_and_again_waits_longer_each_time() {
+    let mut world = open();
+    let mut opened = Vec::new();
+    for _ in 0..6 {
+        world.ends[1].channel.refuse(world.now, "of no use");
+        world.drain(1);
+        let start = world.now;
+        while !world.ends[1].is_open {
+            world.run(world.now + ms(10));
+        }
+        opened.push(world.now - start);
+    }
+    assert!(opened.is_sorted() && opened[0] < ms(300), "{opened:?}");
+    assert!(opened[5] >= ms(3_000) && opened[5] < ms(8_000), "{opened:?}");
+}
+
 /// What a node in the middle does that cannot pass on as fast as it is sent to: it keeps `buffer` bytes
 /// for all channels together, drops the rest, and passes on `rate` bytes in a millisecond.
 struct Middle {
