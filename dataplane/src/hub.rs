@@ -72,6 +72,8 @@ pub enum ShardCommand {
     Retained { query: RetainedRequest, reply: Reply<RetainedAnswer> },
     /// Forget what a topic whose home the shard is retains for the names that the filter matches.
     ClearRetained { topic: Arc<str>, filter: Arc<str>, reply: Reply<Result<u64, Refused>> },
+    /// What the shard holds of queues whose home is another node.
+    LeftBehind { reply: Reply<Vec<LeftBehind>> },
     /// Grant no further credit to producers, and let no link in.
     Drain { reply: Reply<()> },
     /// Close every connection with `amqp:connection:forced` or reason code 0x8B of MQTT, and the reason;
@@ -107,10 +109,12 @@ pub enum Speaks {
 pub struct Served {
     pub name: Arc<str>,
     pub spec: AddressSpec,
-    /// Its name in the store: no other address has it or had it.
+    /// Its name in the store: no other address has it or had it. 0 where the store has nothing of it.
     pub id: u64,
     /// The node that holds what it keeps; `None`: this one.
     pub home: Option<Arc<str>>,
+    /// The node, perhaps this one, that was its home before and still passes on what it holds.
+    pub moving_from: Option<Arc<str>>,
 }
 
 /// A subscription of a topic, and what only the driver knows of it.
@@ -156,6 +160,14 @@ pub struct RetainedRequest {
     pub after: Option<Arc<str>>,
     /// So many at most.
     pub limit: u32,
+}
+
+/// What a shard holds of a queue whose home is another node, on its way there.
+#[derive(Clone, Debug)]
+pub struct LeftBehind {
+    pub name: Arc<str>,
+    pub messages: u64,
+    pub bytes: u64,
 }
 
 /// Some of what a topic retains.
@@ -458,6 +470,11 @@ impl Hub {
         let command =
             |reply| ShardCommand::ClearRetained { topic: topic.clone(), filter: filter.clone(), reply };
         self.ask_home(topic, command).await
+    }
+
+    /// What is held of queues whose home is another node.
+    pub async fn left_behind(&self) -> Vec<LeftBehind> {
+        self.ask_all(|reply| ShardCommand::LeftBehind { reply }).await.concat()
     }
 
     /// The counters of every shard, in the order of the shards.

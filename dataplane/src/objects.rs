@@ -70,10 +70,17 @@ pub struct Object {
     /// and created again. The same on every node.
     pub version: Version,
     /// Names the address in the store of this node: no other address of the node has it, or had it. An
-    /// address that gets another type begins anew.
+    /// address that gets another type begins anew. 0: the node has never been the home of it, so that its store
+    /// has nothing of it.
     pub id: u64,
+    /// The change with which the address began, or began anew.
+    pub(crate) birth: Version,
+    /// What was born up to this clock is over.
+    pub(crate) ends: u64,
     /// The node that holds what the address keeps; `None`: it keeps nothing, or the node is alone.
     pub home: Option<Arc<str>>,
+    /// The node that was the home before, while it still passes on what it holds.
+    pub moving_from: Option<Arc<str>>,
     pub labels: BTreeMap<String, String>,
     pub spec: AddressSpec,
 }
@@ -84,13 +91,15 @@ impl Object {
     fn catch_all() -> Self {
         let spec = AddressSpec::new(AddressType::Topic);
         let (version, labels) = (Version::default(), BTreeMap::new());
-        Self { is_built_in: true, version, id: 0, home: None, labels, spec }
+        let (birth, ends, home, moving_from) = (version, 0, None, None);
+        Self { is_built_in: true, version, id: 0, birth, ends, home, moving_from, labels, spec }
     }
 
     /// The address as shards serve it on the node `here`, or on one that is alone.
     fn served(&self, name: &Arc<str>, here: Option<&Arc<str>>) -> Served {
         let home = self.home.clone().filter(|home| here.is_some_and(|here| here != home));
-        Served { name: name.clone(), spec: self.spec.clone(), id: self.id, home }
+        let moving_from = self.moving_from.clone();
+        Served { name: name.clone(), spec: self.spec.clone(), id: self.id, home, moving_from }
     }
 }
 
@@ -158,6 +167,11 @@ pub enum ChangeError {
     NotJoined(Arc<str>),
     #[error("address `{0}` keeps nothing of its own and has no home; name a queue or a topic")]
     NoHome(Arc<str>),
+    #[error(
+        "address `{0}` is still moving from node `{1}`; wait until that has nothing left of it, or move it back \
+         there"
+    )]
+    Moving(Arc<str>, Arc<str>),
     #[error("the node is stopping; try again when it is back")]
     Stopping,
 }
@@ -239,6 +253,7 @@ impl Loaded {
                 spec: AddressSpec::new(AddressType::Topic),
                 labels: BTreeMap::new(),
                 home: Some(membership.node.clone()),
+                moving_from: None,
                 birth: Version::default(),
                 ends: 0,
             };
@@ -388,14 +403,38 @@ impl Catalogue {
         self.ask(Request::Remove { name, reply }, answer).await
     }
 
-    /// Makes another node the home of a queue or topic. What the address holds is not moved by that.
+    /// Makes another node the home of a queue or topic. The one before passes on what it holds of a queue, and
+    /// says with [`emptied`](Self::emptied) when it has nothing left; what a topic holds stays where it is.
     ///
     /// # Errors
     ///
-    /// [`ChangeError::NotFound`], [`ChangeError::NoHome`], and the errors of [`put`](Self::put).
+    /// [`ChangeError::NotFound`], [`ChangeError::NoHome`], [`ChangeError::Moving`], and the errors of
+    /// [`put`](Self::put).
     pub async fn set_home(&self, name: Arc<str>, home: Arc<str>) -> Result<Arc<Object>, ChangeError> {
+        self.relocate(name, Relocation::To(home)).await
+    }
+
+    /// This node was the home of an address, and has nothing left of it to pass on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`set_home`](Self::set_home).
+    pub async fn emptied(&self, name: Arc<str>) -> Result<Arc<Object>, ChangeError> {
+        self.relocate(name, Relocation::Emptied).await
+    }
+
+    /// This node is not the home of a queue, and holds something of it that it has to pass on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`set_home`](Self::set_home).
+    pub async fn left_behind(&self, name: Arc<str>) -> Result<Arc<Object>, ChangeError> {
+        self.relocate(name, Relocation::LeftBehind).await
+    }
+
+    async fn relocate(&self, name: Arc<str>, to: Relocation) -> Result<Arc<Object>, ChangeError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::SetHome { name, home, reply }, answer).await.map(|(_, object)| object)
+        self.ask(Request::Relocate { name, to, reply }, answer).await.map(|(_, object)| object)
     }
 
     async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<Answer<T>>) -> Answer<T> {
@@ -420,11 +459,19 @@ enum Request {
         name: Arc<str>,
         reply: oneshot::Sender<Answer<()>>,
     },
-    SetHome {
+    Relocate {
         name: Arc<str>,
-        home: Arc<str>,
+        to: Relocation,
         reply: oneshot::Sender<Answer<(Put, Arc<Object>)>>,
     },
+}
+
+/// What happens to the home of an address.
+#[derive(Debug)]
+enum Relocation {
+    To(Arc<str>),
+    Emptied,
+    LeftBehind,
 }
 
 fn advice(source: &io::Error) -> &'static str {

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
 use crate::driver::{Formats, KeptClients, Shard, Shared, Subscriptions};
-use crate::hub::{AddressStatistics, Hub, Reply, Served, ShardCommand, ShardStatistics};
+use crate::hub::{AddressStatistics, Hub, LeftBehind, Reply, Served, ShardCommand, ShardStatistics};
 use crate::mailbox::{Mail, Mailbox};
 use crate::mesh::{self, Fabric, serve_links};
 use crate::selector::Selector;
@@ -321,6 +321,11 @@ fn obey(handle: &Handle, command: ShardCommand) {
             shard.finish_turn(now);
             answer(reply, cleared);
         }
+        ShardCommand::LeftBehind { reply } => {
+            let left = shard.core.left_behind();
+            let left = left.map(|(name, messages, bytes)| LeftBehind { name: name.clone(), messages, bytes });
+            answer(reply, left.collect());
+        }
         ShardCommand::Drain { reply } => {
             shard.start_drain(now);
             answer(reply, ());
@@ -394,7 +399,7 @@ fn address_statistics(shard: &Shard, name: Option<&str>) -> Vec<AddressStatistic
 
 /// An address document as the core wants it.
 fn settings(address: &Served, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>) -> AddressSettings {
-    let Served { name, spec, id, home } = address;
+    let Served { name, spec, id, home, moving_from } = address;
     let defaults = AddressSettings::default();
     let millis = |millis: Option<u32>| millis.map(|millis| Duration::from_millis(millis.into()));
     let is_stored = spec.kind.is_stored();
@@ -428,6 +433,7 @@ fn settings(address: &Served, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>)
             .then_some(QueueId(*id)),
         subscription: (spec.kind == AddressType::Subscription).then(|| subscription_settings(name, spec)),
         home: home.as_deref().map_or(0, |home| slot_of(home, config, mesh)),
+        moving_from: moving_from.as_deref().map(|from| slot_of(from, config, mesh)),
         ..defaults
     }
 }

@@ -65,7 +65,8 @@ impl From<ChangeError> for Refusal {
             | ChangeError::NoTopic(..)
             | ChangeError::HasSubscriptions(..)
             | ChangeError::BuiltIn(_)
-            | ChangeError::NoHome(_) => (StatusCode::CONFLICT, "conflict"),
+            | ChangeError::NoHome(_)
+            | ChangeError::Moving(..) => (StatusCode::CONFLICT, "conflict"),
             ChangeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
             ChangeError::Full => (StatusCode::INSUFFICIENT_STORAGE, "limit-reached"),
             ChangeError::Store(error) => (store_status(error), "storage-failed"),

@@ -136,7 +136,8 @@ impl Line1 {
             Self::PutAddress { revision, name, id, labels, spec } => {
                 // A revision is used once, so it will do for an address that was not given an id.
                 let id = id.unwrap_or(revision);
-                let value = Value { spec: *spec, labels, home: None, birth: version(id), ends: 0 };
+                let (home, moving_from) = (None, None);
+                let value = Value { spec: *spec, labels, home, moving_from, birth: version(id), ends: 0 };
                 let key = Key::new(ADDRESS, name);
                 let record = Record { key, version: version(revision), value: Some(value.encode()?) };
                 Change::Set { record, id }

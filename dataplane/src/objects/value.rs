@@ -25,6 +25,9 @@ pub(crate) struct Value {
     /// its topic's. A node that is alone leaves it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) home: Option<Arc<str>>,
+    /// The node that was the home before, for as long as it has something left to pass on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moving_from: Option<Arc<str>>,
     /// The change with which the address began, or began anew: what it holds belongs to that.
     #[serde(with = "version")]
     pub(crate) birth: Version,
@@ -49,8 +52,13 @@ impl Value {
 
     /// Whether what the address held that was born then is still its own.
     pub(crate) fn continues(&self, birth: Version) -> bool {
-        self.birth == birth || self.ends < birth.clock
+        continues(self.birth, self.ends, birth)
     }
+}
+
+/// Whether what was born then is still held by an address with this birth, which ends others up to a clock.
+pub(crate) fn continues(birth: Version, ends: u64, before: Version) -> bool {
+    birth == before || ends < before.clock
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]

@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use super::homes::Homes;
 use super::journal::Journal;
 use super::record::Change;
-use super::value::{ADDRESS, Value};
+use super::value::{ADDRESS, Value, continues};
 use super::{
     Answer, BATCH, BuiltIn, ChangeError, Exchange, JOIN_PATIENCE, Loaded, MAX_ADDRESSES, Membership, Object,
-    Put, REJOIN_PATIENCE, Request, SHARD_DEADLINE, SPREAD_PATIENCE, StoreError, View, address_of,
+    Put, REJOIN_PATIENCE, Relocation, Request, SHARD_DEADLINE, SPREAD_PATIENCE, StoreError, View, address_of,
     has_own_home,
 };
 use crate::hub::Hub;
@@ -40,6 +40,10 @@ pub(super) struct Writer {
     /// Away only while it is written.
     journal: Option<Journal>,
     ids: Ids,
+    /// Queues of which this node was the home, and of which it may hold something that nobody knows of.
+    displaced: BTreeSet<Arc<str>>,
+    /// Queues of which this node has nothing left to pass on.
+    emptied: BTreeSet<Arc<str>>,
     /// What the journal has to be told besides, with the next change.
     notes: Vec<Change>,
     was_member: bool,
@@ -72,21 +76,14 @@ enum Entry {
     Refused,
 }
 
-/// An address as it was declared, and what the fleet knows of it besides.
-#[derive(Clone, Debug)]
-pub(super) struct Declaration {
-    object: Arc<Object>,
-    birth: Version,
-    ends: u64,
-}
-
-pub(super) type Declared = BTreeMap<Arc<str>, Declaration>;
+/// Addresses as they were declared.
+pub(super) type Declared = BTreeMap<Arc<str>, Arc<Object>>;
 
 /// What a batch is about to do.
 #[derive(Default)]
 struct Batch {
     /// Every name the batch changes, by which change, and what it will then be.
-    outcome: HashMap<Arc<str>, (Version, Option<Declaration>)>,
+    outcome: HashMap<Arc<str>, (Version, Option<Arc<Object>>)>,
     answers: Vec<(Arc<str>, Option<Version>, Pending)>,
 }
 
@@ -153,7 +150,7 @@ impl Writer {
         *view.write().unwrap_or_else(PoisonError::into_inner) = self::view(&declared, built_in.as_ref());
         let here = membership.as_ref().map_or_else(|| Arc::from(""), |membership| membership.node.clone());
         let mut homes = Homes::new(here);
-        declared.values().for_each(|declaration| homes.count(declaration.object.home.as_ref(), true));
+        declared.values().for_each(|object| homes.count(object.home.as_ref(), true));
         let now = Instant::now();
         let entry = match &membership {
             None => Entry::Open,
@@ -168,6 +165,8 @@ impl Writer {
         Self {
             journal: Some(journal),
             ids,
+            displaced: BTreeSet::new(),
+            emptied: BTreeSet::new(),
             notes: Vec::new(),
             was_member,
             replica,
@@ -274,6 +273,9 @@ impl Writer {
                 self.replica.peer_down(now, node);
             }
             NodeEvent::Cordoned { name, is_cordoned } => self.homes.cordon(name, is_cordoned),
+            NodeEvent::Emptied { address } => {
+                self.emptied.insert(address);
+            }
             NodeEvent::Message { node, message } => {
                 if let Err(error) = self.replica.handle_message(now, unix_millis(), node, message) {
                     tracing::error!(
@@ -350,8 +352,8 @@ impl Writer {
                         self.decide_put(&mut batch, &name, labels, *spec, only_new).split();
                     batch.answers.push((name, version, Pending::Put(reply, answer)));
                 }
-                Request::SetHome { name, home, reply } => {
-                    let (answer, version) = self.decide_home(&mut batch, &name, home).split();
+                Request::Relocate { name, to, reply } => {
+                    let (answer, version) = self.decide_home(&mut batch, &name, to).split();
                     batch.answers.push((name, version, Pending::Put(reply, answer)));
                 }
                 Request::Remove { name, reply } => {
@@ -373,21 +375,20 @@ impl Writer {
     ) -> Decision<(Put, Arc<Object>)> {
         self.check_topic(batch, name, spec.kind)?;
         let current = self.current(batch, name);
-        let declared = current.as_ref().filter(|current| !current.object.is_built_in);
+        let declared = current.as_ref().filter(|current| !current.is_built_in);
         match declared {
             Some(_) if only_new => return Err(ChangeError::Exists(name.clone())),
-            Some(current) if current.object.spec == spec && current.object.labels == labels => {
-                return Ok(((Put::Unchanged, current.object.clone()), None));
+            Some(current) if current.spec == spec && current.labels == labels => {
+                return Ok(((Put::Unchanged, current.clone()), None));
             }
             _ => {}
         }
         let put = if declared.is_some() { Put::Updated } else { Put::Created };
-        let declaration = match current.filter(|current| current.object.spec.kind == spec.kind) {
+        let object = match current.filter(|current| current.spec.kind == spec.kind) {
             // What it holds stays its own.
             Some(current) => {
-                let home = self.home_for(name, spec.kind, current.object.home.clone());
-                let object = Object { is_built_in: false, home, labels, spec, ..(*current.object).clone() };
-                Declaration { object: Arc::new(object), ..current }
+                let home = self.home_for(name, spec.kind, current.home.clone());
+                Object { is_built_in: false, home, labels, spec, ..(*current).clone() }
             }
             None => {
                 // What was left over from a topic of that name that was removed elsewhere ends with it.
@@ -398,13 +399,12 @@ impl Writer {
                 }
                 let ends = self.known_version(batch, name).map_or(0, |version| version.clock);
                 let birth = self.replica.next_version(unix_millis());
-                let home = self.home_for(name, spec.kind, None);
-                let (id, is_built_in) = (self.ids.next(), false);
-                let object = Object { is_built_in, version: birth, id, home, labels, spec };
-                Declaration { object: Arc::new(object), birth, ends }
+                let (home, moving_from) = (self.home_for(name, spec.kind, None), None);
+                let (version, id, is_built_in) = (birth, 0, false);
+                Object { is_built_in, version, id, birth, ends, home, moving_from, labels, spec }
             }
         };
-        let (object, version) = self.put(batch, name, declaration)?;
+        let (object, version) = self.put(batch, name, object)?;
         Ok(((put, object), Some(version)))
     }
 
@@ -412,27 +412,40 @@ impl Writer {
         &mut self,
         batch: &mut Batch,
         name: &Arc<str>,
-        home: Arc<str>,
+        to: Relocation,
     ) -> Decision<(Put, Arc<Object>)> {
         let current = self.current(batch, name).ok_or_else(|| ChangeError::NotFound(name.clone()))?;
-        if !has_own_home(current.object.spec.kind) || self.membership.is_none() {
+        let Some(membership) = &self.membership else { return Err(ChangeError::NoHome(name.clone())) };
+        let Some(before) = current.home.as_ref().filter(|_| has_own_home(current.spec.kind)) else {
             return Err(ChangeError::NoHome(name.clone()));
+        };
+        let here = &membership.node;
+        let (home, moving_from) = match (to, &current.moving_from) {
+            (Relocation::To(home), from) if home == *before => (home, from.clone()),
+            // It turns round.
+            (Relocation::To(home), Some(from)) if home == *from => (home, Some(before.clone())),
+            (Relocation::To(_), Some(from)) => return Err(ChangeError::Moving(name.clone(), from.clone())),
+            (Relocation::To(home), None) => (home, passes_on(current.spec.kind).then(|| before.clone())),
+            (Relocation::Emptied, from) => (before.clone(), from.clone().filter(|from| from != here)),
+            (Relocation::LeftBehind, None) if before != here && passes_on(current.spec.kind) => {
+                (before.clone(), Some(here.clone()))
+            }
+            (Relocation::LeftBehind, from) => (before.clone(), from.clone()),
+        };
+        if home == *before && moving_from == current.moving_from {
+            return Ok(((Put::Unchanged, current), None));
         }
-        if current.object.home.as_ref() == Some(&home) {
-            return Ok(((Put::Unchanged, current.object), None));
-        }
-        let object = Object { home: Some(home), ..(*current.object).clone() };
-        let declaration = Declaration { object: Arc::new(object), ..current };
-        let (object, version) = self.put(batch, name, declaration)?;
+        let object = Object { home: Some(home), moving_from, ..(*current).clone() };
+        let (object, version) = self.put(batch, name, object)?;
         Ok(((Put::Updated, object), Some(version)))
     }
 
     fn decide_removal(&mut self, batch: &mut Batch, name: &Arc<str>) -> Decision<()> {
         let current = self.current(batch, name).ok_or_else(|| ChangeError::NotFound(name.clone()))?;
-        if current.object.is_built_in {
+        if current.is_built_in {
             return Err(ChangeError::BuiltIn(name.clone()));
         }
-        if current.object.spec.kind == AddressType::Topic {
+        if current.spec.kind == AddressType::Topic {
             for name in self.subscriptions(batch, name) {
                 self.remove(batch, &name);
             }
@@ -442,40 +455,48 @@ impl Writer {
     }
 
     /// Stages an object; gives it as it will be.
-    fn put(
-        &mut self,
-        batch: &mut Batch,
-        name: &Arc<str>,
-        declaration: Declaration,
-    ) -> Answer<(Arc<Object>, Version)> {
+    fn put(&mut self, batch: &mut Batch, name: &Arc<str>, object: Object) -> Answer<(Arc<Object>, Version)> {
         let unix = unix_millis();
         let version = self.replica.next_version(unix);
-        let object = Arc::new(Object { version, ..(*declaration.object).clone() });
-        let value = Value {
-            spec: object.spec.clone(),
-            labels: object.labels.clone(),
-            home: object.home.clone(),
-            birth: declaration.birth,
-            ends: declaration.ends,
+        let is_kept = match object.spec.kind {
+            AddressType::Subscription => {
+                let topic = self.current(batch, topic_of(name));
+                topic.is_some_and(|topic| self.is_kept_here(&topic.spec, topic.home.as_ref()))
+            }
+            _ => self.is_kept_here(&object.spec, object.home.as_ref()),
         };
+        // The built-in topic and the one that takes its place have none.
+        let id = if object.id == 0 && is_kept && object.birth != Version::default() {
+            self.ids.next()
+        } else {
+            object.id
+        };
+        let object = Arc::new(Object { version, id, ..object });
         let invalid = |reason: String| {
             let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
             ChangeError::Store(Arc::new(StoreError::io("write", name.as_ref().as_ref(), source)))
         };
-        let value = value.encode().map_err(invalid)?;
+        let value = value_of(&object).encode().map_err(invalid)?;
         match self.replica.put(unix, Key::new(ADDRESS, name.clone()), value) {
             Ok(version) => self.ids.given.insert(version.clock, object.id),
             Err(replica::Refused::Full(_)) => return Err(ChangeError::Full),
             Err(refused) => return Err(invalid(refused.to_string())),
         };
-        let declaration = Declaration { object: object.clone(), ..declaration };
-        batch.outcome.insert(name.clone(), (version, Some(declaration)));
+        batch.outcome.insert(name.clone(), (version, Some(object.clone())));
         Ok((object, version))
+    }
+
+    /// Whether the store of this node has to have a name for an address with this home.
+    fn is_kept_here(&self, spec: &AddressSpec, home: Option<&Arc<str>>) -> bool {
+        match &self.membership {
+            Some(membership) => !spec.kind.is_stored() || home == Some(&membership.node),
+            None => true,
+        }
     }
 
     fn remove(&mut self, batch: &mut Batch, name: &Arc<str>) -> Version {
         let version = self.replica.delete(unix_millis(), Key::new(ADDRESS, name.clone()));
-        let fallback = self.current(batch, name).and_then(|current| self.fallback(name, current.object.id));
+        let fallback = self.current(batch, name).and_then(|current| self.fallback(name, current.id));
         batch.outcome.insert(name.clone(), (version, fallback));
         version
     }
@@ -516,12 +537,12 @@ impl Writer {
     fn check_topic(&self, batch: &Batch, name: &Arc<str>, kind: AddressType) -> Result<(), ChangeError> {
         if kind == AddressType::Subscription {
             let topic = topic_of(name);
-            let is_there = self.current(batch, topic).is_some_and(|topic| is_topic(&topic.object));
+            let is_there = self.current(batch, topic).is_some_and(|topic| is_topic(&topic));
             return if is_there { Ok(()) } else { Err(ChangeError::NoTopic(name.clone(), topic.into())) };
         }
         let current = self.current(batch, name);
         if kind != AddressType::Topic
-            && current.is_some_and(|current| current.object.spec.kind == AddressType::Topic)
+            && current.is_some_and(|current| current.spec.kind == AddressType::Topic)
             && let Some(subscription) = self.subscriptions(batch, name).first()
         {
             return Err(ChangeError::HasSubscriptions(name.clone(), subscription.clone()));
@@ -530,24 +551,23 @@ impl Writer {
     }
 
     /// The address as it will be after what the batch holds so far; `None` when it is not served.
-    fn current(&self, batch: &Batch, name: &str) -> Option<Declaration> {
+    fn current(&self, batch: &Batch, name: &str) -> Option<Arc<Object>> {
         let current = match batch.outcome.get(name) {
             Some((_, outcome)) => outcome.clone(),
             None => self.declared.get(name).cloned().or_else(|| self.fallback(name, 0)),
         };
-        let is_left_over = |current: &Declaration| {
-            current.object.spec.kind == AddressType::Subscription
-                && !self.current(batch, topic_of(name)).is_some_and(|topic| is_topic(&topic.object))
+        let is_left_over = |current: &Arc<Object>| {
+            current.spec.kind == AddressType::Subscription
+                && !self.current(batch, topic_of(name)).is_some_and(|topic| is_topic(&topic))
         };
         current.filter(|current| !is_left_over(current))
     }
 
     /// What the node serves under the name when it is not declared. It takes the place of a declared address
     /// without beginning anew: it goes on under its id.
-    fn fallback(&self, name: &str, id: u64) -> Option<Declaration> {
+    fn fallback(&self, name: &str, id: u64) -> Option<Arc<Object>> {
         let (_, object) = self.built_in.as_ref().filter(|(built_in, _)| **built_in == *name)?;
-        let object = Arc::new(Object { id, ..(**object).clone() });
-        Some(Declaration { object, birth: Version::default(), ends: 0 })
+        Some(Arc::new(Object { id, ..(**object).clone() }))
     }
 
     // ---- carrying out -------------------------------------------------------------------------
@@ -579,7 +599,13 @@ impl Writer {
 
     /// Does what there is to do without anybody having asked. `None` when the runtime is going down.
     async fn settle(&mut self) -> Option<()> {
-        while !matches!(self.step().await?, Done::Nothing | Done::Failed(_)) {}
+        loop {
+            let done = self.step().await?;
+            if matches!(done, Done::Failed(_)) || (matches!(done, Done::Nothing) && !self.tell_of_moves())
+            {
+                break;
+            }
+        }
         self.say();
         self.take_events();
         if self.entry == Entry::Open && self.membership.is_some() && !self.was_member {
@@ -635,56 +661,76 @@ impl Writer {
 
     /// The records as the journal is to have them: with the ids of addresses in the store of this node.
     fn with_ids(&mut self, records: Vec<Record>) -> Vec<Change> {
-        let mut latest: HashMap<Key, (Version, Option<Value>, u64)> = HashMap::new();
+        let mut latest: BTreeMap<Key, Latest> = BTreeMap::new();
         let mut changes = Vec::with_capacity(records.len());
         for record in records {
             let is_own = record.version.origin == self.replica.local();
             let given = self.ids.given.remove(&record.version.clock).filter(|_| is_own);
             let value = address_of(&record);
-            let is_address = record.key.kind == ADDRESS && record.value.is_some();
-            let id = match given {
-                Some(id) => id,
-                None if is_address => self.id_for(&record, value.as_ref(), latest.get(&record.key)),
-                None => 0,
-            };
-            if latest.get(&record.key).is_none_or(|(version, ..)| *version < record.version) {
-                latest.insert(record.key.clone(), (record.version, value, id));
+            let known = self.known_id(&record.key, latest.get(&record.key));
+            let id = given.unwrap_or_else(|| id_that_stays(known, value.as_ref(), record.value.is_some()));
+            if latest.get(&record.key).is_none_or(|latest| latest.version < record.version) {
+                let latest_value = Latest { version: record.version, value, id };
+                latest.insert(record.key.clone(), latest_value);
             }
             changes.push(Change::Set { record, id });
         }
+        self.give_ids(&latest, &mut changes);
         changes
     }
 
-    /// The id of an address that comes from elsewhere: the one it has, unless it begins anew.
-    fn id_for(
-        &mut self,
-        record: &Record,
-        value: Option<&Value>,
-        latest: Option<&(Version, Option<Value>, u64)>,
-    ) -> u64 {
-        let name = &*record.key.name;
-        if name == mq_model::CATCH_ALL_TOPIC && value.is_some_and(|value| value.birth.clock == 0) {
-            return 0;
+    /// The address that an id stands for, as it was before a record.
+    fn known_id(&self, key: &Key, latest: Option<&Latest>) -> Option<(Option<Value>, u64)> {
+        if let Some(latest) = latest {
+            return Some((latest.value.clone(), latest.id));
         }
-        let known = match latest {
-            Some((_, known, id)) => Some((known.clone(), *id)),
-            None => self
-                .journal
-                .as_ref()
-                .and_then(|journal| journal.kept(&record.key))
-                .filter(|kept| kept.record.value.is_some())
-                .map(|kept| (address_of(&kept.record), kept.id)),
-        };
-        match (known, value) {
-            (Some((Some(known), id)), Some(value))
-                if known.spec.kind == value.spec.kind && value.continues(known.birth) =>
-            {
-                id
+        let kept = self.journal.as_ref()?.kept(key).filter(|kept| kept.record.value.is_some())?;
+        Some((address_of(&kept.record), kept.id))
+    }
+
+    /// Gives an id to what is kept here from now on, also to subscriptions that have come with their topic.
+    fn give_ids(&mut self, latest: &BTreeMap<Key, Latest>, changes: &mut Vec<Change>) {
+        let topic_is_here = |name: &str| {
+            let key = Key::new(ADDRESS, topic_of(name));
+            match latest.get(&key) {
+                Some(latest) => {
+                    latest.value.as_ref().is_some_and(|topic| self.is_kept_here(&topic.spec, topic.home.as_ref()))
+                }
+                None => self
+                    .declared
+                    .get(topic_of(name))
+                    .is_some_and(|topic| self.is_kept_here(&topic.spec, topic.home.as_ref())),
             }
-            // What cannot be read is taken for the same.
-            (Some((None, id)), _) | (Some((_, id)), None) if id != 0 => id,
-            _ => self.ids.next(),
+        };
+        let is_here = |key: &Key, value: &Value| match value.spec.kind {
+            AddressType::Subscription => topic_is_here(&key.name),
+            _ => self.is_kept_here(&value.spec, value.home.as_ref()),
+        };
+        let lacks_one = |(key, latest): (&Key, &Latest)| {
+            let value = latest.value.as_ref().filter(|value| latest.id == 0 && value.birth.clock != 0)?;
+            is_here(key, value).then(|| (key.clone(), latest.version))
+        };
+        let lacking: BTreeMap<Key, Version> = latest.iter().filter_map(lacks_one).collect();
+        let topics = latest.iter().filter(|(key, latest)| {
+            latest.value.as_ref().is_some_and(|value| value.spec.kind == AddressType::Topic && is_here(key, value))
+        });
+        let mut others = Vec::new();
+        for (topic, _) in topics {
+            for name in names_from(&self.declared, &format!("{}::", topic.name)) {
+                let key = Key::new(ADDRESS, name.clone());
+                let kept = self.journal.as_ref().and_then(|journal| journal.kept(&key));
+                let kept = kept.filter(|kept| kept.id == 0 && kept.record.value.is_some());
+                others.extend(kept.filter(|_| !latest.contains_key(&key)).map(|kept| kept.record.clone()));
+            }
         }
+        for change in changes.iter_mut() {
+            if let Change::Set { record, id } = change
+                && lacking.get(&record.key) == Some(&record.version)
+            {
+                *id = self.ids.next();
+            }
+        }
+        changes.extend(others.into_iter().map(|record| Change::Set { record, id: self.ids.next() }));
     }
 
     /// Takes over what has changed; gives the names that it may concern.
@@ -696,21 +742,75 @@ impl Writer {
             let new = kept.and_then(|kept| {
                 let value = address_of(&record)?;
                 let home = self.home_of(&value, record.version);
-                Some(declaration(Value { home, ..value }, record.version, kept.id))
+                Some(object_of(Value { home, ..value }, record.version, kept.id))
             });
-            let home = new.as_ref().and_then(|new| new.object.home.clone());
+            let home = new.as_ref().and_then(|new| new.home.clone());
             let old = match new {
                 Some(new) => self.declared.insert(name.clone(), new),
                 None => self.declared.remove(&name),
             };
-            let old_home = old.as_ref().and_then(|old| old.object.home.clone());
+            self.note_displaced(&name, old.as_deref());
+            let old_home = old.as_ref().and_then(|old| old.home.clone());
             self.homes.count(old_home.as_ref(), false);
             self.homes.count(home.as_ref(), true);
             // Subscriptions are there with their topic, and where it is.
-            names.extend(names_from(&self.declared, &format!("{name}::")).cloned());
+            let subscriptions: Vec<_> = names_from(&self.declared, &format!("{name}::")).cloned().collect();
+            for name in subscriptions {
+                self.refresh_id(&name);
+                names.insert(name);
+            }
             names.insert(name);
         }
         names
+    }
+
+    /// An address has got an id without having changed.
+    fn refresh_id(&mut self, name: &Arc<str>) {
+        let kept = self.journal.as_ref().and_then(|journal| journal.kept(&Key::new(ADDRESS, name.clone())));
+        if let (Some(kept), Some(object)) = (kept, self.declared.get_mut(name))
+            && object.id != kept.id
+        {
+            *object = Arc::new(Object { id: kept.id, ..(**object).clone() });
+        }
+    }
+
+    /// Notes whether somebody who did not know of it has made another node the home of what is here: what this
+    /// node holds of it is passed on then.
+    fn note_displaced(&mut self, name: &Arc<str>, old: Option<&Object>) {
+        let Some(membership) = &self.membership else { return };
+        let here = Some(&membership.node);
+        let new = self.declared.get(name);
+        let Some(new) = new.filter(|new| new.home.as_ref() != here && passes_on(new.spec.kind)) else {
+            self.displaced.remove(name);
+            return;
+        };
+        if new.moving_from.as_ref() == here {
+            self.displaced.remove(name);
+        } else if old.is_some_and(|old| old.home.as_ref() == here && old.id == new.id) {
+            self.displaced.insert(name.clone());
+        }
+    }
+
+    /// Says of which queues this node has nothing left to pass on, and of which it has something that nobody
+    /// knows of: one node after the other where several were displaced. False when there is nothing to say.
+    fn tell_of_moves(&mut self) -> bool {
+        let mut batch = Batch::default();
+        for name in std::mem::take(&mut self.emptied) {
+            if let Err(error) = self.decide_home(&mut batch, &name, Relocation::Emptied) {
+                tracing::debug!(address = %name, %error, "nothing is moving any more");
+            }
+        }
+        let waiting = |name: &&Arc<str>| {
+            self.declared.get(*name).is_some_and(|declared| declared.moving_from.is_none())
+        };
+        let names: Vec<Arc<str>> = self.displaced.iter().filter(waiting).cloned().collect();
+        for name in names {
+            if let Err(error) = self.decide_home(&mut batch, &name, Relocation::LeftBehind) {
+                tracing::warn!(address = %name, %error, "cannot pass on what this node holds of an address");
+                self.displaced.remove(&name);
+            }
+        }
+        !batch.outcome.is_empty()
     }
 
     /// The home that a value names. One that should and does not comes from a node that was alone, and stays
@@ -734,7 +834,7 @@ impl Writer {
                 let old = view.get(&name).cloned();
                 let new = match effective(&self.declared, &name) {
                     Some(new) => Some(new),
-                    None => self.fallback(&name, old.as_ref().map_or(0, |old| old.id)).map(|new| new.object),
+                    None => self.fallback(&name, old.as_ref().map_or(0, |old| old.id)),
                 };
                 Outcome { name, old, new }
             });
@@ -762,6 +862,27 @@ impl Writer {
             };
         }
         missed
+    }
+}
+
+/// The last record of an object in a batch.
+struct Latest {
+    version: Version,
+    value: Option<Value>,
+    id: u64,
+}
+
+/// The id that an address goes on under; 0 when it has none, or begins anew.
+fn id_that_stays(known: Option<(Option<Value>, u64)>, value: Option<&Value>, is_put: bool) -> u64 {
+    match (known, value) {
+        (Some((Some(known), id)), Some(value))
+            if known.spec.kind == value.spec.kind && value.continues(known.birth) =>
+        {
+            id
+        }
+        // What cannot be read is taken for the same.
+        (Some((None, id)), _) | (Some((Some(_), id)), None) if is_put => id,
+        _ => 0,
     }
 }
 
@@ -807,7 +928,13 @@ impl Outcome {
         match (&self.old, &self.new) {
             (None, new) => new.is_none(),
             (Some(_), None) => true,
-            (Some(old), Some(new)) => old.id != new.id,
+            // Where it is one address whichever of two remains, the links of both stay.
+            (Some(old), Some(new)) => {
+                let is_another = old.id != new.id && old.id != 0 && new.id != 0;
+                is_another
+                    || old.spec.kind != new.spec.kind
+                    || !continues(new.birth, new.ends, old.birth)
+            }
         }
     }
 }
@@ -822,7 +949,7 @@ async fn hear(exchange: &mut Option<Exchange>, heard: &mut Vec<NodeEvent>) -> us
 
 fn refuse(request: Request) {
     match request {
-        Request::Put { name, reply, .. } | Request::SetHome { name, reply, .. } => {
+        Request::Put { name, reply, .. } | Request::Relocate { name, reply, .. } => {
             let _ = reply.send(Err(ChangeError::NotJoined(name)));
         }
         Request::Remove { name, reply } => {
@@ -835,7 +962,7 @@ fn refuse(request: Request) {
 pub(super) fn declared(journal: &Journal) -> Declared {
     let addresses = journal.objects().filter_map(|kept| {
         let value = address_of(&kept.record)?;
-        Some((kept.record.key.name.clone(), declaration(value, kept.record.version, kept.id)))
+        Some((kept.record.key.name.clone(), object_of(value, kept.record.version, kept.id)))
     });
     addresses.collect()
 }
@@ -853,19 +980,24 @@ pub(super) fn view(
     view
 }
 
-fn declaration(value: Value, version: Version, id: u64) -> Declaration {
-    let Value { spec, labels, home, birth, ends } = value;
-    let object = Arc::new(Object { is_built_in: false, version, id, home, labels, spec });
-    Declaration { object, birth, ends }
+fn object_of(value: Value, version: Version, id: u64) -> Arc<Object> {
+    let Value { spec, labels, home, moving_from, birth, ends } = value;
+    Arc::new(Object { is_built_in: false, version, id, birth, ends, home, moving_from, labels, spec })
+}
+
+fn value_of(object: &Object) -> Value {
+    let Object { birth, ends, .. } = *object;
+    let Object { spec, labels, home, moving_from, .. } = object.clone();
+    Value { spec, labels, home, moving_from, birth, ends }
 }
 
 /// A declared address as it is served: a subscription only with its topic, whose home it has.
 fn effective(declared: &Declared, name: &str) -> Option<Arc<Object>> {
-    let object = &declared.get(name)?.object;
+    let object = declared.get(name)?;
     if object.spec.kind != AddressType::Subscription {
         return Some(object.clone());
     }
-    let topic = declared.get(topic_of(name)).map(|topic| &topic.object).filter(|topic| is_topic(topic))?;
+    let topic = declared.get(topic_of(name)).filter(|topic| is_topic(topic))?;
     if object.home == topic.home {
         return Some(object.clone());
     }
@@ -875,6 +1007,11 @@ fn effective(declared: &Declared, name: &str) -> Option<Arc<Object>> {
 /// Whether subscriptions can be declared at an address.
 fn is_topic(object: &Object) -> bool {
     object.spec.kind == AddressType::Topic && !object.is_built_in
+}
+
+/// Whether a home passes what it holds on to the next one.
+fn passes_on(kind: AddressType) -> bool {
+    kind == AddressType::Queue
 }
 
 fn topic_of(name: &str) -> &str {
