@@ -4,6 +4,7 @@
 mod addresses;
 mod body;
 mod clients;
+mod drain;
 mod guard;
 mod health;
 mod mesh;

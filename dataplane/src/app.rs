@@ -41,6 +41,9 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Time beyond the drain's deadline in which the shards say what became of it.
 const DRAIN_GRACE: Duration = Duration::from_secs(4);
 
+/// How long a node waits for what other nodes have before it takes clients.
+const MEET_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Time that the shards' threads have to end.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -232,8 +235,15 @@ async fn live(
     // Other nodes come before clients do: whoever is served here finds what is there.
     let mesh = start_mesh(node, mesh)?;
     if let Some(mesh) = &mesh {
-        mesh.joined().await;
-        node.catalogue.joined().await;
+        tokio::select! {
+            () = joined(node, mesh) => {}
+            () = &mut stop => {
+                node.is_draining.store(true, Ordering::Relaxed);
+                server.stop().await;
+                tracing::info!("stopped while it joined its fleet");
+                return Ok(());
+            }
+        }
     }
     let mut accepting = JoinSet::new();
     for (bound, speaks) in clients {
@@ -267,6 +277,14 @@ fn start_mesh(node: &Node, prepared: Option<mesh::Prepared>) -> io::Result<Optio
     let Some((prepared, fabric)) = prepared.zip(node.hub.mesh()) else { return Ok(None) };
     let services = node.requests.iter().map(Requests::service).chain(node.catalogue.service()).collect();
     mesh::Running::start(&node.config, prepared, fabric.clone(), services, &node.listeners).map(Some)
+}
+
+/// Waits until the node has met its fleet, or has waited long enough: what it has itself it can serve.
+async fn joined(node: &Node, mesh: &mesh::Running) {
+    mesh.joined().await;
+    if tokio::time::timeout(MEET_TIMEOUT, node.catalogue.joined()).await.is_err() {
+        tracing::warn!("no node of the fleet can be reached; serving without what they have");
+    }
 }
 
 /// Waits until the shards have what was stored.

@@ -90,7 +90,7 @@ impl Node {
         let mut status = NodeDrain {
             node: self.config.node.clone(),
             stuck_because: self.orders.stuck_because(),
-            queues: self.homes().get(self.config.node.as_str()).copied().unwrap_or(0),
+            queues: self.own_homes().count() as u64 + self.leaving(),
             ..NodeDrain::default()
         };
         for shard in self.hub.statistics().await {
@@ -101,6 +101,10 @@ impl Node {
         for queue in self.hub.addresses(None).await.into_iter().filter_map(|address| address.queue) {
             status.messages += queue.messages;
             status.bytes += queue.bytes;
+        }
+        for left in self.hub.left_behind().await {
+            status.messages += left.messages;
+            status.bytes += left.bytes;
         }
         let is_empty = (status.queues, status.messages, status.unsettled) == (0, 0, 0);
         status.state = match self.orders.order() {
@@ -121,6 +125,13 @@ impl Node {
             let is_given = object.spec.kind.is_stored() && object.spec.kind != AddressType::Subscription;
             (is_own && is_given).then_some(name)
         })
+    }
+
+    /// How many addresses are on their way from this node to another one.
+    fn leaving(&self) -> u64 {
+        let own = Some(self.config.node.as_str());
+        let addresses = self.catalogue.addresses().into_iter();
+        addresses.filter(|(_, object)| object.moving_from.as_deref() == own).count() as u64
     }
 
     /// The node that gets the next home: of those that take some, the one with the fewest.
@@ -145,7 +156,8 @@ impl Node {
         self.move_home(name, &to).await
     }
 
-    /// Makes another node the home of an address of this one, with all that it holds.
+    /// Makes another node the home of an address of this one. What a queue holds follows, message by message;
+    /// a topic has to be without subscriptions.
     ///
     /// # Errors
     /// Why that cannot be done now, as a sentence.
@@ -161,21 +173,19 @@ impl Node {
 impl Node {
     /// Whether nothing is kept that would stay behind.
     async fn check_movable(&self, name: &Arc<str>) -> Result<(), String> {
-        let queues = self.hub.addresses(Some(name)).await.into_iter().filter_map(|address| address.queue);
-        let (messages, subscriptions) = queues.fold((0, 0), |(messages, subscriptions), queue| {
-            (messages + queue.messages, subscriptions + queue.subscriptions)
-        });
-        if messages > 0 {
-            return Err(format!("`{name}` holds {messages} messages; consume, purge or move them first"));
+        if self.catalogue.address(name).is_none_or(|object| object.spec.kind != AddressType::Topic) {
+            return Ok(());
         }
+        let queues = self.hub.addresses(Some(name)).await.into_iter().filter_map(|address| address.queue);
+        let subscriptions: u64 = queues.map(|queue| queue.subscriptions).sum();
         if subscriptions > 0 {
-            return Err(format!("`{name}` has {subscriptions} subscriptions; end them first"));
+            return Err(format!("topic `{name}` has {subscriptions} subscriptions; end them first"));
         }
         let everything =
             RetainedRequest { topic: name.clone(), filter: CATCH_ALL_TOPIC.into(), after: None, limit: 1 };
         match self.hub.retained(everything).await {
             Some(retained) if retained.items.is_empty() => Ok(()),
-            Some(_) => Err(format!("`{name}` retains messages; forget them first")),
+            Some(_) => Err(format!("topic `{name}` retains messages; forget them first")),
             None => {
                 Err(format!("the worker that keeps `{name}` has ended; see the log and restart the node"))
             }

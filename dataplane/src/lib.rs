@@ -9,7 +9,7 @@ pub mod hub;
 pub mod listen;
 pub mod log;
 mod mailbox;
-mod mesh;
+pub mod mesh;
 mod metrics;
 mod node;
 pub mod objects;

@@ -233,6 +233,7 @@ fn document(api: &Api, name: &Arc<str>, object: &Object, mut status: AddressStat
         status.subscriptions = None;
     }
     status.home = home(api, name, object).map(|home| home.to_string());
+    status.moving_from = object.moving_from.as_deref().map(str::to_owned);
     // What is kept elsewhere is not to be had while that node is away.
     status.ready &= other_home(api, name).is_none_or(|home| is_up(api, &home));
     status.built_in = object.is_built_in;

@@ -1,7 +1,6 @@
 //! What a node is told of its future, and homes that move.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;

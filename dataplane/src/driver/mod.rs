@@ -247,7 +247,8 @@ impl Shard {
         timer: Rc<Notify>,
     ) -> Self {
         let outgoing = shared.mailboxes.iter().map(|_| Vec::new()).collect();
-        let mesh = shared.mesh.clone().map(|fabric| Box::new(ShardMesh::new(fabric, Instant::now())));
+        let fabric = shared.mesh.clone();
+        let mesh = fabric.map(|fabric| Box::new(ShardMesh::new(id.shard(), fabric, Instant::now())));
         Self {
             id,
             config: config.clone(),
@@ -408,6 +409,7 @@ impl Shard {
     /// heard something on this shard finds it so on every other. The disk and the others can work while
     /// the sockets are written.
     fn tell_others(&mut self, now: Instant) {
+        self.take_ended(now);
         // Before the mail: what another shard asks of the store because of it comes later.
         self.ask_store();
         self.tell_addresses();

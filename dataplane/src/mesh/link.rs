@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use mq_mesh::frame::{FrameReader, Heartbeat, Segment, encode_link_state};
-use mq_mesh::{ConnectionKey, NodeId};
+use mq_mesh::NodeId;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -28,7 +28,6 @@ const COPY_UP_TO: usize = 4 << 10;
 /// A connection to a neighbour.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) key: ConnectionKey,
     pub(crate) neighbour: NodeId,
     pub(crate) name: Arc<str>,
     pub(crate) stream: TcpStream,
@@ -60,9 +59,8 @@ pub(crate) struct Link {
 impl Link {
     /// A connection whose peer is known. Must be called within a tokio runtime.
     pub(crate) fn new(now: Instant, joined: Joined) -> std::io::Result<Self> {
-        let Joined { key, greeted, traffic, ended } = joined;
+        let Joined { greeted, traffic, ended, .. } = joined;
         Ok(Self {
-            key,
             neighbour: greeted.hello.id(),
             name: greeted.hello.node.as_str().into(),
             stream: TcpStream::from_std(greeted.stream)?,

@@ -39,7 +39,7 @@ use tokio::task::JoinSet;
 pub(crate) use self::fabric::{ControlMail, Fabric, MeshMail, Traffic, View};
 pub(crate) use self::info::Info;
 pub(crate) use self::requests::{OfNode, Question, Reply, Requests, Scope, Unanswered};
-pub(crate) use self::service::{Correspondence, NodeEvent, Service, Tag, correspond};
+pub(crate) use self::service::{NodeEvent, Service, Tag};
 pub(crate) use self::shard::{ShardMesh, serve_links};
 pub(crate) use self::tls::Identity;
 pub use self::tls::TlsError;

@@ -4,9 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mq_mesh::NodeId;
-use tokio::sync::mpsc;
-
-use super::fabric::{ControlMail, Fabric};
 
 /// Which part of the node a message is for: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,29 +50,4 @@ pub(crate) struct Service {
     pub(crate) tag: Tag,
     /// Called on the control thread, where it must not wait.
     pub(crate) deliver: Box<dyn FnMut(NodeEvent) + Send>,
-}
-
-/// How a service with a task of its own speaks with other nodes, which are named by what [`NodeEvent`] says.
-/// To a node whose channel is not open nothing is said; the service hears of the end of each.
-#[derive(Debug)]
-pub(crate) struct Correspondence {
-    /// What a service has to say, and to whom. How much of it there is, the service bounds.
-    pub(crate) outgoing: mpsc::UnboundedSender<(NodeId, Bytes)>,
-    pub(crate) news: mpsc::UnboundedReceiver<NodeEvent>,
-}
-
-/// Lets a service speak with other nodes once the mesh of the node has been started with what is returned.
-/// Must be called within a tokio runtime.
-pub(crate) fn correspond(fabric: &Arc<Fabric>, tag: Tag) -> (Service, Correspondence) {
-    let (outgoing, mut to_send) = mpsc::unbounded_channel();
-    let (events, news) = mpsc::unbounded_channel();
-    let fabric = fabric.clone();
-    tokio::spawn(async move {
-        while let Some((to, message)) = to_send.recv().await {
-            fabric.tell(ControlMail::Say { tag, to, message });
-        }
-    });
-    // A service that has ended hears nothing more.
-    let deliver = Box::new(move |event| drop(events.send(event)));
-    (Service { tag, deliver }, Correspondence { outgoing, news })
 }

@@ -58,6 +58,8 @@ struct Line {
 /// What a shard of a node that belongs to a fleet has.
 #[derive(Debug)]
 pub(crate) struct ShardMesh {
+    /// Which of the node's shards this is.
+    here: u16,
     fabric: Arc<Fabric>,
     view: Arc<View>,
     links: BTreeMap<ConnectionKey, Link>,
@@ -71,6 +73,8 @@ pub(crate) struct ShardMesh {
     unserved: Vec<ConnectionKey>,
     /// Lines that had more to send than their connections took.
     held_up: Vec<ShardId>,
+    /// Lines whose channels have ended while something was said.
+    ended: Vec<ShardId>,
     scratch: BytesMut,
     /// What tunnels say; it follows what the core says in the same turn.
     tunnelled: Vec<(ShardId, Bytes)>,
@@ -80,8 +84,9 @@ pub(crate) struct ShardMesh {
 }
 
 impl ShardMesh {
-    pub(crate) fn new(fabric: Arc<Fabric>, now: Instant) -> Self {
+    pub(crate) fn new(here: u16, fabric: Arc<Fabric>, now: Instant) -> Self {
         Self {
+            here,
             fabric,
             view: Arc::default(),
             links: BTreeMap::new(),
@@ -91,6 +96,7 @@ impl ShardMesh {
             dirty_links: Vec::new(),
             unserved: Vec::new(),
             held_up: Vec::new(),
+            ended: Vec::new(),
             scratch: BytesMut::new(),
             tunnelled: Vec::new(),
             deadline: None,
@@ -151,6 +157,9 @@ impl ShardMesh {
             warn!(node = %line.channel.remote(), %error, "cannot send to a shard of another node");
             line.channel.reset(context.now);
         }
+        if !line.channel.is_open() {
+            self.ended.push(peer);
+        }
         self.mark_line(peer);
     }
 
@@ -163,6 +172,9 @@ impl ShardMesh {
             if let Err(error) = line.channel.send(Buf::chain(&[OF_TUNNELS][..], message)) {
                 warn!(node = %line.channel.remote(), %error, "cannot send to a shard of another node");
                 line.channel.reset(now);
+            }
+            if !line.channel.is_open() {
+                self.ended.push(peer);
             }
             if !line.is_dirty {
                 line.is_dirty = true;
@@ -185,7 +197,11 @@ impl ShardMesh {
         let Some(line) = self.lines.get_mut(&peer) else { return };
         line.is_dirty = false;
         let Some(place) = line.path.filter(|_| line.is_up) else { return };
-        let is_own = self.links.contains_key(&place.connection);
+        let is_own = place.here == self.here;
+        if is_own && !self.links.contains_key(&place.connection) {
+            // It has just been lost: there will be another path, or none.
+            return;
+        }
         // What may be under way bounds how many there are.
         loop {
             if let Some(link) = self.links.get(&place.connection)
@@ -720,12 +736,6 @@ impl Shard {
         }
     }
 
-    /// Whether there is a channel to a shard of another node.
-    pub(crate) fn is_peer(&self, peer: ShardId) -> bool {
-        let line = self.mesh.as_deref().and_then(|mesh| mesh.lines.get(&peer));
-        line.is_some_and(|line| line.channel.is_open())
-    }
-
     /// Sends what there is for other nodes. A channel that holds too much ends here.
     pub(crate) fn tell_nodes(&mut self, now: Instant) {
         let Some(mesh) = self.mesh.as_deref_mut() else { return };
@@ -733,10 +743,22 @@ impl Shard {
             mesh.say_tunnelled(now);
         }
         mesh.send_all(now);
+        if !mesh.ended.is_empty() {
+            mesh.deadline = Some(now);
+        }
+    }
+
+    /// Lets the core know of channels that have ended while something was said.
+    pub(crate) fn take_ended(&mut self, now: Instant) {
+        let ended = self.mesh.as_deref_mut().map(|mesh| std::mem::take(&mut mesh.ended));
+        for peer in ended.into_iter().flatten() {
+            self.take_events(now, peer);
+        }
     }
 
     /// Serves the timers of the mesh.
     pub(crate) fn handle_mesh_timeouts(&mut self, now: Instant) {
+        self.take_ended(now);
         let Some(mesh) = self.mesh.as_deref_mut() else { return };
         if mesh.next_look <= now {
             mesh.look_at_links(now);

@@ -25,9 +25,6 @@ use rustls::{
 /// The domain of the names in the certificates of nodes. It is looked up nowhere.
 const DOMAIN: &str = "mq.internal";
 
-/// Bytes that may wait to be decrypted: the largest record and the beginning of the next.
-const READ_SIZE: usize = 32 << 10;
-
 /// Why the certificates of a node are of no use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

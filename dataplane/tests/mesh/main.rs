@@ -20,4 +20,5 @@ mod faults;
 mod fleet;
 mod messages;
 mod node;
+mod nodes;
 mod sessions;
