@@ -161,7 +161,20 @@ pub(super) fn routes() -> Vec<Route> {
     [node_routes(), address_routes(), stored_routes(), client_routes(), mqtt_routes(), root_routes()]
         .into_iter()
         .flatten()
+        .map(of_any_node)
         .collect()
+}
+
+/// Any node of a fleet can be asked for the answer of another one.
+fn of_any_node(route: Route) -> Route {
+    if route.path.starts_with("/api/v1/") {
+        route.query_parameter(
+            "node",
+            "The node of the fleet that is to answer; the one that is asked when left out",
+        )
+    } else {
+        route
+    }
 }
 
 fn node_routes() -> Vec<Route> {

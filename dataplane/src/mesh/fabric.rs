@@ -397,3 +397,70 @@ impl ShardNames for Fabric {
         Some(ShardId::new(self.slot(NodeId(node))?, shard))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mq_model::config::{MeshListener, MeshTls};
+
+    use super::*;
+
+    fn fabric() -> Fabric {
+        let mesh = Mesh {
+            listen: MeshListener { host: "127.0.0.1".to_owned(), port: 0 },
+            connect: Vec::new(),
+            cost: 1,
+            connections: 0,
+            tls: MeshTls::default(),
+            heartbeat_ms: 500,
+            timeout_ms: 2_000,
+        };
+        let mailboxes: Vec<Mailbox> = (0..2).map(|_| Mailbox::default()).collect();
+        Fabric::new(&DaemonConfig::embedded("unused"), &mesh, 7, mailboxes.into())
+    }
+
+    #[test]
+    fn nodes_get_slots_in_the_order_in_which_they_are_heard_of_and_keep_them() {
+        let fabric = fabric();
+        let ids = ["a", "b", "c"].map(|name| NodeId::new("f", name));
+        assert_eq!(ids.map(|id| fabric.slot(id)), [Some(1), Some(2), Some(3)]);
+        assert_eq!([ids[2], ids[0], fabric.id()].map(|id| fabric.slot(id)), [Some(3), Some(1), Some(0)]);
+        assert_eq!([0, 2, 4].map(|slot| fabric.node_in(slot)), [Some(fabric.id()), Some(ids[1]), None]);
+    }
+
+    #[test]
+    fn a_shard_is_named_by_its_node_and_found_by_that_name() {
+        let fabric = fabric();
+        let shard = fabric.shard(99, 1).expect("room");
+        assert_eq!((shard.slot(), shard.shard(), fabric.name(shard)), (1, 1, (99, 1)));
+        let own = fabric.shard(fabric.id().0, 1).expect("room");
+        assert!(own.is_here());
+        assert_eq!(fabric.shard(99, ShardId::MAX_SHARDS), None);
+    }
+
+    #[test]
+    fn segments_wait_for_the_control_thread_up_to_a_bound() {
+        let fabric = fabric();
+        let end = Endpoint { node: fabric.id(), shard: u16::MAX };
+        let segment = Segment {
+            flags: mq_mesh::frame::SegmentFlags::default(),
+            hops_left: 1,
+            source: end,
+            destination: end,
+            source_epoch: mq_mesh::Epoch { incarnation: Incarnation(1), generation: 1 },
+            destination_epoch: None,
+            sequence: 0,
+            acknowledged: 0,
+            message_length: 0,
+            payload: Bytes::from(vec![0; 64 << 10]),
+        };
+        let mut mail = fabric.take_mail().expect("the first time");
+        for _ in 0..1_000 {
+            fabric.tell_segment(segment.clone());
+        }
+        let mut count = 0;
+        while mail.try_recv().is_ok() {
+            count += 1;
+        }
+        assert!((200..=300).contains(&count), "{count} segments of 64 KiB within {MAX_WAITING} bytes");
+    }
+}

@@ -4,7 +4,7 @@
 //! during the handshake that the fleet's CA signed it, and when the peer has said who it is that the
 //! certificate is for that node: its DNS name is `<node>.<fleet>.mq.internal`.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, BufRead, ErrorKind, IoSlice, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -251,20 +251,19 @@ impl Secured {
     }
 
     fn take_plain(&mut self, ready: usize, plain: &mut BytesMut) {
-        if ready == 0 {
-            return;
-        }
-        let start = plain.len();
-        plain.resize(start + ready, 0);
-        let mut filled = start;
-        // Reading what is said to be there does not fail.
-        while let Some(room) = plain.get_mut(filled..).filter(|room| !room.is_empty()) {
-            match self.tls.reader().read(room) {
-                Ok(count) if count > 0 => filled += count,
-                _ => break,
+        plain.reserve(ready);
+        let (mut reader, mut left) = (self.tls.reader(), ready);
+        while left > 0 {
+            // Reading what is said to be there does not fail.
+            let Ok(chunk) = reader.fill_buf() else { break };
+            let count = chunk.len();
+            if count == 0 {
+                break;
             }
+            plain.extend_from_slice(chunk);
+            reader.consume(count);
+            left = left.saturating_sub(count);
         }
-        plain.truncate(filled);
     }
 
     /// Encrypts what is to be sent.
@@ -301,5 +300,133 @@ impl Secured {
             }
         }
         (written, Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// The CA of a fleet.
+    struct Authority {
+        issuer: Issuer<'static, KeyPair>,
+        certificate: String,
+    }
+
+    impl Authority {
+        fn new() -> Self {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate().unwrap();
+            let certificate = params.self_signed(&key).unwrap().pem();
+            Self { issuer: Issuer::new(params, key), certificate }
+        }
+
+        /// The files of a node whose certificate is for this name.
+        fn issue(&self, name: &str) -> (TempDir, MeshTls) {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+            let folder = tempfile::tempdir().unwrap();
+            let write = |file: &str, text: &str| {
+                let path = folder.path().join(file);
+                std::fs::write(&path, text).unwrap();
+                path
+            };
+            let files = MeshTls {
+                ca: write("ca.pem", &self.certificate),
+                certificate: write("node.pem", &certificate),
+                key: write("node.key", &key.serialize_pem()),
+            };
+            (folder, files)
+        }
+
+        fn identity(&self, node: &str) -> Identity {
+            let (_folder, files) = self.issue(&dns_name(node, "f"));
+            Identity::load(&files, node, "f").unwrap()
+        }
+    }
+
+    /// Lets both sides say what they have to say; the errors of each.
+    fn shake(one: &mut Secured, other: &mut Secured) -> [Option<rustls::Error>; 2] {
+        let mut errors = [None, None];
+        for _ in 0..8 {
+            let pass = |from: &mut Secured, to: &mut Secured| {
+                let mut bytes = Vec::new();
+                from.write_to(&mut bytes).1.unwrap();
+                to.receive(&bytes, &mut BytesMut::new()).err()
+            };
+            errors[1] = errors[1].take().or_else(|| pass(one, other));
+            errors[0] = errors[0].take().or_else(|| pass(other, one));
+        }
+        errors
+    }
+
+    #[test]
+    fn nodes_of_a_fleet_know_each_other_by_their_certificates() {
+        let authority = Authority::new();
+        let mut one = authority.identity("n1").connecting().unwrap();
+        let mut other = authority.identity("n2").accepting().unwrap();
+        assert_eq!(shake(&mut one, &mut other), [None, None]);
+        assert!(!one.is_handshaking() && !other.is_handshaking());
+        assert!(one.check_peer("n2", "f").is_ok() && other.check_peer("n1", "f").is_ok());
+        for (node, fleet) in [("n1", "f"), ("n3", "f"), ("n2", "g"), ("", "f")] {
+            assert!(one.check_peer(node, fleet).is_err(), "{node} of {fleet}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_arrives_in_order_however_it_is_cut() {
+        let authority = Authority::new();
+        let mut one = authority.identity("n1").connecting().unwrap();
+        let mut other = authority.identity("n2").accepting().unwrap();
+        shake(&mut one, &mut other);
+        let message: Vec<u8> = (0..100_000).map(|index| (index % 251) as u8).collect();
+        let (head, tail) = message.split_at(33_333);
+        one.send(&[IoSlice::new(head), IoSlice::new(tail)]);
+        let mut bytes = Vec::new();
+        one.write_to(&mut bytes).1.unwrap();
+        let mut plain = BytesMut::new();
+        for piece in bytes.chunks(7_001) {
+            assert!(!other.receive(piece, &mut plain).unwrap());
+        }
+        assert!(plain == message, "{} of {} bytes", plain.len(), message.len());
+        one.say_goodbye();
+        let mut bytes = Vec::new();
+        one.write_to(&mut bytes).1.unwrap();
+        assert!(other.receive(&bytes, &mut plain).unwrap(), "nothing more will come");
+    }
+
+    #[test]
+    fn a_node_of_another_authority_is_refused_by_both_sides() {
+        let (own, foreign) = (Authority::new(), Authority::new());
+        let mut one = own.identity("n1").connecting().unwrap();
+        let mut other = foreign.identity("n2").accepting().unwrap();
+        assert!(shake(&mut one, &mut other).iter().any(Option::is_some));
+        let mut one = foreign.identity("n1").connecting().unwrap();
+        let mut other = own.identity("n2").accepting().unwrap();
+        assert!(shake(&mut one, &mut other)[1].is_some(), "the one that was connected to");
+    }
+
+    #[test]
+    fn a_certificate_for_another_node_is_found_at_the_start() {
+        let (_folder, files) = Authority::new().issue(&dns_name("n2", "f"));
+        let error = Identity::load(&files, "n1", "f").unwrap_err().to_string();
+        assert!(error.contains("is not for `n1.f.mq.internal`"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named_with_its_setting() {
+        let (_folder, files) = Authority::new().issue(&dns_name("n1", "f"));
+        let missing = |files: MeshTls, setting: &str| {
+            let error = Identity::load(&files, "n1", "f").unwrap_err().to_string();
+            assert!(error.contains("nowhere") && error.contains(setting), "{error}");
+        };
+        missing(MeshTls { ca: "/nowhere".into(), ..files.clone() }, "mesh.tls.ca");
+        missing(MeshTls { certificate: "/nowhere".into(), ..files.clone() }, "mesh.tls.certificate");
+        missing(MeshTls { key: "/nowhere".into(), ..files }, "mesh.tls.key");
     }
 }

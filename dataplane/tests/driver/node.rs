@@ -82,7 +82,8 @@ impl Place {
     pub(crate) fn add(&mut self, name: &str, kind: AddressType, change: impl FnOnce(&mut AddressSpec)) {
         let mut spec = AddressSpec::new(kind);
         change(&mut spec);
-        self.addresses.push(Served { name: name.into(), spec, id: self.addresses.len() as u64 + 1, home: None });
+        let id = self.addresses.len() as u64 + 1;
+        self.addresses.push(Served { name: name.into(), spec, id, home: None, moving_from: None });
     }
 }
 
@@ -169,7 +170,8 @@ impl Node {
         change(&mut spec);
         // An id for each name: the place of a new node has used the first ones.
         let id = 1_000 + name.bytes().fold(0, |id, byte| id * 31 + u64::from(byte)) % 1_000_000;
-        self.wait_for(self.hub().set_address(&Served { name: name.into(), spec, id, home: None }));
+        let served = Served { name: name.into(), spec, id, home: None, moving_from: None };
+        self.wait_for(self.hub().set_address(&served));
     }
 
     pub(crate) fn remove(&self, name: &str) {
