@@ -226,13 +226,13 @@ pub(crate) struct PeerLoad {
 impl PeerLoad {
     /// Whether less is outstanding there for each consumer, the cost of the path among it.
     fn is_less_than(&self, other: &Self) -> bool {
-        self.load() * u64::from(other.consumers) < other.load() * u64::from(self.consumers)
+        self.load() * u128::from(other.consumers) < other.load() * u128::from(self.consumers)
     }
 
-    /// Outstanding deliveries, and the cost for each consumer. Fits: neither number comes near 2^32 with
-    /// a product that matters, and saturates where it does.
-    fn load(&self) -> u64 {
-        u64::from(self.outstanding) + u64::from(self.cost) * u64::from(self.consumers)
+    /// Outstanding deliveries, and the cost for each consumer. Wide enough for whatever the other shard and
+    /// the path say of themselves.
+    fn load(&self) -> u128 {
+        u128::from(self.outstanding) + u128::from(self.cost) * u128::from(self.consumers)
     }
 
     /// Whether it is nearer, or as near and earlier in turn after the shard that had the last one.
@@ -244,7 +244,7 @@ impl PeerLoad {
     /// Whether a consumer of this shard with so many outstanding deliveries is to get the message rather.
     /// A draw stays here, where it is cheaper.
     pub(crate) fn is_worse_than_here(&self, outstanding: u32) -> bool {
-        u64::from(outstanding) * u64::from(self.consumers) <= self.load()
+        u128::from(outstanding) * u128::from(self.consumers) <= self.load()
     }
 }
 
