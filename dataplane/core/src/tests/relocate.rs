@@ -84,6 +84,8 @@ fn a_queue_moves_with_what_it_holds_and_what_comes_meanwhile_in_order() {
         for core in &bed.cores {
             assert_eq!(core.left_behind().count(), 0);
         }
+        let homes = bed.cores.iter().filter(|core| core.queue("q").is_some());
+        assert_eq!(homes.count(), 1, "what has been its home says nothing of the queue");
         bed.clear();
     }
 }
