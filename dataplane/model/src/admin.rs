@@ -325,7 +325,10 @@ pub struct Session {
 pub struct ClientSession {
     /// The client identifier.
     pub client: String,
-    /// The shard that owns the session.
+    /// The node where the session is: the one where it began.
+    #[serde(default)]
+    pub node: String,
+    /// The shard of that node that owns the session.
     pub worker: u32,
     /// The client's connection, such as `c42`; `None`: it is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -278,13 +278,13 @@ impl Shard {
         };
         let wait = |otherwise| if is_patient { Belongs::Undecided } else { otherwise };
         match fabric.find_session(now, client_id) {
-            (Place::At { node, is_lasting: true }, _) => match self.session_home(node, client_id) {
+            Place::At { node, is_lasting: true } => match self.session_home(node, client_id) {
                 Some(peer) => Belongs::Elsewhere(Way::Tunnel { peer, client_id: client_id.into() }),
                 None => wait(here),
             },
-            (Place::Nowhere, true) => wait(here),
+            Place::Nowhere | Place::OutOfReach { .. } if fabric.is_learning_sessions() => wait(here),
             // Out of reach: where the session would be it is refused.
-            _ => here,
+            Place::OutOfReach { .. } | Place::Nowhere | Place::Here | Place::At { .. } => here,
         }
     }
 

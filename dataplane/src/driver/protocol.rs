@@ -348,7 +348,8 @@ impl Shard {
         match self.connections.get(key).map(|connection| &connection.protocol) {
             Some(Protocol::Amqp(_)) => self.refill_lanes(now, key),
             Some(Protocol::Mqtt(_)) => self.refill_mqtt(now, key),
-            Some(Protocol::Preface(_) | Protocol::Tunnelled(_)) | None => {}
+            Some(Protocol::Tunnelled(_)) => self.end_tunnelled(now, key),
+            Some(Protocol::Preface(_)) | None => {}
         }
     }
 

@@ -237,6 +237,13 @@ impl Shard {
         self.tunnels.collect(connection);
     }
 
+    /// Ends a connection whose home has ended it, when the client has all that was said.
+    pub(super) fn end_tunnelled(&mut self, now: Instant, key: usize) {
+        if self.connections.get(key).is_some_and(|connection| connection.protocol.is_done()) {
+            self.start_closing(now, key);
+        }
+    }
+
     /// Takes what a shard of another node says of a tunnel.
     ///
     /// # Errors

@@ -50,9 +50,11 @@ impl Shard {
         })
     }
 
-    /// Every connection.
+    /// Every connection, but for those that another node serves: that shows them.
     pub(crate) fn connections(&self) -> impl Iterator<Item = admin::Connection> {
-        self.connections.iter().map(|(_, connection)| self.connection_view(connection))
+        let served = self.connections.iter().map(|(_, connection)| connection);
+        let served = served.filter(|connection| !matches!(connection.protocol, Protocol::Tunnelled(_)));
+        served.map(|connection| self.connection_view(connection))
     }
 
     fn connection_view(&self, connection: &Connection) -> admin::Connection {

@@ -297,7 +297,8 @@ impl Directory {
     }
 
     /// A session is here, or its expiry has changed. `since` names it among the client's sessions. True:
-    /// the waiter gets [`Event::Known`] when every node in reach knows; false: there is nothing to wait for.
+    /// the waiter gets [`Event::Known`] when every node in reach knows; false: there is nothing to wait for,
+    /// or the session ends with its connection and takes nobody's place, so that nothing hangs on it.
     pub(crate) fn claim(
         &mut self,
         now: Instant,
@@ -310,16 +311,15 @@ impl Directory {
         if self.own.get(client).is_some_and(|known| known.since == since && known.expiry == expiry) {
             return false;
         }
-        if !self.replace_others(now, client, own) {
-            return false;
-        }
+        let Some(has_replaced) = self.replace_others(now, client, own) else { return false };
         if self.early.get(client).is_some_and(|until| since <= *until) {
             self.order_end(client.clone(), since, None);
             return false;
         }
         self.own.insert(client.clone(), own);
         let position = self.tell(News::Claim { client: client.clone(), own });
-        let Some(waiter) = waiter.filter(|_| self.known() < position) else { return false };
+        let is_needed = (expiry > 0 || has_replaced) && self.known() < position;
+        let Some(waiter) = waiter.filter(|_| is_needed) else { return false };
         self.waiting.push_back((position, now + KNOWN_WITHIN, waiter));
         true
     }
@@ -361,6 +361,13 @@ impl Directory {
         let Link::Up(up) = &node.link else { return None };
         let is_there = |entry: Entry| entry.node == index && entry.generation == node.generation;
         (!up.is_telling).then(|| self.entries(client).any(is_there))
+    }
+
+    /// Whether there is a channel to a node.
+    pub(crate) fn is_in_reach(&self, node: NodeId) -> bool {
+        let index = self.by_id.get(&node).map(|index| usize::from(*index));
+        let node = index.and_then(|index| self.nodes.get(index));
+        node.is_some_and(|node| matches!(node.link, Link::Up(_)))
     }
 
     /// Whether a node in reach has not told all of its sessions yet: a client may have one there.
@@ -435,23 +442,25 @@ impl Directory {
         }
     }
 
-    /// Makes room for a session of this node: those of other nodes are to be ended. False when one of them
-    /// counts more.
-    fn replace_others(&mut self, now: Instant, client: &Arc<str>, own: Own) -> bool {
+    /// Makes room for a session of this node: those of other nodes are to be ended. Says whether there are any;
+    /// `None` when one of them counts more.
+    fn replace_others(&mut self, now: Instant, client: &Arc<str>, own: Own) -> Option<bool> {
         if let Some((entry, node)) = self.entry(now, client)
             && rank(entry.since, entry.expiry, node.id) > rank(own.since, own.expiry, self.id)
         {
             self.order_end(client.clone(), own.since, None);
-            return false;
+            return None;
         }
+        let mut has_replaced = false;
         let entries: Vec<Entry> = self.entries(client).collect();
         for entry in entries {
             self.remove(client, entry.node, entry.since);
             if self.nodes.get(usize::from(entry.node)).is_some_and(|node| is_valid(entry, node, now)) {
                 self.owed.insert((entry.node, client.clone()), entry.since);
+                has_replaced = true;
             }
         }
-        true
+        Some(has_replaced)
     }
 
     fn order_end(&mut self, client: Arc<str>, since: u64, by: Option<Order>) {

@@ -43,10 +43,16 @@ impl Sessions {
 
 /// What the shards ask and tell.
 impl Fabric {
-    /// Where the session of a client is, and whether some node in reach has not told all of its sessions yet.
-    pub(crate) fn find_session(&self, now: Instant, client: &str) -> (Place, bool) {
+    /// Where the session of a client is, as far as is known.
+    pub(crate) fn find_session(&self, now: Instant, client: &str) -> Place {
+        self.sessions.lock().lookup(now, client)
+    }
+
+    /// Whether some node in reach has not told all of its sessions yet.
+    pub(crate) fn is_learning_sessions(&self) -> bool {
+        let view = self.view();
         let directory = self.sessions.lock();
-        (directory.lookup(now, client), directory.is_learning())
+        directory.is_learning() || view.nodes.keys().any(|node| !directory.is_in_reach(*node))
     }
 
     /// Whether a node has a session of the client; `None` while that is not known.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use mq_amqp::LinkKey;
 use mq_model::admin::ClientSession;
+use mq_model::config::DaemonConfig;
 use mq_model::manifest::AddressType;
 use mq_mqtt::packet::SubscriptionOptions;
 use mq_mqtt::property::PropertyView;
@@ -846,7 +847,7 @@ fn topics_that_come_and_go_serve_the_subscriptions_that_are_there() {
 /// Waits until the session has a durable subscription of each of these topics.
 #[track_caller]
 fn until_held(node: &Node, topics: &[&str], client_id: &str) {
-    let name = format!("%mqtt:{client_id}");
+    let name = format!("%mqtt:{}:{client_id}", DaemonConfig::embedded("unused").node);
     let end = Instant::now() + DEADLINE;
     for topic in topics {
         let topic: Arc<str> = Arc::from(*topic);

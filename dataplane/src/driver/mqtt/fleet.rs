@@ -25,7 +25,7 @@ impl Shard {
     /// a new one is let in.
     pub(super) fn session_elsewhere(&self, now: Instant, client_id: &str, is_clean: bool) -> Option<String> {
         let fabric = self.shared.mesh.as_deref().filter(|_| !is_clean)?;
-        match fabric.find_session(now, client_id).0 {
+        match fabric.find_session(now, client_id) {
             Place::OutOfReach { node } => Some(format!(
                 "the session is on {node}, which cannot be reached; connect again later, or with a clean start"
             )),
@@ -41,7 +41,7 @@ impl Shard {
     pub(super) fn session_number(&mut self, now: Instant, client_id: &str, is_clean: bool) -> u64 {
         let (mut replaces, mut after) = (is_clean, 0);
         if let Some(fabric) = self.shared.mesh.as_deref() {
-            replaces |= matches!(fabric.find_session(now, client_id).0, Place::At { .. });
+            replaces |= matches!(fabric.find_session(now, client_id), Place::At { .. });
             after = fabric.latest_session(client_id);
         }
         self.mqtt.numbers.next_session(self.core.unix(now), after, replaces)

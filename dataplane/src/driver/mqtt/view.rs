@@ -85,6 +85,7 @@ impl Shard {
         };
         let view = admin::ClientSession {
             client: session.client_id.to_string(),
+            node: self.config.node.clone(),
             worker: self.id.0,
             connection: connection.map(|connection| self.connection_name(connection.number)),
             expiry_seconds: session.expiry,
