@@ -101,6 +101,8 @@ struct Answer {
 enum Stage {
     /// The outcome of the core's delivery.
     Outcome,
+    /// The same, of a message that is to be kept: who releases it has not kept it.
+    Keeping,
     /// The same, and then an object in the store.
     OutcomeFirst,
     /// Whether the core lets the message into its transaction.
@@ -260,7 +262,7 @@ impl Shard {
             return match transaction {
                 Some(transaction) => self.publish_once(now, publisher, publish, incoming, transaction),
                 None => {
-                    self.publish_through_core(now, publisher, publish, incoming, Stage::Outcome);
+                    self.publish_through_core(now, publisher, publish, incoming, Stage::Keeping);
                 }
             };
         }
@@ -285,7 +287,8 @@ impl Shard {
             ..incoming(publish, publisher)
         };
         let is_once = publish.qos == Qos::ExactlyOnce && publisher.is_lasting;
-        if is_once && self.core.kind(publish.topic()) == Some(AddressKind::Queue) {
+        let is_kept = self.core.kind(publish.topic()) == Some(AddressKind::Queue);
+        if is_once && is_kept {
             return match self.core.declare_across(now) {
                 Ok(transaction) => self.publish_once(now, publisher, publish, incoming, transaction),
                 Err(refused) => {
@@ -293,7 +296,11 @@ impl Shard {
                 }
             };
         }
-        let stage = if is_once { Stage::OutcomeFirst } else { Stage::Outcome };
+        let stage = match (is_kept, is_once) {
+            (true, _) => Stage::Keeping,
+            (false, true) => Stage::OutcomeFirst,
+            (false, false) => Stage::Outcome,
+        };
         self.publish_through_core(now, publisher, publish, incoming, stage);
     }
 
@@ -583,7 +590,7 @@ impl Shard {
         let Some(&Answer { packet_id, stage }) = answers.find(handle) else {
             return true;
         };
-        let reason = outcome.map_or(ReasonCode::NoMatchingSubscribers, reason_of);
+        let reason = reason_in(stage, outcome);
         let session = client.session;
         match stage {
             Stage::Storing | Stage::Ready(_) => {}
@@ -595,7 +602,7 @@ impl Shard {
                     self.remember_taken(session, packet_id, handle);
                 }
             }
-            Stage::Outcome | Stage::OutcomeFirst | Stage::Posting => {
+            Stage::Outcome | Stage::Keeping | Stage::OutcomeFirst | Stage::Posting => {
                 answers.set(handle, Stage::Ready(reason));
                 self.send_answers(now, key);
             }
@@ -786,6 +793,18 @@ fn reason_of(outcome: &Outcome) -> ReasonCode {
     }
 }
 
+/// The same for what waited for it in this stage.
+fn reason_in(stage: Stage, outcome: Option<&Outcome>) -> ReasonCode {
+    let reason = outcome.map_or(ReasonCode::NoMatchingSubscribers, reason_of);
+    match stage {
+        // Its home has not kept it, or cannot be reached: with a success the publisher would forget it.
+        Stage::Keeping | Stage::Posting if reason == ReasonCode::NoMatchingSubscribers => {
+            ReasonCode::UnspecifiedError
+        }
+        _ => reason,
+    }
+}
+
 /// What a publisher is told of an error condition.
 fn reason_of_condition(condition: &str) -> ReasonCode {
     match condition {
@@ -867,5 +886,15 @@ mod tests {
             assert_eq!(reason_of(&outcome), reason);
             assert!(reason.is_allowed_in(ReasonIn::PubAck));
         }
+    }
+
+    #[test]
+    fn a_message_that_is_to_be_kept_and_was_released_is_not_acknowledged_as_a_success() {
+        for outcome in [Some(&Outcome::Released), None] {
+            assert!(reason_in(Stage::Keeping, outcome).is_error());
+            assert!(reason_in(Stage::Posting, outcome).is_error());
+            assert_eq!(reason_in(Stage::Outcome, outcome), ReasonCode::NoMatchingSubscribers);
+        }
+        assert_eq!(reason_in(Stage::Keeping, Some(&Outcome::Accepted)), ReasonCode::Success);
     }
 }
