@@ -22,7 +22,7 @@ use crate::{
     deploy::{
         Order,
         local::{is_locked, node_names, state_of_node},
-        roll::{is_empty, left},
+        roll::{because, is_empty, left},
     },
     exit::Exit,
     failure::{Failure, Outcome},
@@ -213,7 +213,11 @@ pub(super) async fn admin_of(name: Option<&str>, settings: &Settings) -> Outcome
 async fn order(name: &str, order: Order, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let admin = admin_of(Some(name), settings).await?;
     let before = admin.holds().await?;
-    let now = admin.order(order).await?;
+    let mut now = admin.order(order).await?;
+    if order == Order::Undrain {
+        // To stop emptying it is half of taking part again.
+        now = admin.order(Order::Uncordon).await?;
+    }
     if before.state == now.state {
         output.line(&format!("unchanged: {name} is {}", drain_word(&now)))?;
         return Ok(Exit::Ok);
@@ -262,12 +266,11 @@ async fn drain(args: &node::NodeDrain, settings: &Settings, output: &mut Output)
         }
         last = now;
         if progress.elapsed() >= args.timeout {
-            let because =
-                last.stuck_because.as_ref().map_or_else(String::new, |because| format!("; {because}"));
             let message = format!(
-                "{name} has moved nothing for {}: {} left{because}",
+                "{name} has moved nothing for {}: {} left{}",
                 shape::elapsed(args.timeout),
-                left(&last)
+                left(&last),
+                because(&last)
             );
             return Err(Failure::new(Exit::TimedOut, message)
                 .help(format!("it goes on draining; stop it with `mq node undrain {name}`")));

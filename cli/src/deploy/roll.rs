@@ -380,14 +380,16 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Whether a node that drains has nothing left, by its own word and by its numbers.
+/// Whether a node that drains keeps nothing any more, by its own word. What is under way between it and its
+/// clients is settled, or given back to them, when it stops.
 pub fn is_empty(drain: &NodeDrain) -> bool {
-    drain.state == DrainState::Drained && drain.queues == 0 && drain.messages == 0 && drain.unsettled == 0
+    let is_told = matches!(drain.state, DrainState::Draining | DrainState::Drained);
+    is_told && drain.queues == 0 && drain.messages == 0 && drain.sessions == 0
 }
 
 /// What counts as progress.
-fn held(drain: &NodeDrain) -> (u64, u64, u64, u64) {
-    (drain.queues, drain.messages, drain.sessions, drain.unsettled)
+fn held(drain: &NodeDrain) -> (u64, u64, u64) {
+    (drain.queues, drain.messages, drain.sessions)
 }
 
 /// `2 stored addresses, 12 messages, 3 connections`.
@@ -395,7 +397,7 @@ pub fn left(drain: &NodeDrain) -> String {
     let parts = [
         (drain.queues, "stored address"),
         (drain.messages, "message"),
-        (drain.sessions, "session"),
+        (drain.sessions, "MQTT session"),
         (drain.unsettled, "unsettled delivery"),
         (drain.connections, "connection"),
     ];
@@ -419,12 +421,25 @@ fn unknown(name: &str, failure: &Failure) -> Failure {
     ))
 }
 
+/// Why a node that drains does not get on, as far as that is known, with what leads up to it.
+pub fn because(drain: &NodeDrain) -> String {
+    match &drain.stuck_because {
+        Some(because) => format!("; {because}"),
+        None if drain.queues == 0 && drain.messages == 0 && drain.sessions > 0 => {
+            "; sessions of MQTT clients stay where they began: end them with `mq session delete`, or wait until they \
+             expire"
+                .to_owned()
+        }
+        None => String::new(),
+    }
+}
+
 fn stuck(name: &str, last: &NodeDrain, drain: Duration) -> Failure {
-    let because = last.stuck_because.as_ref().map_or_else(String::new, |because| format!("; {because}"));
     let message = format!(
-        "the node `{name}` has moved nothing for {}: {} left{because}",
+        "the node `{name}` has moved nothing for {}: {} left{}",
         shape::elapsed(drain),
-        left(last)
+        left(last),
+        because(last)
     );
     Failure::new(Exit::TimedOut, message)
         .help(format!("it goes on draining; keep it after all with `mq node undrain {name}`"))

@@ -121,6 +121,56 @@ fn chosen_nodes_are_restarted_and_others_are_not() {
 }
 
 #[test]
+fn shrinking_moves_what_is_stored_and_loses_nothing() {
+    let sandbox = fleet(3);
+    for name in ["a", "b", "c"] {
+        sandbox.ok(&format!("address create {name} --type queue"));
+        sandbox.ok(&format!("send {name} -n 50 -m x --durable"));
+    }
+    let ended = sandbox.run("scale 1 --verify --soak 200ms");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let removed: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("  - node")).collect();
+    assert!(
+        removed[0].starts_with("  - node node-3") && removed[1].starts_with("  - node node-2"),
+        "{ended:?}"
+    );
+    assert_eq!(sandbox.ok("node list -o name"), "node-1\n");
+    for name in ["a", "b", "c"] {
+        assert_eq!(sandbox.ok(&format!("recv {name} --until-empty")).lines().count(), 50, "{name}");
+    }
+    // It is as ready for others as before: growing again restarts nobody.
+    let before = pids(&sandbox);
+    sandbox.ok("scale 2");
+    assert_eq!(pids(&sandbox)[0], before[0]);
+}
+
+#[test]
+fn a_node_is_drained_and_takes_part_again() {
+    let sandbox = fleet(2);
+    for name in ["a", "b", "c"] {
+        sandbox.ok(&format!("address create {name} --type queue"));
+        sandbox.ok(&format!("send {name} -n 5 -m x --durable"));
+    }
+    let said = sandbox.ok("node drain node-2");
+    assert!(said.starts_with("changed: node-2 is empty after"), "{said}");
+    let homes = json(&sandbox, "address list");
+    let homes =
+        homes["items"].as_array().unwrap().iter().filter_map(|address| address["status"]["home"].as_str());
+    assert!(
+        homes.clone().count() >= 3 && homes.clone().all(|home| home == "node-1"),
+        "{:?}",
+        homes.collect::<Vec<_>>()
+    );
+    let said = sandbox.ok("node undrain node-2");
+    assert!(said.starts_with("changed: node-2 is active"), "{said}");
+    let said = sandbox.ok("address move-home b --to node-2");
+    assert!(said.starts_with("changed: node-2 is the home of b"), "{said}");
+    assert!(sandbox.ok("address move-home b --to node-2").starts_with("unchanged"));
+    assert_eq!(sandbox.ok("recv b --until-empty").lines().count(), 5);
+    assert_eq!(sandbox.run("address move-home b --to node-9").code, 2);
+}
+
+#[test]
 fn a_node_that_does_not_answer_is_not_removed() {
     let sandbox = fleet(2);
     kill(&sandbox, "node-2");

@@ -341,11 +341,11 @@ fn a_queue_in_a_list_has_depth_bytes_and_age_and_a_direct_address_has_none() {
     let rows: Vec<Vec<&str>> = ended.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(
         rows[0],
-        ["NAME", "TYPE", "READY", "PRODUCERS", "CONSUMERS", "IN", "OUT", "DEPTH", "BYTES", "OLDEST"]
+        ["NAME", "TYPE", "READY", "HOME", "PRODUCERS", "CONSUMERS", "IN", "OUT", "DEPTH", "BYTES", "OLDEST"]
     );
-    assert_eq!(rows[1], ["direct", "anycast", "yes", "1", "2", "10", "7", "-", "-", "-"]);
-    assert_eq!(rows[2][..10], ["orders", "queue", "yes", "1", "2", "10", "7", "1,500", "3.0", "MiB"]);
-    assert!(rows[2][10].contains('d'), "{rows:?}");
+    assert_eq!(rows[1], ["direct", "anycast", "yes", "-", "1", "2", "10", "7", "-", "-", "-"]);
+    assert_eq!(rows[2][..11], ["orders", "queue", "yes", "-", "1", "2", "10", "7", "1,500", "3.0", "MiB"]);
+    assert!(rows[2][11].contains('d'), "{rows:?}");
 }
 
 #[test]
