@@ -81,6 +81,16 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// The shard that hears what becomes of the message.
+    pub(crate) fn shard(&self) -> Option<ShardId> {
+        match self {
+            Self::Producer { shard, .. } | Self::Sent { shard, .. } | Self::Forward { shard, .. } => {
+                Some(*shard)
+            }
+            Self::Nobody => None,
+        }
+    }
+
     /// Whether nobody wants to know what becomes of the message.
     pub(crate) fn is_settled(&self) -> bool {
         matches!(self, Self::Producer { settled: true, .. } | Self::Sent { settled: true, .. })

@@ -2,14 +2,33 @@
 
 use std::time::Instant;
 
-use super::{Pending, Stored};
+use super::{Pending, Source, Stored};
 use crate::core::Core;
 use crate::key::{HomeKey, PendingKey};
 use crate::outcome::Outcome;
 use crate::queue::EntryKey;
+use crate::settings::ShardId;
 use crate::store::{Reference, StoreAnswer, StoreError};
 
 impl Core {
+    /// A shard is gone: what is answered from now on is not for it. When it comes back after a restart, its
+    /// keys begin anew, and an answer that waited for the store would be taken for one to another message.
+    pub(crate) fn sources_lost(&mut self, peer: ShardId) {
+        let is_there = |source: &Source| source.shard() == Some(peer);
+        let lost = self.broker.pending.iter().filter(|(_, pending)| match pending {
+            Pending::Append { source, .. } | Pending::Duplicate { source, .. } => is_there(source),
+            _ => false,
+        });
+        for key in lost.map(|(key, _)| key).collect::<Vec<_>>() {
+            if let Some(Pending::Append { source, .. } | Pending::Duplicate { source, .. }) =
+                self.broker.pending.get_mut(key)
+            {
+                *source = Source::Nobody;
+            }
+        }
+        self.live.sources_lost(peer);
+    }
+
     /// Takes the store's answer to a request. Answers to requests that are not known (any more) are
     /// ignored.
     pub fn handle_store(&mut self, now: Instant, answer: StoreAnswer) {

@@ -841,11 +841,8 @@ impl Core {
             self.send_wire(home, Wire::Conclude { transaction: id, commit });
         }
         for RetiredThere { home, receiver, entry, outcome } in there {
-            // Gone in the meantime, it has all back that its receivers had.
-            if self.peers.contains(home) {
-                let outcome = if commit { outcome } else { Outcome::FAILED };
-                self.send_wire(home, Wire::Settle { receiver, entry, outcome });
-            }
+            let outcome = if commit { outcome } else { Outcome::FAILED };
+            self.send_wire(home, Wire::Settle { receiver, entry, outcome });
         }
         self.discharged_if_concluded(id);
     }
@@ -872,6 +869,10 @@ impl Core {
 
     /// A shard is gone: what has not been decided with it does not count.
     pub(crate) fn end_transactions_with(&mut self, now: Instant, peer: ShardId) {
+        for transaction in self.broker.transactions.declared.values_mut() {
+            // It has them back, and may not know these names when it returns.
+            transaction.retired_there.retain(|retired| retired.home != peer);
+        }
         let declared: Vec<TransactionId> = self
             .broker
             .transactions
@@ -903,6 +904,8 @@ impl Core {
         let transactions = &self.broker.transactions;
         assert!(transactions.declared.values().all(|transaction| !transaction.homes.contains(&gone)));
         assert!(transactions.parts.values().all(|part| part.declarer != gone));
+        let mut there = transactions.declared.values().flat_map(|transaction| &transaction.retired_there);
+        assert!(there.all(|retired| retired.home != gone));
     }
 
     #[cfg(test)]

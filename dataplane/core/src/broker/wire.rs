@@ -100,6 +100,7 @@ impl Core {
         self.broker.now = Some(now);
         // First, so that producers hear of their messages before their links are closed.
         self.sent_lost(peer);
+        self.sources_lost(peer);
         let senders = self.broker.senders.iter().filter(|(_, sender)| sender.shard == peer);
         for sender in senders.map(|(key, _)| key).collect::<Vec<_>>() {
             self.remove_sender(sender);

@@ -175,6 +175,13 @@ impl Live {
     }
 }
 
+impl Live {
+    /// A shard is gone, and with it those that would hear that a topic of this shard has their messages.
+    pub(crate) fn sources_lost(&mut self, peer: ShardId) {
+        self.accepted.retain(|source| source.shard() != Some(peer));
+    }
+}
+
 impl From<Subscriber> for Interest {
     fn from(subscriber: Subscriber) -> Self {
         Self::Here { token: subscriber.token, index: subscriber.index }

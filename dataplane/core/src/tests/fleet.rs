@@ -260,6 +260,36 @@ fn what_a_home_has_not_answered_is_answered_before_its_links_are_closed() {
 }
 
 #[test]
+fn an_answer_to_the_former_life_of_a_node_is_not_taken_for_one_to_its_next() {
+    let mut bed = fleet(&[1, 1]);
+    bed.set_at_home("q", queue(1), 1);
+    let producer = bed.producer(0, "q");
+    bed.deliver_mail = false;
+    bed.send_durable(producer, "1");
+    bed.post_mail((0, 1));
+    bed.disconnect(0, 1);
+    bed.notice(0, 1);
+    // The node is another process now, whose names for things begin anew.
+    bed.producers.clear();
+    bed.cores[0] = Core::new(ShardId(0), 1, limits());
+    bed.cores[0].set_clock(bed.now, UnixMillis(1_000_000_000_000));
+    bed.store.held = true;
+    bed.deliver_mail = true;
+    bed.connect(0, 1);
+    bed.set_at_home("q", queue(1), 1);
+    let producer = bed.producer(0, "q");
+    let handle = bed.send_durable(producer, "2");
+    bed.store.held = false;
+    assert!(bed.store_answers(), "of the first message");
+    bed.store.held = true;
+    bed.run();
+    assert!(bed.updates(producer, handle).is_empty(), "the second one is not on disk");
+    bed.store.held = false;
+    bed.run();
+    assert_eq!(bed.outcome(producer, handle), Some(Outcome::Accepted));
+}
+
+#[test]
 fn what_a_consumer_had_of_a_home_that_is_gone_comes_again_as_failed() {
     let mut bed = fleet(&[1, 1]);
     bed.set_at_home("q", queue(1), 1);
