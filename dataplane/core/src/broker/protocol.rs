@@ -10,11 +10,11 @@
 //! | `AddReceiver`, `RemoveReceiver` | a consumer comes (with or without a subscription) or goes |
 //! | `Unsubscribe` | its subscription ends with it |
 //! | `SetFilters` | its subscription gets other names; answered with `Refiltered` |
-//! | `EndDurable` | a durable subscription ends, or is not claimed any more |
+//! | `EndDurable` | a durable subscription ends, or is not claimed any more; answered with `Ended` if it has a number |
 //! | `Credit` | the consumer will have taken so many deliveries in all; with `drain`, what cannot be used now is given up |
 //! | `Window` | so many bytes of deliveries have left for the consumer |
 //! | `Settle`, `Return` | the consumer is done with a delivery; it never got it |
-//! | `AskRetained`, `Fence` | what a topic retains; see [`retrieval`](super::retrieval) |
+//! | `AskRetained`, `Unask`, `Fence`, `FencesLost` | what a topic retains; see [`retrieval`](super::retrieval) |
 //! | `ForwardAnswer` | to `Publish` of a queue, not of a producer |
 //! | `Retire`, `Prepare`, `Conclude` | a transaction; see [`transaction`](super::transaction) |
 //!
@@ -193,10 +193,12 @@ pub(crate) enum Wire {
     RemoveReceiver { receiver: ReceiverKey },
     Unsubscribe { receiver: ReceiverKey },
     SetFilters { receiver: ReceiverKey, filters: Filters },
-    EndDurable { topic: Arc<str>, name: Arc<str>, claim: Option<Arc<str>> },
+    EndDurable { topic: Arc<str>, name: Arc<str>, claim: Option<Arc<str>>, number: u64 },
     AskRetained { number: u64, topic: Arc<str>, question: Box<Question>, fences: u16 },
     Fence { home: ShardId, number: u64 },
     Fenced { asker: ShardId, number: u64 },
+    FencesLost { home: ShardId },
+    Unask { number: u64 },
     RetainedPage { number: u64, page: Box<RetainedPage> },
     Credit { receiver: ReceiverKey, limit: u64, drain: bool, number: u32 },
     Window { receiver: ReceiverKey, bytes: u32 },
@@ -214,6 +216,7 @@ pub(crate) enum Wire {
     Flow { producer: ProducerKey, active: bool },
     Attached { consumer: ConsumerKey, receiver: ReceiverKey },
     Refiltered { consumer: ConsumerKey },
+    Ended { number: u64 },
     Deliver { consumer: ConsumerKey, handout: Handout },
     Drained { consumer: ConsumerKey, number: u32 },
     Answer { source: Source, outcome: Outcome },

@@ -11,8 +11,13 @@
 //!   Fence ────────────────▶ Fenced ─────────────────────────▶ waits for the store
 //!             ◀──────────────────────────────────── Page ──── loads bodies
 //! ```
+//!
+//! A fence ends with either of the two channels that it takes. So a question that waits for fences is asked
+//! again when the asker loses a shard, and when another shard says that it has lost the home (`FencesLost`).
+//! `AskRetained` of one asker come in order, so a fence for an earlier question than the last is nobody's
+//! when that question is not there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -111,11 +116,28 @@ pub(crate) struct Retrieval {
     /// The last number of a question of this shard, or of a page that is put together here.
     last: u64,
     /// Questions of this shard that are not answered: the home, and the caller's token.
-    asked: BTreeMap<u64, (ShardId, u64)>,
+    asked: BTreeMap<u64, Asked>,
     /// Questions that wait for fences, and fences that wait for questions, by asker.
     fenced: BTreeMap<(ShardId, u64), Fenced>,
+    /// The last question of each shard that has come.
+    last_asked: BTreeMap<ShardId, u64>,
+    /// Homes, and who has sent a fence to them through this shard.
+    fencing: BTreeSet<(ShardId, ShardId)>,
     /// Pages that wait for bodies.
     gathering: BTreeMap<u64, Gathering>,
+}
+
+/// A question of this shard that is not answered.
+#[derive(Debug)]
+struct Asked {
+    home: ShardId,
+    query: RetainedQuery,
+}
+
+impl Asked {
+    fn has_fences(&self) -> bool {
+        self.query.after.is_none()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -157,12 +179,15 @@ pub(crate) struct Feeding {
 #[cfg(test)]
 impl Retrieval {
     pub(crate) fn check_forgotten(&self, gone: ShardId) {
-        assert!(self.asked.values().all(|(home, _)| *home != gone));
+        assert!(self.asked.values().all(|asked| asked.home != gone));
         assert!(self.fenced.keys().all(|(asker, _)| *asker != gone));
+        assert!(self.fencing.iter().all(|(home, asker)| *home != gone && *asker != gone));
     }
 
     pub(crate) fn check_idle(&self) {
-        assert!(self.asked.is_empty() && self.fenced.is_empty() && self.gathering.is_empty(), "{self:?}");
+        // A fence may be there whose question was lost.
+        let is_waiting = self.fenced.values().any(|fenced| fenced.question.is_some());
+        assert!(self.asked.is_empty() && !is_waiting && self.gathering.is_empty(), "{self:?}");
     }
 }
 
@@ -177,6 +202,11 @@ impl Core {
     /// So whoever adds a live subscription first and asks then misses nothing. What is published meanwhile
     /// may come both ways.
     pub fn query_retained(&mut self, now: Instant, query: RetainedQuery) {
+        self.ask_home(now, query, None);
+    }
+
+    /// Asks, with a fence through every shard but one that is gone.
+    fn ask_home(&mut self, now: Instant, query: RetainedQuery, gone: Option<ShardId>) {
         self.broker.now = Some(now);
         let address = self.known_address(&query.topic).ok().and_then(|key| self.addresses.get(key));
         let Some(home) = address.and_then(|address| self.reachable_home(address)) else {
@@ -185,62 +215,88 @@ impl Core {
         };
         self.broker.retrieval.last += 1;
         let number = self.broker.retrieval.last;
-        self.broker.retrieval.asked.insert(number, (home, query.token));
-        let is_first = query.after.is_none();
         let question = Question {
             asker: Asker::Shard { shard: self.shard, number },
-            filter: query.filter,
-            after: query.after,
+            filter: query.filter.clone(),
+            after: query.after.clone(),
             max_messages: query.max_messages.clamp(1, MAX_PAGE_MESSAGES),
             max_bytes: query.max_bytes.min(MAX_PAGE_BYTES),
         };
+        let topic = query.topic.clone();
+        let asked = Asked { home, query };
         let mut fences = 0;
-        if is_first {
-            for shard in self.peers.shards().filter(|shard| *shard != home).collect::<Vec<_>>() {
+        if asked.has_fences() {
+            let shards = self.peers.shards().filter(|shard| *shard != home && Some(*shard) != gone);
+            for shard in shards.collect::<Vec<_>>() {
                 fences += 1;
                 self.send_wire(shard, Wire::Fence { home, number });
             }
         }
+        self.broker.retrieval.asked.insert(number, asked);
         if home == self.shard {
-            self.handle_ask_retained(now, home, number, query.topic, question, fences);
+            self.handle_ask_retained(now, home, number, topic, question, fences);
         } else {
-            let ask = Wire::AskRetained { number, topic: query.topic, question: Box::new(question), fences };
+            let ask = Wire::AskRetained { number, topic, question: Box::new(question), fences };
             self.send_wire(home, ask);
         }
+    }
+
+    /// Asks again what waits for fences that are lost: of one home, or through a shard that is gone.
+    fn ask_again(&mut self, now: Instant, home: Option<ShardId>, gone: Option<ShardId>) {
+        let is_due = |asked: &Asked| asked.has_fences() && home.is_none_or(|home| home == asked.home);
+        let asked = self.broker.retrieval.asked.iter();
+        let due: Vec<u64> = asked.filter(|(_, asked)| is_due(asked)).map(|(number, _)| *number).collect();
+        for number in due {
+            let Some(Asked { home, query }) = self.broker.retrieval.asked.remove(&number) else { continue };
+            if home == self.shard {
+                self.handle_unask(home, number);
+            } else {
+                self.send_wire(home, Wire::Unask { number });
+            }
+            self.ask_home(now, query, gone);
+        }
+    }
+
+    /// The channel between another shard and a home has ended, and fences with it.
+    pub(crate) fn handle_fences_lost(&mut self, now: Instant, home: ShardId) {
+        self.ask_again(now, Some(home), None);
     }
 
     /// Another shard wants to be sure that the home has all that this one had sent to it before. A home that
     /// cannot be reached from here has nothing from here: the asker tells it so.
     pub(crate) fn handle_fence(&mut self, asker: ShardId, home: ShardId, number: u64) {
-        let to = if self.peers.contains(home) { home } else { asker };
-        self.send_wire(to, Wire::Fenced { asker, number });
+        let has_home = self.peers.contains(home);
+        if has_home && !(home.is_here() && asker.is_here()) {
+            self.broker.retrieval.fencing.insert((home, asker));
+        }
+        self.send_wire(if has_home { home } else { asker }, Wire::Fenced { asker, number });
     }
 
     /// A page has come from the home.
     pub(crate) fn handle_page(&mut self, number: u64, page: Box<RetainedPage>) {
-        if let Some((_, token)) = self.broker.retrieval.asked.remove(&number) {
-            self.effects.push_back(Effect::Retained { token, page });
+        if let Some(asked) = self.broker.retrieval.asked.remove(&number) {
+            self.effects.push_back(Effect::Retained { token: asked.query.token, page });
         }
     }
 
     /// A shard is gone: it answers nothing any more, and no fence comes through it.
     pub(crate) fn retrieval_peer_gone(&mut self, now: Instant, peer: ShardId) {
         let retrieval = &mut self.broker.retrieval;
-        let lost: Vec<u64> = retrieval
-            .asked
-            .iter()
-            .filter(|(_, (home, _))| *home == peer)
-            .map(|(number, _)| *number)
-            .collect();
+        let asked = retrieval.asked.iter().filter(|(_, asked)| asked.home == peer);
+        let lost: Vec<u64> = asked.map(|(number, _)| *number).collect();
         retrieval.fenced.retain(|(asker, _), _| *asker != peer);
-        let fenced = std::mem::take(&mut retrieval.fenced);
+        retrieval.last_asked.remove(&peer);
+        let told: Vec<ShardId> =
+            retrieval.fencing.iter().filter(|(home, _)| *home == peer).map(|(_, asker)| *asker).collect();
+        retrieval.fencing.retain(|(home, asker)| *home != peer && *asker != peer);
+        for asker in told.into_iter().filter(|asker| *asker != peer) {
+            self.send_wire(asker, Wire::FencesLost { home: peer });
+        }
         for number in lost {
             let page = RetainedPage { is_unavailable: true, ..RetainedPage::default() };
             self.handle_page(number, Box::new(page));
         }
-        for question in fenced.into_values().filter_map(|fenced| fenced.question) {
-            self.ask_at_home(now, &question.0, question.1);
-        }
+        self.ask_again(now, None, Some(peer));
     }
 
     // ---- at the home ----------------------------------------------------------------------------------
@@ -255,16 +311,29 @@ impl Core {
         question: Question,
         fences: u16,
     ) {
-        let fenced = self.broker.retrieval.fenced.entry((from, number)).or_default();
+        let retrieval = &mut self.broker.retrieval;
+        retrieval.last_asked.insert(from, number);
+        // Questions come in order: those of these fences were lost.
+        let stale = retrieval.fenced.range((from, 0)..(from, number));
+        let stale: Vec<_> = stale.filter(|(_, one)| one.question.is_none()).map(|(key, _)| *key).collect();
+        for key in stale {
+            retrieval.fenced.remove(&key);
+        }
+        let fenced = retrieval.fenced.entry((from, number)).or_default();
         fenced.missing += i32::from(fences);
         fenced.question = Some((topic, question));
         self.pass_fence(now, from, number);
     }
 
+    /// Nobody waits for the answer to a question any more.
+    pub(crate) fn handle_unask(&mut self, from: ShardId, number: u64) {
+        self.broker.retrieval.fenced.remove(&(from, number));
+    }
+
     /// Everything that a shard had sent before it heard of a question is there.
     pub(crate) fn handle_fenced(&mut self, now: Instant, asker: ShardId, number: u64) {
         if asker == self.shard {
-            match self.broker.retrieval.asked.get(&number).map(|(home, _)| *home) {
+            match self.broker.retrieval.asked.get(&number).map(|asked| asked.home) {
                 Some(home) if home != self.shard => {
                     return self.send_wire(home, Wire::Fenced { asker, number });
                 }
@@ -272,7 +341,12 @@ impl Core {
                 None => return,
             }
         }
-        self.broker.retrieval.fenced.entry((asker, number)).or_default().missing -= 1;
+        let retrieval = &mut self.broker.retrieval;
+        let has_come = retrieval.last_asked.get(&asker).is_some_and(|last| number <= *last);
+        if has_come && !retrieval.fenced.contains_key(&(asker, number)) {
+            return;
+        }
+        retrieval.fenced.entry((asker, number)).or_default().missing -= 1;
         self.pass_fence(now, asker, number);
     }
 

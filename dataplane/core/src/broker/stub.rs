@@ -661,8 +661,7 @@ impl Core {
     pub(crate) fn receiver_attached(&mut self, from: ShardId, key: ConsumerKey, receiver: ReceiverKey) {
         let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else {
             // It has left in the meantime.
-            self.broker.refiltering.remove(&key);
-            if self.broker.unsubscribing.remove(&key) {
+            if self.broker.unsubscribing.remove(&key).is_some() {
                 self.send_wire(from, Wire::Unsubscribe { receiver });
             }
             return self.send_wire(from, Wire::RemoveReceiver { receiver });
@@ -985,6 +984,8 @@ impl Core {
         }
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         let (receiver, remote) = (consumer.stored.receiver.take(), consumer.stored.remote.take());
+        // They were for its time.
+        self.broker.refiltering.remove(&key);
         let Some(receiver) = receiver else { return };
         match remote.map(|remote| remote.home) {
             Some(home) => self.send_wire(home, Wire::RemoveReceiver { receiver }),
@@ -1002,8 +1003,8 @@ impl Core {
             (Some(receiver), Some(home)) => self.send_wire(home, Wire::Unsubscribe { receiver }),
             (Some(receiver), None) => self.unsubscribe_receiver(now, receiver),
             // The home has not answered yet; it hears of it when it does.
-            (None, Some(_)) => {
-                self.broker.unsubscribing.insert(consumer);
+            (None, Some(home)) => {
+                self.broker.unsubscribing.insert(consumer, home);
             }
             (None, None) => {}
         }

@@ -39,9 +39,15 @@ impl Core {
             Wire::SetFilters { receiver, filters } if self.is_receiver_of(receiver, from) => {
                 self.refilter(receiver, &filters);
             }
-            Wire::EndDurable { topic, name, claim } => {
+            Wire::EndDurable { topic, name, claim, number } => {
                 self.end_durable_at_home(now, &topic, &name, claim.as_deref());
+                if number > 0 {
+                    self.send_wire(from, Wire::Ended { number });
+                }
             }
+            Wire::Ended { number } => self.durable_ended(from, number),
+            Wire::FencesLost { home } => self.handle_fences_lost(now, home),
+            Wire::Unask { number } => self.handle_unask(from, number),
             Wire::Credit { receiver, limit, drain, number } if self.is_receiver_of(receiver, from) => {
                 self.set_receiver_limit(now, receiver, limit, drain, number);
             }
@@ -125,7 +131,9 @@ impl Core {
             self.receiver_closed(now, consumer, CloseReason::HomeGone);
         }
         self.forwards_lost(peer);
+        self.broker.unsubscribing.retain(|_, home| *home != peer);
         self.retrieval_peer_gone(now, peer);
+        self.owe_ends(peer);
         self.end_transactions_with(now, peer);
     }
 

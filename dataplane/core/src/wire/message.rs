@@ -151,7 +151,7 @@ messages! {
         0x24 RemoveReceiver { receiver }
         0x25 Unsubscribe { receiver }
         0x26 SetFilters { receiver, filters }
-        0x27 EndDurable { topic, name, claim }
+        0x27 EndDurable { topic, name, claim, number }
         0x29 Fence { home, number }
         0x2a Fenced { asker, number }
         0x2b RetainedPage { number, page }
@@ -163,6 +163,8 @@ messages! {
         0x31 Retire { transaction, receiver, entry, outcome }
         0x32 Prepare { transaction, posts }
         0x33 Conclude { transaction, commit }
+        0x34 FencesLost { home }
+        0x35 Unask { number }
         0x40 Prepared { transaction, failed, logged }
         0x41 Concluded { transaction }
         0x42 Opened { producer, sender, active }
@@ -174,6 +176,7 @@ messages! {
         0x48 Answer { source, outcome }
         0x49 CloseProducer { producer, reason }
         0x4a CloseConsumer { consumer, reason }
+        0x4b Ended { number }
     }
     put {
         Self::AskRetained { number, topic, question, fences } => {

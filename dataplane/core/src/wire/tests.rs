@@ -455,7 +455,7 @@ impl<'a> Any<'a> {
     }
 
     fn stored(&mut self) -> Wire {
-        match self.random.u8(..32) {
+        match self.random.u8(..35) {
             0 => Wire::AddSender { producer: self.key(), address: self.name() },
             1 => Wire::RemoveSender { sender: self.key() },
             2 => Wire::Publish {
@@ -474,7 +474,7 @@ impl<'a> Any<'a> {
             5 => Wire::RemoveReceiver { receiver: self.key() },
             6 => Wire::Unsubscribe { receiver: self.key() },
             7 => Wire::SetFilters { receiver: self.key(), filters: self.some(Self::name).into() },
-            8 => Wire::EndDurable { topic: self.name(), name: self.name(), claim: self.maybe(Self::name) },
+            8 => Wire::EndDurable { topic: self.name(), name: self.name(), claim: self.maybe(Self::name), number: self.number() },
             9 => {
                 let number = self.number();
                 let question = self.question(number);
@@ -517,6 +517,9 @@ impl<'a> Any<'a> {
             27 => Wire::Deliver { consumer: self.key(), handout: self.handout() },
             28 => Wire::Drained { consumer: self.key(), number: self.small() },
             29 => Wire::Answer { source: self.source(), outcome: self.outcome() },
+            31 => Wire::FencesLost { home: self.shard() },
+            32 => Wire::Unask { number: self.number() },
+            33 => Wire::Ended { number: self.number() },
             30 => Wire::CloseProducer { producer: self.key(), reason: self.reason() },
             _ => Wire::CloseConsumer { consumer: self.key(), reason: self.reason() },
         }
@@ -685,7 +688,7 @@ fn more_bytes_than_a_message_has_are_an_error() {
 #[test]
 fn a_message_of_a_later_version_is_told_apart() {
     let ends = Ends::new();
-    for code in (0_u8..=0xff).filter(|code| !matches!(code, 1..=10 | 0x20..=0x33 | 0x40..=0x4a | 0x60..=0x65))
+    for code in (0_u8..=0xff).filter(|code| !matches!(code, 1..=10 | 0x20..=0x35 | 0x40..=0x4b | 0x60..=0x65))
     {
         let error = ends.decode(&Bytes::from(vec![code; 100])).unwrap_err();
         assert_eq!(error, WireError::Unknown { what: "message", number: code.into() });
