@@ -1,16 +1,21 @@
 //! The task that owns the journal and the replica: decides changes, makes them durable, puts them in force,
 //! answers. Changes of other nodes take the same way.
 
+mod decide;
+mod ids;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use mq_mesh::NodeId;
 use mq_mesh::replica::{Event, Key, Limits, Record, Replica, Version};
-use mq_mesh::{NodeId, replica};
-use mq_model::manifest::{AddressSpec, AddressType};
+use mq_model::manifest::AddressType;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+
+use ids::Ids;
 
 use super::homes::Homes;
 use super::journal::Journal;
@@ -85,21 +90,6 @@ struct Batch {
     /// Every name the batch changes, by which change, and what it will then be.
     outcome: HashMap<Arc<str>, (Version, Option<Arc<Object>>)>,
     answers: Vec<(Arc<str>, Option<Version>, Pending)>,
-}
-
-/// The ids of addresses in the store of this node.
-#[derive(Debug, Default)]
-struct Ids {
-    last: u64,
-    /// Those given to changes of this node that are not in the journal yet, by the clock of the change.
-    given: BTreeMap<u64, u64>,
-}
-
-impl Ids {
-    fn next(&mut self) -> u64 {
-        self.last += 1;
-        self.last
-    }
 }
 
 /// An answer that waits.
@@ -341,235 +331,6 @@ impl Writer {
         was_waited_for
     }
 
-    // ---- deciding -----------------------------------------------------------------------------
-
-    fn decide(&mut self, requests: impl Iterator<Item = Request>) -> Batch {
-        let mut batch = Batch::default();
-        for request in requests {
-            match request {
-                Request::Put { name, labels, spec, only_new, reply } => {
-                    let (answer, version) =
-                        self.decide_put(&mut batch, &name, labels, *spec, only_new).split();
-                    batch.answers.push((name, version, Pending::Put(reply, answer)));
-                }
-                Request::Relocate { name, to, reply } => {
-                    let (answer, version) = self.decide_home(&mut batch, &name, to).split();
-                    batch.answers.push((name, version, Pending::Put(reply, answer)));
-                }
-                Request::Remove { name, reply } => {
-                    let (answer, version) = self.decide_removal(&mut batch, &name).split();
-                    batch.answers.push((name, version, Pending::Remove(reply, answer)));
-                }
-            }
-        }
-        batch
-    }
-
-    fn decide_put(
-        &mut self,
-        batch: &mut Batch,
-        name: &Arc<str>,
-        labels: BTreeMap<String, String>,
-        spec: AddressSpec,
-        only_new: bool,
-    ) -> Decision<(Put, Arc<Object>)> {
-        self.check_topic(batch, name, spec.kind)?;
-        let current = self.current(batch, name);
-        let declared = current.as_ref().filter(|current| !current.is_built_in);
-        match declared {
-            Some(_) if only_new => return Err(ChangeError::Exists(name.clone())),
-            Some(current) if current.spec == spec && current.labels == labels => {
-                return Ok(((Put::Unchanged, current.clone()), None));
-            }
-            _ => {}
-        }
-        let put = if declared.is_some() { Put::Updated } else { Put::Created };
-        let object = match current.filter(|current| current.spec.kind == spec.kind) {
-            // What it holds stays its own.
-            Some(current) => {
-                let home = self.home_for(name, spec.kind, current.home.clone());
-                Object { is_built_in: false, home, labels, spec, ..(*current).clone() }
-            }
-            None => {
-                // What was left over from a topic of that name that was removed elsewhere ends with it.
-                if spec.kind == AddressType::Topic {
-                    for name in self.subscriptions(batch, name) {
-                        self.remove(batch, &name);
-                    }
-                }
-                let ends = self.known_version(batch, name).map_or(0, |version| version.clock);
-                let birth = self.replica.next_version(unix_millis());
-                let (home, moving_from) = (self.home_for(name, spec.kind, None), None);
-                let (version, id, is_built_in) = (birth, 0, false);
-                Object { is_built_in, version, id, birth, ends, home, moving_from, labels, spec }
-            }
-        };
-        let (object, version) = self.put(batch, name, object)?;
-        Ok(((put, object), Some(version)))
-    }
-
-    fn decide_home(
-        &mut self,
-        batch: &mut Batch,
-        name: &Arc<str>,
-        to: Relocation,
-    ) -> Decision<(Put, Arc<Object>)> {
-        let current = self.current(batch, name).ok_or_else(|| ChangeError::NotFound(name.clone()))?;
-        let Some(membership) = &self.membership else { return Err(ChangeError::NoHome(name.clone())) };
-        let Some(before) = current.home.as_ref().filter(|_| has_own_home(current.spec.kind)) else {
-            return Err(ChangeError::NoHome(name.clone()));
-        };
-        let here = &membership.node;
-        let (home, moving_from) = match (to, &current.moving_from) {
-            (Relocation::To(home), from) if home == *before => (home, from.clone()),
-            // It turns round.
-            (Relocation::To(home), Some(from)) if home == *from => (home, Some(before.clone())),
-            (Relocation::To(_), Some(from)) => return Err(ChangeError::Moving(name.clone(), from.clone())),
-            (Relocation::To(home), None) => (home, passes_on(current.spec.kind).then(|| before.clone())),
-            (Relocation::Emptied, from) => (before.clone(), from.clone().filter(|from| from != here)),
-            (Relocation::LeftBehind, None) if before != here && passes_on(current.spec.kind) => {
-                (before.clone(), Some(here.clone()))
-            }
-            (Relocation::LeftBehind, from) => (before.clone(), from.clone()),
-        };
-        if home == *before && moving_from == current.moving_from {
-            return Ok(((Put::Unchanged, current), None));
-        }
-        let object = Object { home: Some(home), moving_from, ..(*current).clone() };
-        let (object, version) = self.put(batch, name, object)?;
-        Ok(((Put::Updated, object), Some(version)))
-    }
-
-    fn decide_removal(&mut self, batch: &mut Batch, name: &Arc<str>) -> Decision<()> {
-        let current = self.current(batch, name).ok_or_else(|| ChangeError::NotFound(name.clone()))?;
-        if current.is_built_in {
-            return Err(ChangeError::BuiltIn(name.clone()));
-        }
-        if current.spec.kind == AddressType::Topic {
-            for name in self.subscriptions(batch, name) {
-                self.remove(batch, &name);
-            }
-        }
-        let version = self.remove(batch, name);
-        Ok(((), Some(version)))
-    }
-
-    /// Stages an object; gives it as it will be.
-    fn put(&mut self, batch: &mut Batch, name: &Arc<str>, object: Object) -> Answer<(Arc<Object>, Version)> {
-        let unix = unix_millis();
-        let version = self.replica.next_version(unix);
-        let is_kept = match object.spec.kind {
-            AddressType::Subscription => {
-                let topic = self.current(batch, topic_of(name));
-                topic.is_some_and(|topic| self.is_kept_here(&topic.spec, topic.home.as_ref()))
-            }
-            _ => self.is_kept_here(&object.spec, object.home.as_ref()),
-        };
-        // The built-in topic and the one that takes its place have none.
-        let id = if object.id == 0 && is_kept && object.birth != Version::default() {
-            self.ids.next()
-        } else {
-            object.id
-        };
-        let object = Arc::new(Object { version, id, ..object });
-        let invalid = |reason: String| {
-            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
-            ChangeError::Store(Arc::new(StoreError::io("write", name.as_ref().as_ref(), source)))
-        };
-        let value = value_of(&object).encode().map_err(invalid)?;
-        match self.replica.put(unix, Key::new(ADDRESS, name.clone()), value) {
-            Ok(version) => self.ids.given.insert(version.clock, object.id),
-            Err(replica::Refused::Full(_)) => return Err(ChangeError::Full),
-            Err(refused) => return Err(invalid(refused.to_string())),
-        };
-        batch.outcome.insert(name.clone(), (version, Some(object.clone())));
-        Ok((object, version))
-    }
-
-    /// Whether the store of this node has to have a name for an address with this home.
-    fn is_kept_here(&self, spec: &AddressSpec, home: Option<&Arc<str>>) -> bool {
-        match &self.membership {
-            Some(membership) => !spec.kind.is_stored() || home == Some(&membership.node),
-            None => true,
-        }
-    }
-
-    fn remove(&mut self, batch: &mut Batch, name: &Arc<str>) -> Version {
-        let version = self.replica.delete(unix_millis(), Key::new(ADDRESS, name.clone()));
-        let fallback = self.current(batch, name).and_then(|current| self.fallback(name, current.id));
-        batch.outcome.insert(name.clone(), (version, fallback));
-        version
-    }
-
-    /// The home of an address of this type, given the one that it had.
-    fn home_for(&self, name: &str, kind: AddressType, current: Option<Arc<str>>) -> Option<Arc<str>> {
-        if !has_own_home(kind) {
-            return None;
-        }
-        match &self.membership {
-            Some(_) => current.or_else(|| Some(self.homes.choose(name))),
-            None => current,
-        }
-    }
-
-    /// The last change of an object that this node knows of.
-    fn known_version(&self, batch: &Batch, name: &Arc<str>) -> Option<Version> {
-        let staged = batch.outcome.get(name).map(|(version, _)| *version);
-        let entry = || self.replica.entry(&Key::new(ADDRESS, name.clone()));
-        staged.or_else(|| entry().map(|entry| entry.version))
-    }
-
-    /// The names of the subscriptions of a topic, or of those that are left over from one.
-    fn subscriptions(&self, batch: &Batch, topic: &str) -> Vec<Arc<str>> {
-        let prefix = format!("{topic}::");
-        let mut names: Vec<Arc<str>> = names_from(&self.declared, &prefix).cloned().collect();
-        names.extend(batch.outcome.keys().filter(|name| name.starts_with(&prefix)).cloned());
-        names.sort_unstable();
-        names.dedup();
-        names.retain(|name| match batch.outcome.get(name) {
-            Some((_, outcome)) => outcome.is_some(),
-            None => true,
-        });
-        names
-    }
-
-    /// Whether topics and subscriptions belong together as they will be.
-    fn check_topic(&self, batch: &Batch, name: &Arc<str>, kind: AddressType) -> Result<(), ChangeError> {
-        if kind == AddressType::Subscription {
-            let topic = topic_of(name);
-            let is_there = self.current(batch, topic).is_some_and(|topic| is_topic(&topic));
-            return if is_there { Ok(()) } else { Err(ChangeError::NoTopic(name.clone(), topic.into())) };
-        }
-        let current = self.current(batch, name);
-        if kind != AddressType::Topic
-            && current.is_some_and(|current| current.spec.kind == AddressType::Topic)
-            && let Some(subscription) = self.subscriptions(batch, name).first()
-        {
-            return Err(ChangeError::HasSubscriptions(name.clone(), subscription.clone()));
-        }
-        Ok(())
-    }
-
-    /// The address as it will be after what the batch holds so far; `None` when it is not served.
-    fn current(&self, batch: &Batch, name: &str) -> Option<Arc<Object>> {
-        let current = match batch.outcome.get(name) {
-            Some((_, outcome)) => outcome.clone(),
-            None => self.declared.get(name).cloned().or_else(|| self.fallback(name, 0)),
-        };
-        let is_left_over = |current: &Arc<Object>| {
-            current.spec.kind == AddressType::Subscription
-                && !self.current(batch, topic_of(name)).is_some_and(|topic| is_topic(&topic))
-        };
-        current.filter(|current| !is_left_over(current))
-    }
-
-    /// What the node serves under the name when it is not declared. It takes the place of a declared address
-    /// without beginning anew: it goes on under its id.
-    fn fallback(&self, name: &str, id: u64) -> Option<Arc<Object>> {
-        let (_, object) = self.built_in.as_ref().filter(|(built_in, _)| **built_in == *name)?;
-        Some(Arc::new(Object { id, ..(**object).clone() }))
-    }
-
     // ---- carrying out -------------------------------------------------------------------------
 
     /// Carries out a batch and answers it, or lets its answers wait for other nodes. `None` when the runtime is
@@ -601,8 +362,7 @@ impl Writer {
     async fn settle(&mut self) -> Option<()> {
         loop {
             let done = self.step().await?;
-            if matches!(done, Done::Failed(_)) || (matches!(done, Done::Nothing) && !self.tell_of_moves())
-            {
+            if matches!(done, Done::Failed(_)) || (matches!(done, Done::Nothing) && !self.tell_of_moves()) {
                 break;
             }
         }
@@ -634,7 +394,10 @@ impl Writer {
                 // The others write it while it comes into force here.
                 self.say();
                 let names = self.declare(changed);
-                let missed = self.put_in_force(names).await;
+                let outcomes = self.outcomes(names);
+                let here = self.membership.as_ref().map(|membership| membership.node.clone());
+                let missed = put_in_force(self.hub.clone(), here, &outcomes).await;
+                self.show(outcomes);
                 self.replica.handle_served(Instant::now());
                 self.say();
                 Some(Done::Served { missed })
@@ -657,80 +420,6 @@ impl Writer {
         let (journal, stored) = tokio::task::spawn_blocking(commit).await.ok()?;
         self.journal = Some(journal);
         Some(stored)
-    }
-
-    /// The records as the journal is to have them: with the ids of addresses in the store of this node.
-    fn with_ids(&mut self, records: Vec<Record>) -> Vec<Change> {
-        let mut latest: BTreeMap<Key, Latest> = BTreeMap::new();
-        let mut changes = Vec::with_capacity(records.len());
-        for record in records {
-            let is_own = record.version.origin == self.replica.local();
-            let given = self.ids.given.remove(&record.version.clock).filter(|_| is_own);
-            let value = address_of(&record);
-            let known = self.known_id(&record.key, latest.get(&record.key));
-            let id = given.unwrap_or_else(|| id_that_stays(known, value.as_ref(), record.value.is_some()));
-            if latest.get(&record.key).is_none_or(|latest| latest.version < record.version) {
-                let latest_value = Latest { version: record.version, value, id };
-                latest.insert(record.key.clone(), latest_value);
-            }
-            changes.push(Change::Set { record, id });
-        }
-        self.give_ids(&latest, &mut changes);
-        changes
-    }
-
-    /// The address that an id stands for, as it was before a record.
-    fn known_id(&self, key: &Key, latest: Option<&Latest>) -> Option<(Option<Value>, u64)> {
-        if let Some(latest) = latest {
-            return Some((latest.value.clone(), latest.id));
-        }
-        let kept = self.journal.as_ref()?.kept(key).filter(|kept| kept.record.value.is_some())?;
-        Some((address_of(&kept.record), kept.id))
-    }
-
-    /// Gives an id to what is kept here from now on, also to subscriptions that have come with their topic.
-    fn give_ids(&mut self, latest: &BTreeMap<Key, Latest>, changes: &mut Vec<Change>) {
-        let topic_is_here = |name: &str| {
-            let key = Key::new(ADDRESS, topic_of(name));
-            match latest.get(&key) {
-                Some(latest) => {
-                    latest.value.as_ref().is_some_and(|topic| self.is_kept_here(&topic.spec, topic.home.as_ref()))
-                }
-                None => self
-                    .declared
-                    .get(topic_of(name))
-                    .is_some_and(|topic| self.is_kept_here(&topic.spec, topic.home.as_ref())),
-            }
-        };
-        let is_here = |key: &Key, value: &Value| match value.spec.kind {
-            AddressType::Subscription => topic_is_here(&key.name),
-            _ => self.is_kept_here(&value.spec, value.home.as_ref()),
-        };
-        let lacks_one = |(key, latest): (&Key, &Latest)| {
-            let value = latest.value.as_ref().filter(|value| latest.id == 0 && value.birth.clock != 0)?;
-            is_here(key, value).then(|| (key.clone(), latest.version))
-        };
-        let lacking: BTreeMap<Key, Version> = latest.iter().filter_map(lacks_one).collect();
-        let topics = latest.iter().filter(|(key, latest)| {
-            latest.value.as_ref().is_some_and(|value| value.spec.kind == AddressType::Topic && is_here(key, value))
-        });
-        let mut others = Vec::new();
-        for (topic, _) in topics {
-            for name in names_from(&self.declared, &format!("{}::", topic.name)) {
-                let key = Key::new(ADDRESS, name.clone());
-                let kept = self.journal.as_ref().and_then(|journal| journal.kept(&key));
-                let kept = kept.filter(|kept| kept.id == 0 && kept.record.value.is_some());
-                others.extend(kept.filter(|_| !latest.contains_key(&key)).map(|kept| kept.record.clone()));
-            }
-        }
-        for change in changes.iter_mut() {
-            if let Change::Set { record, id } = change
-                && lacking.get(&record.key) == Some(&record.version)
-            {
-                *id = self.ids.next();
-            }
-        }
-        changes.extend(others.into_iter().map(|record| Change::Set { record, id: self.ids.next() }));
     }
 
     /// Takes over what has changed; gives the names that it may concern.
@@ -823,67 +512,46 @@ impl Writer {
         }
     }
 
-    /// Tells the shards what is not as it was, and then everybody; gives the names that not every shard has
-    /// confirmed in time. A topic is there before its subscriptions, and goes after them; an address that begins
-    /// anew goes first.
-    async fn put_in_force(&mut self, names: BTreeSet<Arc<str>>) -> Vec<Arc<str>> {
-        let here = self.membership.as_ref().map(|membership| &membership.node);
-        let outcome: Vec<Outcome> = {
-            let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
-            let outcome = names.into_iter().map(|name| {
-                let old = view.get(&name).cloned();
-                let new = match effective(&self.declared, &name) {
-                    Some(new) => Some(new),
-                    None => self.fallback(&name, old.as_ref().map_or(0, |old| old.id)),
-                };
-                Outcome { name, old, new }
-            });
-            outcome.filter(|outcome| outcome.old != outcome.new).collect()
-        };
-        let mut tasks = JoinSet::new();
-        let mut wait = |name: &Arc<str>, told: BoxFuture| {
-            let name = name.clone();
-            tasks.spawn(async move { tokio::time::timeout(SHARD_DEADLINE, told).await.err().map(|_| name) });
-        };
-        for Outcome { name, .. } in outcome.iter().rev().filter(|outcome| outcome.goes()) {
-            wait(name, Box::pin(self.hub.remove_address(name)));
-        }
-        for Outcome { name, new, .. } in &outcome {
-            if let Some(object) = new {
-                wait(name, Box::pin(self.hub.set_address(&object.served(name, here))));
-            }
-        }
-        let missed = tasks.join_all().await.into_iter().flatten().collect();
+    /// What is not as it was, of these names.
+    fn outcomes(&self, names: BTreeSet<Arc<str>>) -> Vec<Outcome> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let outcomes = names.into_iter().map(|name| {
+            let old = view.get(&name).cloned();
+            let fallback = || self.fallback(&name, old.as_ref().map_or(0, |old| old.id));
+            let new = effective(&self.declared, &name).or_else(fallback);
+            Outcome { name, old, new }
+        });
+        outcomes.filter(|outcome| outcome.old != outcome.new).collect()
+    }
+
+    fn show(&self, outcomes: Vec<Outcome>) {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        for Outcome { name, new, .. } in outcome {
+        for Outcome { name, new, .. } in outcomes {
             match new {
                 Some(object) => view.insert(name, object),
                 None => view.remove(&name),
             };
         }
-        missed
     }
 }
 
-/// The last record of an object in a batch.
-struct Latest {
-    version: Version,
-    value: Option<Value>,
-    id: u64,
-}
-
-/// The id that an address goes on under; 0 when it has none, or begins anew.
-fn id_that_stays(known: Option<(Option<Value>, u64)>, value: Option<&Value>, is_put: bool) -> u64 {
-    match (known, value) {
-        (Some((Some(known), id)), Some(value))
-            if known.spec.kind == value.spec.kind && value.continues(known.birth) =>
-        {
-            id
+/// Tells the shards what is not as it was; gives the names that not every shard has confirmed in time. A topic
+/// is there before its subscriptions, and goes after them; an address that begins anew goes first.
+async fn put_in_force(hub: Hub, here: Option<Arc<str>>, outcomes: &[Outcome]) -> Vec<Arc<str>> {
+    let mut tasks = JoinSet::new();
+    let mut wait = |name: &Arc<str>, told: BoxFuture| {
+        let name = name.clone();
+        tasks.spawn(async move { tokio::time::timeout(SHARD_DEADLINE, told).await.err().map(|_| name) });
+    };
+    for Outcome { name, .. } in outcomes.iter().rev().filter(|outcome| outcome.goes()) {
+        wait(name, Box::pin(hub.remove_address(name)));
+    }
+    for Outcome { name, new, .. } in outcomes {
+        if let Some(object) = new {
+            wait(name, Box::pin(hub.set_address(&object.served(name, here.as_ref()))));
         }
-        // What cannot be read is taken for the same.
-        (Some((None, id)), _) | (Some((Some(_), id)), None) if is_put => id,
-        _ => 0,
     }
+    tasks.join_all().await.into_iter().flatten().collect()
 }
 
 /// What became of a step.
@@ -895,22 +563,6 @@ enum Done {
     },
     /// Nothing of what this node wanted has happened.
     Failed(Arc<StoreError>),
-}
-
-/// What was decided, and the change that it is, if it is one.
-type Decision<T> = Result<(T, Option<Version>), ChangeError>;
-
-trait Split<T> {
-    fn split(self) -> (Answer<T>, Option<Version>);
-}
-
-impl<T> Split<T> for Decision<T> {
-    fn split(self) -> (Answer<T>, Option<Version>) {
-        match self {
-            Ok((answer, version)) => (Ok(answer), version),
-            Err(error) => (Err(error), None),
-        }
-    }
 }
 
 type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -931,9 +583,7 @@ impl Outcome {
             // Where it is one address whichever of two remains, the links of both stay.
             (Some(old), Some(new)) => {
                 let is_another = old.id != new.id && old.id != 0 && new.id != 0;
-                is_another
-                    || old.spec.kind != new.spec.kind
-                    || !continues(new.birth, new.ends, old.birth)
+                is_another || old.spec.kind != new.spec.kind || !continues(new.birth, new.ends, old.birth)
             }
         }
     }

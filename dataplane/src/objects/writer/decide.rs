@@ -1,0 +1,256 @@
+//! What requests come to: checked against what there is, and staged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mq_mesh::replica::{Key, Refused, Version};
+use mq_model::manifest::{AddressSpec, AddressType};
+
+use super::super::value::ADDRESS;
+use super::super::{Answer, ChangeError, Object, Put, Relocation, Request, StoreError, has_own_home};
+use super::{Batch, Pending, Writer, is_topic, names_from, passes_on, topic_of, unix_millis, value_of};
+
+impl Writer {
+    pub(super) fn decide(&mut self, requests: impl Iterator<Item = Request>) -> Batch {
+        let mut batch = Batch::default();
+        for request in requests {
+            match request {
+                Request::Put { name, labels, spec, only_new, reply } => {
+                    let (answer, version) =
+                        self.decide_put(&mut batch, &name, labels, *spec, only_new).split();
+                    batch.answers.push((name, version, Pending::Put(reply, answer)));
+                }
+                Request::Relocate { name, to, reply } => {
+                    let (answer, version) = self.decide_home(&mut batch, &name, to).split();
+                    batch.answers.push((name, version, Pending::Put(reply, answer)));
+                }
+                Request::Remove { name, reply } => {
+                    let (answer, version) = self.decide_removal(&mut batch, &name).split();
+                    batch.answers.push((name, version, Pending::Remove(reply, answer)));
+                }
+            }
+        }
+        batch
+    }
+
+    fn decide_put(
+        &mut self,
+        batch: &mut Batch,
+        name: &Arc<str>,
+        labels: BTreeMap<String, String>,
+        spec: AddressSpec,
+        only_new: bool,
+    ) -> Decision<(Put, Arc<Object>)> {
+        self.check_topic(batch, name, spec.kind)?;
+        let current = self.current(batch, name);
+        let declared = current.as_ref().filter(|current| !current.is_built_in);
+        match declared {
+            Some(_) if only_new => return Err(ChangeError::Exists(name.clone())),
+            Some(current) if current.spec == spec && current.labels == labels => {
+                return Ok(((Put::Unchanged, current.clone()), None));
+            }
+            _ => {}
+        }
+        let put = if declared.is_some() { Put::Updated } else { Put::Created };
+        let object = match current.filter(|current| current.spec.kind == spec.kind) {
+            // What it holds stays its own.
+            Some(current) => {
+                let home = self.home_for(name, spec.kind, current.home.clone());
+                Object { is_built_in: false, home, labels, spec, ..(*current).clone() }
+            }
+            None => {
+                // What was left over from a topic of that name that was removed elsewhere ends with it.
+                if spec.kind == AddressType::Topic {
+                    for name in self.subscriptions(batch, name) {
+                        self.remove(batch, &name);
+                    }
+                }
+                let ends = self.known_version(batch, name).map_or(0, |version| version.clock);
+                let birth = self.replica.next_version(unix_millis());
+                let (home, moving_from) = (self.home_for(name, spec.kind, None), None);
+                let (version, id, is_built_in) = (birth, 0, false);
+                Object { is_built_in, version, id, birth, ends, home, moving_from, labels, spec }
+            }
+        };
+        let (object, version) = self.put(batch, name, object)?;
+        Ok(((put, object), Some(version)))
+    }
+
+    pub(super) fn decide_home(
+        &mut self,
+        batch: &mut Batch,
+        name: &Arc<str>,
+        to: Relocation,
+    ) -> Decision<(Put, Arc<Object>)> {
+        let current = self.current(batch, name).ok_or_else(|| ChangeError::NotFound(name.clone()))?;
+        let Some(membership) = &self.membership else { return Err(ChangeError::NoHome(name.clone())) };
+        let Some(before) = current.home.as_ref().filter(|_| has_own_home(current.spec.kind)) else {
+            return Err(ChangeError::NoHome(name.clone()));
+        };
+        let here = &membership.node;
+        let (home, moving_from) = match (to, &current.moving_from) {
+            (Relocation::To(home), from) if home == *before => (home, from.clone()),
+            // It turns round.
+            (Relocation::To(home), Some(from)) if home == *from => (home, Some(before.clone())),
+            (Relocation::To(_), Some(from)) => return Err(ChangeError::Moving(name.clone(), from.clone())),
+            (Relocation::To(home), None) => (home, passes_on(current.spec.kind).then(|| before.clone())),
+            (Relocation::Emptied, from) => (before.clone(), from.clone().filter(|from| from != here)),
+            (Relocation::LeftBehind, None) if before != here && passes_on(current.spec.kind) => {
+                (before.clone(), Some(here.clone()))
+            }
+            (Relocation::LeftBehind, from) => (before.clone(), from.clone()),
+        };
+        if home == *before && moving_from == current.moving_from {
+            return Ok(((Put::Unchanged, current), None));
+        }
+        let object = Object { home: Some(home), moving_from, ..(*current).clone() };
+        let (object, version) = self.put(batch, name, object)?;
+        Ok(((Put::Updated, object), Some(version)))
+    }
+
+    fn decide_removal(&mut self, batch: &mut Batch, name: &Arc<str>) -> Decision<()> {
+        let current = self.current(batch, name).ok_or_else(|| ChangeError::NotFound(name.clone()))?;
+        if current.is_built_in {
+            return Err(ChangeError::BuiltIn(name.clone()));
+        }
+        if current.spec.kind == AddressType::Topic {
+            for name in self.subscriptions(batch, name) {
+                self.remove(batch, &name);
+            }
+        }
+        let version = self.remove(batch, name);
+        Ok(((), Some(version)))
+    }
+
+    /// Stages an object; gives it as it will be.
+    fn put(&mut self, batch: &mut Batch, name: &Arc<str>, object: Object) -> Answer<(Arc<Object>, Version)> {
+        let unix = unix_millis();
+        let version = self.replica.next_version(unix);
+        let is_kept = match object.spec.kind {
+            AddressType::Subscription => {
+                let topic = self.current(batch, topic_of(name));
+                topic.is_some_and(|topic| self.is_kept_here(&topic.spec, topic.home.as_ref()))
+            }
+            _ => self.is_kept_here(&object.spec, object.home.as_ref()),
+        };
+        // The built-in topic and the one that takes its place have none.
+        let id = if object.id == 0 && is_kept && object.birth != Version::default() {
+            self.ids.next()
+        } else {
+            object.id
+        };
+        let object = Arc::new(Object { version, id, ..object });
+        let invalid = |reason: String| {
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
+            ChangeError::Store(Arc::new(StoreError::io("write", name.as_ref().as_ref(), source)))
+        };
+        let value = value_of(&object).encode().map_err(invalid)?;
+        match self.replica.put(unix, Key::new(ADDRESS, name.clone()), value) {
+            Ok(version) => self.ids.given.insert(version.clock, object.id),
+            Err(Refused::Full(_)) => return Err(ChangeError::Full),
+            Err(refused) => return Err(invalid(refused.to_string())),
+        };
+        batch.outcome.insert(name.clone(), (version, Some(object.clone())));
+        Ok((object, version))
+    }
+
+    /// Whether the store of this node has to have a name for an address with this home.
+    pub(super) fn is_kept_here(&self, spec: &AddressSpec, home: Option<&Arc<str>>) -> bool {
+        match &self.membership {
+            Some(membership) => !spec.kind.is_stored() || home == Some(&membership.node),
+            None => true,
+        }
+    }
+
+    fn remove(&mut self, batch: &mut Batch, name: &Arc<str>) -> Version {
+        let version = self.replica.delete(unix_millis(), Key::new(ADDRESS, name.clone()));
+        let fallback = self.current(batch, name).and_then(|current| self.fallback(name, current.id));
+        batch.outcome.insert(name.clone(), (version, fallback));
+        version
+    }
+
+    /// The home of an address of this type, given the one that it had.
+    fn home_for(&self, name: &str, kind: AddressType, current: Option<Arc<str>>) -> Option<Arc<str>> {
+        if !has_own_home(kind) {
+            return None;
+        }
+        match &self.membership {
+            Some(_) => current.or_else(|| Some(self.homes.choose(name))),
+            None => current,
+        }
+    }
+
+    /// The last change of an object that this node knows of.
+    fn known_version(&self, batch: &Batch, name: &Arc<str>) -> Option<Version> {
+        let staged = batch.outcome.get(name).map(|(version, _)| *version);
+        let entry = || self.replica.entry(&Key::new(ADDRESS, name.clone()));
+        staged.or_else(|| entry().map(|entry| entry.version))
+    }
+
+    /// The names of the subscriptions of a topic, or of those that are left over from one.
+    fn subscriptions(&self, batch: &Batch, topic: &str) -> Vec<Arc<str>> {
+        let prefix = format!("{topic}::");
+        let mut names: Vec<Arc<str>> = names_from(&self.declared, &prefix).cloned().collect();
+        names.extend(batch.outcome.keys().filter(|name| name.starts_with(&prefix)).cloned());
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| match batch.outcome.get(name) {
+            Some((_, outcome)) => outcome.is_some(),
+            None => true,
+        });
+        names
+    }
+
+    /// Whether topics and subscriptions belong together as they will be.
+    fn check_topic(&self, batch: &Batch, name: &Arc<str>, kind: AddressType) -> Result<(), ChangeError> {
+        if kind == AddressType::Subscription {
+            let topic = topic_of(name);
+            let is_there = self.current(batch, topic).is_some_and(|topic| is_topic(&topic));
+            return if is_there { Ok(()) } else { Err(ChangeError::NoTopic(name.clone(), topic.into())) };
+        }
+        let current = self.current(batch, name);
+        if kind != AddressType::Topic
+            && current.is_some_and(|current| current.spec.kind == AddressType::Topic)
+            && let Some(subscription) = self.subscriptions(batch, name).first()
+        {
+            return Err(ChangeError::HasSubscriptions(name.clone(), subscription.clone()));
+        }
+        Ok(())
+    }
+
+    /// The address as it will be after what the batch holds so far; `None` when it is not served.
+    fn current(&self, batch: &Batch, name: &str) -> Option<Arc<Object>> {
+        let current = match batch.outcome.get(name) {
+            Some((_, outcome)) => outcome.clone(),
+            None => self.declared.get(name).cloned().or_else(|| self.fallback(name, 0)),
+        };
+        let is_left_over = |current: &Arc<Object>| {
+            current.spec.kind == AddressType::Subscription
+                && !self.current(batch, topic_of(name)).is_some_and(|topic| is_topic(&topic))
+        };
+        current.filter(|current| !is_left_over(current))
+    }
+
+    /// What the node serves under the name when it is not declared. It takes the place of a declared address
+    /// without beginning anew: it goes on under its id.
+    pub(super) fn fallback(&self, name: &str, id: u64) -> Option<Arc<Object>> {
+        let (_, object) = self.built_in.as_ref().filter(|(built_in, _)| **built_in == *name)?;
+        Some(Arc::new(Object { id, ..(**object).clone() }))
+    }
+}
+
+/// What was decided, and the change that it is, if it is one.
+type Decision<T> = Result<(T, Option<Version>), ChangeError>;
+
+trait Split<T> {
+    fn split(self) -> (Answer<T>, Option<Version>);
+}
+
+impl<T> Split<T> for Decision<T> {
+    fn split(self) -> (Answer<T>, Option<Version>) {
+        match self {
+            Ok((answer, version)) => (Ok(answer), version),
+            Err(error) => (Err(error), None),
+        }
+    }
+}
