@@ -124,8 +124,7 @@ impl App {
         let objects = Loaded::read(&state.objects()?, NodeId::new(&config.fleet, &config.node))?;
         let objects = match Membership::of(&config) {
             Some(membership) => objects.in_fleet(membership, config.mqtt.catch_all)?,
-            None if config.mqtt.catch_all => objects.with_catch_all(),
-            None => objects,
+            None => objects.alone(config.mqtt.catch_all)?,
         };
         // Nothing is started before it is sure that there is a place for what is to be stored.
         create_private(&config.store_dir())?;

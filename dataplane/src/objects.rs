@@ -98,7 +98,7 @@ impl Object {
     /// The address as shards serve it on the node `here`, or on one that is alone.
     fn served(&self, name: &Arc<str>, here: Option<&Arc<str>>) -> Served {
         let home = self.home.clone().filter(|home| here.is_some_and(|here| here != home));
-        let moving_from = self.moving_from.clone();
+        let moving_from = self.moving_from.clone().filter(|_| here.is_some());
         Served { name: name.clone(), spec: self.spec.clone(), id: self.id, home, moving_from }
     }
 }
@@ -217,11 +217,31 @@ impl Loaded {
         Self { journal, local, built_in: None, membership: None, was_member }
     }
 
-    /// Serves the topic for every name that nothing else serves, unless one is declared. For a node that is
-    /// alone.
-    #[must_use]
-    pub fn with_catch_all(self) -> Self {
+    /// Serves the topic for every name that nothing else serves, unless one is declared.
+    fn with_catch_all(self) -> Self {
         Self { built_in: Some((CATCH_ALL_TOPIC.into(), Arc::new(Object::catch_all()))), ..self }
+    }
+
+    /// Makes the node one that is alone, perhaps with the topic for every name that nothing else serves. What it
+    /// knows from a fleet that it has left has its home here now.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be made durable; see [`StoreError`].
+    pub fn alone(mut self, with_catch_all: bool) -> Result<Self, StoreError> {
+        let mut id = self.journal.base().id;
+        let mut changes = Vec::new();
+        for kept in self.journal.objects().filter(|kept| kept.id == 0) {
+            let has_none = |value: &Value| value.spec.kind.is_stored() && value.birth != Version::default();
+            if address_of(&kept.record).as_ref().is_some_and(has_none) {
+                id += 1;
+                changes.push(Change::Set { record: kept.record.clone(), id });
+            }
+        }
+        if !changes.is_empty() {
+            self.journal.commit(&changes)?;
+        }
+        Ok(if with_catch_all { self.with_catch_all() } else { self })
     }
 
     /// Makes the node one of a fleet. What it has declared alone has its home here. The founder of a fleet

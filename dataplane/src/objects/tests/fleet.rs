@@ -516,3 +516,26 @@ async fn ten_thousand_addresses_reach_a_node_that_joins_and_the_next_one_is_as_f
     assert!(took[98] < Duration::from_millis(50), "{:?}", took[98]);
     assert!(joining < Duration::from_secs(10), "{joining:?}");
 }
+
+#[tokio::test]
+async fn a_node_that_leaves_its_fleet_serves_everything_itself_and_has_a_place_for_it() {
+    let net = Net::default();
+    let nodes = net.fleet(2).await;
+    for number in 0..4 {
+        nodes[0].put(&format!("q-{number}"), AddressType::Queue).await;
+    }
+    let ids: Vec<u64> = nodes[1].catalogue.addresses().iter().map(|(_, object)| object.id).collect();
+    assert!(ids[1..].contains(&0), "some are at home elsewhere: {ids:?}");
+    let memory = nodes[1].memory.clone();
+    drop(nodes);
+    let reading = || Journal::open(Box::new(memory.clone()), id("node-2")).unwrap();
+    let alone = Loaded::of(reading(), id("node-2")).alone(true).unwrap().addresses();
+    assert!(alone.iter().all(|served| served.home.is_none() && served.moving_from.is_none()));
+    let mut given: Vec<u64> = alone.iter().map(|served| served.id).collect();
+    assert!(ids.iter().zip(&given).all(|(before, now)| *before == 0 || before == now));
+    given.sort_unstable();
+    given.dedup();
+    assert_eq!(given.len(), 5, "none has that of another: {given:?}");
+    let again = Loaded::of(reading(), id("node-2")).alone(true).unwrap().addresses();
+    assert!(alone.iter().zip(&again).all(|(one, other)| one.id == other.id), "also over a restart");
+}
