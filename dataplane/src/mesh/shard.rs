@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use mq_core::{Filter, FilterCodec, NodeShards, PeerMessage, PeerOptions, ShardId};
+use mq_core::{NodeShards, PeerMessage, PeerOptions, ShardId};
 use mq_mesh::frame::{Frame, Segment};
 use mq_mesh::{
     CONTROL_SHARD, Channel, ChannelEvent, ChannelOptions, ConnectionKey, Endpoint, Epoch, Incarnation, Node,
@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 use super::fabric::{ControlMail, Fabric, Joined, MeshMail, Place, View};
 use super::link::Link;
 use crate::driver::{READ_SIZE, READS_PER_TURN, Shard};
-use crate::selector::Selector;
+use crate::selector::Selectors;
 use crate::shard::Handle;
 
 /// How often, in a heartbeat's time, connections are looked at.
@@ -670,6 +670,7 @@ impl Shard {
                         .and_then(|mesh| mesh.view.cost(mesh.lines.get(&peer)?.channel.remote().node));
                     debug!(peer = peer.0, "a channel has opened");
                     self.core.add_peer(now, peer, PeerOptions { cost: cost.unwrap_or(1) });
+                    self.homes_are_back(now);
                     self.let_held_go_on();
                 }
                 ChannelEvent::Reset(reason) => {
@@ -764,22 +765,9 @@ impl Shard {
             mesh.look_at_links(now);
         }
         mesh.handle_line_timeouts(now);
-        let Some(mesh) = self.mesh.as_deref_mut() else { return };
-        let dirty: Vec<ShardId> = mesh.dirty_lines.clone();
+        let dirty = mesh.dirty_lines.clone();
         for peer in dirty {
             self.take_events(now, peer);
-        }
-    }
-}
-
-/// Makes selectors of their texts.
-struct Selectors;
-
-impl FilterCodec for Selectors {
-    fn filter(&self, text: &str) -> Result<Arc<dyn Filter>, Box<str>> {
-        match Selector::parse(text) {
-            Ok(selector) => Ok(Arc::new(selector)),
-            Err(error) => Err(error.to_string().into()),
         }
     }
 }

@@ -122,6 +122,13 @@ impl Shard {
         }
     }
 
+    /// Shards of other nodes can be reached: sessions begin again what they could not have without.
+    pub(crate) fn homes_are_back(&mut self, now: Instant) {
+        for address in std::mem::take(&mut self.mqtt.out_of_reach) {
+            self.address_changed(now, &address);
+        }
+    }
+
     /// Goes on with the first address that has changed, for so many sessions as one turn has time for.
     fn look_at_addresses(&mut self, now: Instant) {
         let Some((address, from)) = self.mqtt.errands.front_mut() else { return };

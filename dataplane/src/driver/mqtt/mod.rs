@@ -22,7 +22,7 @@ mod view;
 mod will;
 mod words;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,6 +83,8 @@ pub(super) struct Mqtt {
     recovered: store::Recovered,
     /// Addresses that have changed, each with the first session that has not looked yet.
     errands: VecDeque<(Arc<str>, usize)>,
+    /// Addresses that sessions want something of, and whose homes could not be reached.
+    out_of_reach: BTreeSet<Arc<str>>,
     /// When a turn goes on that had no time for everything that was due.
     resume_at: Option<Instant>,
     /// Objects of sessions that have ended, which a transaction is about to write.
@@ -124,6 +126,7 @@ impl Mqtt {
             doubts: Vec::new(),
             recovered: store::Recovered::default(),
             errands: VecDeque::new(),
+            out_of_reach: BTreeSet::new(),
             resume_at: None,
             late: HashMap::new(),
             counters: Counters::default(),
@@ -217,7 +220,8 @@ impl Client {
     /// When [`Shard::handle_mqtt_timeout`] is due. Looked at when a turn of the connection ends.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let caught = self.caught_since.and_then(|since| since.checked_add(CAUGHT_TIMEOUT));
-        self.engine.poll_timeout().into_iter().chain(caught).min()
+        let pages = self.outflow.pages.as_ref().and_then(|pages| pages.poll_timeout());
+        self.engine.poll_timeout().into_iter().chain(caught).chain(pages).min()
     }
 
     /// Whether nothing more will come of it. The socket is closed when what is buffered has left.
@@ -301,6 +305,8 @@ impl Shard {
     /// # Errors
     /// What ends the connection, for the log. What tells the peer is queued.
     pub(super) fn handle_mqtt_timeout(&mut self, now: Instant, key: usize) -> Result<(), String> {
+        self.turn_page(now, key);
+        self.run_effects(now);
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         let has_unread = connection.has_unread();
         let Protocol::Mqtt(client) = &mut connection.protocol else { return Ok(()) };

@@ -505,7 +505,11 @@ impl Shard {
         options: ConsumerOptions,
     ) -> Result<(), Refused> {
         let Some(lane) = self.lane_of_client(now, key) else { return Err(Refused::NoLane) };
-        let consumer = self.core.add_consumer(now, lane, address, options)?;
+        let consumer = self.core.add_consumer(now, lane, address, options).inspect_err(|refused| {
+            if matches!(refused, Refused::HomeUnavailable { .. }) {
+                self.mqtt.out_of_reach.insert(address.into());
+            }
+        })?;
         let is_admitted = self.core.is_admitted(consumer);
         let Some(session) = self.mqtt.sessions.get_mut(token) else {
             self.core.remove_consumer(now, consumer);
