@@ -1,5 +1,6 @@
 //! A real `mqd`.
 
+use std::env;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -293,6 +294,10 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
+        if let Some(folder) = diaries() {
+            // For people: a log that cannot be kept is none.
+            let _ = fs::copy(log_path(self.folder.path()), folder.join(format!("{}.log", self.config.node)));
+        }
         if thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
@@ -300,6 +305,11 @@ impl Drop for Daemon {
             report(&format!("---- log of mqd, pid {}\n{tail}\n----", self.pid()));
         }
     }
+}
+
+/// Where clients and daemons leave for people what they said: `MQ_TESTS_DIARIES` names the folder.
+pub(crate) fn diaries() -> Option<PathBuf> {
+    env::var_os("MQ_TESTS_DIARIES").map(PathBuf::from)
 }
 
 /// Says something about a failed test; the test runner captures what is printed.

@@ -1,11 +1,14 @@
 //! Clients that remember everything, and what their memories together say of a fault: whether anything was lost,
 //! came twice or came back, and for how long nothing went through.
 //!
+//! `MQ_TESTS_DIARIES` names a folder where everything that the clients say is kept for people.
+//!
 //! The clients are programs that know other libraries than ours (`tests/clients/*/remember.py`); they connect
 //! again by themselves. All times are those of the machine's monotonic clock, theirs as well as the test's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Stdio};
@@ -16,7 +19,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
-use crate::daemon::report;
+use crate::daemon::{diaries, report};
 use crate::foreign::Library;
 use crate::wait::eventually;
 
@@ -151,8 +154,11 @@ impl Plan {
         let stderr = BufReader::new(child.stderr.take().expect("standard error is a pipe"));
         let sights = Arc::new(Mutex::new(Vec::new()));
         let (seen, name) = (sights.clone(), self.name.clone());
+        let mut diary = self.diary();
         let reading = thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
+                // For people: a diary that cannot be written is none.
+                let _ = diary.as_mut().map(|diary| writeln!(diary, "{line}"));
                 let sight = parse(&line).unwrap_or_else(|| panic!("{name} says: {line}"));
                 lock(&seen).push(sight);
             }
@@ -174,6 +180,13 @@ impl Plan {
             talk,
             reading: Some(reading),
         }
+    }
+}
+
+impl Plan {
+    fn diary(&self) -> Option<File> {
+        let folder = diaries()?;
+        Some(File::create(folder.join(&self.name)).expect("MQ_TESTS_DIARIES is a folder"))
     }
 }
 

@@ -15,7 +15,8 @@ from paho.mqtt.properties import Properties
 
 # Between the end of a connection and the next attempt.
 PAUSE = 0.02
-# Seconds for which a session outlives its connection.
+# Seconds for which the session of a subscriber outlives its connection. A publisher has none: it knows itself what
+# is not acknowledged, and is welcome at once wherever it goes.
 EXPIRY = 3600
 # Seconds that a connection attempt may take.
 PATIENCE = 2
@@ -49,9 +50,10 @@ class Client:
         self.next_server += 1
         host, port = server.rsplit(":", 1)
         properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = EXPIRY
+        properties.SessionExpiryInterval = EXPIRY if self.has_session else 0
         self.client.connect(
-            host, int(port), keepalive=int(self.options["heartbeat"]), clean_start=False, properties=properties)
+            host, int(port), keepalive=int(self.options["heartbeat"]), clean_start=not self.has_session,
+            properties=properties)
 
     def on_connect(self, client, userdata, flags, reason, properties):
         if not reason.is_failure:
@@ -81,6 +83,8 @@ class Client:
 
 
 class Publisher(Client):
+    has_session = False
+
     def __init__(self, options):
         super().__init__(options)
         self.under_way = {}
@@ -122,6 +126,8 @@ class Publisher(Client):
 
 
 class Subscriber(Client):
+    has_session = True
+
     def __init__(self, options):
         super().__init__(options)
         self.client.on_message = self.on_message

@@ -84,7 +84,7 @@ class Client(MessagingHandler):
     def on_transport_closed(self, event):
         if self.connection is None or event.connection != self.connection:
             return
-        if self.is_ready:
+        if self.is_ready and not self.is_ending:
             say("disconnected")
         self.connection = self.link = None
         self.forget()

@@ -22,11 +22,14 @@ fn a_rolling_restart_loses_nothing() {
     let mut fleet = Fleet::of(3).start();
     fleet.create(1, "work", AddressType::Anycast);
     fleet.create(2, "jobs", AddressType::Queue);
-    fleet.create(3, "sensors/#", AddressType::Topic);
+    fleet.create(3, "sensors", AddressType::Topic);
     let mut loads = [
-        ("direct messages", amqp_load(&fleet, "work")),
-        ("a queue", amqp_load(&fleet, "jobs")),
-        ("MQTT with QoS 1", mqtt_load(&fleet, "sensors/kitchen")),
+        ("direct messages".to_owned(), amqp_load(&fleet, "work")),
+        (format!("a queue of {}", fleet.home_of(1, "jobs")), amqp_load(&fleet, "jobs")),
+        (
+            format!("MQTT with QoS 1, a topic of {}", fleet.home_of(1, "sensors")),
+            mqtt_load(&fleet, "sensors/kitchen"),
+        ),
     ];
     for number in 1..=fleet.size() {
         for (_, load) in &mut loads {
@@ -44,7 +47,7 @@ fn a_rolling_restart_loses_nothing() {
     let mut all = Vec::new();
     for (words, load) in loads {
         let findings = load.end().settle();
-        table.add(words, Some(BOUND), &findings);
+        table.add(&words, Some(BOUND), &findings);
         all.push(findings);
     }
     table.print();
