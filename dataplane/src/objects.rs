@@ -443,15 +443,6 @@ impl Catalogue {
         self.relocate(name, Relocation::Emptied).await
     }
 
-    /// This node is not the home of a queue, and holds something of it that it has to pass on.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`set_home`](Self::set_home).
-    pub async fn left_behind(&self, name: Arc<str>) -> Result<Arc<Object>, ChangeError> {
-        self.relocate(name, Relocation::LeftBehind).await
-    }
-
     async fn relocate(&self, name: Arc<str>, to: Relocation) -> Result<Arc<Object>, ChangeError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Relocate { name, to, reply }, answer).await.map(|(_, object)| object)
@@ -490,7 +481,9 @@ enum Request {
 #[derive(Debug)]
 enum Relocation {
     To(Arc<str>),
+    /// This node has nothing left to pass on.
     Emptied,
+    /// This node holds something that it has to pass on, and nobody knows.
     LeftBehind,
 }
 
