@@ -3,10 +3,13 @@
 //!
 //! Live messages come while pages do. One that is itself retained is newer than what a page has for its
 //! name: that is left out.
+//!
+//! What a home has that cannot be reached comes when it can: it is asked again now and then, behind the
+//! other topics.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mq_core::{RetainedMessage, RetainedPage, RetainedQuery};
 use mq_mqtt::Qos;
@@ -32,11 +35,17 @@ const WAITING: usize = 64;
 /// newer one's.
 const MAX_SUPERSEDED: usize = 10_000;
 
+/// How long a home that could not be reached is left alone.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Retained messages that a connection has coming.
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
     /// What to ask for, in this order.
     wanted: VecDeque<Wanted>,
+    /// What is to be asked for again, and when: homes could not be reached.
+    again: Vec<Wanted>,
+    again_at: Option<Instant>,
     /// The question that has not been answered.
     asked: Option<u64>,
     /// Names of which the client has been sent something newer.
@@ -52,6 +61,35 @@ struct Wanted {
     filter: Arc<str>,
     topic: Arc<str>,
     after: Option<Arc<str>>,
+}
+
+impl Pages {
+    /// When there is something to ask for again.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.again_at
+    }
+
+    /// Leaves out what a subscription wants.
+    fn forget(&mut self, index: u32) {
+        self.wanted.retain(|wanted| wanted.index != index);
+        self.again.retain(|wanted| wanted.index != index);
+    }
+
+    /// Keeps in mind what could not be had now.
+    fn put_off(&mut self, now: Instant, wanted: Wanted) {
+        self.again.push(wanted);
+        if self.again_at.is_none() {
+            self.again_at = now.checked_add(ASK_AGAIN);
+        }
+    }
+
+    /// Wants again what was put off for long enough.
+    fn take_up(&mut self, now: Instant) {
+        if self.again_at.is_some_and(|at| at <= now) {
+            self.again_at = None;
+            self.wanted.extend(std::mem::take(&mut self.again));
+        }
+    }
 }
 
 /// A question that has not been answered.
@@ -78,7 +116,7 @@ impl Shard {
         let Some(client) = self.connections.mqtt_mut(key) else { return };
         let pages = client.outflow.pages.get_or_insert_default();
         // It asks again: what it asked for before has not to come as well.
-        pages.wanted.retain(|wanted| wanted.index != index);
+        pages.forget(index);
         let wanted =
             topics.into_iter().map(|topic| Wanted { index, filter: filter.clone(), topic, after: None });
         pages.wanted.extend(wanted);
@@ -89,7 +127,7 @@ impl Shard {
         if let Some(client) = self.connections.mqtt_mut(key)
             && let Some(pages) = &mut client.outflow.pages
         {
-            pages.wanted.retain(|wanted| wanted.index != index);
+            pages.forget(index);
         }
     }
 
@@ -113,8 +151,11 @@ impl Shard {
         if pages.asked.is_some() {
             return;
         }
+        pages.take_up(now);
         let Some(next) = pages.wanted.front() else {
-            client.outflow.pages = None;
+            if pages.again.is_empty() {
+                client.outflow.pages = None;
+            }
             return;
         };
         if client.engine.buffered() > OUTBOX_LIMIT / 2 || waiting > WAITING {
@@ -159,7 +200,9 @@ impl Shard {
             .get(session)
             .and_then(|session| session.subscription(wanted.index))
             .is_some_and(|subscription| *subscription.filter == *wanted.filter);
-        if is_current && !is_asked_again {
+        if is_current && !is_asked_again && page.is_unavailable {
+            pages.put_off(now, wanted);
+        } else if is_current && !is_asked_again {
             if let Some(next) = &page.next {
                 wanted.after = Some(next.clone());
                 pages.wanted.push_front(wanted.clone());
@@ -235,6 +278,26 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_home_out_of_reach_has_is_wanted_again_behind_the_rest() {
+        let now = Instant::now();
+        let wanted =
+            |index| Wanted { index, filter: "#".into(), topic: "t".into(), after: Some("t/a".into()) };
+        let mut pages = Pages::default();
+        pages.put_off(now, wanted(1));
+        pages.put_off(now + ASK_AGAIN / 2, wanted(2));
+        pages.put_off(now + ASK_AGAIN / 2, wanted(3));
+        pages.forget(2);
+        pages.wanted.push_back(wanted(4));
+        let at = pages.poll_timeout().expect("there is something to ask for");
+        pages.take_up(at - Duration::from_millis(1));
+        assert_eq!(pages.wanted.len(), 1, "it is left alone");
+        pages.take_up(at);
+        let order: Vec<u32> = pages.wanted.iter().map(|wanted| wanted.index).collect();
+        assert_eq!((order, pages.poll_timeout()), (vec![4, 1, 3], None));
+        assert!(pages.wanted.iter().all(|wanted| wanted.after.is_some()), "it goes on where it was");
+    }
 
     #[test]
     fn retained_messages_come_always_with_a_new_subscription_or_never() {
