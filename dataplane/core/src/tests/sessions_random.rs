@@ -6,6 +6,8 @@
 //! change that was accepted, or a later one that was not refused. A session always wants `t/a`: what was
 //! accepted there it gets, once.
 
+#![expect(clippy::print_stderr, reason = "a failing test says how to run it again")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Random messages, whole and damaged. A failure prints its seed.
 
+#![expect(clippy::print_stderr, reason = "a failing test says how to run it again")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -474,7 +476,12 @@ impl<'a> Any<'a> {
             5 => Wire::RemoveReceiver { receiver: self.key() },
             6 => Wire::Unsubscribe { receiver: self.key() },
             7 => Wire::SetFilters { receiver: self.key(), filters: self.some(Self::name).into() },
-            8 => Wire::EndDurable { topic: self.name(), name: self.name(), claim: self.maybe(Self::name), number: self.number() },
+            8 => Wire::EndDurable {
+                topic: self.name(),
+                name: self.name(),
+                claim: self.maybe(Self::name),
+                number: self.number(),
+            },
             9 => {
                 let number = self.number();
                 let question = self.question(number);
