@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use mq_model::manifest::AddressType;
 use mq_mqtt::codec::encode;
 use mq_mqtt::packet::{Connect, Packet, Text};
 use mq_mqtt::property::PropertyView;
-use mq_mqtt::{Qos, ReasonCode, Version};
+use mq_mqtt::{Outgoing, PacketId, Qos, ReasonCode, SessionState, Version};
 
 use crate::fleet::Fleet;
 use crate::mqtt_client::{Mqtt, Options};
@@ -35,7 +35,8 @@ fn connect(node: Node, options: Options) -> Mqtt {
 #[track_caller]
 fn publish(node: Node, topic: &str, payload: &str) {
     let mut publisher = connect(node, Options::new("publisher"));
-    assert_eq!(publisher.publish(topic, payload, Qos::AtLeastOnce), ReasonCode::Success);
+    // That nobody is there to get it is no error.
+    assert!(!publisher.publish(topic, payload, Qos::AtLeastOnce).is_error());
     publisher.disconnect();
 }
 
@@ -87,12 +88,16 @@ fn a_message_of_qos_2_goes_on_elsewhere_where_it_was_and_comes_once() {
     let state = client.vanish();
 
     // It has not been acknowledged: it comes again, as what it was.
-    let mut client = connect(fleet.node(1), lasting().resuming(state));
+    let mut client = Mqtt::begin(fleet.node(1).mqtt_stream(), lasting().resuming(state));
     client.acknowledges = false;
     let again = client.receive();
     assert_eq!((again.text(), again.packet_id, again.duplicate), ("once", first.packet_id, true));
     client.acknowledge(&again, ReasonCode::Success);
-    client.sync();
+    wait_for("the topic to know", || {
+        client.turn();
+        let topic = get(fleet.node(0).http, "/api/v1/addresses/t").json();
+        (topic["status"]["queue"]["messages"] == 0).then_some(())
+    });
     let state = client.vanish();
 
     // Now it has: it does not.
@@ -109,37 +114,32 @@ fn a_publication_of_qos_2_that_is_sent_again_elsewhere_arrives_once() {
     let fleet = fleet(2);
     let mut subscriber = connect(fleet.node(1), Options::new("subscriber"));
     subscriber.subscribe("t/#", Qos::ExactlyOnce);
-    let mut state = None;
+    let mut state = SessionState::default();
     for round in 0..20 {
-        let node = fleet.node(round % 2);
-        let options = lasting();
-        let mut client = connect(
-            node,
-            match state.take() {
-                Some(state) => options.resuming(state),
-                None => options,
-            },
-        );
-        // What was not known to have arrived is sent again; then one more, and gone before its end.
-        client.start("t/x", &round.to_string(), Qos::ExactlyOnce, false, PropertyView::default());
-        client.write();
-        state = Some(client.vanish());
-    }
-    let mut client = connect(fleet.node(0), lasting().resuming(state.unwrap_or_default()));
-    client.until("everything to be through", |client| client.engine.session_state().is_empty());
-    publish(fleet.node(0), "t/x", "end");
-    let mut got = Vec::new();
-    loop {
-        let next = subscriber.receive().text().to_owned();
-        if next == "end" {
-            break;
+        let mut client = connect(fleet.node(round % 2), lasting().resuming(state));
+        let text = Bytes::from(round.to_string());
+        let under_way: Vec<PacketId> =
+            client.engine.session_state().outgoing.iter().map(|one| one.packet_id).collect();
+        for packet_id in &under_way {
+            // What was not known to have arrived; of what is further the engine takes care itself.
+            let text = Bytes::from((round - 1).to_string());
+            let again = Outgoing { qos: Qos::ExactlyOnce, ..Outgoing::new("t/x", &text) };
+            let _ = client.engine.resend(*packet_id, &again);
         }
-        got.push(next);
+        let outgoing = Outgoing { qos: Qos::ExactlyOnce, ..Outgoing::new("t/x", &text) };
+        client.write();
+        client.until("the one before", |client| client.engine.session_state().outgoing.is_empty());
+        client.engine.publish(&outgoing).unwrap();
+        client.write();
+        // Gone before its end.
+        state = client.vanish();
     }
-    let mut known = got.clone();
-    known.sort();
-    known.dedup();
-    assert_eq!(known.len(), got.len(), "something came twice: {got:?}");
+    let mut got = Vec::new();
+    // The last one may have been lost on its way; nobody sends it again.
+    subscriber.until("all but the last", |subscriber| subscriber.received.len() >= 19);
+    got.extend(subscriber.received.drain(..).map(|got| got.text().parse::<usize>().unwrap()));
+    got.truncate(19);
+    assert_eq!(got, (0..19).collect::<Vec<_>>());
 }
 
 #[test]
@@ -339,7 +339,8 @@ fn a_websocket_passes_through_a_tunnel_frames_and_all() {
          Sec-WebSocket-Protocol: mqtt\r\n\r\n",
         node.http
     );
-    let connect = Connect { client_id: Text::new("ws").unwrap(), ..Connect::default() };
+    let connect =
+        Connect { client_id: Text::new("ws").unwrap(), version: Version::V3_1_1, ..Connect::default() };
     let mut packet = BytesMut::new();
     encode(
         &mut packet,

@@ -473,7 +473,7 @@ impl Shard {
             let subscriber = Subscriber { token: token.to_bits(), index };
             self.core.remove_live(subscription.topic_filter(), subscriber);
         }
-        let client_id = session.client_id.clone();
+        let claim: Arc<str> = owner_name(&self.config.node, &session.client_id).into();
         let Some(state) = session.flights.get_mut() else { return };
         let feeds = state.each_feed().filter(|(_, feed)| feed.source.subscription() == Some(index));
         let feeds: Vec<u32> = feeds.map(|(feed, _)| feed).collect();
@@ -484,7 +484,7 @@ impl Shard {
             let (Source::Shared { topic, .. }, Some(share)) = (feed.source, &share) else { continue };
             let claims = self.mqtt.sessions.get_mut(token).and_then(|session| session.flights.get_mut());
             if claims.is_some_and(|state| state.claims.remove(&(topic.clone(), share.clone()))) {
-                self.core.end_durable(now, &topic, share, Some(&client_id));
+                self.core.end_durable(now, &topic, share, Some(&claim));
             }
         }
         if let Some(session) = self.mqtt.sessions.get_mut(token) {
@@ -867,7 +867,7 @@ impl Shard {
         for topic in topics {
             self.core.end_durable(now, &topic, &name, None);
         }
-        let claim = owner_name(&self.config.node, &client_id);
+        let claim = self.share_claim(&client_id);
         for (topic, share) in claims {
             self.core.end_durable(now, &topic, &share, Some(&claim));
         }
