@@ -39,6 +39,9 @@ use crate::topic::{Walk, matches};
 pub(crate) const MAX_PAGE_MESSAGES: u32 = 1_000;
 const MAX_PAGE_BYTES: u64 = 1 << 20;
 
+/// Questions that a shard may ask in a millisecond, as a power of two, before their numbers are ahead of time.
+const NUMBERS_PER_MILLI: u32 = 8;
+
 /// Names that are looked at for one page.
 const STEPS_PER_PAGE: u32 = 10_000;
 
@@ -213,8 +216,10 @@ impl Core {
             let page = RetainedPage { is_unavailable: address.is_some(), ..RetainedPage::default() };
             return self.effects.push_back(Effect::Retained { token: query.token, page: Box::new(page) });
         };
-        self.broker.retrieval.last += 1;
-        let number = self.broker.retrieval.last;
+        // By the clock, so that an answer to a former life of this node is none to a question of this one.
+        let clock = self.broker.clock.unix(now).0 << NUMBERS_PER_MILLI;
+        let number = clock.max(self.broker.retrieval.last + 1);
+        self.broker.retrieval.last = number;
         let question = Question {
             asker: Asker::Shard { shard: self.shard, number },
             filter: query.filter.clone(),
