@@ -101,6 +101,7 @@ impl Control {
                 () = sleep => self.handle_timeouts(Instant::now()),
                 left = &mut leave => {
                     self.leave(Instant::now());
+                    self.closed().await;
                     if let Ok(reply) = left {
                         let _ = reply.send(());
                     }
@@ -409,6 +410,17 @@ impl Control {
     }
 
     // ---- the end ----------------------------------------------------------------------------------
+
+    /// Waits until every connection is closed. Cancel safe.
+    async fn closed(&mut self) {
+        while !self.connections.is_empty() {
+            match self.mail.recv().await {
+                Some(ControlMail::Lost { connection, .. }) => drop(self.connections.remove(&connection)),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
 
     fn leave(&mut self, now: Instant) {
         self.router.leave(now);

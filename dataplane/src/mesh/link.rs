@@ -6,8 +6,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use mq_mesh::frame::{FrameReader, Heartbeat, Segment, encode_link_state};
 use mq_mesh::NodeId;
+use mq_mesh::frame::{FrameReader, Heartbeat, Segment, encode_link_state};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -42,6 +42,8 @@ pub(crate) struct Link {
     pub(crate) waker: Waker,
     pub(crate) wants_write: bool,
     pub(crate) is_dirty: bool,
+    /// We have said good-bye.
+    pub(crate) is_leaving: bool,
     /// Why the connection ends, once it does.
     pub(crate) end: Option<String>,
     /// What went over it last, each way.
@@ -72,6 +74,7 @@ impl Link {
             waker: Waker::noop().clone(),
             wants_write: false,
             is_dirty: false,
+            is_leaving: false,
             end: None,
             heard_at: now,
             said_at: now,
@@ -84,7 +87,7 @@ impl Link {
 
     /// Whether more may be queued.
     pub(crate) fn has_room(&self) -> bool {
-        self.buffered + self.plain.len() < LIMIT && self.end.is_none()
+        self.buffered + self.plain.len() < LIMIT && self.end.is_none() && !self.is_leaving
     }
 
     /// Queues a segment.
@@ -170,10 +173,15 @@ impl Link {
         self.waker.wake_by_ref();
     }
 
-    /// Says good-bye, as far as the socket takes it at once.
+    /// Says good-bye, as far as the socket takes it at once. What the peer has sent meanwhile is read until it
+    /// has closed its end: a socket that is closed with something unread takes back what it has sent.
     pub(crate) fn say_goodbye(&mut self, now: Instant) {
         self.encrypt(&Bytes::new());
         self.secured.say_goodbye();
         self.flush(now);
+        self.is_leaving = true;
+        if socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write).is_err() {
+            self.finish("the other node has closed it".to_owned());
+        }
     }
 }

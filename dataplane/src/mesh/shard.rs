@@ -303,7 +303,10 @@ impl ShardMesh {
         let micros = self.fabric.micros(now);
         let mut spoke = Vec::new();
         for (key, link) in &mut self.links {
-            if now.saturating_duration_since(link.said_at()) >= self.fabric.heartbeat && !link.wants_write {
+            if now.saturating_duration_since(link.said_at()) >= self.fabric.heartbeat
+                && !link.wants_write
+                && !link.is_leaving
+            {
                 link.push_heartbeat(now, micros);
                 spoke.push(*key);
             }
@@ -401,7 +404,6 @@ impl Shard {
             MeshMail::Close { connection } => {
                 if let Some(link) = mesh.links.get_mut(&connection) {
                     link.say_goodbye(now);
-                    link.finish("closed by this node".to_owned());
                 }
             }
             MeshMail::Leave => {
@@ -409,7 +411,6 @@ impl Shard {
                 mesh.transmit_lines(now);
                 for link in mesh.links.values_mut() {
                     link.say_goodbye(now);
-                    link.finish("this node leaves".to_owned());
                 }
             }
             MeshMail::Session(event) => self.handle_session_event(now, event),
