@@ -227,17 +227,16 @@ impl Core {
     /// Gives an address that keeps messages its home.
     fn settle_in(&mut self, now: Instant, key: Option<AddressKey>) {
         let Some(key) = key else { return };
-        let Some(address) = self.addresses.get_mut(key) else { return };
+        let Some(address) = self.addresses.get(key) else { return };
         if address.settings.kind.is_stored() {
             let shard_of = |slot: u32| {
-                let shards = match slot {
-                    0 => self.shards,
-                    slot => self.nodes.get(&slot)?.shards,
-                };
+                let shards = self.shards_of(slot)?;
                 Some(ShardId::new(slot, home(&address.name, shards).shard()))
             };
-            address.home_shard = shard_of(address.settings.home);
-            address.entrance = shard_of(address.settings.entrance());
+            let shards = (shard_of(address.settings.home), shard_of(address.settings.entrance()));
+            if let Some(address) = self.addresses.get_mut(key) {
+                (address.home_shard, address.entrance) = shards;
+            }
             self.set_home(now, key);
             self.lay_pipe(now, key);
         }

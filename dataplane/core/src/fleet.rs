@@ -30,7 +30,7 @@ pub struct PeerOptions {
 /// A node that this one knows of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeShards {
-    /// How many shards it has.
+    /// How many shards it has; 0: not known.
     pub shards: u16,
     pub name: Arc<str>,
 }
@@ -118,16 +118,30 @@ impl Core {
         if slot == 0 {
             return;
         }
-        let shards = |node: Option<&NodeShards>| node.map(|node| node.shards);
-        let after = shards(node.as_ref());
-        let before = match node {
-            Some(node) => self.nodes.insert(slot, node),
-            None => self.nodes.remove(&slot),
-        };
-        if shards(before.as_ref()) != after {
+        let before = self.shards_of(slot);
+        match node {
+            Some(node) => {
+                self.nodes.insert(slot, node);
+            }
+            // Its name stays, for whoever asks why its addresses cannot be reached.
+            None => {
+                if let Some(node) = self.nodes.get_mut(&slot) {
+                    node.shards = 0;
+                }
+            }
+        }
+        if self.shards_of(slot) != before {
             self.resettle(now, slot);
             self.all_routes_changed();
             self.end_owed(now);
+        }
+    }
+
+    /// How many shards the node in a slot has, if that is known now.
+    pub(crate) fn shards_of(&self, slot: u32) -> Option<u16> {
+        match slot {
+            0 => Some(self.shards),
+            slot => self.nodes.get(&slot).map(|node| node.shards).filter(|shards| *shards > 0),
         }
     }
 

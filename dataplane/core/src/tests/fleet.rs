@@ -216,6 +216,10 @@ fn a_home_that_cannot_be_reached_refuses_links_by_name_and_serves_them_when_it_i
     let (handle, _) = bed.begin(anonymous, incoming);
     assert_eq!(bed.outcome(anonymous, handle), Some(Outcome::Released));
     assert!(bed.cores[0].queue("q").is_none(), "nothing is made elsewhere");
+    let (slot, now) = (bed.id_of(0, 1).slot(), bed.now);
+    bed.cores[0].set_node(now, slot, None);
+    let refused = bed.try_producer(0, ProducerTarget::Address("q"), ProducerOptions::default());
+    assert_eq!(refused.expect_err("still away").to_string(), sentence, "its name is known");
     bed.connect(0, 1);
     assert_eq!(bed.drain_bodies(0, "q"), ["kept"]);
     bed.clear();
