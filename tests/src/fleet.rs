@@ -1,8 +1,9 @@
 //! A fleet of real daemons that find each other by configuration of the tests' own; with links that can break.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mq_model::admin::{Mesh, MeshNodeState};
@@ -278,7 +279,14 @@ impl Fleet {
     #[track_caller]
     pub fn wait_until_seen(&self, by: usize, count: usize) {
         let what = format!("{count} nodes up in the eyes of node {by}");
-        eventually_within(TOGETHER, &what, || (self.up_in_the_eyes_of(by) == count).then_some(()));
+        eventually_within(TOGETHER, &what, || {
+            let is_seen = self.up_in_the_eyes_of(by) == count;
+            if !is_seen {
+                // Whoever asks a large fleet all the time keeps it from coming together.
+                thread::sleep(Duration::from_millis(2) * u32::try_from(self.size()).unwrap_or(u32::MAX));
+            }
+            is_seen.then_some(())
+        });
     }
 
     #[track_caller]
