@@ -221,9 +221,10 @@ fn a_session_that_was_begun_anew_while_its_node_was_away_ends_when_that_is_back(
     fleet.halt(1);
     let mut client = connect(fleet.node(0), lasting().clean());
     assert!(!client.session_present());
-    client.subscribe("t/new", Qos::AtLeastOnce);
     fleet.resume(1);
     fleet.wait_until_whole();
+    // The topic may be at home on the node that was away.
+    wait_for("the subscription", || (!client.subscribe("t/new", Qos::AtLeastOnce).is_error()).then_some(()));
     client.disconnect();
     publish(fleet.node(0), "t/old", "not for the new one");
     publish(fleet.node(0), "t/new", "for the new one");
