@@ -224,6 +224,11 @@ impl Core {
     }
 
     fn publish_to_queue(&mut self, now: Instant, key: HomeKey, mut publication: Publication) {
+        let is_pipe = self.queue_home(key).is_some_and(|home| home.pipe.is_some());
+        if is_pipe && publication.moved.is_some() {
+            // The sender knows of another move than this shard does: sent on it would come behind others.
+            return self.answer(publication.source, Outcome::Released);
+        }
         let keys = self.keys_for(key, &publication);
         let source = publication.source;
         // The store may need the body as well.

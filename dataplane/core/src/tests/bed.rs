@@ -64,13 +64,13 @@ pub(crate) struct ConsumerState {
 }
 
 /// What the shards of a node call those of others.
-struct Names {
+pub(crate) struct Names {
     node: usize,
     nodes: usize,
 }
 
 impl Names {
-    fn slot(&self, node: usize) -> u32 {
+    pub(crate) fn slot(&self, node: usize) -> u32 {
         // Every node counts from itself, so that no two of them have the same names.
         ((node + self.nodes - self.node) % self.nodes) as u32
     }
@@ -267,7 +267,7 @@ impl Bed {
         self.places[index].0
     }
 
-    fn names_of(&self, index: usize) -> Names {
+    pub(crate) fn names_of(&self, index: usize) -> Names {
         Names { node: self.places[index].0, nodes: self.nodes.len() }
     }
 

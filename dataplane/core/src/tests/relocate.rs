@@ -163,6 +163,48 @@ fn a_queue_goes_on_moving_when_its_new_home_comes_back() {
 }
 
 #[test]
+fn a_new_home_that_does_not_know_it_yet_gets_the_first_message_first() {
+    let settings = AddressSettings { link_credit: 1_000, ..queue(1) };
+    let mut bed = fleet(&settings);
+    let producer = bed.producer(0, "q");
+    send(&mut bed, producer, 0..900);
+    // The old home hears of it first.
+    for index in [0, 1] {
+        let home = bed.names_of(index).slot(1);
+        let settings = AddressSettings { home, moving_from: Some(0), ..settings.clone() };
+        bed.cores[index].set_address(bed.now, &"q".into(), settings);
+    }
+    bed.run();
+    assert_eq!(bed.cores.iter().flat_map(|core| core.left_behind()).count(), 1);
+    begin(&mut bed, &settings);
+    bed.advance(Duration::from_secs(1));
+    let at = shard_of(&bed, 1);
+    let consumer = bed.consumer(at, "q", 1_000);
+    assert_eq!(take_all(&mut bed, consumer), numbers(0..900));
+    bed.clear();
+}
+
+#[test]
+fn a_queue_that_moves_back_stays_in_order_when_its_first_home_hears_of_it_late() {
+    let settings = AddressSettings { link_credit: 1_000, ..queue(1) };
+    let mut bed = fleet(&settings);
+    begin(&mut bed, &settings);
+    end(&mut bed, &settings);
+    let producer = bed.producer(0, "q");
+    send(&mut bed, producer, 0..900);
+    let at = shard_of(&bed, 1);
+    let home = bed.names_of(at).slot(0);
+    let late = AddressSettings { home, moving_from: Some(0), ..settings.clone() };
+    bed.cores[at].set_address(bed.now, &"q".into(), late);
+    bed.run();
+    bed.set_moving("q", &settings, Some(1), 0, &[0, 1]);
+    bed.advance(Duration::from_secs(1));
+    let consumer = bed.consumer(0, "q", 1_000);
+    assert_eq!(take_all(&mut bed, consumer), numbers(0..900));
+    bed.clear();
+}
+
+#[test]
 fn a_queue_whose_limit_is_reached_moves_all_the_same() {
     let limits = QueueSettings { max_messages: 5, on_full: OnFull::Reject, ..QueueSettings::default() };
     let settings = AddressSettings { link_credit: 1_000, ..with(1, limits) };
