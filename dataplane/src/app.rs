@@ -233,16 +233,21 @@ async fn live(
     }
     // Other nodes come before clients do: whoever is served here finds what is there.
     let mesh = start_mesh(node, mesh)?;
-    if let Some(mesh) = &mesh {
-        tokio::select! {
-            () = joined(node, mesh) => {}
-            () = &mut stop => {
-                node.is_draining.store(true, Ordering::Relaxed);
-                server.stop().await;
-                tracing::info!("stopped while it joined its fleet");
-                return Ok(());
-            }
+    let is_stopped = match &mesh {
+        Some(mesh) => tokio::select! {
+            () = joined(node, mesh) => false,
+            () = &mut stop => true,
+        },
+        None => false,
+    };
+    if is_stopped {
+        node.is_draining.store(true, Ordering::Relaxed);
+        if let Some(mesh) = mesh {
+            mesh.leave().await;
         }
+        server.stop().await;
+        tracing::info!("stopped while it joined its fleet");
+        return Ok(());
     }
     let mut accepting = JoinSet::new();
     for (bound, speaks) in clients {
