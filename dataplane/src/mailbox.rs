@@ -41,10 +41,7 @@ pub(crate) struct AddressNews {
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.addresses.is_empty()
-            && self.peers.is_empty()
-            && self.answers.is_empty()
-            && self.mesh.is_empty()
+        self.addresses.is_empty() && self.peers.is_empty() && self.answers.is_empty() && self.mesh.is_empty()
     }
 }
 

@@ -128,6 +128,9 @@ type PerShard = fn(&ShardStatistics) -> u64;
 
 type PerNeighbour<T> = fn(&NeighbourFigures) -> T;
 
+/// A family of one value for each neighbour: its name, what it says, its unit, and the value.
+type Shape<'a, T> = (&'a str, &'a str, Option<&'a Unit>, PerNeighbour<T>);
+
 impl Page<'_> {
     fn shards(&mut self, shards: &[ShardStatistics]) -> fmt::Result {
         let gauges: [(&str, &str, PerShard); 6] = [
@@ -170,7 +173,7 @@ impl Page<'_> {
 
     fn mesh(&mut self, mesh: &MeshFigures) -> fmt::Result {
         self.gauge("mq_mesh_nodes", "Nodes that can be reached, this one included", None, mesh.nodes as f64)?;
-        let gauges: [(&str, &str, Option<&Unit>, PerNeighbour<Option<f64>>); 2] = [
+        let gauges: [Shape<'_, Option<f64>>; 2] = [
             ("mq_mesh_connections", "Connections to a neighbour", None, |neighbour| {
                 Some(neighbour.connections as f64)
             }),
@@ -187,7 +190,7 @@ impl Page<'_> {
                 ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
             }
         }
-        let directions: [(&str, &str, Option<&Unit>, PerNeighbour<[u64; 2]>); 2] = [
+        let directions: [Shape<'_, [u64; 2]>; 2] = [
             ("mq_mesh", "Bytes between the node and a neighbour", Some(&Unit::Bytes), |of| of.bytes),
             ("mq_mesh_frames", "Frames between the node and a neighbour", None, |of| of.frames),
         ];

@@ -15,8 +15,8 @@ use mq_core::{
     AddressKind, AddressSettings, Core, CoreLimits, Deduplicate, Filter, OnFull, Overload, QueueId,
     QueueSettings, ShardId, SubscriptionSettings, UnixMillis,
 };
-use mq_model::admin::{Outcomes, Session};
 use mq_mesh::NodeId;
+use mq_model::admin::{Outcomes, Session};
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::{self, AddressSpec, AddressType, SlowConsumer};
 use mq_store::Disk;

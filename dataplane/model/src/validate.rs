@@ -556,7 +556,8 @@ fn message_in_mesh(message: u64, path: &[&str]) -> Option<Violation> {
         return None;
     }
     let (message, most) = (grouped(message.into()), grouped(MAX_MESSAGE.into()));
-    let text = format!("a stored message may have {message} bytes, and between nodes it has to fit into {most}");
+    let text =
+        format!("a stored message may have {message} bytes, and between nodes it has to fit into {most}");
     let violation = Violation::new(Code::Conflict, path, text);
     Some(violation.help("lower the message size; larger messages go over anycast and multicast addresses"))
 }

@@ -538,10 +538,12 @@ impl Directory {
 
     fn release_waiters(&mut self, now: Instant) {
         let known = self.known();
-        while let Some((_, _, waiter)) =
-            self.waiting.pop_front_if(|(position, until, _)| *position <= known || *until <= now)
+        while let Some((position, until, _)) = self.waiting.front()
+            && (*position <= known || *until <= now)
         {
-            self.events.push_back(Event::Known(waiter));
+            if let Some((_, _, waiter)) = self.waiting.pop_front() {
+                self.events.push_back(Event::Known(waiter));
+            }
         }
     }
 

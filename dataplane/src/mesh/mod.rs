@@ -183,6 +183,9 @@ mod tests {
     fn every_life_of_a_node_has_a_larger_number_even_when_the_clock_goes_back() {
         let state = tempfile::tempdir().unwrap();
         let next = |now| next_incarnation(state.path(), now).unwrap();
-        assert_eq!([next(1_000), next(2_000), next(500), next(500), next(3_000)], [1_000, 2_000, 2_001, 2_002, 3_000]);
+        assert_eq!(
+            [next(1_000), next(2_000), next(500), next(500), next(3_000)],
+            [1_000, 2_000, 2_001, 2_002, 3_000]
+        );
     }
 }

@@ -419,7 +419,7 @@ impl Shard {
     }
 
     /// Nothing is left here of a queue whose home is on another node from now on.
-    pub(crate) fn tell_emptied(&mut self, address: Arc<str>) {
+    pub(crate) fn tell_emptied(&self, address: Arc<str>) {
         if let Some(mesh) = &self.mesh {
             mesh.fabric.tell(ControlMail::Emptied { address });
         }

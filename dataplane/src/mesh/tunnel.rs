@@ -247,7 +247,8 @@ fn number(input: &mut Bytes) -> Result<u32, TunnelError> {
 
 /// As much of a text as has room.
 fn beginning(text: &str, most: usize) -> &str {
-    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
 /// What the ends of tunnels have to say to other shards, in order.

@@ -73,7 +73,7 @@ impl Fleet {
         let files = state.join("tls");
         std::fs::create_dir_all(&files).unwrap();
         let mut config = config(&state);
-        config.fleet = "test".to_owned();
+        "test".clone_into(&mut config.fleet);
         config.node.clone_from(&name);
         let target = |address: &SocketAddr| MeshConnect {
             host: address.ip().to_string(),

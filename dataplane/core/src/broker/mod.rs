@@ -35,7 +35,9 @@ use self::clock::Clock;
 pub use self::durable::DurableSubscription;
 use self::forward::Forward;
 use self::home::{Home, Receiver, Sender, What};
-pub(crate) use self::protocol::{Destination, Handout, Moved, Posts, Publication, ReceiverOptions, Source, Wire};
+pub(crate) use self::protocol::{
+    Destination, Handout, Moved, Posts, Publication, ReceiverOptions, Source, Wire,
+};
 pub(crate) use self::retrieval::{Asker, MAX_PAGE_MESSAGES, Question};
 pub use self::retrieval::{RetainedMessage, RetainedPage, RetainedQuery};
 use self::stub::{Grip, Inbound, Sent};

@@ -209,7 +209,8 @@ impl SubscriptionRecord {
             MANY_FILTERS => {
                 let definition = Bytes::copy_from_slice(value.bytes()?);
                 // Each takes a byte at least, so a wrong number ends early.
-                let filters = (0..value.number()?).map(|_| value.text().map(str::to_owned)).collect::<Option<_>>()?;
+                let filters =
+                    (0..value.number()?).map(|_| value.text().map(str::to_owned)).collect::<Option<_>>()?;
                 Some(Self { topic, name, filters, queue, shared, ends_unclaimed, definition })
             }
             _ => None,

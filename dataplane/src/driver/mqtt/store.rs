@@ -14,12 +14,12 @@ use mq_core::{DurableSubscription, StoreError, Ticket, TransactionId};
 use mq_mqtt::{PacketId, Qos};
 use tracing::{debug, warn};
 
+use super::fleet::Doubt;
 use super::flows::Deed;
 use super::record::{
     ObjectKey, OutgoingRecord, SessionRecord, SubscriptionRecord, WillRecord, incoming_key, incoming_number,
     outgoing_key, session_key, will_key,
 };
-use super::fleet::Doubt;
 use super::session::{SHARE_PREFIX, Session, SessionKey, of_subscription, owner_name, topic_filter_start};
 use super::will::Will;
 use crate::driver::Shard;

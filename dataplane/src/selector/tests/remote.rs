@@ -106,7 +106,7 @@ fn a_selector_works_at_a_home_on_another_node() {
 #[test]
 fn a_text_that_is_no_selector_is_said_to_be_wrong() {
     let error = Selectors.filter("colour = ").unwrap_err();
-    assert_eq!(*error, *super::super::Selector::parse("colour = ").unwrap_err().to_string());
+    assert_eq!(*error, *Selector::parse("colour = ").unwrap_err().to_string());
     let filter = Selectors.filter("colour = 'red'").unwrap();
     assert_eq!(filter.text(), "colour = 'red'");
 }
