@@ -34,6 +34,9 @@ pub struct Unacknowledged {
 pub enum OutgoingState {
     /// The PUBLISH was sent; it has to be sent again (4.4).
     Published(Qos),
-    /// QoS 2: the peer has the message (PUBREC); only PUBREL may be sent again (4.3.3).
+    /// QoS 2: the peer has the message (PUBREC), and nobody has said that it may be released: nothing is
+    /// sent until then.
+    Received,
+    /// QoS 2: PUBREL has been sent, which alone may be sent again (4.3.3).
     Released,
 }

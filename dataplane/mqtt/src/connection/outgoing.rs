@@ -392,9 +392,10 @@ impl Connection {
                 FlightStage::Unsent(qos) | FlightStage::Reserved(qos) | FlightStage::Sent(qos) => {
                     OutgoingState::Published(qos)
                 }
-                // 4.3.3-6: "MUST NOT re-send the PUBLISH once it has sent the corresponding PUBREL";
-                // the peer has it since its PUBREC.
-                FlightStage::Received | FlightStage::Released => OutgoingState::Released,
+                // What it waits for may outlive the connection.
+                FlightStage::Received => OutgoingState::Received,
+                // 4.3.3-6: "MUST NOT re-send the PUBLISH once it has sent the corresponding PUBREL".
+                FlightStage::Released => OutgoingState::Released,
                 FlightStage::Subscribe(_) | FlightStage::Unsubscribe(_) => return None,
             };
             Some(Unacknowledged { packet_id, token: flight.token, state })
@@ -420,6 +421,7 @@ impl Connection {
                     self.unsent.push_back(unacknowledged.packet_id);
                     FlightStage::Unsent(qos)
                 }
+                OutgoingState::Received => FlightStage::Received,
                 OutgoingState::Released => FlightStage::Released,
             };
             let (sequence, token) = (self.next_sequence, unacknowledged.token);

@@ -116,7 +116,6 @@ impl Run {
         self.wires = Default::default();
         for caller in &mut self.callers {
             caller.waiting.clear();
-            caller.to_release.clear();
             caller.to_complete.clear();
             caller.numbers.clear();
         }

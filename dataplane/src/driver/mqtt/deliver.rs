@@ -564,10 +564,7 @@ impl Shard {
             // The client has it.
             state.known.remove(&reference);
             self.settle(now, entry.leg, Outcome::Accepted);
-            if let Some(key) = self.mqtt.sessions.get(token).and_then(Session::connection) {
-                self.release_sent(key, known.packet_id);
-            }
-            return;
+            return self.release_in_session(token, known.packet_id);
         }
         state.returned.insert(known.packet_id, entry);
         self.resend(now, token);
@@ -1001,16 +998,22 @@ impl Shard {
         reference: Reference,
         has_left: bool,
     ) {
-        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
-        let key = session.connection();
-        if !has_left {
+        if has_left {
+            return self.release_in_session(token, packet_id);
+        }
+        if let Some(session) = self.mqtt.sessions.get_mut(token) {
             // Until it is settled the client keeps its identifier.
             let known = Known { packet_id, is_released: true };
             session.flights.get_or_insert().known.insert(reference, known);
-            return;
         }
-        if let Some(key) = key {
-            self.release_sent(key, packet_id);
+    }
+
+    /// That a client has a message is on disk: PUBREL may say so, on this connection or the next one.
+    fn release_in_session(&mut self, token: SessionKey, packet_id: PacketId) {
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
+        match session.connection() {
+            Some(key) => self.release_sent(key, packet_id),
+            None => session.flights.release(packet_id),
         }
     }
 
@@ -1053,13 +1056,15 @@ impl Shard {
                     (None, Ok(())) => {}
                 }
             }
-            Errand::Received { session, packet_id, leg } => match (connection(self, session), result) {
-                (Some(key), Ok(())) => {
+            Errand::Received { session, packet_id, leg } => match result {
+                Ok(()) => {
                     self.settle(now, Some(leg), Outcome::Accepted);
-                    self.release_sent(key, packet_id);
+                    self.release_in_session(session, packet_id);
                 }
-                (key, Err(_)) => self.leave_to_the_next(now, key),
-                (None, Ok(())) => {}
+                Err(_) => {
+                    let key = connection(self, session);
+                    self.leave_to_the_next(now, key);
+                }
             },
             Errand::Reserved { session, connection, packet_id, entry } => {
                 self.send_reserved(now, session, connection, packet_id, *entry, result);
@@ -1107,7 +1112,7 @@ impl Shard {
         let state = session.flights.get_or_insert();
         let mut settled = Vec::new();
         resumed.outgoing.retain_mut(|unacknowledged| {
-            let is_released = unacknowledged.state == OutgoingState::Released;
+            let is_released = !matches!(unacknowledged.state, OutgoingState::Published(_));
             let (packet_id, name) = (unacknowledged.packet_id, Token::from_bits(unacknowledged.token));
             if let Token::Kept(slot) = name {
                 // 4.8.2-5: nobody else gets it. But what is kept here does not outlive the daemon: then a

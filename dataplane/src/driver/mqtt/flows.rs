@@ -90,6 +90,16 @@ impl Flights {
         self.state.as_ref().map(|state| state.resumed.clone()).unwrap_or_default()
     }
 
+    /// A message of QoS 2 that the client has, away as it is, need not be kept any more.
+    pub(super) fn release(&mut self, packet_id: PacketId) {
+        let Some(state) = self.get_mut() else { return };
+        for unacknowledged in &mut state.resumed.outgoing {
+            if unacknowledged.packet_id == packet_id && unacknowledged.state == OutgoingState::Received {
+                unacknowledged.state = OutgoingState::Released;
+            }
+        }
+    }
+
     /// Before the restart a publication of QoS 2 was taken that the client has not released.
     pub(crate) fn recover_incoming(&mut self, packet_id: PacketId) {
         self.get_or_insert().resumed.incoming.push(packet_id);
