@@ -179,7 +179,11 @@ impl Node {
         let queues = self.hub.addresses(Some(name)).await.into_iter().filter_map(|address| address.queue);
         let subscriptions: u64 = queues.map(|queue| queue.subscriptions).sum();
         if subscriptions > 0 {
-            return Err(format!("topic `{name}` has {subscriptions} subscriptions; end them first"));
+            let what = match subscriptions {
+                1 => "a subscription; end it".to_owned(),
+                some => format!("{some} subscriptions; end them"),
+            };
+            return Err(format!("topic `{name}` has {what} first"));
         }
         let everything =
             RetainedRequest { topic: name.clone(), filter: CATCH_ALL_TOPIC.into(), after: None, limit: 1 };
@@ -200,16 +204,17 @@ pub(crate) async fn run(node: Arc<Node>) {
             node.orders.changed.notified().await;
             continue;
         }
+        // One that cannot be moved keeps no other one here.
+        let mut stuck = None;
         for name in node.own_homes().collect::<Vec<_>>() {
             if node.orders.order() != Order::Drain {
                 break;
             }
             if let Err(reason) = node.give_away(&name).await {
-                node.orders.set_stuck(Some(reason));
-                break;
+                stuck.get_or_insert(reason);
             }
-            node.orders.set_stuck(None);
         }
+        node.orders.set_stuck(stuck);
         // Woken early when the order is another one.
         let _ = tokio::time::timeout(LOOK, node.orders.changed.notified()).await;
     }

@@ -97,6 +97,28 @@ fn a_node_that_is_drained_gives_its_queues_away_with_what_they_hold() {
 }
 
 #[test]
+fn a_topic_that_cannot_move_keeps_no_queue_on_a_node_that_is_drained() {
+    let fleet = Fleet::of(2);
+    let http = fleet.node(0).http;
+    let to = json!({ "to": "node-2" });
+    for (name, kind) in [("a", AddressType::Topic), ("b", AddressType::Queue)] {
+        fleet.create(name, kind);
+        if fleet.home(0, name) != "node-2" {
+            send_json(http, "POST", &format!("/api/v1/addresses/{name}/move-home"), &to);
+        }
+        wait_for("the address to be where it is wanted", || (fleet.home(0, name) == "node-2").then_some(()));
+    }
+    fleet.create("a::s", AddressType::Subscription);
+    request(http, "POST", "/api/v1/node/drain?node=node-2", &[], b"");
+    wait_for("the queue to have left", || (fleet.home(0, "b") == "node-1").then_some(()));
+    let status = wait_for("the topic to be what is left", || {
+        let status = get(http, "/api/v1/node/drain?node=node-2").json();
+        (status["queues"] == 1 && !status["stuckBecause"].is_null()).then_some(status)
+    });
+    assert_eq!(status["stuckBecause"], "topic `a` has a subscription; end it first", "{status}");
+}
+
+#[test]
 fn the_home_of_a_queue_moves_on_request() {
     let fleet = Fleet::of(2);
     fleet.create("m", AddressType::Queue);
