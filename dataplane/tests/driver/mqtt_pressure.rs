@@ -279,7 +279,7 @@ fn a_client_is_closed_when_the_disk_does_not_forget_its_publication_of_qos_2() {
         publisher.start("t/a", "x", Qos::ExactlyOnce, false, none());
         let received = |client: &Mqtt| {
             let state = client.engine.session_state();
-            state.outgoing.first().copied().filter(|first| first.state == OutgoingState::Released)
+            state.outgoing.first().copied().filter(|first| first.state == OutgoingState::Received)
         };
         publisher.until("a PUBREC", |client| received(client).is_some());
         let packet_id = received(&publisher).unwrap().packet_id;
