@@ -779,6 +779,12 @@ impl Shard {
         debug!(client = %session.client_id, %reason, "a subscription is closed");
         let Some(state) = session.flights.get_mut() else { return true };
         let Some(feed) = state.remove_feed(index) else { return true };
+        if let (Source::Own { topic, .. } | Source::Shared { topic, .. }, CloseReason::HomeGone) =
+            (&feed.source, reason)
+        {
+            // It may go between coming back and letting the session in: then it is waited for again.
+            self.mqtt.out_of_reach.insert(topic.clone());
+        }
         if let Source::Own { topic, .. } = &feed.source
             && is_final(reason)
         {
