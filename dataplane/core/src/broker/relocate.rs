@@ -95,8 +95,14 @@ impl Core {
             return;
         }
         match &mut queue.pipe {
-            // What is under way comes back, or is there already.
-            Some(_) if is_here => queue.pipe = None,
+            // What is under way comes back, or is there already; what has not left need not wait for that.
+            Some(pipe) if is_here => {
+                let lined_up = std::mem::take(&mut pipe.lined_up);
+                queue.pipe = None;
+                for forward in lined_up {
+                    self.passed(now, forward, &Outcome::Released);
+                }
+            }
             None if is_here => return,
             Some(pipe) => {
                 (pipe.to, pipe.is_entrance, pipe.is_emptied) = (to, is_entrance, false);
@@ -176,7 +182,7 @@ impl Core {
         let Some(queue) = home.queue_mut() else { return };
         let messages = queue.queue.statistics().messages;
         let Some(pipe) = queue.pipe.as_mut().filter(|pipe| pipe.is_entrance) else { return };
-        // What waits for its time would keep producers for as long.
+        // From now on there is only what is under way, so that they do not have to wait for long.
         pipe.is_shut = true;
         if messages == 0 && !pipe.is_emptied {
             pipe.is_emptied = true;

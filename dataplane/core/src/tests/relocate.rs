@@ -205,6 +205,32 @@ fn a_queue_that_moves_back_stays_in_order_when_its_first_home_hears_of_it_late()
 }
 
 #[test]
+fn a_queue_that_turns_around_leaves_nothing_behind_whose_body_was_not_in_memory() {
+    let settings = AddressSettings { link_credit: 1_000, ..queue(1) };
+    let limits = CoreLimits { link_credit: 1_000, stored_memory_bytes: 40, ..CoreLimits::default() };
+    let mut bed = Bed::fleet(&[1, 1], &limits);
+    bed.set_moving("q", &settings, None, 0, &[0]);
+    let producer = bed.producer(0, "q");
+    let bodies: Vec<String> = (0..30).map(|number| format!("{number:04}")).collect();
+    for body in &bodies {
+        let incoming = Incoming { durable: true, ..bed.incoming(body, false, false) };
+        bed.begin(producer, incoming);
+        bed.run();
+    }
+    bed.store.held = true;
+    begin(&mut bed, &settings);
+    bed.set_moving("q", &settings, Some(1), 0, &[0, 1]);
+    bed.store.held = false;
+    bed.run();
+    bed.advance(Duration::from_secs(1));
+    let consumer = bed.consumer(0, "q", 100);
+    let mut there = take_all(&mut bed, consumer);
+    there.sort();
+    assert_eq!(there, bodies);
+    bed.clear();
+}
+
+#[test]
 fn a_queue_whose_limit_is_reached_moves_all_the_same() {
     let limits = QueueSettings { max_messages: 5, on_full: OnFull::Reject, ..QueueSettings::default() };
     let settings = AddressSettings { link_credit: 1_000, ..with(1, limits) };
