@@ -372,17 +372,23 @@ impl Control {
     }
 
     fn say(&mut self, now: Instant, tag: Tag, to: NodeId, message: &Bytes) {
-        let Some(line) = self.lines.get_mut(&to) else { return };
-        // To a channel that has ended nothing is said: the service hears of the end.
-        if !line.channel.is_open() {
-            return;
-        }
+        let Some(line) = self.lines.get_mut(&to).filter(|line| line.channel.is_open()) else {
+            return self.leave_unsaid(tag, to);
+        };
         let head = BytesMut::from(&[tag.to_byte()][..]).freeze();
         if let Err(error) = line.channel.send(head.chain(message.clone())) {
             warn!(node = %to, %error, "cannot send to a node");
             line.channel.reset(now);
         }
         self.take_channel_events(now, to);
+    }
+
+    /// To a channel that is not open nothing is said. A service has heard of its end, but for one that asks
+    /// before it has ever heard of it: nobody should wait for an answer that cannot come.
+    fn leave_unsaid(&mut self, tag: Tag, to: NodeId) {
+        for service in self.services.iter_mut().filter(|service| tag == Tag::Requests && service.tag == tag) {
+            (service.deliver)(NodeEvent::Lost { node: to });
+        }
     }
 
     fn transmit(&mut self, now: Instant, node: NodeId) {

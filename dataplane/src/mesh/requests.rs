@@ -29,7 +29,7 @@ const MAX_ANSWER: usize = 24 << 20;
 const MAX_SERVED: usize = 256;
 
 /// How long another node may take. Less than a client waits, so that it learns which node it was.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Whose answer is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
