@@ -89,8 +89,10 @@ const commands = {
     will, properties, hold = false, websocket = false, user, password, resume = false }) {
     byServer = undefined
     if (resume) {
-      client.options.clean = clean
-      client.reconnect()
+      // The same client: it remembers what is under way. Of QoS 2 it hands on what it has stored when the
+      // PUBREL comes.
+      Object.assign(client.options, { clean, host, hostname: host, port })
+      client.reconnect({ incomingStore: client.incomingStore, outgoingStore: client.outgoingStore })
       return
     }
     version = wanted

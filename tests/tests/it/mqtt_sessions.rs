@@ -259,6 +259,11 @@ fn a_publication_that_is_resumed_counts_once() {
     let mut subscriber = Client::persistent(Dialect::MQTT_JS_5, &broker, "subscriber");
     subscriber.subscribe("once", 2);
     let mut publisher = Client::persistent(Dialect::PAHO_5, &broker, "publisher");
+    let resumed = |dialect, name| {
+        let mut options = lasting(dialect, name);
+        options["resume"] = json!(true);
+        options
+    };
     for is_crash in [false, true, false] {
         publisher.start_publishing("once", "", json!({ "qos": 2, "count": 200 }));
         // In the middle of it.
@@ -267,13 +272,11 @@ fn a_publication_that_is_resumed_counts_once() {
             broker = broker.crash_and_restart();
             publisher.disconnected();
             subscriber.disconnected();
-            subscriber.connect_again(&broker, lasting(Dialect::MQTT_JS_5, "subscriber"));
+            subscriber.connect_again(&broker, resumed(Dialect::MQTT_JS_5, "subscriber"));
         } else {
             publisher.cut();
         }
-        let mut options = lasting(Dialect::PAHO_5, "publisher");
-        options["resume"] = json!(true);
-        publisher.connect_again(&broker, options);
+        publisher.connect_again(&broker, resumed(Dialect::PAHO_5, "publisher"));
         assert!(publisher.session_present());
         for _ in 1..200 {
             // A PUBREL that comes again may be of one that is over (MQTT 3.7.2.1).
