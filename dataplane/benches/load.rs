@@ -17,6 +17,7 @@
 mod load {
     pub(crate) mod client;
     pub(crate) mod daemon;
+    pub(crate) mod fleet;
     pub(crate) mod mqtt;
     pub(crate) mod mqtt_client;
     pub(crate) mod scenario;

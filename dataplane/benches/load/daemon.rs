@@ -1,7 +1,7 @@
 //! A real `mqd` on free ports, and what it costs.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 pub(crate) struct Daemon {
-    child: Child,
+    child: Launched,
     pub(crate) amqp: SocketAddr,
     pub(crate) mqtt: SocketAddr,
     http: SocketAddr,
@@ -27,36 +27,62 @@ impl Daemon {
             state.path().join("state").display()
         );
         std::fs::write(&config, text)?;
-        let (child, [amqp, mqtt, http, _]) = launch(binary, &state)?;
+        let (child, [amqp, mqtt, http]) = launch(binary, &state)?;
         Ok(Self { child, amqp, mqtt, http, state })
     }
 
-    /// Two nodes that are neighbours.
-    pub(crate) fn start_fleet(binary: &Path, workers: u16) -> Result<Vec<Self>> {
+    /// Nodes that are neighbours, each of each other, started at once.
+    pub(crate) fn start_fleet(binary: &Path, workers: u16, count: usize) -> Result<Vec<Self>> {
         let authority = Authority::new()?;
-        let mut nodes: Vec<Self> = Vec::new();
-        let mut neighbour = None;
-        for name in ["node-1", "node-2"] {
-            let state = tempfile::tempdir()?;
-            authority.issue(name, state.path())?;
-            let connect = neighbour
-                .map(|address: SocketAddr| format!("{{host: {}, port: {}}}", address.ip(), address.port()));
+        let reserved: Vec<TcpListener> =
+            (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+        let meshes: Vec<SocketAddr> =
+            reserved.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+        drop(reserved);
+        let mut spawned = Vec::new();
+        for (index, mesh) in meshes.iter().enumerate() {
+            let (name, state) = (format!("node-{}", index + 1), tempfile::tempdir()?);
+            authority.issue(&name, state.path())?;
+            let others = meshes.iter().take(index);
+            let connect: Vec<String> =
+                others.map(|other| format!("{{host: {}, port: {}}}", other.ip(), other.port())).collect();
             let text = format!(
                 "fleet: bench\nnode: {name}\nstate-dir: {}\nworkers: {workers}\nlisteners:\n  \
                  amqp: {{host: 127.0.0.1, port: 0}}\n  mqtt: {{host: 127.0.0.1, port: 0}}\n  \
-                 http: {{host: 127.0.0.1, port: 0}}\nmesh:\n  listen: {{host: 127.0.0.1, port: 0}}\n  \
-                 connect: [{}]\n  tls: {{ca: {folder}/ca.pem, certificate: {folder}/node.pem, \
+                 http: {{host: 127.0.0.1, port: 0}}\nmesh:\n  listen: {{host: 127.0.0.1, port: {port}}}\n  \
+                 connect: [{connect}]\n  tls: {{ca: {folder}/ca.pem, certificate: {folder}/node.pem, \
                  key: {folder}/node.key}}\nlog: {{filter: warn}}\n",
                 state.path().join("state").display(),
-                connect.unwrap_or_default(),
+                port = mesh.port(),
+                connect = connect.join(", "),
                 folder = state.path().display(),
             );
             std::fs::write(state.path().join("mqd.yaml"), text)?;
-            let (child, [amqp, mqtt, http, mesh]) = launch(binary, &state)?;
-            nodes.push(Self { child, amqp, mqtt, http, state });
-            neighbour = Some(mesh);
+            spawned.push((Launched(spawn(binary, &state)?), state));
         }
-        Ok(nodes)
+        spawned
+            .into_iter()
+            .map(|(launched, state)| {
+                let [amqp, mqtt, http] = listeners(&state, launched.0.id())?;
+                Ok(Self { child: launched, amqp, mqtt, http, state })
+            })
+            .collect()
+    }
+
+    /// How many nodes of the fleet can be reached, this one included, as the node sees it.
+    pub(crate) fn nodes_up(&self) -> Result<usize> {
+        let mut stream = TcpStream::connect(self.http)?;
+        write!(stream, "GET /api/v1/mesh HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.http)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let body =
+            answer.find('{').and_then(|start| answer.get(start..)).context("an answer without a body")?;
+        let mesh: serde_json::Value = serde_json::Deserializer::from_str(body)
+            .into_iter()
+            .next()
+            .context("an answer without a document")??;
+        let nodes = mesh["nodes"].as_array().context("a fleet without nodes")?;
+        Ok(nodes.iter().filter(|node| node["state"] == "up").count())
     }
 
     /// Where the daemon keeps what it stores: on the same disk.
@@ -66,10 +92,10 @@ impl Daemon {
 
     /// Kills the daemon and starts it again on what it has left; says how long it takes until it serves.
     pub(crate) fn restart(&mut self, binary: &Path) -> Result<Duration> {
-        self.child.kill()?;
-        self.child.wait()?;
+        self.child.0.kill()?;
+        self.child.0.wait()?;
         let begun = Instant::now();
-        (self.child, [self.amqp, self.mqtt, self.http, _]) = launch(binary, &self.state)?;
+        (self.child, [self.amqp, self.mqtt, self.http]) = launch(binary, &self.state)?;
         Ok(begun.elapsed())
     }
 
@@ -100,7 +126,7 @@ impl Daemon {
     /// User and system time of all threads so far.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let mut total = 0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.0.id()))? {
             // Nanoseconds on a CPU: finer than the ticks of stat.
             let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
             total += text.split_whitespace().next().context("an empty schedstat")?.parse::<u64>()?;
@@ -110,21 +136,24 @@ impl Daemon {
 
     /// A line of /proc/PID/status in KiB, such as `VmRSS`.
     pub(crate) fn memory_kib(&self, line: &str) -> Result<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.0.id()))?;
         let found = text.lines().find(|candidate| candidate.starts_with(line)).context("no such line")?;
         Ok(found.split_whitespace().nth(1).context("no number")?.parse()?)
     }
 
     /// Forgets the highest resident size so far.
     pub(crate) fn reset_peak(&self) -> Result<()> {
-        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.0.id()), "5")?)
     }
 }
 
-impl Drop for Daemon {
+/// A process that ends with its owner.
+struct Launched(Child);
+
+impl Drop for Launched {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -153,28 +182,26 @@ impl Authority {
     }
 }
 
-/// Starts a daemon, waits until it serves, and says where it speaks AMQP, MQTT and HTTP, and to other nodes.
-fn launch(binary: &Path, state: &tempfile::TempDir) -> Result<(Child, [SocketAddr; 4])> {
-    let mut child = Command::new(binary)
+/// Starts a daemon, waits until it serves, and says where it speaks AMQP, MQTT and HTTP.
+fn launch(binary: &Path, state: &tempfile::TempDir) -> Result<(Launched, [SocketAddr; 3])> {
+    let child = Launched(spawn(binary, state)?);
+    let addresses = listeners(state, child.0.id())?;
+    Ok((child, addresses))
+}
+
+fn spawn(binary: &Path, state: &tempfile::TempDir) -> Result<Child> {
+    Command::new(binary)
         .arg("--config")
         .arg(state.path().join("mqd.yaml"))
         .stdin(Stdio::null())
         .spawn()
-        .with_context(|| format!("cannot start {}", binary.display()))?;
-    let runtime = wait_for(&state.path().join("state/node.json"), child.id());
-    match runtime.and_then(|runtime| {
-        let [amqp, mqtt, http] = ["amqp", "mqtt", "http"].map(|name| port(&runtime, name));
-        let http = http?;
-        // A daemon that is alone has no listener for others.
-        Ok([amqp?, mqtt?, http, port(&runtime, "mesh").unwrap_or(http)])
-    }) {
-        Ok(addresses) => Ok((child, addresses)),
-        Err(error) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(error)
-        }
-    }
+        .with_context(|| format!("cannot start {}", binary.display()))
+}
+
+/// Where a daemon speaks AMQP, MQTT and HTTP, once it serves.
+fn listeners(state: &tempfile::TempDir, pid: u32) -> Result<[SocketAddr; 3]> {
+    let runtime = wait_for(&state.path().join("state/node.json"), pid)?;
+    Ok([port(&runtime, "amqp")?, port(&runtime, "mqtt")?, port(&runtime, "http")?])
 }
 
 fn port(runtime: &serde_json::Value, name: &str) -> Result<SocketAddr> {

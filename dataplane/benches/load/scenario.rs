@@ -15,6 +15,7 @@ use mq_mqtt::Qos;
 
 use super::client::{Client, body, durable_body};
 use super::daemon::Daemon;
+use super::fleet;
 use super::mqtt::{self, Traffic, traffic};
 
 /// What the command line asks for.
@@ -28,6 +29,8 @@ pub(crate) struct Options {
     /// Clients of MQTT that come one after the other.
     pub(crate) connects: usize,
     credit: u32,
+    /// Of a fleet at rest.
+    pub(crate) nodes: usize,
     pub(crate) mqd: PathBuf,
 }
 
@@ -41,6 +44,7 @@ impl Options {
             subscribers: 20_000,
             connects: 100_000,
             credit: 500,
+            nodes: 50,
             mqd: env!("CARGO_BIN_EXE_mqd").into(),
         };
         while let Some(arg) = args.next() {
@@ -53,6 +57,7 @@ impl Options {
                 "--connections" => options.connections = value()?.parse()?,
                 "--subscribers" => options.subscribers = value()?.parse()?,
                 "--connects" => options.connects = value()?.parse()?,
+                "--nodes" => options.nodes = value()?.parse()?,
                 "--credit" => options.credit = value()?.parse()?,
                 "--mqd" => options.mqd = value()?.into(),
                 name if !name.starts_with('-') => options.only = Some(name.into()),
@@ -77,7 +82,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         Flow { kind: "anycast", ends: [1, 1], settled: false, durable: false, workers: 1, hops: 0 };
     const MULTICAST: Flow = Flow { kind: "multicast", ends: [1, 10], ..ANYCAST };
     const QUEUE: Flow = Flow { kind: "queue", ..ANYCAST };
-    let work: [(&str, Work); 32] = [
+    let work: [(&str, Work); 36] = [
         ("anycast 1 to 1, unsettled", |options| flow(options, ANYCAST)),
         ("anycast 1 to 1, pre-settled", |options| flow(options, Flow { settled: true, ..ANYCAST })),
         ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, Flow { workers: 2, ..ANYCAST })),
@@ -94,11 +99,18 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         ("anycast 4 to 4, unsettled, 2 shards, to another node", |options| {
             flow(options, Flow { ends: [4, 4], workers: 2, hops: 1, ..ANYCAST })
         }),
+        ("anycast 4 to 4, pre-settled, 2 shards, to another node", |options| {
+            flow(options, Flow { ends: [4, 4], settled: true, workers: 2, hops: 1, ..ANYCAST })
+        }),
         ("multicast 1 to 10, pre-settled", |options| flow(options, Flow { settled: true, ..MULTICAST })),
         ("multicast 1 to 10, unsettled", |options| flow(options, MULTICAST)),
         ("queue 1 to 1, in memory", |options| flow(options, QUEUE)),
         ("queue 4 to 4, in memory, 2 shards", |options| {
             flow(options, Flow { ends: [4, 4], workers: 2, ..QUEUE })
+        }),
+        ("queue 1 to 1, in memory, to another node", |options| flow(options, Flow { hops: 1, ..QUEUE })),
+        ("queue 4 to 4, in memory, 2 shards, to another node", |options| {
+            flow(options, Flow { ends: [4, 4], workers: 2, hops: 1, ..QUEUE })
         }),
         ("queue 1 to 1, durable", |options| flow(options, Flow { durable: true, ..QUEUE })),
         ("queue 4 to 4, durable, 2 shards", |options| {
@@ -128,6 +140,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         ("MQTT QoS 0, request/reply", mqtt::round_trips),
         ("MQTT idle subscribers", mqtt::idle),
         ("MQTT clients let in", mqtt::connects),
+        ("a fleet that starts and rests", fleet::rest),
     ];
     let mut found = false;
     for (name, work) in work {
@@ -150,22 +163,67 @@ struct Flow {
     settled: bool,
     durable: bool,
     workers: u16,
-    /// 1: who takes is at another node than who sends. What both nodes cost counts.
+    /// 1: who takes is at another node than who sends. What both nodes cost counts, and stands beside what
+    /// one node costs that does the same.
     hops: u8,
 }
 
+/// Turns that work takes between two nodes and one.
+const ROUNDS: u64 = 5;
+
 fn flow(options: &Options, flow: Flow) -> Result<()> {
-    let Flow { kind, ends: [producers, consumers], settled, durable, workers, hops } = flow;
-    let daemons = match hops {
-        0 => vec![Daemon::start(&options.mqd, workers)?],
-        _ => Daemon::start_fleet(&options.mqd, workers)?,
-    };
-    for daemon in &daemons {
-        daemon.create("load", kind)?;
+    let one = [Daemon::start(&options.mqd, flow.workers)?];
+    one[0].create("load", flow.kind)?;
+    if flow.hops == 0 {
+        println!("{}", work_through(&one, options, flow, options.messages)?);
+        return Ok(());
     }
+    let two = Daemon::start_fleet(&options.mqd, flow.workers, 2)?;
+    two[0].create("load", flow.kind)?;
+    // In turns, so that both see the same machine.
+    let (mut here, mut there) = (Cost::default(), Cost::default());
+    for _ in 0..ROUNDS {
+        here.add(work_through(&one, options, flow, options.messages / ROUNDS)?);
+        there.add(work_through(&two, options, flow, options.messages / ROUNDS)?);
+    }
+    println!("{there} {:.2} on one node, ratio {:.2}", here.each(), there.each() / here.each());
+    Ok(())
+}
+
+/// What work took.
+#[derive(Default)]
+struct Cost {
+    deliveries: u64,
+    took: Duration,
+    /// Of all daemons.
+    cpu: Duration,
+}
+
+impl Cost {
+    fn add(&mut self, other: Self) {
+        self.deliveries += other.deliveries;
+        self.took += other.took;
+        self.cpu += other.cpu;
+    }
+
+    /// Microseconds of CPU time for a delivery.
+    fn each(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.deliveries as f64
+    }
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:>12.0} {:>14.2}", self.deliveries as f64 / self.took.as_secs_f64(), self.each())
+    }
+}
+
+/// Sends through the first of the daemons, and takes from the last.
+fn work_through(daemons: &[Daemon], options: &Options, flow: Flow, messages: u64) -> Result<Cost> {
+    let Flow { kind, ends: [producers, consumers], settled, durable, .. } = flow;
     let [Some(near), Some(far)] = [daemons.first(), daemons.last()] else { bail!("there is no daemon") };
     let (to, from, credit) = (near.amqp, far.amqp, options.credit);
-    let each = options.messages / producers / if kind == "multicast" { 4 } else { 1 };
+    let each = messages / producers / if kind == "multicast" { 4 } else { 1 };
     let sent = each * producers;
     let deliveries = if kind == "multicast" { sent * consumers } else { sent };
     let per_consumer = deliveries / consumers;
@@ -203,10 +261,7 @@ fn flow(options: &Options, flow: Flow) -> Result<()> {
     for thread in threads {
         thread.join().map_err(|_| anyhow!("a client panicked"))??;
     }
-    let (took, cpu) = (begun.elapsed(), cpu_of_all()? - cpu);
-    let rate = deliveries as f64 / took.as_secs_f64();
-    println!("{rate:>12.0} {:>14.2}", cpu.as_secs_f64() * 1e6 / deliveries as f64);
-    Ok(())
+    Ok(Cost { deliveries, took: begun.elapsed(), cpu: cpu_of_all()? - cpu })
 }
 
 /// Round trips through the daemon, and through a bare relay.

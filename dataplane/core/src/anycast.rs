@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::core::Core;
 use crate::delivery::{Arrival, ByAddress, Chunk, Delivery, Leg, Origin, Stage, To, is_free, ttl_left};
 use crate::effect::Effect;
-use crate::key::{AddressKey, Arena, ConsumerKey, DeliveryKey};
+use crate::key::{AddressKey, Arena, ConsumerKey, DeliveryKey, LegKey};
 use crate::list::List;
 use crate::outcome::Outcome;
 use crate::peer::PeerMessage;
@@ -124,28 +124,29 @@ impl Core {
         if !address.is_reachable() {
             return self.refuse(arrival, Some(key), Outcome::Released);
         }
-        let was_empty = address.queue.is_empty();
+        let (was_empty, has_own) = (address.queue.is_empty(), address.queue.own.len() > 0);
         let chosen = if was_empty { self.choose(key, arrival.is_foreign()) } else { None };
         match chosen {
             Some(To::Consumer(consumer)) => self.hand_over_fresh(now, key, consumer, arrival),
+            Some(To::Peer(peer)) if is_free(arrival.chunk.len(), arrival.more) => {
+                (self.send_fresh(key, peer, arrival), true)
+            }
             Some(To::Peer(peer)) => {
                 let delivery = self.insert_delivery(arrival, Some(key), Stage::Going);
                 let chunk = std::mem::take(&mut arrival.chunk);
-                let consumed = is_free(chunk.len(), arrival.more);
-                if !consumed {
-                    self.charge(arrival.origin, chunk.len());
-                }
-                self.keep_chunk(delivery, Chunk { bytes: chunk, takers: 1, charged: !consumed });
+                self.charge(arrival.origin, chunk.len());
+                self.keep_chunk(delivery, Chunk { bytes: chunk, takers: 1, charged: true });
                 self.send(delivery, peer);
                 self.conclude_if_done(delivery);
-                (self.deliveries.contains(delivery).then_some(delivery), consumed)
+                (self.deliveries.contains(delivery).then_some(delivery), false)
             }
             None => {
                 let charged = arrival.is_charged(arrival.chunk.len());
+                let has_more_choice = !was_empty && !has_own && !arrival.is_foreign();
                 let delivery = self.wait(key, arrival);
-                if !was_empty {
-                    // The others wait because nobody can take them. This one may have more choice:
-                    // what other shards sent has to stay here.
+                if has_more_choice {
+                    // The others wait because nobody here can take them, and have to stay here: other
+                    // shards sent them.
                     self.dispatch(now, key);
                 }
                 // If it has left meanwhile, `Consumed` says so.
@@ -197,6 +198,38 @@ impl Core {
         self.finish_drain(consumer);
         self.conclude_if_done(delivery);
         (self.deliveries.contains(delivery).then_some(delivery), true)
+    }
+
+    /// Sends a small whole message to another shard as it comes in, without keeping any of it: settled, it
+    /// is forgotten at once.
+    fn send_fresh(&mut self, key: AddressKey, peer: ShardId, arrival: &mut Arrival) -> Option<DeliveryKey> {
+        let delivery = (!arrival.settled).then(|| self.insert_delivery(arrival, Some(key), Stage::Going));
+        let token = delivery.map(|delivery| self.insert_sent(key, peer, delivery));
+        // The receiving shard puts itself between.
+        let origin = std::mem::replace(&mut arrival.origin, Origin::Nobody);
+        let head = Arrival { chunk: std::mem::take(&mut arrival.chunk), ..*arrival };
+        if let Some(message) = self.peer_deliver(key, peer, head, token) {
+            self.effects.push_back(Effect::Peer { to: peer, message });
+        }
+        if delivery.is_none() {
+            self.conclude(origin, true, None, false);
+        }
+        self.mark_dirty(key);
+        delivery
+    }
+
+    /// The leg of a whole delivery whose only chunk goes to another shard.
+    fn insert_sent(&mut self, address: AddressKey, peer: ShardId, key: DeliveryKey) -> LegKey {
+        if let Some(delivery) = self.deliveries.get_mut(key)
+            && let Some(address) = self.addresses.get_mut(address)
+        {
+            delivery.first_chunk = 1;
+            // It may come back.
+            delivery.sequence = address.next_sequence();
+        }
+        let mut leg = Leg::new(key, To::Peer(peer), false);
+        (leg.started, leg.next_chunk) = (true, 1);
+        self.insert_leg(leg)
     }
 
     /// Puts a message into the queue of its address.
@@ -339,11 +372,16 @@ impl Core {
             delivery.sequence = address.next_sequence();
         }
         let first_chunk = delivery.first_chunk;
-        let Some(first) = delivery.chunks.front() else { return };
-        let chunk = first.bytes.clone();
         let more = !delivery.whole || delivery.chunks.len() > 1;
-        let free = is_free(chunk.len(), more);
+        let Some(first) = delivery.chunks.front() else { return };
+        let free = is_free(first.bytes.len(), more);
         let settled = delivery.settled;
+        let chunk = if free && first.takers == 1 {
+            // Nobody else looks at it any more.
+            self.take_first_chunk(key)
+        } else {
+            first.bytes.clone()
+        };
         let tracked = !settled || !free;
         let token = tracked.then(|| {
             let mut leg = Leg::new(key, To::Peer(peer), settled);
@@ -367,7 +405,7 @@ impl Core {
     }
 
     /// Sends the chunks after the first one.
-    fn send_rest(&mut self, key: DeliveryKey, to: ShardId, token: crate::key::LegKey) {
+    fn send_rest(&mut self, key: DeliveryKey, to: ShardId, token: LegKey) {
         let Some(delivery) = self.deliveries.get(key) else { return };
         let count = delivery.chunks.len();
         for (index, chunk) in delivery.chunks.iter().enumerate().skip(1) {

@@ -15,6 +15,7 @@ use crate::fleet::{Introductions, NodeShards, Peer, siblings};
 use crate::key::{AddressKey, Arena, ConsumerKey, DeliveryKey, LaneKey, LegKey, ProducerKey};
 use crate::lane::Lane;
 use crate::live::Live;
+use crate::peer::Settled;
 use crate::producer::Producer;
 use crate::settings::{CoreLimits, ShardId};
 use crate::statistics::Statistics;
@@ -56,6 +57,10 @@ pub struct Core {
     /// Rounds in which nothing is sent.
     pub(crate) lingering: VecDeque<(AddressKey, ShardId)>,
     pub(crate) effects: VecDeque<Effect>,
+    /// Bytes of producers that have left, to be told behind the effects: once for many messages.
+    pub(crate) consumed: Vec<(ProducerKey, usize)>,
+    /// Settlements that other shards are to hear of.
+    pub(crate) settled: Vec<Settled>,
     /// What chunks of anonymous producers that have left cost.
     pub(crate) orphaned: u64,
     /// Rows for chunks, empty, of deliveries that are gone: so that keeping a chunk allocates nothing.
@@ -92,6 +97,8 @@ impl Core {
             introductions: Introductions::default(),
             lingering: VecDeque::new(),
             effects: VecDeque::new(),
+            consumed: Vec::new(),
+            settled: Vec::new(),
             orphaned: 0,
             spare_rows: Vec::new(),
             counters: Statistics::default(),
@@ -104,11 +111,11 @@ impl Core {
     /// several calls instead of after each one makes for fewer and larger grants of credit.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         loop {
-            if let Some(effect) = self.effects.pop_front() {
+            if let Some(effect) = self.poll_prompt_effect() {
                 return Some(effect);
             }
-            if !self.broker.due.is_empty() {
-                self.run_homes();
+            if !self.settled.is_empty() {
+                self.tell_settled();
             } else if !self.due.is_empty() {
                 self.grant_due();
             } else if !self.dirty.is_empty() {
@@ -116,6 +123,24 @@ impl Core {
             } else {
                 return None;
             }
+        }
+    }
+
+    /// The next effect that should not wait for the end of a turn of several calls: all but grants of
+    /// credit and what shards tell each other of limits and settlements, of which one at the end says as much
+    /// as one after each call. The turn ends with [`poll_effect`](Self::poll_effect).
+    pub fn poll_prompt_effect(&mut self) -> Option<Effect> {
+        loop {
+            if let Some(effect) = self.effects.pop_front() {
+                return Some(effect);
+            }
+            if let Some((producer, bytes)) = self.consumed.pop() {
+                return Some(Effect::Consumed { producer, bytes });
+            }
+            if self.broker.due.is_empty() {
+                return None;
+            }
+            self.run_homes();
         }
     }
 

@@ -721,18 +721,23 @@ impl Core {
 
     /// Lets go of the chunks at the front that everybody has taken.
     fn release_chunks(&mut self, key: DeliveryKey) {
-        loop {
-            let Some(delivery) = self.deliveries.get_mut(key) else { return };
-            if delivery.chunks.front().is_none_or(|chunk| chunk.takers > 0) {
-                return;
-            }
-            let Some(chunk) = delivery.chunks.pop_front() else { return };
-            delivery.first_chunk += 1;
-            let (origin, address) = (delivery.origin, delivery.address);
-            if chunk.charged {
-                self.report_consumed(origin, address, chunk.bytes.len());
-            }
+        while let Some(delivery) = self.deliveries.get(key)
+            && delivery.chunks.front().is_some_and(|chunk| chunk.takers == 0)
+        {
+            self.take_first_chunk(key);
         }
+    }
+
+    /// Takes the first chunk out, and tells its origin where that waits for it.
+    pub(crate) fn take_first_chunk(&mut self, key: DeliveryKey) -> Bytes {
+        let Some(delivery) = self.deliveries.get_mut(key) else { return Bytes::new() };
+        let Some(chunk) = delivery.chunks.pop_front() else { return Bytes::new() };
+        delivery.first_chunk += 1;
+        let (origin, address) = (delivery.origin, delivery.address);
+        if chunk.charged {
+            self.report_consumed(origin, address, chunk.bytes.len());
+        }
+        chunk.bytes
     }
 
     fn release_all_chunks(&mut self, key: DeliveryKey) {
@@ -751,9 +756,9 @@ impl Core {
                 let cost = CHUNK_OVERHEAD + bytes as u64;
                 if let Some(producer) = self.producers.get_mut(key) {
                     producer.held = producer.held.saturating_sub(cost);
-                    match self.effects.back_mut() {
-                        Some(Effect::Consumed { producer, bytes: sum }) if *producer == key => *sum += bytes,
-                        _ => self.effects.push_back(Effect::Consumed { producer: key, bytes }),
+                    match self.consumed.last_mut() {
+                        Some((producer, sum)) if *producer == key => *sum += bytes,
+                        _ => self.consumed.push((key, bytes)),
                     }
                 } else if anonymous {
                     self.orphaned = self.orphaned.saturating_sub(cost);
@@ -850,11 +855,7 @@ impl Core {
                 }
                 self.note_due(key);
             }
-            Origin::Peer { shard, token: Some(token) } => {
-                self.tokens.remove(&(shard, token));
-                let message = PeerMessage::settle(token, outcome, true);
-                self.effects.push_back(Effect::Peer { to: shard, message });
-            }
+            Origin::Peer { shard, token: Some(token) } => self.settle_at_peer(shard, token, outcome),
             Origin::Forward(key) => self.forward_answered(key, outcome.unwrap_or(Outcome::Released)),
             Origin::Peer { token: None, .. } | Origin::Nobody => {}
         }

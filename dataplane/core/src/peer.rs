@@ -13,6 +13,7 @@
 //! | `Deliver`, `Append`, `Abort` | producers' shard, consumers' | a message and its chunks |
 //! | `Consumed` | back | the next chunk has been handed over |
 //! | `Settle` | back | the outcome; settled, it ends the token |
+//! | `SettleAll` | back | the outcome of several, which ends their tokens |
 //! | `Return` | back | nobody is left to take it; ends the token |
 //! | `Update` | producers' shard, consumers' | the producer's state of the delivery |
 //!
@@ -21,8 +22,8 @@
 //! those alone that send.
 //!
 //! A *token* is the sender's leg. A delivery has one unless it is settled, whole and small: then the
-//! sender forgets it at once. Every token ends exactly once: with a settled `Settle`, with `Return`,
-//! or, by the sender, with `Abort`. A message about a token that has ended is ignored.
+//! sender forgets it at once. Every token ends exactly once: with a settled `Settle` or `SettleAll`, with
+//! `Return`, or, by the sender, with `Abort`. A message about a token that has ended is ignored.
 //!
 //! An *epoch* of an address at a shard lasts while it has consumers. A *round* begins when another shard
 //! says within an epoch that it sends, and ends with the epoch or when that shard says that it does not.
@@ -61,6 +62,12 @@ pub const PEER_FREE_BYTES: usize = 2048;
 
 /// Rounds with other shards that go on although nothing is sent.
 const MAX_LINGERING: usize = 4_096;
+
+/// Deliveries that one message settles.
+pub(crate) const MAX_SETTLED: usize = 1_024;
+
+/// Shards and outcomes for which settlements are gathered before they are told.
+const MAX_OUTCOMES: usize = 16;
 
 /// The most that a shard without credit to spare lets another one have at once.
 const SHARE: u32 = 16;
@@ -120,6 +127,10 @@ pub(crate) enum Message {
         outcome: Option<Outcome>,
         settled: bool,
     },
+    SettleAll {
+        tokens: Vec<LegKey>,
+        outcome: Option<Outcome>,
+    },
     /// With the chunk when the sender has not kept it.
     Return {
         token: LegKey,
@@ -168,6 +179,14 @@ impl PeerMessage {
     pub(crate) fn consumed(token: LegKey) -> Self {
         Self(Message::Consumed { token })
     }
+}
+
+/// Deliveries of another shard that have ended with the same outcome, of which it has not been told yet.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    to: ShardId,
+    tokens: Vec<LegKey>,
+    outcome: Option<Outcome>,
 }
 
 /// What another shard has said of its links of an address.
@@ -706,6 +725,13 @@ impl Core {
                     self.settle_leg(token, outcome, settled);
                 }
             }
+            Message::SettleAll { tokens, outcome } => {
+                for token in tokens {
+                    if self.is_leg_to(token, from) {
+                        self.settle_leg(token, outcome.clone(), true);
+                    }
+                }
+            }
             Message::Return { token, chunk } => {
                 if self.is_leg_to(token, from) {
                     self.handle_return(now, token, chunk);
@@ -720,6 +746,35 @@ impl Core {
                     self.take_chunks(delivery, number, number + 1);
                 }
             }
+        }
+    }
+
+    /// Tells the shard that a delivery came from how it ended, at the end of the turn: with one message for
+    /// all that ended in the same way, as most of what a consumer settles at once does.
+    pub(crate) fn settle_at_peer(&mut self, to: ShardId, token: LegKey, outcome: Option<Outcome>) {
+        self.tokens.remove(&(to, token));
+        let is_same = |settled: &&mut Settled| {
+            settled.to == to && settled.outcome == outcome && settled.tokens.len() < MAX_SETTLED
+        };
+        match self.settled.iter_mut().find(is_same) {
+            Some(settled) => settled.tokens.push(token),
+            None => {
+                if self.settled.len() == MAX_OUTCOMES {
+                    self.tell_settled();
+                }
+                self.settled.push(Settled { to, tokens: vec![token], outcome });
+            }
+        }
+    }
+
+    /// Tells other shards of the deliveries that have ended.
+    pub(crate) fn tell_settled(&mut self) {
+        for Settled { to, tokens, outcome } in self.settled.drain(..) {
+            let message = PeerMessage(match tokens.as_slice() {
+                [token] => Message::Settle { token: *token, outcome, settled: true },
+                _ => Message::SettleAll { tokens, outcome },
+            });
+            self.effects.push_back(Effect::Peer { to, message });
         }
     }
 
@@ -977,6 +1032,7 @@ impl Core {
             self.forget_if_unused(key);
         }
         // What it was to be told must not reach it when it comes back.
+        self.settled.retain(|settled| settled.to != peer);
         self.effects.retain(|effect| !matches!(effect, Effect::Peer { to, .. } if *to == peer));
     }
 

@@ -248,16 +248,20 @@ impl Channel {
         Ok(())
     }
 
-    /// Takes the message that `write` appends, saving a copy of it. `write` must only append; it is not
-    /// called when the channel is not open.
+    /// Takes the message that `write` appends, followed by what it returns: of that, when it is large, slices
+    /// are kept. Saves a copy of the rest. `write` must only append; it is not called when the channel is not
+    /// open.
     ///
     /// # Errors
-    /// As of [`send`](Self::send).
-    pub fn send_with(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<(), SendError> {
+    /// As of [`send`](Self::send), and those of `write`: nothing is sent then.
+    pub fn send_with<E: From<SendError>>(
+        &mut self,
+        write: impl FnOnce(&mut BytesMut) -> Result<Bytes, E>,
+    ) -> Result<(), E> {
         self.check_open()?;
         self.outgoing.send_with(write)?;
         if !self.has_room(0) {
-            return Err(SendError::NotOpen);
+            return Err(SendError::NotOpen.into());
         }
         Ok(())
     }

@@ -152,9 +152,11 @@ impl World {
         };
         let (head, body) = message(*session, *number, length);
         let taken = if is_written {
+            let at = self.rng.usize(..=body.len());
             end.channel.send_with(|out| {
                 out.put(head);
-                out.put(body);
+                out.put(body.slice(..at));
+                Ok::<_, SendError>(body.slice(at..))
             })
         } else {
             end.channel.send(head.chain(body))
@@ -569,7 +571,17 @@ fn the_largest_message_passes_and_a_larger_one_is_refused() {
     let end = &mut world.ends[0];
     let too_large = Err(SendError::TooLarge { length: limit + 1 });
     assert_eq!(end.channel.send(Bytes::from(vec![0; limit + 1])), too_large);
-    assert_eq!(end.channel.send_with(|out| out.put_bytes(0, limit + 1)), too_large);
+    let written = end.channel.send_with(|out| {
+        out.put_bytes(0, limit);
+        Ok(Bytes::from_static(b"1"))
+    });
+    assert_eq!(written, too_large);
+    // Whoever cannot write a message leaves nothing of it behind.
+    let failed = end.channel.send_with(|out| {
+        out.put_bytes(0, 100);
+        Err(SendError::NotOpen)
+    });
+    assert_eq!(failed, Err(SendError::NotOpen));
     world.send(0, 5);
     world.run(world.now + Duration::from_secs(5));
     assert_eq!(world.delivered, 2, "what was refused has left no trace");

@@ -203,7 +203,7 @@ impl Shard {
             // A server asks, it is not asked.
             Event::SaslMechanisms(_) | Event::SaslChallenge(_) | Event::SaslOutcome(_) => {}
         }
-        self.run_effects(now);
+        self.run_prompt_effects(now);
     }
 
     // ---- connection and session -----------------------------------------------------------------
@@ -607,6 +607,13 @@ impl Shard {
     /// Carries out what the core wants.
     pub(crate) fn run_effects(&mut self, now: Instant) {
         while let Some(effect) = self.core.poll_effect() {
+            self.carry_out(now, effect);
+        }
+    }
+
+    /// Carries out what cannot wait for the end of the turn.
+    pub(crate) fn run_prompt_effects(&mut self, now: Instant) {
+        while let Some(effect) = self.core.poll_prompt_effect() {
             self.carry_out(now, effect);
         }
     }

@@ -314,7 +314,7 @@ impl Shard {
         }
         for (from, message) in mail.peers.drain(..) {
             self.core.handle_peer(now, from, message);
-            self.run_effects(now);
+            self.run_prompt_effects(now);
         }
         for answer in mail.answers.drain(..) {
             self.handle_store(now, answer);

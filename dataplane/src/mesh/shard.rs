@@ -7,6 +7,7 @@
 //! connection is looked at, and the mailbox before it.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use mq_core::{NodeShards, PeerMessage, PeerOptions, ShardId};
 use mq_mesh::frame::{Frame, Segment};
 use mq_mesh::{
@@ -75,7 +76,6 @@ pub(crate) struct ShardMesh {
     held_up: Vec<ShardId>,
     /// Lines whose channels have ended while something was said.
     ended: Vec<ShardId>,
-    scratch: BytesMut,
     /// What tunnels say; it follows what the core says in the same turn.
     tunnelled: Vec<(ShardId, Bytes)>,
     /// Not later than the first timer of any line.
@@ -97,7 +97,6 @@ impl ShardMesh {
             unserved: Vec::new(),
             held_up: Vec::new(),
             ended: Vec::new(),
-            scratch: BytesMut::new(),
             tunnelled: Vec::new(),
             deadline: None,
             next_look: now,
@@ -141,17 +140,10 @@ impl ShardMesh {
             // The core is about to hear that the channel has ended.
             return;
         }
-        self.scratch.clear();
-        self.scratch.put_u8(OF_CORE);
-        let sent = match message.encode(context, &mut self.scratch) {
-            Ok(tail) if tail.is_empty() => {
-                line.channel.send(&*self.scratch).map_err(|error| error.to_string())
-            }
-            Ok(tail) => {
-                line.channel.send(Buf::chain(&*self.scratch, tail)).map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error.to_string()),
-        };
+        let sent = line.channel.send_with(|out| -> Result<Bytes, Box<dyn Error>> {
+            out.put_u8(OF_CORE);
+            Ok(message.encode(context, out)?)
+        });
         if let Err(error) = sent {
             // What is left out would be missed: both ends begin anew.
             warn!(node = %line.channel.remote(), %error, "cannot send to a shard of another node");
@@ -160,7 +152,10 @@ impl ShardMesh {
         if !line.channel.is_open() {
             self.ended.push(peer);
         }
-        self.mark_line(peer);
+        if !line.is_dirty {
+            line.is_dirty = true;
+            self.dirty_lines.push(peer);
+        }
     }
 
     /// Hands what tunnels say to their channels. Where one has ended, so have its tunnels.
@@ -680,7 +675,7 @@ impl Shard {
                     self.tunnels_lost(peer);
                 }
             }
-            self.run_effects(now);
+            self.run_prompt_effects(now);
         }
     }
 

@@ -113,6 +113,8 @@ pub(crate) struct Bed {
     pub(crate) consumers: BTreeMap<C, ConsumerState>,
     /// Whether effects for other shards are handed over at once.
     pub(crate) deliver_mail: bool,
+    /// Whether effects that may wait for the end of a turn do.
+    pub(crate) is_mid_turn: bool,
     /// Of the first node.
     pub(crate) store: FakeStore,
     /// Of the others, which do as that does.
@@ -191,6 +193,7 @@ impl Bed {
             producers: BTreeMap::new(),
             consumers: BTreeMap::new(),
             deliver_mail: true,
+            is_mid_turn: false,
             store: FakeStore::default(),
             discharged: BTreeMap::new(),
             retained: BTreeMap::new(),
@@ -587,10 +590,15 @@ impl Bed {
     }
 
     pub(crate) fn take_effects(&mut self, shard: usize) {
-        while let Some(effect) = self.cores[shard].poll_effect() {
+        while let Some(effect) = self.next_effect(shard) {
             self.carry_out(shard, effect);
         }
         self.cores[shard].check();
+    }
+
+    fn next_effect(&mut self, shard: usize) -> Option<Effect> {
+        let core = &mut self.cores[shard];
+        if self.is_mid_turn { core.poll_prompt_effect() } else { core.poll_effect() }
     }
 
     fn carry_out(&mut self, shard: usize, effect: Effect) {

@@ -89,6 +89,8 @@ impl Play {
     }
 
     fn step(&mut self) {
+        // A turn may have several calls.
+        self.bed.is_mid_turn = self.random.u8(0..3) > 0;
         match self.random.u32(0..100) {
             0..3 => self.add_producer(),
             3..6 => self.add_consumer(),
@@ -309,6 +311,7 @@ impl Play {
 
     /// Lets everything come to rest with willing consumers, and checks what became of each message.
     fn finish(mut self) {
+        self.bed.is_mid_turn = false;
         self.bed.deliver_mail = true;
         self.meet();
         self.bed.run();

@@ -3,14 +3,14 @@
 use std::ops::RangeInclusive;
 
 use super::WireError;
-use super::field::{Decoder, Encoder};
+use super::field::{Decoder, Encoder, put_list, take_list};
 use super::record::{
     put_arrival, put_last_publication, put_question, put_state, take_arrival, take_last_publication,
     take_question, take_state,
 };
 use crate::broker::Wire;
 use crate::live::LiveWire;
-use crate::peer::{Message, PeerMessage};
+use crate::peer::{MAX_SETTLED, Message, PeerMessage};
 
 /// The first bytes of messages about stored addresses.
 const STORED: RangeInclusive<u8> = 0x20..=0x5f;
@@ -86,6 +86,7 @@ macro_rules! messages {
 const DELIVER: u8 = 0x03;
 const UPDATE: u8 = 0x06;
 const SETTLE: u8 = 0x07;
+const SETTLE_ALL: u8 = 0x0b;
 
 messages! {
     Message (encoder, decoder) {
@@ -114,6 +115,11 @@ messages! {
             encoder.field(token);
             put_state(encoder, outcome.as_ref(), *settled);
         }
+        Self::SettleAll { tokens, outcome } => {
+            encoder.byte(SETTLE_ALL);
+            put_list(encoder, tokens);
+            put_state(encoder, outcome.as_ref(), true);
+        }
         // These have codes of their own.
         Self::Stored(wire) => wire.put(encoder),
         Self::Live(wire) => wire.put(encoder),
@@ -136,6 +142,14 @@ messages! {
             let token = decoder.field()?;
             let (outcome, settled) = take_state(decoder)?;
             Ok(Self::Settle { token, outcome, settled })
+        }
+        SETTLE_ALL => {
+            decoder.begin("SettleAll");
+            let tokens = take_list(decoder, MAX_SETTLED)?;
+            match take_state(decoder)? {
+                (outcome, true) => Ok(Self::SettleAll { tokens, outcome }),
+                (_, false) => decoder.unknown("a settlement of several that does not settle", 0),
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::format::Redelivery;
 use crate::key::{Key, LegKey};
 use crate::live::{LiveMessage, LiveWire, Want};
 use crate::outcome::{ErrorInfo, Outcome};
-use crate::peer::Message;
+use crate::peer::{MAX_SETTLED, Message};
 use crate::producer::{ProducerOptions, ProducerTarget};
 use crate::queue::EntryKey;
 use crate::settings::{AddressKind, AddressSettings, CoreLimits, Deduplicate, OnFull, QueueSettings};
@@ -409,7 +409,7 @@ impl<'a> Any<'a> {
     }
 
     fn direct(&mut self) -> Message {
-        match self.random.u8(..10) {
+        match self.random.u8(..11) {
             0 => Message::Presence {
                 name: self.name(),
                 address: self.key(),
@@ -449,6 +449,10 @@ impl<'a> Any<'a> {
                 token: self.key(),
                 outcome: self.maybe(Self::outcome),
                 settled: self.flag(),
+            },
+            9 => Message::SettleAll {
+                tokens: (0..self.random.u8(..5)).map(|_| self.key()).collect(),
+                outcome: self.maybe(Self::outcome),
             },
             7 => Message::Return { token: self.key(), chunk: self.maybe(Self::bytes) },
             8 => Message::Limit { address: self.key(), round: self.small(), limit: self.number() },
@@ -693,9 +697,21 @@ fn more_bytes_than_a_message_has_are_an_error() {
 }
 
 #[test]
+fn what_settles_several_deliveries_settles_so_many_and_no_more() {
+    let ends = Ends::new();
+    let settle = |count: usize| {
+        let tokens = vec![LegKey::from_bits(1 << 32).unwrap(); count];
+        ends.decode(&ends.encode(Message::SettleAll { tokens, outcome: Some(Outcome::Accepted) }))
+    };
+    assert!(settle(MAX_SETTLED).is_ok());
+    let (number, limit) = (MAX_SETTLED + 1, MAX_SETTLED);
+    assert_eq!(settle(number).unwrap_err(), WireError::TooMany { what: "SettleAll", number, limit });
+}
+
+#[test]
 fn a_message_of_a_later_version_is_told_apart() {
     let ends = Ends::new();
-    for code in (0_u8..=0xff).filter(|code| !matches!(code, 1..=10 | 0x20..=0x35 | 0x40..=0x4b | 0x60..=0x65))
+    for code in (0_u8..=0xff).filter(|code| !matches!(code, 1..=11 | 0x20..=0x35 | 0x40..=0x4b | 0x60..=0x65))
     {
         let error = ends.decode(&Bytes::from(vec![code; 100])).unwrap_err();
         assert_eq!(error, WireError::Unknown { what: "message", number: code.into() });

@@ -162,30 +162,43 @@ impl Outgoing {
         self.messages += 1;
     }
 
-    pub(super) fn send_with(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<(), SendError> {
+    /// Takes the message that `write` appends, and what it returns to follow.
+    pub(super) fn send_with<E: From<SendError>>(
+        &mut self,
+        write: impl FnOnce(&mut BytesMut) -> Result<Bytes, E>,
+    ) -> Result<(), E> {
         self.make_room(PREFIX);
         let start = self.batch.len();
         self.batch.put_u16(0);
-        write(&mut self.batch);
-        let length = self.batch.len().saturating_sub(start + PREFIX);
-        if start + PREFIX + length > MAX_PAYLOAD {
-            return self.take_out(start, length);
+        let tail = match write(&mut self.batch) {
+            Ok(tail) => tail,
+            Err(error) => {
+                self.batch.truncate(start);
+                return Err(error);
+            }
+        };
+        let head = self.batch.len().saturating_sub(start + PREFIX);
+        if start + PREFIX + head + tail.len() > MAX_PAYLOAD {
+            return Ok(self.take_out(start, head, tail)?);
         }
-        self.set_prefix(start, length);
+        self.batch.extend_from_slice(&tail);
+        self.set_prefix(start, head + tail.len());
         self.messages += 1;
         Ok(())
     }
 
     /// The message at the end of the batch does not fit there: it begins the next one, or is cut.
-    fn take_out(&mut self, start: usize, length: usize) -> Result<(), SendError> {
+    fn take_out(&mut self, start: usize, head: usize, tail: Bytes) -> Result<(), SendError> {
+        let length = head.saturating_add(tail.len());
         let mut message = self.batch.split_off(start);
         check_length(length)?;
         self.seal();
         if length > MAX_WHOLE {
             message.advance(PREFIX);
-            self.cut(message.freeze());
+            self.cut(message.freeze().chain(tail));
         } else {
             self.batch = message;
+            self.batch.extend_from_slice(&tail);
             self.set_prefix(0, length);
         }
         self.messages += 1;
