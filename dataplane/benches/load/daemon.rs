@@ -34,11 +34,7 @@ impl Daemon {
     /// Nodes that are neighbours, each of each other, started at once.
     pub(crate) fn start_fleet(binary: &Path, workers: u16, count: usize) -> Result<Vec<Self>> {
         let authority = Authority::new()?;
-        let reserved: Vec<TcpListener> =
-            (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-        let meshes: Vec<SocketAddr> =
-            reserved.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-        drop(reserved);
+        let meshes = free_addresses(count)?;
         let mut spawned = Vec::new();
         for (index, mesh) in meshes.iter().enumerate() {
             let (name, state) = (format!("node-{}", index + 1), tempfile::tempdir()?);
@@ -145,6 +141,20 @@ impl Daemon {
     pub(crate) fn reset_peak(&self) -> Result<()> {
         Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.0.id()), "5")?)
     }
+}
+
+/// Addresses that nobody listens on, with ports below those that the system gives to connections: nodes that
+/// have started already take many of these.
+fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
+    const PORTS: std::ops::Range<u16> = 20_000..32_000;
+    let start = u16::try_from(std::process::id() % 10_000)?;
+    let candidates = PORTS.skip(start.into()).chain(PORTS);
+    let addresses = candidates.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let free: Vec<_> = addresses.filter(|address| TcpListener::bind(address).is_ok()).take(count).collect();
+    if free.len() < count {
+        bail!("there are not {count} free ports from {} to {}", PORTS.start, PORTS.end);
+    }
+    Ok(free)
 }
 
 /// A process that ends with its owner.

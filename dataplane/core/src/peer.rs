@@ -894,7 +894,7 @@ impl Core {
         }
     }
 
-    fn handle_deliver(
+    pub(crate) fn handle_deliver(
         &mut self,
         now: Instant,
         from: ShardId,

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes};
-use mq_core::{NodeShards, PeerMessage, PeerOptions, ShardId};
+use mq_core::{Core, NodeShards, PeerMessage, PeerOptions, ShardId};
 use mq_mesh::frame::{Frame, Segment};
 use mq_mesh::{
     CONTROL_SHARD, Channel, ChannelEvent, ChannelOptions, ConnectionKey, Endpoint, Epoch, Incarnation, Node,
@@ -133,21 +133,21 @@ impl ShardMesh {
     }
 
     /// Encodes what the core says to a shard of another node.
-    fn say(&mut self, context: &mq_core::WireContext<'_>, message: &PeerMessage) {
-        let peer = context.there;
+    fn say(&mut self, now: Instant, core: &Core, peer: ShardId, message: &PeerMessage) {
         let Some(line) = self.lines.get_mut(&peer) else { return };
         if !line.channel.is_open() {
             // The core is about to hear that the channel has ended.
             return;
         }
+        let context = core.wire_context(now, peer, &*self.fabric);
         let sent = line.channel.send_with(|out| -> Result<Bytes, Box<dyn Error>> {
             out.put_u8(OF_CORE);
-            Ok(message.encode(context, out)?)
+            Ok(message.encode(&context, out)?)
         });
         if let Err(error) = sent {
             // What is left out would be missed: both ends begin anew.
             warn!(node = %line.channel.remote(), %error, "cannot send to a shard of another node");
-            line.channel.reset(context.now);
+            line.channel.reset(now);
         }
         if !line.channel.is_open() {
             self.ended.push(peer);
@@ -696,11 +696,8 @@ impl Shard {
 
     fn take_core_message(&mut self, now: Instant, peer: ShardId, message: &Bytes) -> Result<(), String> {
         let Some(mesh) = self.mesh.as_deref() else { return Ok(()) };
-        let context = self.core.wire_context(now, peer, &*mesh.fabric);
-        let message =
-            PeerMessage::decode(message, &context, &Selectors).map_err(|error| error.to_string())?;
-        self.core.handle_peer(now, peer, message);
-        Ok(())
+        let taken = self.core.handle_encoded(now, peer, message, &*mesh.fabric, &Selectors);
+        taken.map_err(|error| error.to_string())
     }
 
     // ---- what goes out ----------------------------------------------------------------------------
@@ -721,9 +718,9 @@ impl Shard {
 
     /// What the core says to a shard of another node.
     pub(crate) fn say_to_node(&mut self, now: Instant, peer: ShardId, message: &PeerMessage) {
-        let Some(mesh) = self.mesh.as_deref_mut() else { return };
-        let fabric = mesh.fabric.clone();
-        mesh.say(&self.core.wire_context(now, peer, &*fabric), message);
+        if let Some(mesh) = self.mesh.as_deref_mut() {
+            mesh.say(now, &self.core, peer, message);
+        }
     }
 
     /// Says something of a tunnel to the shard at its other end, behind what the core says in this turn.
@@ -747,10 +744,15 @@ impl Shard {
 
     /// Lets the core know of channels that have ended while something was said.
     pub(crate) fn take_ended(&mut self, now: Instant) {
-        let ended = self.mesh.as_deref_mut().map(|mesh| std::mem::take(&mut mesh.ended));
-        for peer in ended.into_iter().flatten() {
+        let ended = self.mesh.as_deref_mut().map(|mesh| std::mem::take(&mut mesh.ended)).unwrap_or_default();
+        if ended.is_empty() {
+            return;
+        }
+        for peer in ended {
             self.take_events(now, peer);
         }
+        // What waited for the end of the turn has left already.
+        self.run_effects(now);
     }
 
     /// Serves the timers of the mesh.

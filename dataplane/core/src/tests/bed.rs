@@ -558,13 +558,14 @@ impl Bed {
     pub(crate) fn post_mail(&mut self, (from, to): (usize, usize)) {
         if let Some(message) = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
             let (sender, receiver) = (self.id_of(to, from), self.id_of(from, to));
-            let message = wire::carry(
-                (&self.cores[from], receiver, &self.names_of(from)),
-                (&self.cores[to], sender, &self.names_of(to)),
+            let names = (self.names_of(from), self.names_of(to));
+            wire::carry(
+                &mut self.cores,
+                (from, receiver, &names.0),
+                (to, sender, &names.1),
                 self.now,
                 &message,
             );
-            self.cores[to].handle_peer(self.now, sender, message);
             self.take_effects(to);
         }
     }

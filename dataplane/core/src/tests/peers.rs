@@ -28,6 +28,29 @@ fn a_message_reaches_a_consumer_on_another_shard_and_its_outcome_comes_back() {
 }
 
 #[test]
+fn what_a_consumer_settles_in_one_turn_travels_as_one_message_for_each_outcome() {
+    let mut bed = Bed::with_addresses(2);
+    let producer = bed.producer(0, "a");
+    let consumer = bed.consumer(1, "a", 10);
+    let handles: Vec<u64> = ["1", "2", "3", "4"].iter().map(|body| bed.send(producer, body)).collect();
+    (bed.deliver_mail, bed.is_mid_turn) = (false, true);
+    for index in [0, 1, 3] {
+        bed.settle(consumer, index, Some(Outcome::Accepted), true);
+    }
+    bed.settle(consumer, 2, Some(rejected()), true);
+    assert!(bed.mail.values().all(|mail| mail.is_empty()), "the turn goes on");
+    bed.is_mid_turn = false;
+    bed.run();
+    assert_eq!(bed.mail[&(1, 0)].len(), 2);
+    bed.deliver_mail = true;
+    bed.run();
+    let updates = handles.iter().map(|handle| bed.updates(producer, *handle).to_vec());
+    let told = [Outcome::Accepted, Outcome::Accepted, rejected(), Outcome::Accepted];
+    assert_eq!(updates.collect::<Vec<_>>(), told.map(|outcome| vec![(Some(outcome), true)]));
+    bed.clear();
+}
+
+#[test]
 fn a_message_waits_where_it_is_until_a_consumer_anywhere_gives_credit() {
     let mut bed = Bed::with_addresses(2);
     let producer = bed.producer(0, "a");

@@ -1,16 +1,23 @@
 //! Every message by its first byte, and what follows that.
 
 use std::ops::RangeInclusive;
+use std::time::Instant;
 
-use super::WireError;
+use bytes::Bytes;
+
 use super::field::{Decoder, Encoder, put_list, take_list};
 use super::record::{
     put_arrival, put_last_publication, put_question, put_state, take_arrival, take_last_publication,
     take_question, take_state,
 };
+use super::{FilterCodec, ShardNames, WireError};
 use crate::broker::Wire;
+use crate::core::Core;
+use crate::delivery::{Arrival, Origin};
+use crate::key::{AddressKey, LegKey};
 use crate::live::LiveWire;
 use crate::peer::{MAX_SETTLED, Message, PeerMessage};
+use crate::settings::ShardId;
 
 /// The first bytes of messages about stored addresses.
 const STORED: RangeInclusive<u8> = 0x20..=0x5f;
@@ -126,9 +133,7 @@ messages! {
     }
     take {
         DELIVER => {
-            decoder.begin("Deliver");
-            let (address, epoch) = (decoder.field()?, decoder.field()?);
-            let (token, arrival) = take_arrival(decoder)?;
+            let (address, epoch, (token, arrival)) = take_deliver(decoder)?;
             Ok(Self::Deliver { address, epoch, token, arrival })
         }
         UPDATE => {
@@ -151,6 +156,45 @@ messages! {
                 (_, false) => decoder.unknown("a settlement of several that does not settle", 0),
             }
         }
+    }
+}
+
+/// What follows the code of `Deliver`.
+#[inline]
+fn take_deliver(from: &mut Decoder<'_>) -> Result<(AddressKey, u32, (Option<LegKey>, Arrival)), WireError> {
+    from.begin("Deliver");
+    Ok((from.field()?, from.field()?, take_arrival(from)?))
+}
+
+impl Core {
+    /// Takes a message that the core of another node's shard had for this one, as
+    /// [`PeerMessage::encode`] put it into bytes.
+    ///
+    /// # Errors
+    /// As of [`PeerMessage::decode`]: nothing of the message has taken effect.
+    pub fn handle_encoded(
+        &mut self,
+        now: Instant,
+        from: ShardId,
+        input: &Bytes,
+        names: &dyn ShardNames,
+        filters: &dyn FilterCodec,
+    ) -> Result<(), WireError> {
+        let context = self.wire_context(now, from, names);
+        if input.first() != Some(&DELIVER) {
+            self.handle_peer(now, from, PeerMessage::decode(input, &context, filters)?);
+            return Ok(());
+        }
+        // Most messages are deliveries: those are not put together to be taken apart again.
+        let mut decoder = PeerMessage::decoder(input, &context, filters)?;
+        decoder.byte()?;
+        let (address, epoch, (token, mut arrival)) = take_deliver(&mut decoder)?;
+        decoder.end()?;
+        arrival.origin = Origin::Peer { shard: from, token };
+        if self.peers.contains(from) {
+            self.handle_deliver(now, from, address, epoch, arrival);
+        }
+        Ok(())
     }
 }
 

@@ -175,13 +175,22 @@ impl PeerMessage {
         context: &WireContext<'_>,
         filters: &dyn FilterCodec,
     ) -> Result<Self, WireError> {
+        let mut decoder = Self::decoder(input, context, filters)?;
+        let message = Self::take(&mut decoder)?;
+        decoder.end()?;
+        Ok(message)
+    }
+
+    #[inline]
+    fn decoder<'a>(
+        input: &'a Bytes,
+        context: &'a WireContext<'a>,
+        filters: &'a dyn FilterCodec,
+    ) -> Result<Decoder<'a>, WireError> {
         let (number, limit) = (input.len(), MAX_WIRE_BYTES);
         if number > limit {
             return Err(WireError::TooMany { what: "bytes of a message", number, limit });
         }
-        let mut decoder = Decoder::new(context, filters, input);
-        let message = Self::take(&mut decoder)?;
-        decoder.end()?;
-        Ok(message)
+        Ok(Decoder::new(context, filters, input))
     }
 }

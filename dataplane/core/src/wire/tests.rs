@@ -55,17 +55,18 @@ impl FilterCodec for Texts {
     }
 }
 
-/// What comes out at a core of the bytes of a message that another one sends.
-/// Each end comes with what it calls the other one, and with its names.
+/// Lets a core have what another one sends, as bytes. Each end comes with what it calls the other one, and
+/// with its names.
 pub(crate) fn carry(
-    (sender, to, sender_names): (&Core, ShardId, &dyn ShardNames),
-    (receiver, from, receiver_names): (&Core, ShardId, &dyn ShardNames),
+    cores: &mut [Core],
+    (sender, to, sender_names): (usize, ShardId, &dyn ShardNames),
+    (receiver, from, receiver_names): (usize, ShardId, &dyn ShardNames),
     now: Instant,
     message: &PeerMessage,
-) -> PeerMessage {
-    let bytes = encode(&sender.wire_context(now, to, sender_names), message);
-    let context = receiver.wire_context(now, from, receiver_names);
-    PeerMessage::decode(&bytes, &context, &Texts).expect("it was encoded")
+) {
+    let bytes = encode(&cores[sender].wire_context(now, to, sender_names), message);
+    let taken = cores[receiver].handle_encoded(now, from, &bytes, receiver_names, &Texts);
+    taken.expect("it was encoded");
 }
 
 fn encode(context: &WireContext<'_>, message: &PeerMessage) -> Bytes {
