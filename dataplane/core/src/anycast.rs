@@ -278,6 +278,10 @@ impl Core {
                     self.start(now, delivery, consumer, None, None);
                     self.finish_drain(consumer);
                 }
+                To::Peer(peer) if self.is_forgotten_when_sent(delivery) => {
+                    self.send_and_forget(delivery, peer);
+                    continue;
+                }
                 To::Peer(peer) => self.send(delivery, peer),
             }
             self.conclude_if_done(delivery);
@@ -357,6 +361,31 @@ impl Core {
                 self.set_aside(consumer);
             }
         }
+    }
+
+    /// Whether a message is settled, whole and small, so that nothing of it is kept once it has been sent.
+    fn is_forgotten_when_sent(&self, key: DeliveryKey) -> bool {
+        self.deliveries.get(key).is_some_and(|delivery| {
+            let chunk = delivery.chunks.front().filter(|chunk| chunk.takers == 1);
+            delivery.settled
+                && delivery.whole
+                && delivery.chunks.len() == 1
+                && chunk.is_some_and(|chunk| is_free(chunk.bytes.len(), false))
+        })
+    }
+
+    /// Sends such a message to another shard.
+    fn send_and_forget(&mut self, key: DeliveryKey, peer: ShardId) {
+        let chunk = self.take_first_chunk(key);
+        let Some(delivery) = self.deliveries.get(key) else { return };
+        let (origin, replenished) = (delivery.origin, delivery.replenished);
+        let (address, head) = (delivery.address, delivery_head(delivery, chunk, false));
+        let message = address.and_then(|address| self.peer_deliver(address, peer, head, None));
+        if let Some(message) = message {
+            self.effects.push_back(Effect::Peer { to: peer, message });
+        }
+        self.discard_delivery(key);
+        self.conclude(origin, true, None, replenished);
     }
 
     /// Sends a message to another shard. Its chunks are kept here until that shard has consumed
