@@ -5,7 +5,7 @@
 //! of its state directory, beside a small file that says for whom and until when they are good.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -33,6 +33,11 @@ const NODE_DAYS: i32 = 730;
 const RENEW_DAYS: i64 = 243;
 /// The largest file that is read.
 const MAX_FILE: u64 = 64 << 10;
+/// How to do without an authority: nodes that believe another one have no links, so none may run meanwhile.
+const ANEW: &str = "stop all nodes with `mq undeploy`, delete the folder `ca`, and deploy again: then every node gets a \
+                    new certificate";
+/// What an authority consists of: its certificate, its key, and what is known of the certificate.
+const FILES: [&str; 3] = ["ca.pem", "ca.key", "ca.json"];
 
 /// The authority of one fleet.
 pub struct Authority {
@@ -70,36 +75,45 @@ impl Authority {
     /// The authority below the fleet's directory, made when there is none.
     pub fn of_fleet(directory: &Path, fleet: &str, now: Timestamp) -> Outcome<Self> {
         let folder = directory.join("ca");
-        let paths = (folder.join("ca.pem"), folder.join("ca.key"), folder.join("ca.json"));
-        match (read(&paths.0)?, read(&paths.1)?, read(&paths.2)?) {
-            (Some(certificate), Some(key), Some(issued)) => {
+        let [certificate, key, note] = FILES.map(|name| folder.join(name));
+        match (read(&certificate)?, read(&key)?, read(&note)?) {
+            (Some(certificate), Some(private), Some(issued)) => {
                 let issued: Issued =
-                    serde_json::from_str(&issued).map_err(|error| broken(&paths.2, &error.to_string()))?;
-                let key = KeyPair::from_pem(&key).map_err(|error| broken(&paths.1, &error.to_string()))?;
-                let issuer = Issuer::new(authority_params(fleet, now, issued.expires)?, key);
+                    serde_json::from_str(&issued).map_err(|error| broken(&note, &error.to_string()))?;
+                check_time(&folder, issued.expires, now)?;
+                let private =
+                    KeyPair::from_pem(&private).map_err(|error| broken(&key, &error.to_string()))?;
+                let issuer = Issuer::new(authority_params(fleet, now, issued.expires)?, private);
                 Ok(Self { fleet: fleet.to_owned(), issuer, certificate, expires: issued.expires })
             }
-            // A key is written last: whatever is there without one was never used.
-            (_, None, _) => Self::create(&folder, fleet, now),
+            // The folder gets its name when it is whole: nothing is missing from one that was interrupted.
+            (None, None, None) => Self::create(&folder, fleet, now),
             _ => Err(broken(&folder, "a part of it is missing")),
         }
     }
 
     fn create(folder: &Path, fleet: &str, now: Timestamp) -> Outcome<Self> {
-        super::local::create_private(folder)?;
-        let expires = now
-            .to_zoned(TimeZone::UTC)
-            .checked_add(AUTHORITY_YEARS.years())
-            .map_err(|error| Failure::failed(format!("cannot date a certificate: {error}")))?
-            .timestamp();
+        let expires = authority_expiry(now)?;
         let params = authority_params(fleet, now, expires)?;
-        let key = generate()?;
-        let certificate = params.self_signed(&key).map_err(|error| signing(&error))?.pem();
+        let private = generate()?;
+        let certificate = params.self_signed(&private).map_err(|error| signing(&error))?.pem();
         let issued = Issued { name: fleet.to_owned(), expires, authority: fingerprint(&certificate) };
-        write_private(&folder.join("ca.pem"), certificate.as_bytes())?;
-        write_private(&folder.join("ca.json"), json(&issued).as_bytes())?;
-        write_private(&folder.join("ca.key"), key.serialize_pem().as_bytes())?;
-        Ok(Self { fleet: fleet.to_owned(), issuer: Issuer::new(params, key), certificate, expires })
+        let new = folder.with_extension("new");
+        match fs::remove_dir_all(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::file("delete", &new, &error));
+            }
+            _ => {}
+        }
+        super::local::create_private(&new)?;
+        let contents = [certificate.clone(), private.serialize_pem(), json(&issued)];
+        for (name, content) in FILES.iter().zip(&contents) {
+            write_private(&new.join(name), content.as_bytes())?;
+        }
+        fs::rename(&new, folder)
+            .and_then(|()| sync_parent(folder))
+            .map_err(|error| Failure::file("write", folder, &error))?;
+        Ok(Self { fleet: fleet.to_owned(), issuer: Issuer::new(params, private), certificate, expires })
     }
 
     /// Writes what the node called `node` needs, unless what is there is good for long enough; says whether
@@ -136,7 +150,7 @@ impl Authority {
     fn is_good(&self, node: &str, paths: &MeshTls, note: &Path, now: Timestamp) -> Outcome<bool> {
         let files = [&paths.ca, &paths.certificate, &paths.key];
         let Some(issued) = issued(note)? else { return Ok(false) };
-        let is_long = !is_due(&issued, now) || issued.expires >= self.expires;
+        let is_long = !is_due(&issued, now) || issued.expires == self.expires;
         Ok(is_long
             && issued.name == dns_name(&self.fleet, node)
             && issued.authority == fingerprint(&self.certificate)
@@ -161,8 +175,33 @@ pub fn expiry(state: &Path, tls: &MeshTls) -> Outcome<Option<Timestamp>> {
     Ok(issued(&note(&tls.below(state).certificate))?.map(|issued| issued.expires))
 }
 
+/// Whether a certificate has little time left, or more than it was ever given: then it was made when the clock
+/// was ahead, and nobody believes it yet.
 fn is_due(issued: &Issued, now: Timestamp) -> bool {
-    issued.expires.duration_since(now) < jiff::SignedDuration::from_hours(24 * RENEW_DAYS)
+    let left = issued.expires.duration_since(now);
+    let days = |days: i64| jiff::SignedDuration::from_hours(24 * days);
+    left < days(RENEW_DAYS) || left > days(i64::from(NODE_DAYS) + 1)
+}
+
+/// Whether an authority is good now. Its own certificate stands first among what nodes check.
+fn check_time(folder: &Path, expires: Timestamp, now: Timestamp) -> Outcome {
+    if expires <= now {
+        return Err(broken(folder, &format!("it has expired at {expires}")));
+    }
+    // The day before is covered, as the certificate is.
+    let day = jiff::SignedDuration::from_hours(24);
+    if expires.duration_since(authority_expiry(now)?) > day {
+        return Err(broken(folder, "it was made at a time that is yet to come").help(format!(
+            "set the clock of this machine right; if it was wrong when the fleet was made, {ANEW}"
+        )));
+    }
+    Ok(())
+}
+
+fn authority_expiry(now: Timestamp) -> Outcome<Timestamp> {
+    let expires = now.to_zoned(TimeZone::UTC).checked_add(AUTHORITY_YEARS.years());
+    let expires = expires.map_err(|error| Failure::failed(format!("cannot date a certificate: {error}")))?;
+    Ok(expires.timestamp())
 }
 
 /// Where it stands what a certificate is.
@@ -253,11 +292,17 @@ fn write_private(path: &Path, content: &[u8]) -> Outcome {
         .mode(0o600)
         .open(&temporary)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| sync_parent(path));
     written.map_err(|error| {
         let _ = fs::remove_file(&temporary);
         Failure::file("write", path, &error)
     })
+}
+
+/// A new name is durable when its directory is.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 fn signing(error: &rcgen::Error) -> Failure {
@@ -265,9 +310,8 @@ fn signing(error: &rcgen::Error) -> Failure {
 }
 
 fn broken(path: &Path, why: &str) -> Failure {
-    Failure::failed(format!("cannot use the fleet's certificate authority in {}: {why}", path.display())).help(
-        "restore the folder `ca`, or delete it: then every node gets a new certificate, and all restart together",
-    )
+    Failure::failed(format!("cannot use the fleet's certificate authority in {}: {why}", path.display()))
+        .help(format!("restore the folder `ca`; or {ANEW}"))
 }
 
 #[cfg(test)]
@@ -356,11 +400,54 @@ mod tests {
 
     #[test]
     fn an_authority_with_a_part_missing_is_not_replaced_in_silence() {
+        for part in FILES {
+            let directory = tempfile::tempdir().unwrap();
+            let now = Timestamp::now();
+            drop(Authority::of_fleet(directory.path(), "prod", now).unwrap());
+            fs::remove_file(directory.path().join("ca").join(part)).unwrap();
+            let failure = Authority::of_fleet(directory.path(), "prod", now).unwrap_err();
+            assert!(failure.message.contains("missing"), "{part}: {failure}");
+        }
+    }
+
+    #[test]
+    fn an_authority_that_was_interrupted_while_it_was_made_is_made_again() {
         let directory = tempfile::tempdir().unwrap();
         let now = Timestamp::now();
+        fs::create_dir(directory.path().join("ca.new")).unwrap();
+        fs::write(directory.path().join("ca.new/ca.key"), "half a k").unwrap();
         drop(Authority::of_fleet(directory.path(), "prod", now).unwrap());
-        fs::remove_file(directory.path().join("ca/ca.pem")).unwrap();
+        let made = fs::read(directory.path().join("ca/ca.pem")).unwrap();
+        drop(Authority::of_fleet(directory.path(), "prod", now).unwrap());
+        assert_eq!(fs::read(directory.path().join("ca/ca.pem")).unwrap(), made, "once");
+        assert!(!directory.path().join("ca.new").exists());
+    }
+
+    #[test]
+    fn what_was_made_when_the_clock_was_ahead_is_not_taken_for_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let tls = MeshTls::default();
+        let ahead = now + 10 * YEAR;
+        let authority = Authority::of_fleet(directory.path(), "prod", now).unwrap();
+        assert!(authority.equip("node-1", directory.path(), &tls, ahead).unwrap());
+        assert!(is_renewal_due("prod", "node-1", directory.path(), &tls, now).unwrap());
+        assert!(authority.equip("node-1", directory.path(), &tls, now).unwrap());
+        assert!(!is_renewal_due("prod", "node-1", directory.path(), &tls, now).unwrap());
+
+        let directory = tempfile::tempdir().unwrap();
+        drop(Authority::of_fleet(directory.path(), "prod", ahead).unwrap());
         let failure = Authority::of_fleet(directory.path(), "prod", now).unwrap_err();
-        assert!(failure.message.contains("missing"), "{failure}");
+        assert!(failure.message.contains("yet to come"), "{failure}");
+        assert!(failure.help.unwrap().contains("clock"));
+    }
+
+    #[test]
+    fn an_authority_that_has_expired_signs_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let authority = Authority::of_fleet(directory.path(), "prod", now).unwrap();
+        let failure = Authority::of_fleet(directory.path(), "prod", authority.expires()).unwrap_err();
+        assert!(failure.message.contains("has expired"), "{failure}");
     }
 }
