@@ -754,7 +754,8 @@ impl Router {
         self.originate_at = None;
         self.originated_at = Some(now);
         self.refresh_at = now + self.about(REFRESH_INTERVAL);
-        self.sequence += 1;
+        // What a broken node claims that this one has said may be the last number there is.
+        self.sequence = self.sequence.saturating_add(1);
         self.statistics.records_originated += 1;
         let links = self.neighbours.iter().map(|(id, neighbour)| (*id, neighbour.cost()));
         let node = Node {

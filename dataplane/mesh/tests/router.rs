@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use fastrand::Rng;
 use mq_mesh::frame::Hello;
 use mq_mesh::{ConnectionKey, Incarnation, NodeId, Refused, Router, RouterEvent, RouterOptions};
@@ -420,4 +420,35 @@ fn no_more_nodes_are_remembered_than_the_limit() {
         net.router("a").handle_link_state(now, id("b"), record).expect("link state");
     }
     assert_eq!(net.router("a").nodes().count(), mq_mesh::router::MAX_NODES);
+}
+
+/// A message with one record, of a node that has no neighbours.
+fn record(name: &str, incarnation: u64, sequence: u64) -> Bytes {
+    let mut raw = BytesMut::new();
+    raw.put_u16(u16::try_from(name.len()).expect("short"));
+    raw.put_slice(name.as_bytes());
+    raw.put_u64(incarnation);
+    raw.put_u64(sequence);
+    // No flags, two shards, no info, no links.
+    raw.put_slice(&[0, 0, 2, 0, 0, 0, 0]);
+    let mut message = BytesMut::new();
+    message.put_u8(1);
+    message.put_u32(0);
+    message.put_u16(u16::try_from(raw.len()).expect("short"));
+    message.put_slice(&raw);
+    message.freeze()
+}
+
+#[test]
+fn a_record_that_cannot_be_overtaken_does_not_stop_the_node_that_it_is_about() {
+    let mut net = Net::new(&["a", "b"]);
+    net.connect("a", "b", [1, 1]);
+    net.settle();
+    for sequence in [u64::MAX - 1, u64::MAX] {
+        let now = net.now;
+        net.router("a").handle_link_state(now, id("b"), record("a", 1, sequence)).expect("well-formed");
+        net.router("a").set_info(now, Bytes::from(sequence.to_string()));
+        net.run(ms(1_000));
+    }
+    assert!(net.router("a").routes().get(id("b")).is_some());
 }
