@@ -256,6 +256,20 @@ const LOSS_PAUSE: Duration = Duration::from_secs(1);
 /// A clock of a peer that is ahead by more than this is reported, in milliseconds.
 const TOLERATED_SKEW: u64 = 60_000;
 
+/// A clock of a peer that is ahead by more than a thousand years, in milliseconds, is none. Changes of this
+/// node have to be later than all that it has heard of: one that comes close to the end of the clock, and is
+/// believed, would leave nobody a later one.
+const BELIEVED_AHEAD: u64 = 1_000 * 365 * 24 * 3_600_000;
+
+fn check_clock(unix: UnixMillis, version: Version) -> Result<(), MessageError> {
+    let latest = unix.saturating_add(BELIEVED_AHEAD);
+    if version.unix_millis() <= latest {
+        return Ok(());
+    }
+    let max = latest.saturating_mul(1 << Version::COUNTER_BITS);
+    Err(MessageError::Bound { what: "clock of a version", value: version.clock, max })
+}
+
 impl Replica {
     pub fn new(local: NodeId, limits: Limits) -> Self {
         // Names have 16 bits for their length on the wire.
@@ -672,6 +686,7 @@ impl Replica {
             }
             Message::Changes { sequence, records } => {
                 for record in records {
+                    check_clock(unix, record.version)?;
                     self.handle_record(unix, from, record);
                 }
                 let batch = self.batch_under_way();

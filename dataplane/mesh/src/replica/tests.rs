@@ -223,6 +223,21 @@ fn a_clock_that_is_ahead_is_reported_once() {
 }
 
 #[test]
+fn a_clock_that_leaves_nobody_a_later_one_is_not_believed() {
+    let mut pair = Pair::new(&Limits::default());
+    pair.connect();
+    pair.start();
+    let last =
+        Record { version: Version { clock: Version::END_OF_CLOCK - 1, origin: NodeId(2) }, ..record(1, 1) };
+    let message = message::Message::Changes { sequence: 1, records: vec![last] }.encode();
+    let (now, unix) = (pair.now, pair.unix);
+    let refused = pair.replicas[0].handle_message(now, unix, NodeId(2), message);
+    assert!(matches!(refused, Err(MessageError::Bound { what: "clock of a version", .. })), "{refused:?}");
+    let next = pair.replicas[0].next_version(unix);
+    assert_eq!(next.unix_millis(), unix, "it goes on as before");
+}
+
+#[test]
 fn a_deletion_reaches_a_node_that_was_away_for_a_week_and_is_forgotten_after_thirty_days() {
     let day = Duration::from_secs(24 * 3_600);
     let mut pair = Pair::new(&Limits::default());
