@@ -257,14 +257,15 @@ impl Queue {
     /// delivery: it is leaving from now on. To purge, `remove` it; to move it, `remove` it when it has
     /// arrived elsewhere.
     pub fn take(&mut self, after: Option<EntryKey>) -> Option<EntryKey> {
-        let key = self.next_waiting(after)?;
+        let key = self.next_waiting(after, false)?;
         self.set_state(key, State::Leaving);
         Some(key)
     }
 
-    /// Like [`take`](Self::take), the first of all, with the time that it waits for.
+    /// Like [`take`](Self::take), the first of all, with the time that it waits for; but none behind one of
+    /// its priority that is being stored, which it would overtake.
     pub fn take_first(&mut self) -> Option<(EntryKey, Option<UnixMillis>)> {
-        let key = self.next_waiting(None)?;
+        let key = self.next_waiting(None, true)?;
         let due = match self.entry(key)?.state {
             State::Delayed { until } => Some(until),
             _ => None,
@@ -273,7 +274,7 @@ impl Queue {
         Some((key, due))
     }
 
-    fn next_waiting(&mut self, after: Option<EntryKey>) -> Option<EntryKey> {
+    fn next_waiting(&mut self, after: Option<EntryKey>, in_order: bool) -> Option<EntryKey> {
         let has_delayed = self.counts.of(Stage::Delayed) > 0;
         let first = after.map_or(0, EntryKey::row);
         let rows = self.rows.iter_mut().enumerate().skip(first);
@@ -281,7 +282,8 @@ impl Queue {
             let from = after.filter(|key| key.row() == index).map_or(0, |key| key.sequence() + 1);
             let available = row.next_available(from);
             let delayed = if has_delayed { row.next_delayed(from, available) } else { None };
-            Some(EntryKey::new(index, delayed.or(available)?))
+            let next = delayed.or(available).filter(|next| !in_order || *next < row.frontier())?;
+            Some(EntryKey::new(index, next))
         })
     }
 

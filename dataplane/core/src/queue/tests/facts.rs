@@ -405,6 +405,19 @@ fn what_is_taken_to_be_moved_is_in_the_order_of_delivery_and_can_be_put_back() {
 }
 
 #[test]
+fn what_is_passed_on_does_not_overtake_what_is_being_stored() {
+    let mut bed = Bed::new();
+    let first = bed.take(arrival("a"));
+    let storing = bed.take(Arrival { storing: true, ..arrival("b") });
+    let last = bed.take(arrival("c"));
+    assert_eq!(bed.queue.take_first(), Some((first, None)));
+    assert_eq!(bed.queue.take_first(), None);
+    bed.queue.stored(bed.now, storing, Reference(1));
+    assert_eq!(bed.queue.take_first(), Some((storing, None)));
+    assert_eq!(bed.queue.take_first(), Some((last, None)));
+}
+
+#[test]
 fn memory_shrinks_again_when_a_few_messages_of_many_are_left() {
     let mut bed = Bed::new();
     let consumer = bed.consumer(0);
