@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::anycast::Queue;
+use crate::broker::Gate;
 use crate::by_shard::ByShard;
 use crate::consumer::ConsumerOptions;
 use crate::core::Core;
@@ -82,6 +83,8 @@ pub(crate) struct Address {
     pub(crate) entrance: Option<ShardId>,
     /// What holds messages of it on this shard: its home, or what is left of that after a move.
     pub(crate) home: Option<HomeKey>,
+    /// Shut while what was sent to a home of before is under way to the entrance.
+    pub(crate) gate: Option<Box<Gate>>,
 }
 
 impl Address {
@@ -112,6 +115,7 @@ impl Address {
             home_shard: None,
             entrance: None,
             home: None,
+            gate: None,
         }
     }
 
@@ -178,9 +182,9 @@ impl Address {
 
 impl Core {
     /// Creates an address or changes its settings. Its links stay; a new `link_credit` holds for
-    /// producers that come later. A change of kind closes the links, as removing the address does. A change of
-    /// `home` closes those of consumers, and one of where producers send closes theirs; what the old home of a
-    /// queue holds goes to the new one.
+    /// producers that come later. A change of kind closes the links, as removing the address does. When a queue
+    /// changes its home, its links stay and what the old home holds goes to the new one, but for links whose
+    /// new home cannot be reached and those of browsers: these are closed, as are the links of a topic.
     pub fn set_address(&mut self, now: Instant, name: &Arc<str>, settings: AddressSettings) {
         let existing = self.names.get(name).copied();
         let places = (settings.home, settings.entrance());
@@ -195,6 +199,7 @@ impl Core {
         let before = key
             .and_then(|key| self.addresses.get(key))
             .map_or(places, |address| (address.settings.home, address.settings.entrance()));
+        let entrance = key.and_then(|key| self.addresses.get(key)).and_then(|address| address.entrance);
         match key.and_then(|key| self.addresses.get_mut(key).map(|address| (key, address))) {
             Some((key, address)) => {
                 address.settings = settings;
@@ -205,15 +210,24 @@ impl Core {
                 key = Some(self.insert_address(name.clone(), settings, Standing::Configured));
             }
         }
-        if let Some(key) = key {
-            if before.0 != places.0 {
+        let moves = (before.0 != places.0, before.1 != places.1);
+        if let Some(key) = key.filter(|key| !self.keeps_links(*key)) {
+            if moves.0 {
                 self.close_consumers(now, key, CloseReason::HomeGone);
             }
-            if before.1 != places.1 {
+            if moves.1 {
                 self.close_producers(key, CloseReason::HomeGone);
             }
         }
         self.settle_in(now, key);
+        if let Some(key) = key.filter(|key| self.keeps_links(*key)) {
+            if moves.0 {
+                self.consumers_follow(now, key);
+            }
+            if moves.1 {
+                self.producers_follow(now, key, entrance);
+            }
+        }
         self.note_address(name);
     }
 
@@ -239,6 +253,10 @@ impl Core {
             }
             self.set_home(now, key);
             self.lay_pipe(now, key);
+            if let Some(home) = self.addresses.get(key).and_then(|address| address.home) {
+                // Who waited for the end of a move goes on.
+                self.mark_home(now, home);
+            }
         }
     }
 
@@ -296,6 +314,7 @@ impl Core {
         if let Some(home) = address.home.take() {
             self.remove_home(now, home);
         }
+        self.remove_gate(key);
         self.routes_changed(name, is_topic);
         self.close_links(now, key, CloseReason::AddressDeleted);
         self.release_waiting(key);
@@ -312,7 +331,7 @@ impl Core {
         self.close_consumers(now, key, reason);
     }
 
-    fn close_producers(&mut self, key: AddressKey, reason: CloseReason) {
+    pub(crate) fn close_producers(&mut self, key: AddressKey, reason: CloseReason) {
         while let Some(producer) = self.addresses.get(key).and_then(|address| address.producers.first()) {
             self.effects.push_back(Effect::CloseProducer { producer, reason });
             self.leave_as_producer(producer);

@@ -144,14 +144,16 @@ impl Core {
         }
     }
 
-    /// The node is stopping: unused credit of every producer is taken back, none is given any more,
-    /// and no link is let in. Messages that still come are delivered as usual.
+    /// The node is stopping: unused credit of every producer is taken back, that of those on other nodes that
+    /// send to homes here among them; none is given any more, homes hand nothing out, and no link is let in.
+    /// Messages that still come are kept and answered, or delivered where they are not kept.
     pub fn drain(&mut self, _now: Instant) {
         self.stopping = true;
         let producers: Vec<ProducerKey> = self.producers.iter().map(|(key, _)| key).collect();
         for producer in producers {
             self.stop(producer);
         }
+        self.stop_homes();
     }
 }
 

@@ -46,6 +46,15 @@ impl Core {
         assert_eq!(retained_names, broker.retained_names as usize);
         let assembling: u64 = broker.inbound.iter().map(|(_, inbound)| inbound.assembling()).sum();
         assert_eq!(assembling + broker.transactions.posted(), broker.assembling);
+        let gates = self.addresses.iter().filter_map(|(_, address)| address.gate.as_ref());
+        assert_eq!(gates.map(|gate| gate.bytes).sum::<u64>(), broker.gated);
+        let gates = self.addresses.iter().filter(|(_, address)| address.gate.is_some());
+        assert_eq!(gates.count(), broker.gates.len());
+    }
+
+    /// Whether something waits for what was sent before it to a home of before.
+    pub(crate) fn has_gates(&self) -> bool {
+        !self.broker.gates.is_empty()
     }
 
     pub(crate) fn check_stored_empty(&self) {
@@ -56,6 +65,7 @@ impl Core {
         assert_eq!(broker.inbound.len(), 0, "{:?}", broker.inbound);
         assert_eq!(broker.sent.len(), 0, "{:?}", broker.sent);
         assert!(broker.unsubscribing.is_empty() && broker.refiltering.is_empty());
+        assert!(broker.gates.is_empty(), "{:?}", broker.gates);
     }
 
     /// Checks that nothing is left of a shard that is gone.
@@ -69,6 +79,7 @@ impl Core {
         }
         for (_, consumer) in self.consumers.iter() {
             assert!(consumer.stored.remote.as_ref().is_none_or(|remote| remote.home != gone));
+            assert!(!consumer.stored.following.as_ref().is_some_and(|following| following.knows(gone)));
         }
         broker.retrieval.check_forgotten(gone);
         self.check_no_transactions_with(gone);

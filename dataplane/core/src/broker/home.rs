@@ -114,6 +114,15 @@ pub(crate) struct Receiver {
     window: i64,
     /// The number of the last `Credit` from another shard.
     number: u32,
+    /// It takes nothing more from here, and has got so many deliveries in all.
+    parked_at: Option<u64>,
+}
+
+impl Receiver {
+    /// Whether what it may still give back has been given back.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked_at.is_some_and(|got| self.sent <= got)
+    }
 }
 
 impl QueueHome {
@@ -136,9 +145,6 @@ impl QueueHome {
     /// Whether producers should wait. Once they do, an eighth of the limit has to become free first, so
     /// that they are not stopped and started for each message.
     fn is_blocked(&self, was_blocked: bool) -> bool {
-        if self.pipe.as_ref().is_some_and(|pipe| pipe.is_shut()) {
-            return true;
-        }
         let settings = self.queue.settings();
         if settings.on_full != OnFull::Block {
             return false;
@@ -487,6 +493,7 @@ impl Core {
             sent: 0,
             window: WINDOW,
             number: 0,
+            parked_at: None,
         }))
     }
 
@@ -537,8 +544,17 @@ impl Core {
     ) {
         let Some(receiver) = self.broker.receivers.get_mut(key) else { return };
         receiver.number = number;
+        receiver.parked_at = None;
         let credit = u32::try_from(limit.saturating_sub(receiver.sent)).unwrap_or(u32::MAX);
         self.set_receiver_credit(now, key, credit, drain);
+    }
+
+    /// A consumer of another shard takes nothing more. The answer comes behind all that is on its way to it.
+    pub(crate) fn park_receiver(&mut self, now: Instant, key: ReceiverKey, got: u64, number: u32) {
+        self.set_receiver_limit(now, key, got, true, number);
+        if let Some(receiver) = self.broker.receivers.get_mut(key) {
+            receiver.parked_at = Some(got);
+        }
     }
 
     /// Bytes of a consumer of another shard have left.
@@ -691,7 +707,10 @@ impl Core {
     fn run_home(&mut self, now: Instant, key: HomeKey) {
         let unix = self.broker.clock.unix(now);
         let mut again = false;
-        loop {
+        let Some(home) = self.queue_home(key) else { return };
+        // What a pipe has goes to the new home, and what is here when the node stops is for its next run.
+        let is_open = home.pipe.is_none() && !self.stopping;
+        while is_open {
             let Some(home) = self.queue_home(key) else { return };
             match home.queue.next(unix) {
                 Next::Deliver(delivery) => self.hand_out(now, unix, key, delivery),
@@ -713,6 +732,7 @@ impl Core {
             }
         }
         self.pass_on_more(now, key);
+        self.answer_asked(now, key);
         self.feed_more(now, key);
         self.load_ahead(key);
         self.account(key);
@@ -784,14 +804,20 @@ impl Core {
     }
 
     fn finish_receiver_drains(&mut self, now: Instant, key: HomeKey) {
-        while let Some((_, owner)) = self.queue_home(key).and_then(|home| home.queue.poll_drained()) {
+        // That nothing is handed out does not mean that nothing is there, while a move goes on or the node
+        // stops.
+        let may_come = self.stopping
+            || self.queue_home(key).is_some_and(|home| home.pipe.is_some())
+            || self.is_filled_by_another(key);
+        let poll = if may_come { Queue::poll_spent } else { Queue::poll_drained };
+        while let Some((_, owner)) = self.queue_home(key).and_then(|home| poll(&mut home.queue)) {
             let Some(receiver) = ReceiverKey::from_bits(owner).and_then(|key| self.broker.receivers.get(key))
             else {
                 continue;
             };
             let (shard, consumer, number) = (receiver.shard, receiver.consumer, receiver.number);
             if shard == self.shard {
-                self.receiver_drained(now, consumer, number);
+                self.receiver_drained(now, shard, consumer, number);
             } else {
                 self.send_wire(shard, Wire::Drained { consumer, number });
             }
@@ -828,12 +854,13 @@ impl Core {
 
     /// Tells producers to wait or to go on.
     pub(crate) fn tell_blocked(&mut self, key: HomeKey) {
-        let has_live_room = self.has_live_room();
+        let (has_live_room, is_stopping) = (self.has_live_room(), self.stopping);
         let Some(home) = self.broker.homes.get_mut(key) else { return };
-        let blocked = match &home.what {
-            What::Queue(queue) => queue.is_blocked(home.blocked),
-            What::Topic(topic) => topic.blocked > 0 || !has_live_room,
-        };
+        let blocked = is_stopping
+            || match &home.what {
+                What::Queue(queue) => queue.is_blocked(home.blocked),
+                What::Topic(topic) => topic.blocked > 0 || !has_live_room,
+            };
         if blocked == home.blocked {
             return;
         }
@@ -852,6 +879,30 @@ impl Core {
         if let Some(topic) = topic {
             self.subscription_blocked(topic, blocked);
         }
+    }
+
+    /// The node stops: producers wait wherever they are.
+    pub(crate) fn stop_homes(&mut self) {
+        for key in self.broker.homes.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+            self.tell_blocked(key);
+        }
+    }
+
+    /// What links on other nodes wait for of the homes of this shard: deliveries that their consumers have and
+    /// have not settled, and messages whose producers have no answer.
+    pub fn owed_to_other_nodes(&self) -> (u64, u64) {
+        let receivers = self.broker.receivers.iter().filter(|(_, receiver)| !receiver.shard.is_here());
+        let held = receivers.filter_map(|(_, receiver)| {
+            let home = self.broker.homes.get(receiver.home)?.queue()?;
+            Some(u64::from(home.queue.outstanding(receiver.member)))
+        });
+        let unanswered = self.broker.pending.iter().filter(|(_, pending)| match pending {
+            Pending::Append { source, .. } | Pending::Duplicate { source, .. } => {
+                source.shard().is_some_and(|shard| !shard.is_here())
+            }
+            _ => false,
+        });
+        (held.sum(), unanswered.count() as u64)
     }
 
     /// Sets the timer of a home.
@@ -903,7 +954,10 @@ impl Core {
             }
         }
         match home.what {
-            What::Queue(queue) => {
+            What::Queue(mut queue) => {
+                for (shard, number) in queue.pipe.as_mut().map(|pipe| pipe.take_asked()).unwrap_or_default() {
+                    self.say_passed(now, shard, number);
+                }
                 for receiver in queue.receivers {
                     let Some(receiver) = self.broker.receivers.remove(receiver) else { continue };
                     if receiver.shard != self.shard {

@@ -12,6 +12,7 @@
 mod check;
 mod clock;
 mod durable;
+mod follow;
 mod forward;
 mod home;
 mod live;
@@ -33,6 +34,8 @@ use std::time::Instant;
 
 use self::clock::Clock;
 pub use self::durable::DurableSubscription;
+pub(crate) use self::follow::Gate;
+use self::follow::Waiter;
 use self::forward::Forward;
 use self::home::{Home, Receiver, Sender, What};
 pub(crate) use self::protocol::{
@@ -46,7 +49,8 @@ use crate::core::Core;
 use crate::effect::Refused;
 use crate::format::Format;
 use crate::key::{
-    Arena, ConsumerKey, ForwardKey, GripKey, HomeKey, InboundKey, PendingKey, ReceiverKey, SenderKey, SentKey,
+    AddressKey, Arena, ConsumerKey, ForwardKey, GripKey, HomeKey, InboundKey, PendingKey, ReceiverKey,
+    SenderKey, SentKey,
 };
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
@@ -78,6 +82,13 @@ pub(crate) struct Broker {
     timers: BTreeSet<(UnixMillis, HomeKey)>,
     /// Messages that try again to leave their queue.
     retries: BTreeSet<(Instant, ForwardKey)>,
+    /// Links that ask a home again, and gates.
+    waiters: BTreeSet<(Instant, Waiter)>,
+    /// Gates by their numbers.
+    gates: BTreeMap<u64, AddressKey>,
+    last_gate: u64,
+    /// Bytes behind gates.
+    gated: u64,
     /// Consumers that ended their subscription and left before their home answered.
     unsubscribing: BTreeMap<ConsumerKey, ShardId>,
     /// Bytes of bodies in memory.
@@ -205,6 +216,10 @@ impl Broker {
             moving: BTreeSet::new(),
             timers: BTreeSet::new(),
             retries: BTreeSet::new(),
+            waiters: BTreeSet::new(),
+            gates: BTreeMap::new(),
+            last_gate: 0,
+            gated: 0,
             unsubscribing: BTreeMap::new(),
             memory: 0,
             assembling: 0,
@@ -258,14 +273,12 @@ impl Core {
         let now = self.broker.now?;
         let queues = self.broker.timers.first().and_then(|(at, _)| self.broker.clock.instant(*at, now));
         let retries = self.broker.retries.first().map(|(at, _)| *at);
-        match (queues, retries) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        queues.into_iter().chain(retries).chain(self.poll_waiters()).min()
     }
 
     pub(crate) fn handle_stored_timeout(&mut self, now: Instant) {
         self.retry_forwards(now);
+        self.handle_waiters(now);
         self.time_out_homes(now);
     }
 
@@ -333,6 +346,6 @@ impl Core {
 
     /// Bytes of messages of queues that are in memory on this shard.
     pub fn stored_memory(&self) -> u64 {
-        self.broker.memory + self.broker.assembling
+        self.broker.memory + self.broker.assembling + self.broker.gated
     }
 }

@@ -12,10 +12,12 @@
 //! | `SetFilters` | its subscription gets other names; answered with `Refiltered` |
 //! | `EndDurable` | a durable subscription ends, or is not claimed any more; answered with `Ended` if it has a number |
 //! | `Credit` | the consumer will have taken so many deliveries in all; with `drain`, what cannot be used now is given up |
+//! | `Park` | the consumer takes nothing more from this home, and its link has got so many deliveries in all; what else was handed out comes back |
 //! | `Window` | so many bytes of deliveries have left for the consumer |
 //! | `Settle`, `Return` | the consumer is done with a delivery; it never got it |
 //! | `AskRetained`, `Unask`, `Fence`, `FencesLost` | what a topic retains; see [`retrieval`](super::retrieval) |
 //! | `ForwardAnswer` | to `Publish` of a queue, not of a producer |
+//! | `AskPassed` | answered with `Passed` when a home of before has passed on all that the shard has sent to it |
 //! | `Retire`, `Prepare`, `Conclude` | a transaction; see [`transaction`](super::transaction) |
 //!
 //! | from the home | says |
@@ -25,10 +27,11 @@
 //! | `Attached` | the consumer is let in; its name at the home, without which nothing can be said about it |
 //! | `Deliver` | a message |
 //! | `RetainedPage` | some of what the topic retains |
-//! | `Drained` | there was nothing more for the `Credit` with this number |
+//! | `Drained` | there was nothing more for the `Credit` or `Park` with this number |
 //! | `Answer` | what became of a message |
 //! | `Prepared` | the part of a transaction can be committed, or not |
 //! | `Concluded` | the part of a transaction has ended as `Conclude` said |
+//! | `Passed` | the new home has all that this shard has sent before it asked |
 //! | `CloseProducer`, `CloseConsumer` | the link is not let in, or no longer |
 //!
 //! The consumer's credit is what the home counts with: it sends no delivery that the link could not take
@@ -201,10 +204,13 @@ pub(crate) enum Wire {
     Unask { number: u64 },
     RetainedPage { number: u64, page: Box<RetainedPage> },
     Credit { receiver: ReceiverKey, limit: u64, drain: bool, number: u32 },
+    Park { receiver: ReceiverKey, got: u64, number: u32 },
     Window { receiver: ReceiverKey, bytes: u32 },
     Settle { receiver: ReceiverKey, entry: EntryKey, outcome: Outcome },
     Return { receiver: ReceiverKey, entry: EntryKey, bytes: u32 },
     ForwardAnswer { forward: ForwardKey, outcome: Outcome },
+    AskPassed { address: Arc<str>, number: u64 },
+    Passed { number: u64 },
     Retire { transaction: TransactionId, receiver: ReceiverKey, entry: EntryKey, outcome: Outcome },
     Prepare { transaction: TransactionId, posts: Posts },
     Conclude { transaction: TransactionId, commit: bool },

@@ -1,11 +1,11 @@
 //! A queue that changes its home: nothing is lost, and each producer's messages stay in their order.
 //!
-//! The home of before becomes a *pipe* into the new one. Consumers attach at the new home at once. Producers
-//! go on at the old one, which takes, keeps and answers their messages as ever, and passes on what it has,
-//! the first one first, as fast as the new home keeps it: an entry stays, out of reach, until the new home
-//! has it. When nothing is left the old home stops its producers and says [`Effect::Emptied`]; once the
-//! settings say so, producers attach at the new home, where all that they sent before is by then. What comes
-//! late takes the pipe.
+//! The home of before becomes a *pipe* into the new one. Consumers take their places at the new home at once,
+//! and settle at the old one what they have from there. Producers go on at the old one, which takes, keeps and
+//! answers their messages as ever, and passes on what it has, the first one first, as fast as the new home
+//! keeps it: an entry stays, out of reach, until the new home has it. When nothing waits any more the old home
+//! says [`Effect::Emptied`]; once the settings say so, producers send to the new home, behind what is still
+//! under way. What comes late takes the pipe. No link ends by it: see [`follow`](super::follow).
 //!
 //! ```text
 //!            home: A                  home: B, moving_from: A               home: B
@@ -24,11 +24,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::forward::{Forward, To};
+use super::home::QueueHome;
 use super::protocol::{Destination, Moved, Publication, Source, Wire};
 use crate::address::Address;
 use crate::core::Core;
 use crate::delivery::Retain;
-use crate::effect::{CloseReason, Effect};
+use crate::effect::Effect;
 use crate::key::{AddressKey, ForwardKey, HomeKey};
 use crate::outcome::Outcome;
 use crate::settings::ShardId;
@@ -40,6 +41,10 @@ const UNDER_WAY: usize = 256;
 /// How long the pipe waits when the new home cannot be reached, or does not take a message.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// How long consumers of other shards have to hear of the move and to give back what they had not got, so that
+/// it leaves before what came behind it.
+const GIVE_BACK: Duration = Duration::from_secs(1);
+
 /// What an old home knows of its new one.
 #[derive(Debug, Default)]
 pub(crate) struct Pipe {
@@ -49,22 +54,40 @@ pub(crate) struct Pipe {
     lined_up: VecDeque<ForwardKey>,
     /// Those and what the new home has not answered.
     under_way: usize,
+    /// The new home has taken something. Before, one message at a time is on its way: a new home that has not
+    /// heard of it yet must not refuse some and take those behind them.
+    has_begun: bool,
     /// Nothing is taken out before.
     paused_until: Option<UnixMillis>,
+    /// Nor before consumers have given back what they had not got, but no longer than until then.
+    begins: Option<UnixMillis>,
     /// Producers are still sent here.
     is_entrance: bool,
-    /// They have been stopped, because nothing is left.
-    is_shut: bool,
     is_emptied: bool,
+    /// Shards that want to know when all they have sent is passed on.
+    asked: Vec<(ShardId, u64)>,
 }
 
 impl Pipe {
-    pub(crate) fn is_shut(&self) -> bool {
-        self.is_shut
+    fn has_room(&self) -> bool {
+        self.under_way < if self.has_begun { UNDER_WAY } else { 1 }
+    }
+
+    pub(crate) fn take_asked(&mut self) -> Vec<(ShardId, u64)> {
+        std::mem::take(&mut self.asked)
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<UnixMillis> {
-        self.paused_until
+        self.paused_until.into_iter().chain(self.begins).min()
+    }
+}
+
+impl QueueHome {
+    /// Whether nothing is left that can be passed on: what consumers have stays theirs.
+    fn has_passed_all(&self) -> bool {
+        let left = self.queue.statistics();
+        let under_way = self.pipe.as_ref().map_or(0, |pipe| pipe.under_way);
+        (left.available, left.delayed, left.storing, under_way) == (0, 0, 0, 0)
     }
 }
 
@@ -89,6 +112,7 @@ impl Core {
         let (home, to, entrance) = (address.home, address.home_shard, address.entrance);
         let (Some(home), is_here) = (home, to == Some(self.shard)) else { return };
         let is_entrance = entrance == Some(self.shard);
+        let unix = self.broker.clock.unix(now);
         let Some(queue) = self.queue_home(home) else { return };
         if queue.subscription.is_some() {
             // It goes where its topic goes.
@@ -98,52 +122,72 @@ impl Core {
             // What is under way comes back, or is there already; what has not left need not wait for that.
             Some(pipe) if is_here => {
                 let lined_up = std::mem::take(&mut pipe.lined_up);
+                let asked = std::mem::take(&mut pipe.asked);
                 queue.pipe = None;
                 for forward in lined_up {
                     self.passed(now, forward, &Outcome::Released);
                 }
+                for (shard, number) in asked {
+                    self.say_passed(now, shard, number);
+                }
             }
             None if is_here => return,
             Some(pipe) => {
+                pipe.has_begun &= pipe.to == to;
                 (pipe.to, pipe.is_entrance, pipe.is_emptied) = (to, is_entrance, false);
-                pipe.is_shut &= is_entrance;
                 pipe.paused_until = None;
             }
             None => {
-                queue.pipe = Some(Box::new(Pipe { to, is_entrance, ..Pipe::default() }));
-                self.turn_consumers_away(now, home);
+                let begins = UnixMillis(unix.0.saturating_add(GIVE_BACK.as_millis() as u64));
+                let pipe = Pipe { to, is_entrance, begins: Some(begins), ..Pipe::default() };
+                queue.pipe = Some(Box::new(pipe));
             }
-        }
-        if !is_entrance {
-            self.turn_producers_away(home);
         }
         self.mark_home(now, home);
     }
 
-    /// Consumers belong to the new home.
-    fn turn_consumers_away(&mut self, now: Instant, key: HomeKey) {
-        let receivers = self.queue_home(key).map(|home| home.receivers.clone()).unwrap_or_default();
-        for key in receivers {
-            let Some(receiver) = self.broker.receivers.get(key) else { continue };
-            let (shard, consumer) = (receiver.shard, receiver.consumer);
-            if shard != self.shard {
-                let reason = CloseReason::HomeGone;
-                self.send_wire(shard, Wire::CloseConsumer { consumer, reason });
-                self.remove_receiver(now, key);
-            }
+    /// Whether the home of before may still have something for an address of this shard.
+    pub(crate) fn is_filled_by_another(&self, key: HomeKey) -> bool {
+        let address = self.broker.homes.get(key).and_then(|home| home.address);
+        let address = address.and_then(|key| self.addresses.get(key));
+        address.is_some_and(|address| {
+            address.home_shard == Some(self.shard)
+                && self.reachable_entrance(address).is_some_and(|entrance| entrance != self.shard)
+        })
+    }
+
+    /// Lets a shard wait until nothing is left here to be passed on; false when that is so already, or when
+    /// nothing is passed on from here.
+    pub(crate) fn wait_until_passed(
+        &mut self,
+        now: Instant,
+        key: HomeKey,
+        shard: ShardId,
+        number: u64,
+    ) -> bool {
+        let Some(home) = self.queue_home(key) else { return false };
+        let is_empty = home.has_passed_all();
+        let Some(pipe) = home.pipe.as_mut().filter(|_| !is_empty) else { return false };
+        pipe.asked.push((shard, number));
+        self.mark_home(now, key);
+        true
+    }
+
+    /// Answers those who wait until nothing is left.
+    pub(crate) fn answer_asked(&mut self, now: Instant, key: HomeKey) {
+        let Some(home) = self.queue_home(key) else { return };
+        let is_empty = home.has_passed_all();
+        let Some(pipe) = home.pipe.as_mut().filter(|_| is_empty) else { return };
+        for (shard, number) in std::mem::take(&mut pipe.asked) {
+            self.say_passed(now, shard, number);
         }
     }
 
-    /// Producers belong to the new home, too.
-    fn turn_producers_away(&mut self, key: HomeKey) {
-        let senders = self.broker.homes.get(key).map(|home| home.senders.clone()).unwrap_or_default();
-        for key in senders {
-            let Some(sender) = self.broker.senders.get(key) else { continue };
-            let (shard, producer) = (sender.shard, sender.producer);
-            if shard != self.shard {
-                let reason = CloseReason::HomeGone;
-                self.send_wire(shard, Wire::CloseProducer { producer, reason });
-                self.remove_sender(key);
+    /// A shard is gone, and does not want to know any more.
+    pub(crate) fn pipes_lost(&mut self, peer: ShardId) {
+        for key in self.broker.homes.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+            if let Some(pipe) = self.queue_home(key).and_then(|home| home.pipe.as_mut()) {
+                pipe.asked.retain(|(shard, _)| *shard != peer);
             }
         }
     }
@@ -157,12 +201,15 @@ impl Core {
         }
         pipe.paused_until = None;
         let Some(to) = pipe.to else { return };
+        if !self.may_begin(unix, key) {
+            return;
+        }
         if !self.peers.contains(to) {
             return self.pause(now, key);
         }
         loop {
             let Some(home) = self.queue_home(key) else { return };
-            let Some(pipe) = home.pipe.as_mut().filter(|pipe| pipe.under_way < UNDER_WAY) else { return };
+            let Some(pipe) = home.pipe.as_mut().filter(|pipe| pipe.has_room()) else { return };
             let Some((entry, due)) = home.queue.take_first() else { break };
             pipe.under_way += 1;
             let forward = Forward::new(key, entry, To::Passed { due, body: None });
@@ -172,19 +219,31 @@ impl Core {
             }
             self.send_forward(now, forward);
         }
-        self.shut_when_empty(key);
+        self.say_emptied(key);
     }
 
-    /// Nothing waits here: when nothing is under way either, producers can change.
-    fn shut_when_empty(&mut self, key: HomeKey) {
+    /// Whether all consumers have given back what they had not got, or have had their time.
+    fn may_begin(&mut self, unix: UnixMillis, key: HomeKey) -> bool {
+        let Some(queue) = self.broker.homes.get_mut(key).and_then(|home| home.queue_mut()) else {
+            return false;
+        };
+        let Some(pipe) = queue.pipe.as_mut() else { return false };
+        let Some(begins) = pipe.begins else { return true };
+        let receivers = queue.receivers.iter().filter_map(|receiver| self.broker.receivers.get(*receiver));
+        let mut elsewhere = receivers.filter(|receiver| receiver.shard != self.shard);
+        if begins > unix && !elsewhere.all(super::home::Receiver::is_parked) {
+            return false;
+        }
+        pipe.begins = None;
+        true
+    }
+
+    /// Nothing waits here: producers can change, for what is under way takes no time worth speaking of.
+    fn say_emptied(&mut self, key: HomeKey) {
         let Some(home) = self.broker.homes.get_mut(key) else { return };
         let name = home.name.clone();
-        let Some(queue) = home.queue_mut() else { return };
-        let messages = queue.queue.statistics().messages;
-        let Some(pipe) = queue.pipe.as_mut().filter(|pipe| pipe.is_entrance) else { return };
-        // From now on there is only what is under way, so that they do not have to wait for long.
-        pipe.is_shut = true;
-        if messages == 0 && !pipe.is_emptied {
+        let pipe = home.queue_mut().and_then(|queue| queue.pipe.as_mut());
+        if let Some(pipe) = pipe.filter(|pipe| pipe.is_entrance && !pipe.is_emptied) {
             pipe.is_emptied = true;
             self.effects.push_back(Effect::Emptied { address: name });
         }
@@ -268,6 +327,7 @@ impl Core {
         let Some(home) = self.queue_home(home_key) else { return };
         if let Some(pipe) = &mut home.pipe {
             pipe.under_way = pipe.under_way.saturating_sub(1);
+            pipe.has_begun |= *outcome == Outcome::Accepted;
             pipe.lined_up.retain(|lined_up| *lined_up != key);
         }
         if *outcome == Outcome::Accepted {

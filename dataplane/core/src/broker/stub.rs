@@ -11,6 +11,8 @@
 //! - A consumer's `grips` are the deliveries that it has and has not settled.
 //! - A consumer whose home is elsewhere has a `remote`, whose backlog is what the home has handed out and
 //!   the link's credit and lane have not let out yet. What is given back is given back from its end.
+//!
+//! What becomes of links when an address changes its home stands in [`follow`](super::follow).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,9 +20,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::protocol::{
-    DELIVERY_COST, Destination, Handout, Publication, ReceiverOptions, Source, WINDOW, Wire,
-};
+use super::follow::{Asking, Following};
+use super::protocol::{DELIVERY_COST, Destination, Handout, Publication, Source, WINDOW, Wire};
 use crate::condition;
 use crate::consumer::ConsumerOptions;
 use crate::core::Core;
@@ -47,6 +48,9 @@ pub(crate) struct StoredProducer {
     pub(crate) home: ShardId,
     /// Its name at the home, once that has answered.
     pub(crate) sender: Option<SenderKey>,
+    /// Homes that were asked to let it in and had not answered when the address left them.
+    pub(super) unanswered: Vec<ShardId>,
+    pub(super) asking: Asking,
 }
 
 /// What a consumer of a stored address has that others have not.
@@ -57,6 +61,12 @@ pub(crate) struct StoredConsumer {
     pub(crate) grips: List<GripKey, ByLink>,
     /// When its home is another shard.
     pub(crate) remote: Option<Box<Remote>>,
+    /// A home has let it in.
+    pub(super) is_admitted: bool,
+    /// For topics: the names that it gets, as it has named them.
+    pub(super) source: Option<Arc<str>>,
+    /// What it has at homes of before.
+    pub(super) following: Option<Box<Following>>,
 }
 
 /// What a link's shard keeps of a consumer whose home is elsewhere.
@@ -74,10 +84,30 @@ pub(crate) struct Remote {
     drained: bool,
 }
 
+impl Remote {
+    pub(super) fn new(home: ShardId) -> Self {
+        Self { home, backlog: VecDeque::new(), emitted: 0, freed: 0, number: 0, drained: false }
+    }
+
+    /// The number of the next `Credit`, and how many deliveries the link will have taken with it in all.
+    pub(super) fn next_credit(&mut self, credit: u32) -> (u32, u64) {
+        self.number = self.number.wrapping_add(1);
+        self.drained = false;
+        (self.number, self.emitted + u64::from(credit))
+    }
+
+    /// Whether this is the number of the last `Credit`.
+    pub(super) fn is_current(&self, number: u32) -> bool {
+        self.number == number
+    }
+}
+
 /// A delivery from a queue that a consumer of this shard has.
 #[derive(Debug)]
 pub(crate) struct Grip {
     consumer: ConsumerKey,
+    /// Where it came from; `None`: that home is gone.
+    pub(super) home: Option<ShardId>,
     receiver: ReceiverKey,
     pub(crate) entry: crate::queue::EntryKey,
     /// The caller's id of the delivery.
@@ -190,7 +220,14 @@ impl Core {
             return Err(self.home_unavailable(address));
         };
         let (home, label) = (address.home, address.name.clone());
-        let stored = StoredProducer { name: is_topic.then(|| name.into()), home: shard, sender: None };
+        let name_of_topic = is_topic.then(|| name.into());
+        let stored = StoredProducer {
+            name: name_of_topic,
+            home: shard,
+            sender: None,
+            unanswered: Vec::new(),
+            asking: Asking::default(),
+        };
         let Some(producer) = self.producers.get_mut(key) else { return Ok(()) };
         producer.stored = Some(Box::new(stored));
         if shard != self.shard {
@@ -208,10 +245,9 @@ impl Core {
         let Some(producer) = self.producers.get_mut(key) else { return };
         if let Some(stored) = &mut producer.stored {
             stored.sender = Some(sender);
+            stored.asking = Asking::default();
         }
-        if active {
-            self.resume(key);
-        }
+        self.sender_flow(key, active);
     }
 
     /// Whether a producer of a stored address has credit is for the home to say.
@@ -384,9 +420,13 @@ impl Core {
         producer: Option<ProducerKey>,
         mut publication: Publication,
     ) {
-        let Some(address) = self.addresses.get(address) else {
+        let key = address;
+        let Some(address) = self.addresses.get(key) else {
             return self.answer(publication.source, Outcome::Released);
         };
+        if address.gate.is_some() {
+            return self.hold_back(key, producer, publication);
+        }
         let Some(shard) = self.reachable_entrance(address) else {
             return self.answer(publication.source, Outcome::Released);
         };
@@ -611,77 +651,26 @@ impl Core {
             self.check_filters(source, filters)?;
         }
         let Some(shard) = self.reachable_home(address) else { return Err(self.home_unavailable(address)) };
-        let (home, name) = (address.home, address.name.clone());
-        let receiver = ReceiverOptions {
-            browse: options.browse,
-            exclusive: options.exclusive,
-            filter: options.filter.clone(),
-            not_from: options.not_from,
-            levels: is_topic.then(|| source.into()),
-            subscription: options.subscription.clone(),
-            retained: options.retained,
-            unreadable: false,
-        };
-        let settled = options.settled;
         let consumer = self.insert_consumer(now, key, lane, options);
-        if shard == self.shard {
-            let Some(home) = home else {
-                self.remove_consumer(now, consumer);
-                return Err(Refused::NotFound(source.into()));
-            };
-            match self.add_receiver(now, home, self.shard, consumer, settled, receiver) {
-                Ok(receiver) => {
-                    if let Some(value) = self.consumers.get_mut(consumer) {
-                        value.stored.receiver = Some(receiver);
-                    }
-                }
-                Err(reason) => {
-                    self.remove_consumer(now, consumer);
-                    return Err(Refused::Home(reason));
-                }
-            }
-        } else {
-            if let Some(value) = self.consumers.get_mut(consumer) {
-                value.stored.remote = Some(Box::new(Remote {
-                    home: shard,
-                    backlog: VecDeque::new(),
-                    emitted: 0,
-                    freed: 0,
-                    number: 0,
-                    drained: false,
-                }));
-            }
-            let options = Box::new(receiver);
-            self.send_wire(shard, Wire::AddReceiver { consumer, address: name, options });
+        if let Some(value) = self.consumers.get_mut(consumer) {
+            value.stored.source = is_topic.then(|| source.into());
+            // Whether it is, this shard says at once where it is the home.
+            value.stored.is_admitted = shard == self.shard;
+        }
+        if shard != self.shard {
+            self.ask_in(now, consumer, shard);
+        } else if let Err(reason) = self.add_receiver_here(now, consumer) {
+            self.remove_consumer(now, consumer);
+            return Err(Refused::Home(reason));
         }
         Ok(consumer)
-    }
-
-    /// The home has let a consumer in, and has a name for it.
-    pub(crate) fn receiver_attached(&mut self, from: ShardId, key: ConsumerKey, receiver: ReceiverKey) {
-        let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else {
-            // It has left in the meantime.
-            if self.broker.unsubscribing.remove(&key).is_some() {
-                self.send_wire(from, Wire::Unsubscribe { receiver });
-            }
-            return self.send_wire(from, Wire::RemoveReceiver { receiver });
-        };
-        consumer.stored.receiver = Some(receiver);
-        let has_credit = consumer.credit > 0 || consumer.draining;
-        self.effects.push_back(Effect::Admitted { consumer: key });
-        for filters in self.broker.refiltering.remove(&key).unwrap_or_default() {
-            self.send_wire(from, Wire::SetFilters { receiver, filters });
-        }
-        if has_credit {
-            self.send_credit(key);
-        }
     }
 
     /// Whether a consumer is let in: until the home of a stored address has answered it is not, and
     /// [`Admitted`](Effect::Admitted) or [`CloseConsumer`](Effect::CloseConsumer) follows.
     pub fn is_admitted(&self, consumer: ConsumerKey) -> bool {
         self.consumers.get(consumer).is_some_and(|consumer| {
-            !consumer.closed && (consumer.stored.receiver.is_some() || consumer.stored.remote.is_none())
+            !consumer.closed && (consumer.stored.is_admitted || !consumer.kind.is_stored())
         })
     }
 
@@ -706,15 +695,13 @@ impl Core {
     }
 
     /// Tells the home how many deliveries the consumer will have taken in all.
-    fn send_credit(&mut self, key: ConsumerKey) {
+    pub(super) fn send_credit(&mut self, key: ConsumerKey) {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         let (Some(receiver), Some(remote)) = (consumer.stored.receiver, &mut consumer.stored.remote) else {
             return;
         };
-        remote.number = remote.number.wrapping_add(1);
-        remote.drained = false;
-        let limit = remote.emitted + u64::from(consumer.credit);
-        let (home, number, drain) = (remote.home, remote.number, consumer.draining);
+        let (number, limit) = remote.next_credit(consumer.credit);
+        let (home, drain) = (remote.home, consumer.draining);
         self.send_wire(home, Wire::Credit { receiver, limit, drain, number });
     }
 
@@ -732,17 +719,18 @@ impl Core {
             }
             let Some(handout) = remote.backlog.pop_back() else { return };
             let home = remote.home;
-            let bytes = u32::try_from(handout.body.len() + DELIVERY_COST).unwrap_or(u32::MAX);
-            self.send_wire(home, Wire::Return { receiver, entry: handout.entry, bytes });
+            self.give_back(home, receiver, &handout);
         }
     }
 
     /// A delivery from the home on another shard.
-    pub(crate) fn take_handout(&mut self, now: Instant, key: ConsumerKey, handout: Handout) {
+    pub(crate) fn take_handout(&mut self, now: Instant, from: ShardId, key: ConsumerKey, handout: Handout) {
         // When the consumer is gone, the home will know from `RemoveReceiver`, and has it back.
         let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else { return };
         // A home hands nothing out before it has let the consumer in.
-        let (Some(_), Some(remote)) = (consumer.stored.receiver, &mut consumer.stored.remote) else { return };
+        let is_seated = consumer.stored.receiver.is_some();
+        let remote = consumer.stored.remote.as_mut().filter(|remote| is_seated && remote.home == from);
+        let Some(remote) = remote else { return self.turn_back(from, key, &handout) };
         remote.backlog.push_back(handout);
         if remote.backlog.len() > consumer.credit as usize {
             // The credit was lowered while it was on its way.
@@ -752,18 +740,15 @@ impl Core {
     }
 
     /// The home had nothing more for a consumer that asked to drain.
-    pub(crate) fn receiver_drained(&mut self, now: Instant, key: ConsumerKey, number: u32) {
+    pub(crate) fn receiver_drained(&mut self, now: Instant, from: ShardId, key: ConsumerKey, number: u32) {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
-        let is_current = match &mut consumer.stored.remote {
-            Some(remote) if remote.number == number => {
+        match &mut consumer.stored.remote {
+            Some(remote) if remote.home == from && remote.is_current(number) => {
                 remote.drained = true;
-                true
+                self.work_off_handouts(now, key);
             }
-            Some(_) => false,
-            None => return self.end_drain(key),
-        };
-        if is_current {
-            self.work_off_handouts(now, key);
+            None if from == self.shard => self.end_drain(key),
+            _ => self.seat_drained(now, from, key, number),
         }
     }
 
@@ -838,11 +823,13 @@ impl Core {
         consumer.deliveries += 1;
         let bytes = body.len();
         let (lane, address) = (consumer.lane, consumer.address);
+        let home = consumer.stored.remote.as_ref().map_or(self.shard, |remote| remote.home);
         let mut leg = None;
         if !settled {
             consumer.outstanding += 1;
             let in_link = consumer.stored.grips.place_at_end();
-            let grip = Grip { consumer: key, receiver, entry, handle: 0, reference, in_link };
+            let home = Some(home);
+            let grip = Grip { consumer: key, home, receiver, entry, handle: 0, reference, in_link };
             let grip = self.broker.grips.insert(grip);
             consumer.stored.grips.attach(&mut self.broker.grips, grip);
             leg = Some(grip.to_leg());
@@ -882,8 +869,7 @@ impl Core {
     pub fn reference_of(&self, leg: LegKey) -> Option<Reference> {
         let grip = self.broker.grips.get(GripKey::from_leg(leg)?)?;
         let reference = grip.reference?;
-        let remote = self.consumers.get(grip.consumer).and_then(|consumer| consumer.stored.remote.as_ref());
-        let node = remote.and_then(|remote| self.nodes.get(&remote.home.slot()));
+        let node = self.nodes.get(&grip.home?.slot());
         let offset = node.map_or(0, |node| hash_of_name(&node.name));
         Some(Reference(reference.0.wrapping_add(offset)))
     }
@@ -911,16 +897,14 @@ impl Core {
                 Effect::UpdateConsumer { consumer, handle, outcome: Some(outcome.clone()), settled: true };
             self.effects.push_back(update);
         }
+        let home = grip.home;
         let Some((receiver, entry)) = self.release_grip(key, Some(&outcome)) else { return };
-        let home = self
-            .consumers
-            .get(consumer)
-            .and_then(|consumer| consumer.stored.remote.as_ref())
-            .map(|remote| remote.home);
         match home {
+            Some(home) if home == self.shard => self.settle_at_home(now, receiver, entry, outcome),
             Some(home) => self.send_wire(home, Wire::Settle { receiver, entry, outcome }),
-            None => self.settle_at_home(now, receiver, entry, outcome),
+            None => {}
         }
+        self.vacate(now, consumer);
     }
 
     /// Ends a consumer's hold of a delivery, and counts it.
@@ -930,7 +914,8 @@ impl Core {
         outcome: Option<&Outcome>,
     ) -> Option<(ReceiverKey, crate::queue::EntryKey)> {
         let grip = self.broker.grips.get(key)?;
-        let (consumer, receiver, entry) = (grip.consumer, grip.receiver, grip.entry);
+        let (consumer, home, receiver, entry) = (grip.consumer, grip.home, grip.receiver, grip.entry);
+        self.note_settled(consumer, home);
         if let Some(outcome) = outcome {
             self.counters.outcomes.count(outcome);
         }
@@ -946,10 +931,19 @@ impl Core {
         Some((receiver, entry))
     }
 
-    /// The home of a delivery that a consumer has, and the outcome that it gives to it.
-    pub(crate) fn grip_home(&self, key: GripKey, outcome: Option<Outcome>) -> Option<(ShardId, Outcome)> {
-        let consumer = self.consumers.get(self.broker.grips.get(key)?.consumer)?;
-        let home = consumer.stored.remote.as_ref().map_or(self.shard, |remote| remote.home);
+    /// The consumer that has a delivery.
+    pub(crate) fn grip_consumer(&self, key: GripKey) -> Option<ConsumerKey> {
+        self.broker.grips.get(key).map(|grip| grip.consumer)
+    }
+
+    /// The home of a delivery that a consumer has (`None`: it is gone), and the outcome that it gives to it.
+    pub(crate) fn grip_home(
+        &self,
+        key: GripKey,
+        outcome: Option<Outcome>,
+    ) -> Option<(Option<ShardId>, Outcome)> {
+        let grip = self.broker.grips.get(key)?;
+        let (home, consumer) = (grip.home, self.consumers.get(grip.consumer)?);
         let outcome = match outcome {
             None | Some(Outcome::Received { .. }) => consumer.default_outcome(),
             Some(outcome) => outcome,
@@ -982,6 +976,7 @@ impl Core {
         while let Some(grip) = self.consumers.get(key).and_then(|consumer| consumer.stored.grips.first()) {
             self.release_grip(grip, Some(&Outcome::FAILED));
         }
+        self.leave_seats(now, key);
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         let (receiver, remote) = (consumer.stored.receiver.take(), consumer.stored.remote.take());
         // They were for its time.
@@ -1008,15 +1003,6 @@ impl Core {
             }
             (None, None) => {}
         }
-    }
-
-    /// The home does not let a consumer in, or no longer; it has forgotten it already.
-    pub(crate) fn receiver_closed(&mut self, now: Instant, key: ConsumerKey, reason: CloseReason) {
-        self.broker.unsubscribing.remove(&key);
-        self.broker.refiltering.remove(&key);
-        let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else { return };
-        consumer.stored.receiver = None;
-        self.close_consumer(now, key, reason);
     }
 
     /// The home does not let a link in, or no longer.

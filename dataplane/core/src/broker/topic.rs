@@ -593,7 +593,7 @@ impl Core {
         let (shard, consumer) = (receiver.shard, receiver.consumer);
         self.remove_receiver(now, key);
         if shard == self.shard {
-            self.receiver_closed(now, consumer, reason);
+            self.receiver_closed(now, shard, consumer, reason);
         } else {
             self.send_wire(shard, Wire::CloseConsumer { consumer, reason });
         }

@@ -354,6 +354,7 @@ impl Core {
             self.settle_by_consumer(now, leg, outcome, true);
             return Ok(());
         };
+        let consumer = self.grip_consumer(grip);
         let Some((home, outcome)) = self.grip_home(grip, outcome) else { return Ok(()) };
         let Some((receiver, entry)) = self.release_grip(grip, Some(&outcome)) else { return Ok(()) };
         let limit = self.limits.max_transaction_work;
@@ -362,6 +363,10 @@ impl Core {
             if value.work > limit {
                 value.failed.get_or_insert_with(|| too_much(limit));
             }
+            let Some(home) = home else {
+                value.failed.get_or_insert_with(home_lost);
+                return Ok(());
+            };
             if home.is_here() {
                 value.homes.insert(home);
             } else if value.across {
@@ -373,10 +378,15 @@ impl Core {
                 return Ok(());
             }
         }
-        if home == self.shard {
-            self.retire(now, home, transaction, receiver, entry, outcome);
-        } else {
-            self.send_wire(home, Wire::Retire { transaction, receiver, entry, outcome });
+        match home {
+            Some(home) if home == self.shard => {
+                self.retire(now, home, transaction, receiver, entry, outcome);
+            }
+            Some(home) => self.send_wire(home, Wire::Retire { transaction, receiver, entry, outcome }),
+            None => {}
+        }
+        if let Some(consumer) = consumer {
+            self.vacate(now, consumer);
         }
         Ok(())
     }
@@ -917,6 +927,12 @@ impl Core {
 
 fn error(condition: &'static str, sentence: String) -> Box<ErrorInfo> {
     Box::new(ErrorInfo { condition: condition.into(), description: Some(sentence.into()), info: None })
+}
+
+fn home_lost() -> Box<ErrorInfo> {
+    let sentence =
+        "the home of a delivery that was retired in the transaction was lost after it was delivered";
+    error(condition::ROLLED_BACK, sentence.to_owned())
 }
 
 fn elsewhere() -> Box<ErrorInfo> {

@@ -51,6 +51,9 @@ impl Core {
             Wire::Credit { receiver, limit, drain, number } if self.is_receiver_of(receiver, from) => {
                 self.set_receiver_limit(now, receiver, limit, drain, number);
             }
+            Wire::Park { receiver, got, number } if self.is_receiver_of(receiver, from) => {
+                self.park_receiver(now, receiver, got, number);
+            }
             Wire::Window { receiver, bytes } if self.is_receiver_of(receiver, from) => {
                 self.widen_window(now, receiver, bytes);
             }
@@ -65,6 +68,7 @@ impl Core {
             | Wire::Unsubscribe { .. }
             | Wire::SetFilters { .. }
             | Wire::Credit { .. }
+            | Wire::Park { .. }
             | Wire::Window { .. }
             | Wire::Settle { .. }
             | Wire::Return { .. } => {}
@@ -84,8 +88,10 @@ impl Core {
                 self.handle_prepared(now, from, transaction, failed, logged);
             }
             Wire::Opened { producer, sender, active } => self.handle_opened(from, producer, sender, active),
-            Wire::Flow { producer, active } => self.sender_flow(producer, active),
-            Wire::Attached { consumer, receiver } => self.receiver_attached(from, consumer, receiver),
+            Wire::Flow { producer, active } => self.handle_flow(from, producer, active),
+            Wire::Attached { consumer, receiver } => self.receiver_attached(now, from, consumer, receiver),
+            Wire::AskPassed { address, number } => self.handle_ask_passed(now, from, &address, number),
+            Wire::Passed { number } => self.handle_passed(now, from, number),
             Wire::AskRetained { number, topic, question, fences } => {
                 self.handle_ask_retained(now, from, number, topic, *question, fences);
             }
@@ -93,11 +99,11 @@ impl Core {
             Wire::Fenced { asker, number } => self.handle_fenced(now, asker, number),
             Wire::RetainedPage { number, page } => self.handle_page(number, page),
             Wire::Refiltered { consumer } => self.refiltered(consumer),
-            Wire::Deliver { consumer, handout } => self.take_handout(now, consumer, handout),
-            Wire::Drained { consumer, number } => self.receiver_drained(now, consumer, number),
+            Wire::Deliver { consumer, handout } => self.take_handout(now, from, consumer, handout),
+            Wire::Drained { consumer, number } => self.receiver_drained(now, from, consumer, number),
             Wire::Answer { source, outcome } => self.answer(source, outcome),
-            Wire::CloseProducer { producer, reason } => self.close_stored_producer(producer, reason),
-            Wire::CloseConsumer { consumer, reason } => self.receiver_closed(now, consumer, reason),
+            Wire::CloseProducer { producer, reason } => self.sender_closed(now, from, producer, reason),
+            Wire::CloseConsumer { consumer, reason } => self.receiver_closed(now, from, consumer, reason),
         }
     }
 
@@ -128,8 +134,11 @@ impl Core {
             .iter()
             .filter(|(_, consumer)| is_there(consumer.stored.remote.as_ref().map(|remote| remote.home)));
         for consumer in consumers.map(|(key, _)| key).collect::<Vec<_>>() {
-            self.receiver_closed(now, consumer, CloseReason::HomeGone);
+            self.broker.refiltering.remove(&consumer);
+            self.close_consumer(now, consumer, CloseReason::HomeGone);
         }
+        self.followed_peer_gone(now, peer);
+        self.pipes_lost(peer);
         self.forwards_lost(peer);
         self.broker.unsubscribing.retain(|_, home| *home != peer);
         self.retrieval_peer_gone(now, peer);
@@ -156,15 +165,6 @@ impl Core {
             Err(reason) => Wire::CloseProducer { producer, reason },
         };
         self.send_wire(from, wire);
-    }
-
-    fn handle_opened(&mut self, from: ShardId, producer: ProducerKey, sender: SenderKey, active: bool) {
-        if self.producers.get(producer).is_some_and(|producer| !producer.closed) {
-            self.sender_opened(producer, sender, active);
-        } else {
-            // It has left in the meantime.
-            self.send_wire(from, Wire::RemoveSender { sender });
-        }
     }
 
     fn handle_publish(&mut self, now: Instant, to: Destination, publication: Publication) {

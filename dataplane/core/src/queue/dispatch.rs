@@ -415,16 +415,22 @@ impl Queue {
     /// A consumer whose credit was to be drained and for which there is nothing more: its credit is 0
     /// now. To be asked after `next` was `Idle`. Also gives the consumer's `owner`.
     pub fn poll_drained(&mut self) -> Option<(MemberKey, u64)> {
-        let members = self.members.as_ref().filter(|members| !members.draining.is_empty())?;
-        let draining = members.draining.clone();
+        self.members.as_ref().filter(|members| !members.draining.is_empty())?;
         let is_empty = !self.rows.iter_mut().flatten().any(|row| row.first_open().is_some());
+        self.end_drain(|member| {
+            member.credit == 0 || member.standby || is_empty || member.place() == Place::Starved
+        })
+    }
+
+    /// The same for those alone that have no credit: more may come for the others.
+    pub fn poll_spent(&mut self) -> Option<(MemberKey, u64)> {
+        self.end_drain(|member| member.credit == 0)
+    }
+
+    fn end_drain(&mut self, is_over: impl Fn(&Member) -> bool) -> Option<(MemberKey, u64)> {
         let members = self.members.as_mut()?;
-        let index = draining.into_iter().find(|index| {
-            members.get(*index).is_some_and(|member| {
-                let is_out = member.credit == 0 || member.standby || is_empty;
-                is_out || member.place() == Place::Starved
-            })
-        })?;
+        let mut draining = members.draining.iter().copied();
+        let index = draining.find(|index| members.get(*index).is_some_and(&is_over))?;
         members.draining.retain(|other| *other != index);
         let key = members.key(index)?;
         let member = members.get_mut(index)?;

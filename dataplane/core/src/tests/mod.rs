@@ -3,6 +3,7 @@
 mod bed;
 mod check;
 mod fleet;
+mod follow;
 mod limits;
 mod live;
 mod one_shard;

@@ -223,6 +223,8 @@ messages! {
         0x33 Conclude { transaction, commit }
         0x34 FencesLost { home }
         0x35 Unask { number }
+        0x36 AskPassed { address, number }
+        0x37 Park { receiver, got, number }
         0x40 Prepared { transaction, failed, logged }
         0x41 Concluded { transaction }
         0x42 Opened { producer, sender, active }
@@ -235,6 +237,7 @@ messages! {
         0x49 CloseProducer { producer, reason }
         0x4a CloseConsumer { consumer, reason }
         0x4b Ended { number }
+        0x4c Passed { number }
     }
     put {
         Self::AskRetained { number, topic, question, fences } => {

@@ -462,7 +462,7 @@ impl<'a> Any<'a> {
     }
 
     fn stored(&mut self) -> Wire {
-        match self.random.u8(..35) {
+        match self.random.u8(..38) {
             0 => Wire::AddSender { producer: self.key(), address: self.name() },
             1 => Wire::RemoveSender { sender: self.key() },
             2 => Wire::Publish {
@@ -532,6 +532,9 @@ impl<'a> Any<'a> {
             31 => Wire::FencesLost { home: self.shard() },
             32 => Wire::Unask { number: self.number() },
             33 => Wire::Ended { number: self.number() },
+            34 => Wire::AskPassed { address: self.name(), number: self.number() },
+            35 => Wire::Passed { number: self.number() },
+            36 => Wire::Park { receiver: self.key(), got: self.number(), number: self.small() },
             30 => Wire::CloseProducer { producer: self.key(), reason: self.reason() },
             _ => Wire::CloseConsumer { consumer: self.key(), reason: self.reason() },
         }
@@ -712,8 +715,8 @@ fn what_settles_several_deliveries_settles_so_many_and_no_more() {
 #[test]
 fn a_message_of_a_later_version_is_told_apart() {
     let ends = Ends::new();
-    for code in (0_u8..=0xff).filter(|code| !matches!(code, 1..=11 | 0x20..=0x35 | 0x40..=0x4b | 0x60..=0x65))
-    {
+    let is_known = |code: &u8| matches!(code, 1..=11 | 0x20..=0x37 | 0x40..=0x4c | 0x60..=0x65);
+    for code in (0_u8..=0xff).filter(|code| !is_known(code)) {
         let error = ends.decode(&Bytes::from(vec![code; 100])).unwrap_err();
         assert_eq!(error, WireError::Unknown { what: "message", number: code.into() });
     }
