@@ -19,6 +19,10 @@ use crate::store::{Recovered, StoreView};
 /// How often a draining node looks whether everything has settled.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
+/// How long a node that stops waits for the next settlement of a consumer on another node, and then for what
+/// others wait for to be on disk.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
 /// One shard's answer to a question, sent back through a one-shot channel.
 pub type Reply<T> = oneshot::Sender<T>;
 
@@ -74,11 +78,34 @@ pub enum ShardCommand {
     ClearRetained { topic: Arc<str>, filter: Arc<str>, reply: Reply<Result<u64, Refused>> },
     /// What the shard holds of queues whose home is another node.
     LeftBehind { reply: Reply<Vec<LeftBehind>> },
-    /// Grant no further credit to producers, and let no link in.
+    /// Grant no further credit to producers, hand out nothing that is kept, and let no link in.
     Drain { reply: Reply<()> },
+    /// Close the connections of which nothing is under way, as with `CloseAll`.
+    CloseSettled { reason: Arc<str>, reply: Reply<Departure> },
     /// Close every connection with `amqp:connection:forced` or reason code 0x8B of MQTT, and the reason;
     /// answered when they are gone or have had their time.
     CloseAll { reason: String, reply: Reply<()> },
+}
+
+/// What is left of a shard whose node stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Departure {
+    /// Deliveries of this node's clients.
+    pub unsettled: u64,
+    /// Deliveries of its homes that consumers on other nodes have and have not settled.
+    pub held: u64,
+    /// Messages from other nodes whose senders have no answer.
+    pub unanswered: u64,
+}
+
+impl Departure {
+    fn with(self, other: Self) -> Self {
+        Self {
+            unsettled: self.unsettled + other.unsettled,
+            held: self.held + other.held,
+            unanswered: self.unanswered + other.unanswered,
+        }
+    }
 }
 
 /// A connection that was accepted and nobody serves yet.
@@ -523,14 +550,16 @@ impl Hub {
         .contains(&true)
     }
 
-    /// Lets no producer send anything new, waits until every delivery of the node is settled or the
-    /// deadline has come, and closes every connection with the reason. Returns the number of
-    /// deliveries that were still open.
+    /// Lets no producer send anything new and hands nothing out that is kept; closes each connection with the
+    /// reason when everything of it is settled, and when the deadline has come. Returns the number of deliveries
+    /// that were still open.
     ///
-    /// The shards wait for each other: what one holds for a producer may hang on another's consumer.
+    /// The shards wait for each other: what one holds for a producer may hang on another's consumer. What
+    /// consumers on other nodes have of the homes here is waited for as long as some of it is settled every now
+    /// and then.
     pub async fn drain(&self, deadline: Instant, reason: &str) -> u64 {
         self.begin_drain().await;
-        let open = self.settle(deadline).await;
+        let open = self.settle(deadline, reason.into()).await;
         self.ask_all(|reply| ShardCommand::CloseAll { reason: reason.into(), reply }).await;
         open
     }
@@ -540,16 +569,32 @@ impl Hub {
         self.ask_all(|reply| ShardCommand::Drain { reply }).await;
     }
 
-    async fn settle(&self, deadline: Instant) -> u64 {
+    async fn settle(&self, deadline: Instant, reason: Arc<str>) -> u64 {
         let mut was_settled = false;
+        let (mut held, mut held_since) = (u64::MAX, Instant::now());
+        let mut waiting_since = None;
         loop {
-            let shards = self.statistics().await;
-            let open = shards.iter().map(|shard| shard.unsettled + shard.undelivered).sum();
-            // On its way between two shards a delivery is counted by neither: look twice.
-            if (open == 0 && was_settled) || Instant::now() >= deadline {
-                return open;
+            let left =
+                self.ask_all(|reply| ShardCommand::CloseSettled { reason: reason.clone(), reply }).await;
+            let left = left.into_iter().reduce(Departure::with).unwrap_or_default();
+            let now = Instant::now();
+            if left.held < held {
+                held_since = now;
             }
-            was_settled = open == 0;
+            held = left.held;
+            let is_held = held > 0 && now < held_since + LAST_WORDS;
+            // On its way between two shards a delivery is counted by neither: look twice.
+            let is_settled = left.unsettled == 0 && was_settled && !is_held;
+            was_settled = left.unsettled == 0;
+            if is_settled {
+                let since = *waiting_since.get_or_insert(now);
+                if left.unanswered == 0 || now >= since + LAST_WORDS {
+                    return 0;
+                }
+            }
+            if now >= deadline {
+                return left.unsettled;
+            }
             tokio::time::sleep(DRAIN_POLL).await;
         }
     }

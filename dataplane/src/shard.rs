@@ -330,6 +330,7 @@ fn obey(handle: &Handle, command: ShardCommand) {
             shard.start_drain(now);
             answer(reply, ());
         }
+        ShardCommand::CloseSettled { reason, reply } => answer(reply, shard.close_settled(now, &reason)),
         ShardCommand::CloseAll { reason, reply } => {
             shard.close_all(now, &reason);
             drop(shard);

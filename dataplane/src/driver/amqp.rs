@@ -38,6 +38,9 @@ const HEAD_LIMIT: usize = 64 << 10;
 /// Bytes of a connection's product and container that are kept.
 const MAX_LABEL: usize = 128;
 
+/// How long a client has to answer our close before our end of its socket is shut.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// SASL mechanisms, best first. Without authentication every client is anonymous, also one that
 /// names itself with PLAIN.
 const MECHANISMS: [&str; 2] = ["ANONYMOUS", "PLAIN"];
@@ -108,6 +111,9 @@ pub(super) fn engine_config(config: &DaemonConfig) -> Config {
             handle_max: limits.max_links.saturating_sub(1).min(u32::from(u16::MAX)),
             incoming_window: u32::try_from(window.max(4)).unwrap_or(u32::MAX),
             handshake_timeout: millis(limits.handshake_timeout_ms),
+            // Proton's clients wait for the end of the socket when they are told to go. Who answers later is
+            // still listened to for a while after our end of the socket is shut.
+            close_timeout: CLOSE_TIMEOUT,
             ..Limits::default()
         },
     }
@@ -163,7 +169,7 @@ impl Shard {
             Event::LinkFlow { token, credit, drain, transaction, .. } => {
                 self.set_acquisition(now, key, token, transaction.as_deref());
                 if let Some(consumer) = ConsumerKey::from_bits(token)
-                    && !(self.is_draining && self.is_stored(token))
+                    && !(self.is_draining() && self.is_stored(token))
                 {
                     self.core.set_credit(now, consumer, credit, drain);
                 }
@@ -229,7 +235,7 @@ impl Shard {
     }
 
     fn handle_open(&mut self, now: Instant, key: usize, open: &Open) {
-        let is_draining = self.is_draining;
+        let is_draining = self.is_draining();
         let Some(connection) = self.connections.amqp_mut(key) else { return };
         connection.container = label(open.container_id.as_str());
         connection.container_id = open.container_id.clone();

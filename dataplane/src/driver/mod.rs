@@ -8,6 +8,7 @@
 mod amqp;
 mod attach;
 mod connection;
+mod departure;
 mod format;
 mod message;
 mod mqtt;
@@ -232,7 +233,8 @@ pub(crate) struct Shard {
     next_name: u64,
     name_secret: RandomState,
     warnings: Throttle,
-    is_draining: bool,
+    /// Since when the node stops.
+    draining_since: Option<Instant>,
     /// The other nodes of the fleet; `None`: the node is alone.
     pub(crate) mesh: Option<Box<ShardMesh>>,
 }
@@ -284,7 +286,7 @@ impl Shard {
             next_name: 0,
             name_secret: RandomState::new(),
             warnings: Throttle::default(),
-            is_draining: false,
+            draining_since: None,
             mesh,
         }
     }
@@ -335,7 +337,7 @@ impl Shard {
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let connection = self.deadlines.peek().map(|Reverse((deadline, ..))| *deadline);
         // While the node stops no session ends: the next run goes on.
-        let session = self.next_mqtt_deadline(now).filter(|_| !self.is_draining);
+        let session = self.next_mqtt_deadline(now).filter(|_| !self.is_draining());
         let mesh = self.mesh.as_deref().and_then(ShardMesh::poll_timeout);
         connection.into_iter().chain(self.core.poll_timeout()).chain(session).chain(mesh).min()
     }
@@ -454,20 +456,6 @@ impl Shard {
             connection.is_dirty = true;
             self.dirty.push(key);
         }
-    }
-
-    /// No producer gets credit from here on, and new links are refused.
-    pub(crate) fn start_drain(&mut self, now: Instant) {
-        self.is_draining = true;
-        // What is kept for the next run is not handed out any more.
-        let stored = self.consumers.0.iter().flatten().filter(|link| link.is_stored);
-        let stored: Vec<_> = stored.filter_map(|link| ConsumerKey::from_bits(link.bits)).collect();
-        for consumer in stored {
-            self.core.set_credit(now, consumer, 0, false);
-        }
-        self.stop_feeds(now);
-        self.core.drain(now);
-        self.finish_turn(now);
     }
 
     /// Whether what a consumer does not get is kept for later.

@@ -273,7 +273,7 @@ impl Shard {
     fn place_of(&self, now: Instant, client_id: &str, is_clean: bool, is_patient: bool) -> Belongs {
         let shards = u16::try_from(self.shared.mailboxes.len()).unwrap_or(u16::MAX);
         let here = Belongs::To(home(client_id, shards));
-        let Some(fabric) = self.shared.mesh.as_deref().filter(|_| !is_clean && !self.is_draining) else {
+        let Some(fabric) = self.shared.mesh.as_deref().filter(|_| !is_clean && !self.is_draining()) else {
             return here;
         };
         let wait = |otherwise| if is_patient { Belongs::Undecided } else { otherwise };

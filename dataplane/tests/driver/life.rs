@@ -196,6 +196,32 @@ fn a_draining_node_lets_deliveries_settle_and_takes_nothing_new() {
 }
 
 #[test]
+fn a_client_of_a_draining_node_goes_when_nothing_of_its_own_is_under_way() {
+    let node = Node::start();
+    let (mut producer, mut slow) = (Client::connect(&node, 0), Client::connect(&node, 1));
+    let mut idle = Client::connect(&node, 0);
+    slow.consumer("a", 10);
+    idle.consumer("b", 10);
+    let out = producer.producer("a");
+    let number = producer.send_text(out, "under way");
+    let received = slow.receive(1);
+    let hub = node.hub().clone();
+    let draining = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(hub.drain(Instant::now() + DEADLINE, "the node is stopping"))
+    });
+    assert_eq!(idle.ended().unwrap().condition.as_str(), "amqp:connection:forced");
+    assert!(!draining.is_finished(), "another one has something to settle");
+    slow.accept(&received);
+    assert_eq!(producer.outcome(number), mq_amqp::performative::DeliveryState::Accepted);
+    for client in [&mut producer, &mut slow] {
+        assert_eq!(client.ended().unwrap().condition.as_str(), "amqp:connection:forced");
+    }
+    assert_eq!(draining.join().unwrap(), 0);
+    node.until_empty();
+}
+
+#[test]
 fn a_client_that_is_silent_is_told_and_cut_off() {
     let node = Node::with(|config| config.limits.idle_timeout_ms = 1_000);
     let mut stream = raw(&node, 0);

@@ -194,7 +194,9 @@ class Receiver(Client):
         return self.container.create_receiver(self.connection, self.options["address"])
 
     def on_message(self, event):
-        name = event.message.body
+        body = event.message.body
+        # What came over MQTT is binary.
+        name = body if isinstance(body, str) else bytes(body).decode()
         say("got", name)
         delivery, link = event.delivery, self.link
         if self.options["hold"] > 0:

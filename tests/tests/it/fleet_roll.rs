@@ -1,4 +1,5 @@
-//! Every node of a fleet is restarted, one after the other, while clients of AMQP and MQTT go on.
+//! Every node of a fleet is restarted, one after the other, or a queue moves from node to node, while clients of
+//! AMQP and MQTT go on.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use mq_model::manifest::AddressType;
 use mq_tests::Fleet;
 use mq_tests::foreign::{Library, is_skipped};
-use mq_tests::remember::{Load, Plan, Table};
+use mq_tests::remember::{Fate, Load, Plan, Table};
 
 /// Messages that go through at each sender between two restarts.
 const ENOUGH: usize = 150;
@@ -56,6 +57,42 @@ fn a_rolling_restart_loses_nothing() {
     }
 }
 
+/// Messages that go through at each sender between two moves.
+const SOME: usize = 40;
+
+/// How often the queue moves.
+const MOVES: usize = 6;
+
+#[test]
+fn a_queue_moves_under_load_and_no_client_notices() {
+    if is_skipped() {
+        return;
+    }
+    let fleet = Fleet::of(3).start();
+    fleet.create(1, "jobs", AddressType::Queue);
+    let mut load = amqp_load(&fleet, "jobs");
+    let servers = servers(&fleet, 3, mq_tests::Daemon::mqtt);
+    load.senders.push(Plan::sender(Library::Paho, "jobs-publisher", &servers, "jobs").rate(100).start());
+    for _ in 0..MOVES {
+        load.expect_more(SOME);
+        load.breaks();
+        fleet.move_home("jobs", fleet.home_number(1, "jobs") % fleet.size() + 1);
+    }
+    load.expect_more(SOME);
+    let account = load.end();
+    let findings = account.settle();
+    let mut table = Table::of_faults("A queue that moves between three nodes");
+    table.add(&format!("its home, {MOVES} times"), None, &findings);
+    table.print();
+    findings.are_good();
+    assert_eq!((findings.repeated, findings.reconnections), (0, 0), "{findings:#?}");
+    for client in account.senders.iter().chain(&account.receivers) {
+        assert!(client.detachments().is_empty(), "links stay: {:?}", client.detachments());
+        let unanswered = [Fate::Unknown, Fate::Released, Fate::Modified, Fate::Rejected, Fate::Unsaid];
+        assert!(!unanswered.into_iter().any(|fate| client.has_seen(fate)), "everything is accepted");
+    }
+}
+
 /// The nodes' servers, from one on and round.
 fn servers(fleet: &Fleet, first: usize, of: fn(&mq_tests::Daemon) -> SocketAddr) -> Vec<SocketAddr> {
     let all: Vec<SocketAddr> = fleet.nodes().map(|(_, node)| of(node)).collect();
@@ -73,12 +110,12 @@ fn amqp_load(fleet: &Fleet, address: &str) -> Load {
         Plan::sender(Library::Proton, &name, &servers(first), address).rate(100).start()
     };
     let receivers = vec![receiver(2), receiver(3)];
-    Load { may_forget: true, ..Load::shared(vec![sender(1), sender(2)], receivers) }
+    Load::shared(vec![sender(1), sender(2)], receivers)
 }
 
 fn mqtt_load(fleet: &Fleet, topic: &str) -> Load {
     let servers = |first| servers(fleet, first, mq_tests::Daemon::mqtt);
     let receivers = vec![Plan::receiver(Library::Paho, "subscriber", &servers(3), topic).start()];
     let senders = vec![Plan::sender(Library::Paho, "publisher", &servers(1), topic).rate(100).start()];
-    Load { may_forget: true, ..Load::copied(senders, receivers) }
+    Load::copied(senders, receivers)
 }

@@ -85,7 +85,7 @@ impl Shard {
     /// What is wrong with a CONNECT beyond what the engine knows.
     fn check_connect(&mut self, now: Instant, connect: &Connect) -> Result<(), Refusal> {
         let refusal = |reason, words: &str| Err(Refusal(reason, words.to_owned()));
-        if self.is_draining {
+        if self.is_draining() {
             return refusal(ReasonCode::ServerUnavailable, "the node is stopping; connect to another one");
         }
         // 4.12: none is offered.

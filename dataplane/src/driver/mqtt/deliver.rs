@@ -837,9 +837,10 @@ impl Shard {
 
     /// Gives feeds the credit that the client's window leaves.
     pub(super) fn refill_feeds(&mut self, now: Instant, key: usize, token: SessionKey) {
+        let is_draining = self.is_draining();
         let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
         let Some(client) = self.connections.mqtt(key) else { return };
-        if self.is_draining || client.session != Some(token) {
+        if is_draining || client.session != Some(token) {
             return;
         }
         let (buffered, window) = (client.engine.buffered(), u32::from(client.engine.window()));
@@ -1104,6 +1105,7 @@ impl Shard {
 
     /// Keeps of a connection what the next one goes on with.
     fn keep_flights(&mut self, now: Instant, token: SessionKey, mut resumed: SessionState) {
+        let is_draining = self.is_draining();
         let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
         let is_lasting = session.is_lasting();
         if session.flights.get().is_none() && (resumed.is_empty() || !is_lasting) {
@@ -1118,7 +1120,7 @@ impl Shard {
                 // 4.8.2-5: nobody else gets it. But what is kept here does not outlive the daemon: then a
                 // share gives it again, which may be twice, and not never.
                 let leg = state.kept.get_mut(slot as usize).and_then(|entry| entry.leg.take());
-                settled.extend(leg.filter(|_| !self.is_draining));
+                settled.extend(leg.filter(|_| !is_draining));
                 return true;
             }
             unacknowledged.token = Token::None.to_bits();

@@ -31,7 +31,7 @@ impl Shard {
     /// The connection is over, whatever ended it: its session is away from now on, or over, too. Called
     /// again for a connection that has no session any more, it does nothing.
     pub(super) fn end_connection(&mut self, now: Instant, key: usize) {
-        let is_stopping = self.is_draining;
+        let is_stopping = self.is_draining();
         let Some(key) = self.leave_session(now, key) else { return };
         let Some(session) = self.mqtt.sessions.get_mut(key) else { return };
         if session.outlives_connection() {
@@ -72,7 +72,7 @@ impl Shard {
     fn decide_will(&mut self, now: Instant, key: SessionKey, end: End) {
         let unix = self.core.unix(now);
         // What is published while the node stops reaches nobody.
-        let end = if self.is_draining && end != End::Normal { End::Stopping } else { end };
+        let end = if self.is_draining() && end != End::Normal { End::Stopping } else { end };
         let Some(session) = self.mqtt.sessions.get_mut(key) else { return };
         let Presence::Away(since) = session.presence else { return };
         let Some(mut will) = session.will.take() else { return };
@@ -152,7 +152,7 @@ impl Shard {
     /// What is due by the time of day: wills that have waited, sessions whose time is over; and what a turn
     /// before had no time for.
     pub(crate) fn handle_mqtt_deadlines(&mut self, now: Instant) {
-        if !self.is_recovered(now) || self.is_draining {
+        if !self.is_recovered(now) || self.is_draining() {
             return;
         }
         self.mqtt.resume_at = None;

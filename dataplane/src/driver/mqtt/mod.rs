@@ -65,6 +65,8 @@ pub(super) struct Client {
     pub(super) intake: Intake,
     /// What it gets.
     pub(super) outflow: Outflow,
+    /// The node stops: nothing more is read of it but what it owes.
+    pub(super) is_leaving: bool,
     /// Since when nothing more is read of it, although it may be its own acknowledgements that are missing.
     caught_since: Option<Instant>,
 }
@@ -185,6 +187,7 @@ impl Client {
             end: End::Unclean,
             intake: Intake::default(),
             outflow: Outflow::default(),
+            is_leaving: false,
             caught_since: None,
         }
     }
@@ -208,7 +211,9 @@ impl Client {
     /// while the core or other shards have no room for what it publishes. Whoever makes it true again
     /// calls [`Shard::resume_reading`]; what was read before is then served first.
     pub(super) fn may_read(&self) -> bool {
-        self.engine.takes_input() && self.intake.may_read(self.engine.in_flight() > 0)
+        (!self.is_leaving || self.engine.in_flight() > 0)
+            && self.engine.takes_input()
+            && self.intake.may_read(self.engine.in_flight() > 0)
     }
 
     /// Whether no more is read of a client that owes acknowledgements: what it has published may wait for

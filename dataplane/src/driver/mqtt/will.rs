@@ -204,7 +204,7 @@ impl Shard {
                 self.mqtt.counters.wills += 1;
             }
             // The next run tries again.
-            Some(_) if self.is_draining => return,
+            Some(_) if self.is_draining() => return,
             Some(outcome) => {
                 warn!(%client_id, ?outcome, "nobody took a will");
                 self.mqtt.counters.wills_refused += 1;
