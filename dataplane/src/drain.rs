@@ -19,6 +19,9 @@ use crate::objects::ChangeError;
 /// How often a draining node looks what is left.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Why a node cannot say that it is empty.
+const WORKER_ENDED: &str = "a worker of the node has ended; see its log, and restart the node";
+
 /// What a node has been told of its future.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -106,13 +109,11 @@ impl Node {
             status.messages += left.messages;
             status.bytes += left.bytes;
         }
-        let is_empty = (status.queues, status.messages, status.unsettled) == (0, 0, 0);
-        status.state = match self.orders.order() {
-            Order::Serve => DrainState::Active,
-            Order::Cordon => DrainState::Cordoned,
-            Order::Drain if is_empty => DrainState::Drained,
-            Order::Drain => DrainState::Draining,
-        };
+        if !self.is_whole() {
+            // What it held nobody can say: nothing that is counted here is all there is.
+            status.stuck_because = Some(WORKER_ENDED.into());
+        }
+        status.state = state(self.orders.order(), &status, self.is_whole());
         status
     }
 
@@ -197,6 +198,17 @@ impl Node {
     }
 }
 
+/// How far a node is that has got an order.
+fn state(order: Order, status: &NodeDrain, is_whole: bool) -> DrainState {
+    let is_empty = (status.queues, status.messages, status.unsettled) == (0, 0, 0);
+    match order {
+        Order::Serve => DrainState::Active,
+        Order::Cordon => DrainState::Cordoned,
+        Order::Drain if is_empty && is_whole => DrainState::Drained,
+        Order::Drain => DrainState::Draining,
+    }
+}
+
 /// Gives the homes of the node away whenever it is told to. Never ends.
 pub(crate) async fn run(node: Arc<Node>) {
     loop {
@@ -217,5 +229,19 @@ pub(crate) async fn run(node: Arc<Node>) {
         node.orders.set_stuck(stuck);
         // Woken early when the order is another one.
         let _ = tokio::time::timeout(LOOK, node.orders.changed.notified()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_with_a_worker_that_has_ended_does_not_say_that_it_is_empty() {
+        let empty = NodeDrain::default();
+        assert_eq!(state(Order::Drain, &empty, true), DrainState::Drained);
+        assert_eq!(state(Order::Drain, &empty, false), DrainState::Draining);
+        let left = NodeDrain { messages: 1, ..NodeDrain::default() };
+        assert_eq!(state(Order::Drain, &left, true), DrainState::Draining);
     }
 }
