@@ -93,11 +93,7 @@ fn a_message_of_qos_2_goes_on_elsewhere_where_it_was_and_comes_once() {
     let again = client.receive();
     assert_eq!((again.text(), again.packet_id, again.duplicate), ("once", first.packet_id, true));
     client.acknowledge(&again, ReasonCode::Success);
-    wait_for("the topic to know", || {
-        client.turn();
-        let topic = get(fleet.node(0).http, "/api/v1/addresses/t").json();
-        (topic["status"]["queue"]["messages"] == 0).then_some(())
-    });
+    client.until("the release", |client| client.engine.session_state().incoming.is_empty());
     let state = client.vanish();
 
     // Now it has: it does not.

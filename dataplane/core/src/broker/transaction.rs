@@ -23,9 +23,10 @@
 //! Homes on other nodes have logs of their own, and are no part of this: what is posted or retired there makes
 //! a transaction fail. One that is declared [across nodes](Core::declare_across) puts up with less: what is
 //! posted there is stored there first, and answered; then the rest is committed as above; then what is retired
-//! there is settled. Each message is stored and settled once as long as no node restarts and no path is lost
-//! meanwhile. A crash or a loss between two of these steps leaves the earlier ones done, so that a message may
-//! be published again by its client, or be delivered again by its home.
+//! there is settled. That is out of reach until then, as it is here, whatever becomes of the consumer; the home
+//! prepares nothing for it, since it has no say in the commit. Each message is stored and settled once as long
+//! as no node restarts and no path is lost meanwhile. A crash or a loss between two of these steps leaves the
+//! earlier ones done, so that a message may be published again by its client, or be delivered again by its home.
 //!
 //! When anything of that fails, or the client wants it so, everything is as before, but that what was
 //! retired counts as a failed delivery. In the store the `Commit` decides: before it nothing of the
@@ -58,7 +59,14 @@ pub(crate) struct Transactions {
     /// Those that were declared here.
     declared: BTreeMap<TransactionId, Transaction>,
     /// What there is to do for them, and for those of other shards, at homes here.
-    parts: BTreeMap<TransactionId, Part>,
+    parts: BTreeMap<PartKey, Part>,
+}
+
+/// The part of a transaction that a shard has declared: two nodes may give the same name to different ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PartKey {
+    declarer: ShardId,
+    id: TransactionId,
 }
 
 #[derive(Debug, Default)]
@@ -76,16 +84,8 @@ struct Transaction {
     logged: bool,
     /// Homes on other nodes take part, if not in one with the others.
     across: bool,
-    /// What is retired at homes on other nodes.
-    retired_there: Vec<RetiredThere>,
-}
-
-#[derive(Debug)]
-struct RetiredThere {
-    home: ShardId,
-    receiver: ReceiverKey,
-    entry: EntryKey,
-    outcome: Outcome,
+    /// Homes on other nodes where something is retired, which waits there for the end.
+    homes_there: BTreeSet<ShardId>,
 }
 
 /// An object that the transaction is to keep, or without a value to keep no more.
@@ -116,9 +116,8 @@ enum Stage {
 }
 
 /// What a transaction does at the homes of one shard.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Part {
-    declarer: ShardId,
     posts: Vec<Post>,
     /// For live subscribers.
     live: Vec<LivePost>,
@@ -155,15 +154,15 @@ struct Retired {
 pub(crate) enum Waiting {
     /// `change`: the number of one of what a topic retains.
     Append {
-        transaction: TransactionId,
+        part: PartKey,
         entries: Stored,
         change: Option<u64>,
     },
     Settle {
-        transaction: TransactionId,
+        part: PartKey,
     },
     Object {
-        transaction: TransactionId,
+        part: PartKey,
     },
     Commit {
         transaction: TransactionId,
@@ -187,20 +186,6 @@ impl Transaction {
 }
 
 impl Part {
-    fn new(declarer: ShardId) -> Self {
-        Self {
-            declarer,
-            posts: Vec::new(),
-            live: Vec::new(),
-            changes: Vec::new(),
-            retired: Vec::new(),
-            waiting: 0,
-            is_preparing: false,
-            logged: false,
-            failed: None,
-        }
-    }
-
     fn fail(&mut self, condition: &'static str, sentence: String) {
         self.failed.get_or_insert_with(|| error(condition, sentence));
     }
@@ -370,8 +355,7 @@ impl Core {
             if home.is_here() {
                 value.homes.insert(home);
             } else if value.across {
-                value.retired_there.push(RetiredThere { home, receiver, entry, outcome });
-                return Ok(());
+                value.homes_there.insert(home);
             } else {
                 value.failed.get_or_insert_with(elsewhere);
                 self.send_wire(home, Wire::Settle { receiver, entry, outcome: Outcome::FAILED });
@@ -490,11 +474,12 @@ impl Core {
         if objects.is_empty() {
             return;
         }
-        let part = self.part(id, self.shard);
+        let part_key = PartKey { declarer: self.shard, id };
+        let part = self.part(part_key);
         part.waiting += objects.len() as u32;
         part.logged = true;
         for ObjectChange { key, value } in objects {
-            let waiting = Waiting::Object { transaction: id };
+            let waiting = Waiting::Object { part: part_key };
             let ticket = Ticket(self.broker.pending.insert(Pending::Transaction(waiting)).to_bits());
             let transaction = Some(id);
             self.ask_store(match value {
@@ -506,8 +491,8 @@ impl Core {
 
     // ---- at the homes --------------------------------------------------------------------------------
 
-    fn part(&mut self, id: TransactionId, declarer: ShardId) -> &mut Part {
-        self.broker.transactions.parts.entry(id).or_insert_with(|| Part::new(declarer))
+    fn part(&mut self, key: PartKey) -> &mut Part {
+        self.broker.transactions.parts.entry(key).or_default()
     }
 
     /// Puts an entry that a consumer has out of its reach.
@@ -525,7 +510,7 @@ impl Core {
             self.mark_home(now, home);
             self.queue_home(home).is_some_and(|home| home.queue.retire(member, entry))
         });
-        let part = self.part(id, from);
+        let part = self.part(PartKey { declarer: from, id });
         match member.filter(|_| is_retired) {
             Some((home, _)) => part.retired.push(Retired { home, entry, outcome, logged: false }),
             None => {
@@ -538,17 +523,18 @@ impl Core {
 
     /// Does everything of a transaction that can fail.
     pub(crate) fn prepare(&mut self, now: Instant, from: ShardId, id: TransactionId, posts: Posts) {
-        self.part(id, from).is_preparing = true;
+        let key = PartKey { declarer: from, id };
+        self.part(key).is_preparing = true;
         for (address, mut publication) in posts {
             publication.transaction = Some(id);
             let Ok(home) = self.home_named(&address) else {
                 let sentence = format!("address {address} was deleted");
-                self.part(id, from).fail(condition::ROLLED_BACK, sentence);
+                self.part(key).fail(condition::ROLLED_BACK, sentence);
                 continue;
             };
-            self.prepare_post(now, from, id, home, publication);
+            self.prepare_post(now, key, home, publication);
         }
-        let part = self.part(id, from);
+        let part = self.part(key);
         let mut requests = Vec::new();
         let mut retired = std::mem::take(&mut part.retired);
         for one in retired.iter_mut().filter(|one| one.outcome == Outcome::Accepted) {
@@ -559,37 +545,29 @@ impl Core {
                 requests.push((queue, reference));
             }
         }
-        let part = self.part(id, from);
+        let part = self.part(key);
         part.retired = retired;
         part.waiting += requests.len() as u32;
         part.logged |= !requests.is_empty();
         for (queue, reference) in requests {
-            let pending =
-                self.broker.pending.insert(Pending::Transaction(Waiting::Settle { transaction: id }));
+            let pending = self.broker.pending.insert(Pending::Transaction(Waiting::Settle { part: key }));
             let ticket = Some(Ticket(pending.to_bits()));
             self.ask_store(StoreRequest::Settle { queue, reference, ticket, transaction: Some(id) });
         }
-        self.prepared_if_answered(now, id);
+        self.prepared_if_answered(now, key);
     }
 
-    fn prepare_post(
-        &mut self,
-        now: Instant,
-        from: ShardId,
-        id: TransactionId,
-        home: HomeKey,
-        mut publication: Publication,
-    ) {
+    fn prepare_post(&mut self, now: Instant, key: PartKey, home: HomeKey, mut publication: Publication) {
         let is_topic = self.broker.homes.get(home).is_some_and(|home| home.queue().is_none());
         if is_topic && let Some(post) = self.live_post(now, home, &publication) {
-            self.part(id, from).live.push(post);
+            self.part(key).live.push(post);
         }
         let planned = if is_topic { self.plan_change(now, home, &publication) } else { Ok(None) };
         let change = match planned {
             Ok(change) => change,
             Err(refused) => {
                 if let Outcome::Rejected(Some(reason)) = refused {
-                    self.part(id, from).failed.get_or_insert(reason);
+                    self.part(key).failed.get_or_insert(reason);
                 }
                 return;
             }
@@ -605,7 +583,7 @@ impl Core {
                 Ok((entry, queue)) => (vec![(home, entry, queue)], keys),
                 Err(NotTaken::Duplicate) => (Vec::new(), keys),
                 Err(reason) => {
-                    let part = self.part(id, from);
+                    let part = self.part(key);
                     return part.fail(condition::RESOURCE_LIMIT_EXCEEDED, reason.to_string());
                 }
             }
@@ -619,7 +597,7 @@ impl Core {
         let mut targets: Vec<_> = placed.iter().filter_map(|(_, _, queue)| *queue).collect();
         targets.extend(change.as_ref().map(|change| change.queue));
         let mut meta = super::home::meta_of(&publication, &keys);
-        let part = self.part(id, from);
+        let part = self.part(key);
         part.posts.extend(posts);
         if targets.is_empty() {
             return;
@@ -634,19 +612,19 @@ impl Core {
             part.changes.push((*change, None));
         }
         let entries = Stored::Many(stored.into_boxed_slice());
-        self.append_tagged(id, publication, &meta, targets.into(), entries, number);
+        self.append_tagged(key, publication, &meta, targets.into(), entries, number);
     }
 
     fn append_tagged(
         &mut self,
-        id: TransactionId,
+        part: PartKey,
         publication: Publication,
         meta: &Meta,
         targets: Arc<[QueueId]>,
         entries: Stored,
         change: Option<u64>,
     ) {
-        let waiting = Waiting::Append { transaction: id, entries, change };
+        let waiting = Waiting::Append { part, entries, change };
         let pending = self.broker.pending.insert(Pending::Transaction(waiting));
         let targets = match *targets {
             [queue] => Targets::One(queue),
@@ -658,7 +636,7 @@ impl Core {
             durable: publication.durable,
             meta: meta.encode(),
             body: publication.body,
-            transaction: Some(id),
+            transaction: Some(part.id),
         });
     }
 
@@ -670,43 +648,37 @@ impl Core {
         };
         let failed = failed.map(|failed| error(failed.condition, failed.description.to_string()));
         match waiting {
-            Waiting::Append { transaction, change: Some(number), .. }
-                if failed.is_none() && !self.may_be_retained(transaction, number) =>
+            Waiting::Append { part, change: Some(number), .. }
+                if failed.is_none() && !self.may_be_retained(part, number) =>
             {
                 let sentence = "the store did not keep where the topic's retained messages are".to_owned();
-                self.part_answered(now, transaction, Some(error(condition::ROLLED_BACK, sentence)));
+                self.part_answered(now, part, Some(error(condition::ROLLED_BACK, sentence)));
             }
             Waiting::Commit { transaction } => {
                 let is_committed = failed.is_none();
                 self.conclude_transaction(now, transaction, failed, is_committed);
             }
-            Waiting::Append { transaction, entries, change } => {
+            Waiting::Append { part, entries, change } => {
                 if let StoreAnswer::Appended { reference, .. } = answer {
-                    self.note_reference(transaction, &entries, change, reference);
+                    self.note_reference(part, &entries, change, reference);
                 }
-                self.part_answered(now, transaction, failed);
+                self.part_answered(now, part, failed);
             }
-            Waiting::Settle { transaction } | Waiting::Object { transaction } => {
-                self.part_answered(now, transaction, failed);
+            Waiting::Settle { part } | Waiting::Object { part } => {
+                self.part_answered(now, part, failed);
             }
         }
     }
 
     /// Whether a change of what a topic retains can count: the store knows its queue.
-    fn may_be_retained(&self, id: TransactionId, number: u64) -> bool {
-        let part = self.broker.transactions.parts.get(&id);
+    fn may_be_retained(&self, key: PartKey, number: u64) -> bool {
+        let part = self.broker.transactions.parts.get(&key);
         let change = part.and_then(|part| part.changes.iter().find(|(change, _)| change.number() == number));
         change.is_none_or(|(change, _)| self.is_queue_written(change))
     }
 
-    fn note_reference(
-        &mut self,
-        id: TransactionId,
-        entries: &Stored,
-        change: Option<u64>,
-        reference: Reference,
-    ) {
-        let Some(part) = self.broker.transactions.parts.get_mut(&id) else { return };
+    fn note_reference(&mut self, key: PartKey, entries: &Stored, change: Option<u64>, reference: Reference) {
+        let Some(part) = self.broker.transactions.parts.get_mut(&key) else { return };
         let entries: BTreeSet<(HomeKey, EntryKey)> = entries.as_slice().into_iter().collect();
         for post in part.posts.iter_mut().filter(|post| entries.contains(&(post.home, post.entry))) {
             post.reference = Some(reference);
@@ -716,19 +688,20 @@ impl Core {
         }
     }
 
-    fn part_answered(&mut self, now: Instant, id: TransactionId, failed: Option<Box<ErrorInfo>>) {
-        let Some(part) = self.broker.transactions.parts.get_mut(&id) else { return };
+    fn part_answered(&mut self, now: Instant, key: PartKey, failed: Option<Box<ErrorInfo>>) {
+        let Some(part) = self.broker.transactions.parts.get_mut(&key) else { return };
         part.waiting = part.waiting.saturating_sub(1);
         part.failed = part.failed.take().or(failed);
-        self.prepared_if_answered(now, id);
+        self.prepared_if_answered(now, key);
     }
 
-    fn prepared_if_answered(&mut self, now: Instant, id: TransactionId) {
-        let Some(part) = self.broker.transactions.parts.get_mut(&id) else { return };
+    fn prepared_if_answered(&mut self, now: Instant, key: PartKey) {
+        let Some(part) = self.broker.transactions.parts.get_mut(&key) else { return };
         if part.waiting > 0 || !part.is_preparing {
             return;
         }
-        let (declarer, failed, logged) = (part.declarer, part.failed.take(), part.logged);
+        let PartKey { declarer, id } = key;
+        let (failed, logged) = (part.failed.take(), part.logged);
         if declarer == self.shard {
             self.handle_prepared(now, declarer, id, failed, logged);
         } else {
@@ -737,8 +710,9 @@ impl Core {
     }
 
     /// Ends a transaction at the homes here.
-    pub(crate) fn conclude_part(&mut self, now: Instant, id: TransactionId, commit: bool) {
-        let Some(part) = self.broker.transactions.parts.remove(&id) else { return };
+    pub(crate) fn conclude_part(&mut self, now: Instant, from: ShardId, id: TransactionId, commit: bool) {
+        let key = PartKey { declarer: from, id };
+        let Some(part) = self.broker.transactions.parts.remove(&key) else { return };
         let unix = self.broker.clock.unix(now);
         for post in part.live.into_iter().filter(|_| commit) {
             self.post_live(now, post);
@@ -837,22 +811,18 @@ impl Core {
     ) {
         let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
         let is_logged = transaction.logged;
-        let there = std::mem::take(&mut transaction.retired_there);
         let has_part = transaction.homes.remove(&self.shard);
+        transaction.homes.append(&mut transaction.homes_there);
         let homes = transaction.homes.clone();
         transaction.stage = Stage::Concluding { homes: homes.clone(), failed };
         if is_logged && !commit {
             self.ask_store(StoreRequest::Rollback { transaction: id });
         }
         if has_part {
-            self.conclude_part(now, id, commit);
+            self.conclude_part(now, self.shard, id, commit);
         }
         for home in homes {
             self.send_wire(home, Wire::Conclude { transaction: id, commit });
-        }
-        for RetiredThere { home, receiver, entry, outcome } in there {
-            let outcome = if commit { outcome } else { Outcome::FAILED };
-            self.send_wire(home, Wire::Settle { receiver, entry, outcome });
         }
         self.discharged_if_concluded(id);
     }
@@ -880,8 +850,8 @@ impl Core {
     /// A shard is gone: what has not been decided with it does not count.
     pub(crate) fn end_transactions_with(&mut self, now: Instant, peer: ShardId) {
         for transaction in self.broker.transactions.declared.values_mut() {
-            // It has them back, and may not know these names when it returns.
-            transaction.retired_there.retain(|retired| retired.home != peer);
+            // It has given back what was retired there.
+            transaction.homes_there.remove(&peer);
         }
         let declared: Vec<TransactionId> = self
             .broker
@@ -903,9 +873,9 @@ impl Core {
                 Stage::Concluding { .. } => self.handle_concluded(peer, id),
             }
         }
-        let parts = self.broker.transactions.parts.iter().filter(|(_, part)| part.declarer == peer);
-        for id in parts.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.conclude_part(now, id, false);
+        let parts = self.broker.transactions.parts.keys().filter(|key| key.declarer == peer);
+        for key in parts.copied().collect::<Vec<_>>() {
+            self.conclude_part(now, key.declarer, key.id, false);
         }
     }
 
@@ -913,9 +883,8 @@ impl Core {
     pub(crate) fn check_no_transactions_with(&self, gone: ShardId) {
         let transactions = &self.broker.transactions;
         assert!(transactions.declared.values().all(|transaction| !transaction.homes.contains(&gone)));
-        assert!(transactions.parts.values().all(|part| part.declarer != gone));
-        let mut there = transactions.declared.values().flat_map(|transaction| &transaction.retired_there);
-        assert!(there.all(|retired| retired.home != gone));
+        assert!(transactions.parts.keys().all(|key| key.declarer != gone));
+        assert!(transactions.declared.values().all(|transaction| !transaction.homes_there.contains(&gone)));
     }
 
     #[cfg(test)]

@@ -73,14 +73,14 @@ impl Core {
             | Wire::Settle { .. }
             | Wire::Return { .. } => {}
             Wire::ForwardAnswer { forward, outcome } => self.forward_answered(forward, outcome),
-            // Transactions do not reach over nodes: two of them may give the same name to different ones.
-            Wire::Retire { .. } | Wire::Prepare { .. } | Wire::Conclude { .. } if !from.is_here() => {}
+            // The store tells parts apart by the name that the declarer's node gave: only those of one node.
+            Wire::Prepare { .. } if !from.is_here() => {}
             Wire::Retire { transaction, receiver, entry, outcome } => {
                 self.retire(now, from, transaction, receiver, entry, outcome);
             }
             Wire::Prepare { transaction, posts } => self.prepare(now, from, transaction, posts),
             Wire::Conclude { transaction, commit } => {
-                self.conclude_part(now, transaction, commit);
+                self.conclude_part(now, from, transaction, commit);
                 self.send_wire(from, Wire::Concluded { transaction });
             }
             Wire::Concluded { transaction } => self.handle_concluded(from, transaction),

@@ -521,6 +521,64 @@ fn a_step_of_qos_2_over_nodes_counts_once_on_both() {
 }
 
 #[test]
+fn what_a_step_of_qos_2_retires_on_another_node_is_nobodys_when_its_consumer_goes_before_the_end() {
+    for fail in [false, true] {
+        let mut bed = fleet(&[1, 1]);
+        bed.set_at_home("q", queue(1), 1);
+        let producer = bed.producer(1, "q");
+        bed.send_durable(producer, "x");
+        let consumer = bed.consumer(0, "q", 1);
+        let leg = bed.consumers[&consumer].received[0].leg.expect("unsettled");
+        let id = bed.cores[0].declare_across(bed.now).expect("room");
+        let (key, value) = (Bytes::from_static(b"m1"), Bytes::from_static(b"1"));
+        bed.cores[0].put_in_transaction(bed.now, id, key, Some(value)).expect("open");
+        bed.cores[0].settle_in_transaction(bed.now, leg, Some(Outcome::Accepted), id).expect("open");
+        bed.store.held = true;
+        bed.cores[0].discharge(bed.now, id, fail).expect("open");
+        bed.remove_consumer(consumer);
+        let other = bed.consumer(0, "q", 1);
+        assert_eq!(bed.bodies(other).len(), usize::from(fail), "it is open as long as the store is silent");
+        bed.store.held = false;
+        bed.run();
+        assert_eq!(bed.discharged[&id], Ok(()));
+        assert_eq!(bed.bodies(other).len(), usize::from(fail));
+        assert_eq!(
+            bed.stores[0].messages.len(),
+            usize::from(fail),
+            "the end counts there before it does here"
+        );
+        bed.clear();
+    }
+}
+
+#[test]
+fn what_two_nodes_retire_under_the_same_name_ends_as_each_of_them_says() {
+    let mut bed = fleet(&[1, 1, 1]);
+    bed.set_at_home("q", queue(1), 2);
+    let producer = bed.producer(2, "q");
+    let mut ids = Vec::new();
+    for node in [0, 1] {
+        bed.send_durable(producer, &node.to_string());
+        let consumer = bed.consumer(node, "q", 1);
+        let leg = bed.consumers[&consumer].received[0].leg.expect("unsettled");
+        let id = bed.cores[node].declare_across(bed.now).expect("room");
+        bed.cores[node].settle_in_transaction(bed.now, leg, Some(Outcome::Accepted), id).expect("open");
+        bed.run();
+        ids.push(id);
+        bed.remove_consumer(consumer);
+    }
+    assert_eq!(ids[0], ids[1], "the test needs the same name");
+    bed.cores[0].discharge(bed.now, ids[0], false).expect("open");
+    bed.run();
+    assert_eq!(bed.discharged.remove(&ids[0]), Some(Ok(())));
+    bed.disconnect(1, 2);
+    bed.notice(1, 2);
+    bed.cores[1].discharge(bed.now, ids[1], false).expect("open");
+    bed.run();
+    assert_eq!(bed.drain_bodies(2, "q"), ["1"]);
+}
+
+#[test]
 fn a_step_of_qos_2_whose_home_is_lost_fails_and_leaves_no_mark() {
     let mut bed = fleet(&[1, 1]);
     bed.set_at_home("q", queue(1), 1);
