@@ -102,6 +102,7 @@ impl Core {
         self.introductions.since = Some(now);
         self.all_routes_changed();
         self.end_owed(now);
+        self.ask_left(peer);
     }
 
     /// The path to a shard of another node costs something else now.

@@ -160,7 +160,7 @@ impl Visitor for Distributor<'_> {
         }
         // What is nobody's was written by another version, which may read it again.
         let Some((shard, queue)) = Core::stored_object(key, value, shards) else { return };
-        self.homes.insert(queue, shard);
+        self.homes.extend(queue.map(|queue| (queue, shard)));
         self.add(shard, Item::Object(key.len(), value.len()), [key, value]);
     }
 

@@ -2,8 +2,9 @@
 //!
 //! The other address may be of any kind and have any home. The message stays in its queue, out of reach of
 //! consumers, until the other address has it; only then does the store need it no more. So it is never
-//! lost, and after a crash in between it is in both. When the other address does not take it, a dead letter
-//! or an expired message tries again later, and a moved one stays where it was.
+//! lost, and after a crash in between it is in both; with a home on another node it is not
+//! ([`handover`](super::handover)). When the other address does not take it, a dead letter or an expired message
+//! tries again later, and a moved one stays where it was.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,11 +39,13 @@ pub(crate) struct Forward {
     attempts: u32,
     /// The shard that has it and has not answered.
     pub(crate) there: Option<ShardId>,
+    /// A shard that is gone may have it.
+    is_in_doubt: bool,
 }
 
 impl Forward {
     pub(crate) fn new(home: HomeKey, entry: EntryKey, to: To) -> Self {
-        Self { home, entry, to, attempts: 0, there: None }
+        Self { home, entry, to, attempts: 0, there: None, is_in_doubt: false }
     }
 }
 
@@ -178,12 +181,13 @@ impl Core {
             retain: Retain::No,
             given: false,
             moved: None,
+            handover: None,
         };
         self.forward_to(now, &to, publication);
     }
 
     /// Gives a message to an address of any kind.
-    fn forward_to(&mut self, now: Instant, to: &str, publication: Publication) {
+    fn forward_to(&mut self, now: Instant, to: &str, mut publication: Publication) {
         let Source::Forward { key, .. } = publication.source else { return };
         let Ok(address) = self.resolve_name(to) else {
             return self.forward_answered(key, Outcome::Released);
@@ -192,9 +196,14 @@ impl Core {
         let kind = target.map(|address| address.settings.kind);
         let there =
             target.filter(|address| address.settings.kind.is_stored()).and_then(|address| address.entrance);
-        if let Some(forward) = self.broker.forwards.get_mut(key) {
-            forward.there = there;
+        let is_reachable = target.is_none_or(|address| self.reachable_entrance(address).is_some());
+        let Some(forward) = self.broker.forwards.get_mut(key) else { return };
+        if forward.is_in_doubt && there.is_some() && !is_reachable {
+            return self.retry_later(now, key);
         }
+        forward.there = there;
+        let (home, entry) = (forward.home, forward.entry);
+        publication.handover = there.and_then(|there| self.handover_of(home, entry, there));
         let mut arrival = Arrival {
             origin: Origin::Forward(key),
             settled: false,
@@ -227,13 +236,13 @@ impl Core {
         if matches!(forward.to, To::Passed { .. }) {
             return self.passed(now, key, &outcome);
         }
-        forward.there = None;
         let (home, entry) = (forward.home, forward.entry);
         let is_move = matches!(forward.to, To::Moved { .. });
         let is_back = matches!(forward.to, To::Back);
         if outcome == Outcome::Accepted {
-            self.broker.forwards.remove(key);
-            self.finish_leaving(home, entry);
+            if let Some(forward) = self.broker.forwards.remove(key) {
+                self.finish_forward(&forward);
+            }
         } else if is_move || (is_back && forward.attempts > 0) {
             self.broker.forwards.remove(key);
             let unix = self.broker.clock.unix(now);
@@ -252,6 +261,7 @@ impl Core {
 
     fn retry_later(&mut self, now: Instant, key: ForwardKey) {
         let Some(forward) = self.broker.forwards.get_mut(key) else { return };
+        forward.there = None;
         let delay = RETRY_FIRST.saturating_mul(1 << forward.attempts.min(6)).min(RETRY_LAST);
         forward.attempts = forward.attempts.saturating_add(1);
         if let Some(at) = now.checked_add(delay) {
@@ -280,8 +290,21 @@ impl Core {
     pub(crate) fn forwards_lost(&mut self, peer: ShardId) {
         let lost = self.broker.forwards.iter().filter(|(_, forward)| forward.there == Some(peer));
         for key in lost.map(|(key, _)| key).collect::<Vec<_>>() {
-            self.forward_answered(key, Outcome::Released);
+            self.forward_lost(key, peer);
         }
+    }
+
+    fn forward_lost(&mut self, key: ForwardKey, peer: ShardId) {
+        let Some((now, forward)) = self.broker.now.zip(self.broker.forwards.get(key)) else { return };
+        let is_move = matches!(forward.to, To::Moved { .. });
+        // One that would be stored twice does not go back to its consumers.
+        if is_move && self.handover_of(forward.home, forward.entry, peer).is_some() {
+            if let Some(forward) = self.broker.forwards.get_mut(key) {
+                forward.is_in_doubt = true;
+            }
+            return self.retry_later(now, key);
+        }
+        self.forward_answered(key, Outcome::Released);
     }
 
     /// Tries again what is to be tried by now.

@@ -38,7 +38,7 @@ use crate::store::{QueueId, StoreRequest, Targets, Ticket, UnixMillis};
 const LOAD_AHEAD: u64 = 4 << 20;
 
 /// The key of an object that is never there.
-const NO_OBJECT: &[u8] = b"-";
+pub(super) const NO_OBJECT: &[u8] = b"-";
 
 /// Entries of a shard whose bodies are slices of read buffers.
 const SLICES: usize = 512;

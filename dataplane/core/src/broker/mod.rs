@@ -14,6 +14,7 @@ mod clock;
 mod durable;
 mod follow;
 mod forward;
+mod handover;
 mod home;
 mod live;
 mod protocol;
@@ -37,9 +38,10 @@ pub use self::durable::DurableSubscription;
 pub(crate) use self::follow::Gate;
 use self::follow::Waiter;
 use self::forward::Forward;
+pub(crate) use self::handover::MAX_LABELS;
 use self::home::{Home, Receiver, Sender, What};
 pub(crate) use self::protocol::{
-    Destination, Handout, Moved, Posts, Publication, ReceiverOptions, Source, Wire,
+    Destination, Handout, Handover, Label, Moved, Posts, Publication, ReceiverOptions, Source, Wire,
 };
 pub(crate) use self::retrieval::{Asker, MAX_PAGE_MESSAGES, Question};
 pub use self::retrieval::{RetainedMessage, RetainedPage, RetainedQuery};
@@ -73,6 +75,7 @@ pub(crate) struct Broker {
     pending: Arena<PendingKey, Pending>,
     forwards: Arena<ForwardKey, Forward>,
     transactions: transaction::Transactions,
+    handovers: handover::Handovers,
     /// Queues that the store knows.
     by_id: BTreeMap<QueueId, HomeKey>,
     /// Homes that have something to do.
@@ -186,6 +189,12 @@ pub(crate) enum Pending {
         /// What the store had not taken until then.
         failures: u64,
     },
+    /// What was passed on to another node leaves.
+    Left {
+        to: ShardId,
+        queue: QueueId,
+        labels: Vec<Label>,
+    },
     /// Part of a transaction.
     Transaction(transaction::Waiting),
 }
@@ -211,6 +220,7 @@ impl Broker {
             pending: Arena::new(),
             forwards: Arena::new(),
             transactions: transaction::Transactions::default(),
+            handovers: handover::Handovers::default(),
             by_id: BTreeMap::new(),
             due: VecDeque::new(),
             moving: BTreeSet::new(),

@@ -19,6 +19,7 @@
 //! | `ForwardAnswer` | to `Publish` of a queue, not of a producer |
 //! | `AskPassed` | answered with `Passed` when a home of before has passed on all that the shard has sent to it |
 //! | `Retire`, `Prepare`, `Conclude` | a transaction; see [`transaction`](super::transaction) |
+//! | `Left`, `AskLeft` | between the home that a message comes from and the one that has it; see [`handover`](super::handover) |
 //!
 //! | from the home | says |
 //! |---|---|
@@ -53,7 +54,7 @@ use crate::key::{ConsumerKey, ForwardKey, InboundKey, ProducerKey, ReceiverKey, 
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
-use crate::store::{Reference, TransactionId, UnixMillis};
+use crate::store::{QueueId, Reference, TransactionId, UnixMillis};
 
 /// Bytes of deliveries that may be at the shard of a consumer and not on their way to it.
 pub(crate) const WINDOW: i64 = 256 << 10;
@@ -126,6 +127,8 @@ pub(crate) struct Publication {
     pub(crate) given: bool,
     /// It comes from the home of before; see [`relocate`](super::relocate).
     pub(crate) moved: Option<Box<Moved>>,
+    /// It comes from a home on another node, and is to be stored once.
+    pub(crate) handover: Option<Box<Handover>>,
 }
 
 /// What a message was before its queue changed its home, beyond what it is itself.
@@ -134,6 +137,23 @@ pub(crate) struct Moved {
     pub(crate) delivery_count: u32,
     /// Of those that wanted it changed.
     pub(crate) annotations: Option<Bytes>,
+}
+
+/// What a message is called at the home that passes it on; see [`handover`](super::handover).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Handover {
+    /// The address there.
+    pub(crate) address: Arc<str>,
+    pub(crate) queue: QueueId,
+    pub(crate) label: Label,
+}
+
+/// A message of a queue of another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Label {
+    pub(crate) reference: Reference,
+    /// When it came there, by the clock of that node: a log that begins anew gives the same references again.
+    pub(crate) arrived: UnixMillis,
 }
 
 /// Messages of a transaction, each with its address.
@@ -214,6 +234,8 @@ pub(crate) enum Wire {
     Retire { transaction: TransactionId, receiver: ReceiverKey, entry: EntryKey, outcome: Outcome },
     Prepare { transaction: TransactionId, posts: Posts },
     Conclude { transaction: TransactionId, commit: bool },
+    Left { queue: QueueId, labels: Vec<Label> },
+    AskLeft { queue: QueueId, labels: Vec<Label> },
 
     Prepared { transaction: TransactionId, failed: Option<Box<ErrorInfo>>, logged: bool },
     Concluded { transaction: TransactionId },

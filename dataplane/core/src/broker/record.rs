@@ -1,13 +1,17 @@
 //! What the core keeps in the store beside the messages: their meta data, what happened to them since,
-//! and durable subscriptions.
+//! durable subscriptions, and what other nodes call those that they passed on.
 //!
 //! Everything starts with a version. Numbers are LEB128; bytes follow their length. A record that
 //! cannot be read is treated as one that is not the core's: the caller decides what becomes of it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::handover::HandoverKey;
+use super::protocol::Label;
 use crate::encoding::{Reader, put_bytes, put_number};
-use crate::store::{QueueId, UnixMillis};
+use crate::store::{QueueId, Reference, UnixMillis};
 
 /// The version of everything but what says otherwise.
 const VERSION: u8 = 1;
@@ -20,6 +24,9 @@ const SUBSCRIPTION: u8 = b's';
 const CLAIM: u8 = b'c';
 /// The first byte of the key of the queue for what a topic retains.
 const RETAINED: u8 = b'r';
+
+/// The first byte of the key of what a home on another node calls a message.
+const HANDOVER: u8 = b'h';
 
 /// Bytes of a property of a message that a queue goes by; a longer one counts as none.
 pub(crate) const LONGEST_KEY: usize = 1_024;
@@ -292,12 +299,57 @@ impl RetainedRecord {
     }
 }
 
+/// A message that a home on another node has passed on, and may pass on again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HandoverRecord {
+    /// Its address here.
+    pub(crate) address: Arc<str>,
+    /// The one that it comes from.
+    pub(crate) old: Arc<str>,
+}
+
+impl HandoverKey {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = vec![HANDOVER];
+        put_bytes(&mut out, self.node.as_bytes());
+        put_number(&mut out, self.queue.0);
+        put_number(&mut out, self.label.reference.0);
+        put_number(&mut out, self.label.arrived.0);
+        out.into()
+    }
+}
+
+impl HandoverRecord {
+    pub(crate) fn value(&self) -> Bytes {
+        let mut out = vec![VERSION];
+        put_bytes(&mut out, self.address.as_bytes());
+        put_bytes(&mut out, self.old.as_bytes());
+        out.into()
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Option<(HandoverKey, Self)> {
+        let mut key = Reader::new(key);
+        if key.byte()? != HANDOVER {
+            return None;
+        }
+        let (node, queue) = (key.text()?.into(), QueueId(key.number()?));
+        let label = Label { reference: Reference(key.number()?), arrived: UnixMillis(key.number()?) };
+        let key = HandoverKey { node, queue, label };
+        let mut value = Reader::new(value);
+        if value.byte()? != VERSION {
+            return None;
+        }
+        Some((key, Self { address: value.text()?.into(), old: value.text()?.into() }))
+    }
+}
+
 /// An object of the core in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectRecord {
     Subscription(SubscriptionRecord),
     Claim(ClaimRecord),
     Retained(RetainedRecord),
+    Handover(HandoverKey, HandoverRecord),
 }
 
 impl ObjectRecord {
@@ -307,25 +359,28 @@ impl ObjectRecord {
             SUBSCRIPTION => SubscriptionRecord::decode(key, value).map(Self::Subscription),
             CLAIM => ClaimRecord::decode(key, value).map(Self::Claim),
             RETAINED => RetainedRecord::decode(key, value).map(Self::Retained),
+            HANDOVER => HandoverRecord::decode(key, value).map(|(key, record)| Self::Handover(key, record)),
             _ => None,
         }
     }
 
-    /// The address of the topic that it belongs to.
-    pub(crate) fn topic(&self) -> &str {
+    /// The address that it belongs to.
+    pub(crate) fn address(&self) -> &str {
         match self {
             Self::Subscription(record) => &record.topic,
             Self::Claim(record) => &record.topic,
             Self::Retained(record) => &record.topic,
+            Self::Handover(_, record) => &record.address,
         }
     }
 
-    /// The queue that it belongs to.
-    pub(crate) fn queue(&self) -> QueueId {
+    /// The queue that it stands for, which has no other name in the store.
+    pub(crate) fn queue(&self) -> Option<QueueId> {
         match self {
-            Self::Subscription(record) => record.queue,
-            Self::Claim(record) => record.queue,
-            Self::Retained(record) => record.queue,
+            Self::Subscription(record) => Some(record.queue),
+            Self::Claim(record) => Some(record.queue),
+            Self::Retained(record) => Some(record.queue),
+            Self::Handover(..) => None,
         }
     }
 }
@@ -422,6 +477,19 @@ mod tests {
         let (key, value) = (RetainedRecord::key("#"), RetainedRecord::value(QueueId(7)));
         assert_eq!(ObjectRecord::decode(&key, &value), Some(ObjectRecord::Retained(retained)));
         assert_eq!(ObjectRecord::decode(b"m", &value), None);
+    }
+
+    #[test]
+    fn a_handover_is_read_as_it_was_written() {
+        let label = Label { reference: Reference(u64::MAX), arrived: UnixMillis(1 << 41) };
+        let key = HandoverKey { node: "node-1".into(), queue: QueueId(300), label };
+        let record = HandoverRecord { address: "here".into(), old: "there".into() };
+        let (bytes, value) = (key.encode(), record.value());
+        let expected = ObjectRecord::Handover(key, record);
+        assert_eq!(ObjectRecord::decode(&bytes, &value), Some(expected));
+        for len in 0..value.len() {
+            assert_eq!(ObjectRecord::decode(&bytes, &value[..len]), None, "{len} bytes");
+        }
     }
 
     #[test]

@@ -13,11 +13,11 @@ use crate::settings::{ShardId, home};
 use crate::store::{QueueId, RecoveredMessage};
 
 impl Core {
-    /// The home of an object that the store has kept, and the queue that belongs to it; `None` when it
-    /// is not one of the core's.
-    pub fn stored_object(key: &[u8], value: &[u8], shards: u16) -> Option<(ShardId, QueueId)> {
+    /// The home of an object that the store has kept, and the queue that it stands for, if any; `None` when
+    /// it is not one of the core's.
+    pub fn stored_object(key: &[u8], value: &[u8], shards: u16) -> Option<(ShardId, Option<QueueId>)> {
         let record = ObjectRecord::decode(key, value)?;
-        Some((home(record.topic(), shards), record.queue()))
+        Some((home(record.address(), shards), record.queue()))
     }
 
     /// Takes an object that the store has kept over a restart, at its home. False when nothing here needs
@@ -29,6 +29,7 @@ impl Core {
             Some(ObjectRecord::Subscription(record)) => self.recover_subscription(record),
             Some(ObjectRecord::Claim(record)) => self.recover_claim(record),
             Some(ObjectRecord::Retained(record)) => self.recover_retained(&record),
+            Some(ObjectRecord::Handover(key, record)) => self.recover_handover(key, record),
             None => false,
         }
     }

@@ -15,7 +15,8 @@
 //! A queue whose address has another home and that is nobody's old home is a pipe, too: two nodes may have
 //! created the address at once, and one of them is not its home in the end.
 //!
-//! After a crash of the old home, what it had passed on and not yet removed on disk is passed on again.
+//! After a crash of the old home, what it had passed on and not yet removed on disk is passed on again, and
+//! accepted without being stored again; see [`handover`](super::handover).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -288,10 +289,11 @@ impl Core {
         let shard = self.shard;
         let Some(forward) = self.broker.forwards.get_mut(key) else { return };
         forward.there = Some(to);
-        let (home, entry) = (forward.home, forward.entry);
+        let (home_key, entry_key) = (forward.home, forward.entry);
         let To::Passed { due, .. } = forward.to else { return };
-        let Some(home) = self.broker.homes.get(home) else { return };
-        let Some(entry) = home.queue().and_then(|queue| queue.queue.entry(entry)) else {
+        let handover = self.handover_of(home_key, entry_key, to);
+        let Some(home) = self.broker.homes.get(home_key) else { return };
+        let Some(entry) = home.queue().and_then(|queue| queue.queue.entry(entry_key)) else {
             return self.passed(now, key, &Outcome::Released);
         };
         let moved =
@@ -313,6 +315,7 @@ impl Core {
             retain: Retain::No,
             given: entry.is_retained(),
             moved: Some(Box::new(moved)),
+            handover,
         };
         let address = Destination::Address(home.name.clone());
         self.send_wire(to, Wire::Publish { to: address, publication: Box::new(publication) });
@@ -331,7 +334,7 @@ impl Core {
             pipe.lined_up.retain(|lined_up| *lined_up != key);
         }
         if *outcome == Outcome::Accepted {
-            self.finish_leaving(home_key, entry);
+            self.finish_forward(&forward);
         } else {
             if !home.queue.put_back_until(unix, entry, due) {
                 self.leave(now, home_key, entry, crate::DeadLetterReason::Expired, None);

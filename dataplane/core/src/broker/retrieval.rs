@@ -584,6 +584,7 @@ impl Core {
             retain: Retain::No,
             given: true,
             moved: None,
+            handover: None,
         };
         if !self.wants(key, &publication) {
             return;

@@ -26,6 +26,7 @@ impl Core {
                 *source = Source::Nobody;
             }
         }
+        self.transaction_sources_lost(peer);
         self.live.sources_lost(peer);
     }
 
@@ -88,6 +89,11 @@ impl Core {
             }
             (Pending::LoadRetained { page, index }, _) => self.retained_loaded(now, page, index, None),
             (Pending::Delete, _) => {}
+            (Pending::Left { to, queue, labels }, StoreAnswer::Settled { .. } | StoreAnswer::Done { .. }) => {
+                self.have_left(now, to, queue, labels)
+            }
+            // It is passed on again after a restart, without which the store takes nothing more.
+            (Pending::Left { .. }, _) => {}
             (Pending::Duplicate { source, home, failures }, answer) => {
                 let now_failed = self.queue_home(home).map(|home| home.failures);
                 let is_certain = matches!(answer, StoreAnswer::Done { .. }) && now_failed == Some(failures);

@@ -404,6 +404,7 @@ impl Core {
             retain: head.retain,
             given: false,
             moved: None,
+            handover: None,
         };
         match head.transaction {
             Some(transaction) => self.post_in_transaction(transaction, head.address, publication),

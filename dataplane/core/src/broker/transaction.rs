@@ -36,8 +36,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::handover::HandoverKey;
 use super::live::LivePost;
-use super::protocol::{Posts, Publication, Wire};
+use super::protocol::{Posts, Publication, Source, Wire};
 use super::record::Meta;
 use super::retained::Change;
 use super::store::failure;
@@ -58,6 +59,8 @@ use crate::store::{QueueId, Reference, StoreAnswer, StoreRequest, Targets, Ticke
 pub(crate) struct Transactions {
     /// Those that were declared here.
     declared: BTreeMap<TransactionId, Transaction>,
+    /// Those of them that nobody has asked for: they take over what other nodes have passed on.
+    taking: usize,
     /// What there is to do for them, and for those of other shards, at homes here.
     parts: BTreeMap<PartKey, Part>,
 }
@@ -86,6 +89,8 @@ struct Transaction {
     across: bool,
     /// Homes on other nodes where something is retired, which waits there for the end.
     homes_there: BTreeSet<ShardId>,
+    /// It takes over a message that a home on another node has passed on, which is told of the end.
+    takes: Option<(HandoverKey, Source)>,
 }
 
 /// An object that the transaction is to keep, or without a value to keep no more.
@@ -217,12 +222,50 @@ impl Core {
             return Err(Refused::Stopping);
         }
         let limit = u64::from(self.limits.max_transactions);
-        if self.broker.transactions.declared.len() as u64 >= limit {
+        let transactions = &self.broker.transactions;
+        if (transactions.declared.len() - transactions.taking) as u64 >= limit {
             return Err(Refused::LimitExceeded { what: "the shard".into(), links: "transactions", limit });
         }
         let id = TransactionId(self.next_number(now));
         self.broker.transactions.declared.insert(id, Transaction { across, ..Transaction::default() });
         Ok(id)
+    }
+
+    /// Stores a message at a home here, together with an object; [`taken_over`](Self::taken_over) says what
+    /// became of it.
+    pub(crate) fn store_with(
+        &mut self,
+        now: Instant,
+        key: HandoverKey,
+        source: Source,
+        (address, mut publication): (Arc<str>, Publication),
+        (object, value): (Bytes, Bytes),
+    ) -> TransactionId {
+        publication.keep();
+        let id = TransactionId(self.next_number(now));
+        let transaction = Transaction { takes: Some((key, source)), ..Transaction::default() };
+        self.broker.transactions.declared.insert(id, transaction);
+        self.broker.transactions.taking += 1;
+        let objects = vec![ObjectChange { key: object, value: Some(value) }];
+        let posts = BTreeMap::from([(self.shard, vec![(address, publication)])]);
+        self.prepare_all(now, id, objects, posts);
+        id
+    }
+
+    /// The end of a transaction that takes a message over is to be told to somebody else.
+    pub(crate) fn answer_instead(&mut self, id: TransactionId, by: Source) {
+        let transaction = self.broker.transactions.declared.get_mut(&id);
+        if let Some((_, source)) = transaction.and_then(|transaction| transaction.takes.as_mut()) {
+            *source = by;
+        }
+    }
+
+    /// A shard is gone, and is not told.
+    pub(crate) fn transaction_sources_lost(&mut self, peer: ShardId) {
+        let takes = self.broker.transactions.declared.values_mut().filter_map(|one| one.takes.as_mut());
+        for (_, source) in takes.filter(|(_, source)| source.shard() == Some(peer)) {
+            *source = Source::Nobody;
+        }
     }
 
     /// Ends a transaction: commits it, or with `fail` rolls it back. `Discharged` says what became of it:
@@ -842,8 +885,14 @@ impl Core {
         if !homes.is_empty() {
             return;
         }
-        let result = failed.take().map_or(Ok(()), Err);
-        self.broker.transactions.declared.remove(&id);
+        let failed = failed.take();
+        let takes = self.broker.transactions.declared.remove(&id).and_then(|transaction| transaction.takes);
+        if let Some((key, source)) = takes {
+            self.broker.transactions.taking -= 1;
+            let outcome = failed.map_or(Outcome::Accepted, |failed| Outcome::Rejected(Some(failed)));
+            return self.taken_over(key, source, outcome);
+        }
+        let result = failed.map_or(Ok(()), Err);
         self.effects.push_back(Effect::Discharged { transaction: id, result });
     }
 

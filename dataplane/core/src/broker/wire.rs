@@ -26,7 +26,7 @@ impl Core {
                     self.remove_sender(sender);
                 }
             }
-            Wire::Publish { to, publication } => self.handle_publish(now, to, *publication),
+            Wire::Publish { to, publication } => self.handle_publish(now, from, to, *publication),
             Wire::AddReceiver { consumer, address, options } => {
                 self.handle_add_receiver(now, from, consumer, &address, *options);
             }
@@ -83,6 +83,8 @@ impl Core {
                 self.conclude_part(now, from, transaction, commit);
                 self.send_wire(from, Wire::Concluded { transaction });
             }
+            Wire::Left { queue, labels } => self.handle_left(from, queue, labels),
+            Wire::AskLeft { queue, labels } => self.handle_ask_left(now, from, queue, labels),
             Wire::Concluded { transaction } => self.handle_concluded(from, transaction),
             Wire::Prepared { transaction, failed, logged } => {
                 self.handle_prepared(now, from, transaction, failed, logged);
@@ -167,11 +169,17 @@ impl Core {
         self.send_wire(from, wire);
     }
 
-    fn handle_publish(&mut self, now: Instant, to: Destination, publication: Publication) {
-        let home = match to {
-            Destination::Sender(sender) => self.broker.senders.get(sender).map(|sender| sender.home),
-            Destination::Address(address) => self.home_named(&address).ok(),
+    fn handle_publish(&mut self, now: Instant, from: ShardId, to: Destination, mut publication: Publication) {
+        let home = match &to {
+            Destination::Sender(sender) => self.broker.senders.get(*sender).map(|sender| sender.home),
+            Destination::Address(address) => self.home_named(address).ok(),
         };
+        if let Destination::Address(address) = &to
+            && home.is_some_and(|home| self.takes_over(home, &publication))
+            && let Some(handover) = publication.handover.take()
+        {
+            return self.take_passed_on(now, from, address, *handover, publication);
+        }
         match home {
             Some(home) => self.publish_at_home(now, home, publication),
             None => self.answer(publication.source, Outcome::Released),

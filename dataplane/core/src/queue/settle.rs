@@ -262,6 +262,16 @@ impl Queue {
         Some(key)
     }
 
+    /// Takes this entry. False when it does not wait: a consumer has it, it is being stored, or leaving already.
+    pub fn take_waiting(&mut self, key: EntryKey) -> bool {
+        let state = self.entry(key).map(|entry| entry.state);
+        let waits = matches!(state, Some(State::Available | State::Delayed { .. }));
+        if waits {
+            self.set_state(key, State::Leaving);
+        }
+        waits
+    }
+
     /// Like [`take`](Self::take), the first of all, with the time that it waits for; but none behind one of
     /// its priority that is being stored, which it would overtake.
     pub fn take_first(&mut self) -> Option<(EntryKey, Option<UnixMillis>)> {

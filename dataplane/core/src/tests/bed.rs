@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::peer::PeerMessage;
 use crate::tests::live::LiveBed;
 use crate::tests::store::FakeStore;
+use crate::tests::stored::TextFormat;
 use crate::*;
 
 /// A producer, by shard and key.
@@ -101,6 +102,8 @@ pub(crate) struct Bed {
     pub(crate) cores: Vec<Core>,
     /// The node and the shard of each core.
     places: Vec<(usize, u16)>,
+    /// What each core knows of addresses.
+    settings: BTreeMap<(usize, Arc<str>), AddressSettings>,
     /// The shards of each node.
     pub(crate) nodes: Vec<u16>,
     /// Between two nodes, the one with the smaller number first.
@@ -184,6 +187,7 @@ impl Bed {
         Self {
             cores: places.iter().map(core).collect(),
             places,
+            settings: BTreeMap::new(),
             nodes: nodes.to_vec(),
             paths: BTreeMap::new(),
             stores: nodes.iter().skip(1).map(|_| FakeStore::default()).collect(),
@@ -223,9 +227,14 @@ impl Bed {
     pub(crate) fn set_at_home(&mut self, text: &str, settings: AddressSettings, node: usize) {
         for index in 0..self.cores.len() {
             let settings = AddressSettings { home: self.names_of(index).slot(node), ..settings.clone() };
-            self.cores[index].set_address(self.now, &name(text), settings);
+            self.set_at(index, text, settings);
         }
         self.run();
+    }
+
+    fn set_at(&mut self, index: usize, text: &str, settings: AddressSettings) {
+        self.settings.insert((index, name(text)), settings.clone());
+        self.cores[index].set_address(self.now, &name(text), settings);
     }
 
     /// Sets a queue that changes its home, or has changed it when `from` is `None`. Only nodes that have
@@ -246,7 +255,7 @@ impl Bed {
                 id: settings.id.filter(|_| were.contains(&self.node_of(index))),
                 ..settings.clone()
             };
-            self.cores[index].set_address(self.now, &name(text), settings);
+            self.set_at(index, text, settings);
         }
         self.run();
     }
@@ -352,7 +361,89 @@ impl Bed {
         for core in &mut self.cores {
             core.remove_address(self.now, text);
         }
+        self.settings.retain(|(_, address), _| &**address != text);
         self.run();
+    }
+
+    /// Crashes a node and starts it again: what its store has not carried out is lost, and all that was in
+    /// memory and on its way. The others hear of it at once; to meet them again is for [`connect`](Self::connect).
+    pub(crate) fn crash(&mut self, node: usize) {
+        self.store_of(node).crash();
+        let gone: Vec<usize> = (0..self.cores.len()).filter(|index| self.places[*index].0 == node).collect();
+        self.mail.retain(|(from, to), _| !gone.contains(from) && !gone.contains(to));
+        self.producers.retain(|(shard, _), _| !gone.contains(shard));
+        self.consumers.retain(|(shard, _), _| !gone.contains(shard));
+        for index in gone {
+            self.start_again(index);
+        }
+        self.recover(node);
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            let pair = (node.min(other), node.max(other));
+            let before = self.paths.insert(pair, Path::Lost { unaware: None });
+            if before == Some(Path::Open) || before == Some(Path::Lost { unaware: Some(other) }) {
+                self.lose(other, node);
+            }
+        }
+        self.run();
+    }
+
+    fn start_again(&mut self, index: usize) {
+        let (node, shard) = self.places[index];
+        let limits = self.cores[index].limits.clone();
+        let unix = UnixMillis(1_000_000_000_000 + (self.now - self.started).as_millis() as u64);
+        let mut core = Core::new(ShardId::new(0, shard), self.nodes[node], limits);
+        core.set_format(Arc::new(TextFormat));
+        core.set_clock(self.now, unix);
+        for ((_, name), settings) in self.settings.range((index, name(""))..(index + 1, name(""))) {
+            core.set_address(self.now, name, settings.clone());
+        }
+        self.cores[index] = core;
+    }
+
+    pub(crate) fn store_of(&mut self, node: usize) -> &mut FakeStore {
+        if node == 0 { &mut self.store } else { &mut self.stores[node - 1] }
+    }
+
+    /// Gives the cores of a node what its store has.
+    fn recover(&mut self, node: usize) {
+        let shards = self.nodes[node];
+        let first = self.core_of(node, 0);
+        let mut store = std::mem::take(self.store_of(node));
+        let cores = &mut self.cores[first..first + usize::from(shards)];
+        let place = |address: &str| usize::from(home(address, shards).shard());
+        let of_node = self.settings.range((first, name(""))..(first + 1, name("")));
+        let mut homes: BTreeMap<QueueId, usize> =
+            of_node.filter_map(|((_, address), settings)| Some((settings.id?, place(address)))).collect();
+        for (key, value) in &store.objects {
+            let Some((shard, queue)) = Core::stored_object(key, value, shards) else {
+                assert!(key.starts_with(b"m"), "an object of the core that it does not know: {key:?}");
+                continue;
+            };
+            let shard = usize::from(shard.shard());
+            assert!(cores[shard].recover_object(self.now, key, value));
+            homes.extend(queue.map(|queue| (queue, shard)));
+        }
+        // What is for queues that are no more is forgotten, as the daemon does.
+        for kept in store.messages.values_mut() {
+            kept.targets.retain(|queue| homes.contains_key(queue));
+        }
+        store.messages.retain(|_, kept| !kept.targets.is_empty());
+        for (reference, kept) in &store.messages {
+            for queue in &kept.targets {
+                let message = RecoveredMessage {
+                    queue: *queue,
+                    reference: *reference,
+                    meta: &kept.meta,
+                    state: kept.states.get(queue).map(|state| &state[..]),
+                    body_len: kept.body.len() as u32,
+                };
+                assert!(cores[homes[queue]].recover(self.now, message));
+            }
+        }
+        for core in cores {
+            core.recovered(self.now);
+        }
+        *self.store_of(node) = store;
     }
 
     pub(crate) fn lane(&mut self, shard: usize, budget: usize) -> LaneKey {
@@ -523,19 +614,26 @@ impl Bed {
 
     /// Carries out every effect; with `deliver_mail` also those of the messages between shards.
     pub(crate) fn run(&mut self) {
-        loop {
-            for shard in 0..self.cores.len() {
-                self.take_effects(shard);
-            }
-            if !self.deliver_mail {
-                return;
-            }
-            if let Some(pair) = self.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair) {
-                self.post_mail(pair);
-            } else if !(self.store_answers() || (self.is_introducing() && self.handle_timeouts())) {
-                return;
-            }
+        for shard in 0..self.cores.len() {
+            self.take_effects(shard);
         }
+        while self.deliver_mail && self.step() {}
+    }
+
+    /// Hands over a message between shards, or lets a store carry out a request; false when there is nothing
+    /// of that kind to do.
+    pub(crate) fn step(&mut self) -> bool {
+        let is_some = match self.mail.iter().find(|(_, mail)| !mail.is_empty()).map(|(pair, _)| *pair) {
+            Some(pair) => {
+                self.post_mail(pair);
+                true
+            }
+            None => self.store_answers() || (self.is_introducing() && self.handle_timeouts()),
+        };
+        for shard in 0..self.cores.len() {
+            self.take_effects(shard);
+        }
+        is_some
     }
 
     fn is_introducing(&self) -> bool {

@@ -4,6 +4,7 @@ mod bed;
 mod check;
 mod fleet;
 mod follow;
+mod handover;
 mod limits;
 mod live;
 mod one_shard;

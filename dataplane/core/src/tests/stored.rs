@@ -150,58 +150,13 @@ impl Bed {
 
     /// A new node that has nothing but the store of this one.
     pub(crate) fn restart(mut self, addresses: &[(&str, AddressSettings)]) -> Self {
-        self.store.crash();
-        let limits = self.cores[0].limits.clone();
-        let mut new = bed_with(self.cores.len() as u16, limits);
-        let shards = self.cores.len() as u16;
-        let unix = UnixMillis(1_000_000_000_000 + (self.now - self.started).as_millis() as u64);
-        new.now = self.now;
-        for core in &mut new.cores {
-            core.set_clock(new.now, unix);
-        }
+        let mut new = bed_with(self.cores.len() as u16, self.cores[0].limits.clone());
+        (new.now, new.started) = (self.now, self.started);
         for (address, settings) in addresses {
-            for core in &mut new.cores {
-                core.set_address(new.now, &name(address), settings.clone());
-            }
+            new.set(address, settings.clone());
         }
-        let mut homes: std::collections::BTreeMap<QueueId, usize> = addresses
-            .iter()
-            .filter_map(|(address, settings)| {
-                Some((settings.id?, usize::from(home(address, shards).shard())))
-            })
-            .collect();
-        for (key, value) in &self.store.objects {
-            let Some((shard, queue)) = Core::stored_object(key, value, shards) else {
-                assert!(key.starts_with(b"m"), "an object of the core that it does not know: {key:?}");
-                continue;
-            };
-            assert!(new.cores[usize::from(shard.shard())].recover_object(new.now, key, value));
-            homes.insert(queue, usize::from(shard.shard()));
-        }
-        // What is for queues that are no more is forgotten, as the daemon does.
-        for kept in self.store.messages.values_mut() {
-            kept.targets.retain(|queue| homes.contains_key(queue));
-        }
-        self.store.messages.retain(|_, kept| !kept.targets.is_empty());
-        for (reference, kept) in &self.store.messages {
-            for queue in &kept.targets {
-                let shard = homes[queue];
-                let message = RecoveredMessage {
-                    queue: *queue,
-                    reference: *reference,
-                    meta: &kept.meta,
-                    state: kept.states.get(queue).map(|state| &state[..]),
-                    body_len: kept.body.len() as u32,
-                };
-                assert!(new.cores[shard].recover(new.now, message));
-            }
-        }
-        for core in &mut new.cores {
-            core.recovered(new.now);
-        }
-        new.store = self.store;
-        new.started = self.started;
-        new.run();
+        new.store = std::mem::take(&mut self.store);
+        new.crash(0);
         new
     }
 }

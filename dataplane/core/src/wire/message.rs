@@ -225,6 +225,8 @@ messages! {
         0x35 Unask { number }
         0x36 AskPassed { address, number }
         0x37 Park { receiver, got, number }
+        0x38 Left { queue, labels }
+        0x39 AskLeft { queue, labels }
         0x40 Prepared { transaction, failed, logged }
         0x41 Concluded { transaction }
         0x42 Opened { producer, sender, active }

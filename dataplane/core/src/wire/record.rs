@@ -9,8 +9,8 @@ use super::field::{
 };
 use super::{MAX_FILTERS, MAX_POSTS, WireError};
 use crate::broker::{
-    Asker, Destination, Handout, MAX_PAGE_MESSAGES, Moved, Posts, Publication, Question, ReceiverOptions,
-    RetainedMessage, RetainedPage, Source,
+    Asker, Destination, Handout, Handover, Label, MAX_LABELS, MAX_PAGE_MESSAGES, Moved, Posts, Publication,
+    Question, ReceiverOptions, RetainedMessage, RetainedPage, Source,
 };
 use crate::consumer::SubscriptionOptions;
 use crate::delivery::{Arrival, COPY_UP_TO, Origin, Retain};
@@ -20,6 +20,7 @@ use crate::key::LegKey;
 use crate::live::{LiveMessage, Want};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::settings::{AddressKind, Deduplicate, OnFull, QueueSettings};
+use crate::store::UnixMillis;
 
 /// Enums without data, by number.
 macro_rules! codes {
@@ -417,7 +418,11 @@ const ROUTED: u16 = 128;
 const GIVEN: u16 = 256;
 const RETAIN_SHIFT: u32 = 9;
 const MOVED: u16 = 2_048;
-const PRIORITY_SHIFT: u32 = 12;
+const HANDED_OVER: u16 = 4_096;
+const HAS_PRIORITY: u16 = 8_192;
+
+/// The priority of most messages (AMQP 3.2.1).
+const USUAL_LEVEL: u8 = 4;
 
 /// A publication but for its body.
 fn put_publication(to: &mut Encoder<'_>, publication: &Publication) {
@@ -434,9 +439,13 @@ fn put_publication(to: &mut Encoder<'_>, publication: &Publication) {
         publication.retain == Retain::Keep,
         publication.retain == Retain::Clear,
         publication.moved.is_some(),
+        publication.handover.is_some(),
+        publication.priority != USUAL_LEVEL,
     ];
-    let priority = u16::from(publication.priority.min(HIGHEST_LEVEL));
-    to.out.extend_from_slice(&(flags(set) | priority << PRIORITY_SHIFT).to_le_bytes());
+    to.out.extend_from_slice(&flags(set).to_le_bytes());
+    if publication.priority != USUAL_LEVEL {
+        to.byte(publication.priority.min(HIGHEST_LEVEL));
+    }
     to.field(&publication.source);
     put_past(to, publication.arrived);
     if let Some(origin) = publication.origin {
@@ -461,12 +470,17 @@ fn put_publication(to: &mut Encoder<'_>, publication: &Publication) {
         to.field(&moved.delivery_count);
         to.field(&moved.annotations);
     }
+    if let Some(handover) = &publication.handover {
+        to.field(&handover.address);
+        to.field(&handover.queue);
+        to.field(&handover.label);
+    }
 }
 
 fn take_publication(from: &mut Decoder<'_>) -> Result<Publication, WireError> {
     let flags = from.flags()?;
     let has = |flag: u16| flags & flag != 0;
-    let priority = (flags >> PRIORITY_SHIFT) as u8;
+    let priority = when(has(HAS_PRIORITY), from, Decoder::byte)?.unwrap_or(USUAL_LEVEL);
     if priority > HIGHEST_LEVEL {
         return from.unknown("a priority", priority);
     }
@@ -486,6 +500,7 @@ fn take_publication(from: &mut Decoder<'_>) -> Result<Publication, WireError> {
         not_before: when(has(NOT_BEFORE), from, take_future)?,
         transaction: when(has(IN_TRANSACTION), from, Decoder::field)?,
         moved: when(has(MOVED), from, take_moved)?,
+        handover: when(has(HANDED_OVER), from, take_handover)?,
         priority,
         durable: has(DURABLE),
         routed: has(ROUTED),
@@ -498,6 +513,22 @@ fn take_publication(from: &mut Decoder<'_>) -> Result<Publication, WireError> {
 
 fn take_moved(from: &mut Decoder<'_>) -> Result<Box<Moved>, WireError> {
     Ok(Box::new(Moved { delivery_count: from.field()?, annotations: from.field()? }))
+}
+
+fn take_handover(from: &mut Decoder<'_>) -> Result<Box<Handover>, WireError> {
+    Ok(Box::new(Handover { address: from.field()?, queue: from.field()?, label: from.field()? }))
+}
+
+impl Field for Label {
+    fn put(&self, to: &mut Encoder<'_>) {
+        to.field(&self.reference);
+        // As it is, whatever the clock here says: it is part of a name.
+        to.large(self.arrived.0);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
+        Ok(Self { reference: from.field()?, arrived: UnixMillis(from.large()?) })
+    }
 }
 
 /// A publication that comes last: its body is what is left.
@@ -525,6 +556,16 @@ impl Field for Publication {
         let mut publication = take_publication(from)?;
         publication.body = from.field()?;
         Ok(publication)
+    }
+}
+
+impl Field for Vec<Label> {
+    fn put(&self, to: &mut Encoder<'_>) {
+        put_list(to, self);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
+        take_list(from, MAX_LABELS)
     }
 }
 

@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::broker::{
-    Asker, Destination, Handout, Moved, Publication, Question, ReceiverOptions, RetainedMessage,
-    RetainedPage, Source, Wire,
+    Asker, Destination, Handout, Handover, Label, Moved, Publication, Question, ReceiverOptions,
+    RetainedMessage, RetainedPage, Source, Wire,
 };
 use crate::consumer::{ConsumerOptions, SubscriptionOptions};
 use crate::delivery::{Arrival, COPY_UP_TO, Incoming, Origin, Retain};
@@ -23,7 +23,7 @@ use crate::peer::{MAX_SETTLED, Message};
 use crate::producer::{ProducerOptions, ProducerTarget};
 use crate::queue::EntryKey;
 use crate::settings::{AddressKind, AddressSettings, CoreLimits, Deduplicate, OnFull, QueueSettings};
-use crate::store::{Reference, TransactionId};
+use crate::store::{QueueId, Reference, TransactionId};
 use crate::tests::stored::Contains;
 
 const SENDER: ShardId = ShardId::new(0, 3);
@@ -233,6 +233,10 @@ impl<'a> Any<'a> {
         }
     }
 
+    fn label(&mut self) -> Label {
+        Label { reference: Reference(self.number()), arrived: UnixMillis(self.number()) }
+    }
+
     /// The body of the last publication of a message may stay a slice.
     fn publication(&mut self, is_last: bool) -> Publication {
         let body = self.bytes();
@@ -255,6 +259,9 @@ impl<'a> Any<'a> {
             moved: self.maybe(|any| {
                 let (delivery_count, annotations) = (any.small(), any.maybe(Self::bytes));
                 Box::new(Moved { delivery_count, annotations })
+            }),
+            handover: self.maybe(|any| {
+                Box::new(Handover { address: any.name(), queue: QueueId(any.number()), label: any.label() })
             }),
         }
     }
@@ -462,7 +469,7 @@ impl<'a> Any<'a> {
     }
 
     fn stored(&mut self) -> Wire {
-        match self.random.u8(..38) {
+        match self.random.u8(..40) {
             0 => Wire::AddSender { producer: self.key(), address: self.name() },
             1 => Wire::RemoveSender { sender: self.key() },
             2 => Wire::Publish {
@@ -535,6 +542,8 @@ impl<'a> Any<'a> {
             34 => Wire::AskPassed { address: self.name(), number: self.number() },
             35 => Wire::Passed { number: self.number() },
             36 => Wire::Park { receiver: self.key(), got: self.number(), number: self.small() },
+            37 => Wire::Left { queue: QueueId(self.number()), labels: self.some(Self::label) },
+            38 => Wire::AskLeft { queue: QueueId(self.number()), labels: self.some(Self::label) },
             30 => Wire::CloseProducer { producer: self.key(), reason: self.reason() },
             _ => Wire::CloseConsumer { consumer: self.key(), reason: self.reason() },
         }
