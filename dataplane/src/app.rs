@@ -33,6 +33,7 @@ use crate::objects::{Loaded, Membership, StoreError};
 use crate::signals::Signals;
 use crate::state::{StateDir, StateError, create_private};
 use crate::statistics::Rates;
+use crate::{held, moves};
 use crate::{process, shard};
 
 /// How often the counters are sampled for the rates.
@@ -217,7 +218,8 @@ async fn live(
     let api = Api { node: node.clone(), metrics, registry: Arc::new(registry) };
     let router = admin::router(api);
     if let Some(requests) = &node.requests {
-        requests.serve(router.clone());
+        let between_nodes = moves::routes(node.clone()).merge(held::routes(node.clone()));
+        requests.serve(router.clone().merge(between_nodes));
     }
     let server = Server::start(http, router)?;
     let mut stop = pin!(stop);
@@ -255,6 +257,7 @@ async fn live(
     }
     let sampling = tokio::spawn(sample(node.clone()));
     let emptying = tokio::spawn(drain::run(node.clone()));
+    let moving = tokio::spawn(moves::run(node.clone()));
     state.announce(&node.runtime())?;
     announce(node);
 
@@ -271,6 +274,7 @@ async fn live(
     }
     sampling.abort();
     emptying.abort();
+    moving.abort();
     server.stop().await;
     state.forget_runtime()?;
     tracing::info!("stopped");

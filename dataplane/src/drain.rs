@@ -45,6 +45,8 @@ pub(crate) struct Orders {
 struct State {
     order: Order,
     stuck_because: Option<String>,
+    /// The same of sessions that cannot be moved.
+    sessions_stuck_because: Option<String>,
 }
 
 impl Orders {
@@ -58,7 +60,7 @@ impl Orders {
     }
 
     fn set(&self, order: Order) {
-        *self.state() = State { order, stuck_because: None };
+        *self.state() = State { order, ..State::default() };
         self.changed.notify_one();
     }
 
@@ -66,8 +68,13 @@ impl Orders {
         self.state().stuck_because = reason;
     }
 
+    pub(crate) fn set_sessions_stuck(&self, reason: Option<String>) {
+        self.state().sessions_stuck_because = reason;
+    }
+
     fn stuck_because(&self) -> Option<String> {
-        self.state().stuck_because.clone()
+        let state = self.state();
+        state.stuck_because.clone().or_else(|| state.sessions_stuck_because.clone())
     }
 }
 
@@ -84,6 +91,7 @@ impl Node {
             info.draining = order == Order::Drain;
         });
         if let Some(fabric) = self.hub.mesh() {
+            fabric.set_emptying(order == Order::Drain);
             fabric.tell(ControlMail::SetInfo { change });
         }
     }
@@ -94,12 +102,13 @@ impl Node {
             node: self.config.node.clone(),
             stuck_because: self.orders.stuck_because(),
             queues: self.own_homes().count() as u64 + self.leaving(),
+            // One that ends with its connection is that: nothing of it is kept.
+            sessions: self.hub.count_lasting().await,
             ..NodeDrain::default()
         };
         for shard in self.hub.statistics().await {
             status.connections += shard.connections;
             status.unsettled += shard.unsettled + shard.undelivered;
-            status.sessions += shard.mqtt.sessions;
         }
         for queue in self.hub.addresses(None).await.into_iter().filter_map(|address| address.queue) {
             status.messages += queue.messages;
@@ -200,7 +209,7 @@ impl Node {
 
 /// How far a node is that has got an order.
 fn state(order: Order, status: &NodeDrain, is_whole: bool) -> DrainState {
-    let is_empty = (status.queues, status.messages, status.unsettled) == (0, 0, 0);
+    let is_empty = (status.queues, status.messages, status.unsettled, status.sessions) == (0, 0, 0, 0);
     match order {
         Order::Serve => DrainState::Active,
         Order::Cordon => DrainState::Cordoned,

@@ -1,7 +1,6 @@
 //! The control side of the shards: what the admin API and the life cycle of the node ask of the
 //! threads that own connections. Nothing here is on the path of a message.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +10,7 @@ use bytes::Bytes;
 use mq_core::{QueueStatistics, Refused, SubscriptionStatistics, home};
 use mq_model::admin::{ClientSession, Connection, Link, Outcomes, Retained, Session};
 use mq_model::manifest::AddressSpec;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::mesh::Fabric;
@@ -78,6 +78,12 @@ pub enum ShardCommand {
     ClearRetained { topic: Arc<str>, filter: Arc<str>, reply: Reply<Result<u64, Refused>> },
     /// What the shard holds of queues whose home is another node.
     LeftBehind { reply: Reply<Vec<LeftBehind>> },
+    /// Take a step in the move of a client's session from one node to another.
+    MoveSession { client: Arc<str>, step: MoveStep, reply: Reply<MoveAnswer> },
+    /// What there is to do about sessions that move; of those that stay so many.
+    PendingMoves { limit: usize, reply: Reply<PendingMoves> },
+    /// How many sessions outlive their connections.
+    CountLasting { reply: Reply<u64> },
     /// Grant no further credit to producers, hand out nothing that is kept, and let no link in.
     Drain { reply: Reply<()> },
     /// Close the connections of which nothing is under way, as with `CloseAll`.
@@ -286,6 +292,102 @@ pub struct AddressStatistics {
     pub queue: Option<QueueStatistics>,
 }
 
+impl SessionView {
+    /// Adds what one of the session's durable subscriptions holds.
+    pub fn add(&mut self, held: &Held) {
+        self.session.messages += held.messages;
+        self.session.bytes += held.bytes;
+        self.session.dropped += held.dropped;
+    }
+}
+
+/// What a durable subscription of a session holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    pub name: Arc<str>,
+    /// Messages that its client does not have.
+    pub messages: u64,
+    pub bytes: u64,
+    /// Messages that it had no room for.
+    pub dropped: u64,
+}
+
+impl From<SubscriptionStatistics> for Held {
+    fn from(subscription: SubscriptionStatistics) -> Self {
+        let SubscriptionStatistics { name, queue, .. } = subscription;
+        Self {
+            name,
+            // What its client has is not what waits for it.
+            messages: queue.messages.saturating_sub(queue.acquired),
+            bytes: queue.bytes,
+            // What a subscription refuses for want of room is lost to it, too.
+            dropped: queue.dropped + queue.rejected,
+        }
+    }
+}
+
+/// What is asked of the shard of a session that moves.
+#[derive(Clone, Debug)]
+pub enum MoveStep {
+    /// Of the giver: send the client away and give all of the session.
+    Offer,
+    /// Of the giver: the session stays.
+    TakeBack { offer: u64 },
+    /// Of the giver: it is that node's from now on.
+    Depart { offer: u64, to: Arc<str> },
+    /// Of the giver: the other node has it, and every node knows.
+    Done { offer: u64 },
+    /// Of the giver: what has become of an offer.
+    Ask { offer: u64 },
+    /// Of the taker: keep what is offered.
+    Arrive { from: Arc<str>, offer: u64, parcel: Bytes },
+    /// Of the taker: it is yours.
+    Take { offer: u64 },
+    /// Of the taker: it is not.
+    Drop { offer: u64 },
+}
+
+/// What the shard answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MoveAnswer {
+    Done,
+    /// All of the session.
+    Offered {
+        offer: u64,
+        parcel: Bytes,
+    },
+    /// The disk has yet to answer something for it; ask again.
+    Busy,
+    /// There is no such session any more, or it ends with its connection.
+    Gone,
+    Standing(OfferStanding),
+    /// Why it cannot be done, as a sentence.
+    Failed(String),
+}
+
+/// What has become of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfferStanding {
+    /// It stands, and nothing is decided.
+    Open,
+    /// The session is the taker's.
+    Given,
+    /// It was taken back.
+    Void,
+}
+
+/// What is to be done about sessions that move.
+#[derive(Clone, Debug, Default)]
+pub struct PendingMoves {
+    /// Sessions that outlive their connections, at most as many as were asked for.
+    pub staying: Vec<Arc<str>>,
+    /// Sessions that are another node's, which may not know: client, offer, node.
+    pub departing: Vec<(Arc<str>, u64, Arc<str>)>,
+    /// Sessions that other nodes have offered: client, offer, node.
+    pub arriving: Vec<(Arc<str>, u64, Arc<str>)>,
+}
+
 /// Handles to every shard of the node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Hub {
@@ -413,7 +515,7 @@ impl Hub {
     }
 
     /// Sessions of clients of MQTT in the order of their client identifiers, and whether there are more.
-    pub async fn client_sessions(&self, query: SessionQuery) -> (Vec<ClientSession>, bool) {
+    pub async fn client_sessions(&self, query: SessionQuery) -> (Vec<SessionView>, bool) {
         let limit = query.limit;
         let query = Arc::new(SessionQuery { limit: limit.saturating_add(1), ..query });
         let asked = self.ask_all(|reply| ShardCommand::ClientSessions { query: query.clone(), reply });
@@ -421,14 +523,13 @@ impl Hub {
         views.sort_by(|one, other| one.session.client.cmp(&other.session.client));
         let is_more = views.len() > limit;
         views.truncate(limit);
-        (self.with_held(views).await, is_more)
+        (views, is_more)
     }
 
     /// The session of a client of MQTT, with its subscriptions.
-    pub async fn client_session(&self, client: &Arc<str>) -> Option<ClientSession> {
+    pub async fn client_session(&self, client: &Arc<str>) -> Option<SessionView> {
         let command = |reply| ShardCommand::ClientSession { client: client.clone(), reply };
-        let view = self.ask_home(client, command).await.flatten()?;
-        self.with_held(vec![view]).await.pop()
+        self.ask_home(client, command).await.flatten()
     }
 
     /// Ends the session of a client of MQTT; false when there is none, `None` when its shard has ended.
@@ -436,40 +537,48 @@ impl Hub {
         self.ask_home(client, |reply| ShardCommand::EndClientSession { client: client.clone(), reply }).await
     }
 
-    /// The sessions with what their durable subscriptions hold, each topic asked at its home.
-    async fn with_held(&self, views: Vec<SessionView>) -> Vec<ClientSession> {
-        let mut asked: Vec<Vec<(Arc<str>, Arc<str>)>> = vec![Vec::new(); self.shards.len()];
-        for view in &views {
-            for topic in &view.topics {
-                if let Some(asked) = asked.get_mut(self.home_of(topic)) {
-                    asked.push((topic.clone(), view.subscription.clone()));
-                }
+    /// Takes a step in the move of a client's session.
+    pub(crate) async fn move_session(&self, client: &Arc<str>, step: MoveStep) -> MoveAnswer {
+        let command = |reply| ShardCommand::MoveSession { client: client.clone(), step: step.clone(), reply };
+        let answer = self.ask_home(client, command).await;
+        answer.unwrap_or_else(|| MoveAnswer::Failed("the worker has ended; restart the node".to_owned()))
+    }
+
+    /// How many sessions of clients of MQTT the node keeps that outlive their connections.
+    pub(crate) async fn count_lasting(&self) -> u64 {
+        self.ask_all(|reply| ShardCommand::CountLasting { reply }).await.into_iter().sum()
+    }
+
+    /// What there is to do about sessions that move; of those that stay so many for each shard.
+    pub(crate) async fn pending_moves(&self, limit: usize) -> PendingMoves {
+        let mut all = PendingMoves::default();
+        for pending in self.ask_all(|reply| ShardCommand::PendingMoves { limit, reply }).await {
+            all.staying.extend(pending.staying);
+            all.departing.extend(pending.departing);
+            all.arriving.extend(pending.arriving);
+        }
+        all
+    }
+
+    /// What durable subscriptions hold, by topic and name, of topics whose home is this node.
+    pub async fn held(&self, asked: Vec<(Arc<str>, Arc<str>)>) -> Vec<Held> {
+        let mut by_shard: Vec<Vec<(Arc<str>, Arc<str>)>> = vec![Vec::new(); self.shards.len()];
+        for (topic, name) in asked {
+            if let Some(of_shard) = by_shard.get_mut(self.home_of(&topic)) {
+                of_shard.push((topic, name));
             }
         }
-        let asked = asked.into_iter().enumerate().filter(|(_, subscriptions)| !subscriptions.is_empty());
+        let asked = by_shard.into_iter().enumerate().filter(|(_, subscriptions)| !subscriptions.is_empty());
         let pending: Vec<_> = asked
             .filter_map(|(shard, subscriptions)| {
                 self.ask(shard, |reply| ShardCommand::Held { subscriptions, reply })
             })
             .collect();
-        let mut held: HashMap<Arc<str>, Vec<QueueStatistics>> = HashMap::new();
+        let mut held = Vec::new();
         for answer in pending {
-            for subscription in answer.await.unwrap_or_default() {
-                held.entry(subscription.name).or_default().push(subscription.queue);
-            }
+            held.extend(answer.await.unwrap_or_default().into_iter().map(Held::from));
         }
-        let with_held = |view: SessionView| {
-            let mut session = view.session;
-            for queue in held.remove(&view.subscription).unwrap_or_default() {
-                // What its client has is not what waits for it.
-                session.messages += queue.messages.saturating_sub(queue.acquired);
-                session.bytes += queue.bytes;
-                // What a subscription refuses for want of room is lost to it, too.
-                session.dropped += queue.dropped + queue.rejected;
-            }
-            session
-        };
-        views.into_iter().map(with_held).collect()
+        held
     }
 
     /// The topics that may serve a name which the filter matches, in the order of their names.

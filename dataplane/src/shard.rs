@@ -128,6 +128,7 @@ fn start(
         ..CoreLimits::default()
     };
     let mut core = Core::new(id, shards, limits);
+    core.set_name(&config.node);
     core.set_format(Arc::new(Formats::new(shared.subscriptions.clone(), &config.mqtt)));
     let now = Instant::now();
     core.set_clock(now, UnixMillis(unix_millis()));
@@ -326,6 +327,12 @@ fn obey(handle: &Handle, command: ShardCommand) {
             let left = left.map(|(name, messages, bytes)| LeftBehind { name: name.clone(), messages, bytes });
             answer(reply, left.collect());
         }
+        ShardCommand::MoveSession { client, step, reply } => {
+            shard.move_session(now, &client, step, reply);
+            shard.finish_turn(now);
+        }
+        ShardCommand::CountLasting { reply } => answer(reply, shard.count_lasting()),
+        ShardCommand::PendingMoves { limit, reply } => answer(reply, shard.pending_moves(limit)),
         ShardCommand::Drain { reply } => {
             shard.start_drain(now);
             answer(reply, ());

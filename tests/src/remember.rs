@@ -76,6 +76,7 @@ pub struct Plan {
     rate: u32,
     window: u32,
     hold: Duration,
+    qos: u8,
 }
 
 impl Plan {
@@ -90,6 +91,7 @@ impl Plan {
             rate: 200,
             window: 100,
             hold: Duration::ZERO,
+            qos: 1,
         }
     }
 
@@ -114,6 +116,12 @@ impl Plan {
     #[must_use]
     pub fn holding(self, hold: Duration) -> Self {
         Self { hold, ..self }
+    }
+
+    /// The same with this QoS of MQTT, where it would be 1.
+    #[must_use]
+    pub fn qos(self, qos: u8) -> Self {
+        Self { qos, ..self }
     }
 
     /// Starts the client and waits until it may send or receive.
@@ -145,6 +153,7 @@ impl Plan {
         let options = json!({
             "role": self.role, "name": self.name, "servers": servers, "address": self.address,
             "rate": self.rate, "window": self.window, "hold": self.hold.as_secs_f64(), "heartbeat": 4,
+            "qos": self.qos,
         });
         command.arg(options.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

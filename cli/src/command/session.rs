@@ -155,6 +155,7 @@ fn will_text(will: &Will) -> String {
 fn listing(sessions: &[ClientSession]) -> Listing {
     let columns = vec![
         Column::left("CLIENT"),
+        Column::left("NODE"),
         Column::left("STATE"),
         Column::left("EXPIRY"),
         Column::right("SUBSCRIPTIONS"),
@@ -175,6 +176,7 @@ fn listing(sessions: &[ClientSession]) -> Listing {
 fn row(session: &ClientSession) -> Row {
     let cells = vec![
         session.client.clone(),
+        session.node.clone(),
         state(session),
         expiry(session.expiry_seconds),
         shape::number(session.subscriptions),

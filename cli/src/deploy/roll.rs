@@ -425,11 +425,6 @@ fn unknown(name: &str, failure: &Failure) -> Failure {
 pub fn because(drain: &NodeDrain) -> String {
     match &drain.stuck_because {
         Some(because) => format!("; {because}"),
-        None if drain.queues == 0 && drain.messages == 0 && drain.sessions > 0 => {
-            "; sessions of MQTT clients stay where they began: end them with `mq session delete`, or wait until they \
-             expire"
-                .to_owned()
-        }
         None => String::new(),
     }
 }

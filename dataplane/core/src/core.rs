@@ -30,6 +30,8 @@ pub struct Core {
     pub(crate) peers: ByShard<Peer>,
     /// The other nodes, by slot.
     pub(crate) nodes: BTreeMap<u32, NodeShards>,
+    /// That of this node's name; 0: it does not know it.
+    pub(crate) name_hash: u64,
     pub(crate) limits: CoreLimits,
     /// The node is stopping: nothing new is let in.
     pub(crate) stopping: bool,
@@ -79,6 +81,7 @@ impl Core {
             shards: shards.max(1),
             peers: siblings(shard, shards.clamp(1, ShardId::MAX_SHARDS)),
             nodes: BTreeMap::new(),
+            name_hash: 0,
             limits,
             stopping: false,
             addresses: Arena::new(),

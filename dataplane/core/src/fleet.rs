@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::by_shard::ByShard;
 use crate::core::Core;
-use crate::settings::ShardId;
+use crate::settings::{ShardId, hash_of_name};
 
 /// Steps of introductions with each call of `handle_timeout`.
 const STEPS: usize = 512;
@@ -110,6 +110,11 @@ impl Core {
         if let Some(peer) = self.peers.get_mut(peer).filter(|_| !peer.is_here()) {
             peer.cost = cost.max(1);
         }
+    }
+
+    /// How other nodes call this one. To be said before anything else, and never again.
+    pub fn set_name(&mut self, name: &str) {
+        self.name_hash = hash_of_name(name);
     }
 
     /// How many shards the node in a slot has, by which the homes of its addresses are found. `None`: not

@@ -524,7 +524,7 @@ pub struct NodeDrain {
     pub messages: u64,
     /// Bytes of those messages.
     pub bytes: u64,
-    /// MQTT sessions that live on it.
+    /// MQTT sessions on it that outlive their connections, those on their way to other nodes among them.
     #[serde(default)]
     pub sessions: u64,
     /// Why the drain does not get on: one sentence that names the culprit.

@@ -37,7 +37,8 @@ pub(super) async fn list(
     let target = target(&query);
     let ListQuery { prefix, connected: is_connected, limit, after } = query;
     let query = SessionQuery { prefix, after, is_connected, limit: limit.0 };
-    let (mut items, mut is_more) = api.node.hub.client_sessions(query).await;
+    let (views, mut is_more) = api.node.hub.client_sessions(query).await;
+    let mut items = api.node.with_held(views).await;
     for (_, part) in gather::<Page<ClientSession>>(&api, scope, &target).await {
         is_more |= part.next.is_some();
         items.extend(part.items);
@@ -68,7 +69,8 @@ pub(super) async fn show(
     Name(client): Name,
 ) -> Result<Json<ClientSession>, Refusal> {
     let client: Arc<str> = client.into();
-    if let Some(session) = api.node.hub.client_session(&client).await {
+    let view = api.node.hub.client_session(&client).await;
+    if let Some(session) = api.node.with_held(view.into_iter().collect()).await.pop() {
         return Ok(Json(session));
     }
     elsewhere(&api, scope, &client).await.map(|(_, session)| Json(session)).ok_or_else(|| unknown(&client))

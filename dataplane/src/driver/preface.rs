@@ -269,22 +269,29 @@ impl Shard {
     }
 
     /// Where a client belongs. Whoever wants a new session, or has one elsewhere that ends with its connection,
-    /// gets it here: the other is ended then.
+    /// gets it here, unless the node is being emptied: the other is ended then.
     fn place_of(&self, now: Instant, client_id: &str, is_clean: bool, is_patient: bool) -> Belongs {
         let shards = u16::try_from(self.shared.mailboxes.len()).unwrap_or(u16::MAX);
-        let here = Belongs::To(home(client_id, shards));
-        let Some(fabric) = self.shared.mesh.as_deref().filter(|_| !is_clean && !self.is_draining()) else {
-            return here;
-        };
+        let home = home(client_id, shards);
+        let here = Belongs::To(home);
+        let Some(fabric) = self.shared.mesh.as_deref().filter(|_| !self.is_draining()) else { return here };
         let wait = |otherwise| if is_patient { Belongs::Undecided } else { otherwise };
+        let through = |node| {
+            let peer = self.session_home(node, client_id)?;
+            Some(Belongs::Elsewhere(Way::Tunnel { peer, client_id: client_id.into() }))
+        };
+        // A node that is being emptied begins no session, where it has the choice.
+        let begin = || fabric.refuge(client_id).and_then(through).unwrap_or(Belongs::To(home));
         match fabric.find_session(now, client_id) {
-            Place::At { node, is_lasting: true } => match self.session_home(node, client_id) {
-                Some(peer) => Belongs::Elsewhere(Way::Tunnel { peer, client_id: client_id.into() }),
-                None => wait(here),
-            },
+            // It knows best what becomes of it.
+            Place::Here => here,
+            Place::Leaving => wait(here),
+            _ if is_clean => begin(),
+            Place::At { node, is_lasting: true } => through(node).unwrap_or_else(|| wait(here)),
             Place::Nowhere | Place::OutOfReach { .. } if fabric.is_learning_sessions() => wait(here),
             // Out of reach: where the session would be it is refused.
-            Place::OutOfReach { .. } | Place::Nowhere | Place::Here | Place::At { .. } => here,
+            Place::OutOfReach { .. } => here,
+            Place::Nowhere | Place::At { .. } => begin(),
         }
     }
 

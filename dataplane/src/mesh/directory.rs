@@ -12,6 +12,10 @@
 //! node says otherwise, or until its time would be over. Whoever begins anew meanwhile owes that node the
 //! word that its session has ended, which [`Directory`] keeps until it could be said.
 //!
+//! A session may go to another node, under the number that it has. While it goes both nodes say that they have it,
+//! so that nobody thinks that it is nowhere; the one that it has left remembers it, for its name is known by the
+//! node that gave it. An order to end it that comes to that one is passed on.
+//!
 //! Messages to a node go in batches over a channel that keeps order and loses nothing; a few are under way
 //! at once, the rest waits in the log of news that all nodes share, or in the sessions themselves.
 
@@ -83,6 +87,8 @@ pub(crate) enum Place {
     Nowhere,
     /// On this node.
     Here,
+    /// On its way from this node to another one.
+    Leaving,
     /// On this one, which can be reached.
     At { node: NodeId, is_lasting: bool },
     /// On this one, which cannot be reached. It lasts.
@@ -92,11 +98,18 @@ pub(crate) enum Place {
 /// Who waits until every node knows of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Waiter {
-    /// The shard of its connection.
+    /// The shard of the session.
     pub(crate) shard: u16,
-    /// The key of that on the shard, and its number.
-    pub(crate) connection: usize,
-    pub(crate) number: u64,
+    pub(crate) who: Who,
+}
+
+/// Who on a shard waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// A connection: its key on the shard, and its number.
+    Connection { key: usize, number: u64 },
+    /// The node that the session of this number came from.
+    Giver { number: u64 },
 }
 
 /// Names the order to end a session, for [`Directory::ended`].
@@ -108,6 +121,11 @@ pub(crate) struct Order {
     batch: u64,
 }
 
+impl Order {
+    /// One that nobody waits for.
+    pub(crate) const NOBODYS: Self = Self { node: u16::MAX, generation: 0, batch: 0 };
+}
+
 /// What this node's shards have to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -116,6 +134,8 @@ pub(crate) enum Event {
     End { client: Arc<str>, since: u64, order: Order },
     /// Every node that can be reached knows, or has had its time.
     Known(Waiter),
+    /// A session that went from here to another node has ended: what is remembered of it may go.
+    Over { client: Arc<str>, since: u64 },
 }
 
 /// A session of this node.
@@ -123,6 +143,23 @@ pub(crate) enum Event {
 struct Own {
     since: u64,
     expiry: u32,
+    stage: Stage,
+    /// It came from another node.
+    has_moved: bool,
+}
+
+/// How a session of this node stands.
+///
+/// ```text
+/// Here --> Leaving --> Left
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Here,
+    /// It is offered to another node, or that has it, and is to serve it.
+    Leaving,
+    /// Another node serves it.
+    Left,
 }
 
 /// A session of another node.
@@ -141,6 +178,7 @@ struct Entry {
 enum News {
     Claim { client: Arc<str>, own: Own },
     Gone { client: Arc<str>, since: u64 },
+    Left { client: Arc<str>, since: u64 },
 }
 
 /// Another node.
@@ -232,6 +270,11 @@ pub(crate) struct Directory {
     others: Vec<HashMap<Arc<str>, Entry>>,
     /// Further sessions of clients that seem to have several, by client and node. Few, and not for long.
     further: BTreeMap<(Arc<str>, u16), Entry>,
+    /// Sessions that have left the nodes where they began or were, by client and node: when they began, and in
+    /// which telling that was told.
+    left: BTreeMap<(Arc<str>, u16), (u64, u16)>,
+    /// Sessions that have left this node and are to end, while it is not known where they are.
+    doomed: BTreeMap<Arc<str>, u64>,
     nodes: Vec<Node>,
     by_id: HashMap<NodeId, u16>,
     /// What some node in reach has not been told yet; the first is number `first_news`.
@@ -260,6 +303,8 @@ impl Directory {
             own: BTreeMap::new(),
             others: (0..PARTS).map(|_| HashMap::new()).collect(),
             further: BTreeMap::new(),
+            left: BTreeMap::new(),
+            doomed: BTreeMap::new(),
             nodes: Vec::new(),
             by_id: HashMap::new(),
             news: VecDeque::new(),
@@ -279,10 +324,16 @@ impl Directory {
 
     /// Where the session of a client is.
     pub(crate) fn lookup(&self, now: Instant, client: &str) -> Place {
-        if self.own.contains_key(client) {
-            return Place::Here;
-        }
-        let Some((entry, node)) = self.entry(now, client) else { return Place::Nowhere };
+        let own = self.own.get(client).filter(|own| own.stage != Stage::Left);
+        let is_leaving = own.is_some_and(|own| own.stage == Stage::Leaving);
+        let other = self.entry(now, client).filter(|_| own.is_none() || is_leaving);
+        let Some((entry, node)) = other else {
+            return match own {
+                Some(_) if is_leaving => Place::Leaving,
+                Some(_) => Place::Here,
+                None => Place::Nowhere,
+            };
+        };
         match node.link {
             Link::Up(_) => Place::At { node: node.id, is_lasting: entry.expiry > 0 },
             Link::Down { .. } => Place::OutOfReach { node: node.name.clone() },
@@ -296,7 +347,8 @@ impl Directory {
         self.entries(client).map(|entry| entry.since).fold(own, u64::max)
     }
 
-    /// A session is here, or its expiry has changed. `since` names it among the client's sessions. True:
+    /// A session is here, or its expiry has changed. `since` names it among the client's sessions; `has_moved`:
+    /// it came from another node, which has given it up. True:
     /// the waiter gets [`Event::Known`] when every node in reach knows; false: there is nothing to wait for,
     /// or the session ends with its connection and takes nobody's place, so that nothing hangs on it.
     pub(crate) fn claim(
@@ -305,10 +357,13 @@ impl Directory {
         client: &Arc<str>,
         since: u64,
         expiry: u32,
+        has_moved: bool,
         waiter: Option<Waiter>,
     ) -> bool {
-        let own = Own { since, expiry };
-        if self.own.get(client).is_some_and(|known| known.since == since && known.expiry == expiry) {
+        let own = Own { since, expiry, stage: Stage::Here, has_moved };
+        let is_same =
+            |known: &Own| known.since == since && known.expiry == expiry && known.stage == Stage::Here;
+        if self.own.get(client).is_some_and(is_same) {
             return false;
         }
         let Some(has_replaced) = self.replace_others(now, client, own) else { return false };
@@ -317,6 +372,7 @@ impl Directory {
             return false;
         }
         self.own.insert(client.clone(), own);
+        self.doomed.remove(client);
         let position = self.tell(News::Claim { client: client.clone(), own });
         let is_needed = (expiry > 0 || has_replaced) && self.known() < position;
         let Some(waiter) = waiter.filter(|_| is_needed) else { return false };
@@ -324,11 +380,48 @@ impl Directory {
         true
     }
 
-    /// A session of this node has ended.
+    /// A session of this node has ended, or one that has left it.
     pub(crate) fn gone(&mut self, client: &Arc<str>, since: u64) {
         if self.own.get(client).is_some_and(|own| own.since == since) {
             self.own.remove(client);
+            self.doomed.remove(client);
             self.tell(News::Gone { client: client.clone(), since });
+        }
+    }
+
+    /// A session of this node is about to be another one's, or is and that one has not said so yet. `false`: it
+    /// stays after all.
+    pub(crate) fn set_leaving(&mut self, client: &str, since: u64, is_leaving: bool) {
+        let own = self.own.get_mut(client).filter(|own| own.since == since && own.stage != Stage::Left);
+        if let Some(own) = own {
+            own.stage = if is_leaving { Stage::Leaving } else { Stage::Here };
+        }
+    }
+
+    /// A session has left this node, and every node in reach has been told where it is. `ends`: it was to end
+    /// while it left. After a restart it is told here alone.
+    pub(crate) fn left(&mut self, client: &Arc<str>, since: u64, ends: bool) {
+        let is_other = self.own.get(client).is_some_and(|own| own.since != since);
+        if !is_other && !ends {
+            let own = Own { since, expiry: 0, stage: Stage::Left, has_moved: false };
+            self.own.insert(client.clone(), own);
+            self.tell(News::Left { client: client.clone(), since });
+        }
+        let is_early = self.early.get(client).is_some_and(|until| since <= *until);
+        if ends || is_early {
+            self.end_elsewhere(client, since);
+        }
+    }
+
+    /// Orders the end of a session that has left this node, where it is.
+    fn end_elsewhere(&mut self, client: &Arc<str>, since: u64) {
+        let nodes: Vec<u16> =
+            self.entries(client).filter(|entry| entry.since == since).map(|entry| entry.node).collect();
+        if nodes.is_empty() {
+            self.doomed.insert(client.clone(), since);
+        }
+        for node in nodes {
+            self.owed.insert((node, client.clone()), since);
         }
     }
 
@@ -354,13 +447,42 @@ impl Directory {
         self.recovered_at = self.end_of_news();
     }
 
-    /// Whether a node has a session of the client; `None` while it has not told, or is out of reach.
-    pub(crate) fn is_at(&self, node: NodeId, client: &str) -> Option<bool> {
-        let index = *self.by_id.get(&node)?;
+    /// Whether the session of a client that began on a node goes on, wherever; `None` while nobody who would
+    /// know has said so. Without its number, any of the client's that is there.
+    pub(crate) fn goes_on(
+        &self,
+        now: Instant,
+        begun_on: NodeId,
+        client: &str,
+        since: Option<u64>,
+    ) -> Option<bool> {
+        let is_meant = |number: u64| since.is_none_or(|since| since == number);
+        let own = self.own.get(client).filter(|own| is_meant(own.since));
+        let is_here = own.is_some_and(|own| own.stage != Stage::Left);
+        if is_here || self.valid(now, client).any(|(entry, _)| is_meant(entry.since)) {
+            return Some(true);
+        }
+        if begun_on == self.id {
+            return (self.is_recovered && own.is_none()).then_some(false);
+        }
+        (!self.is_remembered(begun_on, client, is_meant)?).then_some(false)
+    }
+
+    /// Whether a session that this node has given to another one is over; `None` while that has not told, or is
+    /// out of reach.
+    pub(crate) fn is_over(&self, now: Instant, at: NodeId, client: &str, since: u64) -> Option<bool> {
+        let is_remembered = self.is_remembered(at, client, |number| number == since)?;
+        Some(!is_remembered && !self.valid(now, client).any(|(entry, _)| entry.since == since))
+    }
+
+    /// Whether such a session of the client has left a node; `None` while that has not told all.
+    fn is_remembered(&self, at: NodeId, client: &str, is_meant: impl Fn(u64) -> bool) -> Option<bool> {
+        let index = *self.by_id.get(&at)?;
         let node = self.nodes.get(usize::from(index))?;
         let Link::Up(up) = &node.link else { return None };
-        let is_there = |entry: Entry| entry.node == index && entry.generation == node.generation;
-        (!up.is_telling).then(|| self.entries(client).any(is_there))
+        let left = self.left.get(&(client.into(), index));
+        let is_left = left.is_some_and(|(since, told)| is_meant(*since) && *told == node.generation);
+        (!up.is_telling).then_some(is_left)
     }
 
     /// Whether there is a channel to a node.
@@ -375,18 +497,21 @@ impl Directory {
         self.ups().any(|up| up.is_telling)
     }
 
-    /// Sessions of this node, and of others.
+    /// Sessions that this node tells of, and those of others.
     pub(crate) fn len(&self) -> (usize, usize) {
         (self.own.len(), self.others.iter().map(HashMap::len).sum())
     }
 
     /// The session of another node that counts, whether it is in reach or not.
     fn entry(&self, now: Instant, client: &str) -> Option<(Entry, &Node)> {
-        let known = self.entries(client).filter_map(|entry| {
+        self.valid(now, client).max_by_key(|(entry, node)| rank(entry.since, entry.expiry, node.id))
+    }
+
+    fn valid(&self, now: Instant, client: &str) -> impl Iterator<Item = (Entry, &Node)> {
+        self.entries(client).filter_map(move |entry| {
             let node = self.nodes.get(usize::from(entry.node))?;
             is_valid(entry, node, now).then_some((entry, node))
-        });
-        known.max_by_key(|(entry, node)| rank(entry.since, entry.expiry, node.id))
+        })
     }
 
     /// What other nodes have of a client.
@@ -445,14 +570,19 @@ impl Directory {
     /// Makes room for a session of this node: those of other nodes are to be ended. Says whether there are any;
     /// `None` when one of them counts more.
     fn replace_others(&mut self, now: Instant, client: &Arc<str>, own: Own) -> Option<bool> {
-        if let Some((entry, node)) = self.entry(now, client)
-            && rank(entry.since, entry.expiry, node.id) > rank(own.since, own.expiry, self.id)
-        {
+        // The node that it came from has yet to hear that it has arrived.
+        let is_other = |entry: &Entry| !(own.has_moved && entry.since == own.since);
+        let own_rank = rank(own.since, own.expiry, self.id);
+        let counts_more = self
+            .valid(now, client)
+            .filter(|(entry, _)| is_other(entry))
+            .any(|(entry, node)| rank(entry.since, entry.expiry, node.id) > own_rank);
+        if counts_more {
             self.order_end(client.clone(), own.since, None);
             return None;
         }
         let mut has_replaced = false;
-        let entries: Vec<Entry> = self.entries(client).collect();
+        let entries: Vec<Entry> = self.entries(client).filter(is_other).collect();
         for entry in entries {
             self.remove(client, entry.node, entry.since);
             if self.nodes.get(usize::from(entry.node)).is_some_and(|node| is_valid(entry, node, now)) {
@@ -464,8 +594,7 @@ impl Directory {
     }
 
     fn order_end(&mut self, client: Arc<str>, since: u64, by: Option<Order>) {
-        let nobody = Order { node: u16::MAX, generation: 0, batch: 0 };
-        self.events.push_back(Event::End { client, since, order: by.unwrap_or(nobody) });
+        self.events.push_back(Event::End { client, since, order: by.unwrap_or(Order::NOBODYS) });
     }
 
     fn part(&self, client: &str) -> &HashMap<Arc<str>, Entry> {
@@ -662,6 +791,12 @@ impl Directory {
             }
             GONE => {
                 self.remove(&client, order.node, since);
+                self.note_over(client, order.node, since);
+                Ok(false)
+            }
+            LEFT => {
+                self.remove(&client, order.node, since);
+                self.left.insert((client, order.node), (since, order.generation));
                 Ok(false)
             }
             END => Ok(self.take_order(client, since, order)),
@@ -669,14 +804,35 @@ impl Directory {
         }
     }
 
+    /// A session has ended where it was: nobody has to remember it any more.
+    fn note_over(&mut self, client: Arc<str>, node: u16, since: u64) {
+        self.left.remove(&(client.clone(), node));
+        let own = self.own.get(&client).filter(|own| own.stage == Stage::Left && own.since == since);
+        if own.is_some() {
+            self.gone(&client, since);
+            self.events.push_back(Event::Over { client, since });
+        }
+    }
+
     /// True when a session of this node ends, because the claim is a later one.
     fn take_claim(&mut self, client: Arc<str>, entry: Entry, order: Order) -> bool {
         let Some(id) = self.nodes.get(usize::from(entry.node)).map(|node| node.id) else { return false };
+        if !self.left.is_empty() {
+            self.left.remove(&(client.clone(), entry.node));
+        }
+        if self.doomed.get(&client) == Some(&entry.since) {
+            self.doomed.remove(&client);
+            self.owed.insert((entry.node, client.clone()), entry.since);
+        }
         // The session's own spelling is used again: one allocation for all that name it here.
         let own = self.own.get_key_value(&client).map(|(key, own)| (key.clone(), *own));
         let key = own.as_ref().map_or(client, |(key, _)| key.clone());
         self.insert(key, entry);
-        let Some((key, own)) = own else { return false };
+        let Some((key, own)) = own.filter(|(_, own)| own.stage != Stage::Left) else { return false };
+        if own.since == entry.since && (own.has_moved || own.stage == Stage::Leaving) {
+            // The same session, on its way from one of the two to the other.
+            return false;
+        }
         if rank(own.since, own.expiry, self.id) > rank(entry.since, entry.expiry, id) {
             // It has heard of ours, or will.
             return false;
@@ -694,6 +850,10 @@ impl Directory {
             *until = since.max(*until);
         }
         let Some(own) = self.own.get(&client).copied().filter(|own| own.since <= since) else { return false };
+        if own.stage == Stage::Left {
+            self.end_elsewhere(&client, own.since);
+            return false;
+        }
         self.own.remove(&client);
         self.tell(News::Gone { client: client.clone(), since: own.since });
         self.order_end(client, own.since, Some(order));
@@ -833,6 +993,9 @@ impl Directory {
         self.further.retain(|(_, node), entry| {
             nodes.get(usize::from(*node)).is_some_and(|node| is_valid(*entry, node, now))
         });
+        self.left.retain(|(_, node), (_, told)| {
+            nodes.get(usize::from(*node)).is_some_and(|node| is_told(*told, node))
+        });
         let clients: Vec<Arc<str>> = self.further.keys().map(|(client, _)| client.clone()).collect();
         for client in clients {
             if !self.part(&client).contains_key(&client) {
@@ -844,8 +1007,7 @@ impl Directory {
 
 /// Whether a session of another node still counts.
 fn is_valid(entry: Entry, node: &Node, now: Instant) -> bool {
-    // Serial numbers: nobody comes into reach so often that the oldest would seem the newest.
-    let is_known = entry.generation.wrapping_sub(node.floor) < 1 << 15;
+    let is_known = is_told(entry.generation, node);
     match &node.link {
         Link::Up(_) => is_known && (entry.expiry > 0 || entry.generation == node.generation),
         Link::Down { since } => {
@@ -853,6 +1015,12 @@ fn is_valid(entry: Entry, node: &Node, now: Instant) -> bool {
             is_known && entry.expiry > 0 && (entry.expiry == FOREVER || !is_over(entry.expiry.into()))
         }
     }
+}
+
+/// Whether what was told in that telling has not been left out of a later one.
+fn is_told(generation: u16, node: &Node) -> bool {
+    // Serial numbers: nobody comes into reach so often that the oldest would seem the newest.
+    generation.wrapping_sub(node.floor) < 1 << 15
 }
 
 /// Which of two sessions of a client counts: the one of the higher rank.
@@ -864,6 +1032,11 @@ fn rank(since: u64, expiry: u32, node: NodeId) -> (u8, u64, NodeId) {
     } else {
         (0, since, node)
     }
+}
+
+/// Whether a session of a client, by its number and expiry, counts and another one of the same node's does not.
+pub(crate) fn counts_more(one: (u64, u32), other: (u64, u32)) -> bool {
+    rank(one.0, one.1, NodeId(0)) > rank(other.0, other.1, NodeId(0))
 }
 
 fn part_of(client: &str) -> usize {
@@ -885,6 +1058,7 @@ const COMPLETE: u8 = 2;
 const CLAIM: u8 = 1;
 const GONE: u8 = 2;
 const END: u8 = 3;
+const LEFT: u8 = 4;
 
 /// Adds orders for a node that have not been said; gives them.
 fn put_orders(
@@ -914,8 +1088,7 @@ fn put_sessions(out: &mut BytesMut, own: &BTreeMap<Arc<str>, Own>, last: Arc<str
         if out.len() >= BATCH {
             return Some(told);
         }
-        put_item(out, CLAIM, client, own.since);
-        out.put_u32(own.expiry);
+        put_own(out, client, own);
         told = client.clone();
     }
     let is_more = own.range((Bound::Excluded(told.clone()), Bound::Unbounded)).next().is_some();
@@ -924,12 +1097,18 @@ fn put_sessions(out: &mut BytesMut, own: &BTreeMap<Arc<str>, Own>, last: Arc<str
 
 fn put_news(out: &mut BytesMut, news: &News) {
     match news {
-        News::Claim { client, own } => {
-            put_item(out, CLAIM, client, own.since);
-            out.put_u32(own.expiry);
-        }
+        News::Claim { client, own } => put_own(out, client, own),
         News::Gone { client, since } => put_item(out, GONE, client, *since),
+        News::Left { client, since } => put_item(out, LEFT, client, *since),
     }
+}
+
+fn put_own(out: &mut BytesMut, client: &str, own: &Own) {
+    if own.stage == Stage::Left {
+        return put_item(out, LEFT, client, own.since);
+    }
+    put_item(out, CLAIM, client, own.since);
+    out.put_u32(own.expiry);
 }
 
 fn put_item(out: &mut BytesMut, kind: u8, client: &str, since: u64) {

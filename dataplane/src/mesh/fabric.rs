@@ -5,12 +5,12 @@
 //! bear.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mq_core::{ShardId, ShardNames};
+use mq_core::{ShardId, ShardNames, home};
 use mq_mesh::frame::{Hello, Segment};
 use mq_mesh::{ConnectionKey, Endpoint, Incarnation, Node, NodeId, Routes};
 use mq_model::config::{DaemonConfig, Mesh};
@@ -85,6 +85,8 @@ pub(crate) enum MeshMail {
     Session(Event),
     /// Every node in reach has told its sessions.
     SessionsKnown,
+    /// A session has left this node, or stays after all.
+    SessionSettled,
 }
 
 /// A connection for a shard.
@@ -187,6 +189,8 @@ pub(crate) struct Fabric {
     mail: Mutex<Option<mpsc::UnboundedReceiver<ControlMail>>>,
     /// Sessions of clients, on whichever node.
     pub(super) sessions: Sessions,
+    /// The node gives away what it has.
+    is_emptying: AtomicBool,
     /// Bytes of segments that wait for the control thread.
     waiting: AtomicUsize,
     started: Instant,
@@ -218,6 +222,7 @@ impl Fabric {
             control,
             mail: Mutex::new(Some(mail)),
             sessions: Sessions::new(NodeId::new(&config.fleet, &config.node), shards),
+            is_emptying: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             started: Instant::now(),
         }
@@ -225,6 +230,28 @@ impl Fabric {
 
     pub(crate) fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// Whether the node gives away what it has, from now on.
+    pub(crate) fn set_emptying(&self, is_emptying: bool) {
+        self.is_emptying.store(is_emptying, Ordering::Relaxed);
+    }
+
+    /// The node that gets a session of this client in place of this one, while this one gives away what it has:
+    /// one in reach that is not cordoned, a different one for different clients. `None`: it stays here.
+    pub(crate) fn refuge(&self, client_id: &str) -> Option<NodeId> {
+        if !self.is_emptying.load(Ordering::Relaxed) {
+            return None;
+        }
+        let view = self.view();
+        let takers: Vec<NodeId> = view
+            .nodes
+            .iter()
+            .filter(|(_, node)| !Info::decode(&node.info).is_cordoned())
+            .map(|(id, _)| *id)
+            .collect();
+        let count = u16::try_from(takers.len()).unwrap_or(u16::MAX);
+        takers.get(usize::from(home(client_id, count).shard())).copied()
     }
 
     pub(crate) fn fleet(&self) -> &str {

@@ -55,9 +55,20 @@ impl Fabric {
         directory.is_learning() || view.nodes.keys().any(|node| !directory.is_in_reach(*node))
     }
 
-    /// Whether a node has a session of the client; `None` while that is not known.
-    pub(crate) fn has_session_of(&self, node: NodeId, client: &str) -> Option<bool> {
-        self.sessions.lock().is_at(node, client)
+    /// Whether the session of a client that began on a node goes on; see [`Directory::goes_on`].
+    pub(crate) fn session_goes_on(
+        &self,
+        now: Instant,
+        begun_on: NodeId,
+        client: &str,
+        since: Option<u64>,
+    ) -> Option<bool> {
+        self.sessions.lock().goes_on(now, begun_on, client, since)
+    }
+
+    /// Whether a session that was given to a node is over; see [`Directory::is_over`].
+    pub(crate) fn is_session_over(&self, now: Instant, at: NodeId, client: &str, since: u64) -> Option<bool> {
+        self.sessions.lock().is_over(now, at, client, since)
     }
 
     /// When the latest session of a client began that is known of.
@@ -72,12 +83,30 @@ impl Fabric {
         client: &Arc<str>,
         since: u64,
         expiry: u32,
+        has_moved: bool,
         waiter: Option<Waiter>,
     ) -> bool {
         let mut directory = self.sessions.lock();
-        let waits = directory.claim(now, client, since, expiry, waiter);
+        let waits = directory.claim(now, client, since, expiry, has_moved, waiter);
         self.finish_sessions(directory);
         waits
+    }
+
+    /// A session of a shard is about to be another node's, or stays after all; see [`Directory::set_leaving`].
+    pub(crate) fn set_session_leaving(&self, client: &str, since: u64, is_leaving: bool) {
+        self.sessions.lock().set_leaving(client, since, is_leaving);
+        if !is_leaving {
+            // Its client may have waited for what becomes of it.
+            self.post_to_all(|| MeshMail::SessionSettled);
+        }
+    }
+
+    /// A session has left this node; see [`Directory::left`].
+    pub(crate) fn session_left(&self, client: &Arc<str>, since: u64, ends: bool) {
+        let mut directory = self.sessions.lock();
+        directory.left(client, since, ends);
+        self.finish_sessions(directory);
+        self.post_to_all(|| MeshMail::SessionSettled);
     }
 
     /// A session of a shard has ended.
@@ -100,6 +129,7 @@ impl Fabric {
             let mut directory = self.sessions.lock();
             directory.recovered();
             self.finish_sessions(directory);
+            self.post_to_all(|| MeshMail::SessionsKnown);
         }
     }
 
@@ -107,7 +137,7 @@ impl Fabric {
     fn finish_sessions(&self, mut directory: MutexGuard<'_, Directory>) {
         while let Some(event) = directory.poll_event() {
             let shard = match &event {
-                Event::End { client, .. } => home(client, self.shards()).shard(),
+                Event::End { client, .. } | Event::Over { client, .. } => home(client, self.shards()).shard(),
                 Event::Known(waiter) => waiter.shard,
             };
             self.post(shard, MeshMail::Session(event));

@@ -410,6 +410,7 @@ impl Shard {
             }
             MeshMail::Session(event) => self.handle_session_event(now, event),
             MeshMail::SessionsKnown => self.handle_sessions_known(now),
+            MeshMail::SessionSettled => self.let_held_go_on(),
         }
     }
 

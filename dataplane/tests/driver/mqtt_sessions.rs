@@ -12,7 +12,7 @@ use mq_mqtt::packet::SubscriptionOptions;
 use mq_mqtt::property::PropertyView;
 use mq_mqtt::{Config, Limits, Qos, ReasonCode, Version};
 use mq_store::testing::{FaultyDisk, Operation};
-use mqd::hub::{SessionQuery, Speaks};
+use mqd::hub::{SessionQuery, SessionView, Speaks};
 
 use crate::client::Client;
 use crate::mqtt_client::{Mqtt, Options};
@@ -33,11 +33,22 @@ fn named(prefix: &str, shard: usize) -> String {
 /// Every session of the node.
 fn sessions(node: &Node) -> Vec<ClientSession> {
     let query = SessionQuery { limit: 1_000, ..SessionQuery::default() };
-    node.wait_for(node.hub().client_sessions(query)).0
+    let (views, _) = node.wait_for(node.hub().client_sessions(query));
+    views.into_iter().map(|view| with_held(node, view)).collect()
+}
+
+/// A session with what waits for it in topics.
+fn with_held(node: &Node, mut view: SessionView) -> ClientSession {
+    let asked = view.topics.iter().map(|topic| (topic.clone(), view.subscription.clone())).collect();
+    for held in node.wait_for(node.hub().held(asked)) {
+        view.add(&held);
+    }
+    view.session
 }
 
 fn session(node: &Node, client_id: &str) -> Option<ClientSession> {
-    node.wait_for(node.hub().client_session(&Arc::from(client_id)))
+    let view = node.wait_for(node.hub().client_session(&Arc::from(client_id)))?;
+    Some(with_held(node, view))
 }
 
 /// Waits until what is known of the client's session is so.

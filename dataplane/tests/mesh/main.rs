@@ -19,6 +19,7 @@ mod support;
 mod faults;
 mod fleet;
 mod messages;
+mod moves;
 mod node;
 mod nodes;
 mod sessions;

@@ -1,4 +1,4 @@
-"""A publisher or a subscriber of MQTT 5.0 with QoS 1 that connects again, elsewhere if it has to, and writes
+"""A publisher or a subscriber of MQTT 5.0 with QoS 1 or 2 that connects again, elsewhere if it has to, and writes
 down everything it sees, in the words of ../python/remember.py.
 """
 
@@ -110,7 +110,9 @@ class Publisher(Client):
             else:
                 break
             say("sent", number)
-            sent = self.client.publish(self.options["address"], f"{self.options['name']}:{number}", qos=1)
+            sent = self.client.publish(
+                self.options["address"], f"{self.options['name']}:{number}",
+                qos=self.options["qos"])
             self.under_way[sent.mid] = number
         return self.is_ending and not self.under_way and not self.again
 
@@ -135,7 +137,7 @@ class Subscriber(Client):
 
     def greet(self, is_resumed):
         # Again in any case: a node that has no session makes one.
-        self.client.subscribe(self.options["address"], qos=1)
+        self.client.subscribe(self.options["address"], qos=self.options["qos"])
 
     def on_subscribe(self, client, userdata, mid, reasons, properties):
         say("subscribed")

@@ -4,6 +4,7 @@ mod cli;
 mod cross;
 mod fleet_config;
 mod fleet_faults;
+mod fleet_moves;
 mod fleet_roll;
 mod fleet_size;
 mod hostile;

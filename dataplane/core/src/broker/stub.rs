@@ -865,13 +865,14 @@ impl Core {
     /// What the store of its home calls a message that a consumer of this shard has and has not settled: the
     /// same after a restart. `None` for what is in memory only.
     ///
-    /// Stores of two nodes count alike. So that of another node is moved by a number that belongs to the
-    /// name of the node, which keeps the order of what comes from one.
+    /// Stores of two nodes count alike. So what a store says is moved by a number that belongs to the name of its
+    /// node, which keeps the order of what comes from one: every node of a fleet gives a message the same name,
+    /// when each knows [its own](Self::set_name).
     pub fn reference_of(&self, leg: LegKey) -> Option<Reference> {
         let grip = self.broker.grips.get(GripKey::from_leg(leg)?)?;
         let reference = grip.reference?;
         let node = self.nodes.get(&grip.home?.slot());
-        let offset = node.map_or(0, |node| hash_of_name(&node.name));
+        let offset = node.map_or(self.name_hash, |node| hash_of_name(&node.name));
         Some(Reference(reference.0.wrapping_add(offset)))
     }
 

@@ -615,6 +615,25 @@ fn messages_of_two_homes_have_different_references() {
 }
 
 #[test]
+fn every_node_gives_a_message_the_same_reference() {
+    let mut bed = fleet(&[1, 1, 1]);
+    for shard in 0..3 {
+        bed.cores[shard].set_name(&format!("node-{shard}"));
+    }
+    bed.set_at_home("q", queue(1), 1);
+    let producer = bed.producer(0, "q");
+    bed.send_durable(producer, "x");
+    let mut references = Vec::new();
+    for shard in 0..3 {
+        let consumer = bed.consumer(shard, "q", 1);
+        let leg = bed.consumers[&consumer].received[0].leg.expect("unsettled");
+        references.push(bed.cores[shard].reference_of(leg).expect("it is stored"));
+        bed.remove_consumer(consumer);
+    }
+    assert_eq!(references, [references[0]; 3]);
+}
+
+#[test]
 fn a_change_of_limits_concerns_those_that_send_alone() {
     let mut bed = fleet(&[1; 20]);
     bed.set("a", AddressSettings { link_credit: 1_000, ..anycast() });

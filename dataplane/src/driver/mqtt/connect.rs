@@ -14,6 +14,7 @@ use mq_mqtt::topic::{TopicLimits, check_name};
 use mq_mqtt::{Accept, ReasonCode, Version};
 use tracing::{debug, info, warn};
 
+use super::record::Begun;
 use super::session::{LONGEST_CLIENT_ID, Presence, Resumption, Session, SessionKey, home_of, resumption};
 use super::will::{End, Will};
 use crate::driver::Shard;
@@ -184,8 +185,11 @@ impl Shard {
             }
         }
         let number = self.session_number(now, client_id, clean_start);
+        let begun = if self.shared.mesh.is_some() { Begun::Here } else { Begun::Alone };
         let mut session = Session::new(client_id.clone(), expiry, key);
         session.number = number;
+        session.set_begun(begun);
+        self.forget_departure(client_id, None);
         let session = self.mqtt.sessions.insert(session);
         Taken { session, is_resumed: false, ended }
     }

@@ -100,6 +100,13 @@ impl Shard {
             self.leave_session(now, connection);
             self.start_closing(now, connection);
         }
+        if let Some(session) = self.mqtt.sessions.get(key)
+            && let Presence::Leaving(since) = session.presence
+        {
+            let client_id = session.client_id.clone();
+            self.mqtt.moves.withdraw(&client_id);
+            self.mqtt.sessions.set_presence(key, Presence::Away(since));
+        }
         // Of a session that ends the will is published, however long it was to wait (3.1.3.2.2).
         self.decide_will(now, key, End::TakenOver { is_clean: true });
         self.note_late_objects(key);
@@ -156,6 +163,7 @@ impl Shard {
             return;
         }
         self.mqtt.resume_at = None;
+        self.publish_postponed(now);
         self.look_at_addresses(now);
         let unix = self.core.unix(now);
         for _ in 0..ENDS_PER_TURN {

@@ -6,12 +6,12 @@ use std::time::Instant;
 use mq_mesh::NodeId;
 use tracing::{debug, info};
 
-use super::session::{SessionKey, of_subscription};
+use super::session::{SessionKey, of_subscription, parse_owner};
 use crate::driver::Shard;
-use crate::mesh::directory::{Event, Order, Place, Waiter};
+use crate::mesh::directory::{Event, Order, Place, Waiter, Who};
 
-/// A durable subscription of a topic whose home is here, of a session on another node. Whether that is still
-/// there is known when the node has told all of its sessions.
+/// A durable subscription of a topic whose home is here, of a session that is not. Whether it is still somewhere is
+/// known when the node where it began has told all of its sessions, and those that have left it.
 #[derive(Debug)]
 pub(super) struct Doubt {
     pub(super) topic: Arc<str>,
@@ -24,6 +24,9 @@ impl Shard {
     /// Why a client that asks for its session cannot have it here: the session is on another node. Whoever wants
     /// a new one is let in.
     pub(super) fn session_elsewhere(&self, now: Instant, client_id: &str, is_clean: bool) -> Option<String> {
+        if self.mqtt.moves.is_leaving(client_id) {
+            return Some("the session is on its way to another node; connect again".to_owned());
+        }
         let fabric = self.shared.mesh.as_deref().filter(|_| !is_clean)?;
         match fabric.find_session(now, client_id) {
             Place::OutOfReach { node } => Some(format!(
@@ -33,7 +36,7 @@ impl Shard {
             Place::At { is_lasting: true, .. } => {
                 Some("the session is on another node; connect again".to_owned())
             }
-            Place::At { .. } | Place::Here | Place::Nowhere => None,
+            Place::At { .. } | Place::Here | Place::Leaving | Place::Nowhere => None,
         }
     }
 
@@ -55,9 +58,10 @@ impl Shard {
         };
         let waiter = connection.and_then(|key| {
             let number = self.connections.get(key)?.number;
-            Some(Waiter { shard: self.id.shard(), connection: key, number })
+            Some(Waiter { shard: self.id.shard(), who: Who::Connection { key, number } })
         });
-        fabric.claim_session(now, &session.client_id, session.number, session.expiry, waiter)
+        let has_moved = session.has_moved();
+        fabric.claim_session(now, &session.client_id, session.number, session.expiry, has_moved, waiter)
     }
 
     /// Tells the fleet that a session has ended.
@@ -73,27 +77,41 @@ impl Shard {
         let unix = self.core.unix(now);
         for (_, session) in self.mqtt.sessions.iter() {
             if session.expires().is_none_or(|expires| expires > unix) {
-                fabric.claim_session(now, &session.client_id, session.number, session.expiry, None);
+                let has_moved = session.has_moved();
+                fabric.claim_session(
+                    now,
+                    &session.client_id,
+                    session.number,
+                    session.expiry,
+                    has_moved,
+                    None,
+                );
             }
         }
+        self.claim_departed(now, fabric);
         fabric.sessions_recovered();
     }
 
     /// What has become of sessions elsewhere, and what that means for those here.
     pub(crate) fn handle_session_event(&mut self, now: Instant, event: Event) {
         match event {
-            Event::Known(waiter) => {
-                let connection = self.connections.get(waiter.connection);
-                if connection.is_some_and(|connection| connection.number == waiter.number) {
-                    self.connect_stored(now, waiter.connection, Ok(()));
+            Event::Known(Waiter { who: Who::Connection { key, number }, .. }) => {
+                if self.connections.get(key).is_some_and(|connection| connection.number == number) {
+                    self.connect_stored(now, key, Ok(()));
                 }
             }
+            Event::Known(Waiter { who: Who::Giver { number }, .. }) => self.arrival_known(number),
+            Event::Over { client, since } => self.forget_departure(&client, Some(since)),
             Event::End { client, since, order } => self.give_way(now, &client, since, order),
         }
     }
 
     /// Ends a session whose client has another one on another node, and answers when the disk knows.
     fn give_way(&mut self, now: Instant, client: &str, since: u64, order: Order) {
+        if self.mqtt.moves.is_to_end(client, since, order) {
+            // It is the other node's, which is told when it has it.
+            return;
+        }
         let found = self.mqtt.sessions.find(client);
         let session = found.and_then(|key| Some((key, self.mqtt.sessions.get(key)?)));
         let Some((key, session)) = session.filter(|(_, session)| session.number <= since) else {
@@ -121,10 +139,12 @@ impl Shard {
     pub(crate) fn handle_sessions_known(&mut self, now: Instant) {
         self.let_held_go_on();
         let Some(fabric) = self.shared.mesh.clone() else { return };
+        self.forget_departures_that_are_over(now, &fabric);
         for doubt in std::mem::take(&mut self.mqtt.doubts) {
             let owner = doubt.claim.as_deref().or_else(|| of_subscription(&doubt.name));
-            let Some((node, client)) = owner.and_then(|owner| owner.split_once(':')) else { continue };
-            match fabric.has_session_of(NodeId::new(&self.config.fleet, node), client) {
+            let Some((birth, client)) = owner.and_then(parse_owner) else { continue };
+            let begun_on = NodeId::new(&self.config.fleet, birth.node);
+            match fabric.session_goes_on(now, begun_on, client, birth.number) {
                 Some(true) => {}
                 Some(false) => {
                     let Doubt { topic, name, claim } = doubt;

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use mq_core::{ConsumerKey, Effect, LegKey, ProducerKey, Reference, Ticket, TransactionId};
+use mq_core::{ConsumerKey, Effect, LegKey, ProducerKey, Reference, Ticket, TransactionId, UnixMillis};
 use mq_mqtt::{OutgoingState, PacketId, Qos, SessionState, Unacknowledged};
 use slab::Slab;
 
 use super::deliver::Shapes;
+use super::parcel::{Carried, Parcel, UnderWay};
 use super::record::OutgoingRecord;
 use super::retained::Query;
 use super::session::SessionKey;
@@ -117,6 +118,73 @@ impl Flights {
         let position = state.known.range(..reference).count().min(state.resumed.outgoing.len());
         let unacknowledged = Unacknowledged { packet_id, token: Token::None.to_bits(), state: outgoing };
         state.resumed.outgoing.insert(position, unacknowledged);
+    }
+
+    /// Puts what is under way and what waits of a session without a connection into a parcel. `expires` says when
+    /// a deadline is.
+    pub(super) fn pack(&self, parcel: &mut Parcel, expires: impl Fn(Instant) -> UnixMillis) {
+        let Some(state) = &self.state else { return };
+        let carried = |entry: &Entry| Carried {
+            message: entry.message.clone(),
+            qos: entry.qos,
+            retain: entry.retain,
+            is_shared: entry.is_shared,
+            identifiers: entry.identifiers.as_slice().to_vec(),
+            expires: entry.deadline.map(&expires),
+        };
+        parcel.incoming = state.resumed.incoming.clone();
+        parcel.incoming.extend(state.taking.keys());
+        let under_way = |unacknowledged: &Unacknowledged| {
+            let message = match Token::from_bits(unacknowledged.token) {
+                Token::Kept(slot) => state.kept.get(slot as usize).map(carried),
+                Token::None | Token::Leg(_) | Token::Own(_) => None,
+            };
+            UnderWay { packet_id: unacknowledged.packet_id, state: unacknowledged.state, message }
+        };
+        parcel.outgoing = state.resumed.outgoing.iter().map(under_way).collect();
+        let known = state.known.iter();
+        parcel.known =
+            known.map(|(reference, known)| (*reference, known.packet_id, known.is_released)).collect();
+        parcel.remembered = state.remembered.iter().copied().collect();
+        parcel.waiting = state.waiting.live.iter().map(|(_, entry)| carried(entry)).collect();
+        parcel.dropped = state.dropped;
+    }
+
+    /// Takes what a session has brought from another node; `deadline` says when a message's time is over.
+    pub(super) fn unpack(&mut self, parcel: Parcel, deadline: impl Fn(UnixMillis) -> Option<Instant>) {
+        let Parcel { incoming, outgoing, known, remembered, waiting, dropped, .. } = parcel;
+        let entry = |carried: Carried| Entry {
+            message: carried.message,
+            qos: carried.qos,
+            retain: carried.retain,
+            identifiers: carried.identifiers.into_iter().fold(Identifiers::None, |mut all, identifier| {
+                all.push(identifier);
+                all
+            }),
+            deadline: carried.expires.and_then(&deadline),
+            leg: None,
+            is_own: false,
+            is_shared: carried.is_shared,
+        };
+        let state = self.get_or_insert();
+        state.resumed.incoming = incoming;
+        for UnderWay { packet_id, state: how_far, message } in outgoing {
+            let name = match message.map(&entry) {
+                Some(entry) => Token::Kept(u32::try_from(state.kept.insert(entry)).unwrap_or(u32::MAX)),
+                None => Token::None,
+            };
+            let unacknowledged = Unacknowledged { packet_id, token: name.to_bits(), state: how_far };
+            state.resumed.outgoing.push(unacknowledged);
+        }
+        for (reference, packet_id, is_released) in known {
+            state.known.insert(reference, Known { packet_id, is_released });
+        }
+        state.remembered.extend(remembered);
+        for carried in waiting {
+            state.waiting.put_live(entry(carried));
+        }
+        state.dropped = dropped;
+        self.tidy();
     }
 
     /// How much there is.
@@ -424,10 +492,15 @@ impl Waiting {
                 SessionFull::Disconnect => return Pushed::Disconnect,
             }
         }
-        self.live_bytes += size;
+        self.put_live(entry);
+        if displaced > 0 { Pushed::Displaced(displaced) } else { Pushed::Waits }
+    }
+
+    /// Adds a live message that was let in before.
+    fn put_live(&mut self, entry: Entry) {
+        self.live_bytes += cost(&entry);
         let number = self.number();
         self.live.push_back((number, entry));
-        if displaced > 0 { Pushed::Displaced(displaced) } else { Pushed::Waits }
     }
 
     fn number(&mut self) -> u64 {
@@ -617,6 +690,20 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
+    /// Whether the store has yet to answer something for a session.
+    pub(super) fn is_storing(&self, token: SessionKey) -> bool {
+        let is_errand = |errand: &Errand| match errand {
+            Errand::Taken { session, .. }
+            | Errand::Completed { session, .. }
+            | Errand::Received { session, .. }
+            | Errand::Reserved { session, .. } => *session == token,
+        };
+        let is_deed = |deed: &Deed| match deed {
+            Deed::Take { session, .. } | Deed::Release { session, .. } => *session == token,
+        };
+        self.errands.values().any(is_errand) || self.transactions.values().any(is_deed)
+    }
+
     /// Whom a consumer of the core belongs to.
     pub(super) fn consumer(&self, consumer: ConsumerKey) -> Option<(SessionKey, u32)> {
         self.consumers.get(consumer.to_bits())
@@ -829,6 +916,58 @@ mod tests {
         assert_eq!(numbers, [5, 6, 7]);
         assert_eq!(state.outgoing[0].state, OutgoingState::Released);
         assert_eq!(state.incoming, [id(9)]);
+    }
+
+    #[test]
+    fn what_is_under_way_and_waits_is_the_same_on_the_node_that_a_session_moves_to() {
+        let id = |number| PacketId::new(number).expect("not 0");
+        let mut flights = Flights::default();
+        let state = flights.get_or_insert();
+        let kept = state.kept.insert(entry(7));
+        let outgoing = [
+            (4, Token::Kept(u32::try_from(kept).expect("small")), OutgoingState::Published(Qos::AtLeastOnce)),
+            (2, Token::None, OutgoingState::Published(Qos::ExactlyOnce)),
+            (3, Token::None, OutgoingState::Released),
+        ];
+        for (number, name, how_far) in outgoing {
+            let packet_id = id(number);
+            let unacknowledged = Unacknowledged { packet_id, token: name.to_bits(), state: how_far };
+            state.resumed.outgoing.push(unacknowledged);
+        }
+        state.resumed.incoming.push(id(9));
+        state.taking.insert(id(8), Taking::Taken);
+        state.known.insert(Reference(70), Known { packet_id: id(2), is_released: false });
+        state.remembered.insert(id(3));
+        let deadline = Instant::now();
+        let with_deadline = Entry { deadline: Some(deadline), ..entry(1) };
+        state.waiting.put_live(with_deadline);
+        state.waiting.put_live(Entry { identifiers: Identifiers::Many(vec![5, 6]), ..entry(2) });
+        state.dropped = 3;
+
+        let mut parcel = Parcel::default();
+        flights.pack(&mut parcel, |_| UnixMillis(1_000));
+        let parcel = Parcel::decode(&parcel.encode()).expect("a parcel");
+        let mut moved = Flights::default();
+        moved.unpack(parcel.clone(), |at| (at == UnixMillis(1_000)).then_some(deadline));
+        let before = flights.get().expect("some");
+        let after = moved.get().expect("some");
+        let states = |state: &State| -> Vec<(PacketId, OutgoingState)> {
+            state.resumed.outgoing.iter().map(|one| (one.packet_id, one.state)).collect()
+        };
+        assert_eq!(states(after), states(before));
+        assert_eq!(after.resumed.incoming, [id(9), id(8)]);
+        assert_eq!((&after.known, &after.remembered), (&before.known, &before.remembered));
+        assert_eq!(
+            (after.waiting.len(), after.waiting.bytes(), after.dropped),
+            (2, before.waiting.bytes(), 3)
+        );
+        let first = after.waiting.front().expect("a message");
+        assert_eq!((first.message.len(), first.deadline), (1, Some(deadline)));
+        let Token::Kept(slot) = Token::from_bits(after.resumed.outgoing[0].token) else { panic!("not kept") };
+        assert_eq!(after.kept.get(slot as usize).map(|entry| entry.message.len()), Some(7));
+        let mut again = Parcel::default();
+        moved.pack(&mut again, |_| UnixMillis(1_000));
+        assert_eq!(again, parcel);
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod disconnect;
 pub(crate) mod envelope;
 mod fleet;
 mod flows;
+mod moves;
+mod parcel;
 mod publish;
 mod record;
 mod retained;
@@ -37,6 +39,7 @@ use tracing::info;
 use self::connect::Connecting;
 use self::deliver::Outflow;
 use self::flows::Messages;
+use self::moves::Moves;
 use self::publish::Intake;
 use self::session::{Numbers, SessionKey, Sessions};
 pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
@@ -82,6 +85,8 @@ pub(super) struct Mqtt {
     numbers: Numbers,
     /// Subscriptions whose sessions are on other nodes, if they still are.
     doubts: Vec<fleet::Doubt>,
+    /// Sessions on their way to other nodes and from them.
+    moves: Moves,
     recovered: store::Recovered,
     /// Addresses that have changed, each with the first session that has not looked yet.
     errands: VecDeque<(Arc<str>, usize)>,
@@ -126,6 +131,7 @@ impl Mqtt {
             wills: Wills::default(),
             numbers: Numbers::default(),
             doubts: Vec::new(),
+            moves: Moves::default(),
             recovered: store::Recovered::default(),
             errands: VecDeque::new(),
             out_of_reach: BTreeSet::new(),
@@ -256,7 +262,8 @@ impl Shard {
         if !mqtt.recovered.is_done() {
             return mqtt.recovered.next_look();
         }
-        mqtt.resume_at.or_else(|| self.core.instant_of(mqtt.sessions.next_deadline()?, now))
+        let next = mqtt.resume_at.or_else(|| self.core.instant_of(mqtt.sessions.next_deadline()?, now));
+        next.into_iter().chain(mqtt.wills.poll_timeout()).min()
     }
 
     /// Takes what was read. Stops when [`Client::may_read`] says so; what is left in `buffer` is kept and

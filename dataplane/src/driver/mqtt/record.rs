@@ -13,8 +13,11 @@ use mq_mqtt::{PacketId, Qos, Version};
 
 use crate::driver::objects::NAMESPACE;
 
-/// The only version so far.
+/// The version of most values.
 const VERSION: u8 = 1;
+
+/// The version of a session's record that says how the session is called in the fleet.
+const NAMED: u8 = 2;
 
 /// Bytes of a session's record: what would make it larger is refused.
 pub(crate) const LARGEST_RECORD: usize = 4 << 20;
@@ -32,13 +35,22 @@ pub(crate) enum ObjectKey {
     Incoming(Box<str>, PacketId),
     /// A message of QoS 2 that was sent and whose exchange has not ended.
     Outgoing(Box<str>, PacketId),
+    /// A session that has gone to another node.
+    Departure(Box<str>),
+    /// A session that another node offers, or has given.
+    Arrival(Box<str>),
 }
 
 impl ObjectKey {
     /// The client that it belongs to.
     pub(crate) fn client_id(&self) -> &str {
         match self {
-            Self::Session(id) | Self::Will(id, _) | Self::Incoming(id, _) | Self::Outgoing(id, _) => id,
+            Self::Session(id)
+            | Self::Will(id, _)
+            | Self::Incoming(id, _)
+            | Self::Outgoing(id, _)
+            | Self::Departure(id)
+            | Self::Arrival(id) => id,
         }
     }
 
@@ -58,6 +70,8 @@ impl ObjectKey {
             }
             INCOMING => packet_id().map(|(id, packet_id)| Self::Incoming(id, packet_id)),
             OUTGOING => packet_id().map(|(id, packet_id)| Self::Outgoing(id, packet_id)),
+            DEPARTURE => Some(Self::Departure(text(rest)?)),
+            ARRIVAL => Some(Self::Arrival(text(rest)?)),
             _ => None,
         }
     }
@@ -67,6 +81,8 @@ const SESSION: u8 = b's';
 const WILL: u8 = b'w';
 const INCOMING: u8 = b'i';
 const OUTGOING: u8 = b'o';
+const DEPARTURE: u8 = b'd';
+const ARRIVAL: u8 = b'a';
 
 /// The key of a session's record.
 pub(crate) fn session_key(client_id: &str) -> Bytes {
@@ -88,6 +104,16 @@ pub(crate) fn outgoing_key(client_id: &str, packet_id: PacketId) -> Bytes {
     key(OUTGOING, client_id, &packet_id.to_number().to_be_bytes())
 }
 
+/// The key of a session that has gone to another node.
+pub(crate) fn departure_key(client_id: &str) -> Bytes {
+    key(DEPARTURE, client_id, &[])
+}
+
+/// The key of a session that another node offers, or has given.
+pub(crate) fn arrival_key(client_id: &str) -> Bytes {
+    key(ARRIVAL, client_id, &[])
+}
+
 fn key(kind: u8, client_id: &str, rest: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(2 + client_id.len() + rest.len());
     out.extend_from_slice(&[NAMESPACE, kind]);
@@ -106,7 +132,31 @@ pub(crate) struct SessionRecord {
     pub(crate) expiry: u32,
     /// When its connection ended; `None` while there is one.
     pub(crate) disconnected: Option<UnixMillis>,
+    pub(crate) begun: Begun,
     pub(crate) subscriptions: Vec<SubscriptionRecord>,
+}
+
+/// Where a session began, which is part of what its durable subscriptions and claims are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// On this node, which belonged to no fleet.
+    #[default]
+    Alone,
+    /// On this node, in a fleet.
+    Here,
+    /// It has moved: what it was called on the node where it began.
+    Elsewhere(Box<str>),
+}
+
+impl Begun {
+    /// As it stands in the name of the session of this number. `node` is this one.
+    pub(crate) fn birth(&self, node: &str, number: u64) -> Box<str> {
+        match self {
+            Self::Alone => node.into(),
+            Self::Here => format!("{node}+{number}").into(),
+            Self::Elsewhere(birth) => birth.clone(),
+        }
+    }
 }
 
 /// A subscription as it is kept.
@@ -131,6 +181,11 @@ impl SubscriptionRecord {
 const SUBSCRIPTION_OVERHEAD: usize = 3 + 1 + 1 + 4;
 
 impl SessionRecord {
+    /// Where the session began, as its name says it. `node` is this one.
+    pub(crate) fn birth(&self, node: &str) -> Box<str> {
+        self.begun.birth(node, self.number)
+    }
+
     /// Whether a session with these filters can be kept.
     pub(crate) fn is_fit<'a>(filters: impl Iterator<Item = &'a str>) -> bool {
         filters.map(|filter| filter.len() + SUBSCRIPTION_OVERHEAD).sum::<usize>() <= LARGEST_RECORD
@@ -139,7 +194,14 @@ impl SessionRecord {
     pub(crate) fn encode(&self) -> Bytes {
         let room: usize = 30 + self.subscriptions.iter().map(SubscriptionRecord::len).sum::<usize>();
         let mut out = Vec::with_capacity(room);
-        out.push(VERSION);
+        match &self.begun {
+            Begun::Alone => out.push(VERSION),
+            Begun::Here => out.extend_from_slice(&[NAMED, 0]),
+            Begun::Elsewhere(name) => {
+                out.push(NAMED);
+                put_bytes(&mut out, name.as_bytes());
+            }
+        }
         put_number(&mut out, self.number);
         put_number(&mut out, u64::from(self.expiry));
         put_time(&mut out, self.disconnected);
@@ -156,7 +218,14 @@ impl SessionRecord {
     /// `None` for what is no record of this version.
     pub(crate) fn decode(value: &[u8]) -> Option<Self> {
         let mut input = Reader::new(value);
-        version(&mut input)?;
+        let begun = match input.byte()? {
+            VERSION => Begun::Alone,
+            NAMED => match input.text()? {
+                "" => Begun::Here,
+                name => Begun::Elsewhere(name.into()),
+            },
+            _ => return None,
+        };
         let number = input.number()?;
         let expiry = input.small_number()?;
         let disconnected = time(&mut input)?;
@@ -175,7 +244,7 @@ impl SessionRecord {
             });
         }
         input.end()?;
-        Some(Self { number, expiry, disconnected, subscriptions })
+        Some(Self { number, expiry, disconnected, begun, subscriptions })
     }
 }
 
@@ -260,6 +329,75 @@ impl OutgoingRecord {
     }
 }
 
+/// A session that this node has given to another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DepartureRecord {
+    /// The session's.
+    pub(crate) number: u64,
+    pub(crate) expiry: u32,
+    /// That of its will; 0: none.
+    pub(crate) will: u64,
+    /// The node that has it.
+    pub(crate) to: Box<str>,
+    /// That of the offer, unlike every other of the client's.
+    pub(crate) offer: u64,
+    /// Every node in reach has been told. Then it is kept because the session is still called after this node.
+    pub(crate) is_done: bool,
+}
+
+impl DepartureRecord {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = vec![VERSION, u8::from(self.is_done)];
+        put_number(&mut out, self.number);
+        put_number(&mut out, u64::from(self.expiry));
+        put_number(&mut out, self.will);
+        put_bytes(&mut out, self.to.as_bytes());
+        put_number(&mut out, self.offer);
+        out.into()
+    }
+
+    /// `None` for what is no record of this version.
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+        let mut input = Reader::new(value);
+        version(&mut input)?;
+        let is_done = input.byte()? != 0;
+        let (number, expiry, will) = (input.number()?, input.small_number()?, input.number()?);
+        let (to, offer) = (input.text()?.into(), input.number()?);
+        input.end()?;
+        Some(Self { number, expiry, will, to, offer, is_done })
+    }
+}
+
+/// A session that another node offers, or has given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ArrivalRecord {
+    /// The node that has offered it.
+    pub(crate) from: Box<str>,
+    /// The number of the offer.
+    pub(crate) offer: u64,
+    /// All of the session: a [`Parcel`](super::parcel::Parcel).
+    pub(crate) parcel: Bytes,
+}
+
+impl ArrivalRecord {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.parcel.len() + self.from.len() + 16);
+        out.push(VERSION);
+        put_bytes(&mut out, self.from.as_bytes());
+        put_number(&mut out, self.offer);
+        out.extend_from_slice(&self.parcel);
+        out.into()
+    }
+
+    /// `None` for what is no record of this version.
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+        let mut input = Reader::new(value);
+        version(&mut input)?;
+        let (from, offer) = (input.text()?.into(), input.number()?);
+        Some(Self { from, offer, parcel: Bytes::copy_from_slice(input.take_rest()) })
+    }
+}
+
 /// The value of a publication of QoS 2 that a session of this number has taken.
 pub(crate) fn incoming_value(number: u64) -> Bytes {
     let mut out = vec![VERSION];
@@ -314,6 +452,7 @@ mod tests {
             number: 77,
             expiry: u32::MAX,
             disconnected: Some(UnixMillis(1_763_852_400_000)),
+            begun: Begun::Alone,
             subscriptions: vec![subscription("a/+/#", 0), subscription("$share/g/b", 268_435_455)],
         }
     }
@@ -335,7 +474,9 @@ mod tests {
 
     #[test]
     fn a_session_is_read_as_it_was_written() {
-        for record in [SessionRecord::default(), session()] {
+        let elsewhere = SessionRecord { begun: Begun::Elsewhere("node-1+7".into()), ..session() };
+        let here = SessionRecord { begun: Begun::Here, ..session() };
+        for record in [SessionRecord::default(), session(), here, elsewhere] {
             assert_eq!(SessionRecord::decode(&record.encode()), Some(record));
         }
     }
@@ -353,6 +494,23 @@ mod tests {
         for record in [will(), plain] {
             assert_eq!(WillRecord::decode(&record.encode()), Some(record));
         }
+    }
+
+    #[test]
+    fn a_session_on_its_way_is_read_as_it_was_written_at_either_end() {
+        let departure = DepartureRecord {
+            number: 9,
+            expiry: 60,
+            will: 7,
+            to: "node-2".into(),
+            offer: u64::MAX,
+            is_done: false,
+        };
+        for record in [departure.clone(), DepartureRecord { is_done: true, ..departure }] {
+            assert_eq!(DepartureRecord::decode(&record.encode()), Some(record));
+        }
+        let arrival = ArrivalRecord { from: "node-1".into(), offer: 300, parcel: session().encode() };
+        assert_eq!(ArrivalRecord::decode(&arrival.encode()), Some(arrival));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use mq_mqtt::packet::SubscriptionOptions;
 use mq_mqtt::topic::{TopicLimits, parse_filter};
 
 use super::flows::Flights;
-use super::record::{ObjectKey, SessionRecord, SubscriptionRecord};
+use super::record::{Begun, ObjectKey, SessionRecord, SubscriptionRecord};
 use super::subscribe;
 use super::will::{Will, after};
 use crate::mesh::directory::REPLACES;
@@ -40,15 +40,25 @@ pub(crate) fn object_home(key: &[u8], shards: u16) -> Option<ShardId> {
     Some(home_of(ObjectKey::decode(key)?.client_id(), shards))
 }
 
-/// The name of a session's durable subscriptions in the core. The node is part of it: a client may get a session
-/// on another one before its old one has ended.
-pub(crate) fn subscription_name(node: &str, client_id: &str) -> String {
-    format!("{SUBSCRIPTION_PREFIX}{}", owner_name(node, client_id))
+/// Where a session began, as its name in the fleet says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Birth<'a> {
+    /// As it stands in the name.
+    pub(crate) whole: &'a str,
+    pub(crate) node: &'a str,
+    /// The number of the session; `None`: the node belonged to no fleet.
+    pub(crate) number: Option<u64>,
 }
 
-/// The name of a session in the fleet: that of its node, which has no colon, and the client's.
-pub(crate) fn owner_name(node: &str, client_id: &str) -> String {
-    format!("{node}:{client_id}")
+/// What the name of a session in the fleet says: where it began, and whose it is. `None`: it is no such name.
+pub(crate) fn parse_owner(name: &str) -> Option<(Birth<'_>, &str)> {
+    // Names of nodes have neither.
+    let (whole, client_id) = name.split_once(':')?;
+    let (node, number) = match whole.split_once('+') {
+        Some((node, number)) => (node, Some(number.parse().ok()?)),
+        None => (whole, None),
+    };
+    Some((Birth { whole, node, number }, client_id))
 }
 
 /// The session that a durable subscription belongs to alone.
@@ -124,6 +134,8 @@ pub(crate) enum Presence {
     Connected(usize),
     /// Since then it has none.
     Away(UnixMillis),
+    /// The same, and it is about to go to another node: nothing is done with it here.
+    Leaving(UnixMillis),
 }
 
 /// What the node keeps of a client.
@@ -139,9 +151,8 @@ pub(crate) struct Session {
     pub(crate) presence: Presence,
     /// By an index that stays the same while the subscription lasts.
     pub(crate) subscriptions: Vec<Option<Subscription>>,
-    /// The same by their filters, from [`INDEXED`] on.
-    #[allow(clippy::box_collection, reason = "few sessions have so many: one word for all the others")]
-    by_filter: Option<Box<HashMap<Arc<str>, u32>>>,
+    /// What few sessions have: one word for all the others.
+    rare: Option<Box<Rare>>,
     /// Places among them that are free.
     free: u32,
     /// What is under way to its client and from it, and what waits.
@@ -152,10 +163,21 @@ pub(crate) struct Session {
     is_stored: bool,
     /// The disk knows it.
     pub(crate) is_recorded: bool,
+    /// It began as one of a fleet.
+    is_of_fleet: bool,
     /// A hash of the record that was written last.
     pub(crate) written: u64,
     /// Its entry among the deadlines.
     deadline: Option<NonZeroU64>,
+}
+
+/// What few sessions have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The subscriptions by their filters, from [`INDEXED`] on.
+    by_filter: Option<HashMap<Arc<str>, u32>>,
+    /// Where a session began that has moved, as its name says it.
+    birth: Option<Box<str>>,
 }
 
 /// A subscription of a session.
@@ -203,12 +225,13 @@ impl Session {
             expiry,
             presence: Presence::Connected(connection),
             subscriptions: Vec::new(),
-            by_filter: None,
+            rare: None,
             free: 0,
             flights: Flights::default(),
             will: None,
             is_stored: expiry > 0,
             is_recorded: false,
+            is_of_fleet: false,
             written: 0,
             deadline: None,
         }
@@ -228,13 +251,51 @@ impl Session {
     pub(crate) fn connection(&self) -> Option<usize> {
         match self.presence {
             Presence::Connected(connection) => Some(connection),
-            Presence::Away(_) => None,
+            Presence::Away(_) | Presence::Leaving(_) => None,
         }
+    }
+
+    /// Whether it came from another node.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.birth.is_some())
+    }
+
+    /// Where it began.
+    fn begun(&self) -> Begun {
+        match self.rare.as_ref().and_then(|rare| rare.birth.clone()) {
+            Some(birth) => Begun::Elsewhere(birth),
+            None if self.is_of_fleet => Begun::Here,
+            None => Begun::Alone,
+        }
+    }
+
+    /// Says where it began.
+    pub(crate) fn set_begun(&mut self, begun: Begun) {
+        self.is_of_fleet = begun != Begun::Alone;
+        if let Begun::Elsewhere(birth) = begun {
+            self.rare.get_or_insert_default().birth = Some(birth);
+        }
+    }
+
+    /// Where it began, as its name says it. `node` is this one.
+    pub(crate) fn birth(&self, node: &str) -> Box<str> {
+        self.begun().birth(node, self.number)
+    }
+
+    /// Its name in the fleet, which it keeps when it moves: where and when it began, and the client's. No other
+    /// session ever has the same, so that the end of one does not reach those of another.
+    pub(crate) fn owner_name(&self, node: &str) -> Arc<str> {
+        format!("{}:{}", self.birth(node), self.client_id).into()
+    }
+
+    /// The name of its durable subscriptions in the core.
+    pub(crate) fn subscription_name(&self, node: &str) -> Arc<str> {
+        format!("{SUBSCRIPTION_PREFIX}{}:{}", self.birth(node), self.client_id).into()
     }
 
     /// The index of the subscription with this filter, as the client wrote it.
     pub(crate) fn by_filter(&self, filter: &str) -> Option<u32> {
-        if let Some(by_filter) = &self.by_filter {
+        if let Some(by_filter) = self.rare.as_ref().and_then(|rare| rare.by_filter.as_ref()) {
             return by_filter.get(filter).copied();
         }
         let index = self.subscriptions.iter().position(|subscription| {
@@ -253,7 +314,7 @@ impl Session {
         let free = if self.free > 0 { self.subscriptions.iter().position(Option::is_none) } else { None };
         let place = free.unwrap_or(self.subscriptions.len());
         let index = u32::try_from(place).unwrap_or(u32::MAX);
-        if let Some(by_filter) = &mut self.by_filter {
+        if let Some(by_filter) = self.by_filter_mut() {
             by_filter.insert(subscription.filter.clone(), index);
         }
         match self.subscriptions.get_mut(place) {
@@ -267,23 +328,28 @@ impl Session {
                 self.subscriptions.push(Some(subscription));
             }
         }
-        if self.by_filter.is_none() && self.subscriptions.len() >= INDEXED {
+        if self.subscriptions.len() >= INDEXED && self.by_filter_mut().is_none() {
             self.index_filters();
         }
         index
     }
 
+    fn by_filter_mut(&mut self) -> Option<&mut HashMap<Arc<str>, u32>> {
+        self.rare.as_mut()?.by_filter.as_mut()
+    }
+
     fn index_filters(&mut self) {
         let named = self.subscriptions.iter().zip(0..);
         let named = named.filter_map(|(one, index)| Some((one.as_ref()?.filter.clone(), index)));
-        self.by_filter = Some(Box::new(named.collect()));
+        let by_filter = named.collect();
+        self.rare.get_or_insert_default().by_filter = Some(by_filter);
     }
 
     /// Removes a subscription.
     pub(crate) fn remove(&mut self, index: u32) -> Option<Subscription> {
         let subscription = self.subscriptions.get_mut(index as usize)?.take()?;
         self.free += 1;
-        if let Some(by_filter) = &mut self.by_filter {
+        if let Some(by_filter) = self.by_filter_mut() {
             by_filter.remove(&subscription.filter);
         }
         Some(subscription)
@@ -308,7 +374,7 @@ impl Session {
     pub(crate) fn record(&self) -> SessionRecord {
         let disconnected = match self.presence {
             Presence::Connected(_) => None,
-            Presence::Away(since) => Some(since),
+            Presence::Away(since) | Presence::Leaving(since) => Some(since),
         };
         let subscriptions = self.subscriptions.iter().flatten().map(|subscription| SubscriptionRecord {
             filter: (&*subscription.filter).into(),
@@ -320,6 +386,7 @@ impl Session {
             number: self.number,
             expiry: self.expiry,
             disconnected,
+            begun: self.begun(),
             subscriptions: subscriptions.collect(),
         }
     }
@@ -345,6 +412,7 @@ impl Session {
             is_stored: true,
             ..Self::new(client_id, record.expiry, 0)
         };
+        session.set_begun(record.begun.clone());
         if session.subscriptions.len() >= INDEXED {
             session.index_filters();
         }
@@ -608,6 +676,22 @@ mod tests {
         assert_eq!(resumption(&Session::new("a".into(), 0, 3), false, UnixMillis(0)), Resumption::New);
         let endless = away("a", 1_000, FOREVER);
         assert_eq!(resumption(&endless, false, UnixMillis(u64::MAX)), Resumption::Resumed);
+    }
+
+    #[test]
+    fn the_name_of_a_session_says_where_it_began_and_stays_when_it_moves() {
+        let mut session = Session { number: 70, ..Session::new("a:b".into(), 10, 3) };
+        assert_eq!(&*session.owner_name("n"), "n:a:b");
+        assert_eq!(&*session.subscription_name("n"), "%mqtt:n:a:b");
+        session.set_begun(Begun::Here);
+        let name = session.owner_name("n");
+        let birth = Birth { whole: "n+70", node: "n", number: Some(70) };
+        assert_eq!(parse_owner(&name), Some((birth, "a:b")));
+        session.set_begun(Begun::Elsewhere(session.birth("n")));
+        assert_eq!(session.owner_name("m"), name);
+        let alone = Birth { whole: "n", node: "n", number: None };
+        assert_eq!(parse_owner("n:a"), Some((alone, "a")));
+        assert_eq!((parse_owner("a"), parse_owner("n+x:a")), (None, None));
     }
 
     #[test]

@@ -17,10 +17,10 @@ use tracing::{debug, warn};
 use super::fleet::Doubt;
 use super::flows::Deed;
 use super::record::{
-    ObjectKey, OutgoingRecord, SessionRecord, SubscriptionRecord, WillRecord, incoming_key, incoming_number,
-    outgoing_key, session_key, will_key,
+    ArrivalRecord, DepartureRecord, ObjectKey, OutgoingRecord, SessionRecord, SubscriptionRecord, WillRecord,
+    incoming_key, incoming_number, outgoing_key, session_key, will_key,
 };
-use super::session::{SHARE_PREFIX, Session, SessionKey, of_subscription, owner_name, topic_filter_start};
+use super::session::{SHARE_PREFIX, Session, SessionKey, of_subscription, parse_owner, topic_filter_start};
 use super::will::Will;
 use crate::driver::Shard;
 use crate::mesh::directory::Order;
@@ -91,22 +91,34 @@ pub(crate) struct KeptClients(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// With the filters of QoS 1 and 2, and all of shares.
-    clients: HashMap<Box<str>, Box<[Box<str>]>>,
+    clients: HashMap<Box<str>, Wanted>,
     /// Shards that have looked.
     done: usize,
 }
 
+/// What the session of a client wants.
+#[derive(Debug)]
+struct Wanted {
+    /// Where the session began, as its name says it.
+    birth: Box<str>,
+    /// The filters of QoS 1 and 2, and all of shares.
+    filters: Box<[Box<str>]>,
+}
+
 impl KeptClients {
-    fn insert(&self, client_id: Box<str>, record: &SessionRecord) {
+    fn insert(&self, client_id: Box<str>, birth: Box<str>, record: &SessionRecord) {
         let is_kept =
             |one: &&SubscriptionRecord| one.granted > Qos::AtMostOnce || topic_filter_start(&one.filter) > 0;
         let filters = record.subscriptions.iter().filter(is_kept).map(|one| one.filter.clone()).collect();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clients.insert(client_id, filters);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clients
+            .insert(client_id, Wanted { birth, filters });
     }
 
     /// Looks what clients want; every shard does so once, after all have inserted theirs.
-    fn look(&self, shards: usize, look: impl FnOnce(&HashMap<Box<str>, Box<[Box<str>]>>)) {
+    fn look(&self, shards: usize, look: impl FnOnce(&HashMap<Box<str>, Wanted>)) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         look(&kept.clients);
         kept.done += 1;
@@ -231,6 +243,9 @@ impl Shard {
         result: Result<(), StoreError>,
     ) {
         self.mqtt.awaited.failures += u64::from(result.is_err());
+        if self.move_stored(ticket, &result) {
+            return;
+        }
         match self.mqtt.awaited.waiters.remove(&ticket) {
             Some(Waiter::Connect(key, number)) => {
                 if self.connections.get(key).is_some_and(|connection| connection.number == number) {
@@ -295,7 +310,9 @@ impl Shard {
             ObjectKey::Outgoing(_, packet_id) => {
                 state.is_some_and(|state| state.remembered.contains(&packet_id))
             }
-            ObjectKey::Session(_) | ObjectKey::Will(..) => true,
+            ObjectKey::Session(_) | ObjectKey::Will(..) | ObjectKey::Departure(_) | ObjectKey::Arrival(_) => {
+                true
+            }
         }
     }
 
@@ -316,7 +333,8 @@ impl Shard {
             ObjectKey::Session(id) => {
                 let record = SessionRecord::decode(value)?;
                 if record.expiry > 0 {
-                    self.shared.kept_clients.insert(id.clone(), &record);
+                    let birth = record.birth(&self.config.node);
+                    self.shared.kept_clients.insert(id.clone(), birth, &record);
                 }
                 self.mqtt.numbers.note(record.number);
                 recovered.of(id).record = Some(record);
@@ -333,6 +351,12 @@ impl Shard {
                 let record = OutgoingRecord::decode(value)?;
                 recovered.of(id).outgoing.push((packet_id, record));
             }
+            ObjectKey::Departure(id) => {
+                let record = DepartureRecord::decode(value)?;
+                self.mqtt.numbers.note(record.number.max(record.offer));
+                self.mqtt.moves.recover_departure(&id, record);
+            }
+            ObjectKey::Arrival(id) => self.mqtt.moves.recover_arrival(&id, ArrivalRecord::decode(value)?),
         }
         Some(())
     }
@@ -352,40 +376,37 @@ impl Shard {
     }
 
     /// Ends durable subscriptions whose session is gone, or has no filter that reaches their topic: the
-    /// node stopped between the two. Those of sessions on other nodes are not judged yet.
+    /// node stopped between the two. In a fleet those of sessions that are not here are not judged yet.
     fn end_orphans(&mut self, now: Instant) {
         let (mut orphans, mut doubts) = (Vec::new(), Vec::new());
-        let own = owner_name(&self.config.node, "");
+        let is_alone = self.shared.mesh.is_none();
         let subscriptions = self.core.durable_subscriptions();
         let core = &self.core;
         self.shared.kept_clients.look(self.shared.mailboxes.len(), |clients| {
-            let is_wanted = |client: &str, topic: &Arc<str>, share: Option<&str>| {
-                let filters = clients.get(client).map(|filters| &**filters).unwrap_or_default();
-                filters.iter().any(|filter| {
+            // `None`: the session is not here.
+            let is_wanted = |owner: &str, topic: &Arc<str>, share: Option<&str>| {
+                let (birth, client) = parse_owner(owner)?;
+                let wanted = clients.get(client).filter(|wanted| *wanted.birth == *birth.whole)?;
+                Some(wanted.filters.iter().any(|filter| {
                     let start = topic_filter_start(filter) as usize;
                     let is_same = share.map_or(start == 0, |share| **filter == *share);
                     is_same
                         && filter.get(start..).is_some_and(|filter| core.topics_of(filter).contains(topic))
-                })
+                }))
+            };
+            let mut judge = |topic: &Arc<str>, name: &Arc<str>, claim: Option<Arc<str>>, wanted| match wanted
+            {
+                Some(true) => {}
+                None if !is_alone => doubts.push(Doubt { topic: topic.clone(), name: name.clone(), claim }),
+                None | Some(false) => orphans.push((topic.clone(), name.clone(), claim)),
             };
             for DurableSubscription { topic, name, claims } in subscriptions {
                 if let Some(owner) = of_subscription(&name) {
-                    match owner.strip_prefix(&*own) {
-                        Some(client) if is_wanted(client, &topic, None) => {}
-                        Some(_) => orphans.push((topic, name, None)),
-                        None => doubts.push(Doubt { topic, name, claim: None }),
-                    }
+                    judge(&topic, &name, None, is_wanted(owner, &topic, None));
                 } else if name.starts_with(SHARE_PREFIX) {
                     for claim in claims {
-                        match claim.strip_prefix(&*own) {
-                            Some(client) if is_wanted(client, &topic, Some(&name)) => {}
-                            Some(_) => orphans.push((topic.clone(), name.clone(), Some(claim))),
-                            None => doubts.push(Doubt {
-                                topic: topic.clone(),
-                                name: name.clone(),
-                                claim: Some(claim),
-                            }),
-                        }
+                        let wanted = is_wanted(&claim, &topic, Some(&name));
+                        judge(&topic, &name, Some(claim), wanted);
                     }
                 }
             }
@@ -399,6 +420,10 @@ impl Shard {
 
     fn recover_client(&mut self, now: Instant, client_id: Arc<str>, mut remains: Remains) {
         let unix = self.core.unix(now);
+        let number = remains.record.as_ref().map(|record| record.number);
+        if number.is_some_and(|number| self.mqtt.moves.is_elsewhere(&client_id, number)) {
+            return self.drop_remains(&client_id, remains);
+        }
         // Without a record it ended with its connection, at the latest now.
         let record = remains.record.take().unwrap_or_default();
         let was_connected = record.disconnected.is_none();
@@ -434,6 +459,25 @@ impl Shard {
             self.keep_away(key);
         }
         self.mqtt.recovered.wills.extend(wills.into_iter().map(|will| (client_id.clone(), will)));
+    }
+
+    /// The session of a client has left this node, or was about to come to it: what is on disk of it here does not
+    /// count.
+    fn drop_remains(&mut self, client_id: &Arc<str>, remains: Remains) {
+        self.forget_record(client_id);
+        for (packet_id, _) in remains.incoming {
+            self.delete_object(incoming_key(client_id, packet_id));
+        }
+        for (packet_id, _) in remains.outgoing {
+            self.delete_object(outgoing_key(client_id, packet_id));
+        }
+        for will in remains.wills {
+            if self.mqtt.moves.is_will_elsewhere(client_id, will.number) {
+                self.forget_will(client_id, will.number);
+            } else {
+                self.mqtt.recovered.wills.push((client_id.clone(), will));
+            }
+        }
     }
 
     /// Whether everything that was kept is known on all shards; what waits for that begins then.

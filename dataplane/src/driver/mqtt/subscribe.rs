@@ -26,9 +26,7 @@ use tracing::debug;
 use super::flows::{Feed, Source, Stage};
 use super::record::SessionRecord;
 use super::retained::wants_retained;
-use super::session::{
-    Session, SessionKey, Subscription, owner_name, reaches, subscription_name, topic_filter_start,
-};
+use super::session::{Session, SessionKey, Subscription, reaches, topic_filter_start};
 use super::words::explained;
 use crate::driver::format::{MQTT_SESSION, MQTT_SHARE};
 use crate::driver::{LANE_BUDGET, Shard};
@@ -389,7 +387,7 @@ impl Shard {
         };
         let filter: Arc<str> = subscription.topic_filter().into();
         let share: Option<Arc<str>> = subscription.share().map(Into::into);
-        let claim = session.is_lasting().then(|| self.share_claim(&session.client_id));
+        let claim = session.is_lasting().then(|| session.owner_name(&self.config.node));
         let state = match (self.plain_kind(&filter), &share) {
             (Some(AddressKind::Multicast), Some(_)) => {
                 return Err(ReasonCode::SharedSubscriptionsNotSupported);
@@ -437,11 +435,6 @@ impl Shard {
         Ok(())
     }
 
-    /// What a session claims shared subscriptions by: its name in the fleet.
-    fn share_claim(&self, client_id: &str) -> Arc<str> {
-        owner_name(&self.config.node, client_id).into()
-    }
-
     #[allow(clippy::too_many_arguments, reason = "who joins what, and where")]
     fn join_share(
         &mut self,
@@ -473,7 +466,7 @@ impl Shard {
             let subscriber = Subscriber { token: token.to_bits(), index };
             self.core.remove_live(subscription.topic_filter(), subscriber);
         }
-        let claim: Arc<str> = owner_name(&self.config.node, &session.client_id).into();
+        let claim = session.owner_name(&self.config.node);
         let Some(state) = session.flights.get_mut() else { return };
         let feeds = state.each_feed().filter(|(_, feed)| feed.source.subscription() == Some(index));
         let feeds: Vec<u32> = feeds.map(|(feed, _)| feed).collect();
@@ -582,7 +575,7 @@ impl Shard {
     /// still delivered, and nothing new comes to them.
     fn refresh_feeds(&mut self, now: Instant, key: usize, token: SessionKey, touched: &BTreeSet<Arc<str>>) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
-        let name: Arc<str> = subscription_name(&self.config.node, &session.client_id).into();
+        let name = session.subscription_name(&self.config.node);
         let mut wanted = self.wanted_topics(session);
         let mut known = BTreeMap::new();
         let mut stale = BTreeSet::new();
@@ -855,8 +848,18 @@ impl Shard {
     /// A session ends: its durable subscriptions and its claims do, too.
     pub(super) fn end_subscriptions(&mut self, now: Instant, token: SessionKey) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
-        let client_id = session.client_id.clone();
-        let name = subscription_name(&self.config.node, &client_id);
+        for (topic, name, claim) in self.subscriptions_to_end(session) {
+            self.core.end_durable(now, &topic, &name, claim.as_deref());
+        }
+    }
+
+    /// The durable subscriptions that end with a session, by topic and name, and of shared ones its claim.
+    #[allow(clippy::type_complexity, reason = "the arguments of one function")]
+    pub(super) fn subscriptions_to_end(
+        &self,
+        session: &Session,
+    ) -> Vec<(Arc<str>, Arc<str>, Option<Arc<str>>)> {
+        let name = session.subscription_name(&self.config.node);
         let mut topics: BTreeSet<Arc<str>> = self.wanted_topics(session).into_keys().collect();
         let mut claims: BTreeSet<(Arc<str>, Arc<str>)> = BTreeSet::new();
         if let Some(state) = session.flights.get() {
@@ -870,12 +873,20 @@ impl Shard {
                 claims.extend(reached.map(|topic| (topic, Arc::from(share))));
             }
         }
+        let claim = session.owner_name(&self.config.node);
+        let own = topics.into_iter().map(|topic| (topic, name.clone(), None));
+        let shared = claims.into_iter().map(|(topic, share)| (topic, share, Some(claim.clone())));
+        own.chain(shared).collect()
+    }
+
+    /// Makes what a session has to have at every topic address that its filters reach: it has come from another
+    /// node, and topics may have come meanwhile.
+    pub(super) fn keep_all_for_later(&mut self, now: Instant, token: SessionKey) {
+        let Some(session) = self.mqtt.sessions.get(token) else { return };
+        let filters = session.subscriptions.iter().flatten().map(Subscription::topic_filter);
+        let topics: BTreeSet<Arc<str>> = filters.flat_map(|filter| self.core.topics_of(filter)).collect();
         for topic in topics {
-            self.core.end_durable(now, &topic, &name, None);
-        }
-        let claim = self.share_claim(&client_id);
-        for (topic, share) in claims {
-            self.core.end_durable(now, &topic, &share, Some(&claim));
+            self.keep_for_later(now, token, &topic);
         }
     }
 
@@ -961,7 +972,7 @@ impl Shard {
     /// Joins the shared subscriptions of a session at a topic address that is new.
     fn join_shares_of(&mut self, now: Instant, key: usize, token: SessionKey, address: &str) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
-        let claim = session.is_lasting().then(|| self.share_claim(&session.client_id));
+        let claim = session.is_lasting().then(|| session.owner_name(&self.config.node));
         let mut joining = Vec::new();
         for (index, subscription) in session.subscriptions.iter().enumerate() {
             let Some(subscription) = subscription else { continue };
@@ -990,8 +1001,8 @@ impl Shard {
     /// Makes what a session has to have at a topic address that is new: its client is away.
     fn keep_for_later(&mut self, now: Instant, token: SessionKey, address: &str) {
         let Some(session) = self.mqtt.sessions.get(token) else { return };
-        let client_id = session.client_id.clone();
-        let name: Arc<str> = subscription_name(&self.config.node, &client_id).into();
+        let name = session.subscription_name(&self.config.node);
+        let claim = session.owner_name(&self.config.node);
         let mut made = Vec::new();
         let has_own = session.flights.get().is_some_and(|state| state.topics.contains(address));
         if let Some((topic, filters)) = self.wanted_topics(session).remove_entry(address)
@@ -1004,7 +1015,7 @@ impl Shard {
             let topics = self.core.topics_of(subscription.topic_filter());
             let Some(topic) = topics.into_iter().find(|topic| **topic == *address) else { continue };
             let filter: Arc<str> = subscription.topic_filter().into();
-            let claim = Some(self.share_claim(&client_id));
+            let claim = Some(claim.clone());
             let options = share_options(&share, &filter, claim, queue_settings(&self.config.mqtt));
             made.push((topic, Some(share), options));
         }

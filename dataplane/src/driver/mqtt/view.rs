@@ -10,11 +10,12 @@ use mq_core::{RetainedMessage, RetainedPage, RetainedQuery, UnixMillis};
 use mq_model::admin;
 
 use super::envelope::Envelope;
-use super::session::{Presence, Session, SessionKey, Subscription, subscription_name};
+use super::session::{Presence, Session, SessionKey, Subscription};
 use super::to_mqtt::converted;
 use super::will::Will;
 use crate::driver::Shard;
 use crate::hub::{Reply, RetainedAnswer, RetainedRequest, SessionQuery, SessionView};
+use crate::mesh::directory::Order;
 
 /// Set in the tokens of queries of the admin API; those of clients have it clear.
 const TOKEN: u64 = 1 << 63;
@@ -62,6 +63,10 @@ impl Shard {
 
     /// Ends the session of a client, and its connection; false when it has none here.
     pub(crate) fn end_client_session(&mut self, now: Instant, client: &str) -> bool {
+        if self.mqtt.moves.is_to_end(client, u64::MAX, Order::NOBODYS) {
+            // The other node is told when it has it.
+            return true;
+        }
         let key: Option<SessionKey> = self.mqtt.sessions.find(client);
         if let Some(key) = key {
             self.end_session(now, key);
@@ -72,7 +77,7 @@ impl Shard {
     fn client_session_view(&self, session: &Session) -> SessionView {
         let connection = session.connection().and_then(|key| self.connections.get(key));
         let disconnected_at = match session.presence {
-            Presence::Away(since) => timestamp(since),
+            Presence::Away(since) | Presence::Leaving(since) => timestamp(since),
             Presence::Connected(_) => None,
         };
         let figures = session.flights.figures();
@@ -108,7 +113,7 @@ impl Shard {
         };
         SessionView {
             session: view,
-            subscription: subscription_name(&self.config.node, &session.client_id).into(),
+            subscription: session.subscription_name(&self.config.node),
             topics: topics.into_iter().collect(),
         }
     }

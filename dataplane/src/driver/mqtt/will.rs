@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mq_core::{Incoming, Outcome, ProducerKey, ProducerOptions, ProducerTarget, Refused, Retain, UnixMillis};
+use mq_core::{
+    AddressKind, Incoming, Outcome, ProducerKey, ProducerOptions, ProducerTarget, Refused, Retain, UnixMillis,
+};
 use mq_mqtt::property::{PropertyIn, PropertyWriter};
 use mq_mqtt::{Qos, Version, packet};
 use tracing::{debug, warn};
@@ -106,15 +108,27 @@ pub(crate) struct Wills {
     credit: u32,
     /// Those that wait for credit, with the client they were of.
     waiting: VecDeque<(Arc<str>, Will)>,
-    /// Those that the core has, by its handle: the client, and the number.
-    under_way: HashMap<u64, (Arc<str>, u64)>,
+    /// Those that the core has, by its handle, with the client.
+    under_way: HashMap<u64, (Arc<str>, Will)>,
     next_handle: u64,
+    /// Those that could not be delivered because the home of their address is out of reach, or has no room.
+    postponed: Vec<(Arc<str>, Will)>,
+    /// When they are tried again.
+    again_at: Option<Instant>,
 }
+
+/// How long a will waits that could not be delivered, before it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Wills {
     /// Whether the core's producer is the one for wills.
     pub(crate) fn is_producer(&self, producer: ProducerKey) -> bool {
         self.producer == Some(producer)
+    }
+
+    /// When [`Shard::publish_postponed`] is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.again_at
     }
 }
 
@@ -150,11 +164,27 @@ impl Shard {
         while self.mqtt.wills.credit > 0
             && let Some((client_id, will)) = self.mqtt.wills.waiting.pop_front()
         {
-            self.send_will(now, client_id, &will);
+            self.send_will(now, client_id, will);
         }
     }
 
-    fn send_will(&mut self, now: Instant, client_id: Arc<str>, will: &Will) {
+    /// Tries wills again that could not be delivered.
+    pub(super) fn publish_postponed(&mut self, now: Instant) {
+        if self.mqtt.wills.again_at.take_if(|at| *at <= now).is_some() {
+            let postponed = std::mem::take(&mut self.mqtt.wills.postponed);
+            self.mqtt.wills.waiting.extend(postponed);
+            self.send_wills(now);
+        }
+    }
+
+    fn postpone(&mut self, now: Instant, wills: impl IntoIterator<Item = (Arc<str>, Will)>) {
+        self.mqtt.wills.postponed.extend(wills);
+        if !self.mqtt.wills.postponed.is_empty() {
+            self.mqtt.wills.again_at.get_or_insert(now + AGAIN);
+        }
+    }
+
+    fn send_will(&mut self, now: Instant, client_id: Arc<str>, will: Will) {
         let Some(producer) = self.mqtt.wills.producer else { return };
         let record = &will.record;
         let (chunk, ttl) = match message(record, &client_id) {
@@ -175,7 +205,6 @@ impl Shard {
         wills.next_handle = wills.next_handle.wrapping_add(1);
         let handle = wills.next_handle;
         let origin = origin_of(&client_id);
-        wills.under_way.insert(handle, (client_id, will.number));
         let incoming = Incoming {
             to: Some(record.topic.as_str()),
             handle,
@@ -190,11 +219,20 @@ impl Shard {
             ..Incoming::default()
         };
         self.core.begin(now, producer, incoming);
+        // What came of it is said by an effect, later.
+        self.mqtt.wills.under_way.insert(handle, (client_id, will));
+    }
+
+    /// Whether a message for this name that comes back was not to be taken yet: what keeps it is out of reach, or
+    /// full. Who is not there to get it from a direct address is not waited for.
+    fn may_be_taken_later(&mut self, name: &str) -> bool {
+        self.core.route(name).kind.is_some_and(AddressKind::is_stored)
     }
 
     /// The core says what came of a will.
     pub(crate) fn will_settled(&mut self, now: Instant, handle: u64, outcome: Option<&Outcome>) {
-        let Some((client_id, number)) = self.mqtt.wills.under_way.remove(&handle) else { return };
+        let Some((client_id, will)) = self.mqtt.wills.under_way.remove(&handle) else { return };
+        let number = will.number;
         if self.mqtt.wills.under_way.is_empty() && self.mqtt.wills.waiting.is_empty() {
             self.close_wills(now);
         }
@@ -205,6 +243,12 @@ impl Shard {
             }
             // The next run tries again.
             Some(_) if self.is_draining() => return,
+            Some(Outcome::Released | Outcome::Modified { .. })
+                if self.may_be_taken_later(will.record.topic.as_str()) =>
+            {
+                debug!(%client_id, topic = %will.record.topic, "a will cannot be delivered yet");
+                return self.postpone(now, [(client_id, will)]);
+            }
             Some(outcome) => {
                 warn!(%client_id, ?outcome, "nobody took a will");
                 self.mqtt.counters.wills_refused += 1;
@@ -217,10 +261,11 @@ impl Shard {
     pub(crate) fn close_wills(&mut self, now: Instant) {
         let wills = &mut self.mqtt.wills;
         wills.credit = 0;
-        wills.under_way.clear();
+        let lost: Vec<_> = wills.under_way.drain().map(|(_, will)| will).collect();
         if let Some(producer) = wills.producer.take() {
             self.core.remove_producer(now, producer);
         }
+        self.postpone(now, lost);
     }
 }
 

@@ -9,6 +9,10 @@ struct World {
     /// Messages on their way, by sender and receiver; none where there is no link.
     wires: BTreeMap<(usize, usize), VecDeque<Bytes>>,
     clock: u64,
+    /// The nodes on which sessions that last have begun, by client and number, until they end.
+    lasting: BTreeMap<(Arc<str>, u64), usize>,
+    /// The same of those that have ended.
+    over: BTreeMap<(Arc<str>, u64), usize>,
 }
 
 struct Member {
@@ -18,6 +22,31 @@ struct Member {
     /// Sessions that were ended because of another.
     ended: Vec<(Arc<str>, u64)>,
     is_recovered: bool,
+    /// Sessions that it has offered to other nodes, which a restart forgets.
+    offers: BTreeMap<Arc<str>, Offer>,
+    /// Sessions that it has given away.
+    departures: BTreeMap<Arc<str>, Departure>,
+    /// Sessions that were offered to it, with the nodes that have offered them.
+    arrivals: BTreeMap<Arc<str>, (usize, Offer)>,
+    /// Those that it has taken and that not every node knows of.
+    unknown: Vec<u64>,
+}
+
+/// A session on its way to another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Offer {
+    to: usize,
+    /// Unlike that of every other offer.
+    number: u64,
+    held: Held,
+}
+
+#[derive(Clone, Debug)]
+struct Departure {
+    offer: Offer,
+    is_done: bool,
+    /// Orders to end it.
+    orders: Vec<Order>,
 }
 
 /// A session that a node has.
@@ -25,6 +54,7 @@ struct Member {
 struct Held {
     since: u64,
     expiry: u32,
+    has_moved: bool,
 }
 
 /// What became of a CONNECT.
@@ -44,7 +74,11 @@ fn index_of(id: NodeId) -> usize {
 }
 
 fn waiter(number: u64) -> Waiter {
-    Waiter { shard: 0, connection: 0, number }
+    Waiter { shard: 0, who: Who::Connection { key: 0, number } }
+}
+
+fn giver(number: u64) -> Waiter {
+    Waiter { shard: 0, who: Who::Giver { number } }
 }
 
 impl World {
@@ -52,11 +86,21 @@ impl World {
         let member = |node| {
             let mut directory = Directory::new(id_of(node));
             directory.recovered();
-            let (sessions, known, ended) = (BTreeMap::new(), Vec::new(), Vec::new());
-            Member { directory, sessions, known, ended, is_recovered: true }
+            Member {
+                directory,
+                sessions: BTreeMap::new(),
+                known: Vec::new(),
+                ended: Vec::new(),
+                is_recovered: true,
+                offers: BTreeMap::new(),
+                departures: BTreeMap::new(),
+                arrivals: BTreeMap::new(),
+                unknown: Vec::new(),
+            }
         };
         let nodes = (0..nodes).map(member).collect();
-        Self { now: Instant::now(), nodes, wires: BTreeMap::new(), clock: 1_000 }
+        let (wires, lasting, over) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { now: Instant::now(), nodes, wires, clock: 1_000, lasting, over }
     }
 
     /// The same, all in reach of each other.
@@ -108,6 +152,11 @@ impl World {
         member.directory = Directory::new(id_of(node));
         member.sessions.retain(|_, held| held.expiry > 0);
         member.is_recovered = false;
+        member.offers.clear();
+        member.unknown.clear();
+        for departure in member.departures.values_mut() {
+            departure.orders.clear();
+        }
         self.do_events(node);
     }
 
@@ -117,7 +166,15 @@ impl World {
             return;
         }
         for (client, held) in &member.sessions {
-            member.directory.claim(self.now, client, held.since, held.expiry, None);
+            member.directory.claim(self.now, client, held.since, held.expiry, held.has_moved, None);
+        }
+        for (client, Departure { offer: Offer { held, .. }, is_done, .. }) in &member.departures {
+            if *is_done {
+                member.directory.left(client, held.since, false);
+            } else {
+                member.directory.claim(self.now, client, held.since, held.expiry, false, None);
+                member.directory.set_leaving(client, held.since, true);
+            }
         }
         member.directory.recovered();
         self.do_events(node);
@@ -129,16 +186,31 @@ impl World {
         while let Some(event) = member.directory.poll_event() {
             match event {
                 Event::End { client, since, order } => {
+                    let departure = member.departures.get_mut(&client);
+                    let departure = departure.filter(|it| !it.is_done && it.offer.held.since <= since);
+                    if let Some(departure) = departure {
+                        departure.orders.push(order);
+                        continue;
+                    }
                     if let Some(held) =
                         member.sessions.get(&client).copied().filter(|held| held.since <= since)
                     {
                         member.sessions.remove(&client);
+                        member.offers.remove(&client);
                         member.directory.gone(&client, held.since);
-                        member.ended.push((client, held.since));
+                        member.ended.push((client.clone(), held.since));
+                        note_over(&mut self.lasting, &mut self.over, client, held.since);
                     }
                     member.directory.ended(order);
                 }
+                Event::Known(Waiter { who: Who::Giver { number }, .. }) => {
+                    member.unknown.retain(|unknown| *unknown != number);
+                }
                 Event::Known(waiter) => member.known.push(waiter),
+                Event::Over { client, since } => {
+                    let departure = member.departures.remove(&client).expect("it has left");
+                    assert_eq!(departure.offer.held.since, since);
+                }
             }
         }
         while let Some((to, message)) = member.directory.poll_transmit() {
@@ -181,6 +253,7 @@ impl World {
                 return self.connect_here(index_of(home), client, false, false, expiry);
             }
             Place::At { .. } | Place::OutOfReach { .. } => true,
+            Place::Leaving => return Outcome::Refused,
             Place::Here | Place::Nowhere => false,
         };
         self.connect_here(node, client, is_clean, is_known, expiry)
@@ -198,22 +271,155 @@ impl World {
         self.clock += 2;
         let clock = self.clock & !REPLACES;
         let member = &mut self.nodes[node];
+        let is_leaving = member.departures.get(&client).is_some_and(|departure| !departure.is_done);
+        if is_leaving || member.offers.contains_key(&client) {
+            return Outcome::Refused;
+        }
         if let Some(held) = member.sessions.get(&client).copied() {
             if held.expiry > 0 && !is_clean {
                 member.sessions.insert(client.clone(), Held { expiry, ..held });
-                member.directory.claim(now, &client, held.since, expiry, None);
+                member.directory.claim(now, &client, held.since, expiry, held.has_moved, None);
+                self.note_lasting(node, client, held.since, expiry);
                 self.do_events(node);
                 return Outcome::Resumed(node);
             }
             member.sessions.remove(&client);
             member.directory.gone(&client, held.since);
+            note_over(&mut self.lasting, &mut self.over, client.clone(), held.since);
         }
+        // A new one takes the place of what is remembered of another.
+        member.departures.remove(&client);
         let since = clock.max(member.directory.latest(&client) + 2) & !REPLACES;
         let since = if is_clean || is_known { since | REPLACES } else { since };
-        member.sessions.insert(client.clone(), Held { since, expiry });
-        member.directory.claim(now, &client, since, expiry, Some(waiter(since)));
+        member.sessions.insert(client.clone(), Held { since, expiry, has_moved: false });
+        member.directory.claim(now, &client, since, expiry, false, Some(waiter(since)));
+        self.note_lasting(node, client, since, expiry);
         self.do_events(node);
         Outcome::Begun(node)
+    }
+
+    fn note_lasting(&mut self, node: usize, client: Arc<str>, since: u64, expiry: u32) {
+        if expiry > 0 {
+            self.lasting.entry((client, since)).or_insert(node);
+        } else {
+            // It ends with its connection, and with its node.
+            note_over(&mut self.lasting, &mut self.over, client, since);
+        }
+    }
+
+    /// A node offers a session that lasts to another one, which has it on disk then.
+    fn offer(&mut self, node: usize, to: usize, client: &str) {
+        let client: Arc<str> = client.into();
+        self.clock += 2;
+        let number = self.clock;
+        let is_possible = self.is_linked(node, to) && self.nodes[to].is_recovered;
+        let member = &mut self.nodes[node];
+        let held = member.sessions.get(&client).copied().filter(|held| held.expiry > 0);
+        let Some(held) = held.filter(|_| is_possible && member.is_recovered) else { return };
+        let offer = Offer { to, number, held };
+        member.directory.set_leaving(&client, held.since, true);
+        member.offers.insert(client.clone(), offer);
+        self.nodes[to].arrivals.insert(client, (node, offer));
+    }
+
+    /// A node takes an offer back, and does not say so.
+    fn take_back(&mut self, node: usize, client: &str) {
+        let member = &mut self.nodes[node];
+        if let Some(offer) = member.offers.remove(client) {
+            member.directory.set_leaving(client, offer.held.since, false);
+        }
+    }
+
+    /// A node gives up on disk what it has offered.
+    fn depart(&mut self, node: usize, client: &str) {
+        let member = &mut self.nodes[node];
+        let Some((client, offer)) = member.offers.remove_entry(client) else { return };
+        member.sessions.remove(&client);
+        let departure = Departure { offer, is_done: false, orders: Vec::new() };
+        member.departures.insert(client, departure);
+    }
+
+    /// A node has the other one take a session that it has given up, as often as it must.
+    fn hand_over(&mut self, node: usize, client: &str) {
+        let Some(departure) = self.nodes[node].departures.get(client).filter(|it| !it.is_done) else {
+            return;
+        };
+        let offer = departure.offer;
+        if !self.is_linked(node, offer.to) || !self.nodes[offer.to].is_recovered {
+            return;
+        }
+        self.take(offer.to, client, offer.number);
+        self.do_events(offer.to);
+        if self.nodes[offer.to].unknown.contains(&offer.held.since) {
+            return;
+        }
+        let member = &mut self.nodes[node];
+        let Some((client, departure)) = member.departures.remove_entry(client) else { return };
+        member.directory.left(&client, offer.held.since, !departure.orders.is_empty());
+        for order in departure.orders.iter().copied() {
+            member.directory.ended(order);
+        }
+        if departure.orders.is_empty() {
+            let done = Departure { is_done: true, orders: Vec::new(), ..departure };
+            member.departures.insert(client, done);
+        } else {
+            member.directory.gone(&client, offer.held.since);
+        }
+        self.do_events(node);
+    }
+
+    /// A node serves a session that was given to it, unless its client has a later one there.
+    fn take(&mut self, node: usize, client: &str, number: u64) {
+        let now = self.now;
+        let member = &mut self.nodes[node];
+        let arrival = member.arrivals.get(client).copied().filter(|(_, offer)| offer.number == number);
+        let Some((_, Offer { held, .. })) = arrival else { return };
+        let (client, _) = member.arrivals.remove_entry(client).expect("it has arrived");
+        if let Some(own) = member.sessions.get(&client).copied() {
+            if counts_more((own.since, own.expiry), (held.since, held.expiry)) {
+                member.ended.push((client.clone(), held.since));
+                return note_over(&mut self.lasting, &mut self.over, client, held.since);
+            }
+            member.sessions.remove(&client);
+            member.offers.remove(&client);
+            member.directory.gone(&client, own.since);
+            member.ended.push((client.clone(), own.since));
+            note_over(&mut self.lasting, &mut self.over, client.clone(), own.since);
+        }
+        member.departures.remove(&client);
+        member.sessions.insert(client.clone(), Held { has_moved: true, ..held });
+        if member.directory.claim(now, &client, held.since, held.expiry, true, Some(giver(held.since))) {
+            member.unknown.push(held.since);
+        }
+    }
+
+    /// A node asks the giver of what has arrived whether that is meant.
+    fn ask_giver(&mut self, node: usize, client: &str) {
+        let Some((from, offer)) = self.nodes[node].arrivals.get(client).copied() else { return };
+        if !self.is_linked(node, from) || !self.nodes[from].is_recovered {
+            return;
+        }
+        let giver = &self.nodes[from];
+        let is_offered = giver.offers.get(client) == Some(&offer);
+        let is_given = giver.departures.get(client).is_some_and(|departure| departure.offer == offer);
+        if !is_offered && !is_given {
+            self.nodes[node].arrivals.remove(client);
+        }
+    }
+
+    /// Every session that lasts is on one node, or on its way between two.
+    fn check_places(&self, seed: u64) {
+        for (client, since) in self.lasting.keys() {
+            let is_it = |held: Held| held.since == *since;
+            let served =
+                self.nodes.iter().filter(|node| node.sessions.get(client).copied().is_some_and(is_it));
+            let on_its_way = self.nodes.iter().filter_map(|node| node.departures.get(client)).filter(|it| {
+                let arrival = self.nodes[it.offer.to].arrivals.get(client);
+                is_it(it.offer.held) && arrival.is_some_and(|(_, offer)| *offer == it.offer)
+            });
+            let places = served.count() + on_its_way.count();
+            assert_eq!(places, 1, "seed {seed}: session {since} of {client}");
+        }
     }
 
     /// The client goes: with its session, when that does not last.
@@ -221,8 +427,11 @@ impl World {
         let client: Arc<str> = client.into();
         let member = &mut self.nodes[node];
         if let Some(held) = member.sessions.get(&client).copied().filter(|held| ends || held.expiry == 0) {
-            member.sessions.remove(&client);
-            member.directory.gone(&client, held.since);
+            if !member.offers.contains_key(&client) {
+                member.sessions.remove(&client);
+                member.directory.gone(&client, held.since);
+                note_over(&mut self.lasting, &mut self.over, client, held.since);
+            }
         }
         self.do_events(node);
     }
@@ -231,6 +440,17 @@ impl World {
     fn homes(&self, client: &str) -> Vec<usize> {
         let has = |node: &usize| self.nodes[*node].sessions.contains_key(client);
         (0..self.nodes.len()).filter(has).collect()
+    }
+}
+
+fn note_over(
+    lasting: &mut BTreeMap<(Arc<str>, u64), usize>,
+    over: &mut BTreeMap<(Arc<str>, u64), usize>,
+    client: Arc<str>,
+    since: u64,
+) {
+    if let Some((key, node)) = lasting.remove_entry(&(client, since)) {
+        over.insert(key, node);
     }
 }
 
@@ -282,7 +502,7 @@ fn a_client_does_not_wait_for_a_node_that_goes_nor_longer_than_a_second() {
 #[test]
 fn a_client_waits_for_nothing_when_no_other_node_is_in_reach() {
     let mut world = World::new(1);
-    let waits = world.nodes[0].directory.claim(world.now, &"a".into(), 10, 60, Some(waiter(1)));
+    let waits = world.nodes[0].directory.claim(world.now, &"a".into(), 10, 60, false, Some(waiter(1)));
     assert!(!waits);
 }
 
@@ -487,8 +707,8 @@ fn who_does_not_take_the_news_is_told_everything_anew_and_the_log_is_bounded() {
         let directory = &mut world.nodes[0].directory;
         let since = 2 * number;
         directory.gone(&client, since - since.min(200));
-        directory.claim(world.now, &client, since, 60, None);
-        world.nodes[0].sessions.insert(client, Held { since, expiry: 60 });
+        directory.claim(world.now, &client, since, 60, false, None);
+        world.nodes[0].sessions.insert(client, Held { since, expiry: 60, has_moved: false });
         assert!(world.nodes[0].directory.news.len() <= MAX_NEWS);
     }
     world.settle();
@@ -526,6 +746,90 @@ fn an_entry_is_small() {
     assert!(size_of::<Entry>() <= 16 && size_of::<Own>() <= 16);
 }
 
+#[test]
+fn a_session_that_moves_is_always_known_somewhere_and_ends_where_it_is() {
+    let mut world = World::linked(3);
+    world.connect(0, "a", false, 60);
+    world.settle();
+    world.offer(0, 1, "a");
+    world.depart(0, "a");
+    assert_eq!(world.connect(2, "a", false, 60), Outcome::Refused, "it is on its way");
+    world.hand_over(0, "a");
+    assert!(!world.nodes[0].departures["a"].is_done, "not every node knows");
+    assert_ne!(world.place(2, "a"), Place::Nowhere);
+    world.settle();
+    world.hand_over(0, "a");
+    world.settle();
+    assert!(world.nodes[0].departures["a"].is_done);
+    for node in [0, 2] {
+        assert_eq!(world.place(node, "a"), Place::At { node: id_of(1), is_lasting: true });
+        let goes_on =
+            |world: &World, since| world.nodes[node].directory.goes_on(world.now, id_of(0), "a", since);
+        let since = world.nodes[1].sessions["a"].since;
+        assert_eq!(goes_on(&world, Some(since)), Some(true));
+        assert_eq!(goes_on(&world, Some(since - 2)), Some(false));
+    }
+    assert_eq!(world.connect(2, "a", false, 60), Outcome::Resumed(1));
+    assert_eq!(world.connect(2, "a", true, 60), Outcome::Begun(2));
+    world.settle();
+    assert_eq!(world.homes("a"), [2]);
+    assert!(world.nodes[0].departures.is_empty(), "nobody has to remember it any more");
+}
+
+#[test]
+fn what_ends_a_session_that_has_left_is_passed_on_to_where_it_is() {
+    for is_late in [false, true] {
+        let mut world = World::linked(3);
+        world.connect(0, "a", false, 60);
+        world.settle();
+        world.cut(1, 2);
+        world.offer(0, 1, "a");
+        world.depart(0, "a");
+        if is_late {
+            world.hand_over(0, "a");
+            world.deliver(1, 0);
+            world.deliver(0, 1);
+            world.hand_over(0, "a");
+        }
+        // It has not heard that the session has moved, and ends it where it was.
+        assert_eq!(world.connect(2, "a", true, 0), Outcome::Begun(2));
+        world.leave(2, "a", true);
+        world.settle();
+        world.hand_over(0, "a");
+        world.settle();
+        world.hand_over(0, "a");
+        world.settle();
+        assert!(world.homes("a").is_empty(), "{is_late}");
+    }
+}
+
+#[test]
+fn nobody_judges_a_session_that_went_to_a_node_out_of_reach() {
+    let mut world = World::linked(3);
+    world.connect(0, "a", false, 60);
+    world.settle();
+    let since = world.nodes[0].sessions["a"].since;
+    world.offer(0, 1, "a");
+    world.depart(0, "a");
+    world.hand_over(0, "a");
+    world.settle();
+    world.hand_over(0, "a");
+    world.settle();
+    world.isolate(1);
+    world.restart(2);
+    world.recover(2);
+    world.link(0, 2);
+    world.settle();
+    assert_eq!(world.place(2, "a"), Place::Nowhere, "it has not been told");
+    let goes_on =
+        |world: &World, since| world.nodes[2].directory.goes_on(world.now, id_of(0), "a", Some(since));
+    assert_eq!(goes_on(&world, since), None);
+    assert_eq!(goes_on(&world, since + 2), Some(false));
+    world.link_all();
+    world.settle();
+    assert_eq!(goes_on(&world, since), Some(true));
+}
+
 /// What happens to nodes and clients in any order: afterwards every client has one session at most, where all
 /// nodes think it is, and none that lasts was ended but for one that was to replace it.
 #[test]
@@ -545,7 +849,8 @@ fn random_life(seed: u64) {
     for _ in 0..random.usize(20..200) {
         let (one, other) = (random.usize(0..count), random.usize(0..count));
         let client = clients[random.usize(0..clients.len())];
-        match random.u8(0..20) {
+        world.check_places(seed);
+        match random.u8(0..27) {
             0 => world.link(one, other),
             1 => world.link_all(),
             2 => world.cut(one, other),
@@ -572,12 +877,43 @@ fn random_life(seed: u64) {
                 }
                 (0..count).for_each(|node| world.do_events(node));
             }
+            20..=21 => world.offer(one, other, client),
+            22 => world.take_back(one, client),
+            23 => world.depart(one, client),
+            24..=25 => world.hand_over(one, client),
+            26 => world.ask_giver(one, client),
             _ => drop(world.deliver(one, other)),
         }
     }
     world.link_all();
     (0..count).for_each(|node| world.recover(node));
-    world.settle();
+    for _ in 0..3 {
+        world.settle();
+        for (node, client) in (0..count).flat_map(|node| clients.map(|client| (node, client))) {
+            world.take_back(node, client);
+            world.hand_over(node, client);
+            world.ask_giver(node, client);
+        }
+    }
+    forget_what_is_over(&mut world);
+    world.check_places(seed);
+    for ((client, since), begun_on) in &world.over {
+        // One that ends with its connection goes on as long as that.
+        let is_held = |node: &Member| node.sessions.get(client).is_some_and(|held| held.since == *since);
+        if world.nodes.iter().any(is_held) {
+            continue;
+        }
+        for member in &world.nodes {
+            let goes_on = member.directory.goes_on(world.now, id_of(*begun_on), client, Some(*since));
+            assert_eq!(goes_on, Some(false), "seed {seed}: session {since} of {client}");
+        }
+    }
+    for ((client, since), begun_on) in &world.lasting {
+        for member in &world.nodes {
+            let goes_on = member.directory.goes_on(world.now, id_of(*begun_on), client, Some(*since));
+            assert_eq!(goes_on, Some(true), "seed {seed}: session {since} of {client}");
+        }
+    }
     for client in clients {
         let homes = world.homes(client);
         assert!(homes.len() <= 1, "seed {seed}: {client} has sessions on {homes:?}");
@@ -603,4 +939,25 @@ fn random_life(seed: u64) {
             assert!(has_given_way || other > *since, "seed {seed}: {client} was ended without a later one");
         }
     }
+}
+
+/// What nodes do once they have been told of all sessions. A session may have been on several nodes, one after the
+/// other.
+fn forget_what_is_over(world: &mut World) {
+    for _ in 0..world.nodes.len() {
+        world.settle();
+        let now = world.now;
+        for member in &mut world.nodes {
+            let Member { departures, directory, .. } = member;
+            departures.retain(|client, departure| {
+                let (to, since) = (id_of(departure.offer.to), departure.offer.held.since);
+                let is_over = directory.is_over(now, to, client, since) == Some(true);
+                if is_over {
+                    directory.gone(client, since);
+                }
+                !is_over
+            });
+        }
+    }
+    world.settle();
 }
