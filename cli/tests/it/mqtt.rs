@@ -60,7 +60,7 @@ fn a_session_keeps_what_is_sent_while_its_client_is_away_until_it_is_deleted() {
     assert_eq!((&session["messages"], &session["expirySeconds"]), (&json!(3), &json!(3_600)), "{session}");
     assert_eq!(session["filters"][0]["filter"], "jobs/#");
     assert!(session["disconnectedAt"].is_string() && session["expiresAt"].is_string(), "{session}");
-    assert!(sandbox.ok("session list wor").contains("worker  away for"));
+    assert!(sandbox.ok("session list wor").contains("worker  node-1  away for"));
     assert_eq!(sandbox.ok("session list x -o name"), "");
     assert_eq!(sandbox.ok("session list --connected -o name"), "");
     assert_eq!(sandbox.ok("session list --away -o name"), "worker\n");

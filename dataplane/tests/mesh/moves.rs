@@ -104,23 +104,22 @@ fn what_was_under_way_goes_on_where_the_session_has_moved() {
     let mut client = connect(&fleet, 0, lasting("c"));
     client.subscribe("t/#", Qos::ExactlyOnce);
     client.acknowledges = false;
-    for (text, qos) in [("0", Qos::AtLeastOnce), ("1", Qos::ExactlyOnce), ("2", Qos::ExactlyOnce)] {
+    for (text, qos) in [("0", Qos::ExactlyOnce), ("1", Qos::AtLeastOnce), ("2", Qos::ExactlyOnce)] {
         publish(&fleet, 1, "t/x", text, qos);
     }
     let got: Vec<_> = (0..3).map(|_| client.receive()).collect();
     // The client has this one, and has not been told that the node knows.
-    client.acknowledge(&got[1], ReasonCode::Success);
+    client.acknowledge(&got[0], ReasonCode::Success);
     wait_for("the topic to know", || {
         client.turn();
         let topic = get(fleet.node(0).http, "/api/v1/addresses/t").json();
-        eprintln!("{}", topic["status"]);
         (topic["status"]["queue"]["messages"] == 2).then_some(())
     });
     let state = client.vanish();
     drain(&fleet, 0);
 
     let mut client = Mqtt::begin(fleet.node(1).mqtt_stream(), lasting("c").resuming(state));
-    for index in [0, 2] {
+    for index in [1, 2] {
         let again = client.receive();
         assert_eq!((again.text(), again.duplicate), (got[index].text(), true));
         assert_eq!(again.packet_id, got[index].packet_id);
@@ -189,6 +188,45 @@ fn a_will_that_waits_and_a_share_go_along_with_the_session() {
     wait_for("the share to end", || {
         let subscriptions = get(fleet.node(2).http, "/api/v1/subscriptions?topic=t").json();
         subscriptions["items"].as_array().is_some_and(Vec::is_empty).then_some(())
+    });
+}
+
+#[test]
+fn what_waits_for_a_session_in_a_topic_of_another_node_is_counted() {
+    let fleet = fleet();
+    let mut client = connect(&fleet, 0, lasting("c"));
+    client.subscribe("t/#", Qos::AtLeastOnce);
+    client.disconnect();
+    for text in ["one", "two"] {
+        publish(&fleet, 1, "t/x", text, Qos::AtLeastOnce);
+    }
+    for node in 0..3 {
+        let session = get(fleet.node(node).http, "/api/v1/sessions/c").json();
+        assert_eq!((&session["messages"], &session["node"]), (&json!(2), &json!("node-1")), "{session}");
+    }
+}
+
+#[test]
+fn a_will_whose_topic_is_out_of_reach_is_published_when_that_is_back() {
+    let mut fleet = fleet();
+    let mut watcher = connect(&fleet, 1, lasting("watcher"));
+    watcher.subscribe("t/will", Qos::AtLeastOnce);
+    watcher.disconnect();
+    let client = connect(&fleet, 0, Options::new("c").will("t/will", "gone", 0));
+    fleet.halt(2);
+    wait_for("the home to be away", || (fleet.up(fleet.node(0)) == 2).then_some(()));
+    client.vanish();
+    fleet.resume(2);
+    fleet.wait_until_whole();
+    wait_for("the watcher to get the will", || {
+        let mut watcher = connect(&fleet, 1, lasting("watcher"));
+        assert!(watcher.session_present());
+        watcher.sync();
+        let session = get(fleet.node(1).http, "/api/v1/sessions/watcher").json();
+        let is_there = session["messages"] == 1 || !watcher.received.is_empty();
+        let got = is_there.then(|| watcher.receive().text().to_owned());
+        watcher.disconnect();
+        got.map(|text| assert_eq!(text, "gone"))
     });
 }
 
