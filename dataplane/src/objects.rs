@@ -118,7 +118,7 @@ pub enum StoreError {
     /// A byte that was once written has changed. Nothing is skipped: the operator decides.
     #[error(
         "the configuration objects in {} are damaged at offset {offset}: {reason}; restore the file, or move it \
-         away to start without addresses",
+         away to start without addresses and without the messages that the node keeps for them",
         path.display()
     )]
     Corrupt { path: PathBuf, offset: u64, reason: String },

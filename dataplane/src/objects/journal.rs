@@ -204,6 +204,7 @@ impl Journal {
             let encoded = change.encode(&mut bytes);
             sizes.push(encoded.map_err(|reason| self.unwritable(reason))?);
         }
+        self.make_room(bytes.len() as u64)?;
         if let Err(source) = self.medium.append(&bytes) {
             self.is_doubtful = true;
             // Best effort: what was refused should not come back at the next start.
@@ -218,6 +219,19 @@ impl Journal {
         Ok(())
     }
 
+    /// What could not be read back is not written.
+    fn make_room(&mut self, more: u64) -> Result<(), StoreError> {
+        if self.length.saturating_add(more) > MAX_JOURNAL {
+            self.rewrite()?;
+        }
+        let length = self.length.saturating_add(more);
+        if length > MAX_JOURNAL {
+            let reason = format!("the file would have {length} bytes, more than {MAX_JOURNAL}");
+            return Err(self.unwritable(reason));
+        }
+        Ok(())
+    }
+
     fn unwritable(&self, reason: String) -> StoreError {
         StoreError::io("write", self.medium.path(), io::Error::new(io::ErrorKind::InvalidData, reason))
     }
@@ -229,12 +243,20 @@ impl Journal {
             reason: corruption.reason,
         };
         let mut reader = Reader::new(content, local).map_err(|error| corrupt(self.medium.path(), error))?;
+        let mut is_empty = !reader.is_format_1();
         while let Some((change, size)) = reader.next().map_err(|error| corrupt(self.medium.path(), error))? {
             self.apply(change, size);
+            is_empty = false;
         }
         self.length = reader.offset();
+        // A journal gets its name when its first record is durable: no crash leaves less. Taken for a new
+        // one, it would end every address, and with them what the store holds for them.
+        if is_empty || self.length < MAGIC.len() as u64 {
+            let reason = "it ends before its first record".to_owned();
+            return Err(corrupt(self.medium.path(), Corruption { offset: self.length, reason }));
+        }
         let torn = content.len() as u64 - self.length;
-        if torn > 0 && self.length >= MAGIC.len() as u64 {
+        if torn > 0 {
             tracing::warn!(
                 path = %self.medium.path().display(),
                 offset = self.length,
@@ -246,7 +268,7 @@ impl Journal {
             // Nodes that are alone remember no deletions, and there were no others.
             self.forget_deleted();
         }
-        if reader.is_format_1() || self.length < MAGIC.len() as u64 {
+        if reader.is_format_1() {
             self.rewrite()?;
         } else if torn > 0 {
             let cut = self.medium.truncate(self.length);
@@ -305,8 +327,9 @@ impl Journal {
         self.compact_at = self.compaction_point().max(self.length + self.length / 2);
     }
 
+    /// Early enough that what is written can be read back.
     fn compaction_point(&self) -> u64 {
-        COMPACTION_FLOOR.max(self.live * COMPACTION_FACTOR)
+        self.live.saturating_mul(COMPACTION_FACTOR).clamp(COMPACTION_FLOOR, MAX_JOURNAL / 2)
     }
 
     /// Puts a journal in place that holds the objects and nothing else.

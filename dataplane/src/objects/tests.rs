@@ -23,6 +23,9 @@ struct MemoryState {
     content: Option<Vec<u8>>,
     /// What the next writes fail with; a failing append still leaves half of its bytes.
     fault: Option<io::ErrorKind>,
+    /// Appends with this in them fail, too.
+    refused: Option<&'static str>,
+    failures: usize,
     replacements: usize,
 }
 
@@ -41,6 +44,16 @@ impl Memory {
         self.0.lock().unwrap().fault = fault;
     }
 
+    /// Lets appends fail that have this in them.
+    fn refuse(&self, text: Option<&'static str>) {
+        self.0.lock().unwrap().refused = text;
+    }
+
+    /// How often an append has failed.
+    fn failures(&self) -> usize {
+        self.0.lock().unwrap().failures
+    }
+
     fn open(&self) -> Result<Journal, StoreError> {
         Journal::open(Box::new(self.clone()), HERE)
     }
@@ -57,7 +70,9 @@ impl Medium for Memory {
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
-        let fault = state.fault;
+        let is_refused = state.refused.is_some_and(|text| String::from_utf8_lossy(bytes).contains(text));
+        let fault = state.fault.or(is_refused.then_some(io::ErrorKind::StorageFull));
+        state.failures += usize::from(fault.is_some());
         let kept = if fault.is_some() { bytes.len() / 2 } else { bytes.len() };
         state.content.as_mut().unwrap().extend_from_slice(&bytes[..kept]);
         fault.map_or(Ok(()), |kind| Err(kind.into()))
@@ -137,7 +152,7 @@ fn sample() -> (Vec<u8>, Vec<(usize, Vec<String>)>) {
 #[test]
 fn a_journal_cut_off_at_any_byte_opens_with_every_whole_change() {
     let (content, steps) = sample();
-    for length in 0..=content.len() {
+    for length in steps[0].0..=content.len() {
         let memory = Memory::holding(&content[..length]);
         let journal = memory.open().unwrap_or_else(|error| panic!("cut at {length}: {error}"));
         let expected = steps.iter().rev().find(|(end, _)| *end <= length).map(|(_, names)| names.clone());
@@ -147,13 +162,26 @@ fn a_journal_cut_off_at_any_byte_opens_with_every_whole_change() {
 
 #[test]
 fn a_journal_cut_off_at_any_byte_takes_further_changes_and_opens_again() {
-    let (content, _) = sample();
-    for length in 0..=content.len() {
+    let (content, steps) = sample();
+    for length in steps[0].0..=content.len() {
         let memory = Memory::holding(&content[..length]);
         let mut journal = memory.open().unwrap();
         journal.commit(&[put(&journal, "later", 5)]).unwrap();
         let expected = names(&journal);
         assert_eq!(names(&memory.open().unwrap()), expected, "cut at {length}");
+    }
+}
+
+#[test]
+fn a_file_that_ends_before_its_first_record_is_damaged_and_not_a_node_without_addresses() {
+    // A journal gets its name whole: what is shorter has lost what it held.
+    let (content, steps) = sample();
+    let begun = steps[0].0;
+    let cuts = (0..begun).map(|length| content[..length].to_vec());
+    for damaged in cuts.chain([vec![0; begun], vec![0; 4_096]]) {
+        let memory = Memory::holding(&damaged);
+        assert!(matches!(memory.open(), Err(StoreError::Corrupt { .. })), "{} bytes", damaged.len());
+        assert_eq!(memory.content(), damaged, "it is left alone");
     }
 }
 
@@ -337,7 +365,7 @@ fn a_journal_of_format_1_is_upgraded_without_loss_and_belongs_to_the_node_that_r
 #[test]
 fn a_journal_of_format_1_cut_off_at_any_byte_is_upgraded_with_every_whole_change() {
     let (content, starts) = journal_1();
-    for length in 0..content.len() {
+    for length in record::MAGIC_1.len()..content.len() {
         let memory = Memory::holding(&content[..length]);
         let mut journal = memory.open().unwrap_or_else(|error| panic!("cut at {length}: {error}"));
         // The second to the fourth record put an address each.

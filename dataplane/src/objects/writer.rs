@@ -32,6 +32,9 @@ use crate::mesh::NodeEvent;
 /// Events of other nodes that are taken before the next batch is written.
 const EVENTS: usize = 256;
 
+/// How long what nobody has asked for waits after the disk has refused it.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
 /// What a writer works on.
 pub(super) struct Settings {
     pub(super) hub: Hub,
@@ -47,8 +50,10 @@ pub(super) struct Writer {
     ids: Ids,
     /// Queues of which this node was the home, and of which it may hold something that nobody knows of.
     displaced: BTreeSet<Arc<str>>,
-    /// Queues of which this node has nothing left to pass on.
+    /// Queues of which this node has nothing left to pass on, until their objects say so.
     emptied: BTreeSet<Arc<str>>,
+    /// The disk has refused a change: when those are tried again that nobody has asked for.
+    retry_at: Option<Instant>,
     /// What the journal has to be told besides, with the next change.
     notes: Vec<Change>,
     was_member: bool,
@@ -157,6 +162,7 @@ impl Writer {
             ids,
             displaced: BTreeSet::new(),
             emptied: BTreeSet::new(),
+            retry_at: None,
             notes: Vec::new(),
             was_member,
             replica,
@@ -218,11 +224,12 @@ impl Writer {
         };
         let patience = self.patience.front().map(|(at, ..)| *at);
         let replica = Some(self.replica.poll_timeout().unwrap_or(now));
-        [entry, patience, replica].into_iter().flatten().min().unwrap_or(now)
+        [entry, patience, replica, self.retry_at].into_iter().flatten().min().unwrap_or(now)
     }
 
     fn handle_timer(&mut self) {
         let now = Instant::now();
+        self.retry_at = self.retry_at.filter(|at| *at > now);
         if self.replica.poll_timeout().is_none_or(|at| at <= now) {
             self.replica.handle_timeout(now, unix_millis());
         }
@@ -374,7 +381,7 @@ impl Writer {
             let base = self.journal.as_ref().map(Journal::base)?;
             self.notes.push(Change::Base(super::Base { is_member: true, ..base }));
             let notes = std::mem::take(&mut self.notes);
-            if let Err(error) = self.commit(notes.clone()).await? {
+            if let Err((error, notes)) = self.commit(notes).await? {
                 tracing::warn!(%error, "cannot note that the node has joined its fleet; trying with the next change");
                 self.notes = notes;
             }
@@ -387,9 +394,11 @@ impl Writer {
     async fn step(&mut self) -> Option<Done> {
         let Some(records) = self.replica.poll_persist(Instant::now()) else { return Some(Done::Nothing) };
         let mut changes = self.with_ids(records);
+        let notes_from = changes.len();
         changes.append(&mut self.notes);
         match self.commit(changes).await? {
             Ok(()) => {
+                self.retry_at = None;
                 let changed = self.replica.handle_persisted(Instant::now());
                 // The others write it while it comes into force here.
                 self.say();
@@ -402,8 +411,10 @@ impl Writer {
                 self.say();
                 Some(Done::Served { missed })
             }
-            Err(error) => {
+            Err((error, mut changes)) => {
                 tracing::error!(%error, "cannot store a change of the configuration");
+                self.notes = changes.split_off(notes_from);
+                self.retry_at = Some(Instant::now() + RETRY_PAUSE);
                 self.replica.handle_not_persisted(Instant::now());
                 self.ids.given.clear();
                 Some(Done::Failed(Arc::new(error)))
@@ -411,10 +422,11 @@ impl Writer {
         }
     }
 
-    async fn commit(&mut self, changes: Vec<Change>) -> Option<Result<(), StoreError>> {
+    /// Writes to the journal; gives back what could not be written.
+    async fn commit(&mut self, changes: Vec<Change>) -> Option<Result<(), (StoreError, Vec<Change>)>> {
         let mut journal = self.journal.take()?;
         let commit = move || {
-            let stored = journal.commit(&changes);
+            let stored = journal.commit(&changes).map_err(|error| (error, changes));
             (journal, stored)
         };
         let (journal, stored) = tokio::task::spawn_blocking(commit).await.ok()?;
@@ -439,6 +451,7 @@ impl Writer {
                 None => self.declared.remove(&name),
             };
             self.note_displaced(&name, old.as_deref());
+            self.note_turned(&name, old.as_deref());
             let old_home = old.as_ref().and_then(|old| old.home.clone());
             self.homes.count(old_home.as_ref(), false);
             self.homes.count(home.as_ref(), true);
@@ -480,13 +493,29 @@ impl Writer {
         }
     }
 
+    /// What was said of one move does not hold for another one.
+    fn note_turned(&mut self, name: &Arc<str>, old: Option<&Object>) {
+        let route = |object: &Object| (object.home.clone(), object.moving_from.clone());
+        if self.declared.get(name).map(|new| route(new)) != old.map(route) {
+            self.emptied.remove(name);
+        }
+    }
+
     /// Says of which queues this node has nothing left to pass on, and of which it has something that nobody
-    /// knows of: one node after the other where several were displaced. False when there is nothing to say.
+    /// knows of: one node after the other where several were displaced. False when there is nothing to say, or
+    /// it could not be stored a moment ago.
     fn tell_of_moves(&mut self) -> bool {
+        if self.retry_at.is_some() {
+            return false;
+        }
         let mut batch = Batch::default();
-        for name in std::mem::take(&mut self.emptied) {
-            if let Err(error) = self.decide_home(&mut batch, &name, Relocation::Emptied) {
-                tracing::debug!(address = %name, %error, "nothing is moving any more");
+        for name in self.emptied.clone() {
+            match self.decide_home(&mut batch, &name, Relocation::Emptied) {
+                Ok((_, Some(_))) => {}
+                // It is said, or nothing is moving any more.
+                Ok((_, None)) | Err(_) => {
+                    self.emptied.remove(&name);
+                }
             }
         }
         let waiting = |name: &&Arc<str>| {

@@ -309,6 +309,41 @@ async fn a_queue_moves_from_home_to_home_and_back_and_says_where_from() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_move_that_a_full_disk_refuses_is_said_when_there_is_room() {
+    let net = Net::default();
+    let nodes = net.fleet(2).await;
+    nodes[0].put("q", AddressType::Queue).await;
+    let first = nodes[0].home("q").unwrap();
+    let (old, new) = if first == "node-1" { (&nodes[0], &nodes[1]) } else { (&nodes[1], &nodes[0]) };
+    new.catalogue.set_home("q".into(), new.name.clone()).await.unwrap();
+    let is_moving = || nodes.iter().any(|node| node.catalogue.address("q").unwrap().moving_from.is_some());
+    assert!(is_moving());
+    old.memory.fail_with(Some(io::ErrorKind::StorageFull));
+    net.tell(old, NodeEvent::Emptied { address: "q".into() });
+    until("the disk has refused it", || old.memory.failures() > 0).await;
+    old.memory.fail_with(None);
+    assert!(is_moving());
+    old.put("there-is-room", AddressType::Anycast).await;
+    until("the move has ended", || !is_moving()).await;
+}
+
+#[tokio::test]
+async fn a_node_that_could_not_note_that_it_has_joined_notes_it_with_a_later_change() {
+    let net = Net::default();
+    let memory = Memory::default();
+    let first = net.start("node-1", &Memory::default());
+    let second = net.start("node-2", &memory);
+    memory.refuse(Some(r#""is_member":true"#));
+    net.connect(&first, &second);
+    second.catalogue.joined().await;
+    let put = || second.catalogue.put("q".into(), BTreeMap::new(), of(AddressType::Queue));
+    assert!(matches!(put().await, Err(ChangeError::Store(_))));
+    memory.refuse(None);
+    put().await.unwrap();
+    assert!(memory.open().unwrap().base().is_member);
+}
+
+#[tokio::test]
 async fn an_address_that_was_removed_and_made_again_while_a_node_was_away_begins_anew_there() {
     let net = Net::default();
     let mut nodes = net.fleet(2).await;
