@@ -15,6 +15,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use mq_mesh::NodeId;
+use mq_model::admin::Problem;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::sync::{Semaphore, TryAcquireError};
@@ -115,10 +116,14 @@ struct ReplyHead {
 const QUESTION: u8 = 1;
 const REPLY: u8 = 2;
 
-/// Bytes of a head, at most.
-const MAX_HEAD: usize = 64 << 10;
+/// Bytes of a head, at most: more than the HTTP server takes for a request line and headers, written as JSON.
+const MAX_HEAD: usize = 1 << 20;
 
-type Waiting = BTreeMap<u64, (NodeId, oneshot::Sender<Option<Reply>>)>;
+/// Bits of a request's number below the life of the node that asks: with so many requests for each
+/// millisecond that it lives, no number comes again in its next life.
+const NUMBER_BITS: u32 = 16;
+
+type Waiting = BTreeMap<u64, (NodeId, oneshot::Sender<Reply>)>;
 
 /// The requests of this node to others, and theirs to it. Cheap to clone.
 #[derive(Clone)]
@@ -141,7 +146,9 @@ impl fmt::Debug for Requests {
 impl Requests {
     pub(crate) fn new(fabric: Arc<Fabric>) -> Self {
         let served = Arc::new(Semaphore::new(MAX_SERVED));
-        let (next, waiting) = (AtomicU64::new(1), Mutex::default());
+        // A node may answer what was asked before this one was restarted: nobody has that number now.
+        let next = AtomicU64::new(fabric.incarnation().0 << NUMBER_BITS);
+        let waiting = Mutex::default();
         Self(Arc::new(Inner { fabric, next, waiting, served, router: Mutex::new(None) }))
     }
 
@@ -187,7 +194,7 @@ impl Requests {
         let head = QuestionHead { id, method, target, content_type, scope };
         self.say(node, QUESTION, &head, &body);
         match tokio::time::timeout(TIMEOUT, answer).await {
-            Ok(Ok(Some(reply))) => Ok(reply),
+            Ok(Ok(reply)) => Ok(reply),
             Ok(_) => Err(Unanswered::Lost(name.clone())),
             Err(_) => Err(Unanswered::Late(name.clone())),
         }
@@ -248,20 +255,34 @@ impl Requests {
                         });
                     }
                     Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-                        self.reply(from, head.id, StatusCode::SERVICE_UNAVAILABLE, None, &[]);
+                        let detail = format!(
+                            "the node answers {MAX_SERVED} requests of other nodes already; try again"
+                        );
+                        self.refuse(from, head.id, StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
                     }
                 }
             }
             REPLY => {
                 let head: ReplyHead = serde_json::from_slice(&head).ok()?;
-                let (_, waiting) = self.waiting().remove(&head.id).filter(|(asked, _)| *asked == from)?;
                 let status = StatusCode::from_u16(head.status).ok()?;
+                let reply = Reply { status, content_type: head.content_type, body: message };
+                let Some(waiting) = self.take_waiting(from, head.id) else {
+                    tracing::debug!(node = %from, "an answer has come when nobody waited for it any more");
+                    return Some(());
+                };
                 // Who asked may wait no longer.
-                let _ = waiting.send(Some(Reply { status, content_type: head.content_type, body: message }));
+                let _ = waiting.send(reply);
             }
             _ => return None,
         }
         Some(())
+    }
+
+    /// Who waits for the answer of a node to a question.
+    fn take_waiting(&self, from: NodeId, id: u64) -> Option<oneshot::Sender<Reply>> {
+        let mut waiting = self.waiting();
+        waiting.get(&id).filter(|(asked, _)| *asked == from)?;
+        waiting.remove(&id).map(|(_, waiting)| waiting)
     }
 
     async fn answer(&self, from: NodeId, head: QuestionHead, body: Bytes) {
@@ -269,9 +290,14 @@ impl Requests {
         let router = self.router().clone();
         let response = match (router, request(head, body)) {
             (Some(router), Some(request)) => TowerToHyperService::new(router).call(request).await,
-            // It has not begun to serve, or is asked what is no request.
-            (None, _) => return self.reply(from, id, StatusCode::SERVICE_UNAVAILABLE, None, &[]),
-            (_, None) => return self.reply(from, id, StatusCode::BAD_REQUEST, None, &[]),
+            (None, _) => {
+                let detail = "the node is starting or stopping; try again when it serves".to_owned();
+                return self.refuse(from, id, StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+            }
+            (_, None) => {
+                let detail = "what was asked is no request".to_owned();
+                return self.refuse(from, id, StatusCode::BAD_REQUEST, "malformed", detail);
+            }
         };
         let Ok(response): Result<Response, _> = response;
         let (parts, body) = response.into_parts();
@@ -279,8 +305,19 @@ impl Requests {
         let content_type = content_type.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
         match axum::body::to_bytes(body, MAX_ANSWER).await {
             Ok(body) => self.reply(from, id, parts.status, content_type, &body),
-            Err(_) => self.reply(from, id, StatusCode::INSUFFICIENT_STORAGE, None, &[]),
+            Err(_) => {
+                let detail =
+                    format!("the answer has more than {MAX_ANSWER} bytes; ask the node itself for it");
+                self.refuse(from, id, StatusCode::INSUFFICIENT_STORAGE, "limit-reached", detail);
+            }
         }
+    }
+
+    /// Answers why there is no answer, as the admin API does.
+    fn refuse(&self, to: NodeId, id: u64, status: StatusCode, kind: &str, detail: String) {
+        let problem = Problem { kind: kind.to_owned(), status: status.as_u16(), detail };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        self.reply(to, id, status, Some("application/problem+json".to_owned()), &body);
     }
 
     fn reply(&self, to: NodeId, id: u64, status: StatusCode, content_type: Option<String>, body: &[u8]) {
@@ -316,3 +353,102 @@ fn request(head: QuestionHead, body: Bytes) -> Option<Request<Body>> {
 /// Marks a request that another node of the fleet has made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OfNode;
+
+#[cfg(test)]
+mod tests {
+    use mq_model::config::{DaemonConfig, Mesh, MeshListener, MeshTls};
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    use super::*;
+    use crate::mailbox::Mailbox;
+
+    const ASKED: NodeId = NodeId(7);
+
+    /// The requests of a life of a node, and what it tells its control thread.
+    fn requests(incarnation: u64) -> (Requests, UnboundedReceiver<ControlMail>) {
+        let mesh = Mesh {
+            listen: MeshListener { host: "127.0.0.1".to_owned(), port: 0 },
+            connect: Vec::new(),
+            cost: 1,
+            connections: 0,
+            tls: MeshTls::default(),
+            heartbeat_ms: 500,
+            timeout_ms: 2_000,
+        };
+        let config = DaemonConfig::embedded("unused");
+        let fabric = Fabric::new(&config, &mesh, incarnation, vec![Mailbox::default()].into());
+        let mail = fabric.take_mail().unwrap();
+        (Requests::new(Arc::new(fabric)), mail)
+    }
+
+    /// Asks without looking whether the node can be reached; gives the number of the question.
+    fn wait(requests: &Requests) -> (u64, oneshot::Receiver<Reply>) {
+        let id = requests.0.next.fetch_add(1, Ordering::Relaxed);
+        let (reply, answer) = oneshot::channel();
+        requests.waiting().insert(id, (ASKED, reply));
+        (id, answer)
+    }
+
+    /// What a node that is asked says, as it arrives where it was asked.
+    fn said(mail: &mut UnboundedReceiver<ControlMail>) -> Bytes {
+        match mail.try_recv() {
+            Ok(ControlMail::Say { message, .. }) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_answer_to_a_former_life_of_a_node_is_not_taken_for_one_to_this_one() {
+        let (other, mut mail) = requests(1);
+        let (before, _answer) = wait(&requests(1_000).0);
+        let (now, _) = requests(1_001);
+        let (_, mut answer) = wait(&now);
+        other.reply(ASKED, before, StatusCode::OK, None, b"late");
+        assert!(now.take_message(ASKED, said(&mut mail)).is_some(), "it is late, and not wrong");
+        assert!(answer.try_recv().is_err());
+    }
+
+    #[test]
+    fn only_the_node_that_was_asked_can_answer() {
+        let (other, mut mail) = requests(1);
+        let (requests, _) = requests(2);
+        let (id, mut answer) = wait(&requests);
+        for (from, body) in [(NodeId(8), "forged"), (ASKED, "answer")] {
+            other.reply(from, id, StatusCode::OK, None, body.as_bytes());
+            requests.take_message(from, said(&mut mail)).unwrap();
+        }
+        assert_eq!(answer.try_recv().unwrap().body, "answer");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_answer_says_why() {
+        let (asked, mut mail) = requests(1);
+        let head = |method: &str| QuestionHead {
+            id: 5,
+            method: method.to_owned(),
+            target: "/".to_owned(),
+            content_type: None,
+            scope: Scope::Node,
+        };
+        let (requests, _) = requests(2);
+        let mut why = |id| {
+            let (reply, mut answer) = oneshot::channel();
+            requests.waiting().insert(id, (ASKED, reply));
+            requests.take_message(ASKED, said(&mut mail)).unwrap();
+            let reply = answer.try_recv().unwrap();
+            let problem: Problem = serde_json::from_slice(&reply.body).unwrap();
+            (reply.status.as_u16(), problem.detail)
+        };
+        asked.answer(ASKED, head("GET"), Bytes::new()).await;
+        assert_eq!(why(5), (503, "the node is starting or stopping; try again when it serves".to_owned()));
+        asked.serve(Router::new());
+        asked.answer(ASKED, head("no method"), Bytes::new()).await;
+        assert_eq!(why(5).0, 400);
+        let long = Router::new().route("/", axum::routing::get(|| async { vec![0; MAX_ANSWER + 1] }));
+        asked.serve(long);
+        asked.answer(ASKED, head("GET"), Bytes::new()).await;
+        let (status, detail) = why(5);
+        assert_eq!(status, 507);
+        assert!(detail.contains("ask the node itself"), "{detail}");
+    }
+}
