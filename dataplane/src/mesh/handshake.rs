@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use mq_mesh::frame::{Frame, FrameError, FrameReader, Hello};
 use tokio::net::TcpStream;
 
-use super::tls::{PeerError, Secured};
+use super::tls::{PeerError, Secured, advice};
 
 /// Bytes of one read: the largest handshake message of TLS with room to spare.
 const READ_SIZE: usize = 16 << 10;
@@ -31,7 +31,7 @@ pub(crate) enum HandshakeError {
     Closed,
     #[error("it took longer than {} s", HANDSHAKE_TIMEOUT.as_secs())]
     Timeout,
-    #[error("TLS failed: {0}")]
+    #[error("TLS failed: {0}{advice}", advice = advice(.0))]
     Tls(#[from] rustls::Error),
     #[error("what the peer says is no greeting: {0}")]
     Frame(#[from] FrameError),

@@ -4,6 +4,7 @@
 //! of the other node. Whoever connects keeps them up: every *place* (which of ours, which of theirs) has a
 //! task that connects, waits until the connection has ended, and tries again after a while.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use mq_mesh::frame::Hello;
 use mq_model::config::MeshConnect;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
@@ -26,9 +27,13 @@ const MOST_CONNECTIONS: u32 = 16;
 /// The most that the configuration may ask for.
 const CONFIGURED_CONNECTIONS: u32 = 64;
 
-/// Handshakes that are under way at once, each way. More wait, in the kernel or for their turn, without
-/// their time running: when many nodes start together, those that have begun get done.
+/// Handshakes that this node has begun and are under way at once. More wait for their turn without their time
+/// running: when many nodes start together, those that have begun get done.
 const MAX_HANDSHAKES: usize = 8;
+
+/// Sockets that others have opened and that have not said who they are. One more takes the place of the oldest:
+/// whoever says nothing keeps nobody out.
+const MAX_STRANGERS: usize = 512;
 
 /// With more nodes to connect to, one connection to each is enough unless the configuration says otherwise.
 const FEW_NODES: usize = 8;
@@ -72,25 +77,40 @@ pub(crate) fn connections(configured: u16, nodes: usize) -> u16 {
 
 /// Accepts other nodes for ever; dropping the future closes the listener and what has not greeted.
 pub(crate) async fn listen(reception: Reception, listener: TcpListener) {
-    let permits = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-    let mut handshakes = JoinSet::new();
+    let mut strangers = Strangers::default();
     loop {
-        // The semaphore is never closed.
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let reception = reception.clone();
-                handshakes.spawn(async move {
-                    reception.receive(stream, peer).await;
-                    drop(permit);
-                });
+                strangers.add(async move { reception.receive(stream, peer).await });
             }
             Err(error) => {
                 debug!(%error, "cannot accept a connection of another node");
                 tokio::time::sleep(ERROR_PAUSE).await;
             }
         }
-        while handshakes.try_join_next().is_some() {}
+    }
+}
+
+/// Handshakes that others have begun.
+#[derive(Default)]
+struct Strangers {
+    tasks: JoinSet<()>,
+    /// The oldest first, some that have ended among them.
+    order: VecDeque<AbortHandle>,
+}
+
+impl Strangers {
+    fn add(&mut self, handshake: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        if self.tasks.len() >= MAX_STRANGERS {
+            self.order.retain(|task| !task.is_finished());
+            if let Some(oldest) = self.order.pop_front() {
+                debug!("too many sockets have not said who they are: dropped the oldest");
+                oldest.abort();
+            }
+        }
+        self.order.push_back(self.tasks.spawn(handshake));
     }
 }
 
@@ -254,7 +274,57 @@ fn pair(place: u32, here: u16, there: u16) -> (u16, u16) {
 mod tests {
     use std::collections::BTreeSet;
 
+    use mq_model::config::{DaemonConfig, Mesh, MeshListener, MeshTls};
+
+    use super::super::tls::tests::Authority;
     use super::*;
+    use crate::mailbox::Mailbox;
+
+    /// The reception of a node, and where its connections go.
+    fn reception(identity: Identity) -> (Reception, mpsc::UnboundedReceiver<ControlMail>) {
+        let mesh = Mesh {
+            listen: MeshListener { host: "127.0.0.1".to_owned(), port: 0 },
+            connect: Vec::new(),
+            cost: 1,
+            connections: 0,
+            tls: MeshTls::default(),
+            heartbeat_ms: 500,
+            timeout_ms: 2_000,
+        };
+        let config =
+            DaemonConfig { fleet: "f".to_owned(), node: "n1".to_owned(), ..DaemonConfig::embedded("unused") };
+        let fabric = Arc::new(Fabric::new(&config, &mesh, 7, vec![Mailbox::default()].into()));
+        let (control, greeted) = mpsc::unbounded_channel();
+        let turns = turns();
+        (Reception { identity, fabric, cost: 1, connections: 0, control, turns }, greeted)
+    }
+
+    #[tokio::test]
+    async fn sockets_that_say_nothing_keep_no_node_out() {
+        let authority = Authority::new();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (reception, mut greeted) = reception(authority.identity("n1"));
+        let listening = tokio::spawn(listen(reception, listener));
+        let mut silent = Vec::new();
+        for _ in 0..MAX_STRANGERS + 8 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let own = Hello { fleet: "f".to_owned(), node: "n2".to_owned(), shards: 1, ..Hello::default() };
+        let stream = TcpStream::connect(address).await.unwrap();
+        let tls = authority.identity("n2").connecting().unwrap();
+        let connected = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake::connect(stream, tls, own));
+        assert_eq!(connected.await.expect("in time").unwrap().hello.node, "n1");
+        assert!(matches!(greeted.recv().await, Some(ControlMail::Greeted { .. })));
+        // The oldest had to go, and those that came after them are still there.
+        let first = silent[0].readable();
+        tokio::time::timeout(HANDSHAKE_TIMEOUT, first).await.expect("closed").unwrap();
+        assert!(matches!(silent[0].try_read(&mut [0]), Ok(0) | Err(_)));
+        let last = silent.last().unwrap();
+        let is_open = last.try_read(&mut [0]);
+        assert!(is_open.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+        listening.abort();
+    }
 
     #[test]
     fn every_pair_of_shards_has_a_connection_when_there_are_enough() {

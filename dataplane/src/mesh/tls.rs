@@ -18,8 +18,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{
-    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, RootCertStore, ServerConfig,
-    ServerConnection, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, Connection, DigitallySignedStruct,
+    RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
 };
 
 /// The domain of the names in the certificates of nodes. It is looked up nowhere.
@@ -72,6 +72,7 @@ impl Identity {
             |reason: String| TlsError::Certificate { path: files.certificate.clone(), reason };
         let name = dns_name(node, fleet);
         check_own(&chain, &name, &files.certificate)?;
+        check_signed(&chain, &roots, files)?;
         let any = ServerName::try_from(name).map_err(|error| of_certificate(error.to_string()))?;
         let provider = Arc::new(ring::default_provider());
         let of_tls = |error: rustls::Error| of_certificate(error.to_string());
@@ -148,6 +149,63 @@ fn check_own(chain: &[CertificateDer<'static>], name: &str, path: &Path) -> Resu
     let server = ServerName::try_from(name).map_err(|error| of(error.to_string()))?;
     verify_server_name(&parsed, &server)
         .map_err(|_| TlsError::Name { path: path.to_owned(), name: name.to_owned() })
+}
+
+/// So would one of another CA. One that is not good today may be good once the clock is right: the node serves
+/// its clients meanwhile.
+fn check_signed(
+    chain: &[CertificateDer<'static>],
+    roots: &RootCertStore,
+    files: &MeshTls,
+) -> Result<(), TlsError> {
+    let of = |reason: String| TlsError::Certificate { path: files.certificate.clone(), reason };
+    let Some((first, rest)) = chain.split_first() else { return Ok(()) };
+    let certificate = ParsedCertificate::try_from(first).map_err(|error| of(error.to_string()))?;
+    let algorithms = ring::default_provider().signature_verification_algorithms.all;
+    match verify_server_cert_signed_by_trust_anchor(&certificate, roots, rest, UnixTime::now(), algorithms) {
+        Ok(()) => Ok(()),
+        Err(error) if is_about_time(&error) => {
+            tracing::error!(
+                path = %files.certificate.display(),
+                %error,
+                "no other node will believe the certificate of this one; set the clock right, or issue another \
+                 certificate and restart the node"
+            );
+            Ok(())
+        }
+        Err(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => Err(of(format!("the CA in {} has not signed it", files.ca.display()))),
+        Err(error) => Err(of(error.to_string())),
+    }
+}
+
+/// Whether a certificate is good at another time.
+fn is_about_time(error: &rustls::Error) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    let rustls::Error::InvalidCertificate(error) = error else { return false };
+    matches!(error, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+}
+
+/// What to do about a handshake that has failed.
+pub(crate) fn advice(error: &rustls::Error) -> &'static str {
+    use AlertDescription::{BadCertificate, CertificateExpired, DecryptError, UnknownCA};
+    use CertificateError::{BadSignature, UnknownIssuer};
+    match error {
+        error if is_about_time(error) => {
+            "; set the clocks of both nodes right, or issue another certificate for the peer"
+        }
+        rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature) => {
+            "; issue the certificates of both nodes by one CA"
+        }
+        rustls::Error::AlertReceived(CertificateExpired) => {
+            "; set the clocks of both nodes right, or issue another certificate for this one"
+        }
+        rustls::Error::AlertReceived(UnknownCA | DecryptError | BadCertificate) => {
+            "; see what the peer logs, and issue the certificates of both nodes by one CA"
+        }
+        _ => "",
+    }
 }
 
 /// Takes whatever the fleet's CA has signed: which node it is for is checked when the peer has said its name.
@@ -304,20 +362,20 @@ impl Secured {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     use tempfile::TempDir;
 
     use super::*;
 
-    /// The CA of a fleet.
-    struct Authority {
+    /// The CA of the fleet `f`.
+    pub(in crate::mesh) struct Authority {
         issuer: Issuer<'static, KeyPair>,
         certificate: String,
     }
 
     impl Authority {
-        fn new() -> Self {
+        pub(in crate::mesh) fn new() -> Self {
             let mut params = CertificateParams::default();
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             let key = KeyPair::generate().unwrap();
@@ -327,8 +385,14 @@ mod tests {
 
         /// The files of a node whose certificate is for this name.
         fn issue(&self, name: &str) -> (TempDir, MeshTls) {
+            self.issue_until(name, 4_000)
+        }
+
+        /// As [`issue`](Self::issue), with a certificate that is good up to a year.
+        fn issue_until(&self, name: &str, year: i32) -> (TempDir, MeshTls) {
             let key = KeyPair::generate().unwrap();
-            let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
             let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
             let folder = tempfile::tempdir().unwrap();
             let write = |file: &str, text: &str| {
@@ -344,7 +408,7 @@ mod tests {
             (folder, files)
         }
 
-        fn identity(&self, node: &str) -> Identity {
+        pub(in crate::mesh) fn identity(&self, node: &str) -> Identity {
             let (_folder, files) = self.issue(&dns_name(node, "f"));
             Identity::load(&files, node, "f").unwrap()
         }
@@ -416,6 +480,32 @@ mod tests {
         let (_folder, files) = Authority::new().issue(&dns_name("n2", "f"));
         let error = Identity::load(&files, "n1", "f").unwrap_err().to_string();
         assert!(error.contains("is not for `n1.f.mq.internal`"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_of_another_authority_is_found_at_the_start() {
+        let (folder, files) = Authority::new().issue(&dns_name("n1", "f"));
+        std::fs::write(&files.ca, Authority::new().certificate).unwrap();
+        let error = Identity::load(&files, "n1", "f").unwrap_err().to_string();
+        assert!(error.contains("has not signed it") && error.contains("node.pem"), "{error}");
+        // Nodes believe either of two while one takes the place of the other.
+        let (own, other) = (Authority::new(), Authority::new());
+        let (_folder, files) = own.issue(&dns_name("n1", "f"));
+        std::fs::write(&files.ca, [other.certificate, own.certificate].concat()).unwrap();
+        assert!(Identity::load(&files, "n1", "f").is_ok());
+        drop(folder);
+    }
+
+    #[test]
+    fn a_node_whose_certificate_has_expired_starts_and_is_refused_with_advice() {
+        let authority = Authority::new();
+        let (_folder, files) = authority.issue_until(&dns_name("n2", "f"), 2_020);
+        let expired = Identity::load(&files, "n2", "f").unwrap();
+        let mut one = authority.identity("n1").connecting().unwrap();
+        let mut other = expired.accepting().unwrap();
+        let [refused, told] = shake(&mut one, &mut other).map(Option::unwrap);
+        assert!(advice(&refused).ends_with("another certificate for the peer"), "{refused}");
+        assert!(advice(&told).ends_with("another certificate for this one"), "{told}");
     }
 
     #[test]
