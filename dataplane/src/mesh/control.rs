@@ -252,7 +252,8 @@ impl Control {
             RouterEvent::NodeChanged(node) => {
                 self.tell_cordoned(now, &node);
                 self.change_view(|view| {
-                    view.nodes.insert(node.id, node);
+                    // One that this node cannot speak with is not in it.
+                    view.nodes.entry(node.id).and_modify(|known| *known = node);
                 });
             }
             RouterEvent::RoutesChanged => self.is_stale = true,
@@ -266,6 +267,9 @@ impl Control {
     }
 
     fn node_up(&mut self, now: Instant, node: &Arc<Node>) {
+        if let Err(error) = Info::decode(&node.info).check_version() {
+            return error!(node = %node.name, %error, "cannot speak with a node of the fleet");
+        }
         let (id, fabric) = (node.id, &self.fabric);
         let line = self.lines.entry(id).or_insert_with(|| {
             let local = Endpoint { node: fabric.id(), shard: CONTROL_SHARD };

@@ -1,6 +1,7 @@
 //! What a node tells all others of itself, beside how it is connected.
 
 use bytes::Bytes;
+use mq_core::{OLDEST_WIRE_VERSION, WIRE_VERSION, WireError, common_version};
 use mq_mesh::router::MAX_INFO;
 use mq_model::admin::Listener;
 use serde::{Deserialize, Serialize};
@@ -15,12 +16,32 @@ pub(crate) struct Info {
     pub(crate) draining: bool,
     /// The process is about to end.
     pub(crate) stopping: bool,
+    /// The versions of messages between cores that it speaks.
+    pub(crate) wire: WireVersions,
+}
+
+/// The oldest and the newest version of messages between cores that a node speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WireVersions(u16, u16);
+
+impl Default for WireVersions {
+    fn default() -> Self {
+        Self(OLDEST_WIRE_VERSION, WIRE_VERSION)
+    }
 }
 
 impl Info {
     /// Whether the node takes no new homes.
     pub(crate) fn is_cordoned(&self) -> bool {
         self.cordoned || self.draining || self.stopping
+    }
+
+    /// Whether there is a version of messages between cores that this node speaks, too.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn check_version(&self) -> Result<(), WireError> {
+        common_version(self.wire.0, self.wire.1).map(drop)
     }
 
     /// As it travels; without its listeners where it would be too long.
@@ -67,6 +88,18 @@ mod tests {
         let encoded = info(1_000).encode();
         assert!(encoded.len() <= MAX_INFO);
         assert_eq!(Info::decode(&encoded), info(0));
+    }
+
+    #[test]
+    fn a_node_that_speaks_later_versions_alone_is_told_apart() {
+        let speaks = |oldest, newest| {
+            let text = format!(r#"{{"version":"9","wire":[{oldest},{newest}]}}"#);
+            Info::decode(text.as_bytes()).check_version()
+        };
+        assert_eq!(info(1).check_version(), Ok(()));
+        assert_eq!(speaks(OLDEST_WIRE_VERSION, WIRE_VERSION + 1), Ok(()));
+        let error = speaks(WIRE_VERSION + 1, WIRE_VERSION + 2).unwrap_err().to_string();
+        assert!(error.contains("upgrade one node at a time"), "{error}");
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! body stands at the end and has none of its own.
 //!
 //! - The first byte says which message it is. What a byte means never changes; a message that gets another
-//!   field gets another byte. Two nodes speak the newest version that both know ([`common_version`]), so
-//!   neither sees a byte that it does not know. One that it does not know, and bytes that make no message
-//!   of their kind, are an error that ends the channel: nothing of the message takes effect.
+//!   field gets another byte, which a node may say once every other one knows it ([`WIRE_VERSION`]). Nodes
+//!   without a common version ([`common_version`]) do not speak with each other. A byte that is not known,
+//!   and bytes that make no message of their kind, are an error that ends the channel: nothing of the message
+//!   takes effect.
 //! - Keys and sequences are 8 bytes, as they change with each message and are large; other numbers LEB128.
 //! - A shard is told as the sender's own, the receiver's own, or by the name of its node: every node
 //!   numbers the others in its own way.
