@@ -196,7 +196,8 @@ impl Control {
             return warn!(
                 node = hello.node,
                 shards = hello.shards,
-                "turned a node away: it has too many shards"
+                most = ShardId::MAX_SHARDS,
+                "turned a node away: it has no shards, or too many; run it with fewer workers"
             );
         }
         self.next_key += 1;
