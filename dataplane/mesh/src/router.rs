@@ -373,10 +373,22 @@ impl Router {
             neighbour.wait(id, &mut self.waiting);
         }
         if is_new || neighbour.cost() != before {
-            self.links_changed(now);
+            if self.is_reborn(id) {
+                // Told when it has said itself that it lives anew.
+                self.compute_soon(now);
+            } else {
+                self.links_changed(now);
+            }
         }
         self.advance(now);
         Ok(())
+    }
+
+    /// Whether a neighbour is in a new life of which nothing but its hello is known: what its record says is of
+    /// the life before. A link to it, told now, would bring that one back for everyone who hears of it first.
+    fn is_reborn(&self, id: NodeId) -> bool {
+        let known = self.entries.get(&id).map(|entry| entry.record.node.incarnation);
+        known.zip(self.neighbours.get(&id)).is_some_and(|(known, neighbour)| known < neighbour.incarnation)
     }
 
     fn check_hello(&self, hello: &Hello) -> Result<(), Refused> {
@@ -515,6 +527,10 @@ impl Router {
     fn accept(&mut self, now: Instant, from: Option<NodeId>, entry: Entry) {
         let node = entry.record.node.clone();
         let id = node.id;
+        if self.is_reborn(id) && self.neighbours.get(&id).is_some_and(|it| it.incarnation <= node.incarnation)
+        {
+            self.originate_soon(now);
+        }
         let before = self.entries.insert(id, entry);
         self.pass_on(from, id);
         let is_same = before.is_some_and(|before| {
@@ -757,7 +773,8 @@ impl Router {
         // What a broken node claims that this one has said may be the last number there is.
         self.sequence = self.sequence.saturating_add(1);
         self.statistics.records_originated += 1;
-        let links = self.neighbours.iter().map(|(id, neighbour)| (*id, neighbour.cost()));
+        let links = self.neighbours.iter().filter(|(id, _)| !self.is_reborn(**id));
+        let links = links.map(|(id, neighbour)| (*id, neighbour.cost()));
         let node = Node {
             id: self.id,
             name: self.options.node.as_str().into(),
@@ -783,9 +800,8 @@ impl Router {
         self.compute_at = None;
         self.computed_at = Some(now);
         self.statistics.routes_computed += 1;
-        let links = |entry: &Entry| entry.record.node.links.clone();
         let own: Vec<(NodeId, u32)> = self.own_links();
-        let all: Vec<_> = self.entries.iter().map(|(id, entry)| (*id, links(entry))).collect();
+        let all: Vec<_> = self.entries.iter().map(|(id, entry)| (*id, self.links_of(*id, entry))).collect();
         let nodes: Vec<_> =
             all.iter().map(|(id, links)| (*id, if *id == self.id { &own[..] } else { links })).collect();
         let routes = shortest_paths(self.id, &nodes);
@@ -794,6 +810,11 @@ impl Router {
             self.events.push_back(RouterEvent::RoutesChanged);
         }
         self.note_reachable(now);
+    }
+
+    /// The links that a node has told of; none of a life that is over.
+    fn links_of(&self, id: NodeId, entry: &Entry) -> Arc<[(NodeId, u32)]> {
+        if self.is_reborn(id) { Arc::default() } else { entry.record.node.links.clone() }
     }
 
     /// The links of this node as they are, not as they were last told; those to a node's former life do

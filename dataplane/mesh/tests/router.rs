@@ -249,6 +249,33 @@ fn a_new_life_replaces_the_old_one_at_once() {
 }
 
 #[test]
+fn a_node_that_returns_is_not_seen_in_its_former_life() {
+    let mut net = Net::new(&["a", "b", "c"]);
+    net.connect("a", "b", [1, 1]);
+    let keys = [net.connect("a", "c", [1, 1]), net.connect("b", "c", [1, 1])];
+    net.run(ms(2_000));
+    net.disconnect("a", "c", keys[0]);
+    net.disconnect("b", "c", keys[1]);
+    net.run(ms(2_000));
+    assert_eq!(net.events("a"), ["b up 1", "c up 1", "c down 1"]);
+    // It has greeted both, and its link state is still on its way.
+    net.start("c", 2);
+    let keys = [ConnectionKey(8), ConnectionKey(9)];
+    net.up("b", "c", [1, 1], keys[1]);
+    net.run(ms(1_000));
+    assert_eq!(net.events("a"), Vec::<String>::new(), "b has met it");
+    net.up("a", "c", [1, 1], keys[0]);
+    net.run(ms(1_000));
+    assert_eq!(net.events("a"), Vec::<String>::new());
+    net.up("c", "b", [1, 1], keys[1]);
+    net.up("c", "a", [1, 1], keys[0]);
+    net.run(ms(1_000));
+    assert_eq!(net.events("a"), ["c up 2"]);
+    assert_eq!(net.events("b").last().map(String::as_str), Some("c up 2"));
+    assert_eq!((net.cost("a", "c"), net.cost("b", "c")), (Some(1), Some(1)));
+}
+
+#[test]
 fn connections_of_a_former_life_do_not_count() {
     let mut net = line();
     net.start("c", 2);
