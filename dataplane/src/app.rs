@@ -127,6 +127,11 @@ impl App {
             Some(membership) => objects.in_fleet(membership, config.mqtt.catch_all)?,
             None => objects.alone(config.mqtt.catch_all)?,
         };
+        let orders = Orders::open(&config.state_dir).map_err(|source| StateError::Io {
+            action: "read the order in",
+            path: config.state_dir.clone(),
+            source,
+        })?;
         // Nothing is started before it is sure that there is a place for what is to be stored.
         create_private(&config.store_dir())?;
         let amqp = bind("amqp", &config.listeners.amqp)?;
@@ -158,7 +163,7 @@ impl App {
             started: Instant::now(),
             is_draining: AtomicBool::new(false),
             rates: Mutex::new(Rates::default()),
-            orders: Orders::default(),
+            orders,
             requests,
             config,
         });
@@ -233,6 +238,8 @@ async fn live(
             return Ok(());
         }
     }
+    // Before anybody hears of the node: one that is to be emptied gets no home in between.
+    node.tell_order();
     // Other nodes come before clients do: whoever is served here finds what is there.
     let mesh = start_mesh(node, mesh)?;
     let is_stopped = match &mesh {

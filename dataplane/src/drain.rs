@@ -1,8 +1,11 @@
 //! Emptying a node: what it has been told of its future, and how far it is.
 //!
 //! A node that is *cordoned* gets no new homes. One that is *draining* also gives those that it has to other
-//! nodes, one after the other. It says itself when it is empty: nobody else can know.
+//! nodes, one after the other. It says itself when it is empty: nobody else can know. An order is in the state
+//! directory before it is in force: a node that is restarted while it is emptied goes on with that.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,13 +17,16 @@ use tokio::sync::Notify;
 use crate::hub::RetainedRequest;
 use crate::mesh::{ControlMail, Info};
 use crate::node::Node;
-use crate::objects::ChangeError;
+use crate::objects::{ChangeError, write_atomically};
 
 /// How often a draining node looks what is left.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Why a node cannot say that it is empty.
 const WORKER_ENDED: &str = "a worker of the node has ended; see its log, and restart the node";
+
+/// The file below the state directory that says which order is in force; without it, none is.
+const FILE: &str = "order";
 
 /// What a node has been told of its future.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,9 +40,29 @@ pub(crate) enum Order {
     Drain,
 }
 
+impl Order {
+    const ALL: [Self; 3] = [Self::Serve, Self::Cordon, Self::Drain];
+
+    /// What the file says.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Cordon => "cordon",
+            Self::Drain => "drain",
+        }
+    }
+
+    /// What the order makes of what the node tells of itself.
+    fn note(self, info: &mut Info) {
+        info.cordoned = self != Self::Serve;
+        info.draining = self == Self::Drain;
+    }
+}
+
 /// The order in force, and what came of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Orders {
+    path: PathBuf,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -50,6 +76,27 @@ struct State {
 }
 
 impl Orders {
+    /// The order that the node was given before it was last stopped, in whatever way.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or says what this version does not understand: a node that was to be
+    /// emptied must not take new homes by guess.
+    pub(crate) fn open(state: &Path) -> io::Result<Self> {
+        let path = state.join(FILE);
+        let order = match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                Order::ALL.into_iter().find(|order| order.word() == text.trim()).ok_or_else(|| {
+                    let message = "it says neither serve, cordon nor drain; write one of them into it";
+                    io::Error::new(io::ErrorKind::InvalidData, message)
+                })?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Order::Serve,
+            Err(error) => return Err(error),
+        };
+        let state = Mutex::new(State { order, stuck_because: None });
+        Ok(Self { path, state, changed: Notify::new() })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,9 +106,11 @@ impl Orders {
         self.state().order
     }
 
-    fn set(&self, order: Order) {
+    fn set(&self, order: Order) -> io::Result<()> {
+        write_atomically(&self.path, format!("{}\n", order.word()).as_bytes())?;
         *self.state() = State { order, ..State::default() };
         self.changed.notify_one();
+        Ok(())
     }
 
     fn set_stuck(&self, reason: Option<String>) {
@@ -80,19 +129,25 @@ impl Orders {
 
 impl Node {
     /// Gives the node an order, and tells the fleet.
-    pub(crate) fn order(&self, order: Order) {
+    ///
+    /// # Errors
+    /// When it cannot be written down: it is not in force then.
+    pub(crate) fn order(&self, order: Order) -> io::Result<()> {
         if self.orders.order() == order {
-            return;
+            return Ok(());
         }
-        self.orders.set(order);
+        self.orders.set(order)?;
         tracing::info!(?order, "the node has got an order");
-        let change = Box::new(move |info: &mut Info| {
-            info.cordoned = order != Order::Serve;
-            info.draining = order == Order::Drain;
-        });
+        self.tell_order();
+        Ok(())
+    }
+
+    /// Tells the fleet which order is in force.
+    pub(crate) fn tell_order(&self) {
+        let order = self.orders.order();
         if let Some(fabric) = self.hub.mesh() {
             fabric.set_emptying(order == Order::Drain);
-            fabric.tell(ControlMail::SetInfo { change });
+            fabric.tell(ControlMail::SetInfo { change: Box::new(move |info| order.note(info)) });
         }
     }
 
@@ -252,5 +307,26 @@ mod tests {
         assert_eq!(state(Order::Drain, &empty, false), DrainState::Draining);
         let left = NodeDrain { messages: 1, ..NodeDrain::default() };
         assert_eq!(state(Order::Drain, &left, true), DrainState::Draining);
+    }
+
+    #[test]
+    fn an_order_survives_the_end_of_the_process() {
+        let state = tempfile::tempdir().unwrap();
+        let order = || Orders::open(state.path()).map(|orders| orders.order());
+        assert_eq!(order().unwrap(), Order::Serve);
+        for wanted in [Order::Drain, Order::Cordon, Order::Serve] {
+            Orders::open(state.path()).unwrap().set(wanted).unwrap();
+            assert_eq!(order().unwrap(), wanted);
+        }
+        std::fs::write(state.path().join(FILE), "drian").unwrap();
+        assert!(order().unwrap_err().to_string().contains("neither serve, cordon nor drain"));
+    }
+
+    #[test]
+    fn an_order_that_cannot_be_written_down_is_not_in_force() {
+        let state = tempfile::tempdir().unwrap();
+        let orders = Orders::open(&state.path().join("gone")).unwrap();
+        assert!(orders.set(Order::Drain).is_err());
+        assert_eq!(orders.order(), Order::Serve);
     }
 }

@@ -53,6 +53,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             state: if self.is_draining() { NodeState::Draining } else { NodeState::Running },
+            at: Some(Timestamp::now()),
             started_at: self.started_at,
             uptime_seconds: self.started.elapsed().as_secs(),
             workers: u32::try_from(self.hub.workers()).unwrap_or(u32::MAX),

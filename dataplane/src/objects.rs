@@ -138,7 +138,7 @@ impl StoreError {
 pub enum ChangeError {
     #[error("address `{0}` exists already; change it with PUT, or choose another name")]
     Exists(Arc<str>),
-    #[error("address `{0}` does not exist; GET /api/v1/addresses lists those that do")]
+    #[error("address `{0}` does not exist; `mq address list` shows those that do")]
     NotFound(Arc<str>),
     #[error("`{0}` is a subscription, and no topic `{1}` has been created; create the topic first")]
     NoTopic(Arc<str>, Box<str>),

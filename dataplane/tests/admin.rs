@@ -250,6 +250,9 @@ fn a_node_that_has_lost_a_worker_is_not_ready_and_goes_on() {
     let ready = get(node.http, "/readyz");
     assert_eq!(ready.status, 503);
     assert!(ready.text().starts_with("worker 1 has ended"), "{ready:?}");
+    // It is not empty because nobody says what it holds.
+    let holds = problem(&get(node.http, "/api/v1/node/drain"), 503, "unavailable");
+    assert!(holds.detail.contains("what it holds is not known"), "{holds:?}");
     assert_eq!(get(node.http, "/livez").status, 200);
     let created = send_json(node.http, "POST", ADDRESSES, &anycast("a"));
     assert_eq!(created.status, 201, "{created:?}");

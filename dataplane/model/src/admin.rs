@@ -55,6 +55,15 @@ use crate::manifest::QueueStatus;
 #[serde(rename_all = "camelCase")]
 pub struct List<T> {
     pub items: Vec<T>,
+    /// Nodes of the fleet that cannot be reached, or do not answer: what they have is not in the list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<String>,
+}
+
+impl<T> From<Vec<T>> for List<T> {
+    fn from(items: Vec<T>) -> Self {
+        Self { items, unanswered: Vec::new() }
+    }
 }
 
 /// A part of a list that may be long.
@@ -65,13 +74,19 @@ pub struct Page<T> {
     /// What `continue` is for the part behind this one; `None`: this is the last.
     #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Nodes of the fleet that cannot be reached, or do not answer: what they have is not in the list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<String>,
 }
+
+/// The kind of problem of a request that is refused because nobody can know what it would drop.
+pub const NOT_KNOWN: &str = "not-known";
 
 /// An error answer (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// A short name of the kind of problem, such as `not-found`, `conflict`, `invalid`.
+    /// A short name of the kind of problem, such as `not-found`, `conflict`, `invalid` or [`NOT_KNOWN`].
     #[serde(rename = "type")]
     pub kind: String,
     /// The HTTP status.
@@ -124,6 +139,9 @@ pub struct Node {
     pub version: String,
     pub pid: u32,
     pub state: NodeState,
+    /// The node's clock when it said all this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     pub started_at: Timestamp,
     pub uptime_seconds: u64,
     /// Shards: threads that own connections.
@@ -481,6 +499,13 @@ pub struct MeshNode {
     pub draining: bool,
     /// Stored addresses that it is the home of.
     pub homes: u64,
+    /// Another process goes on trying to take part under the name of this node. The one that started last does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub has_namesake: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Whether a node can be reached.

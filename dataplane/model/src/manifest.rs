@@ -316,6 +316,10 @@ pub struct AddressStatus {
     /// The node from which messages are still on their way to the home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving_from: Option<String>,
+    /// Nodes that hold messages of the address and cannot be reached, or do not answer: what they hold is not
+    /// known, and not counted here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable: Vec<String>,
     pub producers: u64,
     pub consumers: u64,
     pub deliveries_in: u64,

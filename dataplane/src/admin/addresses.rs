@@ -9,14 +9,15 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use jiff::Timestamp;
 use mq_core::QueueStatistics;
-use mq_model::admin::{List, MoveMessages, Moved, Purged};
+use mq_model::admin::{List, MoveMessages, Moved, NOT_KNOWN, Purged};
 use mq_model::manifest::{Address, AddressStatus, AddressType, QueueStatus};
 use mq_model::validate_address_name;
+use serde::Deserialize;
 
 use super::Api;
-use super::body::{self, Name};
+use super::body::{self, Name, Parameters};
 use super::problem::Refusal;
-use super::remote::{Wanted, from_node, gather, is_up, segment};
+use super::remote::{Wanted, from_home, gather, is_ready, is_up, out_of_reach, segment};
 use crate::hub::AddressStatistics;
 use crate::mesh::Question;
 use crate::objects::{ChangeError, Object, Put};
@@ -27,7 +28,9 @@ pub(super) async fn list(State(api): State<Api>, Wanted(scope): Wanted) -> Json<
     for shard in api.node.hub.addresses(None).await {
         add(statuses.entry(shard.name.clone()).or_default(), &shard);
     }
-    for (_, part) in gather::<List<Address>>(&api, scope, "/api/v1/addresses").await {
+    let gathered = gather::<List<Address>>(&api, scope, "/api/v1/addresses").await;
+    let (silent, unanswered) = (gathered.silent.clone(), gathered.unanswered(&api));
+    for (_, part) in gathered.parts {
         for Address { metadata, status, .. } in part.items {
             let there = status.unwrap_or_default();
             merge(statuses.entry(metadata.name.into()).or_default(), there);
@@ -37,9 +40,9 @@ pub(super) async fn list(State(api): State<Api>, Wanted(scope): Wanted) -> Json<
     let addresses = api.node.catalogue.addresses().into_iter();
     let items = addresses.map(|(name, object)| {
         let status = statuses.remove(&name).unwrap_or_default();
-        document(&api, &name, &object, AddressStatus { ready: is_whole, ..status })
+        document(&api, &name, &object, &silent, AddressStatus { ready: is_whole, ..status })
     });
-    Json(List { items: items.collect() })
+    Json(List { items: items.collect(), unanswered })
 }
 
 pub(super) async fn show(
@@ -49,12 +52,13 @@ pub(super) async fn show(
 ) -> Result<Json<Address>, Refusal> {
     let name: Arc<str> = name.into();
     let Some(object) = api.node.catalogue.address(&name) else { return Err(unknown(&name).into()) };
-    let mut address = describe(&api, &name, &object).await;
+    let mut status = status(&api, &name).await;
     let target = format!("/api/v1/addresses/{}", segment(&name));
-    for (_, part) in gather::<Address>(&api, scope, &target).await {
-        merge(address.status.get_or_insert_default(), part.status.unwrap_or_default());
+    let gathered = gather::<Address>(&api, scope, &target).await;
+    for (_, part) in gathered.parts {
+        merge(&mut status, part.status.unwrap_or_default());
     }
-    Ok(Json(address))
+    Ok(Json(document(&api, &name, &object, &gathered.silent, status)))
 }
 
 pub(super) async fn create(
@@ -67,15 +71,28 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(describe(&api, &name, &object).await)))
 }
 
+/// Whether what nobody can count may be dropped.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForceQuery {
+    #[serde(default)]
+    force: bool,
+}
+
 pub(super) async fn put(
     State(api): State<Api>,
     Name(path): Name,
+    Parameters(query): Parameters<ForceQuery>,
     body::Json(address): body::Json<Address>,
 ) -> Result<(StatusCode, Json<Address>), Refusal> {
     let name = valid_name(&api, &address)?;
     if *name != *path {
         let detail = format!("metadata.name is `{name}`, which is not the name in the path; make them equal");
         return Err(Refusal::invalid(detail));
+    }
+    // An address of another type is another one: what the old one holds goes.
+    if !query.force && kind(&api, &name).is_some_and(|kind| kind != address.spec.kind) {
+        check_holders(&api, &name).await?;
     }
     let (put, object) = api.node.catalogue.put(name.clone(), address.metadata.labels, address.spec).await?;
     let status = match put {
@@ -92,13 +109,20 @@ pub(super) async fn put(
     Ok((status, Json(describe(&api, &name, &object).await)))
 }
 
-pub(super) async fn remove(State(api): State<Api>, Name(name): Name) -> Result<StatusCode, Refusal> {
+pub(super) async fn remove(
+    State(api): State<Api>,
+    Name(name): Name,
+    Parameters(query): Parameters<ForceQuery>,
+) -> Result<StatusCode, Refusal> {
     let name: Arc<str> = name.into();
     // Spares the journal's queue names that cannot exist, however long.
     if validate_address_name(&name).is_err() {
         return Err(unknown(&name).into());
     }
     served(&api)?;
+    if !query.force {
+        check_holders(&api, &name).await?;
+    }
     api.node.catalogue.remove(name.clone()).await?;
     tracing::info!(address = %name, "removed an address");
     Ok(StatusCode::NO_CONTENT)
@@ -109,7 +133,7 @@ pub(super) async fn purge(State(api): State<Api>, Name(name): Name) -> Result<Js
     let name = stored(&api, &name)?;
     if let Some(home) = other_home(&api, &name) {
         let question = Question::post(format!("/api/v1/addresses/{}/purge", segment(&name)), Bytes::new());
-        return from_node(&api, &home, question).await.map(Json);
+        return from_home(&api, &name, &home, question).await.map(Json);
     }
     let purged = api.node.hub.purge(&name).await.ok_or_else(no_worker)?;
     let messages = purged.map_err(|refused| Refusal::conflict(refused.to_string()))?;
@@ -141,7 +165,7 @@ pub(super) async fn move_messages(
     if let Some(home) = other_home(&api, &from) {
         let body = serde_json::to_vec(&order).unwrap_or_default().into();
         let question = Question::post(format!("/api/v1/addresses/{}/move", segment(&from)), body);
-        return from_node(&api, &home, question).await.map(Json);
+        return from_home(&api, &from, &home, question).await.map(Json);
     }
     let to = order.to.as_str().into();
     let limit = order.limit.unwrap_or(0);
@@ -203,12 +227,17 @@ pub(super) fn unknown(name: &str) -> ChangeError {
 
 /// The address with its status, gathered from the shards.
 pub(super) async fn describe(api: &Api, name: &Arc<str>, object: &Object) -> Address {
-    let mut status = AddressStatus::default();
+    let status = status(api, name).await;
+    document(api, name, object, &[], status)
+}
+
+/// What the shards of this node know of an address.
+async fn status(api: &Api, name: &Arc<str>) -> AddressStatus {
+    let mut status = AddressStatus { ready: api.node.is_whole(), ..AddressStatus::default() };
     for shard in api.node.hub.addresses(Some(name)).await {
         add(&mut status, &shard);
     }
-    status.ready = api.node.is_whole();
-    document(api, name, object, status)
+    status
 }
 
 /// The node that holds what an address keeps, in a fleet; `None`: it keeps nothing, or the node is alone.
@@ -228,14 +257,42 @@ pub(super) fn other_home(api: &Api, name: &str) -> Option<Arc<str>> {
     home(api, name, &object).filter(|home| **home != *api.node.config.node)
 }
 
-fn document(api: &Api, name: &Arc<str>, object: &Object, mut status: AddressStatus) -> Address {
+/// The other nodes that hold something of what an address keeps: its home, and the one that it comes from.
+fn other_holders(api: &Api, name: &str, object: &Object) -> Vec<Arc<str>> {
+    let holders = home(api, name, object).into_iter().chain(object.moving_from.clone());
+    holders.filter(|holder| **holder != *api.node.config.node).collect()
+}
+
+/// Refuses what would drop messages that nobody can count: unreachable is not empty.
+async fn check_holders(api: &Api, name: &str) -> Result<(), Refusal> {
+    let Some(object) = api.node.catalogue.address(name) else { return Ok(()) };
+    for holder in other_holders(api, name, &object) {
+        if !is_ready(api, &holder).await {
+            let detail = format!("{}: what it holds is not known", out_of_reach(&holder, name));
+            return Err(Refusal::new(StatusCode::CONFLICT, NOT_KNOWN, detail));
+        }
+    }
+    Ok(())
+}
+
+/// An address as the API shows it; `silent` are nodes that have not said what they know of it.
+fn document(
+    api: &Api,
+    name: &Arc<str>,
+    object: &Object,
+    silent: &[Arc<str>],
+    mut status: AddressStatus,
+) -> Address {
     if object.spec.kind != AddressType::Topic {
         status.subscriptions = None;
     }
     status.home = home(api, name, object).map(|home| home.to_string());
     status.moving_from = object.moving_from.as_deref().map(str::to_owned);
+    let holders = other_holders(api, name, object).into_iter();
+    let unreachable = holders.filter(|holder| silent.contains(holder) || !is_up(api, holder));
+    status.unreachable = unreachable.map(|holder| holder.to_string()).collect();
     // What is kept elsewhere is not to be had while that node is away.
-    status.ready &= other_home(api, name).is_none_or(|home| is_up(api, &home));
+    status.ready &= status.unreachable.is_empty();
     status.built_in = object.is_built_in;
     let mut address = Address::new(&**name, object.spec.clone());
     address.metadata.labels.clone_from(&object.labels);

@@ -32,7 +32,7 @@ pub(super) struct LinksQuery {
 pub(super) async fn list(State(api): State<Api>) -> Json<List<Connection>> {
     let mut items = api.node.hub.connections().await;
     items.sort_by(|a, b| a.opened_at.cmp(&b.opened_at).then_with(|| a.id.cmp(&b.id)));
-    Json(List { items })
+    Json(items.into())
 }
 
 pub(super) async fn show(State(api): State<Api>, Name(id): Name) -> Result<Json<Connection>, Refusal> {
@@ -42,7 +42,7 @@ pub(super) async fn show(State(api): State<Api>, Name(id): Name) -> Result<Json<
 
 pub(super) async fn sessions(State(api): State<Api>, Name(id): Name) -> Result<Json<List<Session>>, Refusal> {
     let items = api.node.hub.sessions(&id).await.ok_or_else(|| unknown(&id))?;
-    Ok(Json(List { items }))
+    Ok(Json(items.into()))
 }
 
 pub(super) async fn close(
@@ -67,12 +67,10 @@ pub(super) async fn links(
     Parameters(query): Parameters<LinksQuery>,
 ) -> Json<List<Link>> {
     let items = api.node.hub.links(query.address.as_deref(), query.connection.as_deref()).await;
-    Json(List { items })
+    Json(items.into())
 }
 
 fn unknown(id: &str) -> Refusal {
     let id: String = id.chars().take(100).collect();
-    Refusal::not_found(format!(
-        "connection `{id}` does not exist; GET /api/v1/connections lists those that do"
-    ))
+    Refusal::not_found(format!("connection `{id}` does not exist; `mq connection list` shows those that do"))
 }

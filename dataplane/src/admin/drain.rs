@@ -13,30 +13,42 @@ use super::Api;
 use super::addresses::{describe, other_home, served, unknown};
 use super::body::{self, Name};
 use super::problem::Refusal;
-use super::remote::{Wanted, find, from_node, is_up, segment};
+use super::remote::{Wanted, find, from_home, is_up, no_node, segment};
 use crate::drain::Order;
 use crate::mesh::{Question, Scope};
 
-pub(super) async fn show(State(api): State<Api>) -> Json<NodeDrain> {
-    Json(api.node.drain_status().await)
+pub(super) async fn show(State(api): State<Api>) -> Result<Json<NodeDrain>, Refusal> {
+    let status = api.node.drain_status().await;
+    // A worker that has ended says nothing, which is not that it holds nothing.
+    if !api.node.is_whole() {
+        let detail = "a worker has ended, and what it holds is not known; see the log and restart the node";
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail));
+    }
+    Ok(Json(status))
 }
 
-pub(super) async fn cordon(State(api): State<Api>) -> Json<NodeDrain> {
+pub(super) async fn cordon(State(api): State<Api>) -> Result<Json<NodeDrain>, Refusal> {
     // A node that drains is cordoned already.
     if api.node.orders.order() == Order::Serve {
-        api.node.order(Order::Cordon);
+        give(&api, Order::Cordon)?;
     }
     show(State(api)).await
 }
 
+fn give(api: &Api, order: Order) -> Result<(), Refusal> {
+    api.node.order(order).map_err(|error| {
+        let directory = api.node.config.state_dir.display();
+        let detail = format!("cannot write the order down in {directory}: {error}; it is not in force");
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "storage-failed", detail)
+    })
+}
+
 pub(super) async fn uncordon(State(api): State<Api>) -> Result<Json<NodeDrain>, Refusal> {
     if api.node.orders.order() == Order::Drain {
-        return Err(Refusal::conflict(
-            "the node is being drained; stop that first: POST /api/v1/node/undrain",
-        ));
+        return Err(Refusal::conflict("the node is being drained; stop that first with `mq node undrain`"));
     }
-    api.node.order(Order::Serve);
-    Ok(show(State(api)).await)
+    give(&api, Order::Serve)?;
+    show(State(api)).await
 }
 
 pub(super) async fn drain(State(api): State<Api>) -> Result<Json<NodeDrain>, Refusal> {
@@ -45,14 +57,14 @@ pub(super) async fn drain(State(api): State<Api>) -> Result<Json<NodeDrain>, Ref
         let detail = "the node belongs to no fleet, so that nobody could take what it holds; add nodes first";
         return Err(Refusal::conflict(detail));
     }
-    api.node.order(Order::Drain);
-    Ok(show(State(api)).await)
+    give(&api, Order::Drain)?;
+    show(State(api)).await
 }
 
-pub(super) async fn undrain(State(api): State<Api>) -> Json<NodeDrain> {
+pub(super) async fn undrain(State(api): State<Api>) -> Result<Json<NodeDrain>, Refusal> {
     // What has gone does not come back by itself, and nothing new comes until the node is uncordoned.
     if api.node.orders.order() == Order::Drain {
-        api.node.order(Order::Cordon);
+        give(&api, Order::Cordon)?;
     }
     show(State(api)).await
 }
@@ -71,7 +83,7 @@ pub(super) async fn move_home(
         let detail = format!("address `{name}` has no home of its own; name a queue or a topic");
         return Err(Refusal::conflict(detail));
     }
-    let (_, to) = find(&api, &order.to).map_err(|_| no_node(&order.to))?;
+    let (_, to) = find(&api, &order.to).map_err(|_| Refusal::invalid(no_node(&order.to)))?;
     if !is_up(&api, &to) {
         let detail = format!("node `{to}` cannot be reached; try again when it is back, or name another one");
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail));
@@ -80,16 +92,11 @@ pub(super) async fn move_home(
     if let Some(home) = other_home(&api, &name).filter(|_| scope == Scope::Fleet) {
         let body: Bytes = serde_json::to_vec(&order).unwrap_or_default().into();
         let target = format!("/api/v1/addresses/{}/move-home", segment(&name));
-        return from_node(&api, &home, Question::post(target, body)).await.map(Json);
+        return from_home(&api, &name, &home, Question::post(target, body)).await.map(Json);
     }
     if object.home.as_deref() != Some(&*to) {
         api.node.move_home(&name, &to).await.map_err(Refusal::conflict)?;
     }
     let object = api.node.catalogue.address(&name).ok_or_else(|| unknown(&name))?;
     Ok(Json(describe(&api, &name, &object).await))
-}
-
-fn no_node(name: &str) -> Refusal {
-    let shown: String = name.chars().take(100).collect();
-    Refusal::invalid(format!("the fleet has no node `{shown}`; GET /api/v1/mesh lists those that it has"))
 }

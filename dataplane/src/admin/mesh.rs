@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
@@ -71,6 +72,7 @@ fn describe(
         cordoned: info.cordoned,
         draining: info.draining,
         homes: homes.get(&node.name).copied().unwrap_or(0),
+        has_namesake: fabric.has_namesake(&node.name, Instant::now()),
     }
 }
 

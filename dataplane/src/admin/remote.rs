@@ -1,5 +1,6 @@
 //! Requests that another node of the fleet has to answer.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -70,12 +71,14 @@ pub(super) fn find(api: &Api, name: &str) -> Result<(NodeId, Arc<str>), Refusal>
     let nodes = api.node.hub.mesh().map(|fabric| fabric.nodes()).unwrap_or_default();
     match nodes.iter().find(|node| *node.name == *name) {
         Some(node) => Ok((node.id, node.name.clone())),
-        None => {
-            let shown: String = name.chars().take(100).collect();
-            let detail = format!("the fleet has no node `{shown}`; GET /api/v1/mesh lists those that it has");
-            Err(Refusal::not_found(detail))
-        }
+        None => Err(Refusal::not_found(no_node(name))),
     }
+}
+
+/// That there is no node of that name, as a sentence.
+pub(super) fn no_node(name: &str) -> String {
+    let shown: String = name.chars().take(100).collect();
+    format!("the fleet has no node `{shown}`; `mq fleet graph` shows those that it has")
 }
 
 async fn ask(api: &Api, node: NodeId, name: &Arc<str>, question: Question) -> Result<Reply, Refusal> {
@@ -111,12 +114,33 @@ impl<S: Send + Sync> FromRequestParts<S> for Wanted {
     }
 }
 
-/// Asks every other node that can be reached for its part of an answer. One that does not give it is left
-/// out, which is logged.
-pub(super) async fn gather<T: DeserializeOwned>(api: &Api, scope: Scope, target: &str) -> Vec<(Arc<str>, T)> {
+/// What the other nodes of the fleet have said.
+pub(super) struct Gathered<T> {
+    pub(super) parts: Vec<(Arc<str>, T)>,
+    /// Those that were asked and have not answered as they should.
+    pub(super) silent: Vec<Arc<str>>,
+    scope: Scope,
+}
+
+impl<T> Gathered<T> {
+    /// Every node of the fleet whose part is missing: those that were asked in vain, and those that cannot be
+    /// asked. One that has left, and is home of nothing, is none of the fleet.
+    pub(super) fn unanswered(&self, api: &Api) -> Vec<String> {
+        let (Some(fabric), Scope::Fleet) = (api.node.hub.mesh(), self.scope) else { return Vec::new() };
+        let lost = fabric.nodes().into_iter().filter(|node| !node.is_leaving).map(|node| node.name.clone());
+        let away = lost.chain(api.node.homes().into_keys()).filter(|name| !is_up(api, name));
+        let names: BTreeSet<String> =
+            self.silent.iter().cloned().chain(away).map(|name| name.to_string()).collect();
+        names.into_iter().collect()
+    }
+}
+
+/// Asks every other node that can be reached for its part of an answer.
+pub(super) async fn gather<T: DeserializeOwned>(api: &Api, scope: Scope, target: &str) -> Gathered<T> {
+    let mut gathered = Gathered { parts: Vec::new(), silent: Vec::new(), scope };
     let (Some(fabric), Some(requests), Scope::Fleet) = (api.node.hub.mesh(), &api.node.requests, scope)
     else {
-        return Vec::new();
+        return gathered;
     };
     let view = fabric.view();
     let asked: Vec<_> = view
@@ -131,22 +155,38 @@ pub(super) async fn gather<T: DeserializeOwned>(api: &Api, scope: Scope, target:
             })
         })
         .collect();
-    let mut answers = Vec::with_capacity(asked.len());
     for answer in asked {
         // A task that panics has been reported.
         let Ok((name, reply)) = answer.await else { continue };
         match reply {
             Ok(reply) if reply.status.is_success() => match serde_json::from_slice(&reply.body) {
-                Ok(part) => answers.push((name, part)),
+                Ok(part) => {
+                    gathered.parts.push((name, part));
+                    continue;
+                }
                 Err(error) => tracing::warn!(node = %name, %error, "cannot understand the answer of a node"),
             },
             // It does not know yet what has just been created, or no more what has just been removed.
-            Ok(reply) if reply.status == StatusCode::NOT_FOUND => {}
+            Ok(reply) if reply.status == StatusCode::NOT_FOUND => continue,
             Ok(reply) => tracing::warn!(node = %name, status = %reply.status, "a node refuses to answer"),
             Err(error) => tracing::warn!(%error, "a node is left out of an answer"),
         }
+        gathered.silent.push(name);
     }
-    answers
+    gathered
+}
+
+/// Whether another node answers, and has read all that it stores.
+pub(super) async fn is_ready(api: &Api, name: &str) -> bool {
+    let Ok((node, name)) = find(api, name) else { return false };
+    let reply = ask(api, node, &name, Question::get("/readyz")).await;
+    reply.is_ok_and(|reply| reply.status.is_success())
+}
+
+/// That the holder of an address is away, as the begin of a sentence.
+pub(super) fn out_of_reach(holder: &str, address: &str) -> String {
+    let shown: String = address.chars().take(mq_model::MAX_ADDRESS_NAME).collect();
+    format!("{holder}, which holds `{shown}`, cannot be reached")
 }
 
 /// Whether a node of the fleet can be reached.
@@ -187,6 +227,43 @@ pub(super) async fn from_node<T: DeserializeOwned>(
         let detail = format!("the answer of node `{name}` cannot be understood: {error}");
         Refusal::new(StatusCode::BAD_GATEWAY, "not-understood", detail)
     })
+}
+
+/// Asks the home of an address, which alone can answer.
+///
+/// # Errors
+/// When it cannot be reached, in words about the address; else like [`from_node`].
+pub(super) async fn from_home<T: DeserializeOwned>(
+    api: &Api,
+    address: &str,
+    home: &str,
+    question: Question,
+) -> Result<T, Refusal> {
+    check_home(api, address, home)?;
+    from_node(api, home, question).await
+}
+
+/// Has the home of an address do what it alone can do.
+///
+/// # Errors
+/// Like [`from_home`].
+pub(super) async fn done_by_home(
+    api: &Api,
+    address: &str,
+    home: &str,
+    question: Question,
+) -> Result<StatusCode, Refusal> {
+    check_home(api, address, home)?;
+    done_by_node(api, home, question).await
+}
+
+/// A home may be away for so long that this node has never heard of it.
+fn check_home(api: &Api, address: &str, home: &str) -> Result<(), Refusal> {
+    if is_up(api, home) {
+        return Ok(());
+    }
+    let detail = format!("{}: nothing was changed; try again when it is back", out_of_reach(home, address));
+    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail))
 }
 
 /// Has one node do what it alone can do.

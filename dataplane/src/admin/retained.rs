@@ -15,7 +15,7 @@ use super::addresses::{no_worker, other_home, served};
 use super::body::Parameters;
 use super::paging::{Continuation, Limit};
 use super::problem::Refusal;
-use super::remote::{Wanted, from_node, segment};
+use super::remote::{Wanted, from_node, is_up, segment};
 use crate::hub::RetainedRequest;
 use crate::mesh::{Question, Scope};
 
@@ -49,7 +49,11 @@ pub(super) async fn list(
             return Err(Refusal::invalid(detail));
         }
     };
-    page(&api, &filter, query.limit.0, from).await.map(Json)
+    let homes =
+        api.node.hub.topics_of(&filter).await.into_iter().filter_map(|topic| other_home(&api, &topic));
+    let away: BTreeSet<_> = homes.filter(|home| !is_up(&api, home)).map(|home| home.to_string()).collect();
+    let page = page(&api, &filter, query.limit.0, from).await?;
+    Ok(Json(Page { unanswered: away.into_iter().collect(), ..page }))
 }
 
 /// Goes through the topics until there is a page, or there are no more.
@@ -70,7 +74,7 @@ async fn page(
             let left = limit - items.len();
             if left == 0 {
                 let next = Continuation { topic: topic.to_string(), after };
-                return Ok(Page { items, next: Some(next.encode()) });
+                return Ok(Page { items, next: Some(next.encode()), unanswered: Vec::new() });
             }
             let query = RetainedRequest {
                 topic: topic.clone(),
@@ -86,7 +90,7 @@ async fn page(
             }
         }
     }
-    Ok(Page { items, next: None })
+    Ok(Page { items, next: None, unanswered: Vec::new() })
 }
 
 pub(super) async fn remove(

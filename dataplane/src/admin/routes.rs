@@ -179,6 +179,8 @@ fn of_any_node(route: Route) -> Route {
 
 fn node_routes() -> Vec<Route> {
     use Method::{Get, Post, Put};
+    const NOT_WHOLE: &str = "A worker has ended, and what it holds is not known";
+    const UNWRITTEN: &str = "The order cannot be written down, and is not in force";
     vec![
         Route::new(Get, "/api/v1/node", "showNode", "Who the node is and how it is", node::describe)
             .answers::<Node>(200, "The node"),
@@ -191,9 +193,12 @@ fn node_routes() -> Vec<Route> {
             "How far the node is from being empty",
             drain::show,
         )
-        .answers::<NodeDrain>(200, "What it holds"),
+        .answers::<NodeDrain>(200, "What it holds")
+        .refuses(503, NOT_WHOLE),
         Route::new(Post, "/api/v1/node/cordon", "cordonNode", "Give the node no new homes", drain::cordon)
-            .answers::<NodeDrain>(200, "What it holds"),
+            .answers::<NodeDrain>(200, "What it holds")
+            .refuses(503, NOT_WHOLE)
+            .refuses(500, UNWRITTEN),
         Route::new(
             Post,
             "/api/v1/node/uncordon",
@@ -202,6 +207,8 @@ fn node_routes() -> Vec<Route> {
             drain::uncordon,
         )
         .answers::<NodeDrain>(200, "What it holds")
+        .refuses(503, NOT_WHOLE)
+        .refuses(500, UNWRITTEN)
         .refuses(409, "The node is being drained"),
         Route::new(
             Post,
@@ -211,8 +218,9 @@ fn node_routes() -> Vec<Route> {
             drain::drain,
         )
         .answers::<NodeDrain>(200, "What it holds")
+        .refuses(500, UNWRITTEN)
         .refuses(409, "The node belongs to no fleet")
-        .refuses(503, "The node reads its message log"),
+        .refuses(503, "The node reads its message log, or a worker has ended"),
         Route::new(
             Post,
             "/api/v1/node/undrain",
@@ -220,7 +228,9 @@ fn node_routes() -> Vec<Route> {
             "Stop giving away what the node holds; it stays cordoned",
             drain::undrain,
         )
-        .answers::<NodeDrain>(200, "What it holds"),
+        .answers::<NodeDrain>(200, "What it holds")
+        .refuses(503, NOT_WHOLE)
+        .refuses(500, UNWRITTEN),
         Route::new(
             Get,
             "/api/v1/statistics",
@@ -247,6 +257,7 @@ fn node_routes() -> Vec<Route> {
 
 fn address_routes() -> Vec<Route> {
     use Method::{Delete, Get, Post, Put};
+    const FORCE: &str = "`true`: also drop what is on a node that cannot be reached";
     const ONE: &str = "/api/v1/addresses/{name}";
     const NAME: &str = "The address's name, percent-encoded";
     vec![
@@ -263,16 +274,18 @@ fn address_routes() -> Vec<Route> {
             .refuses(404, "There is no such address"),
         Route::new(Put, ONE, "putAddress", "Create an address or change it", addresses::put)
             .path_parameter("name", NAME)
+            .query_parameter("force", FORCE)
             .takes::<Address>()
             .answers::<Address>(200, "Changed, or as it was")
             .answers::<Address>(201, "Created: stored, and served by every worker")
-            .refuses(409, "A subscription's topic does not exist, or a topic has subscriptions")
+            .refuses(409, "A subscription's topic does not exist, a topic has subscriptions, or nobody can know what is dropped")
             .stores(),
         Route::new(Delete, ONE, "deleteAddress", "Remove an address and close its links", addresses::remove)
             .path_parameter("name", NAME)
+            .query_parameter("force", FORCE)
             .answers_nothing("Removed")
             .refuses(404, "There is no such address")
-            .refuses(409, "The address is built in")
+            .refuses(409, "The address is built in, or the node that holds it cannot be reached")
             .stores(),
     ]
 }

@@ -39,7 +39,9 @@ pub(super) async fn list(
     let query = SessionQuery { prefix, after, is_connected, limit: limit.0 };
     let (views, mut is_more) = api.node.hub.client_sessions(query).await;
     let mut items = api.node.with_held(views).await;
-    for (_, part) in gather::<Page<ClientSession>>(&api, scope, &target).await {
+    let gathered = gather::<Page<ClientSession>>(&api, scope, &target).await;
+    let unanswered = gathered.unanswered(&api);
+    for (_, part) in gathered.parts {
         is_more |= part.next.is_some();
         items.extend(part.items);
     }
@@ -48,7 +50,7 @@ pub(super) async fn list(
     is_more |= items.len() > limit.0;
     items.truncate(limit.0);
     let next = items.last().filter(|_| is_more).map(|session| session.client.clone());
-    Json(Page { items, next })
+    Json(Page { items, next, unanswered })
 }
 
 /// The same question to another node.
@@ -78,7 +80,7 @@ pub(super) async fn show(
 
 /// The session of a client on another node, and that node.
 async fn elsewhere(api: &Api, scope: Scope, client: &str) -> Option<(Arc<str>, ClientSession)> {
-    gather(api, scope, &format!("/api/v1/sessions/{}", segment(client))).await.into_iter().next()
+    gather(api, scope, &format!("/api/v1/sessions/{}", segment(client))).await.parts.into_iter().next()
 }
 
 pub(super) async fn remove(
@@ -100,6 +102,6 @@ pub(super) async fn remove(
 fn unknown(client: &str) -> Refusal {
     let client: String = client.chars().take(mq_model::MAX_ADDRESS_NAME).collect();
     Refusal::not_found(format!(
-        "no client `{client}` has a session; GET /api/v1/sessions lists those that have one"
+        "no client `{client}` has a session; `mq session list` shows those that have one"
     ))
 }

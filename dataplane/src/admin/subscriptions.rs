@@ -13,7 +13,7 @@ use super::Api;
 use super::addresses::{no_worker, other_home, queue_status, served};
 use super::body::{Names, Parameters};
 use super::problem::Refusal;
-use super::remote::{Wanted, done_by_node, gather, segment};
+use super::remote::{Wanted, done_by_home, gather, segment};
 use crate::hub;
 use crate::mesh::Question;
 
@@ -43,7 +43,9 @@ pub(super) async fn list(
     let mut items = Vec::new();
     let of_topic = query.topic.as_deref().map(|topic| format!("?topic={}", segment(topic)));
     let target = format!("/api/v1/subscriptions{}", of_topic.unwrap_or_default());
-    for (_, part) in gather::<List<Subscription>>(&api, scope, &target).await {
+    let gathered = gather::<List<Subscription>>(&api, scope, &target).await;
+    let unanswered = gathered.unanswered(&api);
+    for (_, part) in gathered.parts {
         items.extend(part.items);
     }
     for (topic, _) in topics {
@@ -51,7 +53,7 @@ pub(super) async fn list(
         items.extend(subscriptions.into_iter().map(|subscription| view(&api, &topic, subscription)));
     }
     items.sort_by(|one, other| (&one.topic, &one.name).cmp(&(&other.topic, &other.name)));
-    Json(List { items })
+    Json(List { items, unanswered })
 }
 
 /// A subscription as the API shows it.
@@ -85,7 +87,7 @@ pub(super) async fn remove(State(api): State<Api>, Names(topic, name): Names) ->
     let unknown = || {
         let shown: String = name.chars().take(mq_model::MAX_ADDRESS_NAME).collect();
         Refusal::not_found(format!(
-            "there is no durable subscription `{shown}` of such a topic; GET /api/v1/subscriptions lists those \
+            "there is no durable subscription `{shown}` of such a topic; `mq subscription list` shows those \
              that there are"
         ))
     };
@@ -104,7 +106,7 @@ pub(super) async fn remove(State(api): State<Api>, Names(topic, name): Names) ->
     }
     if let Some(home) = other_home(&api, &topic) {
         let path = format!("/api/v1/addresses/{}/subscriptions/{}", segment(&topic), segment(&name));
-        return done_by_node(&api, &home, Question::delete(path)).await;
+        return done_by_home(&api, &address, &home, Question::delete(path)).await;
     }
     let topic: Arc<str> = topic.into();
     let removed = api.node.hub.remove_subscription(&topic, &name).await.ok_or_else(no_worker)?;

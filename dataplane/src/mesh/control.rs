@@ -11,7 +11,7 @@ use mq_core::ShardId;
 use mq_mesh::frame::Segment;
 use mq_mesh::{
     CONTROL_SHARD, Channel, ChannelEvent, ChannelOptions, ConnectionKey, Endpoint, Epoch, Incarnation, Node,
-    NodeId, Router, RouterEvent, RouterOptions,
+    NodeId, Refused, Router, RouterEvent, RouterOptions,
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
@@ -39,6 +39,7 @@ struct Line {
 #[derive(Clone, Copy, Debug)]
 struct Connection {
     neighbour: NodeId,
+    incarnation: Incarnation,
     place: Place,
 }
 
@@ -203,15 +204,32 @@ impl Control {
         self.next_key += 1;
         let key = ConnectionKey(self.next_key);
         if let Err(error) = self.router.neighbour_up(now, key, own.cost, hello) {
+            // One with the name of this node has been turned away before.
+            if matches!(error, Refused::Superseded { .. }) {
+                self.fabric.note_namesake(&hello.node, now);
+            }
             return warn!(%peer, %error, "turned a node away");
         }
-        let neighbour = hello.id();
+        let (neighbour, incarnation) = (hello.id(), hello.incarnation);
+        self.end_former_life(neighbour, incarnation);
         let place = Place { connection: key, here: own.shard, there: hello.shard };
         let traffic = self.fabric.traffic(neighbour);
         traffic.ups.fetch_add(1, Ordering::Relaxed);
-        self.connections.insert(key, Connection { neighbour, place });
+        self.connections.insert(key, Connection { neighbour, incarnation, place });
         self.is_stale = true;
         self.fabric.post(place.here, MeshMail::Join(Box::new(Joined { key, greeted, traffic, ended })));
+    }
+
+    /// Connections to a former life of a neighbour lead nowhere, and nothing may be sent over them any more. Where
+    /// that one still lives, it finds out that it has a namesake.
+    fn end_former_life(&mut self, neighbour: NodeId, incarnation: Incarnation) {
+        let is_former = |old: &Connection| old.neighbour == neighbour && old.incarnation < incarnation;
+        let former = self.connections.iter().filter(|(_, old)| is_former(old)).map(|(key, _)| *key);
+        for key in former.collect::<Vec<_>>() {
+            self.close(key);
+            self.connections.remove(&key);
+            self.fabric.traffic(neighbour).downs.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn lose(&mut self, now: Instant, key: ConnectionKey, reason: &str) {
@@ -259,6 +277,7 @@ impl Control {
             }
             RouterEvent::RoutesChanged => self.is_stale = true,
             RouterEvent::Superseded { incarnation } => {
+                self.fabric.note_namesake(self.fabric.node(), now);
                 error!(
                     %incarnation,
                     "another node of this name has joined the fleet; stop one of them, or give it a name of its own"

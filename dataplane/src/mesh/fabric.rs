@@ -29,6 +29,12 @@ const MAX_SLOTS: usize = 100_000;
 /// Bytes of segments that may wait for the control thread; what comes beyond is dropped and comes again.
 const MAX_WAITING: usize = 16 << 20;
 
+/// How often a process has to be turned away before it counts as one that goes on trying.
+const NAMESAKE_INSISTS: u32 = 3;
+
+/// How long after its last try it does: many times the longest pause between two tries.
+const NAMESAKE_FORGOTTEN: Duration = Duration::from_secs(60);
+
 /// What shards tell the control thread, and what it tells itself.
 pub(crate) enum ControlMail {
     /// The peer of a connection is known. `ended` is dropped when the connection is.
@@ -191,9 +197,19 @@ pub(crate) struct Fabric {
     pub(super) sessions: Sessions,
     /// The node gives away what it has.
     is_emptying: AtomicBool,
+    /// Names under which more than one process tries to take part.
+    namesakes: Mutex<BTreeMap<String, Namesake>>,
     /// Bytes of segments that wait for the control thread.
     waiting: AtomicUsize,
     started: Instant,
+}
+
+/// What is known of a process that has the name of another.
+#[derive(Clone, Copy, Debug)]
+struct Namesake {
+    /// How often it was turned away.
+    times: u32,
+    last: Instant,
 }
 
 impl Fabric {
@@ -223,6 +239,7 @@ impl Fabric {
             mail: Mutex::new(Some(mail)),
             sessions: Sessions::new(NodeId::new(&config.fleet, &config.node), shards),
             is_emptying: AtomicBool::new(false),
+            namesakes: Mutex::default(),
             waiting: AtomicUsize::new(0),
             started: Instant::now(),
         }
@@ -321,6 +338,26 @@ impl Fabric {
         let Some(index) = slot.checked_sub(1) else { return Some(self.id) };
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         slots.nodes.get(usize::try_from(index).ok()?).copied()
+    }
+
+    // ---- namesakes ------------------------------------------------------------------------------
+
+    /// A process was turned away because it has the name of another.
+    pub(crate) fn note_namesake(&self, name: &str, now: Instant) {
+        let mut namesakes = self.namesakes.lock().unwrap_or_else(PoisonError::into_inner);
+        namesakes.retain(|_, namesake| now.saturating_duration_since(namesake.last) < NAMESAKE_FORGOTTEN);
+        let times = namesakes.get(name).map_or(0, |namesake| namesake.times).saturating_add(1);
+        namesakes.insert(name.to_owned(), Namesake { times, last: now });
+    }
+
+    /// Whether two processes want to be the node of this name. One that was turned away once may be a connection
+    /// of a former life that came late.
+    pub(crate) fn has_namesake(&self, name: &str, now: Instant) -> bool {
+        let namesakes = self.namesakes.lock().unwrap_or_else(PoisonError::into_inner);
+        namesakes.get(name).is_some_and(|namesake| {
+            let is_recent = now.saturating_duration_since(namesake.last) < NAMESAKE_FORGOTTEN;
+            is_recent && namesake.times >= NAMESAKE_INSISTS
+        })
     }
 
     // ---- views ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use mq_mesh::Incarnation;
 use mq_mesh::frame::{Frame, FrameError, FrameReader, Hello};
 use tokio::net::TcpStream;
 
@@ -43,8 +44,8 @@ pub(crate) enum HandshakeError {
     Peer(#[from] PeerError),
     #[error("the peer belongs to the fleet `{0}`; correct the address, or the name of the fleet")]
     OtherFleet(String),
-    #[error("the peer calls itself `{0}` as this node does; give each node a name of its own")]
-    OwnName(String),
+    #[error("the peer calls itself `{node}` as this node does; give each node a name of its own")]
+    OwnName { node: String, incarnation: Incarnation },
 }
 
 /// A connection whose peer is known.
@@ -112,7 +113,8 @@ fn check(secured: &Secured, own: &Hello, hello: &Hello) -> Result<(), HandshakeE
         return Err(HandshakeError::OtherFleet(hello.fleet.clone()));
     }
     if hello.node == own.node {
-        return Err(HandshakeError::OwnName(hello.node.clone()));
+        let (node, incarnation) = (hello.node.clone(), hello.incarnation);
+        return Err(HandshakeError::OwnName { node, incarnation });
     }
     Ok(secured.check_peer(&hello.node, &hello.fleet)?)
 }

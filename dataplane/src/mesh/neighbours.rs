@@ -148,7 +148,10 @@ impl Reception {
     async fn receive(&self, stream: TcpStream, peer: SocketAddr) {
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, self.greet(stream)).await {
             Ok(Ok(greeted)) => self.hand_over(greeted, None),
-            Ok(Err(error)) => warn!(%peer, %error, "turned a node away"),
+            Ok(Err(error)) => {
+                self.note_namesake(&error);
+                warn!(%peer, %error, "turned a node away");
+            }
             Err(_) => warn!(%peer, error = %HandshakeError::Timeout, "turned a node away"),
         }
     }
@@ -165,6 +168,15 @@ impl Reception {
             ..own
         })
         .await
+    }
+
+    /// A process that has this node's name, and is not this node connecting to itself.
+    fn note_namesake(&self, error: &HandshakeError) {
+        if let HandshakeError::OwnName { incarnation, .. } = error
+            && *incarnation != self.fabric.incarnation()
+        {
+            self.fabric.note_namesake(self.fabric.node(), Instant::now());
+        }
     }
 
     fn hand_over(&self, greeted: Greeted, ended: Option<oneshot::Sender<()>>) {
@@ -243,6 +255,7 @@ impl Dialler {
     }
 
     fn tell(&self, failures: &mut u32, error: &HandshakeError) {
+        self.reception.note_namesake(error);
         *failures = failures.saturating_add(1);
         let MeshConnect { host, port, .. } = &self.target;
         if self.place == 0 && (*failures <= TOLD_FAILURES || failures.is_multiple_of(TELL_EVERY)) {

@@ -135,6 +135,19 @@ impl Fleet {
         })
     }
 
+    /// Adds a process that calls itself what another node is called, with a certificate that says so, too.
+    pub(crate) fn add_namesake(&mut self, name: &str, connect: &[SocketAddr]) -> Node {
+        let files = self.directory.path().join("namesake");
+        std::fs::create_dir_all(&files).unwrap();
+        let tls = self.authority.issue(name, &files);
+        self.add(connect, |config| {
+            name.clone_into(&mut config.node);
+            if let Some(mesh) = &mut config.mesh {
+                mesh.tls = tls;
+            }
+        })
+    }
+
     pub(crate) fn client(&self, index: usize) -> Client {
         Client::connect(&self.members[index].node, 0)
     }

@@ -139,6 +139,90 @@ fn the_home_of_a_queue_moves_on_request() {
 }
 
 #[test]
+fn what_is_on_a_node_out_of_reach_is_not_dropped_unseen() {
+    let mut fleet = Fleet::of(2);
+    let http = fleet.node(0).http;
+    fleet.create("away", AddressType::Queue);
+    fleet.create("here", AddressType::Queue);
+    for (name, home) in [("away", "node-2"), ("here", "node-1")] {
+        let to = json!({ "to": home });
+        send_json(http, "POST", &format!("/api/v1/addresses/{name}/move-home"), &to);
+        wait_for("the queue to be where it is wanted", || (fleet.home(0, name) == home).then_some(()));
+    }
+    fleet.stop(1);
+    wait_for("the node to be gone", || (fleet.up(fleet.node(0)) == 1).then_some(()));
+
+    let shown = get(http, "/api/v1/addresses/away").json();
+    let status = &shown["status"];
+    assert_eq!((&status["unreachable"], &status["ready"]), (&json!(["node-2"]), &json!(false)), "{shown}");
+    assert!(status["queue"].is_null(), "nobody knows: {shown}");
+    assert_eq!(get(http, "/api/v1/addresses").json()["unanswered"], json!(["node-2"]));
+    assert_eq!(get(http, "/api/v1/subscriptions").json()["unanswered"], json!(["node-2"]));
+
+    let away = "node-2, which holds `away`, cannot be reached: ";
+    let anycast = json!({ "apiVersion": "mq/v1", "kind": "Address", "metadata": { "name": "away" },
+        "spec": { "type": "anycast" } });
+    let to = json!({ "to": "here" });
+    for (method, path, body, status) in [
+        ("DELETE", "", None, 409),
+        ("PUT", "", Some(&anycast), 409),
+        ("POST", "/purge", None, 503),
+        ("POST", "/move", Some(&to), 503),
+        ("POST", "/move-home", Some(&json!({ "to": "node-1" })), 503),
+    ] {
+        let path = format!("/api/v1/addresses/away{path}");
+        let answer = match body {
+            Some(body) => send_json(http, method, &path, body),
+            None => request(http, method, &path, &[], b""),
+        };
+        let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(answer.status == status && detail.starts_with(away), "{method} {path}: {detail}");
+    }
+    let delete = |path: &str| request(http, "DELETE", &format!("/api/v1/addresses/{path}"), &[], b"").status;
+    assert_eq!((delete("here"), delete("away"), delete("away?force=true")), (204, 409, 204));
+}
+
+#[test]
+fn a_node_that_is_restarted_while_it_is_emptied_goes_on_with_that() {
+    let mut fleet = Fleet::of(2);
+    let http = fleet.node(0).http;
+    let order = |what: &str| request(http, "POST", &format!("/api/v1/node/{what}?node=node-2"), &[], b"");
+    assert_eq!(order("drain").status, 200);
+    fleet.halt(1);
+    fleet.resume(1);
+    fleet.wait_until_whole();
+    let state = |http| get(http, "/api/v1/node/drain?node=node-2").json()["state"].clone();
+    assert_eq!(state(fleet.node(1).http), "drained");
+    wait_for("the other node to hear of it", || {
+        let mesh = get(http, "/api/v1/mesh").json();
+        let nodes = mesh["nodes"].as_array()?;
+        nodes.iter().any(|node| node["name"] == "node-2" && node["draining"] == true).then_some(())
+    });
+    fleet.create("later", AddressType::Queue);
+    assert_eq!(fleet.home(0, "later"), "node-1", "it takes no homes");
+    assert_eq!((order("undrain").status, order("uncordon").status), (200, 200));
+    fleet.halt(1);
+    fleet.resume(1);
+    assert_eq!(state(fleet.node(1).http), "active");
+}
+
+#[test]
+fn two_processes_of_one_name_are_told_by_the_nodes_that_they_meet() {
+    let mut fleet = Fleet::of(2);
+    let (first, second) = (fleet.node(0), fleet.node(1));
+    let has_namesake = |http| {
+        let mesh = get(http, "/api/v1/mesh").json();
+        let nodes = mesh["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.iter().any(|node| node["name"] == "node-2" && node["hasNamesake"] == true)
+    };
+    assert!(!has_namesake(first.http) && !has_namesake(second.http));
+    fleet.add_namesake("node-2", &[first.mesh, second.mesh]);
+    for node in [first, second] {
+        wait_for("the namesake to be told", || has_namesake(node.http).then_some(()));
+    }
+}
+
+#[test]
 fn what_goes_to_neighbours_is_in_the_metrics() {
     let fleet = Fleet::of(2);
     let text = get(fleet.node(0).http, "/metrics").text().to_owned();
