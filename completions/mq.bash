@@ -462,7 +462,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__delete)
-            opts="-y -h --yes --ignore-not-found --context --url --admin --user --password-file --color --quiet --help"
+            opts="-y -h --yes --force --ignore-not-found --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -722,7 +722,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__apply)
-            opts="-f -y -h --file --dry-run --yes --context --url --admin --user --password-file --color --quiet --help"
+            opts="-f -y -h --file --dry-run --yes --force --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

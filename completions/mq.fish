@@ -74,7 +74,7 @@ complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcom
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l drain-timeout -d 'How long a node that is being emptied may make no progress' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l retain -d 'How long the data of a removed node is kept' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l abandon -d 'A node that is removed although it cannot say what it holds; repeatable. Its data is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l abandon -d 'A node that cannot say what it holds, and whose messages are given up; repeatable. It may be removed (its data is kept), and so may the addresses that it is home of' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
@@ -122,7 +122,7 @@ complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l drain-timeout -d 'How long a node that is being emptied may make no progress' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l retain -d 'How long the data of a removed node is kept' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l abandon -d 'A node that is removed although it cannot say what it holds; repeatable. Its data is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l abandon -d 'A node that cannot say what it holds, and whose messages are given up; repeatable. It may be removed (its data is kept), and so may the addresses that it is home of' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
@@ -149,7 +149,7 @@ complete -c mq -n "__fish_mq_using_subcommand scale" -l wait -d 'How long each n
 complete -c mq -n "__fish_mq_using_subcommand scale" -l drain-timeout -d 'How long a node that is being emptied may make no progress' -r
 complete -c mq -n "__fish_mq_using_subcommand scale" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
 complete -c mq -n "__fish_mq_using_subcommand scale" -l retain -d 'How long the data of a removed node is kept' -r
-complete -c mq -n "__fish_mq_using_subcommand scale" -l abandon -d 'A node that is removed although it cannot say what it holds; repeatable. Its data is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l abandon -d 'A node that cannot say what it holds, and whose messages are given up; repeatable. It may be removed (its data is kept), and so may the addresses that it is home of' -r
 complete -c mq -n "__fish_mq_using_subcommand scale" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
 complete -c mq -n "__fish_mq_using_subcommand scale" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
@@ -175,7 +175,7 @@ complete -c mq -n "__fish_mq_using_subcommand restart" -l wait -d 'How long each
 complete -c mq -n "__fish_mq_using_subcommand restart" -l drain-timeout -d 'How long a node that is being emptied may make no progress' -r
 complete -c mq -n "__fish_mq_using_subcommand restart" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
 complete -c mq -n "__fish_mq_using_subcommand restart" -l retain -d 'How long the data of a removed node is kept' -r
-complete -c mq -n "__fish_mq_using_subcommand restart" -l abandon -d 'A node that is removed although it cannot say what it holds; repeatable. Its data is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l abandon -d 'A node that cannot say what it holds, and whose messages are given up; repeatable. It may be removed (its data is kept), and so may the addresses that it is home of' -r
 complete -c mq -n "__fish_mq_using_subcommand restart" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
 complete -c mq -n "__fish_mq_using_subcommand restart" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
@@ -841,6 +841,7 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l force -d 'Delete an address also when a node that holds its messages cannot be reached: nobody can know what is dropped then'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when an address does not exist'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -1032,6 +1033,7 @@ always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand apply" -l dry-run -d 'Say what would change and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s y -l yes -d 'Do not ask before messages are lost: an address that gets another type drops what it stores'
+complete -c mq -n "__fish_mq_using_subcommand apply" -l force -d 'Give an address another type also when a node that holds its messages cannot be reached: nobody can know what is dropped then'
 complete -c mq -n "__fish_mq_using_subcommand apply" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l context -d 'The context to use, in place of the current one' -r

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -211,7 +211,10 @@ pub fn read_text(source: impl io::Read, limit: u64) -> io::Result<String> {
 /// Replaces a file in one step: readers see the old content or the new, never half of it.
 pub fn replace(path: &Path, content: &[u8]) -> Outcome {
     let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-    let written = fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    // On the disk before it has the name: a power cut must not leave an empty file there.
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|error| {
         let _ = fs::remove_file(&temporary);
         Failure::failed(format!("cannot write {}: {}", path.display(), reason(&error)))

@@ -138,9 +138,10 @@ impl Output {
 
     /// Writes one object: as a document of its own, or as a list of one.
     pub fn object(&mut self, listing: &Listing, view: View) -> Outcome {
+        let kind = listing.kind.strip_suffix("List").unwrap_or(listing.kind);
         match (view.output, listing.rows.first()) {
-            (Format::Json, Some(row)) => self.json(&row.value),
-            (Format::Yaml, Some(row)) => self.yaml(&row.value),
+            (Format::Json, Some(row)) => self.json(&document(kind, row.value.clone())),
+            (Format::Yaml, Some(row)) => self.yaml(&document(kind, row.value.clone())),
             _ => self.listing(listing, view),
         }
     }
@@ -199,6 +200,16 @@ impl Output {
         }
     }
 
+    /// Says whose part of a list is missing, and `nothing` when it is empty and nobody's is.
+    pub fn missing(&self, unanswered: &[String], is_empty: bool, nothing: Option<&str>) {
+        for node in unanswered {
+            self.warn(&format!("{node} cannot be reached, or does not answer: what it has is not listed"));
+        }
+        if let Some(nothing) = nothing.filter(|_| is_empty && unanswered.is_empty()) {
+            self.talk(nothing);
+        }
+    }
+
     /// Reports why the command failed; as JSON on stderr when the data would have been JSON.
     pub fn failure(&self, failure: &Failure, format: Format) {
         if failure.is_shown() {
@@ -244,6 +255,20 @@ impl Listing {
     fn document(&self) -> Value {
         let items: Vec<&Value> = self.rows.iter().map(|row| &row.value).collect();
         json!({ "apiVersion": API_VERSION, "kind": self.kind, "items": items })
+    }
+}
+
+/// An object with what it is, unless it says that itself.
+pub fn document(kind: &str, value: Value) -> Value {
+    match value {
+        Value::Object(fields) if !fields.contains_key("apiVersion") => {
+            let mut document = json!({ "apiVersion": API_VERSION, "kind": kind });
+            for (name, field) in fields {
+                document[name] = field;
+            }
+            document
+        }
+        other => other,
     }
 }
 

@@ -243,6 +243,10 @@ pub struct AddressDelete {
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
+    /// Delete an address also when a node that holds its messages cannot be reached: nobody can know what is
+    /// dropped then.
+    #[arg(long)]
+    pub force: bool,
     /// Succeed when an address does not exist.
     #[arg(long)]
     pub ignore_not_found: bool,
@@ -266,6 +270,10 @@ pub struct Apply {
     /// Do not ask before messages are lost: an address that gets another type drops what it stores.
     #[arg(short, long)]
     pub yes: bool,
+    /// Give an address another type also when a node that holds its messages cannot be reached: nobody can know
+    /// what is dropped then.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Who gets a message.

@@ -86,7 +86,8 @@ pub struct RollOptions {
     /// How long the data of a removed node is kept.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = shape::duration)]
     pub retain: Duration,
-    /// A node that is removed although it cannot say what it holds; repeatable. Its data is kept.
+    /// A node that cannot say what it holds, and whose messages are given up; repeatable. It may be removed (its
+    /// data is kept), and so may the addresses that it is home of.
     #[arg(long, value_name = "NODE")]
     pub abandon: Vec<String>,
     /// Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost.

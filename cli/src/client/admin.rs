@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mq_model::{
     admin::{
-        ClientSession, Connection, Link, List, Mesh, MoveHome, MoveMessages, Moved, Node, NodeDrain, Page,
-        Problem, Purged, Retained, Session, Statistics, Subscription,
+        ClientSession, Connection, Link, List, Mesh, MoveHome, MoveMessages, Moved, NOT_KNOWN, Node,
+        NodeDrain, Page, Problem, Purged, Retained, Session, Statistics, Subscription,
     },
     manifest::Address,
 };
@@ -28,6 +28,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE: u64 = 1_000;
 /// The largest answer that is read: a million addresses take a few hundred megabytes.
 const MAX_ANSWER: usize = 1 << 30;
+
+/// Drops what is on a node that cannot be reached, too.
+const FORCE: [(&str, &str); 1] = [("force", "true")];
 
 /// A client of one node's admin API.
 #[derive(Clone, Debug)]
@@ -80,7 +83,8 @@ impl Admin {
     async fn lasting(&self, mut drain: NodeDrain) -> Outcome<NodeDrain> {
         if drain.sessions > 0 {
             let sessions = self.client_sessions("", None, u64::MAX).await?;
-            let own = sessions.iter().filter(|session| session.node.is_empty() || session.node == drain.node);
+            let own =
+                sessions.items.iter().filter(|session| session.node.is_empty() || session.node == drain.node);
             drain.sessions = own.filter(|session| session.expiry_seconds > 0).count() as u64;
         }
         Ok(drain)
@@ -126,15 +130,19 @@ impl Admin {
         Ok(self.read(request).await?.1)
     }
 
-    /// Creates or updates an address.
-    pub async fn put_address(&self, address: &Address) -> Outcome<(Put, Address)> {
+    /// Creates or updates an address; with `force` also where that drops what nobody can count.
+    pub async fn put_address(&self, address: &Address, force: bool) -> Outcome<(Put, Address)> {
         let request = self.request(Method::PUT, &["addresses", &address.metadata.name])?.json(address);
+        let request = if force { request.query(&FORCE) } else { request };
         let (status, address) = self.read(request).await?;
         Ok((if status == StatusCode::CREATED { Put::Created } else { Put::Present }, address))
     }
 
-    pub async fn delete_address(&self, name: &str) -> Outcome {
-        self.accepted(self.request(Method::DELETE, &["addresses", name])?).await.map(drop)
+    /// Deletes an address with what it holds; with `force` also what nobody can count.
+    pub async fn delete_address(&self, name: &str, force: bool) -> Outcome {
+        let request = self.request(Method::DELETE, &["addresses", name])?;
+        let request = if force { request.query(&FORCE) } else { request };
+        self.accepted(request).await.map(drop)
     }
 
     /// Drops the messages of a queue or subscription.
@@ -149,9 +157,9 @@ impl Admin {
         Ok(self.read(request.timeout(BULK_TIMEOUT)).await?.1)
     }
 
-    pub async fn subscriptions(&self, topic: Option<&str>) -> Outcome<Vec<Subscription>> {
+    pub async fn subscriptions(&self, topic: Option<&str>) -> Outcome<List<Subscription>> {
         let filter = topic.map(|topic| ("topic", topic));
-        Ok(self.get::<List<Subscription>>(&["subscriptions"], filter.as_slice()).await?.items)
+        self.get(&["subscriptions"], filter.as_slice()).await
     }
 
     pub async fn delete_subscription(&self, topic: &str, name: &str) -> Outcome {
@@ -189,7 +197,7 @@ impl Admin {
         prefix: &str,
         connected: Option<bool>,
         limit: u64,
-    ) -> Outcome<Vec<ClientSession>> {
+    ) -> Outcome<List<ClientSession>> {
         let connected = connected.map(|connected| connected.to_string());
         let mut filters = vec![("prefix", prefix)];
         filters.extend(connected.as_deref().map(|connected| ("connected", connected)));
@@ -205,7 +213,7 @@ impl Admin {
     }
 
     /// Retained messages whose names match the filter, at most `limit`.
-    pub async fn retained(&self, filter: &str, limit: u64) -> Outcome<Vec<Retained>> {
+    pub async fn retained(&self, filter: &str, limit: u64) -> Outcome<List<Retained>> {
         self.pages(&["retained"], &[("filter", filter)], limit).await
     }
 
@@ -220,23 +228,24 @@ impl Admin {
         path: &[&str],
         filters: &[(&str, &str)],
         limit: u64,
-    ) -> Outcome<Vec<T>> {
-        let mut items: Vec<T> = Vec::new();
+    ) -> Outcome<List<T>> {
+        let mut list = List::from(Vec::<T>::new());
         let mut after: Option<String> = None;
         loop {
-            let left = limit.saturating_sub(items.len() as u64).min(PAGE);
+            let left = limit.saturating_sub(list.items.len() as u64).min(PAGE);
             if left == 0 {
-                return Ok(items);
+                return Ok(list);
             }
             let left = left.to_string();
             let mut query = filters.to_vec();
             query.push(("limit", &left));
             query.extend(after.as_deref().map(|after| ("continue", after)));
             let page: Page<T> = self.get(path, &query).await?;
-            items.extend(page.items);
+            list.items.extend(page.items);
+            list.unanswered = page.unanswered;
             match page.next {
                 Some(next) => after = Some(next),
-                None => return Ok(items),
+                None => return Ok(list),
             }
         }
     }
@@ -297,6 +306,7 @@ impl Admin {
             _ => Exit::Failed,
         };
         match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) if problem.kind == NOT_KNOWN => Err(Failure::new(Exit::Guarded, problem.detail)),
             Ok(problem) => Err(Failure::new(exit, problem.detail)),
             Err(_) => Err(Failure::new(exit, format!("{} answers {status}", self.place()))
                 .help("is this the admin API of mqd? see `mq context show`")),

@@ -1,5 +1,7 @@
 //! `mq address` and `mq apply`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use mq_model::{
     manifest::{Address, AddressSpec, AddressStatus, Deduplication, QueueStatus},
@@ -132,6 +134,14 @@ fn store(args: &Stored, spec: &mut AddressSpec) {
 
 async fn list(args: &AddressList, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
     let mut addresses = admin.addresses().await?;
+    let away: BTreeSet<&String> = addresses
+        .iter()
+        .filter_map(|address| address.status.as_ref())
+        .flat_map(|status| &status.unreachable)
+        .collect();
+    for node in away {
+        output.warn(&format!("{node} cannot be reached: what it holds is not known, and not counted"));
+    }
     addresses.sort_by(|left, right| left.metadata.name.cmp(&right.metadata.name));
     if addresses.iter().all(plan::is_built_in) && args.view.output == Format::Table {
         output.talk("no address has been created; create one with `mq address create NAME --type queue`");
@@ -189,8 +199,12 @@ fn facts(address: &Address) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
+    if let Some(node) = plan::uncounted(address) {
+        facts.push(("holds", format!("what is on {node} is not known: it cannot be reached")));
+    }
     match &status.queue {
         Some(queue) => facts.extend(queue_facts(queue)),
+        None if address.spec.kind.is_stored() => {}
         None => facts.push((
             "lost",
             format!("{} dropped, {} expired", shape::number(status.dropped), shape::number(status.expired)),
@@ -296,20 +310,25 @@ async fn delete(args: &AddressDelete, admin: &Admin, output: &mut Output) -> Out
         checked_name(name)?;
         let before = admin.address(name).await.ok();
         let held = before.as_ref().map_or(0, plan::stored);
+        let uncounted = before.as_ref().and_then(plan::uncounted);
+        if let Some(node) = uncounted.as_ref().filter(|_| !args.force) {
+            return Err(not_counted(Failure::new(Exit::Guarded, plan::not_known(name, node))));
+        }
         if held > 0 && !args.yes && output.is_interactive() {
             let what = shape::plural(held, "message");
             if !output.confirm(&format!("Delete `{name}` and drop its {what} for ever?"))? {
                 return Err(Failure::new(Exit::Failed, format!("`{name}` was not deleted")));
             }
         }
-        match admin.delete_address(name).await {
+        match admin.delete_address(name, args.force).await {
             Ok(()) => {
                 deleted += 1;
                 let undo =
                     before.map_or_else(String::new, |address| format!("; undo: {}", undo_delete(&address)));
-                let lost = match held {
-                    0 => String::new(),
-                    held => format!(" and dropped {}", shape::plural(held, "message")),
+                let lost = match (held, &uncounted) {
+                    (_, Some(node)) => format!(" and dropped what {node} holds of it, which nobody knows"),
+                    (0, None) => String::new(),
+                    (held, None) => format!(" and dropped {}", shape::plural(held, "message")),
                 };
                 output.line(&format!("changed: deleted address {name}{lost}{undo}"))?;
             }
@@ -317,7 +336,7 @@ async fn delete(args: &AddressDelete, admin: &Admin, output: &mut Output) -> Out
                 output.line(&format!("unchanged: there is no address {name}"))?;
             }
             Err(failure) if failure.exit == Exit::NotFound => missing.push(name.as_str()),
-            Err(failure) => return Err(failure),
+            Err(failure) => return Err(not_counted(failure)),
         }
     }
     if missing.is_empty() {
@@ -326,6 +345,17 @@ async fn delete(args: &AddressDelete, admin: &Admin, output: &mut Output) -> Out
     let exit = if deleted > 0 { Exit::Partial } else { Exit::NotFound };
     Err(Failure::new(exit, format!("there is no address `{}`", missing.join("` and no address `")))
         .help("see `mq address list`; --ignore-not-found makes this a success"))
+}
+
+/// What to do when it is not known what would be dropped.
+fn not_counted(failure: Failure) -> Failure {
+    match failure.exit {
+        Exit::Guarded => failure.help(
+            "bring the node back first (`mq deploy` starts nodes that have died), or drop whatever it holds with \
+             --force",
+        ),
+        _ => failure,
+    }
 }
 
 /// The command that creates an address again, when flags can say all of it.
@@ -361,12 +391,12 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
     let there = admin.addresses().await?;
     let wanted = plan::in_order(&documents.addresses);
     let steps: Vec<Step> = wanted.iter().map(|wanted| plan::address_step(wanted, &there)).collect();
-    if !args.dry_run && !args.yes {
-        guard(&steps, output)?;
+    if !args.dry_run {
+        guard(&steps, args, output)?;
     }
     let mut applied = Applied::default();
     for (wanted, step) in wanted.into_iter().zip(steps) {
-        applied.one(&step, wanted, (!args.dry_run).then_some(&admin), output).await?;
+        applied.one(&step, wanted, args, &admin, output).await?;
     }
     if args.dry_run {
         output.line("dry run: nothing was changed")?;
@@ -379,7 +409,15 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
 }
 
 /// Refuses, or asks, before messages are lost.
-fn guard(steps: &[Step], output: &Output) -> Outcome {
+fn guard(steps: &[Step], args: &Apply, output: &Output) -> Outcome {
+    let uncounted = steps.iter().filter_map(|step| Some((step, step.uncounted.as_ref()?))).next();
+    if let Some((step, node)) = uncounted.filter(|_| !args.force) {
+        let message = format!("nothing was changed: {}", plan::not_known(&step.name, node));
+        return Err(not_counted(Failure::new(Exit::Guarded, message)));
+    }
+    if args.yes {
+        return Ok(());
+    }
     let losing: Vec<&Step> = steps.iter().filter(|step| step.messages > 0).collect();
     if losing.is_empty() {
         return Ok(());
@@ -407,7 +445,8 @@ impl Applied {
         &mut self,
         step: &Step,
         wanted: &Address,
-        admin: Option<&Admin>,
+        args: &Apply,
+        admin: &Admin,
         output: &mut Output,
     ) -> Outcome {
         let name = &wanted.metadata.name;
@@ -416,8 +455,8 @@ impl Applied {
             Action::Update => "updated",
             _ => "unchanged",
         };
-        if let (Some(admin), true) = (admin, step.action.is_change()) {
-            match admin.put_address(wanted).await {
+        if !args.dry_run && step.action.is_change() {
+            match admin.put_address(wanted, args.force).await {
                 Ok((Put::Created, _)) => word = "created",
                 Ok((Put::Present, _)) => word = "updated",
                 Err(failure) if failure.exit == Exit::Unreachable => return Err(failure),
@@ -429,8 +468,8 @@ impl Applied {
             }
         }
         self.done += 1;
-        let undo = match (admin.is_some(), step.action) {
-            (true, Action::Create) => format!("; undo: mq address delete {}", shape::quoted(name)),
+        let undo = match (args.dry_run, step.action) {
+            (false, Action::Create) => format!("; undo: mq address delete {}", shape::quoted(name)),
             _ => String::new(),
         };
         output.line(&format!("{word}: address {name}{undo}"))?;
@@ -491,8 +530,9 @@ fn row(address: Address) -> Row {
     let links = [status.producers, status.consumers, status.deliveries_in, status.deliveries_out];
     cells.extend(links.map(shape::number));
     let queue = status.queue.as_ref();
-    // A direct address stores nothing, which is not the same as nothing stored.
-    let of_queue = |text: fn(&QueueStatus) -> String| queue.map_or_else(|| "-".to_owned(), text);
+    // A direct address stores nothing, which is neither the same as nothing stored nor as nobody knows.
+    let without = if status.unreachable.is_empty() { "-" } else { "?" };
+    let of_queue = |text: fn(&QueueStatus) -> String| queue.map_or_else(|| without.to_owned(), text);
     cells.extend([
         of_queue(|queue| shape::number(queue.messages)),
         of_queue(|queue| shape::bytes(queue.bytes)),

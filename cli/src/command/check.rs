@@ -3,8 +3,12 @@
 //! Each check uses addresses of its own with names that nobody else has, and removes them again, whatever
 //! happens.
 
+mod nodes;
+
 use std::{
+    collections::BTreeSet,
     fmt,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -53,25 +57,19 @@ pub(super) async fn run(args: &Check, settings: &Settings, output: &mut Output) 
     let is_served = node.as_ref().is_none_or(|node| serves(node, Protocol::Amqp));
     let stores = node.as_ref().is_none_or(|node| node.store.is_some());
     let mqtt = mqtt_endpoint(node.as_ref(), &endpoint);
-    let fleet = Fleet { args, admin: &admin, endpoint: &endpoint, mqtt: mqtt.filter(|_| stores) };
-    let mut checks = vec![fleet.timed("admin api", "http", fleet.api()).await];
-    if is_served {
-        let result = tokio::select! {
-            more = fleet.messages(stores) => Ok(more),
-            exit = interrupted() => Err(exit),
-        };
-        match result {
-            Ok(more) => checks.extend(more),
-            Err(exit) => {
-                fleet.clean().await;
-                return Ok(exit);
-            }
+    let mqtt = mqtt.filter(|_| stores);
+    let fleet = Fleet { args, admin: &admin, endpoint: &endpoint, mqtt, made: Mutex::default() };
+    let result = tokio::select! {
+        checks = fleet.checks(is_served, stores, settings) => checks,
+        exit = interrupted() => {
+            fleet.clean().await;
+            return Ok(exit);
         }
-    }
+    };
     if let Some(why) = fleet.clean().await {
         output.warn(&why);
     }
-    report(&checks, args, output)
+    report(&result?, args, output)
 }
 
 fn report(checks: &[Checked], args: &Check, output: &mut Output) -> Outcome<Exit> {
@@ -99,14 +97,21 @@ fn report(checks: &[Checked], args: &Check, output: &mut Output) -> Outcome<Exit
 /// One check and how it went.
 #[derive(Debug)]
 struct Checked {
-    name: &'static str,
+    name: String,
     protocol: &'static str,
     /// One per message that came through, sorted.
     latencies: Vec<Duration>,
+    /// What was found, when it is well.
+    note: Option<String>,
     problem: Option<String>,
 }
 
 impl Checked {
+    /// One that has found nothing yet.
+    fn new(name: String, protocol: &'static str) -> Self {
+        Self { name, protocol, latencies: Vec::new(), note: None, problem: None }
+    }
+
     fn row(&self) -> Row {
         let median = self.latencies.get(self.latencies.len() / 2).copied();
         let max = self.latencies.last().copied();
@@ -114,13 +119,13 @@ impl Checked {
         let micros = |latency: Option<Duration>| latency.map(|latency| latency.as_micros() as u64);
         let result = if self.problem.is_some() { "failed" } else { "ok" };
         let cells = vec![
-            self.name.to_owned(),
+            self.name.clone(),
             self.protocol.to_owned(),
             result.to_owned(),
             shape::number(self.latencies.len() as u64),
             shown(median),
             shown(max),
-            self.problem.clone().unwrap_or_default(),
+            self.problem.clone().or_else(|| self.note.clone()).unwrap_or_default(),
         ];
         let value = json!({
             "check": self.name,
@@ -129,6 +134,7 @@ impl Checked {
             "messages": self.latencies.len(),
             "latencyP50Us": micros(median),
             "latencyMaxUs": micros(max),
+            "note": self.note,
             "problem": self.problem,
         });
         Row { name: format!("{}/{}", self.protocol, self.name), cells, value }
@@ -143,12 +149,34 @@ struct Fleet<'a> {
     endpoint: &'a Endpoint,
     /// Where MQTT is; `None`: it is not served.
     mqtt: Option<Endpoint>,
+    /// The addresses that have been made, or may have been.
+    made: Mutex<BTreeSet<String>>,
+}
+
+/// Where a check sends from, and where it receives.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    from: &'a Endpoint,
+    to: &'a Endpoint,
 }
 
 impl Fleet<'_> {
+    async fn checks(&self, is_served: bool, stores: bool, settings: &Settings) -> Outcome<Vec<Checked>> {
+        let mut checks = vec![self.timed("admin api", "http", self.api()).await];
+        let (lines, members) = self.nodes(settings).await?;
+        checks.extend(lines);
+        if is_served {
+            checks.extend(self.messages(stores).await);
+        }
+        if members.len() > 1 {
+            checks.extend(self.over_nodes(&members).await);
+        }
+        Ok(checks)
+    }
+
     async fn timed(
         &self,
-        name: &'static str,
+        name: &str,
         protocol: &'static str,
         check: impl Future<Output = Outcome<Vec<Duration>>>,
     ) -> Checked {
@@ -158,14 +186,20 @@ impl Fleet<'_> {
             Err(_) => (Vec::new(), Some(format!("not done within {}", shape::elapsed(self.args.timeout)))),
         };
         latencies.sort_unstable();
-        Checked { name, protocol, latencies, problem }
+        Checked { latencies, problem, ..Checked::new(name.to_owned(), protocol) }
     }
 
     async fn messages(&self, stores: bool) -> Vec<Checked> {
         let mut checks = self.amqp(stores).await;
         if let Some(endpoint) = &self.mqtt {
             for (name, qos) in [("qos 0", 0), ("qos 1", 1), ("qos 2", 2)] {
-                checks.push(self.timed(name, "mqtt", Box::pin(self.mqtt(endpoint, qos))).await);
+                let address = self.name(Kind::Mqtt);
+                let path = Path { from: endpoint, to: endpoint };
+                let check = async {
+                    self.make(&address, AddressType::Topic).await?;
+                    self.mqtt(&address, path, qos, self.args.count).await
+                };
+                checks.push(self.timed(name, "mqtt", Box::pin(check)).await);
             }
         }
         checks
@@ -173,15 +207,26 @@ impl Fleet<'_> {
 
     async fn amqp(&self, stores: bool) -> Vec<Checked> {
         let mut checks = vec![
-            self.timed("anycast", "amqp", Box::pin(self.flow(Kind::Anycast))).await,
-            self.timed("multicast", "amqp", Box::pin(self.flow(Kind::Multicast))).await,
+            self.timed("anycast", "amqp", Box::pin(self.here(Kind::Anycast))).await,
+            self.timed("multicast", "amqp", Box::pin(self.here(Kind::Multicast))).await,
         ];
         if stores {
-            checks.push(self.timed("queue", "amqp", Box::pin(self.flow(Kind::Queue))).await);
-            checks.push(self.timed("topic", "amqp", Box::pin(self.flow(Kind::Topic))).await);
+            checks.push(self.timed("queue", "amqp", Box::pin(self.here(Kind::Queue))).await);
+            checks.push(self.timed("topic", "amqp", Box::pin(self.here(Kind::Topic))).await);
         }
-        checks.push(self.timed("request/reply", "amqp", Box::pin(self.request_reply())).await);
+        checks.push(self.timed("request/reply", "amqp", Box::pin(self.here(Kind::Request))).await);
         checks
+    }
+
+    /// Messages from the node that is asked to itself.
+    async fn here(&self, kind: Kind) -> Outcome<Vec<Duration>> {
+        let (address, path) = (self.name(kind), Path { from: self.endpoint, to: self.endpoint });
+        self.note(&address);
+        self.admin.create_address(&Address::new(&address, AddressSpec::new(kind.address_type()))).await?;
+        match kind {
+            Kind::Request => self.request_reply(&address, path, self.args.count).await,
+            _ => self.flow(&address, kind, path, self.args.count).await,
+        }
     }
 
     async fn api(&self) -> Outcome<Vec<Duration>> {
@@ -202,18 +247,17 @@ impl Fleet<'_> {
         format!("{}-{kind}", self.endpoint.address)
     }
 
-    async fn create(&self, kind: Kind) -> Outcome<String> {
-        let name = self.name(kind);
-        self.admin.create_address(&Address::new(&name, AddressSpec::new(kind.address_type()))).await?;
-        Ok(name)
+    /// Remembers an address that is to be removed at the end.
+    fn note(&self, name: &str) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
     }
 
     /// Removes every address that a check may have made; says so when it cannot.
     async fn clean(&self) -> Option<String> {
         let mut problem = None;
-        for kind in [Kind::Anycast, Kind::Multicast, Kind::Queue, Kind::Topic, Kind::Request, Kind::Mqtt] {
-            let name = self.name(kind);
-            match self.admin.delete_address(&name).await {
+        let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));
+        for name in made {
+            match self.admin.delete_address(&name, true).await {
                 Err(failure) if failure.exit != Exit::NotFound => {
                     problem =
                         Some(format!("cannot remove the temporary address {name}: {}", failure.message));
@@ -225,46 +269,52 @@ impl Fleet<'_> {
     }
 
     /// Sends messages of every size, and compares what each consumer gets.
-    async fn flow(&self, kind: Kind) -> Outcome<Vec<Duration>> {
+    async fn flow(&self, address: &str, kind: Kind, path: Path<'_>, count: u32) -> Outcome<Vec<Duration>> {
         let consumers = if matches!(kind, Kind::Multicast | Kind::Topic) { EVERYBODY } else { 1 };
         let durable = kind.address_type().is_stored();
-        let address = self.create(kind).await?;
-        let mut client = Client::connect(self.endpoint).await?;
+        let mut receiving = Client::connect(path.to).await?;
         let mut inlets = Vec::with_capacity(consumers);
         for _ in 0..consumers {
-            inlets.push(client.receiver(&address, 10, None).await?);
+            inlets.push(receiving.receiver(address, 10, None).await?);
         }
-        let mut sender = client.sender(Some(&address), SenderSettleMode::Unsettled).await?;
+        let mut sending = Client::connect(path.from).await?;
+        let mut sender = sending.sender(Some(address), SenderSettleMode::Unsettled).await?;
         let mut latencies = Vec::new();
-        for number in 0..self.args.count {
+        for number in 0..count {
             let body = pattern(number);
             let begin = Instant::now();
             let mut message = message(&body);
             message.header = durable.then(|| Header { durable, ..Header::default() });
             let sent = sender.send_batchable(message).await;
-            let outcome = sent.map_err(|error| delivery_failure(&error, &address))?;
+            let outcome = sent.map_err(|error| delivery_failure(&error, address))?;
             for inlet in &mut inlets {
                 expect(inlet, &body, number).await?;
                 latencies.push(begin.elapsed());
             }
-            let outcome = outcome.await.map_err(|error| delivery_failure(&error, &address))?;
+            let outcome = outcome.await.map_err(|error| delivery_failure(&error, address))?;
             accepted(&outcome)?;
         }
-        client.close().await;
+        sending.close().await;
+        receiving.close().await;
         Ok(latencies)
     }
 
     /// One client publishes to another, below a topic that both would find without it when the fleet has one
     /// for every name.
-    async fn mqtt(&self, endpoint: &Endpoint, qos: u8) -> Outcome<Vec<Duration>> {
-        let address = self.name(Kind::Mqtt);
-        self.admin.put_address(&Address::new(&address, AddressSpec::new(AddressType::Topic))).await?;
+    async fn mqtt(&self, address: &str, path: Path<'_>, qos: u8, count: u32) -> Outcome<Vec<Duration>> {
         let login = Login { window: 10, ..Login::default() };
-        let mut subscriber = mqtt::Client::connect(endpoint, &login).await?;
-        let mut publisher = mqtt::Client::connect(endpoint, &login).await?;
+        // On another node a subscription counts from the moment at which it is stored; the session of one that
+        // was not removed ends by itself.
+        let lasting = (path.from != path.to).then(|| Login {
+            client_id: Some(format!("{address}-{}", path.to.port)),
+            session_expiry: 60,
+            ..login.clone()
+        });
+        let mut subscriber = mqtt::Client::connect(path.to, lasting.as_ref().unwrap_or(&login)).await?;
+        let mut publisher = mqtt::Client::connect(path.from, &login).await?;
         subscriber.subscribe(Filter::new(format!("{address}/#"), quality(qos))).await?;
         let mut latencies = Vec::new();
-        for number in 0..self.args.count {
+        for number in 0..count {
             let body = pattern(number);
             let begin = Instant::now();
             let topic = format!("{address}/{number}");
@@ -288,26 +338,28 @@ impl Fleet<'_> {
         }
         subscriber.close().await;
         publisher.close().await;
+        if let Some(client) = lasting.and_then(|login| login.client_id) {
+            self.admin.delete_client_session(&client).await?;
+        }
         Ok(latencies)
     }
 
     /// A requester and a responder on connections of their own, over a temporary reply address.
-    async fn request_reply(&self) -> Outcome<Vec<Duration>> {
-        let address = self.create(Kind::Request).await?;
-        let mut requester = Client::connect(self.endpoint).await?;
-        let mut responder = Client::connect(self.endpoint).await?;
-        let mut requests = responder.receiver(&address, 10, None).await?;
+    async fn request_reply(&self, address: &str, path: Path<'_>, count: u32) -> Outcome<Vec<Duration>> {
+        let mut requester = Client::connect(path.from).await?;
+        let mut responder = Client::connect(path.to).await?;
+        let mut requests = responder.receiver(address, 10, None).await?;
         let mut relay = responder.sender(None, SenderSettleMode::Unsettled).await?;
         let (mut replies, reply_to) = requester.dynamic_receiver(10).await?;
-        let mut sender = requester.sender(Some(&address), SenderSettleMode::Unsettled).await?;
+        let mut sender = requester.sender(Some(address), SenderSettleMode::Unsettled).await?;
         let mut latencies = Vec::new();
-        for number in 0..self.args.count {
+        for number in 0..count {
             let body = pattern(number);
             let mut request = message(&body);
             let id = prepare(&mut request, reply_to.clone());
             let begin = Instant::now();
             let sent = sender.send_batchable(request).await;
-            let request_outcome = sent.map_err(|error| delivery_failure(&error, &address))?;
+            let request_outcome = sent.map_err(|error| delivery_failure(&error, address))?;
             let request = expect(&mut requests, &body, number).await?;
             let properties = request.properties.unwrap_or_default();
             let mut reply = message(&body);
@@ -321,7 +373,7 @@ impl Fleet<'_> {
             if !answers(&reply, &id) {
                 return Err(Failure::failed(format!("reply {number} carries another correlation-id")));
             }
-            accepted(&request_outcome.await.map_err(|error| delivery_failure(&error, &address))?)?;
+            accepted(&request_outcome.await.map_err(|error| delivery_failure(&error, address))?)?;
             accepted(&reply_outcome.await.map_err(|error| delivery_failure(&error, &reply_to))?)?;
         }
         requester.close().await;
@@ -339,15 +391,18 @@ enum Kind {
     Topic,
     Request,
     Mqtt,
+    AnycastOver,
+    RequestOver,
+    MqttOver,
 }
 
 impl Kind {
     fn address_type(self) -> AddressType {
         match self {
-            Self::Anycast | Self::Request => AddressType::Anycast,
+            Self::Anycast | Self::Request | Self::AnycastOver | Self::RequestOver => AddressType::Anycast,
             Self::Multicast => AddressType::Multicast,
             Self::Queue => AddressType::Queue,
-            Self::Topic | Self::Mqtt => AddressType::Topic,
+            Self::Topic | Self::Mqtt | Self::MqttOver => AddressType::Topic,
         }
     }
 }
@@ -361,6 +416,9 @@ impl fmt::Display for Kind {
             Self::Topic => "topic",
             Self::Request => "request",
             Self::Mqtt => "mqtt",
+            Self::AnycastOver => "anycast-over",
+            Self::RequestOver => "request-over",
+            Self::MqttOver => "mqtt-over",
         })
     }
 }

@@ -22,13 +22,13 @@ pub(super) async fn run(args: &ConnectionCommand, settings: &Settings, output: &
     match args {
         ConnectionCommand::List(args) => {
             let mut rows = Vec::new();
-            for node in nodes(admin).await? {
+            let Reach { nodes, unreachable } = nodes(admin).await?;
+            for node in nodes {
                 let connections = node.admin.connections().await?;
                 rows.extend(connections.iter().map(|connection| row(connection, node.name.as_deref())));
             }
-            if rows.is_empty() && args.view.output == Format::Table {
-                output.talk("nobody is connected");
-            }
+            let nothing = (args.view.output == Format::Table).then_some("nobody is connected");
+            output.missing(&unreachable, rows.is_empty(), nothing);
             output.listing(&listing(rows), args.view)?;
         }
         ConnectionCommand::Show(args) => show(args, &admin, output).await?,
@@ -48,15 +48,33 @@ struct NodeOf {
     admin: Admin,
 }
 
-/// Every node that can be reached: each knows its own connections alone.
-async fn nodes(admin: Admin) -> Outcome<Vec<NodeOf>> {
+/// The nodes of a fleet: each knows its own connections alone.
+struct Reach {
+    nodes: Vec<NodeOf>,
+    /// Those that cannot be asked.
+    unreachable: Vec<String>,
+}
+
+async fn nodes(admin: Admin) -> Outcome<Reach> {
+    let mut reach = Reach { nodes: Vec::new(), unreachable: Vec::new() };
     let mesh = match admin.mesh().await {
         Ok(mesh) => mesh,
-        Err(failure) if failure.exit == Exit::NotFound => return Ok(vec![NodeOf { name: None, admin }]),
+        Err(failure) if failure.exit == Exit::NotFound => {
+            reach.nodes.push(NodeOf { name: None, admin });
+            return Ok(reach);
+        }
         Err(failure) => return Err(failure),
     };
-    let reachable = mesh.nodes.into_iter().filter(|node| node.state == MeshNodeState::Up);
-    Ok(reachable.map(|node| NodeOf { admin: admin.of_node(&node.name), name: Some(node.name) }).collect())
+    for node in mesh.nodes {
+        match node.state {
+            MeshNodeState::Up => {
+                reach.nodes.push(NodeOf { admin: admin.of_node(&node.name), name: Some(node.name) });
+            }
+            MeshNodeState::Unreachable => reach.unreachable.push(node.name),
+            MeshNodeState::Left => {}
+        }
+    }
+    Ok(reach)
 }
 
 /// The id of a connection in the fleet: `node-2/c42`, or `c42` when there is one node.
@@ -217,19 +235,21 @@ fn session_row(session: &Session) -> Row {
 pub(super) async fn links(args: &LinkCommand, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let LinkCommand::List(args) = args;
     let admin = admin(settings)?;
-    let places = match args.connection.as_deref().and_then(|id| id.split_once('/')) {
-        Some((node, _)) => vec![NodeOf { name: Some(node.to_owned()), admin: admin.of_node(node) }],
+    let Reach { nodes, unreachable } = match args.connection.as_deref().and_then(|id| id.split_once('/')) {
+        Some((node, _)) => {
+            let node = NodeOf { name: Some(node.to_owned()), admin: admin.of_node(node) };
+            Reach { nodes: vec![node], unreachable: Vec::new() }
+        }
         None => nodes(admin).await?,
     };
     let connection = args.connection.as_deref().map(|id| id.split_once('/').map_or(id, |(_, id)| id));
     let mut rows = Vec::new();
-    for node in places {
+    for node in nodes {
         let links = node.admin.links(args.address.as_deref(), connection).await?;
         rows.extend(links.iter().map(|link| link_row(link, node.name.as_deref())));
     }
-    if rows.is_empty() && args.view.output == Format::Table {
-        output.talk("there are no such links");
-    }
+    let nothing = (args.view.output == Format::Table).then_some("there are no such links");
+    output.missing(&unreachable, rows.is_empty(), nothing);
     let columns = vec![
         Column::left("CONNECTION"),
         Column::left("NAME"),

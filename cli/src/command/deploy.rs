@@ -1,6 +1,9 @@
 //! `mq deploy`, `mq scale` and `mq restart`: three ways to say what is wanted, and one way to get there.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 use mq_model::{
     admin::{Protocol, Runtime},
@@ -16,7 +19,7 @@ use crate::{
         Format,
         deploy::{Deploy, DeployCommand, History as HistoryArgs, Restart, RollOptions, Rollback, Scale},
     },
-    client::admin::Admin,
+    client::{admin::Admin, amqp::interrupted},
     context::{Context, Place, Store},
     deploy::{
         Backend,
@@ -25,7 +28,7 @@ use crate::{
         plan::{self, Action, Desired, NodeState, Observed, ObservedNode, Plan, Step},
         probe::{Account, Probe},
         render,
-        roll::{Options, Roll},
+        roll::{Options, Roll, Watch},
     },
     exit::Exit,
     failure::{Failure, Outcome},
@@ -36,6 +39,8 @@ use crate::{
 
 /// The name of the fleet that nobody named.
 pub(super) const DEFAULT_FLEET: &str = "default";
+/// What is said in place of a command that takes it back.
+const NOTHING_TO_UNDO: &str = "there is nothing to take back";
 /// How often a condition is looked at while nodes are changed.
 const POLL: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -49,7 +54,7 @@ struct Request {
     upgrades: bool,
     /// What the history says was typed.
     command: String,
-    /// What takes it back, when that does not depend on what it did.
+    /// What takes it back, as half a sentence, when that does not depend on what it did.
     undo: Option<String>,
 }
 
@@ -76,7 +81,9 @@ pub(super) async fn deploy(args: Deploy, settings: &Settings, output: &mut Outpu
 pub(super) async fn scale(args: Scale, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let name = fleet_name(args.name.as_ref(), settings)?;
     let Revision { mut fleet, addresses, .. } = newest(&name)?;
-    let before = fleet.spec.nodes();
+    // A roll that only began is nothing to go back to.
+    let applied = history_of(&name)?.applied()?.map(|revision| revision.fleet.spec.nodes());
+    let before = applied.unwrap_or_else(|| fleet.spec.nodes());
     fleet.spec.nodes = Some(args.nodes);
     // Links of nodes that go, go with them.
     fleet.spec.mesh.links.retain(|link| {
@@ -89,7 +96,7 @@ pub(super) async fn scale(args: Scale, settings: &Settings, output: &mut Output)
         restart: plan::Restart::Nobody,
         upgrades: false,
         command: format!("mq scale {}", args.nodes),
-        undo: Some(format!("mq scale {before}{}", name_flag(&name))),
+        undo: Some(format!("undo: mq scale {before}{}", name_flag(&name))),
     };
     roll_out(request, &args.roll, output).await
 }
@@ -113,7 +120,7 @@ pub(super) async fn restart(args: Restart, settings: &Settings, output: &mut Out
         restart,
         upgrades: true,
         command: format!("mq restart {what}"),
-        undo: Some("there is nothing to take back".into()),
+        undo: Some(NOTHING_TO_UNDO.into()),
     };
     roll_out(request, &args.roll, output).await
 }
@@ -137,7 +144,7 @@ async fn rollback(args: &Rollback, settings: &Settings, output: &mut Output) -> 
         restart: plan::Restart::Nobody,
         upgrades: true,
         command: format!("mq deploy rollback {}", revision.number),
-        undo: Some(format!("mq deploy rollback {}{}", now.number, name_flag(&name))),
+        undo: Some(format!("undo: mq deploy rollback {}{}", now.number, name_flag(&name))),
     };
     roll_out(request, &args.roll, output).await
 }
@@ -148,7 +155,7 @@ fn history(args: &HistoryArgs, settings: &Settings, output: &mut Output) -> Outc
     if let Some(number) = args.revision {
         let revision = history.get(number)?;
         match args.view.output {
-            Format::Json => output.json(&output::value(&revision))?,
+            Format::Json => output.json(&output::document("Revision", output::value(&revision)))?,
             Format::Jsonl => output.line(&output::value(&revision).to_string())?,
             Format::Name => output.line(&revision.number.to_string())?,
             Format::Table | Format::Wide | Format::Yaml => output.bytes(revision.manifest()?.as_bytes())?,
@@ -247,6 +254,7 @@ async fn roll_out(request: Request, options: &RollOptions, output: &mut Output) 
         desired: &desired,
         observed: &observed,
         store: &store,
+        under_way: Mutex::default(),
     };
     if options.dry_run {
         return deployment.finish(&plan, None, output);
@@ -409,6 +417,8 @@ struct Deployment<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
     store: &'a Store,
+    /// The step that the roll is at.
+    under_way: Mutex<Option<Step>>,
 }
 
 /// What a deployment did.
@@ -461,14 +471,48 @@ impl Deployment<'_> {
                 probe.learn(runtime);
             }
         };
-        let mut applied = self.apply(plan, &learn, output).await;
+        let mut applied = tokio::select! {
+            applied = self.apply(plan, &learn, output) => applied,
+            exit = interrupted() => Err(self.interrupted(exit, output)),
+        };
         if let Some(probe) = probe {
-            let accounts = self.account(probe, output).await?;
+            let accounts = tokio::select! {
+                accounts = self.account(probe, output) => accounts?,
+                // Whoever is in such a hurry gets no account.
+                exit = interrupted() => return applied.and(Err(Failure::new(exit, "interrupted"))),
+            };
             if let Ok(applied) = &mut applied {
                 applied.probe = accounts;
             }
         }
         applied
+    }
+
+    /// Remembers which step is under way.
+    fn note(&self, step: &Step) {
+        *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(step.clone());
+    }
+
+    /// What an end in the middle leaves behind: what was under way goes on by itself.
+    fn interrupted(&self, exit: Exit, output: &Output) -> Failure {
+        // The nodes that run can be talked to.
+        let is_adopted = self.adopt(output);
+        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let what = match (&under_way, is_adopted) {
+            (_, Err(failure)) => failure.message,
+            (Some(step), _) if step.action == Action::Remove => {
+                format!("{} goes on being emptied", step.name)
+            }
+            (Some(step), _) => format!("{} is on its way", step.name),
+            (None, _) => "no node was touched".to_owned(),
+        };
+        let help = match under_way.filter(|step| step.action == Action::Remove) {
+            Some(step) => {
+                format!("the same command goes on; keep the node with `mq node undrain {}`", step.name)
+            }
+            None => "the same command goes on".to_owned(),
+        };
+        Failure::new(exit, format!("interrupted: {what}")).help(help)
     }
 
     async fn account(&self, probe: Probe, output: &Output) -> Outcome<Vec<Account>> {
@@ -496,7 +540,8 @@ impl Deployment<'_> {
     ) -> Outcome<Applied> {
         let RollOptions { wait, drain_timeout, soak, .. } = *self.options;
         let options = Options { wait, drain: drain_timeout, soak, poll: POLL };
-        let mut roll = Roll::new(self.local, (self.desired, self.observed), options, output, learn);
+        let watch = Watch { on_ready: learn, on_step: &|step| self.note(step) };
+        let mut roll = Roll::new(self.local, (self.desired, self.observed), options, output, watch);
         let rolled = roll.run(plan).await;
         // The nodes that run can be talked to, also when others failed.
         let is_context_new = self.adopt(output)?;
@@ -508,7 +553,7 @@ impl Deployment<'_> {
         // What is there is known for certain only now.
         let there = admin.addresses().await?;
         let there: Vec<Address> = there.into_iter().filter(|address| !is_probe(address)).collect();
-        let addresses = plan::address_steps(self.desired, &there);
+        let addresses = plan::address_steps(self.desired, &there, |_| false);
         self.guard_late_losses(plan, &addresses, output)?;
         let failed = self.addresses(&admin, &addresses, output).await?;
         let is_changed = plan.nodes().any(|step| step.action.is_change())
@@ -539,12 +584,12 @@ impl Deployment<'_> {
 
     /// Losses that only showed up once a node had started are guarded like all others.
     fn guard_late_losses(&self, plan: &Plan, addresses: &[Step], output: &Output) -> Outcome {
-        let losing = plan.steps.iter().filter(|step| step.action == Action::Delete || step.messages > 0);
-        let planned: Vec<&str> = losing.map(|step| step.name.as_str()).collect();
-        let late = addresses
-            .iter()
-            .filter(|step| step.action == Action::Delete || step.messages > 0)
-            .filter(|step| !planned.contains(&step.name.as_str()));
+        let is_losing =
+            |step: &&Step| step.action == Action::Delete || step.messages > 0 || step.uncounted.is_some();
+        // What could not be counted then may be counted now, or is still not known.
+        let counted = plan.steps.iter().filter(is_losing).filter(|step| step.uncounted.is_none());
+        let planned: Vec<&str> = counted.map(|step| step.name.as_str()).collect();
+        let late = addresses.iter().filter(is_losing).filter(|step| !planned.contains(&step.name.as_str()));
         let steps: Vec<Step> = late.cloned().collect();
         guard(&Plan { fleet: plan.fleet.clone(), steps }, self.options, output)
     }
@@ -557,9 +602,9 @@ impl Deployment<'_> {
         for step in steps {
             let done = match (step.action, wanted.get(step.name.as_str())) {
                 (Action::Create | Action::Update | Action::Ensure, Some(address)) => {
-                    admin.put_address(address).await.map(drop)
+                    admin.put_address(address, step.uncounted.is_some()).await.map(drop)
                 }
-                (Action::Delete, _) => admin.delete_address(&step.name).await,
+                (Action::Delete, _) => admin.delete_address(&step.name, step.uncounted.is_some()).await,
                 _ => continue,
             };
             match done {
@@ -600,10 +645,10 @@ impl Deployment<'_> {
         if !applied.is_changed && !applied.is_context_new {
             return output.line("unchanged");
         }
-        output.line(&format!("changed; undo: {}", self.undo(plan, applied)))
+        output.line(&format!("changed; {}", self.undo(plan, applied)))
     }
 
-    /// What takes the deployment back.
+    /// What takes the deployment back, as half a sentence.
     fn undo(&self, plan: &Plan, applied: &Applied) -> String {
         if let Some(undo) = &self.request.undo {
             return undo.clone();
@@ -613,19 +658,19 @@ impl Deployment<'_> {
         let is_first = self.observed.nodes.iter().all(|node| node.state == NodeState::Absent);
         let changed: Vec<&Step> = applied.addresses.iter().filter(|step| step.action.is_change()).collect();
         match first.map(|step| step.action) {
-            Some(Action::Create) if is_first => return format!("mq undeploy{name} --purge"),
+            Some(Action::Create) if is_first => return format!("undo: mq undeploy{name} --purge"),
             Some(Action::Start) if !self.observed.nodes.iter().any(|node| running_node(node).is_some()) => {
-                return format!("mq undeploy{name}");
+                return format!("undo: mq undeploy{name}");
             }
             Some(Action::Create | Action::Remove) => return self.before(&name),
             Some(_) if plan.nodes().any(|step| !step.changes.is_empty()) => return self.before(&name),
-            _ if changed.is_empty() => return "there is nothing to take back".into(),
+            _ if changed.is_empty() => return NOTHING_TO_UNDO.into(),
             _ => {}
         }
         let created: Vec<String> = changed.iter().map(|step| shape::quoted(&step.name)).collect();
         let is_only_creating = changed.iter().all(|step| step.action == Action::Create);
         if is_only_creating && created.len() <= 8 {
-            return format!("mq address delete {}", created.join(" "));
+            return format!("undo: mq address delete {}", created.join(" "));
         }
         self.before(&name)
     }
@@ -633,8 +678,8 @@ impl Deployment<'_> {
     /// What takes back a change whose old state the history tells.
     fn before(&self, name: &str) -> String {
         match History::of_fleet(self.local.directory()).before() {
-            Ok(before) => format!("mq deploy rollback {}{name}", before.number),
-            Err(_) => "mq deploy with the files and flags of before".into(),
+            Ok(before) => format!("undo: mq deploy rollback {}{name}", before.number),
+            Err(_) => "undo: mq deploy with the files and flags of before".into(),
         }
     }
 }

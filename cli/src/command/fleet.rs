@@ -8,9 +8,10 @@ use crate::{
         Format, View,
         fleet::{FleetCommand, Graph, GraphFormat},
     },
+    deploy::local::node_names,
     exit::Exit,
     failure::{Failure, Outcome},
-    output::{Column, Listing, Output, Row, value},
+    output::{Column, Listing, Output, Row, document, value},
     settings::Settings,
     shape,
 };
@@ -27,7 +28,7 @@ async fn graph(args: &Graph, settings: &Settings, output: &mut Output) -> Outcom
         admin = admin.of_node(node);
     }
     let mesh = match admin.mesh().await {
-        Ok(mesh) => mesh,
+        Ok(mesh) => without_strangers(mesh, deployed(settings)?.as_deref()),
         Err(failure) if failure.exit == Exit::NotFound && args.from.is_none() => {
             return Err(Failure::new(Exit::NotFound, "the fleet has one node, and that is in no mesh")
                 .help("add nodes with `mq scale`"));
@@ -35,8 +36,8 @@ async fn graph(args: &Graph, settings: &Settings, output: &mut Output) -> Outcom
         Err(failure) => return Err(failure),
     };
     match args.output {
-        GraphFormat::Json => output.json(&value(&mesh))?,
-        GraphFormat::Yaml => output.yaml(&value(&mesh))?,
+        GraphFormat::Json => output.json(&document("Mesh", value(&mesh)))?,
+        GraphFormat::Yaml => output.yaml(&document("Mesh", value(&mesh)))?,
         GraphFormat::Dot => dot(&mesh).iter().try_for_each(|line| output.line(line))?,
         GraphFormat::Table => {
             let view = View { output: Format::Table, no_headers: args.no_headers };
@@ -48,6 +49,30 @@ async fn graph(args: &Graph, settings: &Settings, output: &mut Output) -> Outcom
         }
     }
     Ok(Exit::Ok)
+}
+
+/// The nodes of a fleet of this machine, by its directories; `None`: it was deployed elsewhere.
+pub(super) fn deployed(settings: &Settings) -> Outcome<Option<Vec<String>>> {
+    if settings.is_admin_given() {
+        return Ok(None);
+    }
+    let local = settings.context().ok().and_then(|context| context.state);
+    local.as_deref().map(node_names).transpose()
+}
+
+/// The fleet without nodes of the past: those that are away, are home of nothing, and have left or are known to
+/// be removed.
+pub(super) fn without_strangers(mut mesh: Mesh, deployed: Option<&[String]>) -> Mesh {
+    mesh.nodes.retain(|node| {
+        let is_deployed = deployed.map(|names| names.contains(&node.name));
+        let is_away = match node.state {
+            MeshNodeState::Up => false,
+            MeshNodeState::Left => is_deployed != Some(true),
+            MeshNodeState::Unreachable => is_deployed == Some(false),
+        };
+        !is_away || node.homes > 0
+    });
+    mesh
 }
 
 /// What a person calls the state of a node.
@@ -176,6 +201,25 @@ mod tests {
             "node-4 unreachable - - - 0",
         ];
         assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn nodes_of_the_past_are_left_out_unless_they_hold_something() {
+        let away = |state, homes| MeshNode { state, homes, ..mesh().nodes.swap_remove(3) };
+        let names = |nodes: Vec<MeshNode>, deployed: Option<&[String]>| {
+            let mesh = without_strangers(Mesh { nodes, ..mesh() }, deployed);
+            mesh.nodes.len()
+        };
+        let (none, with) = (Vec::new(), vec!["node-4".to_owned()]);
+        for (state, elsewhere, removed, there) in [
+            (MeshNodeState::Left, 0, 0, 1),
+            (MeshNodeState::Unreachable, 1, 0, 1),
+            (MeshNodeState::Up, 1, 1, 1),
+        ] {
+            let shown = |deployed| names(vec![away(state, 0)], deployed);
+            assert_eq!([shown(None), shown(Some(&none)), shown(Some(&with))], [elsewhere, removed, there]);
+            assert_eq!(names(vec![away(state, 1)], Some(&none)), 1, "it is home of something");
+        }
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::{
 };
 
 use mq_model::{
-    admin::{Mesh, MeshNode, MeshNodeState, Node, NodeDrain, NodeState, Statistics, Store, StoreState},
+    admin::{
+        DrainState, Mesh, MeshNode, MeshNodeState, Node, NodeDrain, NodeState, Statistics, Store, StoreState,
+    },
     config::Durability,
     mesh::node_number,
 };
@@ -31,8 +33,11 @@ use crate::{
     shape,
 };
 
-/// How often a node that is being emptied is asked how far it is.
-const POLL: Duration = Duration::from_millis(200);
+/// How long another node may take to hear of an order; it hears of it within a second.
+const SEEN: Duration = Duration::from_secs(2);
+
+/// How often a node is asked whether it has heard of an order, or how far it is with it.
+const POLL: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(args: &NodeCommand, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     match args {
@@ -95,19 +100,24 @@ impl Answer {
 
     fn trouble(&self) -> Option<String> {
         match self {
+            Self::Node(carried) if carried.seen.as_ref().is_some_and(|seen| seen.has_namesake) => {
+                Some(namesake(&carried.node.name))
+            }
             Self::Node(carried) => trouble(&carried.node),
-            Self::Silent { name, word } => Some(format!("{name} is {word}: see `mq logs --node {name}`")),
+            Self::Silent { name, word } => Some(match *word {
+                "dead" | "stopped" => {
+                    format!("{name} is {word}: see `mq logs --node {name}`, and start it with `mq deploy`")
+                }
+                _ => format!("{name} is {word}: see `mq logs --node {name}`"),
+            }),
         }
     }
 }
 
 /// Every node of the fleet: those that the mesh knows, and those that should be there and are not.
 async fn answers(admin: &Admin, mesh: &Mesh, settings: &Settings) -> Outcome<Vec<Answer>> {
-    let local = match settings.is_admin_given() {
-        true => None,
-        false => settings.context().ok().and_then(|context| context.state),
-    };
-    let deployed = local.as_deref().map(node_names).transpose()?;
+    let deployed = fleet::deployed(settings)?;
+    let local = settings.context().ok().and_then(|context| context.state);
     let mut answers = Vec::new();
     for seen in &mesh.nodes {
         if seen.state == MeshNodeState::Up {
@@ -151,7 +161,7 @@ async fn state(admin: &Admin) -> Outcome<(Node, Statistics)> {
 }
 
 /// How a node of this machine is that nobody hears of, given its directory.
-fn word_of_silent(directory: &Path) -> Outcome<&'static str> {
+pub(super) fn word_of_silent(directory: &Path) -> Outcome<&'static str> {
     let state = state_of_node(directory);
     Ok(match (is_locked(&state)?, state.join("node.json").exists()) {
         (true, _) => "silent",
@@ -187,7 +197,7 @@ async fn show(args: &NodeShow, settings: &Settings, output: &mut Output) -> Outc
     }
     let holds =
         carried.holds.iter().map(|holds| ("holds", left(&NodeDrain { connections: 0, ..holds.clone() })));
-    for (name, text) in facts(&carried.node, &carried.statistics).into_iter().chain(holds) {
+    for (name, text) in facts(&carried).into_iter().chain(holds) {
         output.line(&format!("{name:<14}{text}"))?;
     }
     Ok(Exit::Ok)
@@ -219,21 +229,44 @@ async fn order(name: &str, order: Order, settings: &Settings, output: &mut Outpu
         now = admin.order(Order::Uncordon).await?;
     }
     if before.state == now.state {
-        output.line(&format!("unchanged: {name} is {}", drain_word(&now)))?;
+        output.line(&format!("unchanged: {name} is {}", order_word(now.state)))?;
         return Ok(Exit::Ok);
     }
+    until_seen(settings, &now).await?;
     let undo = match order {
         Order::Cordon => format!("mq node uncordon {name}"),
         Order::Uncordon => format!("mq node cordon {name}"),
         Order::Drain => format!("mq node undrain {name}"),
         Order::Undrain => format!("mq node drain {name}"),
     };
-    output.line(&format!("changed: {name} is {}; undo: {undo}", drain_word(&now)))?;
+    output.line(&format!("changed: {name} is {}; undo: {undo}", order_word(now.state)))?;
     Ok(Exit::Ok)
 }
 
-fn drain_word(drain: &NodeDrain) -> String {
-    value(&drain.state).as_str().unwrap_or_default().to_owned()
+/// Waits, for a while at most, until every node has heard of an order: the next command asks any of them.
+async fn until_seen(settings: &Settings, now: &NodeDrain) -> Outcome {
+    let admin = admin(settings)?;
+    let Ok(mesh) = admin.mesh().await else { return Ok(()) };
+    let up = mesh.nodes.iter().filter(|node| node.state == MeshNodeState::Up);
+    let everybody = async {
+        for node in up {
+            let admin = admin.of_node(&node.name);
+            // One that does not answer is not waited for.
+            while admin.mesh().await.is_ok_and(|mesh| !has_heard(&mesh, now)) {
+                tokio::time::sleep(POLL).await;
+            }
+        }
+    };
+    // What they have not heard by then they hear later.
+    let _ = tokio::time::timeout(SEEN, everybody).await;
+    Ok(())
+}
+
+fn has_heard(mesh: &Mesh, now: &NodeDrain) -> bool {
+    let is_draining = matches!(now.state, DrainState::Draining | DrainState::Drained);
+    let wanted = (is_draining, now.state != DrainState::Active);
+    let seen = mesh.nodes.iter().find(|node| node.name == now.node);
+    seen.is_none_or(|seen| (seen.draining, seen.cordoned) == wanted)
 }
 
 async fn drain(args: &node::NodeDrain, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
@@ -261,7 +294,9 @@ async fn drain(args: &node::NodeDrain, settings: &Settings, output: &mut Output)
         }
         let now = admin.holds().await?;
         if left(&now) != left(&last) {
-            output.talk(&format!("{name} is draining: {} left", left(&now)));
+            if !is_empty(&now) {
+                output.talk(&format!("{name} is draining: {} left", left(&now)));
+            }
             progress = Instant::now();
         }
         last = now;
@@ -281,12 +316,13 @@ async fn drain(args: &node::NodeDrain, settings: &Settings, output: &mut Output)
     Ok(Exit::Ok)
 }
 
-fn facts(node: &Node, statistics: &Statistics) -> Vec<(&'static str, String)> {
+fn facts(carried: &Carried) -> Vec<(&'static str, String)> {
+    let Carried { node, statistics, .. } = carried;
     let outcomes = &statistics.outcomes;
     vec![
         ("name", node.name.clone()),
         ("fleet", node.fleet.clone()),
-        ("state", word(node.state).to_owned()),
+        ("state", carried.state().to_owned()),
         ("version", node.version.clone()),
         ("pid", node.pid.to_string()),
         ("started", node.started_at.to_string()),
@@ -359,12 +395,30 @@ fn rounded(rate: f64) -> String {
 fn word(state: NodeState) -> &'static str {
     match state {
         NodeState::Running => "running",
-        NodeState::Draining => "draining",
+        NodeState::Draining => "stopping",
     }
 }
 
+/// What a node has been told of its future, for people.
+fn order_word(order: DrainState) -> &'static str {
+    match order {
+        DrainState::Active => "active",
+        DrainState::Cordoned => "cordoned",
+        DrainState::Draining => "draining",
+        DrainState::Drained => "drained",
+    }
+}
+
+/// That two processes have the name of a node, as a sentence.
+pub(super) fn namesake(name: &str) -> String {
+    format!(
+        "two processes want to be {name}, and the one that started last is: stop the other one, or give it a name \
+         of its own"
+    )
+}
+
 /// What is wrong with the store of a node, when something is.
-fn trouble(node: &Node) -> Option<String> {
+pub(super) fn trouble(node: &Node) -> Option<String> {
     let store = node.store.as_ref().filter(|store| store.state != StoreState::Ready)?;
     let consequence = match store.state {
         StoreState::Recovering => "queues and topics serve nobody yet",
@@ -437,20 +491,24 @@ fn listing(rows: Vec<Row>) -> Listing {
 }
 
 impl Carried {
+    /// How the node is by its own word: what others have heard of it is older.
+    fn state(&self) -> &'static str {
+        match self.holds.as_ref().map(|holds| holds.state) {
+            Some(order) if self.node.state == NodeState::Running && order != DrainState::Active => {
+                order_word(order)
+            }
+            _ => word(self.node.state),
+        }
+    }
+
     fn row(&self) -> Row {
         let Self { node, statistics, holds, seen } = self;
         let held = |number: fn(&NodeDrain) -> u64| holds.as_ref().map(number);
         let shown = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), shape::number);
         let homes = held(|holds| holds.queues).or_else(|| seen.as_ref().map(|seen| seen.homes));
-        let state = match seen {
-            Some(seen) if node.state == NodeState::Running && (seen.cordoned || seen.draining) => {
-                fleet::state_word(seen)
-            }
-            _ => word(node.state),
-        };
         let cells = vec![
             node.name.clone(),
-            state.to_owned(),
+            self.state().to_owned(),
             node.version.clone(),
             shape::uptime(node.uptime_seconds),
             listeners(node),

@@ -39,11 +39,10 @@ async fn list(args: &SessionList, admin: &Admin, output: &mut Output) -> Outcome
         _ => None,
     };
     let prefix = args.prefix.as_deref().unwrap_or_default();
-    let sessions = admin.client_sessions(prefix, connected, args.limit.unwrap_or(u64::MAX)).await?;
-    if sessions.is_empty() && args.view.output == Format::Table {
-        output.talk("no MQTT client has such a session");
-    }
-    output.listing(&listing(&sessions), args.view)
+    let found = admin.client_sessions(prefix, connected, args.limit.unwrap_or(u64::MAX)).await?;
+    let nothing = (args.view.output == Format::Table).then_some("no MQTT client has such a session");
+    output.missing(&found.unanswered, found.items.is_empty(), nothing);
+    output.listing(&listing(&found.items), args.view)
 }
 
 async fn show(args: &SessionShow, admin: &Admin, output: &mut Output) -> Outcome {
@@ -218,10 +217,10 @@ pub(super) async fn retained(
 }
 
 async fn list_retained(args: &RetainedList, admin: &Admin, output: &mut Output) -> Outcome {
-    let retained = admin.retained(&args.filter, args.limit.unwrap_or(u64::MAX)).await?;
-    if retained.is_empty() && args.view.output == Format::Table {
-        output.talk(&format!("nothing is retained for `{}`", args.filter));
-    }
+    let found = admin.retained(&args.filter, args.limit.unwrap_or(u64::MAX)).await?;
+    let nothing = format!("nothing is retained for `{}`", args.filter);
+    let nothing = (args.view.output == Format::Table).then_some(nothing.as_str());
+    output.missing(&found.unanswered, found.items.is_empty(), nothing);
     let columns = vec![
         Column::left("NAME"),
         Column::right("QOS"),
@@ -232,7 +231,7 @@ async fn list_retained(args: &RetainedList, admin: &Admin, output: &mut Output) 
         Column::left("TOPIC").wide(),
     ];
     let mut listing = Listing::new("RetainedList", columns);
-    listing.rows = retained.iter().map(retained_row).collect();
+    listing.rows = found.items.iter().map(retained_row).collect();
     output.listing(&listing, args.view)
 }
 

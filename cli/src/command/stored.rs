@@ -11,6 +11,7 @@ use super::address::{checked_name, not_found};
 use crate::{
     args::address::{AddressMove, AddressMoveHome, AddressPurge},
     client::{admin::Admin, amqp::interrupted},
+    deploy::plan,
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
@@ -25,7 +26,11 @@ pub(super) async fn purge(args: &AddressPurge, admin: &Admin, output: &mut Outpu
     checked_name(name)?;
     if !args.yes && output.is_interactive() {
         let address = admin.address(name).await.map_err(|failure| not_found(failure, name))?;
-        let messages = address.status.and_then(|status| status.queue).map_or(0, |queue| queue.messages);
+        if let Some(node) = plan::uncounted(&address) {
+            let message = format!("nothing was dropped: {}", plan::not_known(name, &node));
+            return Err(Failure::new(Exit::Unreachable, message).help("try again when it is back"));
+        }
+        let messages = plan::stored(&address);
         let what = shape::plural(messages, "message");
         if !output.confirm(&format!("Drop {what} of `{name}` for ever?"))? {
             return Err(Failure::new(Exit::Failed, "nothing was dropped"));

@@ -1,6 +1,6 @@
 //! `mq subscription`.
 
-use mq_model::admin::Subscription;
+use mq_model::admin::{List, Subscription};
 
 use super::admin;
 use crate::{
@@ -29,11 +29,10 @@ pub(super) async fn run(
 }
 
 async fn list(args: &SubscriptionList, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
-    let mut subscriptions = admin.subscriptions(args.topic.as_deref()).await?;
+    let List { items: mut subscriptions, unanswered } = admin.subscriptions(args.topic.as_deref()).await?;
     subscriptions.sort_by(|left, right| (&left.topic, &left.name).cmp(&(&right.topic, &right.name)));
-    if subscriptions.is_empty() && args.view.output == Format::Table {
-        output.talk("there are no subscriptions");
-    }
+    let nothing = (args.view.output == Format::Table).then_some("there are no subscriptions");
+    output.missing(&unanswered, subscriptions.is_empty(), nothing);
     output.listing(&listing(subscriptions), args.view)?;
     Ok(Exit::Ok)
 }

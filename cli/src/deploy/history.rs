@@ -121,6 +121,11 @@ impl History {
         self.numbers()?.last().map(|number| self.get(*number)).transpose()
     }
 
+    /// The newest one that was applied: what the fleet was last seen to be.
+    pub fn applied(&self) -> Outcome<Option<Revision>> {
+        Ok(self.all()?.into_iter().rev().find(|revision| revision.result == Ending::Applied))
+    }
+
     /// The deployment with this number.
     pub fn get(&self, number: u64) -> Outcome<Revision> {
         let path = self.path(number);
@@ -272,6 +277,8 @@ mod tests {
         deploy(&history, 4, None);
         deploy(&history, 4, None);
         assert_eq!(history.before().unwrap().number, 2);
+        deploy(&history, 5, Some("no"));
+        assert_eq!(history.applied().unwrap().unwrap().number, 5, "revision 6 failed");
     }
 
     #[test]

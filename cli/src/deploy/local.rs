@@ -304,9 +304,10 @@ impl Local {
     fn late(&self, node: &str, deadline: Duration) -> Failure {
         let message = format!("the node `{node}` was not ready within {}", crate::shape::elapsed(deadline));
         Failure::new(Exit::TimedOut, message).help(format!(
-            "look at {}; stop it with `mq undeploy --name {}`",
-            self.node_directory(node).join("mqd.log").display(),
-            self.fleet
+            "look at {log}; stop and start it with `mq restart {node} --name {fleet}`, or stop all nodes with `mq \
+             undeploy --name {fleet}`",
+            log = self.node_directory(node).join("mqd.log").display(),
+            fleet = self.fleet
         ))
     }
 
@@ -370,6 +371,13 @@ impl Backend for Local {
 
     fn preflight(&self, node: &DaemonConfig, held: Option<&Runtime>) -> Outcome {
         self.daemon()?;
+        // One that hangs has its ports all the same.
+        let state = self.state(&node.node);
+        let hung = match held {
+            None if is_locked(&state)? => runtime(&state),
+            _ => None,
+        };
+        let held = held.or(hung.as_ref());
         let ports: Vec<u16> = held.iter().flat_map(|held| &held.listeners).map(|held| held.port).collect();
         for (name, listener) in node.listeners.named() {
             self.check_port((&listener.host, listener.port), &format!("--{name}-port"), &ports)?;

@@ -44,11 +44,15 @@ pub enum Restart {
 }
 
 impl Restart {
+    fn names(&self, node: &str) -> bool {
+        matches!(self, Self::Only(names) if names.iter().any(|name| name == node))
+    }
+
     fn includes(&self, node: &str) -> bool {
         match self {
             Self::Nobody => false,
             Self::Everybody => true,
-            Self::Only(names) => names.iter().any(|name| name == node),
+            Self::Only(_) => self.names(node),
         }
     }
 }
@@ -127,8 +131,11 @@ pub struct Step {
     pub connections: u64,
     /// Whether those clients find another node of the fleet meanwhile.
     pub elsewhere: bool,
-    /// Stored messages that the step drops.
+    /// Stored messages that the step drops, as far as they can be counted.
     pub messages: u64,
+    /// The node that holds more of what the step drops and cannot be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncounted: Option<String>,
     /// Stored messages that the step moves to other nodes.
     pub moved: u64,
     /// Why the step is not done unless somebody insists, and how to insist.
@@ -193,8 +200,14 @@ impl Plan {
         steps.sort_by_key(order);
         let is_new = observed.nodes.iter().all(|node| node.state == NodeState::Absent);
         match &observed.addresses {
-            Some(there) => steps.extend(address_steps(desired, there)),
-            None if is_new => steps.extend(address_steps(desired, &[])),
+            Some(there) => {
+                // A node that is brought back first says then what it holds.
+                let returns =
+                    |name: &str| steps.iter().any(|step| step.name == name && step.action.brings_back());
+                let of_addresses = address_steps(desired, there, returns);
+                steps.extend(of_addresses);
+            }
+            None if is_new => steps.extend(address_steps(desired, &[], |_| false)),
             None => steps.extend(desired.addresses.iter().map(unknown_address_step)),
         }
         Self { fleet: desired.fleet.clone(), steps }
@@ -281,6 +294,11 @@ impl Action {
         !matches!(self, Self::Unchanged | Self::Keep)
     }
 
+    /// Whether a node that did not serve does so afterwards.
+    fn brings_back(self) -> bool {
+        matches!(self, Self::Create | Self::Start | Self::Await)
+    }
+
     /// The sign in front of a step: `+` is new, `~` changes, `-` goes, `=` stays.
     pub fn sign(self) -> char {
         match self {
@@ -327,6 +345,7 @@ impl Step {
             connections: 0,
             elsewhere: false,
             messages: 0,
+            uncounted: None,
             moved: 0,
             blocked: None,
             changes: Vec::new(),
@@ -362,6 +381,11 @@ fn node_step(desired: &Desired, node: &DaemonConfig, observed: &Observed) -> Ste
         NodeState::Stopped { is_clean: false } => {
             step(Action::Start, format!("its process is gone; {}", listens(node)))
         }
+        // Whoever names it has made up their mind that it hangs.
+        NodeState::Silent if desired.restart.names(&node.node) => step(
+            Action::Restart,
+            "it has a process and does not answer: it is stopped, and killed if need be".into(),
+        ),
         NodeState::Silent => step(Action::Await, "it has a process and does not answer yet".into()),
         NodeState::Running { runtime, connections } => {
             running_step(desired, node, found, runtime, *connections)
@@ -393,8 +417,8 @@ fn running_step(
     };
     let elsewhere = is_another_there(desired, &node.node);
     let mut detail = format!("{why}; {}", closing(connections, elsewhere));
-    if let Some(holds) = found.holds.as_ref().filter(|holds| elsewhere && holds.queues > 0) {
-        detail.push_str(&format!("; nobody serves {} meanwhile", carried(holds)));
+    if let Some(carried) = found.holds.as_ref().filter(|_| elsewhere).and_then(carried) {
+        detail.push_str(&format!("; nobody serves {carried} meanwhile"));
     }
     let mut step = Step::new(Action::Restart, Object::Node, &node.node, detail);
     (step.connections, step.elsewhere) = (connections, elsewhere);
@@ -419,15 +443,24 @@ fn closing(connections: u64, elsewhere: bool) -> String {
     }
 }
 
-/// `2 stored addresses with 12 messages (3.0 KiB)`.
-fn carried(holds: &NodeDrain) -> String {
-    let addresses = shape::plural(holds.queues, "stored address");
-    match holds.messages {
-        0 => format!("{addresses} without messages"),
-        count => {
-            format!("{addresses} with {} ({})", shape::plural(count, "message"), shape::bytes(holds.bytes))
+/// `2 stored addresses with 12 messages (3.0 KiB) and 1 MQTT session`; `None`: nothing.
+fn carried(holds: &NodeDrain) -> Option<String> {
+    let addresses = (holds.queues > 0 || holds.messages > 0).then(|| {
+        let addresses = shape::plural(holds.queues, "stored address");
+        match holds.messages {
+            0 => format!("{addresses} without messages"),
+            count => {
+                format!(
+                    "{addresses} with {} ({})",
+                    shape::plural(count, "message"),
+                    shape::bytes(holds.bytes)
+                )
+            }
         }
-    }
+    });
+    let sessions = (holds.sessions > 0).then(|| shape::plural(holds.sessions, "MQTT session"));
+    let parts: Vec<String> = addresses.into_iter().chain(sessions).collect();
+    (!parts.is_empty()).then(|| parts.join(" and "))
 }
 
 /// What becomes of the nodes that are there and not wanted.
@@ -451,9 +484,9 @@ fn removal(desired: &Desired, found: &ObservedNode) -> Step {
         (NodeState::Running { connections, .. }, Some(holds), _) => {
             step.elsewhere = is_another_there(desired, &found.name);
             step.connections = *connections;
-            let held = match holds.queues {
-                0 => "it holds nothing".to_owned(),
-                _ => format!("{} move to other nodes first", carried(holds)),
+            let held = match carried(holds) {
+                None => "it holds nothing".to_owned(),
+                Some(carried) => format!("{carried} move to other nodes first"),
             };
             step.moved = holds.messages;
             let closing = closing(*connections, step.elsewhere);
@@ -516,8 +549,32 @@ pub fn serves(runtime: &Runtime) -> String {
     places.join(", ")
 }
 
-/// What the addresses need, given the ones that are there.
-pub fn address_steps(desired: &Desired, there: &[Address]) -> Vec<Step> {
+/// What the addresses need, given the ones that are there, and the nodes that do not serve now and will before
+/// it is done.
+pub fn address_steps(desired: &Desired, there: &[Address], returns: impl Fn(&str) -> bool) -> Vec<Step> {
+    let mut steps = steps_of_addresses(desired, there);
+    for step in &mut steps {
+        let Some(node) = step.uncounted.as_deref() else { continue };
+        if returns(node) {
+            step.detail.push_str(&format!("; what {node} holds of it is known once that is back"));
+        } else if desired.abandon.iter().any(|abandoned| abandoned == node) {
+            step.detail.push_str(&format!("; drops what {node} holds, given up as asked for"));
+        } else {
+            step.blocked = Some(Blocked {
+                reason: not_known(&step.name, node),
+                help: format!("bring {node} back first, or give up what it holds with --abandon {node}"),
+            });
+        }
+    }
+    steps
+}
+
+/// Unreachable is not empty.
+pub fn not_known(address: &str, node: &str) -> String {
+    format!("{node}, which holds `{address}`, cannot be reached: what it holds is not known")
+}
+
+fn steps_of_addresses(desired: &Desired, there: &[Address]) -> Vec<Step> {
     let wanted = in_order(&desired.addresses);
     let mut steps: Vec<Step> = wanted.into_iter().map(|wanted| address_step(wanted, there)).collect();
     // What refers to another goes before it.
@@ -530,6 +587,7 @@ pub fn address_steps(desired: &Desired, there: &[Address]) -> Vec<Step> {
             let detail = format!("it is not in the files{}", consequences(address));
             let mut step = Step::new(Action::Delete, Object::Address, name, detail);
             step.messages = stored(address);
+            step.uncounted = uncounted(address);
             step
         } else {
             Step::new(Action::Keep, Object::Address, name, "it is not in the files")
@@ -563,7 +621,12 @@ fn is_given(desired: &Desired, address: &Address) -> bool {
     is_built_in(address) || (is_catch_all && desired.nodes.iter().any(|node| node.mqtt.catch_all))
 }
 
-/// The messages that an address stores.
+/// The node that holds something of what an address stores, and cannot say what; `None`: all is counted.
+pub fn uncounted(address: &Address) -> Option<String> {
+    address.status.as_ref()?.unreachable.first().cloned()
+}
+
+/// The messages that an address stores, as far as they can be counted; see [`uncounted`].
 pub fn stored(address: &Address) -> u64 {
     address.status.as_ref().and_then(|status| status.queue.as_ref()).map_or(0, |queue| queue.messages)
 }
@@ -598,10 +661,12 @@ pub fn address_step(wanted: &Address, there: &[Address]) -> Step {
     }
     let mut step = Step::new(Action::Update, Object::Address, name, kind(&wanted.spec));
     // An address of another type is another address: it does not have the messages of this one.
-    let messages = if found.spec.kind == wanted.spec.kind { 0 } else { stored(found) };
-    if messages > 0 {
-        step.detail.push_str(&format!("; drops {}", shape::plural(messages, "message")));
-        step.messages = messages;
+    if found.spec.kind != wanted.spec.kind {
+        step.messages = stored(found);
+        step.uncounted = uncounted(found);
+    }
+    if step.messages > 0 {
+        step.detail.push_str(&format!("; drops {}", shape::plural(step.messages, "message")));
     }
     step.changes = changes;
     step
@@ -840,9 +905,9 @@ mod tests {
         let names = |steps: &[Step]| steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>();
         let mut wanted = desired();
         wanted.addresses = addresses.to_vec();
-        assert_eq!(names(&address_steps(&wanted, &[])), ["t", "dlq", "orders", "t::s"]);
+        assert_eq!(names(&address_steps(&wanted, &[], |_| false)), ["t", "dlq", "orders", "t::s"]);
         let nothing = Desired { prune: true, ..desired() };
-        assert_eq!(names(&address_steps(&nothing, &addresses)), ["t::s", "orders", "dlq", "t"]);
+        assert_eq!(names(&address_steps(&nothing, &addresses, |_| false)), ["t::s", "orders", "dlq", "t"]);
     }
 
     #[test]
@@ -859,9 +924,9 @@ mod tests {
         let mut built_in = address("#", AddressType::Topic);
         built_in.status = Some(mq_model::manifest::AddressStatus { built_in: true, ..Default::default() });
         let mut wanted = Desired { prune: true, ..desired() };
-        assert_eq!(address_steps(&wanted, std::slice::from_ref(&built_in)), []);
+        assert_eq!(address_steps(&wanted, std::slice::from_ref(&built_in), |_| false), []);
         wanted.addresses = vec![address("#", AddressType::Topic)];
-        let steps = address_steps(&wanted, &[built_in]);
+        let steps = address_steps(&wanted, &[built_in], |_| false);
         assert_eq!(steps.iter().map(|step| step.action).collect::<Vec<_>>(), [Action::Create]);
     }
 

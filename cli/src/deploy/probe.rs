@@ -159,7 +159,7 @@ impl Probe {
         while self.receivers.join_next().await.is_some() {}
         for lane in &self.lanes {
             // What is left of the probe does no harm, and the account is worth more than its tidiness.
-            let _ = admin.delete_address(&lane.address).await;
+            let _ = admin.delete_address(&lane.address, false).await;
         }
         self.lanes.iter().map(|lane| lane.ledger().account(lane.name)).collect()
     }

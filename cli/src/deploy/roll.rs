@@ -27,6 +27,10 @@ use crate::{
     shape,
 };
 
+/// How long a node may take to say how it is before it is asked again: a question can be lost with the connection
+/// to another node that it was passed on to.
+const ANSWER: Duration = Duration::from_secs(3);
+
 /// How often a node may fail to answer while it is being emptied before that counts.
 const PATIENCE: u32 = 5;
 
@@ -43,6 +47,21 @@ pub struct Options {
     pub poll: Duration,
 }
 
+/// Who is told how far a roll is.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// A node has become ready, and listens there now.
+    pub on_ready: &'a (dyn Fn(&Runtime) + Sync),
+    /// A step begins.
+    pub on_step: &'a (dyn Fn(&Step) + Sync),
+}
+
+impl std::fmt::Debug for Watch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
 /// A roll through the nodes of a fleet.
 pub struct Roll<'a, B> {
     backend: &'a B,
@@ -50,8 +69,7 @@ pub struct Roll<'a, B> {
     observed: &'a Observed,
     options: Options,
     output: &'a Output,
-    /// Is told of every node that has become ready, and where it listens now.
-    on_ready: &'a (dyn Fn(&Runtime) + Sync),
+    watch: Watch<'a>,
     /// What each running node runs with, as far as it is known.
     running: BTreeMap<String, DaemonConfig>,
     runtimes: BTreeMap<String, Runtime>,
@@ -69,7 +87,7 @@ impl<'a, B: Backend> Roll<'a, B> {
         (desired, observed): (&'a Desired, &'a Observed),
         options: Options,
         output: &'a Output,
-        on_ready: &'a (dyn Fn(&Runtime) + Sync),
+        watch: Watch<'a>,
     ) -> Self {
         let mut roll = Self {
             backend,
@@ -77,7 +95,7 @@ impl<'a, B: Backend> Roll<'a, B> {
             observed,
             options,
             output,
-            on_ready,
+            watch,
             running: BTreeMap::new(),
             runtimes: BTreeMap::new(),
         };
@@ -105,6 +123,7 @@ impl<'a, B: Backend> Roll<'a, B> {
                 1 => String::new(),
                 count => format!(" ({} of {count})", index + 1),
             };
+            (self.watch.on_step)(step);
             if let Err(failure) = self.step(step, &place).await {
                 let rest = steps.get(index + 1..).unwrap_or_default();
                 return Err(self.stopped(step, failure, rest));
@@ -152,7 +171,7 @@ impl<'a, B: Backend> Roll<'a, B> {
         };
         self.running.insert(name.clone(), wanted.clone());
         self.runtimes.insert(name.clone(), runtime.clone());
-        (self.on_ready)(&runtime);
+        (self.watch.on_ready)(&runtime);
         let expected = self.expected(wanted, stored);
         let soak = if is_disturbed { self.options.soak } else { Duration::ZERO };
         let report = self.pass(name, &expected, soak, stored > 0).await?;
@@ -184,7 +203,8 @@ impl<'a, B: Backend> Roll<'a, B> {
         let end = Instant::now() + self.options.wait;
         let mut since = None;
         loop {
-            let missing = match self.backend.report(name, depth).await {
+            let report = tokio::time::timeout(ANSWER, self.backend.report(name, depth)).await;
+            let missing = match report.unwrap_or_else(|_| Err(Failure::failed("it takes too long"))) {
                 Ok(report) => {
                     let missing = expected.missing(&report);
                     if missing.is_empty() {
@@ -229,6 +249,12 @@ impl<'a, B: Backend> Roll<'a, B> {
 
     /// Stops a node, and returns how many stored messages it must come back with.
     async fn stop(&mut self, name: &str) -> Outcome<u64> {
+        if self.found(name).is_some_and(|found| found.state == NodeState::Silent) {
+            // Whoever does not answer is not asked.
+            let stopped = self.backend.stop(name, self.options.wait, self.output).await?;
+            self.gone(name, stopped);
+            return Ok(0);
+        }
         let mut stored = self.backend.report(name, false).await.map_or(0, |report| report.certain());
         let stopped = {
             let mut stop = pin!(self.backend.stop(name, self.options.wait, self.output));
@@ -314,7 +340,9 @@ impl<'a, B: Backend> Roll<'a, B> {
                     }
                     if held(&now) != held(&last) {
                         progress = Instant::now();
-                        self.output.talk(&format!("{name}{place} is draining: {} left", left(&now)));
+                        if !is_empty(&now) {
+                            self.output.talk(&format!("{name}{place} is draining: {} left", left(&now)));
+                        }
                     }
                     last = now;
                 }
@@ -683,7 +711,8 @@ mod tests {
                 poll: Duration::from_millis(1),
             };
             let output = Output::new(&Global { quiet: true, ..Global::default() });
-            let mut roll = Roll::new(fake, (desired, &observed), options, &output, &|_| {});
+            let watch = Watch { on_ready: &|_| {}, on_step: &|_| {} };
+            let mut roll = Roll::new(fake, (desired, &observed), options, &output, watch);
             let nodes = roll.run(&plan).await?;
             Ok(nodes.into_iter().map(|node| node.node).collect())
         })

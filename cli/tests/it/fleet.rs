@@ -10,27 +10,27 @@ use crate::sandbox::Sandbox;
 const FREE: &str = "--amqp-port 0 --mqtt-port 0 --http-port 0 --mesh-port 0";
 
 /// A sandbox with the default fleet of so many nodes.
-fn fleet(nodes: u32) -> Sandbox {
+pub(crate) fn fleet(nodes: u32) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.ok(&format!("deploy --nodes {nodes} {FREE}"));
     sandbox
 }
 
-fn json(sandbox: &Sandbox, arguments: &str) -> Value {
+pub(crate) fn json(sandbox: &Sandbox, arguments: &str) -> Value {
     serde_json::from_str(&sandbox.ok(&format!("{arguments} -o json"))).unwrap()
 }
 
-fn pids(sandbox: &Sandbox) -> Vec<Value> {
+pub(crate) fn pids(sandbox: &Sandbox) -> Vec<Value> {
     let nodes = json(sandbox, "node list");
     nodes["items"].as_array().unwrap().iter().map(|node| node["pid"].clone()).collect()
 }
 
-fn pid(sandbox: &Sandbox, node: &str) -> Pid {
+pub(crate) fn pid(sandbox: &Sandbox, node: &str) -> Pid {
     let text = std::fs::read_to_string(sandbox.fleet("default").join(node).join("state/mqd.lock")).unwrap();
     Pid::from_raw(text.trim().parse().unwrap()).unwrap()
 }
 
-fn kill(sandbox: &Sandbox, node: &str) {
+pub(crate) fn kill(sandbox: &Sandbox, node: &str) {
     kill_process(pid(sandbox, node), Signal::KILL).unwrap();
     let lock = sandbox.fleet("default").join(node).join("state/mqd.lock");
     // The kernel lets go of the lock when the process is gone.
@@ -43,6 +43,9 @@ fn three_nodes_are_one_system() {
     assert_eq!(sandbox.ok("node list -o name"), "node-1\nnode-2\nnode-3\n");
     let graph = json(&sandbox, "fleet graph");
     assert_eq!(graph["links"].as_array().unwrap().len(), 3, "{graph}");
+    assert_eq!((&graph["apiVersion"], &graph["kind"]), (&"mq.cli/v1".into(), &"Mesh".into()));
+    let shown = json(&sandbox, "node show node-2");
+    assert_eq!((&shown["apiVersion"], &shown["kind"]), (&"mq.cli/v1".into(), &"Node".into()));
     assert!(graph["nodes"].as_array().unwrap().iter().all(|node| node["state"] == "up"), "{graph}");
     let dot = sandbox.ok("fleet graph -o dot");
     assert!(dot.contains(r#""node-1" -- "node-2" [label="1"];"#), "{dot}");
@@ -135,6 +138,8 @@ fn shrinking_moves_what_is_stored_and_loses_nothing() {
         "{ended:?}"
     );
     assert_eq!(sandbox.ok("node list -o name"), "node-1\n");
+    let graph = sandbox.ok("fleet graph --no-headers");
+    assert_eq!(graph.lines().count(), 1, "what was removed is no part of it: {graph}");
     for name in ["a", "b", "c"] {
         assert_eq!(sandbox.ok(&format!("recv {name} --until-empty")).lines().count(), 50, "{name}");
     }
@@ -168,6 +173,83 @@ fn a_node_is_drained_and_takes_part_again() {
     assert!(sandbox.ok("address move-home b --to node-2").starts_with("unchanged"));
     assert_eq!(sandbox.ok("recv b --until-empty").lines().count(), 5);
     assert_eq!(sandbox.run("address move-home b --to node-9").code, 2);
+}
+
+#[test]
+fn an_order_is_seen_at_once_and_outlives_the_process() {
+    let sandbox = fleet(2);
+    let state = || json(&sandbox, "fleet graph")["nodes"][1]["cordoned"].clone();
+    for (order, word) in [("cordon", "cordoned"), ("uncordon", "running"), ("cordon", "cordoned")] {
+        sandbox.ok(&format!("node {order} node-2"));
+        let list = sandbox.ok("node list --no-headers");
+        let line = list.lines().nth(1).unwrap();
+        assert_eq!(line.split_whitespace().nth(1), Some(word), "{list}");
+        assert_eq!(state(), (word == "cordoned"));
+    }
+    sandbox.ok("restart node-2 --soak 0");
+    assert!(sandbox.ok("node list --no-headers").lines().nth(1).unwrap().contains(" cordoned "));
+    sandbox.ok("address create later --type queue");
+    assert_eq!(json(&sandbox, "address show later")["status"]["home"], "node-1");
+}
+
+#[test]
+fn what_is_on_a_node_that_is_away_is_not_deleted_unseen() {
+    let sandbox = fleet(2);
+    for name in ["q", "given-up"] {
+        sandbox.ok(&format!("address create {name} --type queue"));
+        sandbox.ok(&format!("address move-home {name} --to node-2"));
+        sandbox.ok(&format!("send {name} -n 5 -m x --durable"));
+    }
+    kill(&sandbox, "node-2");
+    let unknown = "node-2, which holds `q`, cannot be reached";
+    let refused = sandbox.run("address delete q");
+    assert_eq!(refused.code, 10, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("{unknown}: what it holds is not known")), "{refused:?}");
+    assert!(refused.stderr.contains("--force"), "{refused:?}");
+    let document = "apiVersion: mq/v1\nkind: Address\nmetadata: {name: q}\nspec: {type: anycast}\n";
+    let refused = sandbox.feed("apply -f - --yes", document.as_bytes());
+    assert!(refused.code == 10 && refused.stderr.contains(unknown), "{refused:?}");
+    for command in ["address purge q", "address move q given-up", "address move-home q --to node-1"] {
+        let refused = sandbox.run(command);
+        assert!(refused.code != 0 && refused.stderr.contains(unknown), "{command}: {refused:?}");
+    }
+    let list = sandbox.run("address list");
+    let line = list.stdout.lines().find(|line| line.starts_with("q ")).unwrap().to_owned();
+    assert!(line.contains(" no ") && line.contains(" ? "), "neither ready nor empty: {list:?}");
+    assert!(list.stderr.contains("node-2 cannot be reached"), "{list:?}");
+    assert!(sandbox.ok("address show q").contains("what is on node-2 is not known"));
+    let said = sandbox.ok("address delete given-up --force");
+    assert!(said.starts_with("changed: deleted address given-up and dropped what node-2 holds"), "{said}");
+    sandbox.ok("deploy");
+    assert_eq!(sandbox.ok("recv q --until-empty").lines().count(), 5, "nothing was dropped");
+    assert_eq!(sandbox.run("address show given-up").code, 7);
+}
+
+#[test]
+fn a_check_looks_at_every_node_and_sends_from_each_to_each() {
+    let sandbox = fleet(3);
+    let before = sandbox.ok("address list -o name");
+    let result = |line: &Value| (line["check"].as_str().unwrap().to_owned(), line["result"] == "ok");
+    let checks = json(&sandbox, "check -n 4");
+    let checks: Vec<(String, bool)> = checks["items"].as_array().unwrap().iter().map(result).collect();
+    assert!(checks.iter().all(|(_, ok)| *ok), "{checks:?}");
+    let nodes = ["node-1", "node-2", "node-3"];
+    for check in nodes.iter().flat_map(|node| [format!("node {node}"), format!("queue from {node}")]) {
+        assert!(checks.iter().any(|(name, _)| *name == check), "{check} in {checks:?}");
+    }
+    for check in ["anycast over nodes", "request/reply over nodes", "qos 1 over nodes"] {
+        assert!(checks.iter().any(|(name, _)| name == check), "{check} in {checks:?}");
+    }
+    assert_eq!(sandbox.ok("address list -o name"), before, "it has cleaned up");
+    assert_eq!(sandbox.ok("session list -o name"), "");
+
+    kill(&sandbox, "node-2");
+    let failed = sandbox.run("check -n 4 --no-headers");
+    assert_eq!(failed.code, 1, "{failed:?}");
+    let bad: Vec<&str> = failed.stdout.lines().filter(|line| line.contains(" failed ")).collect();
+    assert!(bad.len() == 1 && bad[0].starts_with("node node-2 "), "{failed:?}");
+    assert!(bad[0].contains("its process has died"), "{failed:?}");
+    assert!(bad[0].contains("`mq deploy`"), "{failed:?}");
 }
 
 #[test]

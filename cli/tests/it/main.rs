@@ -6,5 +6,6 @@ mod fleet;
 mod messages;
 mod mqtt;
 mod peer;
+mod roll_faults;
 mod sandbox;
 mod stored;

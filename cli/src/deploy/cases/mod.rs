@@ -53,6 +53,7 @@ struct NodeHolds {
     queues: u64,
     messages: u64,
     bytes: u64,
+    sessions: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,6 +62,8 @@ struct FoundAddress {
     r#type: serde_json::Value,
     #[serde(default)]
     messages: u64,
+    #[serde(default)]
+    unreachable: Vec<String>,
 }
 
 #[test]
@@ -145,7 +148,9 @@ fn address((name, found): (String, FoundAddress)) -> Address {
     let spec: AddressSpec = serde_json::from_value(serde_json::json!({ "type": found.r#type })).unwrap();
     let mut address = Address::new(name, spec);
     let queue = QueueStatus { messages: found.messages, ..QueueStatus::default() };
-    address.status = Some(AddressStatus { ready: true, queue: Some(queue), ..AddressStatus::default() });
+    let (ready, unreachable) = (found.unreachable.is_empty(), found.unreachable);
+    let queue = ready.then_some(queue);
+    address.status = Some(AddressStatus { ready, queue, unreachable, ..AddressStatus::default() });
     address
 }
 
@@ -185,6 +190,7 @@ fn observed(fleet: &Fleet, name: &str, found: FoundNode) -> ObservedNode {
         queues: holds.queues,
         messages: holds.messages,
         bytes: holds.bytes,
+        sessions: holds.sessions,
         ..NodeDrain::default()
     });
     let leaving = found.leaving.map(|leaving| match leaving.as_str() {
