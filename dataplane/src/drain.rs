@@ -93,7 +93,7 @@ impl Orders {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Order::Serve,
             Err(error) => return Err(error),
         };
-        let state = Mutex::new(State { order, stuck_because: None });
+        let state = Mutex::new(State { order, ..State::default() });
         Ok(Self { path, state, changed: Notify::new() })
     }
 

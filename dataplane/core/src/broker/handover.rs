@@ -247,17 +247,8 @@ impl Core {
         labelled.filter(|(_, label)| labels.contains(label)).collect()
     }
 
-    /// Whether the disk does not know yet what has left a queue: after a crash that would be passed on again.
-    pub(crate) fn is_about_to_leave(&self, id: QueueId) -> bool {
-        let is_of_it = |pending: &Pending| matches!(pending, Pending::Left { queue, .. } if *queue == id);
-        self.broker.pending.iter().any(|(_, pending)| is_of_it(pending))
-    }
-
     /// The disk knows that these have left.
-    pub(crate) fn have_left(&mut self, now: Instant, to: ShardId, queue: QueueId, labels: Vec<Label>) {
-        if let Some(home) = self.broker.by_id.get(&queue) {
-            self.mark_home(now, *home);
-        }
+    pub(crate) fn have_left(&mut self, to: ShardId, queue: QueueId, labels: Vec<Label>) {
         // One that is gone asks when it is back.
         if self.peers.contains(to) {
             self.send_wire(to, Wire::Left { queue, labels });

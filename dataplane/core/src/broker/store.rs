@@ -90,7 +90,7 @@ impl Core {
             (Pending::LoadRetained { page, index }, _) => self.retained_loaded(now, page, index, None),
             (Pending::Delete, _) => {}
             (Pending::Left { to, queue, labels }, StoreAnswer::Settled { .. } | StoreAnswer::Done { .. }) => {
-                self.have_left(now, to, queue, labels)
+                self.have_left(to, queue, labels)
             }
             // It is passed on again after a restart, without which the store takes nothing more.
             (Pending::Left { .. }, _) => {}

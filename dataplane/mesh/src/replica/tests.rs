@@ -229,7 +229,7 @@ fn a_clock_that_leaves_nobody_a_later_one_is_not_believed() {
     pair.start();
     let last =
         Record { version: Version { clock: Version::END_OF_CLOCK - 1, origin: NodeId(2) }, ..record(1, 1) };
-    let message = message::Message::Changes { sequence: 1, records: vec![last] }.encode();
+    let message = Message::Changes { sequence: 1, records: vec![last] }.encode();
     let (now, unix) = (pair.now, pair.unix);
     let refused = pair.replicas[0].handle_message(now, unix, NodeId(2), message);
     assert!(matches!(refused, Err(MessageError::Bound { what: "clock of a version", .. })), "{refused:?}");
