@@ -159,9 +159,11 @@ messages! {
     }
 }
 
-/// What follows the code of `Deliver`.
+/// What follows the code of `Deliver`: address, epoch, and the delivery behind its token.
+type Deliver = (AddressKey, u32, (Option<LegKey>, Arrival));
+
 #[inline]
-fn take_deliver(from: &mut Decoder<'_>) -> Result<(AddressKey, u32, (Option<LegKey>, Arrival)), WireError> {
+fn take_deliver(from: &mut Decoder<'_>) -> Result<Deliver, WireError> {
     from.begin("Deliver");
     Ok((from.field()?, from.field()?, take_arrival(from)?))
 }
