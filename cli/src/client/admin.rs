@@ -75,26 +75,13 @@ impl Admin {
 
     /// What the node holds, and how far it is on its way to being empty.
     pub async fn holds(&self) -> Outcome<NodeDrain> {
-        let drain = self.get(&["node", "drain"], &[]).await?;
-        self.lasting(drain).await
-    }
-
-    /// With the sessions that outlive their connection: others end by themselves when the node stops.
-    async fn lasting(&self, mut drain: NodeDrain) -> Outcome<NodeDrain> {
-        if drain.sessions > 0 {
-            let sessions = self.client_sessions("", None, u64::MAX).await?;
-            let own =
-                sessions.items.iter().filter(|session| session.node.is_empty() || session.node == drain.node);
-            drain.sessions = own.filter(|session| session.expiry_seconds > 0).count() as u64;
-        }
-        Ok(drain)
+        self.get(&["node", "drain"], &[]).await
     }
 
     /// Tells the node what is to become of it.
     pub async fn order(&self, order: Order) -> Outcome<NodeDrain> {
         let request = self.request(Method::POST, &["node", order.word()])?;
-        let drain = self.read(request).await?.1;
-        self.lasting(drain).await
+        Ok(self.read(request).await?.1)
     }
 
     /// Moves the home of a stored address, with all it holds.
