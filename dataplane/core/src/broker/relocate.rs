@@ -286,6 +286,10 @@ impl Core {
     }
 
     fn send_on(&mut self, now: Instant, key: ForwardKey, to: ShardId, body: Bytes) {
+        if !self.peers.contains(to) {
+            // It has gone while the body was loaded: nobody would answer.
+            return self.passed(now, key, &Outcome::Released);
+        }
         let shard = self.shard;
         let Some(forward) = self.broker.forwards.get_mut(key) else { return };
         forward.there = Some(to);

@@ -227,6 +227,29 @@ fn a_queue_that_turns_around_leaves_nothing_behind_whose_body_was_not_in_memory(
 }
 
 #[test]
+fn what_is_loaded_when_the_new_home_is_gone_waits_until_it_is_back() {
+    let settings = AddressSettings { link_credit: 1_000, ..queue(1) };
+    let limits = CoreLimits { link_credit: 1_000, stored_memory_bytes: 40, ..CoreLimits::default() };
+    let mut bed = Bed::fleet(&[1, 1], &limits);
+    bed.set_moving("q", &settings, None, 0, &[0]);
+    let producer = bed.producer(0, "q");
+    let bodies: Vec<String> = (0..30).map(|number| format!("{number:04}")).collect();
+    for body in &bodies {
+        bed.send_durable(producer, body);
+    }
+    bed.store.held = true;
+    begin(&mut bed, &settings);
+    bed.disconnect(0, 1);
+    bed.store.held = false;
+    bed.run();
+    bed.connect(0, 1);
+    bed.advance(Duration::from_secs(1));
+    let consumer = bed.consumer(1, "q", 100);
+    assert_eq!(take_all(&mut bed, consumer), bodies);
+    bed.clear();
+}
+
+#[test]
 fn a_queue_whose_limit_is_reached_moves_all_the_same() {
     let limits = QueueSettings { max_messages: 5, on_full: OnFull::Reject, ..QueueSettings::default() };
     let settings = AddressSettings { link_credit: 1_000, ..with(1, limits) };
