@@ -1,7 +1,7 @@
 //! Requests of the admin API that another node answers: they go over the channels between control threads,
 //! and through the router that serves the API there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,8 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use mq_mesh::NodeId;
 use mq_model::admin::Problem;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
 
 use super::fabric::{ControlMail, Fabric};
 use super::service::{NodeEvent, Service, Tag};
@@ -31,6 +30,10 @@ const MAX_SERVED: usize = 256;
 
 /// How long another node may take. Less than a client waits, so that it learns which node it was.
 const TIMEOUT: Duration = Duration::from_secs(12);
+
+/// How long a question waits for the channel to a node that has just come into reach. With [`TIMEOUT`] it is
+/// less than a client waits, too.
+const OPENS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Whose answer is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +136,8 @@ struct Inner {
     fabric: Arc<Fabric>,
     next: AtomicU64,
     waiting: Mutex<Waiting>,
+    /// The nodes to which the channel is open.
+    open: watch::Sender<BTreeSet<NodeId>>,
     served: Arc<Semaphore>,
     router: Mutex<Option<Router>>,
 }
@@ -148,8 +153,8 @@ impl Requests {
         let served = Arc::new(Semaphore::new(MAX_SERVED));
         // A node may answer what was asked before this one was restarted: nobody has that number now.
         let next = AtomicU64::new(fabric.incarnation().0 << NUMBER_BITS);
-        let waiting = Mutex::default();
-        Self(Arc::new(Inner { fabric, next, waiting, served, router: Mutex::new(None) }))
+        let (waiting, open, router) = (Mutex::default(), watch::Sender::default(), Mutex::default());
+        Self(Arc::new(Inner { fabric, next, waiting, open, served, router }))
     }
 
     /// Answers requests of other nodes with this router, from now on.
@@ -182,7 +187,7 @@ impl Requests {
         name: &Arc<str>,
         question: Question,
     ) -> Result<Reply, Unanswered> {
-        if !self.0.fabric.view().nodes.contains_key(&node) {
+        if !self.0.fabric.view().nodes.contains_key(&node) || !self.opens(node).await {
             return Err(Unanswered::Unreachable(name.clone()));
         }
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
@@ -198,6 +203,13 @@ impl Requests {
             Ok(_) => Err(Unanswered::Lost(name.clone())),
             Err(_) => Err(Unanswered::Late(name.clone())),
         }
+    }
+
+    /// Waits a moment for the channel to a node, which opens after the node has come into reach.
+    async fn opens(&self, node: NodeId) -> bool {
+        let mut open = self.0.open.subscribe();
+        let opens = open.wait_for(|open| open.contains(&node));
+        tokio::time::timeout(OPENS_WITHIN, opens).await.is_ok_and(|opened| opened.is_ok())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -223,7 +235,11 @@ impl Requests {
                     tracing::warn!(%node, "a node asks what cannot be understood; run versions that are neighbours");
                 }
             }
+            NodeEvent::Opened { node, .. } => {
+                self.0.open.send_if_modified(|open| open.insert(node));
+            }
             NodeEvent::Lost { node } => {
+                self.0.open.send_if_modified(|open| open.remove(&node));
                 let mut waiting = self.waiting();
                 let lost: Vec<u64> =
                     waiting.iter().filter(|(_, (asked, _))| *asked == node).map(|(id, _)| *id).collect();
@@ -232,7 +248,7 @@ impl Requests {
                     waiting.remove(&id);
                 }
             }
-            NodeEvent::Opened { .. } | NodeEvent::Cordoned { .. } | NodeEvent::Emptied { .. } => {}
+            NodeEvent::Cordoned { .. } | NodeEvent::Emptied { .. } => {}
         }
     }
 
@@ -356,9 +372,11 @@ pub(crate) struct OfNode;
 
 #[cfg(test)]
 mod tests {
+    use mq_mesh::{Incarnation, Node};
     use mq_model::config::{DaemonConfig, Mesh, MeshListener, MeshTls};
     use tokio::sync::mpsc::UnboundedReceiver;
 
+    use super::super::fabric::View;
     use super::*;
     use crate::mailbox::Mailbox;
 
@@ -406,6 +424,46 @@ mod tests {
         other.reply(ASKED, before, StatusCode::OK, None, b"late");
         assert!(now.take_message(ASKED, said(&mut mail)).is_some(), "it is late, and not wrong");
         assert!(answer.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_question_waits_for_the_channel_to_a_node_that_has_just_come_into_reach() {
+        let (other, mut theirs) = requests(1);
+        let (asking, mut mail) = requests(2);
+        let name: Arc<str> = "n2".into();
+        let node = Node {
+            id: ASKED,
+            name: name.clone(),
+            incarnation: Incarnation(1),
+            shards: 1,
+            info: Bytes::new(),
+            links: Arc::default(),
+            is_leaving: false,
+        };
+        let nodes = BTreeMap::from([(ASKED, Arc::new(node))]);
+        asking.0.fabric.publish(&Arc::new(View { nodes, ..View::default() }));
+        // Also one that was open before, and is to be again.
+        for _ in 0..2 {
+            let (requests, name) = (asking.clone(), name.clone());
+            let asked = tokio::spawn(async move { requests.ask(ASKED, &name, Question::get("/")).await });
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert!(mail.try_recv().is_err(), "nothing is said that nobody would hear");
+            asking.take(NodeEvent::Opened { node: ASKED, name: "n2".into() });
+            let question = loop {
+                match mail.try_recv() {
+                    Ok(ControlMail::Say { message, .. }) => break message,
+                    _ => tokio::task::yield_now().await,
+                }
+            };
+            let length = usize::try_from(question.slice(1..).get_u32()).unwrap();
+            let head: QuestionHead = serde_json::from_slice(&question[5..5 + length]).unwrap();
+            other.reply(ASKED, head.id, StatusCode::OK, None, b"answer");
+            asking.take(NodeEvent::Message { node: ASKED, message: said(&mut theirs) });
+            assert_eq!(asked.await.unwrap().unwrap().body, "answer");
+            asking.take(NodeEvent::Lost { node: ASKED });
+        }
     }
 
     #[test]
