@@ -19,7 +19,7 @@
 //! Messages to a node go in batches over a channel that keeps order and loses nothing; a few are under way
 //! at once, the rest waits in the log of news that all nodes share, or in the sessions themselves.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -129,8 +129,7 @@ impl Order {
 /// What this node's shards have to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// End the session of the client that began at this time or earlier: it has a later one elsewhere, or
-    /// was to begin anew.
+    /// End the session of the client that began at this time: it has a later one elsewhere, or was to begin anew.
     End { client: Arc<str>, since: u64, order: Order },
     /// Every node that can be reached knows, or has had its time.
     Known(Waiter),
@@ -287,7 +286,7 @@ pub(crate) struct Directory {
     /// What was kept over a restart has been claimed; until then the others are not told that this is all.
     is_recovered: bool,
     /// Orders that came before it was.
-    early: HashMap<Arc<str>, u64>,
+    early: BTreeSet<(Arc<str>, u64)>,
     /// News before this one tell of what was kept.
     recovered_at: u64,
     /// The part of the table to be looked through next, when one is.
@@ -313,7 +312,7 @@ impl Directory {
             waiting: VecDeque::new(),
             events: VecDeque::new(),
             is_recovered: false,
-            early: HashMap::new(),
+            early: BTreeSet::new(),
             recovered_at: 0,
             sweep: None,
             next_sweep: None,
@@ -348,7 +347,7 @@ impl Directory {
     }
 
     /// A session is here, or its expiry has changed. `since` names it among the client's sessions; `has_moved`:
-    /// it came from another node, which has given it up. True:
+    /// it came from another node, or goes to one: that one's is the same. True:
     /// the waiter gets [`Event::Known`] when every node in reach knows; false: there is nothing to wait for,
     /// or the session ends with its connection and takes nobody's place, so that nothing hangs on it.
     pub(crate) fn claim(
@@ -367,7 +366,7 @@ impl Directory {
             return false;
         }
         let Some(has_replaced) = self.replace_others(now, client, own) else { return false };
-        if self.early.get(client).is_some_and(|until| since <= *until) {
+        if self.early.contains(&(client.clone(), since)) {
             self.order_end(client.clone(), since, None);
             return false;
         }
@@ -407,8 +406,7 @@ impl Directory {
             self.own.insert(client.clone(), own);
             self.tell(News::Left { client: client.clone(), since });
         }
-        let is_early = self.early.get(client).is_some_and(|until| since <= *until);
-        if ends || is_early {
+        if ends || self.early.contains(&(client.clone(), since)) {
             self.end_elsewhere(client, since);
         }
     }
@@ -443,7 +441,7 @@ impl Directory {
     /// Every session that was kept over the restart has been claimed.
     pub(crate) fn recovered(&mut self) {
         self.is_recovered = true;
-        self.early = HashMap::new();
+        self.early = BTreeSet::new();
         self.recovered_at = self.end_of_news();
     }
 
@@ -846,10 +844,9 @@ impl Directory {
     /// True when there is a session to end.
     fn take_order(&mut self, client: Arc<str>, since: u64, order: Order) -> bool {
         if !self.is_recovered {
-            let until = self.early.entry(client.clone()).or_default();
-            *until = since.max(*until);
+            self.early.insert((client.clone(), since));
         }
-        let Some(own) = self.own.get(&client).copied().filter(|own| own.since <= since) else { return false };
+        let Some(own) = self.own.get(&client).copied().filter(|own| own.since == since) else { return false };
         if own.stage == Stage::Left {
             self.end_elsewhere(&client, own.since);
             return false;

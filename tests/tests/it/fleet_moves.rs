@@ -34,7 +34,7 @@ fn sessions_leave_a_node_that_is_emptied_and_nothing_is_lost_or_comes_twice() {
     let drain = admin.request("POST", "/api/v1/node/drain", None);
     assert_eq!(drain.status, 200);
     eventually("the node to be empty", || {
-        let drain: NodeDrain = admin.get("/api/v1/node/drain");
+        let drain: NodeDrain = admin.get("/node/drain");
         (drain.state == DrainState::Drained).then_some(())
     });
     fleet.terminate(LEAVER);
@@ -107,7 +107,7 @@ fn every_session_is_on_one_node_whoever_is_killed_while_they_move() {
         }
     }
     let sessions: Page<ClientSession> =
-        Admin::new(fleet.node(3).http()).get("/api/v1/sessions?limit=1000&prefix=client-");
+        Admin::new(fleet.node(3).http()).get("/sessions?limit=1000&prefix=client-");
     let listed: Vec<&str> = sessions.items.iter().map(|session| &*session.client).collect();
     assert_eq!(listed, names, "each once");
     for (number, name) in names.iter().enumerate() {
@@ -127,7 +127,7 @@ fn order(fleet: &Fleet, number: usize, order: &str) {
 }
 
 fn holds(fleet: &Fleet, number: usize) -> NodeDrain {
-    Admin::new(fleet.node(number).http()).get("/api/v1/node/drain")
+    Admin::new(fleet.node(number).http()).get("/node/drain")
 }
 
 /// A client of version 3.1.1 whose session lasts, and whether there was one.

@@ -452,6 +452,7 @@ impl Run {
         self.look();
         if let Some(consumer) = self.consumer.take() {
             self.bed.remove_consumer(consumer);
+            self.bed.rest();
         }
         let core = self.bed.core_of(self.home, 0);
         let found = self.bed.drain_bodies(core, "q");

@@ -114,7 +114,7 @@ impl Shard {
         }
         let found = self.mqtt.sessions.find(client);
         let session = found.and_then(|key| Some((key, self.mqtt.sessions.get(key)?)));
-        let Some((key, session)) = session.filter(|(_, session)| session.number <= since) else {
+        let Some((key, session)) = session.filter(|(_, session)| session.number == since) else {
             return self.order_carried_out(order);
         };
         info!(client_id = client, "the session ends: its client has another one on another node");

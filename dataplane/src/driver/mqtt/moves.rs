@@ -16,7 +16,7 @@
 //! The session keeps its number and its name, so that its durable subscriptions know nothing of it all. A departure
 //! is remembered for as long as the session lives: it is called after the node where it began.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,7 +42,8 @@ use crate::mesh::directory::{Order, Waiter, Who, counts_more};
 pub(super) struct Moves {
     /// What is offered to other nodes; a restart forgets it.
     offers: HashMap<Arc<str>, Offer>,
-    departures: HashMap<Arc<str>, Departure>,
+    /// By client and number: one may have been given away before another has come and goes.
+    departures: BTreeMap<(Arc<str>, u64), Departure>,
     arrivals: HashMap<Arc<str>, ArrivalRecord>,
     /// Who waits for the disk.
     stored: HashMap<Ticket, Stored>,
@@ -71,7 +72,7 @@ struct Departure {
 
 #[derive(Debug)]
 enum Stored {
-    Departure { client: Arc<str>, session: SessionKey, reply: Reply<MoveAnswer> },
+    Departure { client: Arc<str>, number: u64, session: SessionKey, reply: Reply<MoveAnswer> },
     Arrival { reply: Reply<MoveAnswer> },
     Taken { client: Arc<str>, reply: Reply<MoveAnswer> },
 }
@@ -79,20 +80,27 @@ enum Stored {
 impl Moves {
     /// Whether the session of a client is on its way from here.
     pub(super) fn is_leaving(&self, client: &str) -> bool {
-        self.offers.contains_key(client) || self.departure_under_way(client).is_some()
+        self.offers.contains_key(client)
+            || self.departures_of(client).any(|(_, departure)| !departure.record.is_done)
     }
 
-    fn departure_under_way(&self, client: &str) -> Option<&Departure> {
-        self.departures.get(client).filter(|departure| !departure.record.is_done)
+    /// The sessions of a client that have left, by their numbers.
+    fn departures_of(&self, client: &str) -> impl Iterator<Item = (u64, &Departure)> {
+        let client: Arc<str> = client.into();
+        let departures = self.departures.range((client.clone(), 0)..=(client, u64::MAX));
+        departures.map(|((_, number), departure)| (*number, departure))
+    }
+
+    /// The session that was given away with an offer.
+    fn offered_as(&self, client: &str, offer: u64) -> Option<(u64, &Departure)> {
+        self.departures_of(client).find(|(_, departure)| departure.record.offer == offer)
     }
 
     /// Notes an order to end a session that this node has given away and that the other one may not have yet; false
     /// when there is none.
     pub(super) fn is_to_end(&mut self, client: &str, since: u64, order: Order) -> bool {
-        let departure = self.departures.get_mut(client);
-        let departure =
-            departure.filter(|departure| !departure.record.is_done && departure.record.number <= since);
-        match departure {
+        let departure = self.departures.get_mut(&(client.into(), since));
+        match departure.filter(|departure| !departure.record.is_done) {
             Some(departure) => {
                 departure.orders.push(order);
                 true
@@ -103,7 +111,7 @@ impl Moves {
 
     /// Whether the session of this client and number is not here: it has been given away, or not been taken yet.
     pub(super) fn is_elsewhere(&self, client: &str, number: u64) -> bool {
-        let has_left = self.departures.get(client).is_some_and(|departure| departure.record.number == number);
+        let has_left = self.departures.contains_key(&(client.into(), number));
         let arrival = self.arrivals.get(client).and_then(|arrival| Parcel::decode(&arrival.parcel));
         match arrival {
             Some(parcel) => parcel.record.number == number,
@@ -115,12 +123,13 @@ impl Moves {
     pub(super) fn is_will_elsewhere(&self, client: &str, number: u64) -> bool {
         let arrival = self.arrivals.get(client).and_then(|arrival| Parcel::decode(&arrival.parcel));
         let arriving = arrival.and_then(|parcel| parcel.will).map(|(number, _)| number);
-        let departed = self.departures.get(client).map(|departure| departure.record.will);
-        arriving == Some(number) || departed == Some(number)
+        let mut departed = self.departures_of(client);
+        arriving == Some(number) || departed.any(|(_, departure)| departure.record.will == number)
     }
 
-    pub(super) fn recover_departure(&mut self, client: &str, record: DepartureRecord) {
-        self.departures.insert(client.into(), Departure { record, is_stored: true, orders: Vec::new() });
+    pub(super) fn recover_departure(&mut self, client: &str, number: u64, record: DepartureRecord) {
+        self.departures
+            .insert((client.into(), number), Departure { record, is_stored: true, orders: Vec::new() });
     }
 
     pub(super) fn recover_arrival(&mut self, client: &str, record: ArrivalRecord) {
@@ -172,7 +181,7 @@ impl Shard {
             .filter(|session| session.outlives_connection() && !moves.is_leaving(&session.client_id))
             .map(|session| session.client_id.clone());
         let mut pending = PendingMoves { staying: staying.take(limit).collect(), ..PendingMoves::default() };
-        for (client, departure) in &moves.departures {
+        for ((client, _), departure) in &moves.departures {
             let record = &departure.record;
             if departure.is_stored && !record.is_done {
                 pending.departing.push((client.clone(), record.offer, (&*record.to).into()));
@@ -217,9 +226,6 @@ impl Shard {
             return MoveAnswer::Gone;
         };
         let number = session.number;
-        if self.mqtt.moves.departure_under_way(client).is_some() {
-            return MoveAnswer::Gone;
-        }
         if let Some(connection) = session.connection() {
             self.send_elsewhere(now, connection);
         }
@@ -297,18 +303,18 @@ impl Shard {
             return;
         };
         let record = DepartureRecord {
-            number: session.number,
             expiry: session.expiry,
             will: session.will.as_ref().map_or(0, |will| will.number),
             to: to.into(),
             offer,
             is_done: false,
         };
-        let ticket = self.put_object(departure_key(client), record.encode());
+        let number = session.number;
+        let ticket = self.put_object(departure_key(client, number), record.encode());
         self.mqtt.moves.offers.remove(client);
         let departure = Departure { record, is_stored: false, orders: Vec::new() };
-        self.mqtt.moves.departures.insert(client.clone(), departure);
-        self.await_move(ticket, Stored::Departure { client: client.clone(), session: key, reply });
+        self.mqtt.moves.departures.insert((client.clone(), number), departure);
+        self.await_move(ticket, Stored::Departure { client: client.clone(), number, session: key, reply });
     }
 
     /// The departure of a session is on disk: nothing of it is here any more.
@@ -330,19 +336,21 @@ impl Shard {
     }
 
     fn departed(&mut self, client: &Arc<str>, offer: u64) -> MoveAnswer {
-        let departure = self.mqtt.moves.departures.get_mut(client);
-        let Some(departure) = departure.filter(|it| it.record.offer == offer && !it.record.is_done) else {
+        let number = self.mqtt.moves.offered_as(client, offer).map(|(number, _)| number);
+        let key = number.map(|number| (client.clone(), number));
+        let departure = key.and_then(|key| Some((key.1, self.mqtt.moves.departures.get_mut(&key)?)));
+        let Some((number, departure)) = departure.filter(|(_, it)| !it.record.is_done) else {
             return MoveAnswer::Done;
         };
         departure.record.is_done = true;
         let orders = std::mem::take(&mut departure.orders);
-        let (number, record) = (departure.record.number, departure.record.encode());
+        let record = departure.record.encode();
         info!(client_id = %client, to = %departure.record.to, "the session has moved");
         if orders.is_empty() {
-            self.put_object(departure_key(client), record);
+            self.put_object(departure_key(client, number), record);
         } else {
             // It is to end: nobody has to remember it.
-            self.forget_departure(client, None);
+            self.forget_departure(client, Some(number));
         }
         if let Some(fabric) = self.shared.mesh.clone() {
             fabric.session_left(client, number, !orders.is_empty());
@@ -361,7 +369,7 @@ impl Shard {
         if moves.offers.get(client).is_some_and(|it| it.number == offer) {
             return OfferStanding::Open;
         }
-        match moves.departures.get(client).filter(|departure| departure.record.offer == offer) {
+        match moves.offered_as(client, offer).map(|(_, departure)| departure) {
             Some(departure) if departure.is_stored => OfferStanding::Given,
             Some(_) => OfferStanding::Open,
             None => OfferStanding::Void,
@@ -370,25 +378,27 @@ impl Shard {
 
     /// A session that has left is over, or the client has a later one here: it is not remembered any more.
     pub(super) fn forget_departure(&mut self, client: &str, number: Option<u64>) {
-        let departure = self.mqtt.moves.departures.get(client);
-        let is_meant = departure
-            .is_some_and(|it| it.record.is_done && number.is_none_or(|number| it.record.number == number));
-        if is_meant {
-            self.mqtt.moves.departures.remove(client);
-            self.delete_object(departure_key(client));
+        let is_meant = |(it, departure): &(u64, &Departure)| {
+            departure.record.is_done && number.is_none_or(|number| *it == number)
+        };
+        let departures = self.mqtt.moves.departures_of(client).filter(is_meant);
+        let numbers: Vec<u64> = departures.map(|(number, _)| number).collect();
+        for number in numbers {
+            self.mqtt.moves.departures.remove(&(client.into(), number));
+            self.delete_object(departure_key(client, number));
         }
     }
 
     /// Every node in reach has told its sessions: what is over need not be remembered.
     pub(super) fn forget_departures_that_are_over(&mut self, now: Instant, fabric: &Fabric) {
-        let is_over = |client: &Arc<str>, record: &DepartureRecord| {
+        let is_over = |client: &Arc<str>, number: u64, record: &DepartureRecord| {
             let to = mq_mesh::NodeId::new(&self.config.fleet, &record.to);
-            record.is_done && fabric.is_session_over(now, to, client, record.number) == Some(true)
+            record.is_done && fabric.is_session_over(now, to, client, number) == Some(true)
         };
         let departures = self.mqtt.moves.departures.iter();
         let over: Vec<(Arc<str>, u64)> = departures
-            .filter(|(client, departure)| is_over(client, &departure.record))
-            .map(|(client, departure)| (client.clone(), departure.record.number))
+            .filter(|((client, number), departure)| is_over(client, *number, &departure.record))
+            .map(|(key, _)| key.clone())
             .collect();
         for (client, number) in over {
             self.forget_departure(&client, Some(number));
@@ -398,12 +408,12 @@ impl Shard {
 
     /// Tells the directory of the sessions that had left, or were about to, before the restart.
     pub(super) fn claim_departed(&self, now: Instant, fabric: &Fabric) {
-        for (client, Departure { record, .. }) in &self.mqtt.moves.departures {
+        for ((client, number), Departure { record, .. }) in &self.mqtt.moves.departures {
             if record.is_done {
-                fabric.session_left(client, record.number, false);
-            } else {
-                fabric.claim_session(now, client, record.number, record.expiry, false, None);
-                fabric.set_session_leaving(client, record.number, true);
+                fabric.session_left(client, *number, false);
+            } else if self.mqtt.sessions.find(client).is_none() {
+                fabric.claim_session(now, client, *number, record.expiry, true, None);
+                fabric.set_session_leaving(client, *number, true);
             }
         }
     }
@@ -413,6 +423,12 @@ impl Shard {
     fn arrive(&mut self, client: &Arc<str>, from: &str, offer: u64, parcel: Bytes, reply: Reply<MoveAnswer>) {
         if Parcel::decode(&parcel).is_none() {
             let words = "the session cannot be read; let the nodes run the same version";
+            let _ = reply.send(MoveAnswer::Failed(words.to_owned()));
+            return;
+        }
+        // What another node may have given is not known to be anywhere else.
+        if self.mqtt.moves.arrivals.get(client).is_some_and(|arrival| *arrival.from != *from) {
+            let words = "another node has offered a session of the client; try again when that is decided";
             let _ = reply.send(MoveAnswer::Failed(words.to_owned()));
             return;
         }
@@ -499,8 +515,10 @@ impl Shard {
             };
             self.put_object(outgoing_key(&client, *packet_id), record.encode());
         }
-        self.mqtt.moves.departures.remove(&client);
-        self.delete_object(departure_key(&client));
+        // It may have been here before.
+        if self.mqtt.moves.departures.remove(&(client.clone(), number)).is_some() {
+            self.delete_object(departure_key(&client, number));
+        }
         let key = self.mqtt.sessions.insert(session);
         info!(client_id = %client, "the session has come from another node");
         self.keep_all_for_later(now, key);
@@ -552,8 +570,8 @@ impl Shard {
             return true;
         }
         match stored {
-            Stored::Departure { client, session, reply } => {
-                if let Some(departure) = self.mqtt.moves.departures.get_mut(&client) {
+            Stored::Departure { client, number, session, reply } => {
+                if let Some(departure) = self.mqtt.moves.departures.get_mut(&(client.clone(), number)) {
                     departure.is_stored = true;
                 }
                 self.remove_departed(&client, session);

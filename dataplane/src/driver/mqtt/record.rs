@@ -35,8 +35,8 @@ pub(crate) enum ObjectKey {
     Incoming(Box<str>, PacketId),
     /// A message of QoS 2 that was sent and whose exchange has not ended.
     Outgoing(Box<str>, PacketId),
-    /// A session that has gone to another node.
-    Departure(Box<str>),
+    /// A session of this number that has gone to another node.
+    Departure(Box<str>, u64),
     /// A session that another node offers, or has given.
     Arrival(Box<str>),
 }
@@ -49,7 +49,7 @@ impl ObjectKey {
             | Self::Will(id, _)
             | Self::Incoming(id, _)
             | Self::Outgoing(id, _)
-            | Self::Departure(id)
+            | Self::Departure(id, _)
             | Self::Arrival(id) => id,
         }
     }
@@ -70,7 +70,10 @@ impl ObjectKey {
             }
             INCOMING => packet_id().map(|(id, packet_id)| Self::Incoming(id, packet_id)),
             OUTGOING => packet_id().map(|(id, packet_id)| Self::Outgoing(id, packet_id)),
-            DEPARTURE => Some(Self::Departure(text(rest)?)),
+            DEPARTURE => {
+                let (id, number) = rest.split_last_chunk()?;
+                Some(Self::Departure(text(id)?, u64::from_be_bytes(*number)))
+            }
             ARRIVAL => Some(Self::Arrival(text(rest)?)),
             _ => None,
         }
@@ -104,9 +107,9 @@ pub(crate) fn outgoing_key(client_id: &str, packet_id: PacketId) -> Bytes {
     key(OUTGOING, client_id, &packet_id.to_number().to_be_bytes())
 }
 
-/// The key of a session that has gone to another node.
-pub(crate) fn departure_key(client_id: &str) -> Bytes {
-    key(DEPARTURE, client_id, &[])
+/// The key of a session of this number that has gone to another node.
+pub(crate) fn departure_key(client_id: &str, number: u64) -> Bytes {
+    key(DEPARTURE, client_id, &number.to_be_bytes())
 }
 
 /// The key of a session that another node offers, or has given.
@@ -332,8 +335,6 @@ impl OutgoingRecord {
 /// A session that this node has given to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DepartureRecord {
-    /// The session's.
-    pub(crate) number: u64,
     pub(crate) expiry: u32,
     /// That of its will; 0: none.
     pub(crate) will: u64,
@@ -348,7 +349,6 @@ pub(crate) struct DepartureRecord {
 impl DepartureRecord {
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = vec![VERSION, u8::from(self.is_done)];
-        put_number(&mut out, self.number);
         put_number(&mut out, u64::from(self.expiry));
         put_number(&mut out, self.will);
         put_bytes(&mut out, self.to.as_bytes());
@@ -361,10 +361,10 @@ impl DepartureRecord {
         let mut input = Reader::new(value);
         version(&mut input)?;
         let is_done = input.byte()? != 0;
-        let (number, expiry, will) = (input.number()?, input.small_number()?, input.number()?);
+        let (expiry, will) = (input.small_number()?, input.number()?);
         let (to, offer) = (input.text()?.into(), input.number()?);
         input.end()?;
-        Some(Self { number, expiry, will, to, offer, is_done })
+        Some(Self { expiry, will, to, offer, is_done })
     }
 }
 
@@ -498,14 +498,8 @@ mod tests {
 
     #[test]
     fn a_session_on_its_way_is_read_as_it_was_written_at_either_end() {
-        let departure = DepartureRecord {
-            number: 9,
-            expiry: 60,
-            will: 7,
-            to: "node-2".into(),
-            offer: u64::MAX,
-            is_done: false,
-        };
+        let departure =
+            DepartureRecord { expiry: 60, will: 7, to: "node-2".into(), offer: u64::MAX, is_done: false };
         for record in [departure.clone(), DepartureRecord { is_done: true, ..departure }] {
             assert_eq!(DepartureRecord::decode(&record.encode()), Some(record));
         }

@@ -310,9 +310,10 @@ impl Shard {
             ObjectKey::Outgoing(_, packet_id) => {
                 state.is_some_and(|state| state.remembered.contains(&packet_id))
             }
-            ObjectKey::Session(_) | ObjectKey::Will(..) | ObjectKey::Departure(_) | ObjectKey::Arrival(_) => {
-                true
-            }
+            ObjectKey::Session(_)
+            | ObjectKey::Will(..)
+            | ObjectKey::Departure(..)
+            | ObjectKey::Arrival(_) => true,
         }
     }
 
@@ -351,10 +352,10 @@ impl Shard {
                 let record = OutgoingRecord::decode(value)?;
                 recovered.of(id).outgoing.push((packet_id, record));
             }
-            ObjectKey::Departure(id) => {
+            ObjectKey::Departure(id, number) => {
                 let record = DepartureRecord::decode(value)?;
-                self.mqtt.numbers.note(record.number.max(record.offer));
-                self.mqtt.moves.recover_departure(&id, record);
+                self.mqtt.numbers.note(number.max(record.offer));
+                self.mqtt.moves.recover_departure(&id, number, record);
             }
             ObjectKey::Arrival(id) => self.mqtt.moves.recover_arrival(&id, ArrivalRecord::decode(value)?),
         }

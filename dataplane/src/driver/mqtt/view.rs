@@ -63,15 +63,16 @@ impl Shard {
 
     /// Ends the session of a client, and its connection; false when it has none here.
     pub(crate) fn end_client_session(&mut self, now: Instant, client: &str) -> bool {
-        if self.mqtt.moves.is_to_end(client, u64::MAX, Order::NOBODYS) {
-            // The other node is told when it has it.
-            return true;
-        }
         let key: Option<SessionKey> = self.mqtt.sessions.find(client);
-        if let Some(key) = key {
+        let Some((key, session)) = key.and_then(|key| Some((key, self.mqtt.sessions.get(key)?))) else {
+            return false;
+        };
+        let number = session.number;
+        // One that is another node's already is ended there.
+        if !self.mqtt.moves.is_to_end(client, number, Order::NOBODYS) {
             self.end_session(now, key);
         }
-        key.is_some()
+        true
     }
 
     fn client_session_view(&self, session: &Session) -> SessionView {

@@ -24,8 +24,8 @@ struct Member {
     is_recovered: bool,
     /// Sessions that it has offered to other nodes, which a restart forgets.
     offers: BTreeMap<Arc<str>, Offer>,
-    /// Sessions that it has given away.
-    departures: BTreeMap<Arc<str>, Departure>,
+    /// Sessions that it has given away, by client and number.
+    departures: BTreeMap<(Arc<str>, u64), Departure>,
     /// Sessions that were offered to it, with the nodes that have offered them.
     arrivals: BTreeMap<Arc<str>, (usize, Offer)>,
     /// Those that it has taken and that not every node knows of.
@@ -168,11 +168,11 @@ impl World {
         for (client, held) in &member.sessions {
             member.directory.claim(self.now, client, held.since, held.expiry, held.has_moved, None);
         }
-        for (client, Departure { offer: Offer { held, .. }, is_done, .. }) in &member.departures {
+        for ((client, _), Departure { offer: Offer { held, .. }, is_done, .. }) in &member.departures {
             if *is_done {
                 member.directory.left(client, held.since, false);
-            } else {
-                member.directory.claim(self.now, client, held.since, held.expiry, false, None);
+            } else if !member.sessions.contains_key(client) {
+                member.directory.claim(self.now, client, held.since, held.expiry, true, None);
                 member.directory.set_leaving(client, held.since, true);
             }
         }
@@ -186,14 +186,13 @@ impl World {
         while let Some(event) = member.directory.poll_event() {
             match event {
                 Event::End { client, since, order } => {
-                    let departure = member.departures.get_mut(&client);
-                    let departure = departure.filter(|it| !it.is_done && it.offer.held.since <= since);
-                    if let Some(departure) = departure {
+                    let departure = member.departures.get_mut(&(client.clone(), since));
+                    if let Some(departure) = departure.filter(|departure| !departure.is_done) {
                         departure.orders.push(order);
                         continue;
                     }
                     if let Some(held) =
-                        member.sessions.get(&client).copied().filter(|held| held.since <= since)
+                        member.sessions.get(&client).copied().filter(|held| held.since == since)
                     {
                         member.sessions.remove(&client);
                         member.offers.remove(&client);
@@ -208,8 +207,7 @@ impl World {
                 }
                 Event::Known(waiter) => member.known.push(waiter),
                 Event::Over { client, since } => {
-                    let departure = member.departures.remove(&client).expect("it has left");
-                    assert_eq!(departure.offer.held.since, since);
+                    assert!(member.departures.remove(&(client, since)).is_some(), "it has left");
                 }
             }
         }
@@ -227,6 +225,15 @@ impl World {
         self.nodes[to].directory.handle(self.now, id_of(from), message).unwrap();
         self.do_events(to);
         true
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        for node in &mut self.nodes {
+            node.directory.handle_timeout(self.now);
+        }
+        (0..self.nodes.len()).for_each(|node| self.do_events(node));
     }
 
     fn settle(&mut self) {
@@ -271,8 +278,7 @@ impl World {
         self.clock += 2;
         let clock = self.clock & !REPLACES;
         let member = &mut self.nodes[node];
-        let is_leaving = member.departures.get(&client).is_some_and(|departure| !departure.is_done);
-        if is_leaving || member.offers.contains_key(&client) {
+        if member.is_leaving(&client) || member.offers.contains_key(&client) {
             return Outcome::Refused;
         }
         if let Some(held) = member.sessions.get(&client).copied() {
@@ -288,7 +294,7 @@ impl World {
             note_over(&mut self.lasting, &mut self.over, client.clone(), held.since);
         }
         // A new one takes the place of what is remembered of another.
-        member.departures.remove(&client);
+        member.departures.retain(|(other, _), departure| *other != client || !departure.is_done);
         let since = clock.max(member.directory.latest(&client) + 2) & !REPLACES;
         let since = if is_clean || is_known { since | REPLACES } else { since };
         member.sessions.insert(client.clone(), Held { since, expiry, has_moved: false });
@@ -312,7 +318,8 @@ impl World {
         let client: Arc<str> = client.into();
         self.clock += 2;
         let number = self.clock;
-        let is_possible = self.is_linked(node, to) && self.nodes[to].is_recovered;
+        let is_taken = self.nodes[to].arrivals.get(&client).is_some_and(|(from, _)| *from != node);
+        let is_possible = self.is_linked(node, to) && self.nodes[to].is_recovered && !is_taken;
         let member = &mut self.nodes[node];
         let held = member.sessions.get(&client).copied().filter(|held| held.expiry > 0);
         let Some(held) = held.filter(|_| is_possible && member.is_recovered) else { return };
@@ -336,15 +343,15 @@ impl World {
         let Some((client, offer)) = member.offers.remove_entry(client) else { return };
         member.sessions.remove(&client);
         let departure = Departure { offer, is_done: false, orders: Vec::new() };
-        member.departures.insert(client, departure);
+        member.departures.insert((client, offer.held.since), departure);
     }
 
     /// A node has the other one take a session that it has given up, as often as it must.
     fn hand_over(&mut self, node: usize, client: &str) {
-        let Some(departure) = self.nodes[node].departures.get(client).filter(|it| !it.is_done) else {
-            return;
-        };
-        let offer = departure.offer;
+        let departures = &self.nodes[node].departures;
+        let departure = departures.iter().find(|((other, _), it)| **other == *client && !it.is_done);
+        let Some((key, departure)) = departure else { return };
+        let (key, offer) = (key.clone(), departure.offer);
         if !self.is_linked(node, offer.to) || !self.nodes[offer.to].is_recovered {
             return;
         }
@@ -354,14 +361,15 @@ impl World {
             return;
         }
         let member = &mut self.nodes[node];
-        let Some((client, departure)) = member.departures.remove_entry(client) else { return };
+        let Some((key, departure)) = member.departures.remove_entry(&key) else { return };
+        let client = key.0.clone();
         member.directory.left(&client, offer.held.since, !departure.orders.is_empty());
         for order in departure.orders.iter().copied() {
             member.directory.ended(order);
         }
         if departure.orders.is_empty() {
             let done = Departure { is_done: true, orders: Vec::new(), ..departure };
-            member.departures.insert(client, done);
+            member.departures.insert(key, done);
         } else {
             member.directory.gone(&client, offer.held.since);
         }
@@ -386,7 +394,7 @@ impl World {
             member.ended.push((client.clone(), own.since));
             note_over(&mut self.lasting, &mut self.over, client.clone(), own.since);
         }
-        member.departures.remove(&client);
+        member.departures.remove(&(client.clone(), held.since));
         member.sessions.insert(client.clone(), Held { has_moved: true, ..held });
         if member.directory.claim(now, &client, held.since, held.expiry, true, Some(giver(held.since))) {
             member.unknown.push(held.since);
@@ -401,7 +409,8 @@ impl World {
         }
         let giver = &self.nodes[from];
         let is_offered = giver.offers.get(client) == Some(&offer);
-        let is_given = giver.departures.get(client).is_some_and(|departure| departure.offer == offer);
+        let departure = giver.departures.get(&(client.into(), offer.held.since));
+        let is_given = departure.is_some_and(|departure| departure.offer == offer);
         if !is_offered && !is_given {
             self.nodes[node].arrivals.remove(client);
         }
@@ -413,7 +422,9 @@ impl World {
             let is_it = |held: Held| held.since == *since;
             let served =
                 self.nodes.iter().filter(|node| node.sessions.get(client).copied().is_some_and(is_it));
-            let on_its_way = self.nodes.iter().filter_map(|node| node.departures.get(client)).filter(|it| {
+            let departures =
+                self.nodes.iter().flat_map(|node| node.departures.get(&(client.clone(), *since)));
+            let on_its_way = departures.filter(|it| {
                 let arrival = self.nodes[it.offer.to].arrivals.get(client);
                 is_it(it.offer.held) && arrival.is_some_and(|(_, offer)| *offer == it.offer)
             });
@@ -440,6 +451,13 @@ impl World {
     fn homes(&self, client: &str) -> Vec<usize> {
         let has = |node: &usize| self.nodes[*node].sessions.contains_key(client);
         (0..self.nodes.len()).filter(has).collect()
+    }
+}
+
+impl Member {
+    /// Whether a session of the client is another node's, which may not know.
+    fn is_leaving(&self, client: &str) -> bool {
+        self.departures.iter().any(|((other, _), departure)| **other == *client && !departure.is_done)
     }
 }
 
@@ -755,12 +773,12 @@ fn a_session_that_moves_is_always_known_somewhere_and_ends_where_it_is() {
     world.depart(0, "a");
     assert_eq!(world.connect(2, "a", false, 60), Outcome::Refused, "it is on its way");
     world.hand_over(0, "a");
-    assert!(!world.nodes[0].departures["a"].is_done, "not every node knows");
+    assert!(!world.nodes[0].departures.values().all(|departure| departure.is_done), "not every node knows");
     assert_ne!(world.place(2, "a"), Place::Nowhere);
     world.settle();
     world.hand_over(0, "a");
     world.settle();
-    assert!(world.nodes[0].departures["a"].is_done);
+    assert!(world.nodes[0].departures.values().all(|departure| departure.is_done));
     for node in [0, 2] {
         assert_eq!(world.place(node, "a"), Place::At { node: id_of(1), is_lasting: true });
         let goes_on =
@@ -871,11 +889,7 @@ fn random_life(seed: u64) {
             10 => world.leave(one, client, false),
             11 => world.leave(one, client, random.bool()),
             12 => {
-                world.now += Duration::from_millis(random.u64(0..2_000));
-                for node in &mut world.nodes {
-                    node.directory.handle_timeout(world.now);
-                }
-                (0..count).for_each(|node| world.do_events(node));
+                world.pass(Duration::from_millis(random.u64(0..2_000)));
             }
             20..=21 => world.offer(one, other, client),
             22 => world.take_back(one, client),
@@ -888,6 +902,9 @@ fn random_life(seed: u64) {
     world.link_all();
     (0..count).for_each(|node| world.recover(node));
     for _ in 0..3 {
+        world.settle();
+        // A giver that is to end what it has given away says nothing more to who wants that.
+        world.pass(KNOWN_WITHIN);
         world.settle();
         for (node, client) in (0..count).flat_map(|node| clients.map(|client| (node, client))) {
             world.take_back(node, client);
@@ -949,9 +966,9 @@ fn forget_what_is_over(world: &mut World) {
         let now = world.now;
         for member in &mut world.nodes {
             let Member { departures, directory, .. } = member;
-            departures.retain(|client, departure| {
+            departures.retain(|(client, _), departure| {
                 let (to, since) = (id_of(departure.offer.to), departure.offer.held.since);
-                let is_over = directory.is_over(now, to, client, since) == Some(true);
+                let is_over = departure.is_done && directory.is_over(now, to, client, since) == Some(true);
                 if is_over {
                     directory.gone(client, since);
                 }
