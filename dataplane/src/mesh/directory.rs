@@ -55,6 +55,9 @@ const MAX_NODES: usize = 65_535;
 /// Bytes of a client identifier.
 const LONGEST_CLIENT: usize = 1_024;
 
+/// No session has such a number: they are milliseconds since 1970, or little more.
+const END_OF_NUMBERS: u64 = 1 << 62;
+
 /// An expiry that never comes.
 const FOREVER: u32 = u32::MAX;
 
@@ -70,6 +73,8 @@ pub(crate) enum DirectoryError {
     Client(usize),
     #[error("a client identifier is not UTF-8")]
     Text,
+    #[error("a session has the number {0}, which leaves none for later ones; restart the node that has it")]
+    Number(u64),
     #[error("batch {0} is acknowledged, which was not sent")]
     Acknowledged(u64),
     #[error("there are {MAX_NODES} nodes already")]
@@ -781,6 +786,9 @@ impl Directory {
         let kind = byte(message)?;
         let client = client(message)?;
         let since = need(message, 8)?.get_u64();
+        if since >= END_OF_NUMBERS {
+            return Err(DirectoryError::Number(since));
+        }
         match kind {
             CLAIM => {
                 let expiry = need(message, 4)?.get_u32();

@@ -91,7 +91,7 @@ pub(crate) struct Numbers {
 impl Numbers {
     /// One that no session and no will has: later than all before, also those of earlier runs.
     pub(crate) fn next(&mut self, now: UnixMillis) -> u64 {
-        self.last = now.0.max(self.last + 1);
+        self.last = now.0.max(self.last.saturating_add(1));
         self.last
     }
 

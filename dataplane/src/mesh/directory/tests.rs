@@ -760,6 +760,17 @@ fn a_message_that_was_cut_or_has_a_bit_wrong_is_an_error_or_another_message() {
 }
 
 #[test]
+fn a_number_that_leaves_none_for_later_sessions_is_an_error() {
+    let mut world = World::linked(2);
+    for (since, is_error) in [(END_OF_NUMBERS - 1, false), (END_OF_NUMBERS, true), (u64::MAX, true)] {
+        let mut message = BytesMut::from(&[BATCH_KIND, 0][..]);
+        put_item(&mut message, GONE, "kitchen", since);
+        let taken = world.nodes[1].directory.handle(world.now, id_of(0), message.freeze());
+        assert_eq!(taken, if is_error { Err(DirectoryError::Number(since)) } else { Ok(()) });
+    }
+}
+
+#[test]
 fn an_entry_is_small() {
     assert!(size_of::<Entry>() <= 16 && size_of::<Own>() <= 16);
 }
