@@ -71,7 +71,7 @@ impl Medium for Memory {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         let is_refused = state.refused.is_some_and(|text| String::from_utf8_lossy(bytes).contains(text));
-        let fault = state.fault.or(is_refused.then_some(io::ErrorKind::StorageFull));
+        let fault = state.fault.or_else(|| is_refused.then_some(io::ErrorKind::StorageFull));
         state.failures += usize::from(fault.is_some());
         let kept = if fault.is_some() { bytes.len() / 2 } else { bytes.len() };
         state.content.as_mut().unwrap().extend_from_slice(&bytes[..kept]);

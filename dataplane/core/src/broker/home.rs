@@ -706,21 +706,10 @@ impl Core {
 
     fn run_home(&mut self, now: Instant, key: HomeKey) {
         let unix = self.broker.clock.unix(now);
-        let mut again = false;
         let Some(home) = self.queue_home(key) else { return };
         // What a pipe has goes to the new home, and what is here when the node stops is for its next run.
         let is_open = home.pipe.is_none() && !self.stopping;
-        while is_open {
-            let Some(home) = self.queue_home(key) else { return };
-            match home.queue.next(unix) {
-                Next::Deliver(delivery) => self.hand_out(now, unix, key, delivery),
-                Next::More => {
-                    again = true;
-                    break;
-                }
-                Next::Idle => break,
-            }
-        }
+        let again = is_open && self.hand_out_some(now, unix, key);
         if !again {
             self.finish_receiver_drains(now, key);
         }
@@ -738,6 +727,18 @@ impl Core {
         self.account(key);
         self.tell_blocked(key);
         self.arm(key, again.then_some(unix));
+    }
+
+    /// Hands out what a queue has for its consumers; true when it has more to do than fits into a turn.
+    fn hand_out_some(&mut self, now: Instant, unix: UnixMillis, key: HomeKey) -> bool {
+        while let Some(home) = self.queue_home(key) {
+            match home.queue.next(unix) {
+                Next::Deliver(delivery) => self.hand_out(now, unix, key, delivery),
+                Next::More => return true,
+                Next::Idle => break,
+            }
+        }
+        false
     }
 
     /// Gives an entry to a consumer.

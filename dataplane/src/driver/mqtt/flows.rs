@@ -132,7 +132,7 @@ impl Flights {
             identifiers: entry.identifiers.as_slice().to_vec(),
             expires: entry.deadline.map(&expires),
         };
-        parcel.incoming = state.resumed.incoming.clone();
+        parcel.incoming.clone_from(&state.resumed.incoming);
         parcel.incoming.extend(state.taking.keys());
         let under_way = |unacknowledged: &Unacknowledged| {
             let message = match Token::from_bits(unacknowledged.token) {

@@ -437,12 +437,11 @@ impl World {
     fn leave(&mut self, node: usize, client: &str, ends: bool) {
         let client: Arc<str> = client.into();
         let member = &mut self.nodes[node];
-        if let Some(held) = member.sessions.get(&client).copied().filter(|held| ends || held.expiry == 0) {
-            if !member.offers.contains_key(&client) {
-                member.sessions.remove(&client);
-                member.directory.gone(&client, held.since);
-                note_over(&mut self.lasting, &mut self.over, client, held.since);
-            }
+        let held = member.sessions.get(&client).copied().filter(|held| ends || held.expiry == 0);
+        if let Some(held) = held.filter(|_| !member.offers.contains_key(&client)) {
+            member.sessions.remove(&client);
+            member.directory.gone(&client, held.since);
+            note_over(&mut self.lasting, &mut self.over, client, held.since);
         }
         self.do_events(node);
     }
