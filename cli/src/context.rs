@@ -208,13 +208,19 @@ pub fn read_text(source: impl io::Read, limit: u64) -> io::Result<String> {
     })
 }
 
+/// A new name is durable when its directory is.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
 /// Replaces a file in one step: readers see the old content or the new, never half of it.
 pub fn replace(path: &Path, content: &[u8]) -> Outcome {
     let temporary = path.with_extension(format!("tmp{}", std::process::id()));
     // On the disk before it has the name: a power cut must not leave an empty file there.
     let written = File::create(&temporary)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| sync_parent(path));
     written.map_err(|error| {
         let _ = fs::remove_file(&temporary);
         Failure::failed(format!("cannot write {}: {}", path.display(), reason(&error)))

@@ -5,7 +5,7 @@
 //! of its state directory, beside a small file that says for whom and until when they are good.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -21,7 +21,7 @@ use rcgen::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    context::read_bounded,
+    context::{read_bounded, sync_parent},
     failure::{Failure, Outcome},
 };
 
@@ -298,11 +298,6 @@ fn write_private(path: &Path, content: &[u8]) -> Outcome {
         let _ = fs::remove_file(&temporary);
         Failure::file("write", path, &error)
     })
-}
-
-/// A new name is durable when its directory is.
-fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 fn signing(error: &rcgen::Error) -> Failure {

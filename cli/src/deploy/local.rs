@@ -120,10 +120,9 @@ impl Local {
         let folder = self.directory.join(REMOVED);
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            let note = read_bounded(&path.join("removed.json"), MAX_CONFIG).ok();
-            let note = note.and_then(|text| serde_json::from_str::<Removed>(&text).ok());
-            let Some(note) = note.filter(|note| note.until < now) else { continue };
-            for path in std::iter::once(&path).chain(&note.store) {
+            let Some(note) = removed(&path).filter(|note| note.until < now) else { continue };
+            // The note goes last: without it nobody would know of a log elsewhere.
+            for path in note.store.iter().chain([&path]) {
                 match fs::remove_dir_all(path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         return Err(Failure::file("delete", path, &error));
@@ -267,6 +266,7 @@ impl Local {
     fn spawn(&self, node: &DaemonConfig) -> Outcome<(Child, u64)> {
         let directory = self.node_directory(&node.node);
         create_private(&directory)?;
+        take_back_removal(&directory, &node.store_dir())?;
         self.equip(node)?;
         let config = directory.join("mqd.yaml");
         let text = serde_saphyr::to_string(node)
@@ -506,13 +506,17 @@ impl Backend for Local {
             name.push(format!(".removed-{}", now.as_millisecond()));
             store.with_file_name(name)
         });
-        if let (Some(store), Some(aside)) = (&store, &aside) {
+        let until = now.checked_add(retain).unwrap_or(Timestamp::MAX);
+        // Whoever was interrupted before has set it aside already.
+        let noted =
+            removed(&directory).and_then(|note| note.store).filter(|noted| store.is_none() && noted.exists());
+        let note = Removed { node: node.to_owned(), at: now, until, store: noted.or_else(|| aside.clone()) };
+        let text = serde_json::to_string(&note).unwrap_or_default();
+        // First of all, so that nothing is ever where nobody knows of it.
+        replace(&directory.join(NOTE), text.as_bytes())?;
+        if let (Some(store), Some(aside)) = (&store, &note.store) {
             fs::rename(store, aside).map_err(|error| Failure::file("rename", store, &error))?;
         }
-        let until = now.checked_add(retain).unwrap_or(Timestamp::MAX);
-        let note = Removed { node: node.to_owned(), at: now, until, store: aside };
-        let text = serde_json::to_string(&note).unwrap_or_default();
-        replace(&directory.join("removed.json"), text.as_bytes())?;
         fs::rename(&directory, &target).map_err(|error| Failure::file("rename", &directory, &error))?;
         Ok(target)
     }
@@ -533,6 +537,23 @@ struct Removed {
     /// Where its log is, when that lies elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     store: Option<PathBuf>,
+}
+
+/// The file that says what became of a node that is no more.
+const NOTE: &str = "removed.json";
+
+fn removed(directory: &Path) -> Option<Removed> {
+    serde_json::from_str(&read_bounded(&directory.join(NOTE), MAX_CONFIG).ok()?).ok()
+}
+
+/// Takes back a removal that was interrupted: the node is wanted again, with the log that it had.
+fn take_back_removal(directory: &Path, store: &Path) -> Outcome {
+    let Some(note) = removed(directory) else { return Ok(()) };
+    if let Some(aside) = note.store.filter(|aside| aside.exists() && !store.exists()) {
+        fs::rename(&aside, store).map_err(|error| Failure::file("rename", &aside, &error))?;
+    }
+    let path = directory.join(NOTE);
+    fs::remove_file(&path).map_err(|error| Failure::file("delete", &path, &error))
 }
 
 /// The file that says that a node is on its way out of the fleet.
@@ -723,6 +744,23 @@ mod tests {
             mqd: None,
             contexts: Contexts::default(),
         }
+    }
+
+    #[test]
+    fn a_removal_that_was_interrupted_is_taken_back_with_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let (node, store) = (directory.path().join("node-2"), directory.path().join("log"));
+        let aside = directory.path().join("log.removed-1");
+        for folder in [&node, &aside] {
+            fs::create_dir(folder).unwrap();
+        }
+        let (at, until) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        let note = Removed { node: "node-2".into(), at, until, store: Some(aside.clone()) };
+        fs::write(node.join(NOTE), serde_json::to_string(&note).unwrap()).unwrap();
+        take_back_removal(&node, &store).unwrap();
+        assert!(store.exists() && !aside.exists() && !node.join(NOTE).exists());
+        take_back_removal(&node, &store).unwrap();
+        assert!(store.exists(), "there is nothing more to take back");
     }
 
     #[test]

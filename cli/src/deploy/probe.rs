@@ -104,6 +104,7 @@ struct Ledger {
     refused: u64,
     received: BTreeSet<u64>,
     duplicated: u64,
+    /// When a message came last; before the first one, when the lane began.
     last: Option<Instant>,
     longest: Duration,
 }
@@ -134,6 +135,11 @@ impl Probe {
         {
             tokio::time::sleep(PAUSE).await;
         }
+        // The gaps that count are those of the roll.
+        let now = Instant::now();
+        probe.lanes.iter().for_each(|lane| {
+            lane.ledger().last.get_or_insert(now);
+        });
         Ok(probe)
     }
 
@@ -145,6 +151,8 @@ impl Probe {
     /// Stops sending, waits for what is under way, removes the addresses and draws up the account.
     pub async fn finish(mut self, admin: &Admin) -> Vec<Account> {
         self.phase.send_replace(Phase::Draining);
+        let end = Instant::now();
+        self.lanes.iter().for_each(|lane| lane.ledger().end(end));
         while self.senders.join_next().await.is_some() {}
         let mut missing = self.missing();
         let mut since = Instant::now();
@@ -236,6 +244,13 @@ impl Ledger {
         }
     }
 
+    /// Nothing more is sent: a lane that has been silent since the last message has had that gap, too.
+    fn end(&mut self, now: Instant) {
+        if let Some(last) = self.last {
+            self.longest = self.longest.max(now.saturating_duration_since(last));
+        }
+    }
+
     fn missing(&self) -> usize {
         self.accepted.difference(&self.received).count()
     }
@@ -313,13 +328,14 @@ async fn receive_once(lane: &Lane, places: &Places, turn: &mut usize) {
             // A node that hangs says nothing: after a while another one is asked.
             while let Ok(Ok(arrival)) = tokio::time::timeout(PATIENCE, inlet.recv()).await {
                 let Arrival::Message(delivery) = arrival else { continue };
-                if inlet.settle(&delivery, Ack::Accept).await.is_err() {
-                    break;
-                }
+                // Counted before it is settled: what comes again is a duplicate, and what is settled is not lost.
                 let body = record::body_bytes(&delivery.message().body);
                 let number = std::str::from_utf8(&body).ok().and_then(|text| text.parse().ok());
                 if let Some(number) = number {
                     lane.ledger().receive(number, Instant::now());
+                }
+                if inlet.settle(&delivery, Ack::Accept).await.is_err() {
+                    break;
                 }
             }
         }
@@ -353,6 +369,20 @@ mod tests {
             account.line(),
             "probe queue: 3 messages accepted, 1 lost, 1 duplicated, 2 unanswered, longest gap 400.0ms"
         );
+    }
+
+    #[test]
+    fn a_lane_that_falls_silent_has_a_gap_up_to_the_end() {
+        let begin = Instant::now();
+        let gap = |ledger: &Ledger| ledger.account("anycast").longest_gap_ms;
+        let mut silent = Ledger { last: Some(begin), ..Ledger::default() };
+        silent.end(begin + Duration::from_secs(9));
+        assert_eq!(gap(&silent), 9_000, "nothing ever came");
+        let mut cut_off = Ledger::default();
+        cut_off.receive(1, begin);
+        cut_off.receive(2, begin + Duration::from_millis(20));
+        cut_off.end(begin + Duration::from_millis(3_020));
+        assert_eq!(gap(&cut_off), 3_000);
     }
 
     #[test]
