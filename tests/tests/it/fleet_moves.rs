@@ -87,10 +87,13 @@ fn every_session_is_on_one_node_whoever_is_killed_while_they_move() {
         client.send(&packet(0x82, &[&[0, 1][..], &string("sensors/#"), &[1]].concat()));
         assert_eq!(client.expect(0x90).body, [0, 1, 1]);
     }
+    // They go to and fro between the two others.
+    order(&fleet, 3, "cordon");
     let mut published = Vec::new();
     // The giver, and who is killed while it gives.
     for (round, (giver, killed)) in [(1, 2), (2, 1), (1, 1), (2, 2)].into_iter().enumerate() {
         let sessions = holds(&fleet, giver).sessions;
+        assert_eq!(sessions, CLIENTS as u64);
         order(&fleet, giver, "drain");
         eventually("some sessions to have left", || (holds(&fleet, giver).sessions < sessions).then_some(()));
         fleet.kill(killed);
