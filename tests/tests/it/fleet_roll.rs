@@ -117,5 +117,5 @@ fn mqtt_load(fleet: &Fleet, topic: &str) -> Load {
     let servers = |first| servers(fleet, first, mq_tests::Daemon::mqtt);
     let receivers = vec![Plan::receiver(Library::Paho, "subscriber", &servers(3), topic).start()];
     let senders = vec![Plan::sender(Library::Paho, "publisher", &servers(1), topic).rate(100).start()];
-    Load::copied(senders, receivers)
+    Load { may_forget: true, ..Load::copied(senders, receivers) }
 }
