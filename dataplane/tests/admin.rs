@@ -236,7 +236,9 @@ fn a_draining_node_is_alive_but_not_ready() {
     let _client = silent_client(node.amqp);
     node.ask_to_stop();
     wait_for("the node to refuse clients", || TcpStream::connect(node.amqp).is_err().then_some(()));
-    let ready = get(node.http, "/readyz");
+    // Said when every worker refuses links.
+    let not_ready = || Some(get(node.http, "/readyz")).filter(|ready| ready.status != 200);
+    let ready = wait_for("the node to say so", not_ready);
     assert_eq!((ready.status, ready.text()), (503, "the node is stopping\n"));
     assert_eq!(get(node.http, "/livez").status, 200);
     assert_eq!(get(node.http, "/api/v1/node").json()["state"], "draining");
