@@ -1,11 +1,11 @@
 //! Links that stay while their queue changes its home, also when nodes hear of it at different times and mail
 //! takes its time: each message is answered once and taken once, and producers' messages stay in order.
-#![expect(clippy::print_stderr, reason = "a failing test says how to run it again")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::bed::{Bed, C, P, name};
+use super::seeds::for_each_seed;
 use super::stored::queue;
 use crate::*;
 
@@ -483,26 +483,13 @@ impl Run {
     }
 }
 
-/// Names the seed of a run that fails.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the failing run has MQ_CORE_SEED={}", self.0);
-        }
-    }
-}
-
 #[test]
 fn a_queue_that_moves_about_loses_and_repeats_nothing_and_keeps_its_links() {
-    let only = std::env::var("MQ_CORE_SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in only.map_or(0..300, |seed: u64| seed..seed + 1) {
-        let _seed = Seed(seed);
+    for_each_seed(0..300, |seed| {
         let mut run = Run::new(seed);
         for _ in 0..600 {
             run.step();
         }
         run.finish();
-    }
+    });
 }

@@ -1,12 +1,11 @@
 //! Messages that homes on two nodes pass to each other, over crashes and lost paths at every step.
 
-#![expect(clippy::print_stderr, reason = "a failing test says how to run it again")]
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bed::{Bed, C, P, Path};
+use super::seeds::for_each_seed;
 use super::stored::{fleet_with, queue, with};
 use crate::*;
 
@@ -481,26 +480,13 @@ impl Run {
     }
 }
 
-/// Names the seed of a run that fails where the core checks itself.
-struct Shown(u64);
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the failing run has MQ_CORE_SEED={}", self.0);
-        }
-    }
-}
-
 #[test]
 fn a_queue_that_wanders_over_crashes_and_lost_paths_loses_nothing_and_doubles_nothing() {
-    let seed = std::env::var("MQ_CORE_SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in seed.map_or(0..300, |seed| seed..seed + 1) {
-        let _shown = Shown(seed);
+    for_each_seed(0..300, |seed| {
         let mut run = Run::new(seed);
         for _ in 0..300 {
             run.act();
         }
         run.finish();
-    }
+    });
 }

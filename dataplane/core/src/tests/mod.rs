@@ -12,6 +12,7 @@ mod peers;
 mod random;
 mod relocate;
 mod retained;
+pub(crate) mod seeds;
 mod sessions;
 mod sessions_random;
 mod store;

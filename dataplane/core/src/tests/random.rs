@@ -1,14 +1,11 @@
 //! Random operations on nodes of one, two and three cores, alone and in fleets in which nodes lose each
 //! other and meet again, with what must hold after every step.
-//!
-//! `MQ_CORE_SEED=<number>` runs one seed; `MQ_CORE_SEEDS=<number>` runs that many.
-
-#![expect(clippy::print_stderr, reason = "a failing test says how to run it again")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::bed::*;
+use super::seeds::for_each_seed;
 use crate::*;
 
 /// What was sent, by handle of its producer's shard-wide unique number.
@@ -23,7 +20,6 @@ struct Sent {
 }
 
 struct Play {
-    seed: u64,
     random: fastrand::Rng,
     bed: Bed,
     lanes: Vec<(usize, LaneKey)>,
@@ -36,14 +32,6 @@ struct Play {
 }
 
 const ADDRESSES: [&str; 4] = ["a", "m", "d", "x"];
-
-impl Drop for Play {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the failing run has MQ_CORE_SEED={}", self.seed);
-        }
-    }
-}
 
 impl Play {
     fn new(seed: u64, nodes: usize) -> Self {
@@ -66,7 +54,6 @@ impl Play {
         // Mail goes one message at a time, in an order of its own.
         bed.deliver_mail = false;
         Self {
-            seed,
             random,
             bed,
             lanes,
@@ -404,32 +391,24 @@ impl Play {
     }
 }
 
-fn seeds() -> Vec<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
-    match number("MQ_CORE_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("MQ_CORE_SEEDS").unwrap_or(300)).collect(),
-    }
-}
-
 #[test]
 fn random_operations_lose_nothing_and_settle_nothing_twice() {
-    for seed in seeds() {
+    for_each_seed(0..300, |seed| {
         let mut play = Play::new(seed, 1);
         for _ in 0..800 {
             play.step();
         }
         play.finish();
-    }
+    });
 }
 
 #[test]
 fn in_a_fleet_that_falls_apart_and_meets_again_nothing_is_settled_twice_and_nothing_left() {
-    for seed in seeds() {
+    for_each_seed(0..300, |seed| {
         let mut play = Play::new(seed, 2 + (seed % 3) as usize);
         for _ in 0..800 {
             play.step();
         }
         play.finish();
-    }
+    });
 }

@@ -6,12 +6,11 @@
 //! change that was accepted, or a later one that was not refused. A session always wants `t/a`: what was
 //! accepted there it gets, once.
 
-#![expect(clippy::print_stderr, reason = "a failing test says how to run it again")]
-
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::bed::{Bed, C, P, Path};
+use super::seeds::for_each_seed;
 use super::sessions::{filters, session, share, topic, with};
 use super::stored::fleet_with;
 use crate::*;
@@ -642,28 +641,15 @@ fn on_three_shards_sessions_and_retained_messages_are_what_was_accepted() {
     rounds(3, 2_000..2_400);
 }
 
-/// Names the seed of a run that fails where the core checks itself.
-struct Shown(u64);
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the failing run has MQ_CORE_SEED={}", self.0);
-        }
-    }
-}
-
 #[test]
 fn in_a_fleet_that_falls_apart_and_meets_again_sessions_lose_nothing_that_was_accepted() {
-    let seed = std::env::var("MQ_CORE_SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in seed.map_or(3_000..3_300, |seed| seed..seed + 1) {
+    for_each_seed(3_000..3_300, |seed| {
         let mut random = fastrand::Rng::with_seed(seed);
         let nodes: Vec<u16> = (0..random.usize(2..5)).map(|_| random.u16(1..=3)).collect();
-        let _shown = Shown(seed);
         let mut run = Run::new(seed, &nodes);
         for _ in 0..400 {
             run.step();
         }
         run.finish();
-    }
+    });
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bed::{Bed, C, P, Path, name, rejected};
+use super::seeds::for_each_seed;
 use super::stored::{Contains, fleet_with, queue, with};
 use crate::*;
 
@@ -637,9 +638,7 @@ fn on_three_shards_nothing_is_lost_or_left() {
 
 #[test]
 fn in_a_fleet_that_falls_apart_and_meets_again_nothing_accepted_is_lost() {
-    let seeds = std::env::var("MQ_CORE_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = seeds.map_or(3_000..3_300, |seed| seed..seed + 1);
-    for seed in seeds {
+    for_each_seed(3_000..3_300, |seed| {
         let mut random = fastrand::Rng::with_seed(seed);
         let nodes: Vec<u16> = (0..random.usize(2..5)).map(|_| random.u16(1..=3)).collect();
         let mut run = Run::new(seed, &nodes);
@@ -647,5 +646,5 @@ fn in_a_fleet_that_falls_apart_and_meets_again_nothing_accepted_is_lost() {
             run.step();
         }
         run.finish(seed);
-    }
+    });
 }

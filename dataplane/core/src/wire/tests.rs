@@ -1,7 +1,5 @@
 //! Random messages, whole and damaged. A failure prints its seed.
 
-#![expect(clippy::print_stderr, reason = "a failing test says how to run it again")]
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +22,7 @@ use crate::producer::{ProducerOptions, ProducerTarget};
 use crate::queue::EntryKey;
 use crate::settings::{AddressKind, AddressSettings, CoreLimits, Deduplicate, OnFull, QueueSettings};
 use crate::store::{QueueId, Reference, TransactionId};
+use crate::tests::seeds::for_each_seed;
 use crate::tests::stored::Contains;
 
 const SENDER: ShardId = ShardId::new(0, 3);
@@ -568,20 +567,8 @@ impl<'a> Any<'a> {
 
 /// Runs with many random messages.
 fn each(count: u64, mut test: impl FnMut(&Ends, u64, Message)) {
-    struct Seed(u64);
-    impl Drop for Seed {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("the failing message has seed {}", self.0);
-            }
-        }
-    }
     let ends = Ends::new();
-    for seed in 0..count {
-        let _seed = Seed(seed);
-        let message = Any::new(seed, &ends).message();
-        test(&ends, seed, message);
-    }
+    for_each_seed(0..count, |seed| test(&ends, seed, Any::new(seed, &ends).message()));
 }
 
 fn shown(message: &Message) -> String {

@@ -1,8 +1,4 @@
 //! Random operations on a queue and on its model, compared after every step.
-//!
-//! `MQ_CORE_SEED=<number>` runs one seed; `MQ_CORE_SEEDS=<number>` runs that many.
-
-#![expect(clippy::print_stderr, reason = "a failing test says how to run it again")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +12,9 @@ use crate::queue::entry::State;
 use crate::queue::*;
 use crate::settings::{Deduplicate, OnFull, QueueSettings};
 use crate::store::{Reference, UnixMillis};
+use crate::tests::seeds::for_each_seed;
 
 struct Play {
-    seed: u64,
     random: fastrand::Rng,
     queue: Queue,
     model: Model,
@@ -29,14 +25,6 @@ struct Play {
     next_body: u32,
     max_ahead: u64,
     settled: u64,
-}
-
-impl Drop for Play {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the failing run has MQ_CORE_SEED={}", self.seed);
-        }
-    }
 }
 
 fn settings(random: &mut fastrand::Rng) -> QueueSettings {
@@ -65,7 +53,6 @@ impl Play {
         let settings = settings(&mut random);
         let now = UnixMillis(1_700_000_000_000);
         Self {
-            seed,
             queue: Queue::new(Arc::new(settings.clone())),
             model: Model::new(settings, now),
             storing: Vec::new(),
@@ -615,21 +602,13 @@ impl Play {
     }
 }
 
-fn seeds() -> Vec<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
-    match number("MQ_CORE_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("MQ_CORE_SEEDS").unwrap_or(500)).collect(),
-    }
-}
-
 #[test]
 fn random_operations_do_what_the_model_does() {
-    for seed in seeds() {
+    for_each_seed(0..500, |seed| {
         let mut play = Play::new(seed);
         for _ in 0..300 {
             play.step();
         }
         play.finish();
-    }
+    });
 }
