@@ -12,7 +12,7 @@ use std::time::Duration;
 use mq_model::CATCH_ALL_TOPIC;
 use mq_model::admin::{DrainState, NodeDrain};
 use mq_model::manifest::AddressType;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::hub::RetainedRequest;
 use crate::mesh::{ControlMail, Info};
@@ -63,16 +63,15 @@ impl Order {
 #[derive(Debug)]
 pub(crate) struct Orders {
     path: PathBuf,
-    state: Mutex<State>,
-    changed: Notify,
+    order: watch::Sender<Order>,
+    stuck: Mutex<Stuck>,
 }
 
+/// Why what is to be given away stays.
 #[derive(Debug, Default)]
-struct State {
-    order: Order,
-    stuck_because: Option<String>,
-    /// The same of sessions that cannot be moved.
-    sessions_stuck_because: Option<String>,
+struct Stuck {
+    homes: Option<String>,
+    sessions: Option<String>,
 }
 
 impl Orders {
@@ -93,37 +92,43 @@ impl Orders {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Order::Serve,
             Err(error) => return Err(error),
         };
-        let state = Mutex::new(State { order, ..State::default() });
-        Ok(Self { path, state, changed: Notify::new() })
+        Ok(Self { path, order: watch::Sender::new(order), stuck: Mutex::default() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stuck(&self) -> MutexGuard<'_, Stuck> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The order in force.
     pub(crate) fn order(&self) -> Order {
-        self.state().order
+        *self.order.borrow()
+    }
+
+    /// The order in force, for those that wait for another one.
+    pub(crate) fn watch(&self) -> watch::Receiver<Order> {
+        self.order.subscribe()
     }
 
     fn set(&self, order: Order) -> io::Result<()> {
         write_atomically(&self.path, format!("{}\n", order.word()).as_bytes())?;
-        *self.state() = State { order, ..State::default() };
-        self.changed.notify_one();
+        self.order.send_replace(order);
+        *self.stuck() = Stuck::default();
         Ok(())
     }
 
     fn set_stuck(&self, reason: Option<String>) {
-        self.state().stuck_because = reason;
+        self.stuck().homes = reason;
     }
 
     pub(crate) fn set_sessions_stuck(&self, reason: Option<String>) {
-        self.state().sessions_stuck_because = reason;
+        self.stuck().sessions = reason;
     }
 
+    /// Why a node that is to be emptied is not; nothing while it is not to be.
     fn stuck_because(&self) -> Option<String> {
-        let state = self.state();
-        state.stuck_because.clone().or_else(|| state.sessions_stuck_because.clone())
+        let stuck = self.stuck();
+        let reason = stuck.homes.as_ref().or(stuck.sessions.as_ref());
+        reason.filter(|_| self.order() == Order::Drain).cloned()
     }
 }
 
@@ -275,11 +280,9 @@ fn state(order: Order, status: &NodeDrain, is_whole: bool) -> DrainState {
 
 /// Gives the homes of the node away whenever it is told to. Never ends.
 pub(crate) async fn run(node: Arc<Node>) {
-    loop {
-        if node.orders.order() != Order::Drain {
-            node.orders.changed.notified().await;
-            continue;
-        }
+    let mut orders = node.orders.watch();
+    // It fails only with the node, which this holds.
+    while orders.wait_for(|order| *order == Order::Drain).await.is_ok() {
         // One that cannot be moved keeps no other one here.
         let mut stuck = None;
         for name in node.own_homes().collect::<Vec<_>>() {
@@ -291,8 +294,8 @@ pub(crate) async fn run(node: Arc<Node>) {
             }
         }
         node.orders.set_stuck(stuck);
-        // Woken early when the order is another one.
-        let _ = tokio::time::timeout(LOOK, node.orders.changed.notified()).await;
+        // Less when the order is another one.
+        let _ = tokio::time::timeout(LOOK, orders.changed()).await;
     }
 }
 

@@ -37,6 +37,10 @@ const TEND: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(5);
 const PATIENCE: u32 = 1_000;
 
+/// Why a session stays.
+const NO_TAKER: &str =
+    "no other node of the fleet can be reached and takes sessions; uncordon one, or add one";
+
 /// What one node says to another of a session that moves: behind this the step.
 const PATH: &str = "/internal/sessions";
 
@@ -51,11 +55,13 @@ struct Move {
 
 /// Moves sessions whenever the node is to be emptied, and goes on with those that were on their way. Never ends.
 pub(crate) async fn run(node: Arc<Node>) {
-    let Some(fabric) = node.hub.mesh() else { return };
+    if node.hub.mesh().is_none() {
+        return;
+    }
+    let mut orders = node.orders.watch();
     let mut known = HashSet::new();
     loop {
-        let is_emptied = node.orders.order() == Order::Drain;
-        fabric.set_emptying(is_emptied);
+        let is_emptied = *orders.borrow_and_update() == Order::Drain;
         let pending = node.hub.pending_moves(if is_emptied { AT_ONCE } else { 0 }).await;
         let mut tasks = JoinSet::new();
         for (client, offer, peer) in pending.departing {
@@ -87,7 +93,8 @@ pub(crate) async fn run(node: Arc<Node>) {
             node.orders.set_sessions_stuck(stuck);
         }
         if is_stuck || !is_more {
-            tokio::time::sleep(if is_emptied { LOOK } else { TEND }).await;
+            // Less when the order is another one.
+            let _ = tokio::time::timeout(if is_emptied { LOOK } else { TEND }, orders.changed()).await;
         }
     }
 }
@@ -99,11 +106,7 @@ impl Node {
     /// Why that cannot be done now, as a sentence.
     async fn move_away(&self, client: &Arc<str>) -> Result<(), String> {
         let Some(peer) = self.taker(client) else {
-            return Err(
-                "no other node of the fleet can be reached and takes sessions; uncordon one, or add \
-                        one"
-                .into(),
-            );
+            return Err(NO_TAKER.into());
         };
         let Some((offer, parcel)) = self.offer(client).await? else { return Ok(()) };
         let it = Move { client: client.clone(), offer, peer };

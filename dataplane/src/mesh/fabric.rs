@@ -468,18 +468,25 @@ mod tests {
 
     use super::*;
 
+    impl Fabric {
+        /// That of a node with so many shards, which has no neighbours.
+        pub(crate) fn alone(config: &DaemonConfig, incarnation: u64, shards: usize) -> Self {
+            let mesh = Mesh {
+                listen: MeshListener { host: "127.0.0.1".to_owned(), port: 0 },
+                connect: Vec::new(),
+                cost: 1,
+                connections: 0,
+                tls: MeshTls::default(),
+                heartbeat_ms: 500,
+                timeout_ms: 2_000,
+            };
+            let mailboxes: Vec<Mailbox> = (0..shards).map(|_| Mailbox::default()).collect();
+            Self::new(config, &mesh, incarnation, mailboxes.into())
+        }
+    }
+
     fn fabric() -> Fabric {
-        let mesh = Mesh {
-            listen: MeshListener { host: "127.0.0.1".to_owned(), port: 0 },
-            connect: Vec::new(),
-            cost: 1,
-            connections: 0,
-            tls: MeshTls::default(),
-            heartbeat_ms: 500,
-            timeout_ms: 2_000,
-        };
-        let mailboxes: Vec<Mailbox> = (0..2).map(|_| Mailbox::default()).collect();
-        Fabric::new(&DaemonConfig::embedded("unused"), &mesh, 7, mailboxes.into())
+        Fabric::alone(&DaemonConfig::embedded("unused"), 7, 2)
     }
 
     #[test]

@@ -96,13 +96,16 @@ pub(crate) async fn listen(reception: Reception, listener: TcpListener) {
 #[derive(Default)]
 struct Strangers {
     tasks: JoinSet<()>,
-    /// The oldest first, some that have ended among them.
+    /// The oldest first, those that have ended among them while an older one has not.
     order: VecDeque<AbortHandle>,
 }
 
 impl Strangers {
     fn add(&mut self, handshake: impl Future<Output = ()> + Send + 'static) {
         while self.tasks.try_join_next().is_some() {}
+        while self.order.front().is_some_and(AbortHandle::is_finished) {
+            self.order.pop_front();
+        }
         if self.tasks.len() >= MAX_STRANGERS {
             self.order.retain(|task| !task.is_finished());
             if let Some(oldest) = self.order.pop_front() {
@@ -287,26 +290,16 @@ fn pair(place: u32, here: u16, there: u16) -> (u16, u16) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use mq_model::config::{DaemonConfig, Mesh, MeshListener, MeshTls};
+    use mq_model::config::DaemonConfig;
 
     use super::super::tls::tests::Authority;
     use super::*;
-    use crate::mailbox::Mailbox;
 
     /// The reception of a node, and where its connections go.
     fn reception(identity: Identity) -> (Reception, mpsc::UnboundedReceiver<ControlMail>) {
-        let mesh = Mesh {
-            listen: MeshListener { host: "127.0.0.1".to_owned(), port: 0 },
-            connect: Vec::new(),
-            cost: 1,
-            connections: 0,
-            tls: MeshTls::default(),
-            heartbeat_ms: 500,
-            timeout_ms: 2_000,
-        };
         let config =
             DaemonConfig { fleet: "f".to_owned(), node: "n1".to_owned(), ..DaemonConfig::embedded("unused") };
-        let fabric = Arc::new(Fabric::new(&config, &mesh, 7, vec![Mailbox::default()].into()));
+        let fabric = Arc::new(Fabric::alone(&config, 7, 1));
         let (control, greeted) = mpsc::unbounded_channel();
         let turns = turns();
         (Reception { identity, fabric, cost: 1, connections: 0, control, turns }, greeted)
@@ -337,6 +330,19 @@ mod tests {
         let is_open = last.try_read(&mut [0]);
         assert!(is_open.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
         listening.abort();
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_handshakes_that_are_over() {
+        let mut strangers = Strangers::default();
+        for _ in 0..100 {
+            strangers.add(async {});
+            while !strangers.order.back().is_none_or(AbortHandle::is_finished) {
+                tokio::task::yield_now().await;
+            }
+        }
+        strangers.add(async {});
+        assert_eq!((strangers.order.len(), strangers.tasks.len()), (1, 1));
     }
 
     #[test]

@@ -373,28 +373,18 @@ pub(crate) struct OfNode;
 #[cfg(test)]
 mod tests {
     use mq_mesh::{Incarnation, Node};
-    use mq_model::config::{DaemonConfig, Mesh, MeshListener, MeshTls};
+    use mq_model::config::DaemonConfig;
     use tokio::sync::mpsc::UnboundedReceiver;
 
     use super::super::fabric::View;
     use super::*;
-    use crate::mailbox::Mailbox;
 
     const ASKED: NodeId = NodeId(7);
 
     /// The requests of a life of a node, and what it tells its control thread.
     fn requests(incarnation: u64) -> (Requests, UnboundedReceiver<ControlMail>) {
-        let mesh = Mesh {
-            listen: MeshListener { host: "127.0.0.1".to_owned(), port: 0 },
-            connect: Vec::new(),
-            cost: 1,
-            connections: 0,
-            tls: MeshTls::default(),
-            heartbeat_ms: 500,
-            timeout_ms: 2_000,
-        };
         let config = DaemonConfig::embedded("unused");
-        let fabric = Fabric::new(&config, &mesh, incarnation, vec![Mailbox::default()].into());
+        let fabric = Fabric::alone(&config, incarnation, 1);
         let mail = fabric.take_mail().unwrap();
         (Requests::new(Arc::new(fabric)), mail)
     }
