@@ -17,6 +17,7 @@ pub mod mesh;
 mod mqtt;
 mod names;
 pub mod schema;
+mod secret;
 mod shape;
 mod suggest;
 mod validate;
@@ -30,5 +31,6 @@ pub use names::{
     CATCH_ALL_TOPIC, MAX_ADDRESS_NAME, MAX_NAME, RESERVED_PREFIX, SUBSCRIPTION_SEPARATOR, TEMPORARY_PREFIX,
     split_subscription, validate_address_name, validate_name, validate_topic_filter,
 };
+pub use secret::Secret;
 pub use suggest::nearest;
 pub use validate::{Invalid, Violation};
