@@ -49,6 +49,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Durability;
 use crate::manifest::QueueStatus;
+use crate::user::{Password, User};
 
 /// A list answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -531,6 +532,33 @@ pub struct MeshLink {
     pub cost: u32,
     /// Connections between the two, as far as the answering node knows.
     pub connections: u32,
+}
+
+/// A request to create a user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewUser {
+    /// The document of the user.
+    pub user: User,
+    /// Left out: nobody logs in with a password until one is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+}
+
+/// A request to set the password of a user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewPassword {
+    pub password: Password,
+}
+
+/// Whether a user may do something, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Permission {
+    pub allowed: bool,
+    /// One sentence: the grant that allows it and where the user has it from, or what is missing.
+    pub reason: String,
 }
 
 /// How far a node is on its way to being empty.

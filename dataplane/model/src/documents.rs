@@ -11,6 +11,7 @@ use crate::check::{check, listed};
 use crate::code::Code;
 use crate::config::DaemonConfig;
 use crate::diagnostic::{Collector, Diagnostics, Finding, Findings, Lines};
+use crate::grant::Grant;
 use crate::manifest::{
     ADDRESS_KIND, API_VERSION, Address, AddressSpec, AddressType, FLEET_KIND, Fleet, FleetSpec, Metadata,
 };
@@ -18,11 +19,12 @@ use crate::names::{shown, split_subscription};
 use crate::schema::shapes;
 use crate::shape::Shape;
 use crate::suggest::nearest;
+use crate::user::{ROLE_KIND, Role, RoleSpec, USER_KIND, User, UserSpec};
 use crate::validate::{self, Violation};
 use crate::yaml::{self, MAX_BYTES, Node, Value};
 
 /// The kinds of documents in manifest files.
-const KINDS: [&str; 3] = [FLEET_KIND, ADDRESS_KIND, BENCH_KIND];
+const KINDS: [&str; 5] = [FLEET_KIND, ADDRESS_KIND, USER_KIND, ROLE_KIND, BENCH_KIND];
 
 /// The documents of the files of one command.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +32,10 @@ pub struct Documents {
     pub fleet: Option<Fleet>,
     /// In the order of the files; no name appears twice.
     pub addresses: Vec<Address>,
+    /// In the order of the files; no name appears twice.
+    pub users: Vec<User>,
+    /// In the order of the files; no name appears twice.
+    pub roles: Vec<Role>,
     /// In the order of the files; no name appears twice.
     pub benches: Vec<Bench>,
 }
@@ -43,7 +49,7 @@ pub struct Source<'a> {
 }
 
 impl Documents {
-    /// Reads one file of YAML or JSON: any number of `Fleet` (at most one), `Address` and
+    /// Reads one file of YAML or JSON: any number of `Fleet` (at most one), `Address`, `User`, `Role` and
     /// `Bench` documents in any order.
     ///
     /// # Errors
@@ -171,6 +177,8 @@ impl Reader {
         match kind(node, findings) {
             Some(FLEET_KIND) => self.fleet(node, place, findings),
             Some(ADDRESS_KIND) => self.address(node, place, findings),
+            Some(USER_KIND) => self.user(node, place, findings),
+            Some(ROLE_KIND) => self.role(node, place, findings),
             Some(BENCH_KIND) => self.bench(node, place, findings),
             _ => {}
         }
@@ -257,6 +265,42 @@ impl Reader {
         }
     }
 
+    fn user(&mut self, node: &Node, place: &Place<'_>, findings: &mut Findings) {
+        let Some(mut parts) = Parts::read(node, &shapes().user, USER_KIND, findings) else { return };
+        parts.check_grants(findings);
+        let metadata = parts.take::<Metadata>("metadata", validate::user_metadata, findings);
+        let spec =
+            parts.take_or_default::<UserSpec>("spec", |spec| validate::user_spec(spec, &["spec"]), findings);
+        let Some(metadata) = metadata else { return };
+        if !self.is_new(USER_KIND, &metadata.name, node, place, findings) {
+            return;
+        }
+        if let Some(spec) = spec {
+            let labels = metadata.labels;
+            let mut user = User::new(metadata.name, spec);
+            user.metadata.labels = labels;
+            self.documents.users.push(user);
+        }
+    }
+
+    fn role(&mut self, node: &Node, place: &Place<'_>, findings: &mut Findings) {
+        let Some(mut parts) = Parts::read(node, &shapes().role, ROLE_KIND, findings) else { return };
+        parts.check_grants(findings);
+        let metadata = parts.take::<Metadata>("metadata", validate::role_metadata, findings);
+        let spec =
+            parts.take_or_default::<RoleSpec>("spec", |spec| validate::role_spec(spec, &["spec"]), findings);
+        let Some(metadata) = metadata else { return };
+        if !self.is_new(ROLE_KIND, &metadata.name, node, place, findings) {
+            return;
+        }
+        if let Some(spec) = spec {
+            let labels = metadata.labels;
+            let mut role = Role::new(metadata.name, spec);
+            role.metadata.labels = labels;
+            self.documents.roles.push(role);
+        }
+    }
+
     /// Whether no document of this kind had the name before; reports it otherwise.
     fn is_new(
         &mut self,
@@ -295,6 +339,18 @@ impl<'a> Parts<'a> {
         match value {
             serde_json::Value::Object(value) => Some(Self { node, value, is_whole }),
             _ => None,
+        }
+    }
+
+    /// Reports the grants of the `spec` that are none, each at its place.
+    fn check_grants(&mut self, findings: &mut Findings) {
+        let grants = self.value.get("spec").and_then(|spec| spec.get("grants")?.as_array());
+        let texts = grants.into_iter().flatten().enumerate();
+        for (index, text) in texts.filter_map(|(index, text)| Some((index, text.as_str()?))) {
+            let Err(error) = text.parse::<Grant>() else { continue };
+            let span = locate(self.node, &["spec".into(), "grants".into(), index.to_string()]);
+            findings.push(Finding::new(Code::InvalidValue, span, error.to_string()));
+            self.is_whole = false;
         }
     }
 

@@ -14,12 +14,13 @@ use crate::names::shown;
 use crate::schema::shapes;
 use crate::shape::{Field, Kind, Shape};
 use crate::suggest::nearest;
+use crate::user::{ROLE_KIND, USER_KIND};
 
 /// The name under which the configuration of `mqd` is explained.
 const DAEMON_CONFIG: &str = "DaemonConfig";
 
 /// The roots of the paths.
-const ROOTS: [&str; 4] = [FLEET_KIND, ADDRESS_KIND, BENCH_KIND, DAEMON_CONFIG];
+const ROOTS: [&str; 6] = [FLEET_KIND, ADDRESS_KIND, USER_KIND, ROLE_KIND, BENCH_KIND, DAEMON_CONFIG];
 
 /// A field, an object, or a diagnostic code, for people (`Display`) and for programs (`Serialize`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -138,6 +139,8 @@ fn root_shape(root: &str) -> &'static Shape {
     match root {
         FLEET_KIND => &shapes.fleet,
         ADDRESS_KIND => &shapes.address,
+        USER_KIND => &shapes.user,
+        ROLE_KIND => &shapes.role,
         BENCH_KIND => &shapes.bench,
         _ => &shapes.daemon,
     }

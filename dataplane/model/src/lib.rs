@@ -12,6 +12,7 @@ pub mod config;
 mod diagnostic;
 mod documents;
 mod explain;
+pub mod grant;
 pub mod manifest;
 pub mod mesh;
 mod mqtt;
@@ -20,6 +21,7 @@ pub mod schema;
 mod secret;
 mod shape;
 mod suggest;
+pub mod user;
 mod validate;
 mod yaml;
 
@@ -29,7 +31,7 @@ pub use documents::{Documents, Source};
 pub use explain::{AllowedValue, ExplainError, Explanation, FieldSummary, explain, paths};
 pub use names::{
     CATCH_ALL_TOPIC, MAX_ADDRESS_NAME, MAX_NAME, RESERVED_PREFIX, SUBSCRIPTION_SEPARATOR, TEMPORARY_PREFIX,
-    split_subscription, validate_address_name, validate_name, validate_topic_filter,
+    split_subscription, validate_address_name, validate_name, validate_topic_filter, validate_user_name,
 };
 pub use secret::Secret;
 pub use suggest::nearest;

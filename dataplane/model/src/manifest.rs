@@ -31,7 +31,8 @@ pub struct Metadata {
     /// The object's name, unique among the objects of its kind. Of an address: what clients send to
     /// and receive from, 1 to 255 bytes, levels separated by `/`, no wildcards; of a subscription its
     /// topic, `::` and a name of its own; of the topic for every name that nothing else serves `#`.
-    /// Of a fleet or a load test: 1 to 63 of `a` to `z`, `0` to `9` and `-`.
+    /// Of a fleet or a load test: 1 to 63 of `a` to `z`, `0` to `9` and `-`. Of a user or a role: 1 to 128 of
+    /// `a` to `z`, `A` to `Z`, `0` to `9`, `.`, `_` and `-`.
     #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// Notes of the user, such as `team: heating`; mq stores them and shows them. At most 64, keys
@@ -687,7 +688,7 @@ impl Default for FleetListeners {
 }
 
 impl Metadata {
-    fn named(name: impl Into<String>) -> Self {
+    pub(crate) fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), labels: BTreeMap::new() }
     }
 }

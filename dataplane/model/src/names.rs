@@ -1,6 +1,8 @@
 //! What things may be called. The rules are checked wherever a name enters: in files, in the admin
 //! API, on the command line, and when a link attaches.
 
+use crate::user::MAX_USER_NAME;
+
 /// The longest address name, in bytes of UTF-8.
 pub const MAX_ADDRESS_NAME: usize = 255;
 
@@ -172,6 +174,35 @@ pub fn validate_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks the name of a user or a role: 1 to [`MAX_USER_NAME`] of `a` to `z`, `A` to `Z`, `0` to `9`, `.`, `_`
+/// and `-`, with a letter or digit at the begin. So no name looks like another one, none has two spellings, and
+/// `/`, `@` and `:` are free to stand between a name and something else.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong and what to do.
+pub fn validate_user_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err(format!("the name is empty; use 1 to {MAX_USER_NAME} letters, digits, `.`, `_` and `-`"));
+    }
+    if name.len() > MAX_USER_NAME {
+        let bytes = name.len();
+        return Err(format!("the name `{}` has {bytes} bytes; use at most {MAX_USER_NAME}", shown(name)));
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if let Some(character) = name.chars().find(|&c| !u8::try_from(c).is_ok_and(allowed)) {
+        return Err(format!(
+            "the name `{}` holds `{}`; use `a` to `z`, `A` to `Z`, `0` to `9`, `.`, `_` and `-`",
+            shown(name),
+            character.escape_debug()
+        ));
+    }
+    if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+        return Err(format!("the name `{name}` does not begin with a letter or a digit; let it"));
+    }
+    Ok(())
+}
+
 /// A name as a message may repeat it: no control characters, no endless line.
 pub(crate) fn shown(name: &str) -> String {
     let mut shown: String = name
@@ -273,6 +304,19 @@ mod tests {
         for name in ["", "-a", "a-", "A", "a.b", "a/b", "..", "ü", &"n".repeat(MAX_NAME + 1)] {
             assert!(validate_name(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn names_of_users_have_one_spelling() {
+        let longest = "n".repeat(MAX_USER_NAME);
+        for name in ["a", "Ann", "sensor-gw", "a.b_c-1", "1", &longest] {
+            assert_eq!(validate_user_name(name), Ok(()), "{name}");
+        }
+        for name in ["", "-a", ".", "a b", "a/b", "a@b", "a:b", "a+", "#", "*", "ü", "$a", "${user}", "a\n"]
+        {
+            assert!(validate_user_name(name).is_err(), "{name:?}");
+        }
+        assert!(validate_user_name(&"n".repeat(MAX_USER_NAME + 1)).is_err());
     }
 
     #[test]

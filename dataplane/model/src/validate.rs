@@ -14,14 +14,18 @@ use crate::check::{check, grouped, listed};
 use crate::code::Code;
 use crate::config::{DaemonConfig, ListenerConfig, Listeners, Log, Mesh, MeshConnect, MeshListener, Store};
 use crate::diagnostic::Findings;
+use crate::grant::Grant;
 use crate::manifest::{Address, AddressSpec, AddressType, Fleet, FleetSpec, Metadata};
 use crate::mesh::{MAX_MESSAGE, MAX_NODES, cut_off, node_name, node_number, node_port};
 use crate::names::{
     CATCH_ALL_TOPIC, shown, split_subscription, validate_address_name, validate_name, validate_plain_name,
-    validate_topic_filter,
+    validate_topic_filter, validate_user_name,
 };
 use crate::schema::shapes;
 use crate::shape::Shape;
+use crate::user::{
+    ANONYMOUS, FLEET_ADMIN, MAX_GRANTS, MAX_ROLES, Role, RoleSpec, User, UserSpec, is_built_in_role,
+};
 use crate::yaml::Node;
 
 /// Labels of one document.
@@ -129,6 +133,34 @@ impl AddressSpec {
     }
 }
 
+impl User {
+    /// Checks the whole document: version, kind, name, labels, grants and roles.
+    ///
+    /// # Errors
+    ///
+    /// Every rule that is broken.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let mut violations = shape_violations(self, &shapes().user, "User");
+        violations.extend(user_metadata(&self.metadata));
+        violations.extend(user_spec(&self.spec, &["spec"]));
+        result(violations)
+    }
+}
+
+impl Role {
+    /// Checks the whole document: version, kind, name, labels and grants.
+    ///
+    /// # Errors
+    ///
+    /// Every rule that is broken.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let mut violations = shape_violations(self, &shapes().role, "Role");
+        violations.extend(role_metadata(&self.metadata));
+        violations.extend(role_spec(&self.spec, &["spec"]));
+        result(violations)
+    }
+}
+
 impl Fleet {
     /// Checks the whole document: version, kind, name, labels, and [`FleetSpec::validate`].
     ///
@@ -184,6 +216,75 @@ pub(crate) fn named_metadata(metadata: &Metadata) -> Vec<Violation> {
     let mut violations = labels(metadata);
     if let Err(message) = validate_name(&metadata.name) {
         violations.push(Violation::new(Code::InvalidValue, &["metadata", "name"], message));
+    }
+    violations
+}
+
+pub(crate) fn user_metadata(metadata: &Metadata) -> Vec<Violation> {
+    let reserved = match metadata.name.as_str() {
+        ANONYMOUS => Some("is what those are called who have not said who they are"),
+        FLEET_ADMIN => Some("is what the certificate of the fleet's administrator says"),
+        _ => None,
+    };
+    user_or_role_metadata(metadata, reserved)
+}
+
+pub(crate) fn role_metadata(metadata: &Metadata) -> Vec<Violation> {
+    let reserved = is_built_in_role(&metadata.name).then_some("is built in and cannot be changed");
+    user_or_role_metadata(metadata, reserved)
+}
+
+fn user_or_role_metadata(metadata: &Metadata, reserved: Option<&str>) -> Vec<Violation> {
+    let mut violations = labels(metadata);
+    let path = ["metadata", "name"];
+    if let Err(message) = validate_user_name(&metadata.name) {
+        violations.push(Violation::new(Code::InvalidValue, &path, message));
+    }
+    if let Some(reserved) = reserved {
+        let message = format!("`{}` {reserved}", metadata.name);
+        violations.push(Violation::new(Code::InvalidValue, &path, message).help("use another name"));
+    }
+    violations
+}
+
+pub(crate) fn user_spec(spec: &UserSpec, parent: &[&str]) -> Vec<Violation> {
+    let mut violations = grants(&spec.grants, parent);
+    let path = [parent, &["roles"]].concat();
+    if spec.roles.len() > MAX_ROLES {
+        let message = format!("the user has {} roles; use at most {MAX_ROLES}", spec.roles.len());
+        violations.push(Violation::new(Code::OutOfRange, &path, message));
+    }
+    for (index, role) in spec.roles.iter().enumerate() {
+        let index_text = index.to_string();
+        let path = [&path[..], &[&index_text]].concat();
+        if let Err(message) = validate_user_name(role) {
+            violations.push(Violation::new(Code::InvalidValue, &path, message));
+        } else if spec.roles.iter().take(index).any(|earlier| earlier == role) {
+            let message = format!("the role `{role}` is named twice");
+            violations.push(Violation::new(Code::Conflict, &path, message).help("remove one"));
+        }
+    }
+    violations
+}
+
+pub(crate) fn role_spec(spec: &RoleSpec, parent: &[&str]) -> Vec<Violation> {
+    grants(&spec.grants, parent)
+}
+
+fn grants(grants: &[Grant], parent: &[&str]) -> Vec<Violation> {
+    let path = [parent, &["grants"]].concat();
+    let mut violations = Vec::new();
+    if grants.len() > MAX_GRANTS {
+        let message = format!("there are {} grants; use at most {MAX_GRANTS}, or roles", grants.len());
+        violations.push(Violation::new(Code::OutOfRange, &path, message));
+    }
+    for (index, grant) in grants.iter().enumerate() {
+        if grants.iter().take(index.min(MAX_GRANTS)).any(|earlier| earlier == grant) {
+            let index = index.to_string();
+            let path = [&path[..], &[&index]].concat();
+            let message = format!("the grant `{grant}` is there twice");
+            violations.push(Violation::new(Code::Conflict, &path, message).help("remove one"));
+        }
     }
     violations
 }

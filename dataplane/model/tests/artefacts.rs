@@ -39,10 +39,22 @@ fn examples_of_manifests_are_valid() {
         ("manifests/examples/three-nodes.yaml", true, 3),
         ("manifests/examples/addresses.yaml", false, 2),
         ("manifests/examples/queues.yaml", false, 6),
+        ("manifests/examples/users.yaml", false, 0),
     ] {
         let documents = Documents::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((documents.fleet.is_some(), documents.addresses.len()), (has_fleet, addresses), "{path}");
     }
+}
+
+#[test]
+fn the_example_of_users_is_valid() {
+    let path = "manifests/examples/users.yaml";
+    let documents = Documents::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
+    let users: Vec<_> = documents.users.iter().map(|user| user.metadata.name.as_str()).collect();
+    let roles: Vec<_> = documents.roles.iter().map(|role| role.metadata.name.as_str()).collect();
+    assert_eq!((users, roles), (vec!["sensor-1", "heating"], vec!["sensors"]));
+    assert!(documents.users.iter().all(|user| user.validate().is_ok()));
+    assert!(documents.roles.iter().all(|role| role.validate().is_ok()));
 }
 
 #[test]
@@ -61,6 +73,7 @@ fn examples_obey_the_published_schemas() {
         ("manifests/examples/three-nodes.yaml", schema::manifest_schema()),
         ("manifests/examples/addresses.yaml", schema::manifest_schema()),
         ("manifests/examples/queues.yaml", schema::manifest_schema()),
+        ("manifests/examples/users.yaml", schema::manifest_schema()),
         ("manifests/ci/bench.yaml", schema::manifest_schema()),
         ("manifests/examples/mqd.yaml", schema::daemon_schema()),
     ] {
