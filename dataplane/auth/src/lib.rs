@@ -4,6 +4,7 @@
 //!   reads what the client says and *asks* what it cannot know: the caller answers at once (a verifier
 //!   from the table of users) or later (a hash that takes its time, a service to be asked).
 //! - [`Verifiers`]: what is kept of a password instead of it.
+//! - [`token`]: tokens of an identity provider, and the keys that they are signed with.
 //! - [`Throttle`]: how long whoever has failed has to wait.
 //!
 //! What a user may do is not decided here. Nothing has a clock, a random source or a socket: time, salts
@@ -32,6 +33,7 @@ mod prepare;
 mod refusal;
 mod scram;
 mod throttle;
+pub mod token;
 mod verifiers;
 
 pub use exchange::{Answer, Authenticated, Exchange, Question, ServerNonce, Step};
