@@ -29,6 +29,7 @@ use crate::log::LogControl;
 use crate::mesh::{self, MeshError, Requests};
 use crate::metrics::Metrics;
 use crate::node::{Node, listener};
+use crate::notify::Notify;
 use crate::objects::{Loaded, Membership, StoreError};
 use crate::signals::Signals;
 use crate::state::{StateDir, StateError, create_private};
@@ -47,6 +48,10 @@ const MEET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time that the shards' threads have to end.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often the service manager hears that a node still reads its log, and the patience asked of it each time.
+const RECOVERY_SIGN: Duration = Duration::from_secs(10);
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a client reads when the node stops.
 const DRAIN_REASON: &str = "the node is stopping";
@@ -227,10 +232,11 @@ async fn live(
         requests.serve(router.clone().merge(between_nodes));
     }
     let server = Server::start(http, router)?;
+    let notify = Arc::new(Notify::from_environment());
     let mut stop = pin!(stop);
     // Whoever connects meanwhile waits in the listener's queue.
     tokio::select! {
-        recovered = recovered(node) => recovered?,
+        recovered = recovered(node, &notify) => recovered?,
         () = &mut stop => {
             node.is_draining.store(true, Ordering::Relaxed);
             server.stop().await;
@@ -262,13 +268,17 @@ async fn live(
     for (bound, speaks) in clients {
         accepting.spawn(Acceptor::new(bound, node.gate.clone(), speaks)?.run());
     }
-    let sampling = tokio::spawn(sample(node.clone()));
+    let sampling = tokio::spawn(sample(node.clone(), notify.clone()));
     let emptying = tokio::spawn(drain::run(node.clone()));
     let moving = tokio::spawn(moves::run(node.clone()));
     state.announce(&node.runtime())?;
     announce(node);
+    notify.ready();
 
     stop.await;
+
+    let limit = Duration::from_secs(node.config.drain_seconds.into()) + 2 * DRAIN_GRACE + JOIN_TIMEOUT;
+    notify.stopping(limit);
 
     // The listeners are closed when the tasks are gone.
     accepting.shutdown().await;
@@ -303,10 +313,15 @@ async fn joined(node: &Node, mesh: &mesh::Running) {
 }
 
 /// Waits until the shards have what was stored.
-async fn recovered(node: &Node) -> Result<(), RunError> {
-    match node.hub.store() {
-        Some(store) => store.recovered().await.map_err(RunError::Store),
-        None => Ok(()),
+async fn recovered(node: &Node, notify: &Notify) -> Result<(), RunError> {
+    let Some(store) = node.hub.store() else { return Ok(()) };
+    let mut recovered = pin!(store.recovered());
+    let mut signs = tokio::time::interval(RECOVERY_SIGN);
+    loop {
+        tokio::select! {
+            recovered = &mut recovered => return recovered.map_err(RunError::Store),
+            _ = signs.tick() => notify.recovering(RECOVERY_PATIENCE),
+        }
     }
 }
 
@@ -335,8 +350,9 @@ async fn settle(node: &Node) {
     }
 }
 
-/// Samples the counters once a second, and says when a worker has ended.
-async fn sample(node: Arc<Node>) {
+/// Samples the counters once a second, and says when a worker has ended. That every worker answers is what the
+/// service manager's watchdog waits for.
+async fn sample(node: Arc<Node>, notify: Arc<Notify>) {
     let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_whole = true;
@@ -344,6 +360,7 @@ async fn sample(node: Arc<Node>) {
         ticks.tick().await;
         let shards = node.hub.statistics().await;
         node.record(Instant::now(), &shards);
+        notify.alive();
         if was_whole && !node.is_whole() {
             was_whole = false;
             tracing::error!("a worker has ended; its connections are lost; restart the node");

@@ -14,6 +14,7 @@ pub mod mesh;
 mod metrics;
 mod moves;
 mod node;
+mod notify;
 pub mod objects;
 mod process;
 pub mod selector;
