@@ -19,14 +19,14 @@ use mq_model::TEMPORARY_PREFIX;
 use mq_model::config::DaemonConfig;
 use tracing::{debug, error, info};
 
-use super::attach::{CAPABILITIES, closed, local_name, refusal};
+use super::attach::{CAPABILITIES, closed, local_name};
 use super::message::{
     AMQP_FORMAT, Changes, Schedule, Start, Ttl, Wants, annotation, changed, is_cut_short, map_of, read_start,
 };
 use super::mqtt::envelope::{Envelope, MQTT_FORMAT};
 use super::mqtt::to_amqp::{Ids, Occasion, RETAIN, encoded};
 use super::outcome::{from_state, to_state};
-use super::{LANE_BUDGET, LEAST_LANE_BUDGET, Shard};
+use super::{Farewell, LANE_BUDGET, LEAST_LANE_BUDGET, Shard};
 use crate::shard::unix_millis;
 
 /// Events for which the shard keeps room.
@@ -241,10 +241,7 @@ impl Shard {
         connection.container_id = open.container_id.clone();
         connection.product = product_of(open);
         if is_draining {
-            connection
-                .engine
-                .close(now, Some(refusal(condition::CONNECTION_FORCED, Refused::Stopping.to_string())));
-            return;
+            return self.force_close(now, key, Farewell::Stopping, &Refused::Stopping.to_string());
         }
         let result = connection.engine.open();
         debug_assert!(result.is_ok(), "the engine asked for an answer");
@@ -284,8 +281,14 @@ impl Shard {
         (state.key == session).then_some(state.lane)
     }
 
-    /// Queues a close for a reason of ours.
-    pub(super) fn close_amqp(&mut self, now: Instant, key: usize, reason: &str) {
+    /// Queues a close for a reason of ours; in a fleet a node that stops ends the socket instead.
+    pub(super) fn close_amqp(&mut self, now: Instant, key: usize, farewell: Farewell, reason: &str) {
+        if farewell == Farewell::Stopping && self.has_other_nodes() {
+            // A close with a reason is what the specification asks for (2.4.3). But clients that would connect
+            // again read nothing behind it, not even the end of the socket, and wait for their idle timeout;
+            // that end alone they take as what it is, and go to another node at once.
+            return self.start_closing(now, key);
+        }
         let Some(connection) = self.connections.amqp_mut(key) else { return };
         let error = mq_amqp::performative::Error::new(condition::CONNECTION_FORCED, reason);
         connection.engine.close(now, Some(error));

@@ -12,6 +12,7 @@ use super::protocol::{Farewell, Protocol};
 use super::{Shard, amqp, mqtt};
 use crate::driver::connection::Life;
 use crate::hub::Departure;
+use crate::mesh::Fabric;
 
 /// How long a client has to give back credit before its connection is closed all the same: what it sends
 /// meanwhile is served.
@@ -43,6 +44,11 @@ impl Shard {
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining_since.is_some()
+    }
+
+    /// Whether there are nodes that clients of this one can go to.
+    pub(super) fn has_other_nodes(&self) -> bool {
+        self.shared.mesh.as_deref().is_some_and(Fabric::has_others)
     }
 
     /// Closes the connections of which nothing is under way, with a reason, and says what is left.

@@ -356,7 +356,7 @@ impl Shard {
     /// Queues the protocol's good-bye.
     pub(super) fn say_farewell(&mut self, now: Instant, key: usize, farewell: Farewell, reason: &str) {
         match self.connections.get_mut(key).map(|connection| &mut connection.protocol) {
-            Some(Protocol::Amqp(_)) => self.close_amqp(now, key, reason),
+            Some(Protocol::Amqp(_)) => self.close_amqp(now, key, farewell, reason),
             Some(Protocol::Mqtt(_)) => self.close_mqtt(now, key, farewell, reason),
             Some(Protocol::Preface(preface)) => preface.is_over = true,
             Some(Protocol::Tunnelled(_)) => self.close_tunnelled(key, farewell, reason),

@@ -271,6 +271,11 @@ impl Fabric {
         takers.get(usize::from(home(client_id, count).shard())).copied()
     }
 
+    /// Whether other nodes can be reached: a client that leaves this one has somewhere to go.
+    pub(crate) fn has_others(&self) -> bool {
+        !self.view().nodes.is_empty()
+    }
+
     pub(crate) fn fleet(&self) -> &str {
         &self.fleet
     }

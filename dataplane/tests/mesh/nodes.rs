@@ -37,6 +37,21 @@ fn a_node_that_has_left_is_known_but_does_not_answer() {
 }
 
 #[test]
+fn a_client_of_a_node_that_stops_sees_its_socket_end_when_there_are_others_and_a_close_when_not() {
+    let mut fleet = Fleet::of(2);
+    fleet.create("a", AddressType::Anycast);
+    for (stopped, has_close) in [(1, false), (0, true)] {
+        let mut client = fleet.client(stopped);
+        client.consumer("a", 10);
+        fleet.stop(stopped);
+        client.until("its connection to end", |client| client.is_over());
+        assert_eq!(client.closed.is_some(), has_close, "node {stopped}");
+        let first = (stopped > 0).then(|| fleet.node(0));
+        wait_for("the node to be gone", || first.is_none_or(|first| fleet.up(first) == 1).then_some(()));
+    }
+}
+
+#[test]
 fn purging_a_queue_works_at_any_node() {
     let fleet = Fleet::of(2);
     for queue in ["p0", "p1", "p2", "p3"] {
