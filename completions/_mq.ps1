@@ -862,6 +862,7 @@ Register-ArgumentCompleter -Native -CommandName 'mq' -ScriptBlock {
             [CompletionResult]::new('--expiry-address', '--expiry-address', [CompletionResultType]::ParameterName, 'The address that gets messages whose time to live has run out')
             [CompletionResult]::new('--deduplicate', '--deduplicate', [CompletionResultType]::ParameterName, 'Drop a message whose message-id came within this time before (queue), such as 10m')
             [CompletionResult]::new('--deduplicate-ids', '--deduplicate-ids', [CompletionResultType]::ParameterName, 'How many message-ids --deduplicate remembers, 1 to 10M [default: 100k]')
+            [CompletionResult]::new('--shards', '--shards', [CompletionResultType]::ParameterName, 'Store the queue in so many parts on several nodes and cores, 1 to 64 [default: 1]')
             [CompletionResult]::new('--filter', '--filter', [CompletionResultType]::ParameterName, 'The names of the topic, with + and #, that a subscription gets [default: all]')
             [CompletionResult]::new('--selector', '--selector', [CompletionResultType]::ParameterName, 'The condition, in the language of JMS selectors, that a subscription''s messages meet')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'How to print the result')
@@ -961,6 +962,7 @@ Register-ArgumentCompleter -Native -CommandName 'mq' -ScriptBlock {
         }
         'mq;address;move-home' {
             [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'The node that is to store its messages')
+            [CompletionResult]::new('--shard', '--shard', [CompletionResultType]::ParameterName, 'Move one shard of a queue that has several, as `mq address show` numbers them [default: all]')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'The context to use, in place of the current one')
             [CompletionResult]::new('--url', '--url', [CompletionResultType]::ParameterName, 'The AMQP URL to connect to, in place of the context''s: amqp://[user[:password]@]host[:port]')
             [CompletionResult]::new('--admin', '--admin', [CompletionResultType]::ParameterName, 'The URL of the admin API, in place of the context''s: http://host:port')

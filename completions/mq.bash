@@ -312,7 +312,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__create)
-            opts="-t -o -h --type --slow-consumer --distribution --max-producers --max-consumers --max-message-size --credit --max-undelivered --ttl-default --ttl-min --ttl-max --priority --max-messages --max-bytes --on-full --max-deliveries --redelivery-delay --redelivery-multiplier --redelivery-max-delay --dead-letter --expiry-address --exclusive --message-groups --last-value --deduplicate --deduplicate-ids --filter --selector --if-absent --output --no-headers --context --url --admin --user --password-file --color --quiet --help"
+            opts="-t -o -h --type --slow-consumer --distribution --max-producers --max-consumers --max-message-size --credit --max-undelivered --ttl-default --ttl-min --ttl-max --priority --max-messages --max-bytes --on-full --max-deliveries --redelivery-delay --redelivery-multiplier --redelivery-max-delay --dead-letter --expiry-address --exclusive --message-groups --last-value --deduplicate --deduplicate-ids --shards --filter --selector --if-absent --output --no-headers --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -411,6 +411,10 @@ _mq() {
                     return 0
                     ;;
                 --deduplicate-ids)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --shards)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -592,13 +596,17 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__move__subcmd__home)
-            opts="-h --to --context --url --admin --user --password-file --color --quiet --help"
+            opts="-h --to --shard --context --url --admin --user --password-file --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --shard)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -773,6 +773,7 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l expiry-address -d 'The address that gets messages whose time to live has run out' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l deduplicate -d 'Drop a message whose message-id came within this time before (queue), such as 10m' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l deduplicate-ids -d 'How many message-ids --deduplicate remembers, 1 to 10M [default: 100k]' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l shards -d 'Store the queue in so many parts on several nodes and cores, 1 to 64 [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l filter -d 'The names of the topic, with + and #, that a subscription gets [default: all]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l selector -d 'The condition, in the language of JMS selectors, that a subscription\'s messages meet' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
@@ -868,6 +869,7 @@ never\t''"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l to -d 'The node that is to store its messages' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l shard -d 'Move one shard of a queue that has several, as `mq address show` numbers them [default: all]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r

@@ -17,6 +17,7 @@ mod retained;
 mod routes;
 mod server;
 mod sessions;
+mod shards;
 mod subscriptions;
 mod websocket;
 

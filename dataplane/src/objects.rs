@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use mq_core::split_shard;
 use mq_mesh::NodeId;
 use mq_mesh::replica::{Key, Record, Version};
 use mq_model::CATCH_ALL_TOPIC;
@@ -167,6 +168,11 @@ pub enum ChangeError {
     NotJoined(Arc<str>),
     #[error("address `{0}` keeps nothing of its own and has no home; name a queue or a topic")]
     NoHome(Arc<str>),
+    #[error(
+        "queue `{0}` has {1} shards, and their number can only be raised: what is in the others would have nowhere \
+         to go; create another queue with fewer, and move the messages there with `mq address move`"
+    )]
+    FewerShards(Arc<str>, u16),
     #[error(
         "address `{0}` is still moving from node `{1}`; wait until that has nothing left of it, or move it back \
          there"
@@ -348,7 +354,9 @@ impl Catalogue {
     pub fn len(&self) -> usize {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         let is_built_in = view.get(CATCH_ALL_TOPIC).is_some_and(|object| object.is_built_in);
-        view.len() - usize::from(is_built_in)
+        // The further shards of a queue are addresses to the nodes alone.
+        let declared = view.keys().filter(|name| split_shard(name).is_none()).count();
+        declared - usize::from(is_built_in)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -360,7 +368,8 @@ impl Catalogue {
         self.view.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Every address, built-in ones too, in the order of the names.
+    /// Every address, built-in ones too, in the order of the names; the further shards of a queue as addresses
+    /// of their own, which [`split_shard`] knows by their names.
     pub fn addresses(&self) -> Vec<(Arc<str>, Arc<Object>)> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         view.iter().map(|(name, object)| (name.clone(), object.clone())).collect()

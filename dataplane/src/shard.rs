@@ -442,6 +442,7 @@ fn settings(address: &Served, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>)
         subscription: (spec.kind == AddressType::Subscription).then(|| subscription_settings(name, spec)),
         home: home.as_deref().map_or(0, |home| slot_of(home, config, mesh)),
         moving_from: moving_from.as_deref().map(|from| slot_of(from, config, mesh)),
+        shards: spec.shards(),
         ..defaults
     }
 }
@@ -452,11 +453,13 @@ fn slot_of(node: &str, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>) -> u32
     slot.unwrap_or(mq_core::UNKNOWN_SLOT)
 }
 
-/// How a queue, or each subscription of a topic, keeps messages.
+/// How a queue, one of its shards, or each subscription of a topic, keeps messages.
 fn queue_settings(spec: &AddressSpec) -> QueueSettings {
+    let shards = u64::from(spec.shards());
     QueueSettings {
-        max_messages: spec.limits.max_messages.unwrap_or(0),
-        max_bytes: spec.limits.max_bytes.unwrap_or(0),
+        // Each shard has its part, rounded up, so that none is without room.
+        max_messages: spec.limits.max_messages.unwrap_or(0).div_ceil(shards),
+        max_bytes: spec.limits.max_bytes.unwrap_or(0).div_ceil(shards),
         on_full: match spec.on_full.unwrap_or_default() {
             manifest::OnFull::Block => OnFull::Block,
             manifest::OnFull::Reject => OnFull::Reject,
@@ -473,7 +476,7 @@ fn queue_settings(spec: &AddressSpec) -> QueueSettings {
         last_value: spec.last_value,
         deduplicate: spec.deduplication.as_ref().map(|deduplication| Deduplicate {
             window: deduplication.window(),
-            max_ids: deduplication.capacity(),
+            max_ids: deduplication.capacity().div_ceil(u32::from(spec.shards())),
         }),
     }
 }

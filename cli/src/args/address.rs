@@ -37,6 +37,7 @@ pub enum AddressCommand {
   mq address create telemetry --type anycast
   mq address create news --type multicast --slow-consumer drop --max-undelivered 10k
   mq address create orders --type queue --max-deliveries 5 --dead-letter orders.dlq --max-bytes 2GiB
+  mq address create clicks --type queue --shards 6
   mq address create events --type topic
   mq address create events::billing --type subscription --filter 'events/+/paid'")]
 pub struct AddressCreate {
@@ -134,6 +135,9 @@ pub struct Stored {
     /// How many message-ids --deduplicate remembers, 1 to 10M [default: 100k].
     #[arg(long, value_name = "COUNT", value_parser = ids, requires = "deduplicate")]
     pub deduplicate_ids: Option<u32>,
+    /// Store the queue in so many parts on several nodes and cores, 1 to 64 [default: 1].
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub shards: Option<u16>,
     /// The names of the topic, with + and #, that a subscription gets [default: all].
     #[arg(long, value_name = "PATTERN")]
     pub filter: Option<String>,
@@ -221,13 +225,17 @@ pub struct AddressMove {
 /// It is served all the while, in order; only where it is stored changes. Clients stay where they are.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
-  mq address move-home orders --to node-2")]
+  mq address move-home orders --to node-2
+  mq address move-home clicks --shard 4 --to node-2")]
 pub struct AddressMoveHome {
     /// The address.
     pub name: String,
     /// The node that is to store its messages.
     #[arg(long, value_name = "NODE")]
     pub to: String,
+    /// Move one shard of a queue that has several, as `mq address show` numbers them [default: all].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(0..64))]
+    pub shard: Option<u16>,
 }
 
 /// Delete addresses.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use mq_model::{
-    manifest::{Address, AddressSpec, AddressStatus, Deduplication, QueueStatus},
+    manifest::{Address, AddressSpec, AddressStatus, Deduplication, QueueStatus, ShardStatus},
     split_subscription, validate_address_name,
 };
 use serde_json::json;
@@ -128,6 +128,7 @@ fn store(args: &Stored, spec: &mut AddressSpec) {
     spec.deduplication = args
         .deduplicate
         .map(|window| Deduplication { window_ms: Some(window), max_ids: args.deduplicate_ids });
+    spec.shards = args.shards;
     spec.subscription.filter.clone_from(&args.filter);
     spec.subscription.selector.clone_from(&args.selector);
 }
@@ -210,6 +211,7 @@ fn facts(address: &Address) -> Vec<(&'static str, String)> {
             format!("{} dropped, {} expired", shape::number(status.dropped), shape::number(status.expired)),
         )),
     }
+    facts.extend(status.shards.iter().map(|shard| ("shard", shard_fact(shard))));
     if let Some(subscriptions) = status.subscriptions {
         facts.push(("subscriptions", shape::number(subscriptions)));
     }
@@ -552,13 +554,41 @@ fn row(address: Address) -> Row {
     Row { name: address.metadata.name.clone(), cells, value: value(&address) }
 }
 
-/// Where the messages are: `node-2`, or `node-1>node-2` while they move.
+/// Where the messages are: `node-2`, `node-1>node-2` while they move, `3 nodes` when shards are on several.
 fn home(status: &AddressStatus) -> String {
-    match (&status.home, &status.moving_from) {
+    let mut homes: Vec<String> = status
+        .shards
+        .iter()
+        .map(|shard| place(shard.home.as_deref(), shard.moving_from.as_deref()))
+        .collect();
+    homes.sort();
+    homes.dedup();
+    match homes.as_slice() {
+        [] => place(status.home.as_deref(), status.moving_from.as_deref()),
+        [home] => home.clone(),
+        homes => format!("{} nodes", homes.len()),
+    }
+}
+
+fn place(home: Option<&str>, moving_from: Option<&str>) -> String {
+    match (home, moving_from) {
         (None, _) => "-".to_owned(),
-        (Some(home), None) => home.clone(),
+        (Some(home), None) => home.to_owned(),
         (Some(home), Some(from)) => format!("{from}>{home}"),
     }
+}
+
+/// One shard of a queue in words.
+fn shard_fact(status: &ShardStatus) -> String {
+    let home = place(status.home.as_deref(), status.moving_from.as_deref());
+    let holds = match &status.queue {
+        Some(queue) => {
+            format!("{} ({})", shape::plural(queue.messages, "message"), shape::bytes(queue.bytes))
+        }
+        None => "not known".to_owned(),
+    };
+    let ready = if status.ready { "" } else { "; its node cannot be reached: what it holds waits there" };
+    format!("{} on {home}: {holds}{ready}", status.shard)
 }
 
 /// The word for the type.

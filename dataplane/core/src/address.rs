@@ -17,12 +17,12 @@ use crate::by_shard::ByShard;
 use crate::consumer::ConsumerOptions;
 use crate::core::Core;
 use crate::delivery::ByAddress;
-use crate::effect::{CloseReason, Effect, Refused};
+use crate::effect::{CloseReason, Refused};
 use crate::key::{AddressKey, ConsumerKey, HomeKey, LaneKey, ProducerKey};
 use crate::list::List;
 use crate::peer::{Remote, Traffic};
 use crate::ready::Ready;
-use crate::settings::{AddressKind, AddressSettings, Overload, ShardId, home};
+use crate::settings::{AddressKind, AddressSettings, Overload, ShardId, home, split_shard};
 use crate::statistics::{AddressCounters, AddressStatistics};
 
 /// Why an address is here.
@@ -117,6 +117,11 @@ impl Address {
             home: None,
             gate: None,
         }
+    }
+
+    /// Whether it is a further shard of a queue, which has another name.
+    pub(crate) fn is_shard(&self) -> bool {
+        split_shard(&self.name).is_some()
     }
 
     /// Whether links can use it.
@@ -219,6 +224,9 @@ impl Core {
                 self.close_producers(key, CloseReason::HomeGone);
             }
         }
+        if let Some(key) = key {
+            self.note_shards(now, key);
+        }
         self.settle_in(now, key);
         if let Some(key) = key.filter(|key| self.keeps_links(*key)) {
             if moves.0 {
@@ -257,6 +265,7 @@ impl Core {
                 // Who waited for the end of a move goes on.
                 self.mark_home(now, home);
             }
+            self.note_shard(now, key);
         }
     }
 
@@ -316,6 +325,7 @@ impl Core {
         }
         self.remove_gate(key);
         self.routes_changed(name, is_topic);
+        self.end_spread(now, key, CloseReason::AddressDeleted);
         self.close_links(now, key, CloseReason::AddressDeleted);
         self.release_waiting(key);
         while let Some(producer) =
@@ -326,15 +336,14 @@ impl Core {
         self.forget_if_unused(key);
     }
 
-    fn close_links(&mut self, now: Instant, key: AddressKey, reason: CloseReason) {
+    pub(crate) fn close_links(&mut self, now: Instant, key: AddressKey, reason: CloseReason) {
         self.close_producers(key, reason);
         self.close_consumers(now, key, reason);
     }
 
     pub(crate) fn close_producers(&mut self, key: AddressKey, reason: CloseReason) {
         while let Some(producer) = self.addresses.get(key).and_then(|address| address.producers.first()) {
-            self.effects.push_back(Effect::CloseProducer { producer, reason });
-            self.leave_as_producer(producer);
+            self.close_producer(producer, reason);
         }
     }
 

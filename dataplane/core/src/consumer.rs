@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::broker::StoredConsumer;
+use crate::broker::{ConsumerRole, StoredConsumer};
 use crate::core::Core;
 use crate::delivery::ByLink;
 use crate::effect::{CloseReason, Effect, Refused};
@@ -123,6 +123,8 @@ pub(crate) struct Consumer {
     pub(crate) deliveries: u64,
     /// When its address keeps messages.
     pub(crate) stored: StoredConsumer,
+    /// When its address is a queue with several shards, or one of those.
+    pub(crate) role: ConsumerRole,
 }
 
 impl Linked<ConsumerKey, ByPlace> for Consumer {
@@ -136,6 +138,29 @@ impl Linked<ConsumerKey, ByPlace> for Consumer {
 }
 
 impl Consumer {
+    fn new(address: AddressKey, kind: AddressKind, lane: LaneKey, options: ConsumerOptions) -> Self {
+        Self {
+            address,
+            kind,
+            lane,
+            options,
+            credit: 0,
+            draining: false,
+            outstanding: 0,
+            current: None,
+            unsettled: List::default(),
+            backlog: List::default(),
+            overloaded: false,
+            closed: false,
+            member: 0,
+            place: Place::Aside,
+            in_place: Links::default(),
+            deliveries: 0,
+            stored: StoredConsumer::default(),
+            role: ConsumerRole::Plain,
+        }
+    }
+
     /// Whether it could start a delivery, if its lane lets it.
     pub(crate) fn is_free(&self) -> bool {
         self.credit > 0 && self.current.is_none() && !self.closed
@@ -186,7 +211,7 @@ impl Core {
             return Err(Refused::NoLane);
         }
         let limit = u64::from(self.limits.max_consumers);
-        if self.consumers.len() as u64 >= limit {
+        if self.consumer_links() >= limit {
             return Err(Refused::LimitExceeded { what: "the shard".into(), links: "consumers", limit });
         }
         Ok(())
@@ -203,25 +228,8 @@ impl Core {
             Some(address) => (address.settings.kind, address.members.len() as u32),
             None => (AddressKind::Anycast, 0),
         };
-        let key = self.consumers.insert(Consumer {
-            address: address_key,
-            kind,
-            lane,
-            options,
-            credit: 0,
-            draining: false,
-            outstanding: 0,
-            current: None,
-            unsettled: List::default(),
-            backlog: List::default(),
-            overloaded: false,
-            closed: false,
-            member,
-            place: Place::Aside,
-            in_place: Links::default(),
-            deliveries: 0,
-            stored: StoredConsumer::default(),
-        });
+        let key =
+            self.consumers.insert(Consumer { member, ..Consumer::new(address_key, kind, lane, options) });
         let mut first = None;
         if let Some(address) = self.addresses.get_mut(address_key) {
             first = address.members.first().copied();
@@ -235,6 +243,17 @@ impl Core {
         key
     }
 
+    /// Makes a consumer that is no member of its address: it has parts that are members elsewhere.
+    pub(crate) fn insert_front(
+        &mut self,
+        address: AddressKey,
+        lane: LaneKey,
+        options: ConsumerOptions,
+        role: ConsumerRole,
+    ) -> ConsumerKey {
+        self.consumers.insert(Consumer { role, ..Consumer::new(address, AddressKind::Queue, lane, options) })
+    }
+
     /// Takes a consumer away: its link is gone. What it had and did not settle is settled as
     /// modified with `delivery_failed`; what it never got goes elsewhere, or is released when there
     /// is nobody else. No effect names it from here on, except those already queued.
@@ -244,7 +263,9 @@ impl Core {
             let reported = self.legs.get_mut(leg).and_then(|leg| leg.outcome.take());
             self.end_leg(leg, reported.unwrap_or(Outcome::FAILED));
         }
-        self.consumers.remove(consumer);
+        if let Some(removed) = self.consumers.remove(consumer) {
+            self.broker.parts.consumers -= u64::from(removed.role.front().is_some());
+        }
     }
 
     /// Ends a consumer's part in its address: it is no member any more, gets nothing, and what
@@ -255,6 +276,9 @@ impl Core {
             return;
         }
         consumer.closed = true;
+        if consumer.role.is_front() {
+            return self.detach_front_consumer(now, key);
+        }
         let address_key = consumer.address;
         if consumer.kind.is_stored() {
             self.detach_consumer(now, key);
@@ -281,6 +305,9 @@ impl Core {
 
     /// Closes a consumer of the core's own accord.
     pub(crate) fn close_consumer(&mut self, now: Instant, consumer: ConsumerKey, reason: CloseReason) {
+        if self.consumers.get(consumer).is_some_and(|consumer| consumer.role.front().is_some()) {
+            return self.consumer_part_closed(now, consumer, reason);
+        }
         self.effects.push_back(Effect::CloseConsumer { consumer, reason });
         self.leave_address(now, consumer);
     }
@@ -399,11 +426,8 @@ impl Core {
 
     /// What a consumer is doing.
     pub fn consumer(&self, consumer: ConsumerKey) -> Option<ConsumerStatistics> {
+        let unsettled = self.outstanding(consumer);
         let consumer = self.consumers.get(consumer)?;
-        Some(ConsumerStatistics {
-            credit: consumer.credit,
-            unsettled: u64::from(consumer.outstanding),
-            deliveries: consumer.deliveries,
-        })
+        Some(ConsumerStatistics { credit: consumer.credit, unsettled, deliveries: consumer.deliveries })
     }
 }

@@ -123,8 +123,8 @@ pub use self::outcome::{ErrorInfo, Outcome};
 pub use self::peer::{PEER_FREE_BYTES, PeerMessage};
 pub use self::producer::{ProducerOptions, ProducerTarget};
 pub use self::settings::{
-    AddressKind, AddressSettings, CoreLimits, Deduplicate, Distribution, OnFull, Overload, QueueSettings,
-    ShardId, SubscriptionSettings, UNKNOWN_SLOT, home,
+    AddressKind, AddressSettings, CoreLimits, Deduplicate, Distribution, MAX_QUEUE_SHARDS, OnFull, Overload,
+    QueueSettings, ShardId, SubscriptionSettings, UNKNOWN_SLOT, home, shard_name, split_shard,
 };
 pub use self::statistics::{
     AddressStatistics, ConsumerStatistics, OutcomeCounts, ProducerStatistics, QueueStatistics, Statistics,

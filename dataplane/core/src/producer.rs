@@ -8,10 +8,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::broker::StoredProducer;
+use crate::broker::{ProducerRole, StoredProducer};
 use crate::core::Core;
 use crate::delivery::ByAddress;
-use crate::effect::{Effect, Refused};
+use crate::effect::{CloseReason, Effect, Refused};
 use crate::key::{AddressKey, DeliveryKey, ProducerKey};
 use crate::list::{Linked, Links};
 use crate::statistics::ProducerStatistics;
@@ -71,6 +71,8 @@ pub(crate) struct Producer {
     pub(crate) deliveries: u64,
     /// When its address keeps messages.
     pub(crate) stored: Option<Box<StoredProducer>>,
+    /// When its address is a queue with several shards, or one of those.
+    pub(crate) role: ProducerRole,
 }
 
 impl Linked<ProducerKey, ByAddress> for Producer {
@@ -107,7 +109,7 @@ impl Core {
     /// and `Stopping`.
     pub fn add_producer(
         &mut self,
-        _now: Instant,
+        now: Instant,
         target: ProducerTarget<'_>,
         options: ProducerOptions,
     ) -> Result<ProducerKey, Refused> {
@@ -115,20 +117,28 @@ impl Core {
             return Err(Refused::Stopping);
         }
         let limit = u64::from(self.limits.max_producers);
-        if self.producers.len() as u64 >= limit {
+        if self.producer_links() >= limit {
             return Err(Refused::LimitExceeded { what: "the shard".into(), links: "producers", limit });
         }
         match target {
-            ProducerTarget::Address(name) => self.add_to_address(name, options),
+            ProducerTarget::Address(name) => self.add_to_address(now, name, options),
             ProducerTarget::AnyAddress => self.add_anonymous(options),
         }
     }
 
-    fn add_to_address(&mut self, name: &str, options: ProducerOptions) -> Result<ProducerKey, Refused> {
+    fn add_to_address(
+        &mut self,
+        now: Instant,
+        name: &str,
+        options: ProducerOptions,
+    ) -> Result<ProducerKey, Refused> {
         let address_key = self.resolve_name(name)?;
         let Some(address) = self.addresses.get(address_key) else {
             return Err(Refused::NotFound(name.into()));
         };
+        if self.is_spread(address_key) {
+            return self.add_front_producer(now, address_key, options);
+        }
         if address.settings.kind.is_stored() {
             return self.add_to_stored(address_key, name, options);
         }
@@ -173,7 +183,7 @@ impl Core {
         Ok(self.insert_producer(Target::Any { last: None }, options, self.limits.link_credit, true))
     }
 
-    fn insert_producer(
+    pub(crate) fn insert_producer(
         &mut self,
         target: Target,
         options: ProducerOptions,
@@ -195,6 +205,7 @@ impl Core {
             in_address: Links::default(),
             deliveries: 0,
             stored: None,
+            role: ProducerRole::Plain,
         });
         self.note_due(key);
         key
@@ -211,6 +222,7 @@ impl Core {
             self.forget_inbound(producer);
         }
         let Some(removed) = self.producers.remove(producer) else { return };
+        self.broker.parts.producers -= u64::from(removed.role.front().is_some());
         match removed.target {
             Target::Address(key) => {
                 if let Some(address) = self.addresses.get_mut(key) {
@@ -227,6 +239,9 @@ impl Core {
         if std::mem::replace(&mut producer.closed, true) {
             return;
         }
+        if producer.role.is_front() {
+            return self.detach_front_producer(key);
+        }
         if let Target::Address(address_key) = producer.target {
             if let Some(address) = self.addresses.get_mut(address_key) {
                 address.producers.remove(&mut self.producers, key);
@@ -234,6 +249,15 @@ impl Core {
             self.producers_changed(address_key);
             self.detach_producer(key);
         }
+    }
+
+    /// Closes a producer of the core's own accord.
+    pub(crate) fn close_producer(&mut self, producer: ProducerKey, reason: CloseReason) {
+        if self.producers.get(producer).is_some_and(|producer| producer.role.front().is_some()) {
+            return self.producer_part_closed(producer, reason);
+        }
+        self.effects.push_back(Effect::CloseProducer { producer, reason });
+        self.leave_as_producer(producer);
     }
 
     /// Says that a producer which was to be stopped has no credit left: it has drained it, or has
@@ -249,7 +273,9 @@ impl Core {
     pub(crate) fn resume(&mut self, key: ProducerKey) {
         if let Some(producer) = self.producers.get_mut(key) {
             producer.active = true;
+            let front = producer.role.front();
             self.note_due(key);
+            front.into_iter().for_each(|front| self.note_flow(front));
         }
     }
 
@@ -257,10 +283,12 @@ impl Core {
     pub(crate) fn stop(&mut self, key: ProducerKey) {
         let Some(producer) = self.producers.get_mut(key) else { return };
         producer.active = false;
+        let front = producer.role.front();
         if std::mem::take(&mut producer.credit) > 0 {
             producer.stopping = true;
             self.effects.push_back(Effect::StopProducer { producer: key });
         }
+        front.into_iter().for_each(|front| self.note_flow(front));
     }
 
     /// A delivery that used one credit is done with.

@@ -164,16 +164,48 @@ impl PartialEq for SubscriptionSettings {
 impl Eq for SubscriptionSettings {}
 
 /// The shard that is the home of a stored address on its node, which has so many of them: it alone holds
-/// its messages. A subscription (`topic::name`) has its topic's home.
+/// its messages. A subscription (`topic::name`) has its topic's home. The shards of one queue that a node
+/// has are on different ones, as far as those go, when their numbers follow each other.
 pub fn home(name: &str, shards: u16) -> ShardId {
-    let name = name.split_once("::").map_or(name, |(topic, _)| topic);
-    ShardId::new(0, (hash_of_name(name) % u64::from(shards.max(1))) as u16)
+    let (name, number) = match split_shard(name) {
+        Some((queue, number)) => (queue, number),
+        None => (name.split_once("::").map_or(name, |(topic, _)| topic), 0),
+    };
+    let hash = hash_of_name(name).wrapping_add(u64::from(number));
+    ShardId::new(0, (hash % u64::from(shards.max(1))) as u16)
+}
+
+/// Shards that a queue may have.
+pub const MAX_QUEUE_SHARDS: u16 = 64;
+
+/// What stands between the name of a queue and the number of one of its shards.
+const SHARD_SEPARATOR: &str = "::#";
+
+/// The name of a shard of a queue: that of the queue for the first one, which is 0. No address that a user may
+/// declare is called like the others.
+pub fn shard_name(queue: &str, number: u16) -> Arc<str> {
+    match number {
+        0 => queue.into(),
+        number => format!("{queue}{SHARD_SEPARATOR}{number}").into(),
+    }
+}
+
+/// The queue that an address is a further shard of, and which; `None` for all other names.
+pub fn split_shard(name: &str) -> Option<(&str, u16)> {
+    let (queue, number) = name.rsplit_once(SHARD_SEPARATOR)?;
+    let number = number.parse().ok().filter(|number| (1..MAX_QUEUE_SHARDS).contains(number))?;
+    Some((queue, number))
 }
 
 /// FNV-1a: the same in every run, in every version and on every node.
 pub(crate) fn hash_of_name(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    hash_of_bytes(name.as_bytes())
+}
+
+/// The same of any bytes.
+pub(crate) fn hash_of_bytes(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 
@@ -249,6 +281,10 @@ pub struct AddressSettings {
     pub moving_from: Option<u32>,
     /// Who gets an anycast message.
     pub distribution: Distribution,
+    /// Shards of a queue, at most [`MAX_QUEUE_SHARDS`]; 0 counts as 1. With more than one, each is an address
+    /// of its own ([`shard_name`]) with this number and a home of its own. What the queue may hold is for each
+    /// of them.
+    pub shards: u16,
 }
 
 /// Bounds of one core.
@@ -309,6 +345,7 @@ impl Default for AddressSettings {
             home: 0,
             moving_from: None,
             distribution: Distribution::Balanced,
+            shards: 1,
         }
     }
 }
@@ -380,7 +417,7 @@ impl AddressSettings {
             limit => limit,
         };
         // It goes to another node in one piece.
-        let is_there = self.kind.is_stored() && self.home != 0;
+        let is_there = self.kind.is_stored() && (self.home != 0 || self.shards > 1);
         Some(if is_there { own.min(MAX_SENT_BYTES) } else { own })
     }
 

@@ -157,8 +157,8 @@ impl Core {
     pub fn statistics(&self) -> Statistics {
         Statistics {
             addresses: self.addresses.iter().filter(|(_, address)| address.is_known()).count() as u64,
-            producers: self.producers.len() as u64,
-            consumers: self.consumers.len() as u64,
+            producers: self.producer_links(),
+            consumers: self.consumer_links(),
             ..self.counters
         }
     }

@@ -133,10 +133,21 @@ pub struct AddressSpec {
     /// as it was the first time. Of a queue. `{}` means on, with the defaults. Default: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deduplication: Option<Deduplication>,
+    /// Parts of a queue that are stored each by itself, on several nodes and cores: a queue can then store
+    /// more than one core does. Messages with one group-id (or one last-value key, or one message-id with
+    /// `deduplication`) go to one shard and keep their order; others go to the shards in turn, and their
+    /// order holds within a shard. Limits are divided among the shards. Can be raised later, but not
+    /// lowered. 1 to 64. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 64), extend("default" = 1))]
+    pub shards: Option<u16>,
     /// Which messages of its topic a subscription gets. Default: all.
     #[serde(default, skip_serializing_if = "SubscriptionFilter::is_empty")]
     pub subscription: SubscriptionFilter,
 }
+
+/// Shards that a queue may have.
+pub const MAX_SHARDS: u16 = 64;
 
 /// Who gets a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -335,6 +346,28 @@ pub struct AddressStatus {
     /// The subscriptions of a topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscriptions: Option<u64>,
+    /// The shards of a queue that has several, in the order of their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardStatus>,
+}
+
+/// One shard of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardStatus {
+    /// Which of the shards it is; the first one is 0.
+    pub shard: u16,
+    /// Whether its messages can be had: the node that holds them can be reached.
+    pub ready: bool,
+    /// The node that holds its messages, in a fleet of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
+    /// The node from which messages are still on their way to the home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving_from: Option<String>,
+    /// What it holds; left out while its home cannot be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueStatus>,
 }
 
 /// What a queue holds, and what became of the messages that it held since the node started.
@@ -372,6 +405,44 @@ pub struct QueueStatus {
     pub dropped: u64,
     /// Messages refused for want of room or of a working store.
     pub rejected: u64,
+}
+
+impl QueueStatus {
+    /// Adds what another shard of the same queue holds.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            messages,
+            bytes,
+            available,
+            acquired,
+            delayed,
+            storing,
+            bytes_in_memory,
+            oldest,
+            enqueued,
+            acknowledged,
+            redelivered,
+            dead_lettered,
+            expired,
+            dropped,
+            rejected,
+        } = other;
+        self.messages += messages;
+        self.bytes += bytes;
+        self.available += available;
+        self.acquired += acquired;
+        self.delayed += delayed;
+        self.storing += storing;
+        self.bytes_in_memory += bytes_in_memory;
+        self.oldest = [self.oldest, *oldest].into_iter().flatten().min();
+        self.enqueued += enqueued;
+        self.acknowledged += acknowledged;
+        self.redelivered += redelivered;
+        self.dead_lettered += dead_lettered;
+        self.expired += expired;
+        self.dropped += dropped;
+        self.rejected += rejected;
+    }
 }
 
 /// A fleet: where the daemons run and how they are configured.
@@ -576,8 +647,14 @@ impl AddressSpec {
             message_groups: false,
             last_value: false,
             deduplication: None,
+            shards: None,
             subscription: SubscriptionFilter::default(),
         }
+    }
+
+    /// How many shards the address has: 1 unless it is a queue with more.
+    pub fn shards(&self) -> u16 {
+        self.shards.filter(|_| self.kind == AddressType::Queue).unwrap_or(1).clamp(1, MAX_SHARDS)
     }
 }
 

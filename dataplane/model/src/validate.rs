@@ -302,6 +302,39 @@ pub(crate) fn address_spec(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation
     violations.extend(room(spec, parent));
     violations.extend(targets(spec, parent));
     violations.extend(subscription(spec, parent));
+    violations.extend(shards(spec, parent));
+    violations
+}
+
+/// What a queue with several shards cannot be: what only one place could decide.
+fn shards(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
+    let shards = spec.shards();
+    if shards < 2 {
+        return Vec::new();
+    }
+    let mut violations = Vec::new();
+    if spec.exclusive {
+        let message = "exclusive gives all messages to one consumer, and each shard would choose its own";
+        let violation = Violation::new(Code::Conflict, &[parent, &["exclusive"]].concat(), message);
+        violations.push(violation.help("leave out `shards`, or use `messageGroups` in place of `exclusive`"));
+    }
+    if spec.message_groups && spec.last_value {
+        let message = "messageGroups and lastValue may want a message on two different shards";
+        let violation = Violation::new(Code::Conflict, &[parent, &["lastValue"]].concat(), message);
+        violations.push(violation.help("leave out `shards` or one of the two"));
+    }
+    if let (Some(size), Some(bytes)) = (spec.limits.max_message_size, spec.limits.max_bytes)
+        && size <= bytes
+        && size > bytes.div_ceil(u64::from(shards))
+    {
+        let (size, each) = (grouped(size.into()), grouped(bytes.div_ceil(u64::from(shards)).into()));
+        let message = format!(
+            "limits.maxMessageSize is {size}, more than limits.maxBytes leaves each of {shards} shards with {each}"
+        );
+        let path = [parent, &["limits", "maxMessageSize"]].concat();
+        let violation = Violation::new(Code::Conflict, &path, message);
+        violations.push(violation.help("lower `maxMessageSize`, raise `maxBytes`, or have fewer shards"));
+    }
     violations
 }
 
@@ -313,7 +346,7 @@ fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> 
     const KEPT: &[AddressType] = &[Queue, Subscription];
     const SENT_TO: &[AddressType] = &[Anycast, Multicast, Queue, Topic];
     let limits = &spec.limits;
-    let fields: [(&[&str], bool, &[AddressType]); 21] = [
+    let fields: [(&[&str], bool, &[AddressType]); 22] = [
         (&["slowConsumer"], spec.slow_consumer.is_some(), DIRECT),
         (&["distribution"], spec.distribution.is_some(), &[Anycast]),
         (&["limits", "maxUndelivered"], limits.max_undelivered.is_some(), DIRECT),
@@ -333,6 +366,7 @@ fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> 
         (&["messageGroups"], spec.message_groups, KEPT),
         (&["lastValue"], spec.last_value, KEPT),
         (&["deduplication"], spec.deduplication.is_some(), &[Queue]),
+        (&["shards"], spec.shards.is_some(), &[Queue]),
         (&["subscription", "filter"], spec.subscription.filter.is_some(), &[Subscription]),
         (&["subscription", "selector"], spec.subscription.selector.is_some(), &[Subscription]),
     ];

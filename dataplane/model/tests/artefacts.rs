@@ -38,7 +38,7 @@ fn examples_of_manifests_are_valid() {
         ("manifests/examples/local.yaml", true, 4),
         ("manifests/examples/three-nodes.yaml", true, 3),
         ("manifests/examples/addresses.yaml", false, 2),
-        ("manifests/examples/queues.yaml", false, 6),
+        ("manifests/examples/queues.yaml", false, 7),
         ("manifests/examples/users.yaml", false, 0),
     ] {
         let documents = Documents::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));

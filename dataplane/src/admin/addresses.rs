@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use jiff::Timestamp;
-use mq_core::QueueStatistics;
+use mq_core::{QueueStatistics, shard_name, split_shard};
 use mq_model::admin::{List, MoveMessages, Moved, NOT_KNOWN, Purged};
 use mq_model::manifest::{Address, AddressStatus, AddressType, QueueStatus};
 use mq_model::validate_address_name;
@@ -18,6 +18,7 @@ use super::Api;
 use super::body::{self, Name, Parameters};
 use super::problem::Refusal;
 use super::remote::{Wanted, from_home, gather, is_ready, is_up, out_of_reach, segment};
+use super::shards::{self, Shard};
 use crate::hub::AddressStatistics;
 use crate::mesh::Question;
 use crate::objects::{ChangeError, Object, Put};
@@ -28,6 +29,13 @@ pub(super) async fn list(State(api): State<Api>, Wanted(scope): Wanted) -> Json<
     for shard in api.node.hub.addresses(None).await {
         add(statuses.entry(shard.name.clone()).or_default(), &shard);
     }
+    let is_shown = |(name, _): &(Arc<str>, Arc<Object>)| split_shard(name).is_none();
+    let addresses: Vec<_> = api.node.catalogue.addresses().into_iter().filter(is_shown).collect();
+    for (name, object) in addresses.iter().filter(|(_, object)| object.spec.shards() > 1) {
+        let further = (1..object.spec.shards()).map(|number| statuses.remove(&shard_name(name, number)));
+        let further: Vec<_> = further.map(Option::unwrap_or_default).collect();
+        shards::gather_in(statuses.entry(name.clone()).or_default(), further);
+    }
     let gathered = gather::<List<Address>>(&api, scope, "/api/v1/addresses").await;
     let (silent, unanswered) = (gathered.silent.clone(), gathered.unanswered(&api));
     for (_, part) in gathered.parts {
@@ -37,8 +45,7 @@ pub(super) async fn list(State(api): State<Api>, Wanted(scope): Wanted) -> Json<
         }
     }
     let is_whole = api.node.is_whole();
-    let addresses = api.node.catalogue.addresses().into_iter();
-    let items = addresses.map(|(name, object)| {
+    let items = addresses.into_iter().map(|(name, object)| {
         let status = statuses.remove(&name).unwrap_or_default();
         document(&api, &name, &object, &silent, AddressStatus { ready: is_whole, ..status })
     });
@@ -52,7 +59,7 @@ pub(super) async fn show(
 ) -> Result<Json<Address>, Refusal> {
     let name: Arc<str> = name.into();
     let Some(object) = api.node.catalogue.address(&name) else { return Err(unknown(&name).into()) };
-    let mut status = status(&api, &name).await;
+    let mut status = status(&api, &name, &object).await;
     let target = format!("/api/v1/addresses/{}", segment(&name));
     let gathered = gather::<Address>(&api, scope, &target).await;
     for (_, part) in gathered.parts {
@@ -130,15 +137,27 @@ pub(super) async fn remove(
 
 /// Removes what waits in a queue, or in the subscriptions of a topic.
 pub(super) async fn purge(State(api): State<Api>, Name(name): Name) -> Result<Json<Purged>, Refusal> {
-    let name = stored(&api, &name)?;
-    if let Some(home) = other_home(&api, &name) {
-        let question = Question::post(format!("/api/v1/addresses/{}/purge", segment(&name)), Bytes::new());
-        return from_home(&api, &name, &home, question).await.map(Json);
+    let one = Shard::parse(&name);
+    let name = stored(&api, one.queue)?;
+    let mut messages = 0;
+    for shard in one.of(&api, &name) {
+        messages += purge_one(&api, &shard).await?;
     }
-    let purged = api.node.hub.purge(&name).await.ok_or_else(no_worker)?;
-    let messages = purged.map_err(|refused| Refusal::conflict(refused.to_string()))?;
     tracing::info!(address = %name, messages, "purged an address");
     Ok(Json(Purged { messages }))
+}
+
+/// Removes what waits in one place.
+async fn purge_one(api: &Api, shard: &Shard<'_>) -> Result<u64, Refusal> {
+    let name = shard.name();
+    if let Some(home) = other_home(api, &name) {
+        let target = format!("/api/v1/addresses/{}/purge", segment(&shard.path()));
+        let question = Question::post(target, Bytes::new());
+        let Purged { messages } = from_home(api, &name, &home, question).await?;
+        return Ok(messages);
+    }
+    let purged = api.node.hub.purge(&name).await.ok_or_else(no_worker)?;
+    purged.map_err(|refused| Refusal::conflict(refused.to_string()))
 }
 
 /// Moves messages of a queue to another address.
@@ -147,7 +166,8 @@ pub(super) async fn move_messages(
     Name(name): Name,
     body::Json(order): body::Json<MoveMessages>,
 ) -> Result<Json<Moved>, Refusal> {
-    let from = stored(&api, &name)?;
+    let one = Shard::parse(&name);
+    let from = stored(&api, one.queue)?;
     if kind(&api, &from) == Some(AddressType::Topic) {
         let detail = format!("address `{from}` is a topic, which holds nothing itself; name a subscription");
         return Err(Refusal::conflict(detail));
@@ -162,21 +182,30 @@ pub(super) async fn move_messages(
             "messages of `{from}` are there already; name another address"
         )));
     }
-    if let Some(home) = other_home(&api, &from) {
-        let body = serde_json::to_vec(&order).unwrap_or_default().into();
-        let question = Question::post(format!("/api/v1/addresses/{}/move", segment(&from)), body);
-        return from_home(&api, &from, &home, question).await.map(Json);
+    let mut messages = 0;
+    for shard in one.of(&api, &from) {
+        let limit = order.limit.map(|limit| limit.saturating_sub(messages));
+        if limit == Some(0) {
+            break;
+        }
+        messages += move_from(&api, &shard, MoveMessages { to: order.to.clone(), limit }).await?;
     }
-    let to = order.to.as_str().into();
-    let limit = order.limit.unwrap_or(0);
-    let moved = if order.limit == Some(0) {
-        Ok(0)
-    } else {
-        api.node.hub.move_messages(&from, &to, limit).await.ok_or_else(no_worker)?
-    };
-    let messages = moved.map_err(|refused| Refusal::conflict(refused.to_string()))?;
-    tracing::info!(from = %from, to = %to, messages, "moved messages");
+    tracing::info!(from = %from, to = %order.to, messages, "moved messages");
     Ok(Json(Moved { messages }))
+}
+
+/// Moves messages of one place to another address.
+async fn move_from(api: &Api, shard: &Shard<'_>, order: MoveMessages) -> Result<u64, Refusal> {
+    let from = shard.name();
+    if let Some(home) = other_home(api, &from) {
+        let body = serde_json::to_vec(&order).unwrap_or_default().into();
+        let target = format!("/api/v1/addresses/{}/move", segment(&shard.path()));
+        let Moved { messages } = from_home(api, &from, &home, Question::post(target, body)).await?;
+        return Ok(messages);
+    }
+    let (to, limit) = (order.to.as_str().into(), order.limit.unwrap_or(0));
+    let moved = api.node.hub.move_messages(&from, &to, limit).await.ok_or_else(no_worker)?;
+    moved.map_err(|refused| Refusal::conflict(refused.to_string()))
 }
 
 /// The name of an address that keeps messages.
@@ -227,15 +256,28 @@ pub(super) fn unknown(name: &str) -> ChangeError {
 
 /// The address with its status, gathered from the shards.
 pub(super) async fn describe(api: &Api, name: &Arc<str>, object: &Object) -> Address {
-    let status = status(api, name).await;
+    let status = status(api, name, object).await;
     document(api, name, object, &[], status)
 }
 
 /// What the shards of this node know of an address.
-async fn status(api: &Api, name: &Arc<str>) -> AddressStatus {
+async fn status(api: &Api, name: &Arc<str>, object: &Object) -> AddressStatus {
     let mut status = AddressStatus { ready: api.node.is_whole(), ..AddressStatus::default() };
     for shard in api.node.hub.addresses(Some(name)).await {
         add(&mut status, &shard);
+    }
+    let mut further = Vec::new();
+    if split_shard(name).is_none() {
+        for number in 1..object.spec.shards() {
+            let mut status = AddressStatus::default();
+            for shard in api.node.hub.addresses(Some(&shard_name(name, number))).await {
+                add(&mut status, &shard);
+            }
+            further.push(status);
+        }
+    }
+    if !further.is_empty() {
+        shards::gather_in(&mut status, further);
     }
     status
 }
@@ -257,10 +299,17 @@ pub(super) fn other_home(api: &Api, name: &str) -> Option<Arc<str>> {
     home(api, name, &object).filter(|home| **home != *api.node.config.node)
 }
 
-/// The other nodes that hold something of what an address keeps: its home, and the one that it comes from.
+/// The other nodes that hold something of what an address keeps: its home, and the one that it comes from; of a
+/// queue with several shards those of each.
 fn other_holders(api: &Api, name: &str, object: &Object) -> Vec<Arc<str>> {
     let holders = home(api, name, object).into_iter().chain(object.moving_from.clone());
-    holders.filter(|holder| **holder != *api.node.config.node).collect()
+    let further = shards::further(api, name, object);
+    let further = further.flat_map(|shard| shard.home.clone().into_iter().chain(shard.moving_from.clone()));
+    let mut holders: Vec<Arc<str>> =
+        holders.chain(further).filter(|holder| **holder != *api.node.config.node).collect();
+    holders.sort();
+    holders.dedup();
+    holders
 }
 
 /// Refuses what would drop messages that nobody can count: unreachable is not empty.
@@ -293,6 +342,7 @@ fn document(
     status.unreachable = unreachable.map(|holder| holder.to_string()).collect();
     // What is kept elsewhere is not to be had while that node is away.
     status.ready &= status.unreachable.is_empty();
+    shards::name_homes(api, name, &mut status);
     status.built_in = object.is_built_in;
     let mut address = Address::new(&**name, object.spec.clone());
     address.metadata.labels.clone_from(&object.labels);
@@ -325,6 +375,9 @@ fn merge(status: &mut AddressStatus, there: AddressStatus) {
     status.unsettled += there.unsettled;
     status.dropped += there.dropped;
     status.expired += there.expired;
+    if !status.shards.is_empty() {
+        return shards::merge(status, there);
+    }
     // The home alone knows what it holds.
     if there.queue.is_some() {
         status.queue = there.queue;

@@ -14,6 +14,7 @@ use super::addresses::{describe, other_home, served, unknown};
 use super::body::{self, Name};
 use super::problem::Refusal;
 use super::remote::{Wanted, find, from_home, is_up, no_node, segment};
+use super::shards::Shard;
 use crate::drain::Order;
 use crate::mesh::{Question, Scope};
 
@@ -77,10 +78,11 @@ pub(super) async fn move_home(
     body::Json(order): body::Json<MoveHome>,
 ) -> Result<Json<Address>, Refusal> {
     served(&api)?;
-    let name: Arc<str> = name.into();
-    let object = api.node.catalogue.address(&name).ok_or_else(|| unknown(&name))?;
+    let one = Shard::parse(&name);
+    let queue: Arc<str> = one.queue.into();
+    let object = api.node.catalogue.address(&queue).ok_or_else(|| unknown(&queue))?;
     if !object.spec.kind.is_stored() || object.spec.kind == AddressType::Subscription {
-        let detail = format!("address `{name}` has no home of its own; name a queue or a topic");
+        let detail = format!("address `{queue}` has no home of its own; name a queue or a topic");
         return Err(Refusal::conflict(detail));
     }
     let (_, to) = find(&api, &order.to).map_err(|_| Refusal::invalid(no_node(&order.to)))?;
@@ -88,15 +90,31 @@ pub(super) async fn move_home(
         let detail = format!("node `{to}` cannot be reached; try again when it is back, or name another one");
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail));
     }
-    // The home gives away what it has: nobody else knows what that is.
-    if let Some(home) = other_home(&api, &name).filter(|_| scope == Scope::Fleet) {
-        let body: Bytes = serde_json::to_vec(&order).unwrap_or_default().into();
-        let target = format!("/api/v1/addresses/{}/move-home", segment(&name));
-        return from_home(&api, &name, &home, Question::post(target, body)).await.map(Json);
+    for shard in one.of(&api, &queue) {
+        move_one(&api, &shard, &order, &to, scope).await?;
     }
-    if object.home.as_deref() != Some(&*to) {
-        api.node.move_home(&name, &to).await.map_err(Refusal::conflict)?;
+    let object = api.node.catalogue.address(&queue).ok_or_else(|| unknown(&queue))?;
+    Ok(Json(describe(&api, &queue, &object).await))
+}
+
+/// Makes a node the home of an address, or of one shard of a queue.
+async fn move_one(
+    api: &Api,
+    shard: &Shard<'_>,
+    order: &MoveHome,
+    to: &Arc<str>,
+    scope: Scope,
+) -> Result<(), Refusal> {
+    let name = shard.name();
+    // The home gives away what it has: nobody else knows what that is.
+    if let Some(home) = other_home(api, &name).filter(|_| scope == Scope::Fleet) {
+        let body: Bytes = serde_json::to_vec(order).unwrap_or_default().into();
+        let target = format!("/api/v1/addresses/{}/move-home", segment(&shard.path()));
+        return from_home::<Address>(api, &name, &home, Question::post(target, body)).await.map(drop);
     }
     let object = api.node.catalogue.address(&name).ok_or_else(|| unknown(&name))?;
-    Ok(Json(describe(&api, &name, &object).await))
+    if object.home.as_deref() != Some(&**to) {
+        api.node.move_home(&name, to).await.map_err(Refusal::conflict)?;
+    }
+    Ok(())
 }

@@ -66,6 +66,7 @@ impl From<ChangeError> for Refusal {
             | ChangeError::HasSubscriptions(..)
             | ChangeError::BuiltIn(_)
             | ChangeError::NoHome(_)
+            | ChangeError::FewerShards(..)
             | ChangeError::Moving(..) => (StatusCode::CONFLICT, "conflict"),
             ChangeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
             ChangeError::Full => (StatusCode::INSUFFICIENT_STORAGE, "limit-reached"),

@@ -64,6 +64,27 @@ impl Homes {
         });
         best.unwrap_or(&self.here).clone()
     }
+
+    /// The homes of so many further shards of a queue, given those of the shards that there are: as many on each
+    /// node that takes some, as far as that goes. Shards with one home follow each other, since the worker
+    /// that has one goes by its number.
+    pub(super) fn choose_for_shards(&self, queue: &str, there: &[Arc<str>], shards: usize) -> Vec<Arc<str>> {
+        let nodes = self.reachable.values().chain([&self.here]);
+        let takers: Vec<&Arc<str>> = nodes.filter(|node| !self.cordoned.contains(*node)).collect();
+        let mut homes: Vec<Arc<str>> = there.to_vec();
+        for _ in 0..shards {
+            let best = takers.iter().min_by_key(|node| {
+                let own = homes.iter().filter(|home| home == *node).count();
+                let all = self.counts.get(**node).copied().unwrap_or_default();
+                (own, all, hash(queue, node), (**node).clone())
+            });
+            homes.push(best.map_or(&self.here, |node| *node).clone());
+        }
+        let last = there.last();
+        let mut new = homes.split_off(there.len());
+        new.sort_by_key(|home| (Some(home) != last, home.clone()));
+        new
+    }
 }
 
 /// FNV-1a of both names, mixed so that similar names spread.
@@ -97,6 +118,21 @@ mod tests {
         assert!(homes.counts.values().all(|count| *count == 100), "{:?}", homes.counts);
         homes.count(Some(&"node-3".into()), false);
         assert_eq!(&*homes.choose("next"), "node-3");
+    }
+
+    #[test]
+    fn the_shards_of_a_queue_are_spread_evenly_and_those_of_a_node_follow_each_other() {
+        let mut homes = homes();
+        let first: Arc<str> = "node-2".into();
+        let chosen = homes.choose_for_shards("queue", std::slice::from_ref(&first), 5);
+        assert_eq!(
+            chosen.iter().map(|home| &**home).collect::<Vec<_>>(),
+            ["node-2", "node-1", "node-1", "node-3", "node-3"]
+        );
+        homes.cordon("node-3".into(), true);
+        let there = [vec![first], chosen].concat();
+        let more = homes.choose_for_shards("queue", &there, 2);
+        assert_eq!(more.iter().map(|home| &**home).collect::<Vec<_>>(), ["node-1", "node-2"]);
     }
 
     #[test]

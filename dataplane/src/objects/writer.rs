@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use mq_core::split_shard;
 use mq_mesh::NodeId;
 use mq_mesh::replica::{Event, Key, Limits, Record, Replica, Version};
 use mq_model::manifest::AddressType;
@@ -670,9 +671,14 @@ fn value_of(object: &Object) -> Value {
     Value { spec, labels, home, moving_from, birth, ends }
 }
 
-/// A declared address as it is served: a subscription only with its topic, whose home it has.
+/// A declared address as it is served: a subscription only with its topic, whose home it has; a further shard
+/// only with its queue, whose settings it has.
 fn effective(declared: &Declared, name: &str) -> Option<Arc<Object>> {
     let object = declared.get(name)?;
+    if let Some((queue, number)) = split_shard(name) {
+        let queue = declared.get(queue).filter(|queue| queue.spec.shards() > number)?;
+        return Some(Arc::new(Object { spec: queue.spec.clone(), ..(**object).clone() }));
+    }
     if object.spec.kind != AddressType::Subscription {
         return Some(object.clone());
     }

@@ -6,6 +6,7 @@ mod fleet_config;
 mod fleet_faults;
 mod fleet_moves;
 mod fleet_roll;
+mod fleet_shards;
 mod fleet_size;
 mod hostile;
 mod layers;

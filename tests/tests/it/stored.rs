@@ -200,10 +200,10 @@ fn a_manifest_with_queues_is_deployed_and_found_unchanged() {
     let examples = examples.to_str().expect("a path");
     mq.run(DEPLOY).succeeds();
     let applied = mq.run_with(&["apply", "-f", examples]).succeeds();
-    assert_eq!(applied.lines().iter().filter(|line| line.starts_with("created")).count(), 6, "{applied:?}");
+    assert_eq!(applied.lines().iter().filter(|line| line.starts_with("created")).count(), 7, "{applied:?}");
     crash(&mq);
     let again = mq.run_with(&["apply", "-f", examples]).succeeds();
-    assert_eq!(again.lines().iter().filter(|line| line.starts_with("unchanged")).count(), 6, "{again:?}");
+    assert_eq!(again.lines().iter().filter(|line| line.starts_with("unchanged")).count(), 7, "{again:?}");
     let status = mq.run("status -o json").succeeds().json();
     assert_eq!(status["items"][0]["store"]["state"], "ready");
     assert_eq!(status["items"][0]["store"]["durability"], "fsync");

@@ -267,8 +267,11 @@ impl Core {
         if let Some(following) = &mut consumer.stored.following {
             following.asking = Asking::default();
         }
-        if !std::mem::replace(&mut consumer.stored.is_admitted, true) {
-            self.effects.push_back(Effect::Admitted { consumer: key });
+        let is_new = !std::mem::replace(&mut consumer.stored.is_admitted, true);
+        match consumer.role.front() {
+            Some(front) => self.front_changed(now, front),
+            None if is_new => self.effects.push_back(Effect::Admitted { consumer: key }),
+            None => {}
         }
         self.renew_credit(now, key);
         self.tidy_following(key);
@@ -290,9 +293,11 @@ impl Core {
     fn renew_credit(&mut self, now: Instant, key: ConsumerKey) {
         let Some(consumer) = self.consumers.get(key) else { return };
         let (credit, draining) = (consumer.credit, consumer.draining);
+        // At one shard of several it is to hear of messages also without credit: the home has to know that it asks.
+        let is_part = consumer.role.front().is_some();
         match (consumer.stored.receiver, &consumer.stored.remote) {
             (Some(receiver), None) => self.set_receiver_credit(now, receiver, credit, draining),
-            (Some(_), Some(_)) if credit > 0 || draining => self.send_credit(key),
+            (Some(_), Some(_)) if credit > 0 || draining || is_part => self.send_credit(key),
             _ => {}
         }
     }

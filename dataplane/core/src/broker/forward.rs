@@ -20,7 +20,7 @@ use crate::format::{DeadLetter, DeadLetterReason, Notes};
 use crate::key::{ForwardKey, HomeKey};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::EntryKey;
-use crate::settings::{AddressKind, ShardId};
+use crate::settings::{AddressKind, ShardId, split_shard};
 use crate::store::{StoreRequest, Ticket, UnixMillis};
 
 /// How long a message waits that another address did not take, at first and at most.
@@ -145,7 +145,9 @@ impl Core {
             To::DeadLetter { reason, error } => {
                 notes.dead_letter = Some(DeadLetter {
                     reason: *reason,
-                    from: home.name.clone(),
+                    // Of a queue with several, which of them it was is nobody's business.
+                    from: split_shard(&home.name)
+                        .map_or_else(|| home.name.clone(), |(queue, _)| queue.into()),
                     error: error.as_deref().cloned(),
                     delivery_count: entry.delivery_count(),
                 });
@@ -192,6 +194,7 @@ impl Core {
         let Ok(address) = self.resolve_name(to) else {
             return self.forward_answered(key, Outcome::Released);
         };
+        let (address, _) = self.route_to_shard(address, None, &publication);
         let target = self.addresses.get(address);
         let kind = target.map(|address| address.settings.kind);
         let there =

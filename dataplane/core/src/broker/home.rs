@@ -10,7 +10,7 @@
 //! - `memory` of the broker is the sum of its homes' `memory`.
 //! - A home that has a timer stands in `timers` with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,9 @@ pub(crate) struct QueueHome {
     pub(crate) queue: Queue,
     pub(crate) id: Option<QueueId>,
     pub(crate) receivers: BTreeSet<ReceiverKey>,
+    /// Of one shard of several: receivers without credit, that are to hear when there is something for them;
+    /// and up to which of the queue's changes they know that there is nothing.
+    watching: BTreeMap<ReceiverKey, Option<u64>>,
     pub(crate) subscription: Option<Box<Subscription>>,
     /// Bytes of bodies in memory when they were last counted.
     pub(crate) memory: u64,
@@ -131,6 +134,7 @@ impl QueueHome {
             queue: Queue::new(settings),
             id,
             receivers: BTreeSet::new(),
+            watching: BTreeMap::new(),
             subscription: None,
             memory: 0,
             armed: None,
@@ -483,6 +487,7 @@ impl Core {
         });
         let Ok(member) = member else { return Err(CloseReason::Exclusive) };
         home.receivers.insert(receiver);
+        self.watch(now, key, receiver, None);
         Ok(self.broker.receivers.insert(Receiver {
             shard,
             consumer,
@@ -514,6 +519,7 @@ impl Core {
         let Some(receiver) = self.broker.receivers.remove(key) else { return };
         let Some(home) = self.queue_home(receiver.home) else { return };
         home.receivers.remove(&key);
+        home.watching.remove(&key);
         home.queue.remove_consumer(unix, receiver.member);
         let is_over = home.receivers.is_empty()
             && home.subscription.as_ref().is_some_and(|subscription| subscription.ends_unused());
@@ -529,7 +535,45 @@ impl Core {
         let (home, member) = (receiver.home, receiver.member);
         if let Some(queue) = self.queue_home(home) {
             queue.queue.set_credit(member, credit, drain);
+            queue.watching.remove(&key);
             self.mark_home(now, home);
+        }
+        if credit == 0 {
+            self.watch(now, home, key, None);
+        }
+    }
+
+    /// Remembers that a receiver of one shard of several is without credit, and is to hear when there is
+    /// something for it that has come since this number of changes.
+    fn watch(&mut self, now: Instant, home: HomeKey, receiver: ReceiverKey, seen: Option<u64>) {
+        let address = self.broker.homes.get(home).and_then(|home| self.addresses.get(home.address?));
+        let is_shard = address.is_some_and(|address| address.settings.shards > 1);
+        if is_shard && let Some(queue) = self.queue_home(home) {
+            // One that has used up its credit has not seen that there is no more.
+            queue.watching.entry(receiver).or_insert(seen);
+            self.mark_home(now, home);
+        }
+    }
+
+    /// Tells consumers without credit that there is something for them: once, until they give some.
+    fn tell_waiting(&mut self, now: Instant, key: HomeKey) {
+        let Some(home) = self.queue_home(key).filter(|home| !home.watching.is_empty()) else { return };
+        // What a pipe has is for the new home to give.
+        if home.pipe.is_some() || !home.queue.has_open() {
+            return;
+        }
+        let changes = home.queue.changes();
+        let (knowing, told): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut home.watching).into_iter().partition(|(_, seen)| *seen == Some(changes));
+        home.watching = knowing;
+        for key in told.into_keys() {
+            let Some(receiver) = self.broker.receivers.get(key) else { continue };
+            let (shard, consumer, number) = (receiver.shard, receiver.consumer, receiver.number);
+            if shard == self.shard {
+                self.receiver_waiting(now, consumer, None);
+            } else {
+                self.send_wire(shard, Wire::Waiting { consumer, number });
+            }
         }
     }
 
@@ -713,6 +757,7 @@ impl Core {
         if !again {
             self.finish_receiver_drains(now, key);
         }
+        self.tell_waiting(now, key);
         while let Some(action) = self.queue_home(key).and_then(|home| home.queue.poll_action()) {
             match action {
                 Action::Leave { entry, reason } => self.leave(now, key, entry, reason, None),
@@ -746,7 +791,7 @@ impl Core {
         let Some(receiver_key) = ReceiverKey::from_bits(delivery.owner) else { return };
         let Some(receiver) = self.broker.receivers.get(receiver_key) else { return };
         let (shard, consumer, settled) = (receiver.shard, receiver.consumer, receiver.settled);
-        let is_here = shard == self.shard;
+        let (member, is_here) = (receiver.member, shard == self.shard);
         if is_here && !delivery.browse && !self.may_emit(consumer) {
             // The lane is looked at when its consumer is next. It gets the entry when there is budget.
             if let Some(home) = self.queue_home(key) {
@@ -754,6 +799,10 @@ impl Core {
             }
             self.hold_receiver(now, receiver_key, consumer);
             return;
+        }
+        let Some(home) = self.queue_home(key) else { return };
+        if home.queue.credit(member) == 0 {
+            self.watch(now, key, receiver_key, None);
         }
         let Some(home) = self.queue_home(key) else { return };
         let Some(entry) = home.queue.entry(delivery.entry) else { return };
@@ -812,11 +861,12 @@ impl Core {
             || self.is_filled_by_another(key);
         let poll = if may_come { Queue::poll_spent } else { Queue::poll_drained };
         while let Some((_, owner)) = self.queue_home(key).and_then(|home| poll(&mut home.queue)) {
-            let Some(receiver) = ReceiverKey::from_bits(owner).and_then(|key| self.broker.receivers.get(key))
-            else {
-                continue;
-            };
+            let Some(receiver_key) = ReceiverKey::from_bits(owner) else { continue };
+            let Some(receiver) = self.broker.receivers.get(receiver_key) else { continue };
             let (shard, consumer, number) = (receiver.shard, receiver.consumer, receiver.number);
+            if let Some(changes) = self.queue_home(key).map(|home| home.queue.changes()) {
+                self.watch(now, key, receiver_key, Some(changes));
+            }
             if shard == self.shard {
                 self.receiver_drained(now, shard, consumer, number);
             } else {

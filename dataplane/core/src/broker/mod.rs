@@ -23,6 +23,8 @@ mod recovery;
 mod relocate;
 mod retained;
 mod retrieval;
+mod shares;
+mod spread;
 mod store;
 mod stub;
 mod topic;
@@ -45,6 +47,8 @@ pub(crate) use self::protocol::{
 };
 pub(crate) use self::retrieval::{Asker, MAX_PAGE_MESSAGES, Question};
 pub use self::retrieval::{RetainedMessage, RetainedPage, RetainedQuery};
+use self::spread::Spread;
+pub(crate) use self::spread::{ConsumerRole, ProducerRole};
 use self::stub::{Grip, Inbound, Sent};
 pub(crate) use self::stub::{StoredConsumer, StoredProducer};
 use crate::core::Core;
@@ -92,6 +96,10 @@ pub(crate) struct Broker {
     last_gate: u64,
     /// Bytes behind gates.
     gated: u64,
+    /// Queues with several shards.
+    spreads: BTreeMap<AddressKey, Spread>,
+    /// Links of this thread to single shards, for links to all of them.
+    pub(crate) parts: Parts,
     /// Consumers that ended their subscription and left before their home answered.
     unsubscribing: BTreeMap<ConsumerKey, ShardId>,
     /// Bytes of bodies in memory.
@@ -127,6 +135,13 @@ pub(crate) struct Broker {
     slices: VecDeque<(HomeKey, EntryKey)>,
     /// Room for the subscriptions that want a message.
     matched: Vec<HomeKey>,
+}
+
+/// How many links of a core nobody outside knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) producers: u64,
+    pub(crate) consumers: u64,
 }
 
 /// Entries that one message in the store is for.
@@ -230,6 +245,8 @@ impl Broker {
             gates: BTreeMap::new(),
             last_gate: 0,
             gated: 0,
+            spreads: BTreeMap::new(),
+            parts: Parts::default(),
             unsubscribing: BTreeMap::new(),
             memory: 0,
             assembling: 0,
@@ -283,12 +300,14 @@ impl Core {
         let now = self.broker.now?;
         let queues = self.broker.timers.first().and_then(|(at, _)| self.broker.clock.instant(*at, now));
         let retries = self.broker.retries.first().map(|(at, _)| *at);
-        queues.into_iter().chain(retries).chain(self.poll_waiters()).min()
+        let shards = self.broker.spreads.values().filter_map(Spread::retry).min();
+        queues.into_iter().chain(retries).chain(shards).chain(self.poll_waiters()).min()
     }
 
     pub(crate) fn handle_stored_timeout(&mut self, now: Instant) {
         self.retry_forwards(now);
         self.handle_waiters(now);
+        self.retry_shards(now);
         self.time_out_homes(now);
     }
 

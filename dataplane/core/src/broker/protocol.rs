@@ -28,6 +28,7 @@
 //! | `Attached` | the consumer is let in; its name at the home, without which nothing can be said about it |
 //! | `Deliver` | a message |
 //! | `RetainedPage` | some of what the topic retains |
+//! | `Waiting` | there is something for a consumer that has no credit since the `Credit` with this number |
 //! | `Drained` | there was nothing more for the `Credit` or `Park` with this number |
 //! | `Answer` | what became of a message |
 //! | `Prepared` | the part of a transaction can be committed, or not |
@@ -247,6 +248,7 @@ pub(crate) enum Wire {
     Ended { number: u64 },
     Deliver { consumer: ConsumerKey, handout: Handout },
     Drained { consumer: ConsumerKey, number: u32 },
+    Waiting { consumer: ConsumerKey, number: u32 },
     Answer { source: Source, outcome: Outcome },
     CloseProducer { producer: ProducerKey, reason: CloseReason },
     CloseConsumer { consumer: ConsumerKey, reason: CloseReason },

@@ -69,6 +69,13 @@ pub(crate) struct StoredConsumer {
     pub(super) following: Option<Box<Following>>,
 }
 
+impl StoredConsumer {
+    /// The number of the last `Credit` that a home elsewhere was told.
+    pub(crate) fn credit_number(&self) -> Option<u32> {
+        self.remote.as_ref().map(|remote| remote.number)
+    }
+}
+
 /// What a link's shard keeps of a consumer whose home is elsewhere.
 #[derive(Debug)]
 pub(crate) struct Remote {
@@ -407,8 +414,15 @@ impl Core {
             handover: None,
         };
         match head.transaction {
-            Some(transaction) => self.post_in_transaction(transaction, head.address, publication),
-            None => self.publish(now, head.address, Some(head.producer), publication),
+            Some(transaction) => {
+                let (address, _) = self.route_to_shard(head.address, Some(head.producer), &publication);
+                self.post_in_transaction(transaction, address, publication);
+            }
+            None => {
+                let (address, producer) =
+                    self.route_to_shard(head.address, Some(head.producer), &publication);
+                self.publish(now, address, producer, publication);
+            }
         }
         (key.map(InboundKey::to_delivery), held == 0)
     }
@@ -651,6 +665,23 @@ impl Core {
         if let Some(filters) = filters.filter(|_| is_topic) {
             self.check_filters(source, filters)?;
         }
+        if self.is_spread(key) {
+            return self.add_front_consumer(now, key, lane, options);
+        }
+        self.attach_consumer(now, key, lane, source, options)
+    }
+
+    /// Attaches a consumer to the home of an address.
+    pub(crate) fn attach_consumer(
+        &mut self,
+        now: Instant,
+        key: AddressKey,
+        lane: LaneKey,
+        source: &str,
+        options: ConsumerOptions,
+    ) -> Result<ConsumerKey, Refused> {
+        let Some(address) = self.addresses.get(key) else { return Err(Refused::NotFound(source.into())) };
+        let is_topic = address.settings.kind == AddressKind::Topic;
         let Some(shard) = self.reachable_home(address) else { return Err(self.home_unavailable(address)) };
         let consumer = self.insert_consumer(now, key, lane, options);
         if let Some(value) = self.consumers.get_mut(consumer) {
@@ -671,13 +702,17 @@ impl Core {
     /// [`Admitted`](Effect::Admitted) or [`CloseConsumer`](Effect::CloseConsumer) follows.
     pub fn is_admitted(&self, consumer: ConsumerKey) -> bool {
         self.consumers.get(consumer).is_some_and(|consumer| {
-            !consumer.closed && (consumer.stored.is_admitted || !consumer.kind.is_stored())
+            let is_let_in = || consumer.stored.is_admitted || !consumer.kind.is_stored();
+            !consumer.closed && consumer.role.is_admitted().unwrap_or_else(is_let_in)
         })
     }
 
     /// Takes over a consumer's credit.
     pub(crate) fn set_stored_credit(&mut self, now: Instant, key: ConsumerKey, credit: u32, drain: bool) {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
+        if consumer.role.is_front() {
+            return self.set_front_credit(now, key, credit, drain);
+        }
         consumer.credit = credit;
         consumer.draining = drain;
         let receiver = consumer.stored.receiver;
@@ -748,14 +783,17 @@ impl Core {
                 remote.drained = true;
                 self.work_off_handouts(now, key);
             }
-            None if from == self.shard => self.end_drain(key),
+            None if from == self.shard => self.end_drain(now, key),
             _ => self.seat_drained(now, from, key, number),
         }
     }
 
-    fn end_drain(&mut self, key: ConsumerKey) {
+    fn end_drain(&mut self, now: Instant, key: ConsumerKey) {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         if consumer.draining && !consumer.closed {
+            if consumer.role.front().is_some() {
+                return self.part_drained(now, key);
+            }
             consumer.draining = false;
             consumer.credit = 0;
             self.effects.push_back(Effect::Drained { consumer: key });
@@ -764,7 +802,6 @@ impl Core {
 
     /// Hands on what has come from another shard, as far as the consumer can take it.
     fn work_off_handouts(&mut self, now: Instant, key: ConsumerKey) {
-        let _ = now;
         loop {
             let Some(consumer) = self.consumers.get(key) else { return };
             let Some(remote) = &consumer.stored.remote else { return };
@@ -782,7 +819,7 @@ impl Core {
             consumer.stored.remote.as_ref().is_some_and(|remote| remote.drained && remote.backlog.is_empty())
         });
         if is_over {
-            self.end_drain(key);
+            self.end_drain(now, key);
         }
     }
 
@@ -823,7 +860,7 @@ impl Core {
         consumer.credit = consumer.credit.saturating_sub(1);
         consumer.deliveries += 1;
         let bytes = body.len();
-        let (lane, address) = (consumer.lane, consumer.address);
+        let (lane, address, front) = (consumer.lane, consumer.address, consumer.role.front());
         let home = consumer.stored.remote.as_ref().map_or(self.shard, |remote| remote.home);
         let mut leg = None;
         if !settled {
@@ -844,8 +881,12 @@ impl Core {
         self.counters.unsettled += u64::from(!settled);
         self.counters.outcomes.presettled += u64::from(settled);
         self.spend(lane, bytes);
+        if let Some(front) = front.and_then(|front| self.consumers.get_mut(front)) {
+            front.credit = front.credit.saturating_sub(1);
+            front.deliveries += 1;
+        }
         self.effects.push_back(Effect::Deliver {
-            consumer: key,
+            consumer: front.unwrap_or(key),
             leg,
             chunk: body,
             more: false,
@@ -895,6 +936,8 @@ impl Core {
             _ => return,
         };
         if !settled {
+            let front = self.consumers.get(consumer).and_then(|consumer| consumer.role.front());
+            let consumer = front.unwrap_or(consumer);
             let update =
                 Effect::UpdateConsumer { consumer, handle, outcome: Some(outcome.clone()), settled: true };
             self.effects.push_back(update);
@@ -1011,8 +1054,7 @@ impl Core {
     pub(crate) fn close_stored_producer(&mut self, key: ProducerKey, reason: CloseReason) {
         let Some(producer) = self.producers.get_mut(key).filter(|producer| !producer.closed) else { return };
         producer.stored = None;
-        self.effects.push_back(Effect::CloseProducer { producer: key, reason });
-        self.leave_as_producer(key);
+        self.close_producer(key, reason);
     }
 
     /// How a delivery differs from the message that was sent.

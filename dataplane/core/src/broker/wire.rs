@@ -103,6 +103,7 @@ impl Core {
             Wire::Refiltered { consumer } => self.refiltered(consumer),
             Wire::Deliver { consumer, handout } => self.take_handout(now, from, consumer, handout),
             Wire::Drained { consumer, number } => self.receiver_drained(now, from, consumer, number),
+            Wire::Waiting { consumer, number } => self.receiver_waiting(now, consumer, Some(number)),
             Wire::Answer { source, outcome } => self.answer(source, outcome),
             Wire::CloseProducer { producer, reason } => self.sender_closed(now, from, producer, reason),
             Wire::CloseConsumer { consumer, reason } => self.receiver_closed(now, from, consumer, reason),

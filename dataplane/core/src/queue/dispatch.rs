@@ -416,7 +416,7 @@ impl Queue {
     /// now. To be asked after `next` was `Idle`. Also gives the consumer's `owner`.
     pub fn poll_drained(&mut self) -> Option<(MemberKey, u64)> {
         self.members.as_ref().filter(|members| !members.draining.is_empty())?;
-        let is_empty = !self.rows.iter_mut().flatten().any(|row| row.first_open().is_some());
+        let is_empty = !self.has_open();
         self.end_drain(|member| {
             member.credit == 0 || member.standby || is_empty || member.place() == Place::Starved
         })

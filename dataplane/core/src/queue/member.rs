@@ -242,6 +242,7 @@ pub(super) struct Members {
     starved: List,
     awaiting: List,
     moves: u64,
+    changes: u64,
     /// Selective ones, browsers among them.
     selectives: u32,
     /// Consumers let in so far.
@@ -459,6 +460,7 @@ impl Members {
     /// of one that would come after it.
     #[inline]
     pub(super) fn wake(&mut self, key: EntryKey) {
+        self.changes += 1;
         self.wake_starved();
         if self.awaiting.first != NONE {
             self.wake_awaiting(|awaited| key < awaited);
@@ -489,6 +491,7 @@ impl Members {
     /// An entry is available again. Those that looked at it before shall look at it again.
     pub(super) fn note_returned(&mut self, key: EntryKey) {
         if self.selectives == 0 {
+            self.changes += 1;
             return;
         }
         if self.returned.len() >= MAX_RETURNED {
@@ -499,6 +502,11 @@ impl Members {
         self.wake(key);
     }
 
+    /// See [`Queue::changes`](super::Queue::changes).
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Entries that came back are kept in mind up to here.
     pub(super) fn returned_end(&self) -> u64 {
         self.returned_start + self.returned.len() as u64
@@ -506,6 +514,7 @@ impl Members {
 
     /// Every selective consumer looks at everything again: who may get what has changed.
     pub(super) fn look_anew(&mut self) {
+        self.changes += 1;
         self.returned_start = self.returned_end() + 1;
         self.returned.clear();
         self.wake_starved();

@@ -287,6 +287,16 @@ impl Queue {
         self.actions.pop_front()
     }
 
+    /// Whether there is an entry that no consumer has and that may be handed out.
+    pub fn has_open(&mut self) -> bool {
+        self.rows.iter_mut().flatten().any(|row| row.first_open().is_some())
+    }
+
+    /// Counts the times that an entry became one that consumers may look at, while there are any.
+    pub fn changes(&self) -> u64 {
+        self.members.as_ref().map_or(0, |members| members.changes())
+    }
+
     /// Bytes of its messages that are in memory.
     pub fn bytes_in_memory(&self) -> u64 {
         self.counts.bytes_in_memory

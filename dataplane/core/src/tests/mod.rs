@@ -15,6 +15,8 @@ mod retained;
 pub(crate) mod seeds;
 mod sessions;
 mod sessions_random;
+mod shards;
+mod shards_random;
 mod store;
 pub(crate) mod stored;
 mod stored_random;

@@ -242,6 +242,7 @@ messages! {
         0x4a CloseConsumer { consumer, reason }
         0x4b Ended { number }
         0x4c Passed { number }
+        0x50 Waiting { consumer, number }
     }
     put {
         Self::AskRetained { number, topic, question, fences } => {

@@ -468,7 +468,7 @@ impl<'a> Any<'a> {
     }
 
     fn stored(&mut self) -> Wire {
-        match self.random.u8(..40) {
+        match self.random.u8(..41) {
             0 => Wire::AddSender { producer: self.key(), address: self.name() },
             1 => Wire::RemoveSender { sender: self.key() },
             2 => Wire::Publish {
@@ -543,6 +543,7 @@ impl<'a> Any<'a> {
             36 => Wire::Park { receiver: self.key(), got: self.number(), number: self.small() },
             37 => Wire::Left { queue: QueueId(self.number()), labels: self.some(Self::label) },
             38 => Wire::AskLeft { queue: QueueId(self.number()), labels: self.some(Self::label) },
+            39 => Wire::Waiting { consumer: self.key(), number: self.small() },
             30 => Wire::CloseProducer { producer: self.key(), reason: self.reason() },
             _ => Wire::CloseConsumer { consumer: self.key(), reason: self.reason() },
         }
@@ -711,7 +712,7 @@ fn what_settles_several_deliveries_settles_so_many_and_no_more() {
 #[test]
 fn a_message_of_a_later_version_is_told_apart() {
     let ends = Ends::new();
-    let is_known = |code: &u8| matches!(code, 1..=11 | 0x20..=0x39 | 0x40..=0x4c | 0x60..=0x65);
+    let is_known = |code: &u8| matches!(code, 1..=11 | 0x20..=0x39 | 0x40..=0x4c | 0x50 | 0x60..=0x65);
     for code in (0_u8..=0xff).filter(|code| !is_known(code)) {
         let error = ends.decode(&Bytes::from(vec![code; 100])).unwrap_err();
         assert_eq!(error, WireError::Unknown { what: "message", number: code.into() });

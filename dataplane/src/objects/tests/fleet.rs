@@ -211,6 +211,49 @@ async fn homes_are_spread_evenly_and_avoid_nodes_that_are_cordoned() {
     }
 }
 
+/// A queue with so many shards.
+fn of_shards(shards: u16) -> AddressSpec {
+    AddressSpec { shards: Some(shards), ..of(AddressType::Queue) }
+}
+
+#[tokio::test]
+async fn the_shards_of_a_queue_are_on_all_nodes_and_have_its_settings() {
+    let net = Net::default();
+    let nodes = net.fleet(3).await;
+    let put = async |node: &TestNode, spec| node.catalogue.put("q".into(), BTreeMap::new(), spec).await;
+    put(&nodes[1], of_shards(4)).await.unwrap();
+    let homes = |node: &TestNode| -> Vec<String> {
+        (0..4).map(|number| node.home(&mq_core::shard_name("q", number)).unwrap()).collect()
+    };
+    let first = homes(&nodes[0]);
+    assert_eq!(BTreeSet::from_iter(&first).len(), 3, "{first:?}");
+    for node in &nodes {
+        assert_eq!((homes(node), node.catalogue.len()), (first.clone(), 2), "a queue, and the topic");
+    }
+    let limited = AddressSpec { max_deliveries: Some(5), ..of_shards(4) };
+    put(&nodes[2], limited.clone()).await.unwrap();
+    for node in &nodes {
+        let shard = node.catalogue.address("q::#3").unwrap();
+        assert_eq!((&shard.spec, homes(node)), (&limited, first.clone()), "a shard stays where it is");
+    }
+    let refused = put(&nodes[0], of_shards(3)).await;
+    assert!(matches!(refused, Err(ChangeError::FewerShards(_, 4))), "{refused:?}");
+    put(&nodes[0], of_shards(6)).await.unwrap();
+    assert_eq!(homes(&nodes[2]), first);
+    assert!(nodes[2].home("q::#5").is_some());
+    let before = nodes[0].catalogue.address("q::#2").unwrap();
+    nodes[0].catalogue.set_home("q::#2".into(), "node-2".into()).await.unwrap();
+    assert_eq!(nodes[1].home("q::#2").as_deref(), Some("node-2"), "each moves by itself");
+    nodes[1].catalogue.remove("q".into()).await.unwrap();
+    for node in &nodes {
+        let left = node.catalogue.addresses().into_iter().filter(|(name, _)| name.starts_with('q')).count();
+        assert_eq!(left, 0, "its shards go with it");
+    }
+    put(&nodes[0], of_shards(3)).await.unwrap();
+    let after = nodes[0].catalogue.address("q::#2").unwrap();
+    assert_ne!(before.birth, after.birth, "what was removed and is made again begins anew");
+}
+
 #[tokio::test]
 async fn a_subscription_has_the_home_of_its_topic_and_goes_where_that_goes() {
     let net = Net::default();

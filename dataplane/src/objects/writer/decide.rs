@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mq_core::{shard_name, split_shard};
 use mq_mesh::replica::{Key, Refused, Version};
 use mq_model::manifest::{AddressSpec, AddressType};
 
@@ -52,6 +53,10 @@ impl Writer {
             _ => {}
         }
         let put = if declared.is_some() { Put::Updated } else { Put::Created };
+        let before = declared.map_or(1, |current| current.spec.shards());
+        if before > spec.shards() && spec.kind == AddressType::Queue {
+            return Err(ChangeError::FewerShards(name.clone(), before));
+        }
         let object = match current.filter(|current| current.spec.kind == spec.kind) {
             // What it holds stays its own.
             Some(current) => {
@@ -66,6 +71,7 @@ impl Writer {
                     }
                 }
                 let ends = self.known_version(batch, name).map_or(0, |version| version.clock);
+                self.remove_shards(batch, name);
                 let birth = self.replica.next_version(unix_millis());
                 let (home, moving_from) = (self.home_for(name, spec.kind, None), None);
                 let (version, id, is_built_in) = (birth, 0, false);
@@ -73,7 +79,49 @@ impl Writer {
             }
         };
         let (object, version) = self.put(batch, name, object)?;
+        // Of the whole queue: its shards have changed when the last of them has.
+        let version = self.put_shards(batch, name, &object)?.unwrap_or(version);
         Ok(((put, object), Some(version)))
+    }
+
+    /// Stages the shards of a queue that are not there yet; gives the last change, if there is one.
+    fn put_shards(
+        &mut self,
+        batch: &mut Batch,
+        queue: &Arc<str>,
+        object: &Object,
+    ) -> Answer<Option<Version>> {
+        let names: Vec<Arc<str>> =
+            (1..object.spec.shards()).map(|number| shard_name(queue, number)).collect();
+        let there = names.iter().take_while(|name| self.current(batch, name).is_some()).count();
+        let mut homes: Vec<Arc<str>> = object.home.iter().cloned().collect();
+        for name in names.iter().take(there) {
+            homes.extend(self.current(batch, name).and_then(|shard| shard.home.clone()));
+        }
+        let missing = names.len() - there;
+        let new = match &self.membership {
+            Some(_) => self.homes.choose_for_shards(queue, &homes, missing).into_iter().map(Some).collect(),
+            None => vec![None; missing],
+        };
+        let mut last = None;
+        for (name, home) in names.iter().skip(there).zip(new) {
+            // What the queue says holds for each of them.
+            let (labels, spec) = (BTreeMap::new(), AddressSpec::new(AddressType::Queue));
+            let ends = self.known_version(batch, name).map_or(0, |version| version.clock);
+            let birth = self.replica.next_version(unix_millis());
+            let (version, id, is_built_in, moving_from) = (birth, 0, false, None);
+            let object = Object { is_built_in, version, id, birth, ends, home, moving_from, labels, spec };
+            last = Some(self.put(batch, name, object)?.1);
+        }
+        Ok(last)
+    }
+
+    /// Removes the further shards of a queue, or those that are left over from one.
+    fn remove_shards(&mut self, batch: &mut Batch, queue: &str) {
+        let names = self.subscriptions(batch, queue).into_iter();
+        for name in names.filter(|name| split_shard(name).is_some()) {
+            self.remove(batch, &name);
+        }
     }
 
     pub(super) fn decide_home(
@@ -118,6 +166,7 @@ impl Writer {
                 self.remove(batch, &name);
             }
         }
+        self.remove_shards(batch, name);
         let version = self.remove(batch, name);
         Ok(((), Some(version)))
     }
@@ -187,7 +236,8 @@ impl Writer {
         staged.or_else(|| entry().map(|entry| entry.version))
     }
 
-    /// The names of the subscriptions of a topic, or of those that are left over from one.
+    /// The names of the subscriptions of a topic, or of the further shards of a queue, or of those that are left
+    /// over from one.
     fn subscriptions(&self, batch: &Batch, topic: &str) -> Vec<Arc<str>> {
         let prefix = format!("{topic}::");
         let mut names: Vec<Arc<str>> = names_from(&self.declared, &prefix).cloned().collect();
@@ -224,9 +274,14 @@ impl Writer {
             Some((_, outcome)) => outcome.clone(),
             None => self.declared.get(name).cloned().or_else(|| self.fallback(name, 0)),
         };
-        let is_left_over = |current: &Arc<Object>| {
-            current.spec.kind == AddressType::Subscription
-                && !self.current(batch, topic_of(name)).is_some_and(|topic| is_topic(&topic))
+        let is_left_over = |current: &Arc<Object>| match split_shard(name) {
+            Some((queue, number)) => {
+                self.current(batch, queue).is_none_or(|queue| queue.spec.shards() <= number)
+            }
+            None => {
+                current.spec.kind == AddressType::Subscription
+                    && !self.current(batch, topic_of(name)).is_some_and(|topic| is_topic(&topic))
+            }
         };
         current.filter(|current| !is_left_over(current))
     }
