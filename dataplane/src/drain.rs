@@ -9,12 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mq_model::CATCH_ALL_TOPIC;
 use mq_model::admin::{DrainState, NodeDrain};
 use mq_model::manifest::AddressType;
 use tokio::sync::watch;
 
-use crate::hub::RetainedRequest;
 use crate::mesh::{ControlMail, Info};
 use crate::node::Node;
 use crate::objects::{ChangeError, write_atomically};
@@ -226,44 +224,15 @@ impl Node {
         self.move_home(name, &to).await
     }
 
-    /// Makes another node the home of an address of this one. What a queue holds follows, message by message;
-    /// a topic has to be without subscriptions.
+    /// Makes another node the home of an address of this one. What it holds follows.
     ///
     /// # Errors
     /// Why that cannot be done now, as a sentence.
     pub(crate) async fn move_home(&self, name: &Arc<str>, to: &Arc<str>) -> Result<(), String> {
         let failed = |error: ChangeError| format!("the home of `{name}` cannot be moved: {error}");
-        self.check_movable(name).await?;
         self.catalogue.set_home(name.clone(), to.clone()).await.map_err(failed)?;
         tracing::info!(address = %name, %to, "another node is the home of an address");
         Ok(())
-    }
-}
-
-impl Node {
-    /// Whether nothing is kept that would stay behind.
-    async fn check_movable(&self, name: &Arc<str>) -> Result<(), String> {
-        if self.catalogue.address(name).is_none_or(|object| object.spec.kind != AddressType::Topic) {
-            return Ok(());
-        }
-        let queues = self.hub.addresses(Some(name)).await.into_iter().filter_map(|address| address.queue);
-        let subscriptions: u64 = queues.map(|queue| queue.subscriptions).sum();
-        if subscriptions > 0 {
-            let what = match subscriptions {
-                1 => "a subscription; end it".to_owned(),
-                some => format!("{some} subscriptions; end them"),
-            };
-            return Err(format!("topic `{name}` has {what} first"));
-        }
-        let everything =
-            RetainedRequest { topic: name.clone(), filter: CATCH_ALL_TOPIC.into(), after: None, limit: 1 };
-        match self.hub.retained(everything).await {
-            Some(retained) if retained.items.is_empty() => Ok(()),
-            Some(_) => Err(format!("topic `{name}` retains messages; forget them first")),
-            None => {
-                Err(format!("the worker that keeps `{name}` has ended; see the log and restart the node"))
-            }
-        }
     }
 }
 

@@ -432,8 +432,9 @@ impl Catalogue {
         self.ask(Request::Remove { name, reply }, answer).await
     }
 
-    /// Makes another node the home of a queue or topic. The one before passes on what it holds of a queue, and
-    /// says with [`emptied`](Self::emptied) when it has nothing left; what a topic holds stays where it is.
+    /// Makes another node the home of a queue or topic. The one before passes on what it holds of a queue, or
+    /// serves a topic until the next one has a copy of it, and says with [`emptied`](Self::emptied) when it has
+    /// nothing left.
     ///
     /// # Errors
     ///

@@ -320,7 +320,9 @@ impl Fleet {
         let answer = admin.request("POST", &path, Some(&json!({ "to": name(to) })));
         assert!((200..300).contains(&answer.status), "moving {address}: {} {}", answer.status, answer.body);
         eventually(&format!("{address} at home on node {to}"), || {
-            (self.home_of(to, address) == name(to)).then_some(())
+            let answer: serde_json::Value = admin.get(&format!("/addresses/{address}"));
+            let status = &answer["status"];
+            (status["home"] == name(to) && status["movingFrom"].is_null()).then_some(())
         });
     }
 

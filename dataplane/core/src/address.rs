@@ -81,6 +81,11 @@ pub(crate) struct Address {
     pub(crate) home_shard: Option<ShardId>,
     /// The shard that its producers send to: the home, but for one that is changing.
     pub(crate) entrance: Option<ShardId>,
+    /// The shard that is to be the home of a topic, or of one of its subscriptions, when it has a copy of it; see
+    /// [`copy`](crate::broker). Until then the home is that of before.
+    pub(crate) next: Option<ShardId>,
+    /// This shard was the home of a topic, which has gone to another one: what comes late is sent on.
+    pub(crate) has_left: bool,
     /// What holds messages of it on this shard: its home, or what is left of that after a move.
     pub(crate) home: Option<HomeKey>,
     /// Shut while what was sent to a home of before is under way to the entrance.
@@ -114,6 +119,8 @@ impl Address {
             counters: AddressCounters::default(),
             home_shard: None,
             entrance: None,
+            next: None,
+            has_left: false,
             home: None,
             gate: None,
         }
@@ -192,7 +199,7 @@ impl Core {
     /// new home cannot be reached and those of browsers: these are closed, as are the links of a topic.
     pub fn set_address(&mut self, now: Instant, name: &Arc<str>, settings: AddressSettings) {
         let existing = self.names.get(name).copied();
-        let places = (settings.home, settings.entrance());
+        let places = settings.places();
         let mut key = existing;
         if let Some(address) = existing.and_then(|key| self.addresses.get(key))
             && (address.is_temporary() || address.settings.is_another(&settings))
@@ -201,9 +208,8 @@ impl Core {
             self.remove_address(now, name);
             key = self.names.get(name).copied();
         }
-        let before = key
-            .and_then(|key| self.addresses.get(key))
-            .map_or(places, |address| (address.settings.home, address.settings.entrance()));
+        let before =
+            key.and_then(|key| self.addresses.get(key)).map_or(places, |address| address.settings.places());
         let entrance = key.and_then(|key| self.addresses.get(key)).and_then(|address| address.entrance);
         match key.and_then(|key| self.addresses.get_mut(key).map(|address| (key, address))) {
             Some((key, address)) => {
@@ -255,12 +261,18 @@ impl Core {
                 let shards = self.shards_of(slot)?;
                 Some(ShardId::new(slot, home(&address.name, shards).shard()))
             };
-            let shards = (shard_of(address.settings.home), shard_of(address.settings.entrance()));
+            let (home, entrance) = (shard_of(address.settings.home), shard_of(address.settings.entrance()));
+            let (is_copied, is_moving) =
+                (address.settings.is_copied(), address.settings.moving_from.is_some());
             if let Some(address) = self.addresses.get_mut(key) {
-                (address.home_shard, address.entrance) = shards;
+                address.home_shard = if is_copied { entrance } else { home };
+                address.next = home.filter(|_| is_copied && is_moving);
+                address.entrance = entrance;
             }
             self.set_home(now, key);
             self.lay_pipe(now, key);
+            self.follow_topic(now, key);
+            self.questions_follow(now, key);
             if let Some(home) = self.addresses.get(key).and_then(|address| address.home) {
                 // Who waited for the end of a move goes on.
                 self.mark_home(now, home);
@@ -323,7 +335,7 @@ impl Core {
         if let Some(home) = address.home.take() {
             self.remove_home(now, home);
         }
-        self.remove_gate(key);
+        self.remove_gate(now, key);
         self.routes_changed(name, is_topic);
         self.end_spread(now, key, CloseReason::AddressDeleted);
         self.close_links(now, key, CloseReason::AddressDeleted);

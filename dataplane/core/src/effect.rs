@@ -76,7 +76,8 @@ pub enum Effect {
     Live { message: LiveMessage },
     /// [`has_live_room`](crate::Core::has_live_room) is true again.
     LiveRoom,
-    /// Nothing is left here of a queue that changes its home: its settings may say that it has done so.
+    /// Nothing is left here of a queue that changes its home, or nothing of a topic that the next home has not got
+    /// on disk: its settings may say that it has done so.
     Emptied { address: Arc<str> },
     /// Hand the message to the core of another shard: in order, without loss.
     Peer { to: ShardId, message: PeerMessage },

@@ -124,7 +124,7 @@ macro_rules! bits {
     )*};
 }
 
-bits! { ForwardKey InboundKey PendingKey ReceiverKey SenderKey SentKey }
+bits! { ForwardKey HomeKey InboundKey PendingKey ReceiverKey SenderKey SentKey }
 
 /// The highest generation: the highest bit of a key as a number is never set, which tells a ticket of the
 /// core from one of its caller.

@@ -277,7 +277,8 @@ pub struct AddressSettings {
     pub home: u32,
     /// Of an address that keeps messages, while it changes its home: the slot of the node that had it before.
     /// Producers still send there, and that home passes what it has on, in order, until it has nothing left:
-    /// [`Effect::Emptied`](crate::Effect::Emptied).
+    /// [`Effect::Emptied`](crate::Effect::Emptied). A topic stays there altogether, with its subscriptions, until
+    /// `home` has a copy of it, which is said in the same way.
     pub moving_from: Option<u32>,
     /// Who gets an anycast message.
     pub distribution: Distribution,
@@ -403,6 +404,18 @@ impl AddressSettings {
     /// The slot of the node that producers of a stored address send to.
     pub(crate) fn entrance(&self) -> u32 {
         self.moving_from.unwrap_or(self.home)
+    }
+
+    /// Whether a change of home is a copy that comes to count as a whole: for topics and their subscriptions.
+    /// What a queue holds is passed on instead.
+    pub(crate) fn is_copied(&self) -> bool {
+        self.kind == AddressKind::Topic || self.subscription.is_some()
+    }
+
+    /// The slots of the nodes that consumers attach at, and that producers send to.
+    pub(crate) fn places(&self) -> (u32, u32) {
+        let home = if self.is_copied() { self.entrance() } else { self.home };
+        (home, self.entrance())
     }
 
     pub(crate) fn lifetime(&self) -> Lifetime {

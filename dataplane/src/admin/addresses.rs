@@ -293,10 +293,14 @@ pub(super) fn home(api: &Api, name: &str, object: &Object) -> Option<Arc<str>> {
     }
 }
 
-/// The other node that holds what an address keeps; `None`: it is here.
+/// The other node that holds what an address keeps; `None`: it is here. A topic that changes its home is at the
+/// one of before until it is whole at the next one.
 pub(super) fn other_home(api: &Api, name: &str) -> Option<Arc<str>> {
     let object = api.node.catalogue.address(name)?;
-    home(api, name, &object).filter(|home| **home != *api.node.config.node)
+    let is_copied = matches!(object.spec.kind, AddressType::Topic | AddressType::Subscription);
+    let of_before = object.moving_from.clone().filter(|_| is_copied);
+    let holder = of_before.or_else(|| home(api, name, &object));
+    holder.filter(|holder| **holder != *api.node.config.node)
 }
 
 /// The other nodes that hold something of what an address keeps: its home, and the one that it comes from; of a

@@ -683,10 +683,11 @@ fn effective(declared: &Declared, name: &str) -> Option<Arc<Object>> {
         return Some(object.clone());
     }
     let topic = declared.get(topic_of(name)).filter(|topic| is_topic(topic))?;
-    if object.home == topic.home {
+    if object.home == topic.home && object.moving_from == topic.moving_from {
         return Some(object.clone());
     }
-    Some(Arc::new(Object { home: topic.home.clone(), ..(**object).clone() }))
+    let (home, moving_from) = (topic.home.clone(), topic.moving_from.clone());
+    Some(Arc::new(Object { home, moving_from, ..(**object).clone() }))
 }
 
 /// Whether subscriptions can be declared at an address.
@@ -696,7 +697,7 @@ fn is_topic(object: &Object) -> bool {
 
 /// Whether a home passes what it holds on to the next one.
 fn passes_on(kind: AddressType) -> bool {
-    kind == AddressType::Queue
+    matches!(kind, AddressType::Queue | AddressType::Topic)
 }
 
 fn topic_of(name: &str) -> &str {

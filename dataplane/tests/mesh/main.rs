@@ -23,3 +23,4 @@ mod moves;
 mod node;
 mod nodes;
 mod sessions;
+mod topics;

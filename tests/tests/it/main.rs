@@ -8,6 +8,7 @@ mod fleet_moves;
 mod fleet_roll;
 mod fleet_shards;
 mod fleet_size;
+mod fleet_topics;
 mod hostile;
 mod layers;
 mod life;

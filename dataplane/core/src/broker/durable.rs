@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Pending;
+use super::copy::Late;
 use super::home::{Home, What};
 use super::protocol::{ReceiverOptions, Wire};
 use super::record::{ClaimRecord, SubscriptionRecord};
@@ -59,20 +60,36 @@ impl Core {
         filters: Arc<[Arc<str>]>,
     ) -> Result<(), Refused> {
         self.broker.now = Some(now);
-        let Some(value) = self.consumers.get(consumer).filter(|consumer| !consumer.closed) else {
+        if self.consumers.get(consumer).is_none_or(|consumer| consumer.closed) {
             return Ok(());
-        };
-        let (receiver, home) =
-            (value.stored.receiver, value.stored.remote.as_ref().map(|remote| remote.home));
-        self.check_filters("the subscription", &filters)?;
-        match (receiver, home) {
-            (Some(receiver), Some(home)) => self.send_wire(home, Wire::SetFilters { receiver, filters }),
-            (Some(receiver), None) => self.refilter(receiver, &filters),
-            // The home has not answered yet; it hears of it when it does.
-            (None, Some(_)) => self.broker.refiltering.entry(consumer).or_default().push(filters),
-            (None, None) => {}
         }
+        self.check_filters("the subscription", &filters)?;
+        if let Some(value) = self.consumers.get_mut(consumer)
+            && let Some(subscription) = &mut value.options.subscription
+        {
+            // With these it comes to another home.
+            subscription.filters = Some(filters.clone());
+        }
+        self.refilter_at_home(consumer, filters);
         Ok(())
+    }
+
+    /// Has the home of a consumer go by other filters, when it has let it in.
+    pub(super) fn refilter_at_home(&mut self, consumer: ConsumerKey, filters: Filters) {
+        let Some(value) = self.consumers.get_mut(consumer).map(|consumer| &mut consumer.stored) else {
+            return;
+        };
+        match (value.receiver, value.remote.as_ref().map(|remote| remote.home)) {
+            (Some(receiver), home) => {
+                value.unanswered_filters = Some(filters.clone());
+                match home {
+                    Some(home) => self.send_wire(home, Wire::SetFilters { receiver, filters }),
+                    None => self.refilter_soon(receiver, filters),
+                }
+            }
+            // It hears of it when it has answered.
+            (None, _) => self.broker.refiltering.entry(consumer).or_default().push(filters),
+        }
     }
 
     /// Whether these are the filters of a subscription.
@@ -92,9 +109,11 @@ impl Core {
 
     /// The home goes by a consumer's new filters.
     pub(crate) fn refiltered(&mut self, consumer: ConsumerKey) {
-        if self.consumers.get(consumer).is_some_and(|consumer| !consumer.closed) {
-            self.effects.push_back(Effect::Refiltered { consumer });
-        }
+        let Some(value) = self.consumers.get_mut(consumer).filter(|consumer| !consumer.closed) else {
+            return;
+        };
+        value.stored.unanswered_filters = None;
+        self.effects.push_back(Effect::Refiltered { consumer });
     }
 
     /// Ends a durable subscription that a client has made, with all that it holds, whoever consumes from
@@ -107,7 +126,7 @@ impl Core {
         let Some(address) = self.addresses.get(address) else { return };
         let home = self.reachable_home(address);
         if home == Some(self.shard) {
-            return self.end_durable_at_home(now, topic, name, claim);
+            return self.end_durable_soon(now, topic, name.into(), claim.map(Into::into));
         }
         let end = OwedEnd { topic: topic.into(), name: name.into(), claim: claim.map(Into::into) };
         match home {
@@ -199,8 +218,8 @@ impl Core {
     /// Every durable subscription that links have made of topics whose home this shard is.
     pub fn durable_subscriptions(&self) -> Vec<DurableSubscription> {
         let topics = self.broker.homes.iter().filter_map(|(_, home)| match &home.what {
-            What::Topic(topic) => Some((&home.name, topic)),
-            What::Queue(_) => None,
+            What::Topic(topic) if topic.serves => Some((&home.name, topic)),
+            What::Topic(_) | What::Queue(_) => None,
         });
         let of = |topic: &Arc<str>, name: &Arc<str>, key: &HomeKey| {
             let subscription = self.broker.homes.get(*key)?.queue()?.subscription.as_ref()?;
@@ -228,24 +247,81 @@ impl Core {
         }
     }
 
-    pub(crate) fn end_durable_at_home(&mut self, now: Instant, topic: &str, name: &str, claim: Option<&str>) {
+    /// Ends a durable subscription or a claim, at once or when its topic goes on.
+    pub(crate) fn end_durable_soon(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        name: Arc<str>,
+        claim: Option<Arc<str>>,
+    ) {
+        let Ok(key) = self.home_named(topic) else {
+            // It has left: its home hears of it.
+            let address = self.names.get(topic).and_then(|key| self.addresses.get(*key));
+            if address.is_some_and(|address| address.has_left) {
+                self.end_durable(now, topic, &name, claim.as_deref());
+            }
+            return;
+        };
+        if let Some(Late::End { name, claim }) = self.wait_if_stopped(key, Late::End { name, claim }) {
+            self.end_durable_at_home(now, topic, &name, claim.as_deref());
+        }
+    }
+
+    /// Has the subscription of a consumer go by other filters, at once or when its topic goes on.
+    pub(crate) fn refilter_soon(&mut self, receiver: ReceiverKey, filters: Filters) {
+        let home = self.broker.receivers.get(receiver).map(|value| value.home);
+        let subscription = home.and_then(|home| self.queue_home(home)?.subscription.as_ref());
+        let Some(topic) = subscription.map(|subscription| subscription.topic) else { return };
+        if let Some(Late::Filters { receiver, filters }) =
+            self.wait_if_stopped(topic, Late::Filters { receiver, filters })
+        {
+            self.refilter(receiver, &filters);
+        }
+    }
+
+    /// Whether what a topic here holds may be changed by hand now.
+    ///
+    /// # Errors
+    /// `HomeUnavailable` while it stands still on its way to another home.
+    pub(super) fn check_movable(&self, name: &str, topic: HomeKey) -> Result<(), Refused> {
+        if self.has_stopped(topic) {
+            let node = "which it is about to leave".into();
+            return Err(Refused::HomeUnavailable { address: format!("address {name}").into(), node });
+        }
+        Ok(())
+    }
+
+    fn end_durable_at_home(&mut self, now: Instant, topic: &str, name: &str, claim: Option<&str>) {
         let Some(claim) = claim else {
             // `NotFound` is what is wanted.
             let _ = self.end_subscription(now, topic, name);
             return;
         };
         let Some(key) = self.durable_named(topic, name) else { return };
-        let Some(home) = self.queue_home(key) else { return };
-        let Some(subscription) = &mut home.subscription else { return };
-        if !subscription.claims.remove(claim) {
+        if !self.drop_claim(key, claim) {
             return;
         }
-        let is_over = home.receivers.is_empty() && subscription.ends_unused();
-        self.broker.claims = self.broker.claims.saturating_sub(1);
-        self.delete_object(ClaimRecord::key(topic, name, claim));
-        if is_over {
+        let Some(home) = self.queue_home(key) else { return };
+        let is_unused = home.subscription.as_ref().is_some_and(|subscription| subscription.ends_unused());
+        if home.receivers.is_empty() && is_unused {
             self.remove_subscription(now, key);
         }
+    }
+
+    /// A subscription does not go on for this one any more; false when it did not.
+    pub(super) fn drop_claim(&mut self, key: HomeKey, claim: &str) -> bool {
+        let Some(home) = self.queue_home(key) else { return false };
+        let Some(subscription) = &mut home.subscription else { return false };
+        let Some(name) = subscription.name.clone() else { return false };
+        if !subscription.claims.remove(claim) {
+            return false;
+        }
+        let topic = subscription.topic_name.clone();
+        self.broker.claims = self.broker.claims.saturating_sub(1);
+        self.delete_object(ClaimRecord::key(&topic, &name, claim));
+        self.note_definition(key);
+        true
     }
 
     /// Has the subscription of a consumer go by other filters.
@@ -351,6 +427,7 @@ impl Core {
             value: ClaimRecord::value(queue),
             transaction: None,
         });
+        self.note_definition(key);
         Ok(())
     }
 
@@ -375,6 +452,7 @@ impl Core {
             value: record.value(),
             transaction: None,
         });
+        self.note_definition(key);
     }
 
     /// The store has the record of a durable subscription.
@@ -393,7 +471,8 @@ impl Core {
         let receivers = home.receivers.clone();
         let Some(subscription) = &mut home.subscription else { return };
         subscription.stale = true;
-        let is_new = !subscription.written;
+        let (topic, is_new) = (subscription.topic, !subscription.written);
+        self.arrival_failed(topic);
         self.close_receivers(now, receivers, CloseReason::StoreFailed);
         if is_new && self.queue_home(key).is_some() {
             self.remove_subscription(now, key);
@@ -404,6 +483,9 @@ impl Core {
     pub(super) fn claim_failed(&mut self, now: Instant, key: HomeKey) {
         let Some(home) = self.queue_home(key) else { return };
         let receivers = home.receivers.clone();
+        if let Some(topic) = home.subscription.as_ref().map(|subscription| subscription.topic) {
+            self.arrival_failed(topic);
+        }
         self.close_receivers(now, receivers, CloseReason::StoreFailed);
     }
 

@@ -9,11 +9,15 @@
 //! so that no message overtakes another one. The wait is that of what is under way, and it costs the producer
 //! the credit of what waits; nothing is asked of its client.
 //!
+//! A queue that comes back to a home finds its consumers' places there. A topic that comes back is a copy, and
+//! what had left is not part of it: its consumers get new places beside those that they have parked.
+//!
 //! A home that has not heard yet that it is one is asked again for a while.
 //!
 //! Invariants:
-//! - A consumer has at most one place at each home, parked or not.
-//! - `held` of a parked place is the number of the consumer's grips of that home.
+//! - Of a consumer's places at one home the last one alone may still be handed something, or get it back; what
+//!   it says of its credit has higher numbers than what those before it have said.
+//! - `held` of a parked place is the number of the consumer's grips that came by way of it.
 //! - `gated` of the broker is the sum of the bytes behind gates.
 
 use std::collections::VecDeque;
@@ -21,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::protocol::{DELIVERY_COST, Handout, Publication, ReceiverOptions, Wire};
-use super::stub::Remote;
+use super::stub::{Grip, Remote};
 use crate::address::Address;
 use crate::consumer::Consumer;
 use crate::core::Core;
@@ -31,7 +35,8 @@ use crate::key::{AddressKey, ConsumerKey, GripKey, ProducerKey, ReceiverKey, Sen
 use crate::list::List;
 use crate::outcome::Outcome;
 use crate::producer::Target;
-use crate::settings::{AddressKind, ShardId};
+use crate::settings::ShardId;
+use crate::store::TransactionId;
 
 /// How long a link asks a home again that does not let it in for a reason that may pass: it has not heard of
 /// its part yet, or those whose places are taken over have not left.
@@ -90,6 +95,8 @@ pub(crate) struct Gate {
     through: VecDeque<ShardId>,
     held: VecDeque<(Option<ProducerKey>, Publication)>,
     pub(crate) bytes: u64,
+    /// Transactions that are to be committed and have something for the address.
+    commits: Vec<TransactionId>,
     until: Instant,
 }
 
@@ -98,8 +105,9 @@ impl Following {
         self.parked.is_empty() && self.unanswered.is_empty() && self.asking.until.is_none()
     }
 
+    /// The last place that was taken at a home.
     fn seat_at(&mut self, home: ShardId) -> Option<&mut Seat> {
-        self.parked.iter_mut().find(|seat| seat.home == home)
+        self.parked.iter_mut().rfind(|seat| seat.home == home)
     }
 
     /// What this shard has of a home there.
@@ -125,10 +133,9 @@ impl Asking {
 }
 
 impl Address {
-    /// Whether its links stay when its home changes. Those of a topic, and of the queue of one of its
-    /// subscriptions, do not.
+    /// Whether its links stay when its home changes.
     fn keeps_links(&self) -> bool {
-        self.settings.kind == AddressKind::Queue && self.settings.subscription.is_none()
+        self.settings.kind.is_stored()
     }
 }
 
@@ -145,26 +152,32 @@ impl Core {
     pub(crate) fn consumers_follow(&mut self, now: Instant, key: AddressKey) {
         let Some(address) = self.addresses.get(key) else { return };
         let to = self.reachable_home(address);
+        let is_copied = address.settings.is_copied();
         for consumer in address.members.clone() {
             let is_browser = self.consumers.get(consumer).is_none_or(|consumer| consumer.options.browse);
             match to.filter(|_| !is_browser) {
-                Some(to) => self.consumer_follows(now, consumer, to),
+                Some(to) => self.consumer_follows(now, consumer, to, is_copied),
                 None => self.close_consumer(now, consumer, CloseReason::HomeGone),
             }
         }
     }
 
-    fn consumer_follows(&mut self, now: Instant, key: ConsumerKey, to: ShardId) {
+    fn consumer_follows(&mut self, now: Instant, key: ConsumerKey, to: ShardId, is_copied: bool) {
         if self.home_of_consumer(key) == Some(to) {
             return;
         }
         self.park(now, key);
         let Some(consumer) = self.consumers.get_mut(key) else { return };
+        if let Some(filters) = consumer.stored.unanswered_filters.take() {
+            // The home of before may have gone before it went by them.
+            self.broker.refiltering.entry(key).or_default().push(filters);
+        }
         let following = consumer.stored.following.get_or_insert_default();
         following.asking = Asking { until: Some(now + PATIENCE), next: None };
-        match following.parked.iter().position(|seat| seat.home == to) {
+        let parked = following.parked.iter().position(|seat| seat.home == to);
+        match parked.filter(|_| !is_copied) {
             Some(index) => {
-                let seat = following.parked.swap_remove(index);
+                let seat = following.parked.remove(index);
                 following.asking = Asking::default();
                 self.sit_down(now, key, seat);
             }
@@ -197,8 +210,8 @@ impl Core {
         let mut next = stored.grips.first();
         while let Some(grip) = next {
             next = List::<GripKey, ByLink>::after(&self.broker.grips, grip);
-            let is_of_it = self.broker.grips.get(grip).is_some_and(|grip| grip.home == Some(home));
-            held += u32::from(is_of_it);
+            let is_of_it = |grip: &Grip| grip.home == Some(home) && grip.receiver == receiver;
+            held += u32::from(self.broker.grips.get(grip).is_some_and(is_of_it));
         }
         let mut seat = Seat { home, receiver, remote, held, is_quiet: false };
         match &mut seat.remote {
@@ -245,7 +258,9 @@ impl Core {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         let Some(address) = self.addresses.get(consumer.address) else { return };
         let (address, options) = (address.name.clone(), Box::new(receiver_options(consumer)));
-        consumer.stored.remote = Some(Box::new(Remote::new(to)));
+        let following = consumer.stored.following.as_deref_mut();
+        let before = following.and_then(|following| following.seat_at(to)?.remote.as_deref());
+        consumer.stored.remote = Some(Box::new(Remote::new(to, before)));
         self.send_wire(to, Wire::AddReceiver { consumer: key, address, options });
     }
 
@@ -275,6 +290,9 @@ impl Core {
         }
         self.renew_credit(now, key);
         self.tidy_following(key);
+        for filters in self.broker.refiltering.remove(&key).unwrap_or_default() {
+            self.refilter_at_home(key, filters);
+        }
     }
 
     /// A consumer takes a place again that it has parked.
@@ -314,29 +332,30 @@ impl Core {
         if !is_there && self.broker.unsubscribing.remove(&key).is_some() {
             self.send_wire(from, Wire::Unsubscribe { receiver });
         }
-        if !is_there || !self.is_answer(from, key) {
+        if !is_there || self.is_late_answer(from, key) || !self.is_answer(from, key) {
             // It has left in the meantime, or takes its messages elsewhere.
             return self.send_wire(from, Wire::RemoveReceiver { receiver });
         }
         self.seated(now, key, receiver);
-        for filters in self.broker.refiltering.remove(&key).unwrap_or_default() {
-            self.send_wire(from, Wire::SetFilters { receiver, filters });
-        }
     }
 
-    /// Whether a consumer waits for the answer that a home gives, and not for that of another one.
-    fn is_answer(&mut self, from: ShardId, key: ConsumerKey) -> bool {
-        let Some(stored) = self.consumers.get_mut(key).map(|consumer| &mut consumer.stored) else {
-            return false;
-        };
-        if let Some(following) = &mut stored.following
-            && let Some(index) = following.unanswered.iter().position(|home| *home == from)
-        {
+    /// Whether a consumer waits for the answer that a home gives.
+    fn is_answer(&self, from: ShardId, key: ConsumerKey) -> bool {
+        self.consumers.get(key).is_some_and(|consumer| {
+            let stored = &consumer.stored;
+            stored.receiver.is_none() && stored.remote.as_ref().is_some_and(|remote| remote.home == from)
+        })
+    }
+
+    /// Whether a home answers that was asked when it was another one's turn already.
+    fn is_late_answer(&mut self, from: ShardId, key: ConsumerKey) -> bool {
+        let Some(following) = self.following_mut(key) else { return false };
+        let index = following.unanswered.iter().position(|home| *home == from);
+        if let Some(index) = index {
             following.unanswered.remove(index);
             self.tidy_following(key);
-            return false;
         }
-        stored.receiver.is_none() && stored.remote.as_ref().is_some_and(|remote| remote.home == from)
+        index.is_some()
     }
 
     /// A home does not let a consumer in, or no longer; it has forgotten it already.
@@ -347,6 +366,10 @@ impl Core {
         key: ConsumerKey,
         reason: CloseReason,
     ) {
+        if self.is_late_answer(from, key) {
+            // It may have another place there, where it has something.
+            return;
+        }
         let is_seated = self.consumers.get(key).is_some_and(|consumer| consumer.stored.receiver.is_some());
         let is_answer = self.is_answer(from, key) || is_seated || from == self.shard;
         if !is_answer || self.home_of_consumer(key) != Some(from) {
@@ -378,8 +401,11 @@ impl Core {
     fn lose_seat(&mut self, home: ShardId, key: ConsumerKey) {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         let Some(following) = &mut consumer.stored.following else { return };
-        let Some(index) = following.parked.iter().position(|seat| seat.home == home) else { return };
-        following.parked.swap_remove(index);
+        let places = following.parked.len();
+        following.parked.retain(|seat| seat.home != home);
+        if following.parked.len() == places {
+            return;
+        }
         let mut next = consumer.stored.grips.first();
         while let Some(grip) = next {
             next = List::<GripKey, ByLink>::after(&self.broker.grips, grip);
@@ -400,16 +426,18 @@ impl Core {
 
     /// A parked place has given back all that was on its way to it.
     pub(crate) fn seat_drained(&mut self, now: Instant, from: ShardId, key: ConsumerKey, number: u32) {
-        let seat = self.following_mut(key).and_then(|following| following.seat_at(from));
-        let Some(seat) = seat else { return };
-        seat.is_quiet |= seat.remote.as_ref().is_some_and(|remote| remote.is_current(number));
+        let Some(following) = self.following_mut(key) else { return };
+        for seat in following.parked.iter_mut().filter(|seat| seat.home == from) {
+            seat.is_quiet |= seat.remote.as_ref().is_some_and(|remote| remote.is_current(number));
+        }
         self.vacate(now, key);
     }
 
-    /// One delivery less of a home is unsettled at a consumer.
-    pub(crate) fn note_settled(&mut self, key: ConsumerKey, home: Option<ShardId>) {
-        let Some(home) = home else { return };
-        if let Some(seat) = self.following_mut(key).and_then(|following| following.seat_at(home)) {
+    /// One delivery less of a home, by way of this place there, is unsettled at a consumer.
+    pub(crate) fn note_settled(&mut self, key: ConsumerKey, home: Option<ShardId>, receiver: ReceiverKey) {
+        let Some(following) = self.following_mut(key) else { return };
+        let mut seats = following.parked.iter_mut();
+        if let Some(seat) = seats.find(|seat| Some(seat.home) == home && seat.receiver == receiver) {
             seat.held = seat.held.saturating_sub(1);
         }
     }
@@ -419,7 +447,7 @@ impl Core {
         while let Some(following) = self.following_mut(key)
             && let Some(index) = following.parked.iter().position(|seat| seat.is_quiet && seat.held == 0)
         {
-            let seat = following.parked.swap_remove(index);
+            let seat = following.parked.remove(index);
             self.leave_seat(now, &seat);
         }
         self.tidy_following(key);
@@ -573,7 +601,14 @@ impl Core {
         self.broker.last_gate += 1;
         let (number, until) = (self.broker.last_gate, now + GATE_PATIENCE);
         let through = VecDeque::from([before]);
-        address.gate = Some(Box::new(Gate { number, through, held: VecDeque::new(), bytes: 0, until }));
+        address.gate = Some(Box::new(Gate {
+            number,
+            through,
+            held: VecDeque::new(),
+            bytes: 0,
+            commits: Vec::new(),
+            until,
+        }));
         self.broker.gates.insert(number, key);
         self.broker.waiters.insert((until, Waiter::Gate(key)));
         self.ask_passed(now, key);
@@ -588,7 +623,9 @@ impl Core {
             let number = gate.number;
             let Some(first) = gate.through.front().copied() else { return self.open_gate(now, key) };
             if first == self.shard {
-                if home.is_some_and(|home| self.wait_until_passed(now, home, first, number)) {
+                if home.is_some_and(|home| self.wait_until_passed(now, home, first, number))
+                    || self.wait_until_sent_on(now, key, first, number)
+                {
                     return;
                 }
             } else if self.peers.contains(first) {
@@ -625,6 +662,16 @@ impl Core {
         }
     }
 
+    /// Holds the commit of a transaction back behind the gate of an address that it posts to, if there is one.
+    pub(crate) fn hold_commit_back(&mut self, key: AddressKey, transaction: TransactionId) -> bool {
+        let gate = self.addresses.get_mut(key).and_then(|address| address.gate.as_mut());
+        let is_shut = gate.is_some();
+        if let Some(gate) = gate {
+            gate.commits.push(transaction);
+        }
+        is_shut
+    }
+
     fn take_gate(&mut self, key: AddressKey) -> Option<Gate> {
         let gate = self.addresses.get_mut(key)?.gate.take()?;
         self.broker.gates.remove(&gate.number);
@@ -638,20 +685,29 @@ impl Core {
         for (producer, publication) in gate.held {
             self.publish(now, key, producer, publication);
         }
+        for transaction in gate.commits {
+            self.commit(now, transaction);
+        }
     }
 
     /// An address is removed: what waits for it is released.
-    pub(crate) fn remove_gate(&mut self, key: AddressKey) {
+    pub(crate) fn remove_gate(&mut self, now: Instant, key: AddressKey) {
         let Some(gate) = self.take_gate(key) else { return };
         for (_, publication) in gate.held {
             self.answer(publication.source, Outcome::Released);
+        }
+        for transaction in gate.commits {
+            self.commit(now, transaction);
         }
     }
 
     /// Another shard wants to know when all that it has sent is passed on.
     pub(crate) fn handle_ask_passed(&mut self, now: Instant, from: ShardId, address: &Arc<str>, number: u64) {
-        let home = self.names.get(address).and_then(|key| self.addresses.get(*key)?.home);
-        if !home.is_some_and(|home| self.wait_until_passed(now, home, from, number)) {
+        let key = self.names.get(address).copied();
+        let home = key.and_then(|key| self.addresses.get(key)?.home);
+        if !home.is_some_and(|home| self.wait_until_passed(now, home, from, number))
+            && !key.is_some_and(|key| self.wait_until_sent_on(now, key, from, number))
+        {
             self.say_passed(now, from, number);
         }
     }

@@ -57,6 +57,8 @@ pub(crate) enum To {
     Moved { to: Arc<str> },
     /// Its queue has another home now.
     Passed { due: Option<UnixMillis>, body: Option<Bytes> },
+    /// Into the copy of a topic: it stays where it is.
+    Copied { topic: HomeKey, round: u64 },
     /// Back to its place: its body could not be read.
     Back,
 }
@@ -157,7 +159,7 @@ impl Core {
                 if is_expired { settings.expiry.clone() } else { settings.dead_letter.clone() }
             }
             To::Moved { to } => Some(to.clone()),
-            To::Passed { .. } | To::Back => None,
+            To::Passed { .. } | To::Copied { .. } | To::Back => None,
         };
         let Some(to) = to else { return self.forward_answered(key, Outcome::Released) };
         let message_format = entry.message_format();
@@ -238,6 +240,9 @@ impl Core {
         let Some(forward) = self.broker.forwards.get_mut(key) else { return };
         if matches!(forward.to, To::Passed { .. }) {
             return self.passed(now, key, &outcome);
+        }
+        if matches!(forward.to, To::Copied { .. }) {
+            return self.copy_answered(now, key, &outcome);
         }
         let (home, entry) = (forward.home, forward.entry);
         let is_move = matches!(forward.to, To::Moved { .. });

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::protocol::{DELIVERY_COST, Handout, Publication, ReceiverOptions, Source, WINDOW, Wire};
-use super::record::{LONGEST_KEY, Meta, encode_state};
+use super::record::{LONGEST_KEY, Meta, TravelRecord, encode_state};
 use super::retained::Change;
 use super::topic::{Subscription, TopicHome};
 use super::{Pending, Stored};
@@ -32,7 +32,7 @@ use crate::queue::{
     Settlement,
 };
 use crate::settings::{OnFull, QueueSettings, ShardId};
-use crate::store::{QueueId, StoreRequest, Targets, Ticket, UnixMillis};
+use crate::store::{QueueId, Reference, StoreRequest, Targets, Ticket, UnixMillis};
 
 /// Bytes of bodies that are loaded ahead for one queue.
 const LOAD_AHEAD: u64 = 4 << 20;
@@ -91,6 +91,10 @@ pub(crate) struct QueueHome {
     pub(crate) feeding: Option<Box<super::retrieval::Feeding>>,
     /// Its home is elsewhere now: what is left goes there.
     pub(crate) pipe: Option<Box<super::relocate::Pipe>>,
+    /// A subscription whose topic is copied to another home, or has gone there.
+    pub(crate) copied: Option<Box<super::copy::Copied>>,
+    /// A subscription whose topic is to have its home here: nobody sees it yet.
+    pub(crate) is_shadow: bool,
 }
 
 /// A producer, at the home of its address.
@@ -143,6 +147,8 @@ impl QueueHome {
             moving: None,
             feeding: None,
             pipe: None,
+            copied: None,
+            is_shadow: false,
         }
     }
 
@@ -219,8 +225,11 @@ impl Core {
 
     pub(crate) fn remove_sender(&mut self, key: SenderKey) {
         let Some(sender) = self.broker.senders.remove(key) else { return };
-        if let Some(home) = self.broker.homes.get_mut(sender.home) {
-            home.senders.remove(&key);
+        let Some(home) = self.broker.homes.get_mut(sender.home) else { return };
+        home.senders.remove(&key);
+        let has_left = home.topic_mut().is_some_and(|topic| !topic.serves);
+        if let Some(now) = self.broker.now.filter(|_| has_left) {
+            self.mark_home(now, sender.home);
         }
     }
 
@@ -234,6 +243,10 @@ impl Core {
     }
 
     fn publish_to_queue(&mut self, now: Instant, key: HomeKey, mut publication: Publication) {
+        let copied = self.queue_home(key).and_then(|home| home.copied.as_ref());
+        if copied.is_some_and(|copied| copied.is_still()) {
+            return self.divert_from_still(now, key, publication);
+        }
         let is_pipe = self.queue_home(key).is_some_and(|home| home.pipe.is_some());
         if is_pipe && publication.moved.is_some() {
             // The sender knows of another move than this shard does: sent on it would come behind others.
@@ -350,6 +363,7 @@ impl Core {
                 last_value: keys.last_value.clone(),
                 message_id: keys.message_id.clone(),
                 moved: publication.moved.is_some(),
+                identity: publication.moved.as_ref().and_then(|moved| moved.identity),
             },
         )?;
         if let Some(moved) = &publication.moved {
@@ -431,7 +445,7 @@ impl Core {
         now: Instant,
         key: HomeKey,
         entry: EntryKey,
-        reference: crate::store::Reference,
+        reference: Reference,
     ) -> bool {
         let unix = self.broker.clock.unix(now);
         let Some(home) = self.queue_home(key) else { return false };
@@ -465,11 +479,19 @@ impl Core {
         options: ReceiverOptions,
     ) -> Result<ReceiverKey, CloseReason> {
         let is_topic = matches!(self.broker.homes.get(key).map(|home| &home.what), Some(What::Topic(_)));
-        let key = if is_topic { self.subscribe(now, key, &options)? } else { key };
+        if is_topic && self.has_stopped(key) {
+            return Err(CloseReason::HomeGone);
+        }
+        let key = match self.take_awaited(key, (shard, consumer)) {
+            Some(subscription) => subscription,
+            None if is_topic => self.subscribe(now, key, &options)?,
+            None => key,
+        };
         let limit = self.receiver_limit(key);
         let receiver = self.broker.receivers.vacant_key();
         let Some(home) = self.queue_home(key) else { return Err(CloseReason::NotFound) };
-        if home.pipe.is_some() {
+        let is_still = home.copied.as_ref().is_some_and(|copied| copied.is_still());
+        if home.pipe.is_some() || is_still {
             return Err(CloseReason::HomeGone);
         }
         if limit > 0 && home.receivers.len() >= limit as usize {
@@ -487,8 +509,10 @@ impl Core {
         });
         let Ok(member) = member else { return Err(CloseReason::Exclusive) };
         home.receivers.insert(receiver);
+        let subscription = home.subscription.as_ref().filter(|_| home.copied.is_some());
+        let is_told = subscription.is_some_and(|subscription| subscription.ends_unused());
         self.watch(now, key, receiver, None);
-        Ok(self.broker.receivers.insert(Receiver {
+        let inserted = self.broker.receivers.insert(Receiver {
             shard,
             consumer,
             home: key,
@@ -499,7 +523,12 @@ impl Core {
             window: WINDOW,
             number: 0,
             parked_at: None,
-        }))
+        });
+        if is_told {
+            // The next home of its topic is to await it, too.
+            self.note_definition(key);
+        }
+        Ok(inserted)
     }
 
     /// Consumers that a queue may have; 0 means no limit.
@@ -521,11 +550,10 @@ impl Core {
         home.receivers.remove(&key);
         home.watching.remove(&key);
         home.queue.remove_consumer(unix, receiver.member);
-        let is_over = home.receivers.is_empty()
-            && home.subscription.as_ref().is_some_and(|subscription| subscription.ends_unused());
         self.mark_home(now, receiver.home);
-        if is_over {
-            self.remove_subscription(now, receiver.home);
+        // When its topic is about to leave, the link may have gone ahead.
+        if self.stopped_topic(receiver.home).is_none() {
+            self.end_if_unused(now, receiver.home);
         }
     }
 
@@ -750,9 +778,14 @@ impl Core {
 
     fn run_home(&mut self, now: Instant, key: HomeKey) {
         let unix = self.broker.clock.unix(now);
-        let Some(home) = self.queue_home(key) else { return };
+        let Some(home) = self.queue_home(key) else { return self.run_topic(now, key) };
+        if home.is_shadow {
+            self.account(key);
+            return self.subscription_has_run(now, key);
+        }
+        let is_still = home.copied.as_ref().is_some_and(|copied| copied.is_still());
         // What a pipe has goes to the new home, and what is here when the node stops is for its next run.
-        let is_open = home.pipe.is_none() && !self.stopping;
+        let is_open = home.pipe.is_none() && !is_still && !self.stopping;
         let again = is_open && self.hand_out_some(now, unix, key);
         if !again {
             self.finish_receiver_drains(now, key);
@@ -767,11 +800,18 @@ impl Core {
         }
         self.pass_on_more(now, key);
         self.answer_asked(now, key);
-        self.feed_more(now, key);
+        if !is_still {
+            self.feed_more(now, key);
+        }
         self.load_ahead(key);
         self.account(key);
         self.tell_blocked(key);
-        self.arm(key, again.then_some(unix));
+        if is_still {
+            self.disarm(key);
+        } else {
+            self.arm(key, again.then_some(unix));
+        }
+        self.subscription_has_run(now, key);
     }
 
     /// Hands out what a queue has for its consumers; true when it has more to do than fits into a turn.
@@ -784,6 +824,13 @@ impl Core {
             }
         }
         false
+    }
+
+    /// Nothing is to be done for a home at a time.
+    fn disarm(&mut self, key: HomeKey) {
+        if let Some(armed) = self.queue_home(key).and_then(|home| home.armed.take()) {
+            self.broker.timers.remove(&(armed, key));
+        }
     }
 
     /// Gives an entry to a consumer.
@@ -807,6 +854,7 @@ impl Core {
         let Some(home) = self.queue_home(key) else { return };
         let Some(entry) = home.queue.entry(delivery.entry) else { return };
         let Some(body) = entry.body().cloned() else { return };
+        let identity = entry.identity();
         let handout = Handout {
             entry: delivery.entry,
             browse: delivery.browse,
@@ -815,7 +863,8 @@ impl Core {
             ttl_left: ttl_left(unix, entry.arrived(), entry.expires()),
             redelivery: Self::redelivery(entry),
             // What is in memory only has none.
-            reference: entry.reference().filter(|_| home.id.is_some()),
+            reference: identity.or_else(|| entry.reference()).filter(|_| home.id.is_some()),
+            is_named: identity.is_some(),
         };
         if !is_here {
             return self.send_handout(now, receiver_key, handout);
@@ -910,7 +959,10 @@ impl Core {
         let blocked = is_stopping
             || match &home.what {
                 What::Queue(queue) => queue.is_blocked(home.blocked),
-                What::Topic(topic) => topic.blocked > 0 || !has_live_room,
+                What::Topic(topic) => {
+                    let has_stopped = topic.copying.as_ref().is_some_and(|copying| copying.has_stopped());
+                    topic.blocked > 0 || has_stopped || !has_live_room
+                }
             };
         if blocked == home.blocked {
             return;
@@ -982,10 +1034,13 @@ impl Core {
             self.broker.timers.pop_first();
             if let Some(home) = self.queue_home(key) {
                 home.armed = None;
-                home.queue.handle_timeout(unix, TIMEOUTS_PER_RUN);
+                if !home.is_shadow {
+                    home.queue.handle_timeout(unix, TIMEOUTS_PER_RUN);
+                }
                 self.mark_home(now, key);
             } else {
                 self.expire_retained(now, key);
+                self.mark_home(now, key);
             }
         }
     }
@@ -1020,24 +1075,40 @@ impl Core {
                 if let Some(armed) = queue.armed {
                     self.broker.timers.remove(&(armed, key));
                 }
-                if let Some(id) = queue.id {
+                // What is left of a subscription that is an address has the name of what the address is now.
+                if let Some(id) = queue.id.filter(|id| self.broker.by_id.get(id) == Some(&key)) {
                     self.broker.by_id.remove(&id);
                     self.ask_store(StoreRequest::Forget { queue: id });
                 }
                 if let Some(subscription) = queue.subscription {
+                    if let Some(copied) = &queue.copied {
+                        self.end_copied(now, subscription.topic, copied);
+                    }
                     if home.blocked {
                         self.subscription_blocked(subscription.topic, false);
                     }
                     self.unlist_subscription(key, &subscription);
+                    self.mark_home(now, subscription.topic);
                 }
             }
             What::Topic(mut topic) => {
                 if let Some(retained) = topic.retained.take() {
                     self.end_retained(key, &home.name, *retained);
                 }
+                if topic.arriving.is_some() {
+                    self.broker.arriving.remove(&key);
+                    self.delete_object(TravelRecord::key(&home.name));
+                }
                 self.live.topics.remove(&key);
                 self.tell_stored_end(&home.name);
+                let (copying, arriving) = (topic.copying.take(), topic.arriving.take());
                 self.end_topic(now, *topic);
+                if let Some(copying) = copying {
+                    self.end_copying(now, *copying);
+                }
+                if let Some(arriving) = arriving {
+                    self.end_arriving(now, *arriving);
+                }
             }
         }
     }
@@ -1054,6 +1125,7 @@ pub(super) fn meta_of(publication: &Publication, keys: &MessageKeys) -> Meta {
         group: keys.group.clone(),
         last_value: keys.last_value.clone(),
         given: publication.given,
+        identity: publication.moved.as_ref().and_then(|moved| moved.identity),
         ..Meta::default()
     }
 }

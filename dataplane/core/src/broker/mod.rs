@@ -8,9 +8,11 @@
 //! Nothing is delivered or accepted that has to survive a restart before the store has it: such an entry
 //! waits, and the producer's outcome with it.
 
+mod arriving;
 #[cfg(test)]
 mod check;
 mod clock;
+mod copy;
 mod durable;
 mod follow;
 mod forward;
@@ -43,7 +45,8 @@ use self::forward::Forward;
 pub(crate) use self::handover::MAX_LABELS;
 use self::home::{Home, Receiver, Sender, What};
 pub(crate) use self::protocol::{
-    Destination, Handout, Handover, Label, Moved, Posts, Publication, ReceiverOptions, Source, Wire,
+    CopiedSubscription, CopiedVolatile, Destination, GivenBack, Handout, Handover, Label, Moved, Part, Posts,
+    Publication, ReceiverOptions, Source, Wire,
 };
 pub(crate) use self::retrieval::{Asker, MAX_PAGE_MESSAGES, Question};
 pub use self::retrieval::{RetainedMessage, RetainedPage, RetainedQuery};
@@ -112,6 +115,12 @@ pub(crate) struct Broker {
     claims: u32,
     /// Claims of before a restart, until every subscription is there.
     recovered_claims: Vec<record::ClaimRecord>,
+    /// Topics whose homes are to be here.
+    arriving: BTreeSet<HomeKey>,
+    /// Topics that changed their homes before a restart, and what is there of topics that are not here, until
+    /// everything is there.
+    recovered_travels: Vec<record::TravelRecord>,
+    recovered_strays: Vec<(record::ObjectRecord, bytes::Bytes)>,
     /// The addresses of topics that this shard knows, whatever their home.
     pub(crate) topics: BTreeSet<Arc<str>>,
     /// Filters for consumers whose home has not answered yet.
@@ -128,6 +137,10 @@ pub(crate) struct Broker {
     /// Those that a home on another node has been told and has not confirmed.
     ending: BTreeMap<u64, (ShardId, durable::OwedEnd)>,
     last_end: u64,
+    /// The last number of a message of a topic's copy: no two copies of this shard have the same.
+    last_copy: u64,
+    /// Shards that wait until what they have sent to a topic that has left is at its home.
+    passing: BTreeMap<u64, copy::Passing>,
     /// The last number in the id of a queue.
     last_id: u64,
     recovering: bool,
@@ -196,6 +209,22 @@ pub(crate) enum Pending {
         page: u64,
         index: usize,
     },
+    /// For the copy of a topic.
+    LoadCopy {
+        topic: HomeKey,
+        round: u64,
+        what: copy::CopyOf,
+    },
+    /// That the next home of a topic has everything.
+    PutLeaving {
+        topic: HomeKey,
+        round: u64,
+    },
+    /// That the copy of a topic is complete.
+    PutArriving {
+        topic: HomeKey,
+        number: u64,
+    },
     Delete,
     /// A message that was there already, while others were on their way to the disk.
     Duplicate {
@@ -253,6 +282,9 @@ impl Broker {
             subscriptions: 0,
             claims: 0,
             recovered_claims: Vec::new(),
+            arriving: BTreeSet::new(),
+            recovered_travels: Vec::new(),
+            recovered_strays: Vec::new(),
             topics: BTreeSet::new(),
             refiltering: BTreeMap::new(),
             last_change: 0,
@@ -262,6 +294,8 @@ impl Broker {
             owed: Vec::new(),
             ending: BTreeMap::new(),
             last_end: 0,
+            last_copy: 0,
+            passing: BTreeMap::new(),
             last_id: 0,
             recovering: false,
             slices: VecDeque::new(),
@@ -318,7 +352,28 @@ impl Core {
             .and_then(|key| self.addresses.get(*key))
             .filter(|address| address.is_known())
             .and_then(|address| address.home)
+            .filter(|home| self.broker.recovering || self.is_served(*home))
             .ok_or_else(|| Refused::NotFound(name.into()))
+    }
+
+    /// Whether what is here of a topic, or of one of its subscriptions, is the topic: it may be a copy, or what
+    /// is left of it.
+    fn is_served(&self, home: HomeKey) -> bool {
+        match self.broker.homes.get(home).map(|home| &home.what) {
+            Some(What::Topic(topic)) => topic.serves,
+            Some(What::Queue(queue)) => match &queue.subscription {
+                Some(subscription) => self.is_served(subscription.topic),
+                None => queue.copied.is_none() && !self.has_gone_elsewhere(home),
+            },
+            None => false,
+        }
+    }
+
+    /// Whether what is here of the subscription of a topic is nothing, since its topic is elsewhere.
+    fn has_gone_elsewhere(&self, home: HomeKey) -> bool {
+        let address = self.broker.homes.get(home).and_then(|home| home.address);
+        let address = address.and_then(|address| self.addresses.get(address));
+        address.is_some_and(|address| address.settings.is_copied() && address.home_shard != Some(self.shard))
     }
 
     /// Removes every message of a queue, or of every subscription of a topic, that no consumer has and
@@ -328,6 +383,8 @@ impl Core {
     /// `NotFound` when this shard is not the home of such an address.
     pub fn purge(&mut self, now: Instant, name: &str) -> Result<u64, Refused> {
         let key = self.home_named(name)?;
+        let topic = self.queue_home(key).and_then(|home| Some(home.subscription.as_ref()?.topic));
+        self.check_movable(name, topic.unwrap_or(key))?;
         let queues = match self.broker.homes.get(key).map(|home| &home.what) {
             Some(What::Topic(topic)) => topic.subscriptions.iter().copied().collect(),
             _ => vec![key],

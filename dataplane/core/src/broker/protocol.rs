@@ -19,6 +19,8 @@
 //! | `ForwardAnswer` | to `Publish` of a queue, not of a producer |
 //! | `AskPassed` | answered with `Passed` when a home of before has passed on all that the shard has sent to it |
 //! | `Retire`, `Prepare`, `Conclude` | a transaction; see [`transaction`](super::transaction) |
+//! | `Heard` | everything up to `AskHeard` has come |
+//! | `CopyBegin` to `CopyComplete` | from the home of a topic to the next one; see [`copy`](super::copy) |
 //! | `Left`, `AskLeft` | between the home that a message comes from and the one that has it; see [`handover`](super::handover) |
 //!
 //! | from the home | says |
@@ -31,6 +33,8 @@
 //! | `Waiting` | there is something for a consumer that has no credit since the `Credit` with this number |
 //! | `Drained` | there was nothing more for the `Credit` or `Park` with this number |
 //! | `Answer` | what became of a message |
+//! | `AskHeard` | answered with `Heard` |
+//! | `CopyReady`, `CopyCompleted` | from the next home of a topic: a copy may begin, or is on disk; or not |
 //! | `Prepared` | the part of a transaction can be committed, or not |
 //! | `Concluded` | the part of a transaction has ended as `Conclude` said |
 //! | `Passed` | the new home has all that this shard has sent before it asked |
@@ -51,7 +55,9 @@ use crate::consumer::SubscriptionOptions;
 use crate::delivery::{Retain, to_keep};
 use crate::effect::CloseReason;
 use crate::format::{Filter, Redelivery};
-use crate::key::{ConsumerKey, ForwardKey, InboundKey, ProducerKey, ReceiverKey, SenderKey, SentKey};
+use crate::key::{
+    ConsumerKey, ForwardKey, HomeKey, InboundKey, ProducerKey, ReceiverKey, SenderKey, SentKey,
+};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
@@ -138,6 +144,8 @@ pub(crate) struct Moved {
     pub(crate) delivery_count: u32,
     /// Of those that wanted it changed.
     pub(crate) annotations: Option<Bytes>,
+    /// What every node calls it.
+    pub(crate) identity: Option<Reference>,
 }
 
 /// What a message is called at the home that passes it on; see [`handover`](super::handover).
@@ -174,6 +182,68 @@ impl Publication {
 pub(crate) enum Destination {
     Sender(SenderKey),
     Address(Arc<str>),
+    /// The copy of a topic that is coming here; see [`copy`](super::copy).
+    Copy {
+        topic: Arc<str>,
+        part: Part,
+        number: u64,
+    },
+}
+
+/// A part of a topic, by a name that holds at any home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What it retains.
+    Retained,
+    /// A durable subscription that links made.
+    Durable(Arc<str>),
+    /// A subscription that is an address.
+    Administered(Arc<str>),
+    /// One that is not durable, which the home that it leaves calls so.
+    Volatile(HomeKey),
+}
+
+/// A consumer's link, by its shard and what that calls it.
+pub(crate) type Link = (ShardId, ConsumerKey);
+
+/// A durable subscription, on its way to another home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CopiedSubscription {
+    pub(crate) name: Arc<str>,
+    pub(crate) filters: Vec<Arc<str>>,
+    pub(crate) shared: bool,
+    pub(crate) ends_unclaimed: bool,
+    pub(crate) max_consumers: u32,
+    pub(crate) definition: Bytes,
+    /// All of them, or some more.
+    pub(crate) claims: Vec<Arc<str>>,
+    pub(crate) more_claims: bool,
+    /// If it ends when nobody consumes from it: all that do, or some more.
+    pub(crate) links: Vec<Link>,
+    pub(crate) feeding: Feed,
+}
+
+/// A subscription that is not durable, on its way to another home.
+#[derive(Clone, Debug)]
+pub(crate) struct CopiedVolatile {
+    /// What the home that it leaves calls it.
+    pub(crate) key: HomeKey,
+    pub(crate) options: ReceiverOptions,
+    /// All that consume from it, or some more.
+    pub(crate) links: Vec<Link>,
+    /// As in [`CopiedSubscription`].
+    pub(crate) feeding: Feed,
+}
+
+/// From which filter on, and behind which name, a subscription is still to be given what its topic retains.
+pub(crate) type Feed = Option<(u32, Option<Arc<str>>)>;
+
+/// A message that nobody has any more at the home of before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GivenBack {
+    pub(crate) number: u64,
+    pub(crate) delivery_count: u32,
+    pub(crate) annotations: Option<Bytes>,
 }
 
 /// A consumer as its home has to know it.
@@ -205,6 +275,8 @@ pub(crate) struct Handout {
     pub(crate) redelivery: Option<Box<Redelivery>>,
     /// What the store calls it.
     pub(crate) reference: Option<Reference>,
+    /// That is what every node calls it: it has come with its topic, and its name says where it came in.
+    pub(crate) is_named: bool,
 }
 
 /// A message between a link's shard and a home; see the module.
@@ -233,11 +305,23 @@ pub(crate) enum Wire {
     AskPassed { address: Arc<str>, number: u64 },
     Passed { number: u64 },
     Retire { transaction: TransactionId, receiver: ReceiverKey, entry: EntryKey, outcome: Outcome },
-    Prepare { transaction: TransactionId, posts: Posts },
+    Prepare { transaction: TransactionId, across: bool, posts: Posts },
     Conclude { transaction: TransactionId, commit: bool },
+    CopyBegin { topic: Arc<str>, round: u64 },
+    CopySubscription { topic: Arc<str>, subscription: Box<CopiedSubscription> },
+    CopyVolatile { topic: Arc<str>, subscription: Box<CopiedVolatile> },
+    CopyEnd { topic: Arc<str>, part: Part },
+    CopyGone { topic: Arc<str>, numbers: Vec<u64> },
+    CopyHeld { topic: Arc<str>, numbers: Vec<u64> },
+    CopyBack { topic: Arc<str>, entries: Vec<GivenBack> },
+    CopyComplete { topic: Arc<str>, round: u64 },
+    Heard { number: u64 },
     Left { queue: QueueId, labels: Vec<Label> },
     AskLeft { queue: QueueId, labels: Vec<Label> },
 
+    CopyReady { topic: Arc<str>, round: u64, is_ready: bool },
+    CopyCompleted { topic: Arc<str>, round: u64, is_complete: bool },
+    AskHeard { number: u64 },
     Prepared { transaction: TransactionId, failed: Option<Box<ErrorInfo>>, logged: bool },
     Concluded { transaction: TransactionId },
 

@@ -27,6 +27,8 @@ const RETAINED: u8 = b'r';
 
 /// The first byte of the key of what a home on another node calls a message.
 const HANDOVER: u8 = b'h';
+/// The first byte of the key of what is known of a topic that changes its home.
+const TRAVEL: u8 = b'a';
 
 /// Bytes of a property of a message that a queue goes by; a longer one counts as none.
 pub(crate) const LONGEST_KEY: usize = 1_024;
@@ -53,6 +55,8 @@ pub(crate) struct Meta {
     pub(crate) volatile: bool,
     /// For the messages of a subscription: the topic retained it when the subscription was made.
     pub(crate) given: bool,
+    /// What every node calls it, when it has come here with its topic.
+    pub(crate) identity: Option<Reference>,
 }
 
 // As numbers they were one byte each as long as there were no more than five.
@@ -65,6 +69,7 @@ const NAME: u64 = 32;
 const CLEAR: u64 = 64;
 const VOLATILE: u64 = 128;
 const GIVEN: u64 = 256;
+const IDENTITY: u64 = 512;
 
 impl Meta {
     pub(crate) fn encode(&self) -> Bytes {
@@ -83,6 +88,7 @@ impl Meta {
             (CLEAR, self.clear),
             (VOLATILE, self.volatile),
             (GIVEN, self.given),
+            (IDENTITY, self.identity.is_some()),
         ] {
             flags |= if is_set { flag } else { 0 };
         }
@@ -96,6 +102,9 @@ impl Meta {
         }
         for key in keys.into_iter().flatten() {
             put_bytes(&mut out, key);
+        }
+        if let Some(identity) = self.identity {
+            out.extend_from_slice(&identity.0.to_le_bytes());
         }
         out.into()
     }
@@ -117,6 +126,7 @@ impl Meta {
         let group = if has(GROUP) { Some(input.bytes()?) } else { None };
         let last_value = if has(LAST_VALUE) { Some(input.bytes()?) } else { None };
         let name = if has(NAME) { Some(input.bytes()?) } else { None };
+        let identity = if has(IDENTITY) { Some(Reference(u64::from_le_bytes(input.array()?))) } else { None };
         let copy = |key: Option<&[u8]>| key.map(Bytes::copy_from_slice);
         Some(Self {
             message_format,
@@ -131,6 +141,7 @@ impl Meta {
             clear: has(CLEAR),
             volatile: has(VOLATILE),
             given: has(GIVEN),
+            identity,
         })
     }
 }
@@ -343,6 +354,61 @@ impl HandoverRecord {
     }
 }
 
+/// A topic that changes its home, at one of the two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TravelRecord {
+    /// The topic's address.
+    pub(crate) topic: String,
+    pub(crate) travel: Travel,
+}
+
+/// What the store has of a topic that changes its home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Travel {
+    /// A part of a copy, which does not count.
+    Arriving,
+    /// A copy, which counts once the address says so.
+    Arrived,
+    /// What counts no more once the address says so: the next home has a copy.
+    Leaving,
+}
+
+impl TravelRecord {
+    pub(crate) fn key(topic: &str) -> Bytes {
+        let mut out = vec![TRAVEL];
+        put_bytes(&mut out, topic.as_bytes());
+        out.into()
+    }
+
+    pub(crate) fn value(travel: Travel) -> Bytes {
+        let travel = match travel {
+            Travel::Arriving => 0,
+            Travel::Arrived => 1,
+            Travel::Leaving => 2,
+        };
+        vec![VERSION, travel].into()
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let mut key = Reader::new(key);
+        if key.byte()? != TRAVEL {
+            return None;
+        }
+        let topic = key.text()?.to_owned();
+        let mut value = Reader::new(value);
+        if value.byte()? != VERSION {
+            return None;
+        }
+        let travel = match value.byte()? {
+            0 => Travel::Arriving,
+            1 => Travel::Arrived,
+            2 => Travel::Leaving,
+            _ => return None,
+        };
+        Some(Self { topic, travel })
+    }
+}
+
 /// An object of the core in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectRecord {
@@ -350,6 +416,7 @@ pub(crate) enum ObjectRecord {
     Claim(ClaimRecord),
     Retained(RetainedRecord),
     Handover(HandoverKey, HandoverRecord),
+    Travel(TravelRecord),
 }
 
 impl ObjectRecord {
@@ -360,6 +427,7 @@ impl ObjectRecord {
             CLAIM => ClaimRecord::decode(key, value).map(Self::Claim),
             RETAINED => RetainedRecord::decode(key, value).map(Self::Retained),
             HANDOVER => HandoverRecord::decode(key, value).map(|(key, record)| Self::Handover(key, record)),
+            TRAVEL => TravelRecord::decode(key, value).map(Self::Travel),
             _ => None,
         }
     }
@@ -371,6 +439,7 @@ impl ObjectRecord {
             Self::Claim(record) => &record.topic,
             Self::Retained(record) => &record.topic,
             Self::Handover(_, record) => &record.address,
+            Self::Travel(record) => &record.topic,
         }
     }
 
@@ -380,7 +449,7 @@ impl ObjectRecord {
             Self::Subscription(record) => Some(record.queue),
             Self::Claim(record) => Some(record.queue),
             Self::Retained(record) => Some(record.queue),
-            Self::Handover(..) => None,
+            Self::Handover(..) | Self::Travel(_) => None,
         }
     }
 }
@@ -403,6 +472,7 @@ mod tests {
             clear: true,
             volatile: true,
             given: true,
+            identity: Some(Reference(u64::MAX - 1)),
         }
     }
 
@@ -477,6 +547,13 @@ mod tests {
         let (key, value) = (RetainedRecord::key("#"), RetainedRecord::value(QueueId(7)));
         assert_eq!(ObjectRecord::decode(&key, &value), Some(ObjectRecord::Retained(retained)));
         assert_eq!(ObjectRecord::decode(b"m", &value), None);
+        for travel in [Travel::Arriving, Travel::Arrived, Travel::Leaving] {
+            let (key, value) = (TravelRecord::key("#"), TravelRecord::value(travel));
+            let record = TravelRecord { topic: "#".into(), travel };
+            assert_eq!(ObjectRecord::decode(&key, &value), Some(ObjectRecord::Travel(record)));
+            assert_eq!(ObjectRecord::decode(&key, &value[..1]), None);
+        }
+        assert_eq!(ObjectRecord::decode(&TravelRecord::key("#"), &[1, 3]), None);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::record::{Meta, ObjectRecord, decode_state};
 use crate::core::Core;
 use crate::key::HomeKey;
@@ -25,13 +27,22 @@ impl Core {
     pub fn recover_object(&mut self, now: Instant, key: &[u8], value: &[u8]) -> bool {
         self.broker.now = Some(now);
         self.broker.recovering = true;
-        match ObjectRecord::decode(key, value) {
-            Some(ObjectRecord::Subscription(record)) => self.recover_subscription(record),
-            Some(ObjectRecord::Claim(record)) => self.recover_claim(record),
-            Some(ObjectRecord::Retained(record)) => self.recover_retained(&record),
-            Some(ObjectRecord::Handover(key, record)) => self.recover_handover(key, record),
-            None => false,
+        let Some(record) = ObjectRecord::decode(key, value) else { return false };
+        let is_here = match record.clone() {
+            ObjectRecord::Subscription(record) => self.recover_subscription(record),
+            ObjectRecord::Claim(record) => self.recover_claim(record),
+            ObjectRecord::Retained(record) => self.recover_retained(&record),
+            ObjectRecord::Handover(key, record) => self.recover_handover(key, record),
+            ObjectRecord::Travel(record) => {
+                self.broker.recovered_travels.push(record);
+                true
+            }
+        };
+        if !is_here && !matches!(record, ObjectRecord::Handover(..)) {
+            let key = Bytes::copy_from_slice(key);
+            self.broker.recovered_strays.push((record, key));
         }
+        is_here
     }
 
     /// Takes a message that the store has kept over a restart, at the home of its queue, in the order
@@ -47,7 +58,7 @@ impl Core {
         let Some(home) = self.queue_home(key) else { return false };
         let arrival = Arrival {
             message_format: meta.message_format,
-            body: bytes::Bytes::new(),
+            body: Bytes::new(),
             priority: meta.priority,
             durable: true,
             retained: meta.given,
@@ -59,6 +70,7 @@ impl Core {
             last_value: meta.last_value,
             message_id: meta.message_id,
             moved: false,
+            identity: meta.identity,
         };
         let (count, annotations) = message.state.map_or((0, None), decode_state);
         let entry = home.queue.restore(unix, &arrival, message.body_len, message.reference, count);
@@ -71,6 +83,7 @@ impl Core {
     /// Nothing more is recovered: what waits is delivered from now on.
     pub fn recovered(&mut self, now: Instant) {
         self.broker.recovering = false;
+        self.arrivals_recovered(now);
         self.claims_recovered(now);
         let keys: Vec<HomeKey> = self.broker.by_id.values().copied().collect();
         for key in keys {

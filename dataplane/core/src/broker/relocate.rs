@@ -112,13 +112,13 @@ impl Core {
         let Some(address) = self.addresses.get(key) else { return };
         let (home, to, entrance) = (address.home, address.home_shard, address.entrance);
         let (Some(home), is_here) = (home, to == Some(self.shard)) else { return };
-        let is_entrance = entrance == Some(self.shard);
-        let unix = self.broker.clock.unix(now);
-        let Some(queue) = self.queue_home(home) else { return };
-        if queue.subscription.is_some() {
+        if address.settings.is_copied() {
             // It goes where its topic goes.
             return;
         }
+        let is_entrance = entrance == Some(self.shard);
+        let unix = self.broker.clock.unix(now);
+        let Some(queue) = self.queue_home(home) else { return };
         match &mut queue.pipe {
             // What is under way comes back, or is there already; what has not left need not wait for that.
             Some(pipe) if is_here => {
@@ -300,8 +300,11 @@ impl Core {
         let Some(entry) = home.queue().and_then(|queue| queue.queue.entry(entry_key)) else {
             return self.passed(now, key, &Outcome::Released);
         };
-        let moved =
-            Moved { delivery_count: entry.delivery_count(), annotations: entry.annotations().cloned() };
+        let moved = Moved {
+            delivery_count: entry.delivery_count(),
+            annotations: entry.annotations().cloned(),
+            identity: entry.identity(),
+        };
         let publication = Publication {
             source: Source::Forward { shard, key },
             origin: None,

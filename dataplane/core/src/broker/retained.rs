@@ -378,6 +378,7 @@ impl Core {
 
     /// Does what follows from a change of one name.
     fn retained_changed(&mut self, now: Instant, topic: HomeKey, name: &str, memory_before: u64) {
+        self.note_retained(now, topic, name);
         let Some(retained) = self.retained(topic) else { return };
         let (memory, is_gone) = (retained.memory, retained.names.get(name).is_none());
         self.count_retained_memory(memory_before, memory);
@@ -406,6 +407,7 @@ impl Core {
     /// `NotFound` when this shard is not the home of such a topic, `BadName` when the filter is none.
     pub fn clear_retained(&mut self, now: Instant, topic: &str, filter: &str) -> Result<u64, Refused> {
         let key = self.home_named(topic)?;
+        self.check_movable(topic, key)?;
         if let Err(error) = validate_filter(filter) {
             return Err(Refused::BadName { name: filter.into(), reason: error.to_string().into() });
         }

@@ -30,7 +30,7 @@ use super::{Pending, Stored};
 use crate::core::Core;
 use crate::delivery::Retain;
 use crate::effect::Effect;
-use crate::key::HomeKey;
+use crate::key::{AddressKey, HomeKey};
 use crate::settings::ShardId;
 use crate::store::{Reference, StoreRequest, Targets, Ticket, UnixMillis};
 use crate::topic::{Walk, matches};
@@ -179,6 +179,17 @@ pub(crate) struct Feeding {
     is_asking: bool,
 }
 
+impl Feeding {
+    pub(super) fn is_asking(&self) -> bool {
+        self.is_asking
+    }
+
+    /// Which filter is looked for, and behind which name.
+    pub(super) fn place(&self) -> (u32, Option<Arc<str>>) {
+        (u32::try_from(self.filter).unwrap_or(u32::MAX), self.after.clone())
+    }
+}
+
 #[cfg(test)]
 impl Retrieval {
     pub(crate) fn check_forgotten(&self, gone: ShardId) {
@@ -259,6 +270,23 @@ impl Core {
                 self.send_wire(home, Wire::Unask { number });
             }
             self.ask_home(now, query, gone);
+        }
+    }
+
+    /// A topic has another home now: questions that the one of before has not answered go there.
+    pub(crate) fn questions_follow(&mut self, now: Instant, key: AddressKey) {
+        let Some(address) = self.addresses.get(key) else { return };
+        let home = address.home_shard;
+        let asked = self.broker.retrieval.asked.iter();
+        let due = asked.filter(|(_, asked)| asked.query.topic == address.name && home != Some(asked.home));
+        for number in due.map(|(number, _)| *number).collect::<Vec<_>>() {
+            let Some(Asked { home, query }) = self.broker.retrieval.asked.remove(&number) else { continue };
+            if home == self.shard {
+                self.handle_unask(home, number);
+            } else {
+                self.send_wire(home, Wire::Unask { number });
+            }
+            self.ask_home(now, query, None);
         }
     }
 
@@ -370,6 +398,8 @@ impl Core {
     fn ask_at_home(&mut self, now: Instant, topic: &str, question: Question) {
         match self.home_named(topic) {
             Ok(topic) => self.ask_topic(now, topic, self.broker.last_change, question),
+            // It has another home: whoever asks asks again there when it hears of that.
+            Err(_) if self.known_address(topic).is_ok() => {}
             Err(_) => self.answer_nothing(&question),
         }
     }
@@ -509,6 +539,21 @@ impl Core {
             home.feeding = Some(Box::new(Feeding { filter: 0, after: None, last, is_asking: false }));
         }
         self.feed_more(now, key);
+    }
+
+    /// A subscription that has come with its topic goes on being given what that retains.
+    pub(super) fn go_on_feeding(
+        &mut self,
+        now: Instant,
+        key: HomeKey,
+        filter: usize,
+        after: Option<Arc<str>>,
+    ) {
+        let last = self.broker.last_change;
+        if let Some(home) = self.queue_home(key) {
+            home.feeding = Some(Box::new(Feeding { filter, after, last, is_asking: false }));
+            self.mark_home(now, key);
+        }
     }
 
     /// Asks for more of what is retained when a subscription has room for it.

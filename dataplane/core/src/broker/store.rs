@@ -88,6 +88,19 @@ impl Core {
                 self.retained_loaded(now, page, index, Some(body));
             }
             (Pending::LoadRetained { page, index }, _) => self.retained_loaded(now, page, index, None),
+            (Pending::LoadCopy { topic, round, what }, answer) => {
+                let body = match answer {
+                    StoreAnswer::Loaded { body, .. } => Some(body),
+                    _ => None,
+                };
+                self.copy_loaded(now, topic, round, what, body);
+            }
+            (Pending::PutLeaving { topic, round }, answer) => {
+                self.leaving_written(now, topic, round, matches!(answer, StoreAnswer::Done { .. }));
+            }
+            (Pending::PutArriving { topic, number }, answer) => {
+                self.arriving_written(now, topic, number, matches!(answer, StoreAnswer::Done { .. }));
+            }
             (Pending::Delete, _) => {}
             (Pending::Left { to, queue, labels }, StoreAnswer::Settled { .. } | StoreAnswer::Done { .. }) => {
                 self.have_left(to, queue, labels)

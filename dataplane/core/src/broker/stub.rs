@@ -22,6 +22,7 @@ use bytes::Bytes;
 
 use super::follow::{Asking, Following};
 use super::protocol::{DELIVERY_COST, Destination, Handout, Publication, Source, WINDOW, Wire};
+use super::transaction::PartKey;
 use crate::condition;
 use crate::consumer::ConsumerOptions;
 use crate::core::Core;
@@ -56,6 +57,8 @@ pub(crate) struct StoredProducer {
 /// What a consumer of a stored address has that others have not.
 #[derive(Debug, Default)]
 pub(crate) struct StoredConsumer {
+    /// What the home has been told last that its subscription is to get, and does not go by yet.
+    pub(crate) unanswered_filters: Option<super::topic::Filters>,
     /// Its name at the home, once that has answered.
     pub(crate) receiver: Option<ReceiverKey>,
     pub(crate) grips: List<GripKey, ByLink>,
@@ -92,8 +95,10 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(home: ShardId) -> Self {
-        Self { home, backlog: VecDeque::new(), emitted: 0, freed: 0, number: 0, drained: false }
+    /// A new place at a home where the consumer may have had another one before.
+    pub(super) fn new(home: ShardId, before: Option<&Self>) -> Self {
+        let number = before.map_or(0, |before| before.number);
+        Self { home, backlog: VecDeque::new(), emitted: 0, freed: 0, number, drained: false }
     }
 
     /// The number of the next `Credit`, and how many deliveries the link will have taken with it in all.
@@ -115,12 +120,14 @@ pub(crate) struct Grip {
     consumer: ConsumerKey,
     /// Where it came from; `None`: that home is gone.
     pub(super) home: Option<ShardId>,
-    receiver: ReceiverKey,
+    pub(super) receiver: ReceiverKey,
     pub(crate) entry: crate::queue::EntryKey,
     /// The caller's id of the delivery.
     handle: u64,
     /// What the store calls it.
     reference: Option<Reference>,
+    /// See [`Handout::is_named`].
+    is_named: bool,
     in_link: Links<GripKey>,
 }
 
@@ -150,9 +157,11 @@ pub(crate) struct Sent {
 
 /// Who hears of a message that was sent to another shard.
 #[derive(Clone, Copy, Debug)]
-enum Sender {
+pub(super) enum Sender {
     Producer(Source),
     Transaction(TransactionId),
+    /// A home of before, which the transaction has taken for the home.
+    Part(PartKey),
 }
 
 #[cfg(test)]
@@ -433,15 +442,25 @@ impl Core {
         now: Instant,
         address: AddressKey,
         producer: Option<ProducerKey>,
+        publication: Publication,
+    ) {
+        if self.addresses.get(address).is_some_and(|address| address.gate.is_some()) {
+            return self.hold_back(address, producer, publication);
+        }
+        self.publish_at_once(now, address, producer, publication);
+    }
+
+    /// The same whatever waits here.
+    pub(crate) fn publish_at_once(
+        &mut self,
+        now: Instant,
+        address: AddressKey,
+        producer: Option<ProducerKey>,
         mut publication: Publication,
     ) {
-        let key = address;
-        let Some(address) = self.addresses.get(key) else {
+        let Some(address) = self.addresses.get(address) else {
             return self.answer(publication.source, Outcome::Released);
         };
-        if address.gate.is_some() {
-            return self.hold_back(key, producer, publication);
-        }
         let Some(shard) = self.reachable_entrance(address) else {
             return self.answer(publication.source, Outcome::Released);
         };
@@ -463,7 +482,15 @@ impl Core {
             Some(sender) => Destination::Sender(sender),
             None => Destination::Address(address.name.clone()),
         };
-        if let source @ Source::Producer { settled, .. } = publication.source {
+        let is_own = publication.source.shard() == Some(self.shard);
+        let is_wrapped = match publication.source {
+            Source::Producer { .. } | Source::Sent { .. } => true,
+            // It hears of the end of that home; of others that have sent it on it does not.
+            Source::Forward { .. } => !is_own,
+            Source::Nobody => false,
+        };
+        if is_wrapped {
+            let (source, settled) = (publication.source, publication.source.is_settled());
             let key = self.broker.sent.insert(Sent { home: shard, by: Sender::Producer(source) });
             publication.source = Source::Sent { shard: self.shard, key, settled };
         }
@@ -482,23 +509,23 @@ impl Core {
         match self.broker.sent.remove(key).map(|sent| sent.by) {
             Some(Sender::Producer(source)) => self.answer(source, outcome),
             Some(Sender::Transaction(id)) => self.post_answered(id, outcome),
+            Some(Sender::Part(part)) => self.post_of_part_answered(part, outcome),
             None => {}
         }
     }
 
     /// Sends a message of a transaction, whose producer has been answered, to a home on another node.
-    pub(crate) fn send_post(
+    pub(super) fn send_post(
         &mut self,
-        home: ShardId,
-        id: TransactionId,
-        address: Arc<str>,
+        now: Instant,
+        by: Sender,
+        address: AddressKey,
         mut publication: Publication,
     ) {
-        let key = self.broker.sent.insert(Sent { home, by: Sender::Transaction(id) });
+        let key = self.broker.sent.insert(Sent { home: self.shard, by });
         publication.source = Source::Sent { shard: self.shard, key, settled: false };
         publication.transaction = None;
-        let to = Destination::Address(address);
-        self.send_wire(home, Wire::Publish { to, publication: Box::new(publication) });
+        self.publish_at_once(now, address, None, publication);
     }
 
     /// Takes more of a message that was begun with `more`.
@@ -855,7 +882,8 @@ impl Core {
     /// Starts a delivery from a queue to a consumer of this shard.
     pub(crate) fn emit_stored(&mut self, key: ConsumerKey, receiver: ReceiverKey, handout: Handout) {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
-        let Handout { entry, browse, message_format, body, ttl_left, redelivery, reference } = handout;
+        let Handout { entry, browse, message_format, body, ttl_left, redelivery, reference, is_named } =
+            handout;
         let settled = browse || consumer.options.settled;
         consumer.credit = consumer.credit.saturating_sub(1);
         consumer.deliveries += 1;
@@ -867,7 +895,7 @@ impl Core {
             consumer.outstanding += 1;
             let in_link = consumer.stored.grips.place_at_end();
             let home = Some(home);
-            let grip = Grip { consumer: key, home, receiver, entry, handle: 0, reference, in_link };
+            let grip = Grip { consumer: key, home, receiver, entry, handle: 0, reference, is_named, in_link };
             let grip = self.broker.grips.insert(grip);
             consumer.stored.grips.attach(&mut self.broker.grips, grip);
             leg = Some(grip.to_leg());
@@ -912,6 +940,9 @@ impl Core {
     pub fn reference_of(&self, leg: LegKey) -> Option<Reference> {
         let grip = self.broker.grips.get(GripKey::from_leg(leg)?)?;
         let reference = grip.reference?;
+        if grip.is_named {
+            return Some(reference);
+        }
         let node = self.nodes.get(&grip.home?.slot());
         let offset = node.map_or(self.name_hash, |node| hash_of_name(&node.name));
         Some(Reference(reference.0.wrapping_add(offset)))
@@ -960,7 +991,7 @@ impl Core {
     ) -> Option<(ReceiverKey, crate::queue::EntryKey)> {
         let grip = self.broker.grips.get(key)?;
         let (consumer, home, receiver, entry) = (grip.consumer, grip.home, grip.receiver, grip.entry);
-        self.note_settled(consumer, home);
+        self.note_settled(consumer, home, receiver);
         if let Some(outcome) = outcome {
             self.counters.outcomes.count(outcome);
         }

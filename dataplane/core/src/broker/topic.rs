@@ -23,6 +23,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::Stored;
+use super::arriving::{Arriving, Awaited, HeldElsewhere};
+use super::copy::Copying;
 use super::home::{Home, QueueHome, What};
 use super::live::Wanted;
 use super::protocol::{Publication, ReceiverOptions, Wire};
@@ -63,6 +65,17 @@ pub(crate) struct TopicHome {
     pub(super) overload: Overload,
     /// Subscriptions for which producers have to wait.
     pub(crate) blocked: u32,
+    /// This is its home.
+    pub(super) serves: bool,
+    /// It is to have another home.
+    pub(super) copying: Option<Box<Copying>>,
+    /// This is to be its home.
+    pub(super) arriving: Option<Box<Arriving>>,
+    pub(super) held_elsewhere: Option<Box<HeldElsewhere>>,
+    /// Links that consume from subscriptions which have come with it and end with their links, until these come, too.
+    pub(super) awaited: Option<Box<Awaited>>,
+    /// Subscriptions that have left with it, of which consumers still have something.
+    pub(super) tails: u32,
     pub(super) enqueued: u64,
     /// Messages that no subscription wanted.
     pub(super) unwanted: u64,
@@ -135,6 +148,12 @@ impl TopicHome {
             volatile,
             overload: settings.overload,
             blocked: 0,
+            serves: false,
+            copying: None,
+            arriving: None,
+            held_elsewhere: None,
+            awaited: None,
+            tails: 0,
             enqueued: 0,
             unwanted: 0,
         }
@@ -167,7 +186,8 @@ impl Core {
         }
         // A queue that was at home here once, on this shard if it holds anything.
         let was_here = address.settings.id.is_some() && home(&address.name, self.shards) == self.shard;
-        let is_here = address.home_shard == Some(self.shard) || address.entrance == Some(self.shard);
+        let here = Some(self.shard);
+        let is_here = address.home_shard == here || address.entrance == here || address.next == here;
         if !is_here && !was_here {
             return;
         }
@@ -261,6 +281,8 @@ impl Core {
             .get(&settings.topic)
             .and_then(|address| self.addresses.get(*address))
             .filter(|address| address.settings.kind == crate::AddressKind::Topic)
+            // What is left of one that has another home now is no topic.
+            .filter(|address| [address.home_shard, address.next].contains(&Some(self.shard)))
             .and_then(|address| address.home);
         let Some(topic) = topic else { return };
         let all = || everything(&settings.topic);
@@ -292,6 +314,7 @@ impl Core {
         let Some(topic) = self.broker.homes.get_mut(subscription.topic).and_then(Home::topic_mut) else {
             return;
         };
+        let topic_is_shadow = topic.arriving.is_some() && !topic.serves;
         topic.subscriptions.insert(key);
         topic.many += u32::from(subscription.filters.len() > 1);
         if let Some(name) = subscription.key() {
@@ -300,9 +323,12 @@ impl Core {
         for filter in subscription.filters.iter() {
             self.list_filter(key, &subscription, filter);
         }
+        let is_shadow = topic_is_shadow;
         if let Some(home) = self.queue_home(key) {
             home.subscription = Some(Box::new(subscription));
+            home.is_shadow = is_shadow;
         }
+        self.copy_subscription_anew(key);
     }
 
     /// Lets a subscription have what one of its filters matches.
@@ -543,6 +569,7 @@ impl Core {
     /// Ends the subscription that a consumer has when it is the only one that uses it.
     pub(crate) fn unsubscribe_receiver(&mut self, _now: Instant, key: ReceiverKey) {
         let Some(home) = self.broker.receivers.get(key).map(|receiver| receiver.home) else { return };
+        self.unsubscribe_left(home);
         if let Some(home) = self.queue_home(home)
             && home.receivers.len() == 1
             && let Some(subscription) = &mut home.subscription
@@ -562,6 +589,7 @@ impl Core {
         if let Some(home) = self.queue_home(key) {
             home.subscription = Some(subscription);
         }
+        self.note_end(key);
         self.broker.subscriptions = self.broker.subscriptions.saturating_sub(1);
         self.remove_home(now, key);
     }
@@ -572,7 +600,9 @@ impl Core {
     /// # Errors
     /// `NotFound` when this shard is not the home of such a topic.
     pub fn end_subscription(&mut self, now: Instant, topic: &str, name: &str) -> Result<bool, Refused> {
-        let home = self.broker.homes.get(self.home_named(topic)?);
+        let topic_key = self.home_named(topic)?;
+        self.check_movable(topic, topic_key)?;
+        let home = self.broker.homes.get(topic_key);
         let Some(What::Topic(home)) = home.map(|home| &home.what) else {
             return Err(Refused::NotFound(topic.into()));
         };
@@ -605,6 +635,7 @@ impl Core {
     pub(crate) fn publish_to_topic(&mut self, now: Instant, key: HomeKey, mut publication: Publication) {
         // For every subscription, and perhaps live subscribers of other shards.
         publication.keep();
+        let Some(mut publication) = self.divert(now, key, publication) else { return };
         let change = match self.plan_change(now, key, &publication) {
             Ok(change) => change,
             Err(outcome) => {

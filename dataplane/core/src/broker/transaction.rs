@@ -20,6 +20,10 @@
 //! The client learns the end last, so what it does then finds every home changed, on whatever shard its
 //! links are.
 //!
+//! A topic that is about to change its home stands still for a moment: until it goes on, here or elsewhere, the part
+//! of a transaction that posts to it waits. So does the commit itself while messages that were sent before it to one
+//! of its addresses are still under way by way of a home of before.
+//!
 //! Homes on other nodes have logs of their own, and are no part of this: what is posted or retired there makes
 //! a transaction fail. One that is declared [across nodes](Core::declare_across) puts up with less: what is
 //! posted there is stored there first, and answered; then the rest is committed as above; then what is retired
@@ -36,12 +40,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::copy::Late;
 use super::handover::HandoverKey;
 use super::live::LivePost;
 use super::protocol::{Posts, Publication, Source, Wire};
 use super::record::Meta;
 use super::retained::Change;
 use super::store::failure;
+use super::stub::Sender;
 use super::{Pending, Stored};
 use bytes::Bytes;
 
@@ -68,9 +74,12 @@ pub(crate) struct Transactions {
 /// The part of a transaction that a shard has declared: two nodes may give the same name to different ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PartKey {
-    declarer: ShardId,
-    id: TransactionId,
+    pub(super) declarer: ShardId,
+    pub(super) id: TransactionId,
 }
+
+/// What is posted to each home on this node, and to homes on others.
+type Placed = (BTreeMap<ShardId, Posts>, Vec<(AddressKey, Publication)>);
 
 #[derive(Debug, Default)]
 struct Transaction {
@@ -110,6 +119,9 @@ impl ObjectChange {
 enum Stage {
     #[default]
     Open,
+    /// It is to be committed when nothing that was sent before it is under way to an address that has another home
+    /// now.
+    Behind,
     /// So many messages at homes on other nodes have not been answered.
     Sending { missing: u32, objects: Vec<ObjectChange>, posts: BTreeMap<ShardId, Posts> },
     /// These homes have not prepared.
@@ -275,39 +287,55 @@ impl Core {
     /// `NoTransaction` when there is none of that name that is open.
     pub fn discharge(&mut self, now: Instant, transaction: TransactionId, fail: bool) -> Result<(), Refused> {
         self.check_transaction(transaction)?;
-        let id = transaction;
-        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return Ok(()) };
-        self.broker.assembling = self.broker.assembling.saturating_sub(transaction.bytes());
-        let posts = std::mem::take(&mut transaction.posts);
-        let objects = std::mem::take(&mut transaction.objects);
-        if fail || transaction.failed.is_some() {
-            let failed = transaction.failed.take().filter(|_| !fail);
-            self.conclude_transaction(now, id, failed, false);
-            return Ok(());
-        }
-        let by_home = match self.posts_by_home(posts) {
-            Ok(by_home) => by_home,
-            Err(failed) => {
-                self.conclude_transaction(now, id, Some(failed), false);
-                return Ok(());
-            }
-        };
-        let (posts, there): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            by_home.into_iter().partition(|(home, _)| home.is_here());
-        if there.is_empty() {
-            self.prepare_all(now, id, objects, posts);
-            return Ok(());
-        }
-        let missing = there.values().map(|posts| posts.len() as u32).sum();
-        if let Some(transaction) = self.broker.transactions.declared.get_mut(&id) {
-            transaction.stage = Stage::Sending { missing, objects, posts };
-        }
-        for (home, posts) in there {
-            for (address, publication) in posts {
-                self.send_post(home, id, address, publication);
-            }
+        if fail {
+            self.take_work(transaction);
+            self.conclude_transaction(now, transaction, None, false);
+        } else {
+            self.commit(now, transaction);
         }
         Ok(())
+    }
+
+    /// Takes what a transaction posts and keeps out of it.
+    fn take_work(&mut self, id: TransactionId) -> (Vec<(AddressKey, Publication)>, Vec<ObjectChange>) {
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else {
+            return (Vec::new(), Vec::new());
+        };
+        self.broker.assembling = self.broker.assembling.saturating_sub(transaction.bytes());
+        (std::mem::take(&mut transaction.posts), std::mem::take(&mut transaction.objects))
+    }
+
+    /// Commits a transaction, or rolls it back if it has failed: behind what was sent earlier to its addresses.
+    pub(crate) fn commit(&mut self, now: Instant, id: TransactionId) {
+        let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
+        let (failed, across) = (transaction.failed.take(), transaction.across);
+        if failed.is_some() {
+            self.take_work(id);
+            return self.conclude_transaction(now, id, failed, false);
+        }
+        let addresses: Vec<AddressKey> = transaction.posts.iter().map(|(address, _)| *address).collect();
+        transaction.stage = Stage::Behind;
+        if addresses.into_iter().any(|address| self.hold_commit_back(address, id)) {
+            return;
+        }
+        let (posts, objects) = self.take_work(id);
+        let (here, there) = match self.posts_by_home(posts) {
+            Ok((_, there)) if !there.is_empty() && !across => {
+                return self.conclude_transaction(now, id, Some(elsewhere()), false);
+            }
+            Ok(by_home) => by_home,
+            Err(failed) => return self.conclude_transaction(now, id, Some(failed), false),
+        };
+        if there.is_empty() {
+            return self.prepare_all(now, id, objects, here);
+        }
+        if let Some(transaction) = self.broker.transactions.declared.get_mut(&id) {
+            let missing = there.len() as u32;
+            transaction.stage = Stage::Sending { missing, objects, posts: here };
+        }
+        for (address, publication) in there {
+            self.send_post(now, Sender::Transaction(id), address, publication);
+        }
     }
 
     /// A home on another node has a message of a transaction, or does not take it.
@@ -316,16 +344,7 @@ impl Core {
         let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
         let Stage::Sending { missing, objects, posts } = &mut transaction.stage else { return };
         *missing = missing.saturating_sub(1);
-        match outcome {
-            Outcome::Accepted => {}
-            Outcome::Rejected(Some(reason)) => {
-                transaction.failed.get_or_insert(reason);
-            }
-            _ => {
-                let sentence = "the home of an address on another node has not taken a message".to_owned();
-                transaction.failed.get_or_insert_with(|| error(condition::ROLLED_BACK, sentence));
-            }
-        }
+        transaction.failed = transaction.failed.take().or(not_taken(outcome));
         if *missing > 0 {
             return;
         }
@@ -347,7 +366,7 @@ impl Core {
         let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
         transaction.homes.extend(by_home.keys());
         transaction.logged |= !objects.is_empty();
-        let homes = transaction.homes.clone();
+        let (homes, across) = (transaction.homes.clone(), transaction.across);
         transaction.stage = Stage::Preparing(homes.clone());
         if homes.is_empty() {
             return self.conclude_transaction(now, id, None, true);
@@ -356,9 +375,9 @@ impl Core {
         for home in homes {
             let posts = by_home.remove(&home).unwrap_or_default();
             if home == self.shard {
-                self.prepare(now, home, id, posts);
+                self.prepare(now, PartKey { declarer: home, id }, across, posts);
             } else {
-                self.send_wire(home, Wire::Prepare { transaction: id, posts });
+                self.send_wire(home, Wire::Prepare { transaction: id, across, posts });
             }
         }
     }
@@ -480,7 +499,7 @@ impl Core {
             return self.answer(source, Outcome::Released);
         };
         transaction.work = transaction.work.saturating_add(1);
-        let is_here = self.addresses.get(address).is_none_or(|address| address.settings.home == 0);
+        let is_here = self.addresses.get(address).is_none_or(|address| address.settings.entrance() == 0);
         if !is_here && !transaction.across {
             let failed = transaction.failed.get_or_insert_with(elsewhere).clone();
             return self.answer(source, Outcome::Rejected(Some(failed)));
@@ -494,11 +513,9 @@ impl Core {
         self.answer(source, Outcome::Accepted);
     }
 
-    fn posts_by_home(
-        &self,
-        posts: Vec<(AddressKey, Publication)>,
-    ) -> Result<BTreeMap<ShardId, Posts>, Box<ErrorInfo>> {
-        let mut by_home: BTreeMap<ShardId, Posts> = BTreeMap::new();
+    /// What is for homes on this node, and what is for those on others.
+    fn posts_by_home(&self, posts: Vec<(AddressKey, Publication)>) -> Result<Placed, Box<ErrorInfo>> {
+        let (mut here, mut there) = Placed::default();
         for (key, publication) in posts {
             let Some(address) = self.addresses.get(key).filter(|address| address.is_known()) else {
                 let sentence = "an address that the transaction has posted to was deleted".to_owned();
@@ -507,9 +524,13 @@ impl Core {
             let Some(home) = self.reachable_entrance(address) else {
                 return Err(error(condition::ROLLED_BACK, self.home_unavailable(address).to_string()));
             };
-            by_home.entry(home).or_default().push((address.name.clone(), publication));
+            if home.is_here() {
+                here.entry(home).or_default().push((address.name.clone(), publication));
+            } else {
+                there.push((key, publication));
+            }
         }
-        Ok(by_home)
+        Ok((here, there))
     }
 
     /// Asks the store for the objects of a transaction, as a part of it here.
@@ -564,19 +585,33 @@ impl Core {
         }
     }
 
-    /// Does everything of a transaction that can fail.
-    pub(crate) fn prepare(&mut self, now: Instant, from: ShardId, id: TransactionId, posts: Posts) {
-        let key = PartKey { declarer: from, id };
-        self.part(key).is_preparing = true;
-        for (address, mut publication) in posts {
-            publication.transaction = Some(id);
-            let Ok(home) = self.home_named(&address) else {
-                let sentence = format!("address {address} was deleted");
-                self.part(key).fail(condition::ROLLED_BACK, sentence);
-                continue;
-            };
-            self.prepare_post(now, key, home, publication);
+    /// Does everything of a transaction that can fail: as soon as no topic that it posts to stands still.
+    pub(crate) fn prepare(&mut self, now: Instant, key: PartKey, across: bool, posts: Posts) {
+        let mut homes = posts.iter().filter_map(|(address, _)| self.home_named(address).ok());
+        if let Some(topic) = homes.find_map(|home| self.stopped_topic(home)) {
+            // All of it: what is in a queue and not committed holds up what is behind it.
+            self.wait_if_stopped(topic, Late::Prepare { part: key, across, posts });
+            return;
         }
+        let part = self.part(key);
+        part.is_preparing = true;
+        // Until everything has been asked for.
+        part.waiting += 1;
+        for (address, mut publication) in posts {
+            match self.home_named(&address) {
+                Ok(home) => {
+                    publication.transaction = Some(key.id);
+                    self.prepare_post(now, key, home, publication);
+                }
+                Err(_) => self.prepare_elsewhere(now, key, across, &address, publication),
+            }
+        }
+        self.prepare_retired(key);
+        self.part_answered(now, key, None);
+    }
+
+    /// Has the store settle what is retired.
+    fn prepare_retired(&mut self, key: PartKey) {
         let part = self.part(key);
         let mut requests = Vec::new();
         let mut retired = std::mem::take(&mut part.retired);
@@ -595,9 +630,46 @@ impl Core {
         for (queue, reference) in requests {
             let pending = self.broker.pending.insert(Pending::Transaction(Waiting::Settle { part: key }));
             let ticket = Some(Ticket(pending.to_bits()));
-            self.ask_store(StoreRequest::Settle { queue, reference, ticket, transaction: Some(id) });
+            self.ask_store(StoreRequest::Settle { queue, reference, ticket, transaction: Some(key.id) });
         }
-        self.prepared_if_answered(now, key);
+    }
+
+    /// The address of a post has left this home. Where a transaction may be a sequence, the post goes to the home that
+    /// the address has now, behind all that this one has sent on.
+    fn prepare_elsewhere(
+        &mut self,
+        now: Instant,
+        key: PartKey,
+        across: bool,
+        name: &str,
+        publication: Publication,
+    ) {
+        let Ok(address) = self.known_address(name) else {
+            let sentence = format!("address {name} was deleted");
+            return self.part(key).fail(condition::ROLLED_BACK, sentence);
+        };
+        let home = self.addresses.get(address).and_then(|address| self.reachable_entrance(address));
+        let part = self.part(key);
+        match home {
+            Some(home) if !home.is_here() && across => {
+                part.waiting += 1;
+                self.send_post(now, Sender::Part(key), address, publication);
+            }
+            Some(home) if !home.is_here() => {
+                part.failed.get_or_insert_with(elsewhere);
+            }
+            _ => {
+                let sentence = format!("the home of address {name} cannot be reached; do it again");
+                part.fail(condition::ROLLED_BACK, sentence);
+            }
+        }
+    }
+
+    /// A home on another node has a message that came to a home of before, or does not take it.
+    pub(crate) fn post_of_part_answered(&mut self, key: PartKey, outcome: Outcome) {
+        if let Some(now) = self.broker.now {
+            self.part_answered(now, key, not_taken(outcome));
+        }
     }
 
     fn prepare_post(&mut self, now: Instant, key: PartKey, home: HomeKey, mut publication: Publication) {
@@ -915,7 +987,7 @@ impl Core {
             let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { continue };
             transaction.homes.remove(&peer);
             match transaction.stage {
-                Stage::Open | Stage::Sending { .. } => transaction.failed = Some(failed()),
+                Stage::Open | Stage::Behind | Stage::Sending { .. } => transaction.failed = Some(failed()),
                 Stage::Preparing(_) => self.conclude_transaction(now, id, Some(failed()), false),
                 // The store decides.
                 Stage::Committing => {}
@@ -945,6 +1017,18 @@ impl Core {
 
 fn error(condition: &'static str, sentence: String) -> Box<ErrorInfo> {
     Box::new(ErrorInfo { condition: condition.into(), description: Some(sentence.into()), info: None })
+}
+
+/// Why a transaction fails of which a home on another node gives this outcome to a message, if it does.
+fn not_taken(outcome: Outcome) -> Option<Box<ErrorInfo>> {
+    match outcome {
+        Outcome::Accepted => None,
+        Outcome::Rejected(Some(reason)) => Some(reason),
+        _ => {
+            let sentence = "the home of an address on another node has not taken a message";
+            Some(error(condition::ROLLED_BACK, sentence.to_owned()))
+        }
+    }
 }
 
 fn home_lost() -> Box<ErrorInfo> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::protocol::{Destination, Publication, ReceiverOptions, Wire};
+use super::transaction::PartKey;
 use crate::core::Core;
 use crate::effect::{CloseReason, Effect};
 use crate::key::{ConsumerKey, HomeKey, ProducerKey, ReceiverKey, SenderKey};
@@ -19,6 +20,9 @@ impl Core {
     /// Takes what another shard says about stored addresses.
     pub(crate) fn handle_wire(&mut self, now: Instant, from: ShardId, wire: Wire) {
         self.broker.now = Some(now);
+        if let Some(topic) = self.arriving_for(&wire) {
+            return self.keep_for_arriving(topic, from, wire);
+        }
         match wire {
             Wire::AddSender { producer, address } => self.handle_add_sender(from, producer, &address),
             Wire::RemoveSender { sender } => {
@@ -37,10 +41,10 @@ impl Core {
                 self.unsubscribe_receiver(now, receiver);
             }
             Wire::SetFilters { receiver, filters } if self.is_receiver_of(receiver, from) => {
-                self.refilter(receiver, &filters);
+                self.refilter_soon(receiver, filters);
             }
             Wire::EndDurable { topic, name, claim, number } => {
-                self.end_durable_at_home(now, &topic, &name, claim.as_deref());
+                self.end_durable_soon(now, &topic, name, claim);
                 if number > 0 {
                     self.send_wire(from, Wire::Ended { number });
                 }
@@ -78,7 +82,9 @@ impl Core {
             Wire::Retire { transaction, receiver, entry, outcome } => {
                 self.retire(now, from, transaction, receiver, entry, outcome);
             }
-            Wire::Prepare { transaction, posts } => self.prepare(now, from, transaction, posts),
+            Wire::Prepare { transaction, across, posts } => {
+                self.prepare(now, PartKey { declarer: from, id: transaction }, across, posts);
+            }
             Wire::Conclude { transaction, commit } => {
                 self.conclude_part(now, from, transaction, commit);
                 self.send_wire(from, Wire::Concluded { transaction });
@@ -100,6 +106,24 @@ impl Core {
             Wire::Fence { home, number } => self.handle_fence(from, home, number),
             Wire::Fenced { asker, number } => self.handle_fenced(now, asker, number),
             Wire::RetainedPage { number, page } => self.handle_page(number, page),
+            Wire::CopyBegin { topic, round } => self.begin_arrival(now, from, topic, round),
+            Wire::CopySubscription { topic, subscription } => {
+                self.subscription_arrives(now, from, &topic, *subscription);
+            }
+            Wire::CopyVolatile { topic, subscription } => {
+                self.volatile_arrives(now, from, &topic, *subscription);
+            }
+            Wire::CopyEnd { topic, part } => self.arrived_ends(now, from, &topic, &part),
+            Wire::CopyGone { topic, numbers } => self.arrived_gone(now, from, &topic, &numbers),
+            Wire::CopyHeld { topic, numbers } => self.arrived_held(from, &topic, &numbers),
+            Wire::CopyBack { topic, entries } => self.arrived_back(now, from, &topic, entries),
+            Wire::CopyComplete { topic, round } => self.complete_arrival(now, from, &topic, round),
+            Wire::CopyReady { topic, round, is_ready } => self.copy_may_begin(now, &topic, round, is_ready),
+            Wire::CopyCompleted { topic, round, is_complete } => {
+                self.copy_completed(now, &topic, round, is_complete);
+            }
+            Wire::AskHeard { number } => self.send_wire(from, Wire::Heard { number }),
+            Wire::Heard { number } => self.heard(now, from, number),
             Wire::Refiltered { consumer } => self.refiltered(consumer),
             Wire::Deliver { consumer, handout } => self.take_handout(now, from, consumer, handout),
             Wire::Drained { consumer, number } => self.receiver_drained(now, from, consumer, number),
@@ -140,6 +164,8 @@ impl Core {
             self.broker.refiltering.remove(&consumer);
             self.close_consumer(now, consumer, CloseReason::HomeGone);
         }
+        self.copies_lost(now, peer);
+        self.arrivals_lost(now, peer);
         self.followed_peer_gone(now, peer);
         self.pipes_lost(peer);
         self.forwards_lost(peer);
@@ -158,7 +184,11 @@ impl Core {
     }
 
     fn home_of_address(&self, address: &str) -> Result<HomeKey, CloseReason> {
-        self.home_named(address).map_err(|_| CloseReason::NotFound)
+        self.home_named(address).map_err(|_| match self.known_address(address) {
+            // The link's shard has heard of its home earlier, or later.
+            Ok(_) => CloseReason::HomeGone,
+            Err(_) => CloseReason::NotFound,
+        })
     }
 
     fn handle_add_sender(&mut self, from: ShardId, producer: ProducerKey, address: &Arc<str>) {
@@ -173,7 +203,19 @@ impl Core {
     fn handle_publish(&mut self, now: Instant, from: ShardId, to: Destination, mut publication: Publication) {
         let home = match &to {
             Destination::Sender(sender) => self.broker.senders.get(*sender).map(|sender| sender.home),
-            Destination::Address(address) => self.home_named(address).ok(),
+            Destination::Address(name) => {
+                let home = self.home_named(name).ok().or_else(|| self.topic_named(name));
+                if home.is_none()
+                    && let Some(key) = self.names.get(name).copied()
+                    && self.addresses.get(key).is_some_and(|address| address.has_left)
+                {
+                    return self.publish_elsewhere(now, key, publication);
+                }
+                home
+            }
+            Destination::Copy { topic, part, number } => {
+                return self.take_copy(now, from, topic, part, *number, publication);
+            }
         };
         if let Destination::Address(address) = &to
             && home.is_some_and(|home| self.takes_over(home, &publication))

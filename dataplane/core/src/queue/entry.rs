@@ -71,6 +71,8 @@ pub struct Arrival {
     pub message_id: Option<Bytes>,
     /// The queue has taken it before, elsewhere: it is taken whatever the limits, and is no duplicate.
     pub moved: bool,
+    /// What every node calls it, when that is not by where the store has it.
+    pub identity: Option<Reference>,
 }
 
 /// Where an entry stands.
@@ -149,6 +151,7 @@ pub(super) struct Rare {
     pub(super) message_id: Option<Arc<[u8]>>,
     /// Consumers that said that it cannot be delivered to them.
     pub(super) refused: Vec<MemberKey>,
+    pub(super) identity: Option<Reference>,
 }
 
 /// Something that is so or not so for an entry.
@@ -184,6 +187,9 @@ impl Entry {
         entry.set(Flag::Retained, arrival.retained);
         if arrival.message_format != 0 {
             entry.rare_mut().message_format = arrival.message_format;
+        }
+        if arrival.identity.is_some() {
+            entry.rare_mut().identity = arrival.identity;
         }
         entry
     }
@@ -230,6 +236,11 @@ impl Entry {
     /// Where the store has it.
     pub fn reference(&self) -> Option<Reference> {
         (self.reference != NO_REFERENCE).then_some(Reference(self.reference))
+    }
+
+    /// What every node calls it, when that is not by where the store has it.
+    pub fn identity(&self) -> Option<Reference> {
+        self.rare.as_ref()?.identity
     }
 
     /// When it came.

@@ -21,6 +21,7 @@
 //! or [`put_back`](Queue::put_back). So nothing is lost in between.
 
 mod admit;
+mod copy;
 mod dispatch;
 mod entry;
 mod keys;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::copy::Places;
 pub use self::entry::{Arrival, Entry, EntryKey, Removed};
 use self::entry::{Flag, NEVER, ROWS, Stage, State};
 use self::keys::Keys;

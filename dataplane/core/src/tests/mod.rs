@@ -21,5 +21,6 @@ mod store;
 pub(crate) mod stored;
 mod stored_random;
 mod streaming;
+mod topic_moves;
 mod topics;
 mod transactions;

@@ -53,6 +53,11 @@ impl<T> Names<T> {
         self.by_name.remove(name)
     }
 
+    /// All names, in their order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_name.keys()
+    }
+
     #[cfg(test)]
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.by_name.values()

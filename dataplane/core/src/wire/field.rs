@@ -11,7 +11,8 @@ use super::{FilterCodec, WireContext, WireError};
 use crate::delivery::COPY_UP_TO;
 use crate::encoding::{Reader, put_bytes, put_number};
 use crate::key::{
-    AddressKey, ConsumerKey, ForwardKey, InboundKey, LegKey, ProducerKey, ReceiverKey, SenderKey, SentKey,
+    AddressKey, ConsumerKey, ForwardKey, HomeKey, InboundKey, LegKey, ProducerKey, ReceiverKey, SenderKey,
+    SentKey,
 };
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
@@ -245,6 +246,7 @@ keys! {
     AddressKey "an address"
     ConsumerKey "a consumer"
     ForwardKey "a message that leaves a queue"
+    HomeKey "a subscription"
     InboundKey "a delivery to a home"
     LegKey "a token"
     ProducerKey "a producer"

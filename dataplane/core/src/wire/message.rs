@@ -221,7 +221,7 @@ messages! {
         0x2f Return { receiver, entry, bytes }
         0x30 ForwardAnswer { forward, outcome }
         0x31 Retire { transaction, receiver, entry, outcome }
-        0x32 Prepare { transaction, posts }
+        0x32 Prepare { transaction, across, posts }
         0x33 Conclude { transaction, commit }
         0x34 FencesLost { home }
         0x35 Unask { number }
@@ -229,6 +229,18 @@ messages! {
         0x37 Park { receiver, got, number }
         0x38 Left { queue, labels }
         0x39 AskLeft { queue, labels }
+        0x54 CopyBegin { topic, round }
+        0x55 CopySubscription { topic, subscription }
+        0x56 CopyEnd { topic, part }
+        0x57 CopyGone { topic, numbers }
+        0x58 CopyHeld { topic, numbers }
+        0x59 CopyBack { topic, entries }
+        0x5a CopyComplete { topic, round }
+        0x5b CopyReady { topic, round, is_ready }
+        0x5c CopyCompleted { topic, round, is_complete }
+        0x5d AskHeard { number }
+        0x5e Heard { number }
+        0x5f CopyVolatile { topic, subscription }
         0x40 Prepared { transaction, failed, logged }
         0x41 Concluded { transaction }
         0x42 Opened { producer, sender, active }

@@ -52,6 +52,9 @@ pub const MAX_WIRE_HEAD: usize = 1 << 20;
 /// Filters of one subscription.
 const MAX_FILTERS: usize = 1 << 20;
 
+/// Messages, or claims, that are spoken of at once while a topic is copied.
+pub(crate) const MAX_COPIED: usize = 1_024;
+
 /// Messages in the part of a transaction.
 const MAX_POSTS: usize = 1 << 20;
 

@@ -7,10 +7,11 @@ use super::field::{
     Decoder, Encoder, Field, Whose, put_future, put_left, put_list, put_past, put_shard, take_future,
     take_left, take_list, take_past, take_shard,
 };
-use super::{MAX_FILTERS, MAX_POSTS, WireError};
+use super::{MAX_COPIED, MAX_FILTERS, MAX_POSTS, WireError};
 use crate::broker::{
-    Asker, Destination, Handout, Handover, Label, MAX_LABELS, MAX_PAGE_MESSAGES, Moved, Posts, Publication,
-    Question, ReceiverOptions, RetainedMessage, RetainedPage, Source,
+    Asker, CopiedSubscription, CopiedVolatile, Destination, GivenBack, Handout, Handover, Label, MAX_LABELS,
+    MAX_PAGE_MESSAGES, Moved, Part, Posts, Publication, Question, ReceiverOptions, RetainedMessage,
+    RetainedPage, Source,
 };
 use crate::consumer::SubscriptionOptions;
 use crate::delivery::{Arrival, COPY_UP_TO, Origin, Retain};
@@ -395,6 +396,12 @@ impl Field for Destination {
                 to.byte(1);
                 to.field(address);
             }
+            Self::Copy { topic, part, number } => {
+                to.byte(2);
+                to.field(topic);
+                to.field(part);
+                to.field(number);
+            }
         }
     }
 
@@ -402,8 +409,138 @@ impl Field for Destination {
         match from.byte()? {
             0 => from.field().map(Self::Sender),
             1 => from.field().map(Self::Address),
+            2 => Ok(Self::Copy { topic: from.field()?, part: from.field()?, number: from.field()? }),
             other => from.unknown("a destination", other),
         }
+    }
+}
+
+impl Field for Part {
+    fn put(&self, to: &mut Encoder<'_>) {
+        match self {
+            Self::Retained => to.byte(0),
+            Self::Durable(name) => {
+                to.byte(1);
+                to.field(name);
+            }
+            Self::Administered(name) => {
+                to.byte(2);
+                to.field(name);
+            }
+            Self::Volatile(key) => {
+                to.byte(3);
+                to.field(key);
+            }
+        }
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
+        match from.byte()? {
+            0 => Ok(Self::Retained),
+            1 => from.field().map(Self::Durable),
+            2 => from.field().map(Self::Administered),
+            3 => from.field().map(Self::Volatile),
+            other => from.unknown("a part of a topic", other),
+        }
+    }
+}
+
+impl Field for CopiedSubscription {
+    fn put(&self, to: &mut Encoder<'_>) {
+        let Self {
+            name,
+            filters,
+            shared,
+            ends_unclaimed,
+            max_consumers,
+            definition,
+            claims,
+            more_claims,
+            links,
+            feeding,
+        } = self;
+        to.byte(flags([*shared, *ends_unclaimed, *more_claims, feeding.is_some()]) as u8);
+        to.field(name);
+        put_list(to, filters);
+        to.field(max_consumers);
+        to.field(definition);
+        put_list(to, claims);
+        put_list(to, links);
+        if let Some((filter, after)) = feeding {
+            to.field(filter);
+            to.field(after);
+        }
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
+        let flags = from.byte()?;
+        if flags > 15 {
+            return from.unknown("a property of a subscription", flags);
+        }
+        Ok(Self {
+            shared: flags & 1 != 0,
+            ends_unclaimed: flags & 2 != 0,
+            more_claims: flags & 4 != 0,
+            name: from.field()?,
+            filters: take_list(from, MAX_FILTERS)?,
+            max_consumers: from.field()?,
+            definition: from.field()?,
+            claims: take_list(from, MAX_COPIED)?,
+            links: take_list(from, MAX_COPIED)?,
+            feeding: when(flags & 8 != 0, from, |from| Ok((from.field()?, from.field()?)))?,
+        })
+    }
+}
+
+impl Field for GivenBack {
+    fn put(&self, to: &mut Encoder<'_>) {
+        let Self { number, delivery_count, annotations } = self;
+        to.field(number);
+        to.field(delivery_count);
+        to.field(annotations);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
+        Ok(Self { number: from.field()?, delivery_count: from.field()?, annotations: from.field()? })
+    }
+}
+
+impl Field for Vec<GivenBack> {
+    fn put(&self, to: &mut Encoder<'_>) {
+        put_list(to, self);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
+        take_list(from, MAX_COPIED)
+    }
+}
+
+impl Field for CopiedVolatile {
+    fn put(&self, to: &mut Encoder<'_>) {
+        let Self { key, options, links, feeding } = self;
+        to.field(key);
+        to.field(options);
+        put_list(to, links);
+        to.field(feeding);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
+        Ok(Self {
+            key: from.field()?,
+            options: from.field()?,
+            links: take_list(from, MAX_COPIED)?,
+            feeding: from.field()?,
+        })
+    }
+}
+
+impl Field for Vec<u64> {
+    fn put(&self, to: &mut Encoder<'_>) {
+        put_list(to, self);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
+        take_list(from, MAX_COPIED)
     }
 }
 
@@ -469,6 +606,7 @@ fn put_publication(to: &mut Encoder<'_>, publication: &Publication) {
     if let Some(moved) = &publication.moved {
         to.field(&moved.delivery_count);
         to.field(&moved.annotations);
+        to.field(&moved.identity);
     }
     if let Some(handover) = &publication.handover {
         to.field(&handover.address);
@@ -512,7 +650,8 @@ fn take_publication(from: &mut Decoder<'_>) -> Result<Publication, WireError> {
 }
 
 fn take_moved(from: &mut Decoder<'_>) -> Result<Box<Moved>, WireError> {
-    Ok(Box::new(Moved { delivery_count: from.field()?, annotations: from.field()? }))
+    let (delivery_count, annotations, identity) = (from.field()?, from.field()?, from.field()?);
+    Ok(Box::new(Moved { delivery_count, annotations, identity }))
 }
 
 fn take_handover(from: &mut Decoder<'_>) -> Result<Box<Handover>, WireError> {
@@ -617,9 +756,15 @@ impl Field for ReceiverOptions {
 /// A delivery: the body is what is left.
 impl Field for Handout {
     fn put(&self, to: &mut Encoder<'_>) {
-        let Self { entry, browse, message_format, body, ttl_left, redelivery, reference } = self;
-        let set =
-            [*browse, *message_format != 0, ttl_left.is_some(), redelivery.is_some(), reference.is_some()];
+        let Self { entry, browse, message_format, body, ttl_left, redelivery, reference, is_named } = self;
+        let set = [
+            *browse,
+            *message_format != 0,
+            ttl_left.is_some(),
+            redelivery.is_some(),
+            reference.is_some(),
+            *is_named,
+        ];
         to.byte(flags(set) as u8);
         to.field(entry);
         if *message_format != 0 {
@@ -639,7 +784,7 @@ impl Field for Handout {
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, WireError> {
         let flags = from.byte()?;
-        if flags > 31 {
+        if flags > 63 {
             return from.unknown("a property of a delivery", flags);
         }
         Ok(Self {
@@ -649,6 +794,7 @@ impl Field for Handout {
             ttl_left: when(flags & 4 != 0, from, take_left)?,
             redelivery: when(flags & 8 != 0, from, Decoder::field)?,
             reference: when(flags & 16 != 0, from, Decoder::field)?,
+            is_named: flags & 32 != 0,
             body: from.rest_to_keep(),
         })
     }

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::broker::{
-    Asker, Destination, Handout, Handover, Label, Moved, Publication, Question, ReceiverOptions,
-    RetainedMessage, RetainedPage, Source, Wire,
+    Asker, CopiedSubscription, CopiedVolatile, Destination, GivenBack, Handout, Handover, Label, Moved, Part,
+    Publication, Question, ReceiverOptions, RetainedMessage, RetainedPage, Source, Wire,
 };
 use crate::consumer::{ConsumerOptions, SubscriptionOptions};
 use crate::delivery::{Arrival, COPY_UP_TO, Incoming, Origin, Retain};
@@ -257,7 +257,8 @@ impl<'a> Any<'a> {
             given: self.flag(),
             moved: self.maybe(|any| {
                 let (delivery_count, annotations) = (any.small(), any.maybe(Self::bytes));
-                Box::new(Moved { delivery_count, annotations })
+                let identity = any.maybe(|any| Reference(any.number()));
+                Box::new(Moved { delivery_count, annotations, identity })
             }),
             handover: self.maybe(|any| {
                 Box::new(Handover { address: any.name(), queue: QueueId(any.number()), label: any.label() })
@@ -346,6 +347,48 @@ impl<'a> Any<'a> {
                 })
             }),
             reference: self.maybe(|any| Reference(any.number())),
+            is_named: self.flag(),
+        }
+    }
+
+    fn part(&mut self) -> Part {
+        match self.random.u8(..4) {
+            0 => Part::Retained,
+            1 => Part::Durable(self.name()),
+            2 => Part::Volatile(self.key()),
+            _ => Part::Administered(self.name()),
+        }
+    }
+
+    fn copied_volatile(&mut self) -> CopiedVolatile {
+        CopiedVolatile {
+            key: self.key(),
+            options: self.receiver(),
+            links: self.some(|any| (any.shard(), any.key())),
+            feeding: self.maybe(|any| (any.small(), any.maybe(Self::name))),
+        }
+    }
+
+    fn copied_subscription(&mut self) -> CopiedSubscription {
+        CopiedSubscription {
+            name: self.name(),
+            filters: self.some(Self::name),
+            shared: self.flag(),
+            ends_unclaimed: self.flag(),
+            max_consumers: self.small(),
+            definition: self.bytes(),
+            claims: self.some(Self::name),
+            more_claims: self.flag(),
+            links: self.some(|any| (any.shard(), any.key())),
+            feeding: self.maybe(|any| (any.small(), any.maybe(Self::name))),
+        }
+    }
+
+    fn given_back(&mut self) -> GivenBack {
+        GivenBack {
+            number: self.number(),
+            delivery_count: self.small(),
+            annotations: self.maybe(Self::bytes),
         }
     }
 
@@ -468,7 +511,7 @@ impl<'a> Any<'a> {
     }
 
     fn stored(&mut self) -> Wire {
-        match self.random.u8(..41) {
+        match self.random.u8(..54) {
             0 => Wire::AddSender { producer: self.key(), address: self.name() },
             1 => Wire::RemoveSender { sender: self.key() },
             2 => Wire::Publish {
@@ -519,6 +562,7 @@ impl<'a> Any<'a> {
             },
             19 => Wire::Prepare {
                 transaction: self.transaction(),
+                across: self.flag(),
                 posts: self.some(|any| (any.name(), any.publication(false))),
             },
             20 => Wire::Conclude { transaction: self.transaction(), commit: self.flag() },
@@ -538,12 +582,31 @@ impl<'a> Any<'a> {
             31 => Wire::FencesLost { home: self.shard() },
             32 => Wire::Unask { number: self.number() },
             33 => Wire::Ended { number: self.number() },
-            34 => Wire::AskPassed { address: self.name(), number: self.number() },
-            35 => Wire::Passed { number: self.number() },
-            36 => Wire::Park { receiver: self.key(), got: self.number(), number: self.small() },
-            37 => Wire::Left { queue: QueueId(self.number()), labels: self.some(Self::label) },
-            38 => Wire::AskLeft { queue: QueueId(self.number()), labels: self.some(Self::label) },
-            39 => Wire::Waiting { consumer: self.key(), number: self.small() },
+            50 => Wire::Waiting { consumer: self.key(), number: self.small() },
+            34 => Wire::CopyBegin { topic: self.name(), round: self.number() },
+            35 => Wire::CopySubscription {
+                topic: self.name(),
+                subscription: Box::new(self.copied_subscription()),
+            },
+            36 => Wire::CopyEnd { topic: self.name(), part: self.part() },
+            37 => Wire::CopyGone { topic: self.name(), numbers: self.some(Self::number) },
+            38 => Wire::CopyHeld { topic: self.name(), numbers: self.some(Self::number) },
+            39 => Wire::CopyBack { topic: self.name(), entries: self.some(Self::given_back) },
+            40 => Wire::CopyComplete { topic: self.name(), round: self.number() },
+            41 => Wire::CopyReady { topic: self.name(), round: self.number(), is_ready: self.flag() },
+            42 => Wire::CopyCompleted { topic: self.name(), round: self.number(), is_complete: self.flag() },
+            43 => Wire::AskHeard { number: self.number() },
+            44 => Wire::Heard { number: self.number() },
+            45 => Wire::Publish {
+                to: Destination::Copy { topic: self.name(), part: self.part(), number: self.number() },
+                publication: Box::new(self.publication(true)),
+            },
+            52 => Wire::CopyVolatile { topic: self.name(), subscription: Box::new(self.copied_volatile()) },
+            46 => Wire::AskPassed { address: self.name(), number: self.number() },
+            47 => Wire::Passed { number: self.number() },
+            48 => Wire::Park { receiver: self.key(), got: self.number(), number: self.small() },
+            49 => Wire::Left { queue: QueueId(self.number()), labels: self.some(Self::label) },
+            51 => Wire::AskLeft { queue: QueueId(self.number()), labels: self.some(Self::label) },
             30 => Wire::CloseProducer { producer: self.key(), reason: self.reason() },
             _ => Wire::CloseConsumer { consumer: self.key(), reason: self.reason() },
         }
@@ -712,7 +775,8 @@ fn what_settles_several_deliveries_settles_so_many_and_no_more() {
 #[test]
 fn a_message_of_a_later_version_is_told_apart() {
     let ends = Ends::new();
-    let is_known = |code: &u8| matches!(code, 1..=11 | 0x20..=0x39 | 0x40..=0x4c | 0x50 | 0x60..=0x65);
+    let is_known =
+        |code: &u8| matches!(code, 1..=11 | 0x20..=0x39 | 0x40..=0x4c | 0x50 | 0x54..=0x5f | 0x60..=0x65);
     for code in (0_u8..=0xff).filter(|code| !is_known(code)) {
         let error = ends.decode(&Bytes::from(vec![code; 100])).unwrap_err();
         assert_eq!(error, WireError::Unknown { what: "message", number: code.into() });

@@ -259,6 +259,7 @@ async fn a_subscription_has_the_home_of_its_topic_and_goes_where_that_goes() {
     let net = Net::default();
     let mut nodes = net.fleet(3).await;
     nodes[0].put("t", AddressType::Topic).await;
+    let first = nodes[0].home("t").unwrap();
     nodes[0].put("t::s", AddressType::Subscription).await;
     assert_eq!(nodes[1].home("t::s"), nodes[1].home("t"));
     let other =
@@ -271,7 +272,8 @@ async fn a_subscription_has_the_home_of_its_topic_and_goes_where_that_goes() {
         let now = node.catalogue.address("t::s").unwrap().id;
         assert!(now != 0 || *node.name != *other, "its home has a name for it in its store");
         assert!(id == 0 || now == id, "what it holds stays its own");
-        let suffix = if *node.name == *other { String::new() } else { format!("@{other}") };
+        let at = if *node.name == *other { String::new() } else { format!("@{other}") };
+        let suffix = format!("{at}<{first}");
         assert_eq!(told(&mut node.tellings), [format!("+t{suffix}"), format!("+t::s{suffix}")]);
     }
     let refused = nodes[0].catalogue.set_home("t::s".into(), "node-1".into()).await;
@@ -344,11 +346,23 @@ async fn a_queue_moves_from_home_to_home_and_back_and_says_where_from() {
         assert_eq!(object.moving_from.is_none(), is_done, "{}", node.name);
     }
     assert_eq!(homes(&nodes[0].catalogue.address("q").unwrap()), (first.as_str().into(), None));
+}
+
+#[tokio::test]
+async fn a_topic_that_moves_turns_back_only_where_it_still_is() {
+    let net = Net::default();
+    let nodes = net.fleet(3).await;
     nodes[0].put("t", AddressType::Topic).await;
-    for home in ["node-1", "node-2"] {
-        let topic = nodes[1].catalogue.set_home("t".into(), home.into()).await.unwrap();
-        assert_eq!(homes(&topic), (home.into(), None));
-    }
+    let homes = |object: &Object| (object.home.clone().unwrap(), object.moving_from.clone());
+    let first = nodes[0].home("t").unwrap();
+    let at_home = nodes.iter().find(|node| *node.name == *first).unwrap();
+    let other = nodes.iter().find(|node| *node.name != *first).unwrap();
+    let moved = other.catalogue.set_home("t".into(), (&*other.name).into()).await.unwrap();
+    assert_eq!(homes(&moved), ((&*other.name).into(), Some(first.as_str().into())));
+    let refused = other.catalogue.set_home("t".into(), first.as_str().into()).await;
+    assert!(matches!(refused, Err(ChangeError::Moving(..))), "{refused:?}");
+    let turned = at_home.catalogue.set_home("t".into(), first.as_str().into()).await.unwrap();
+    assert_eq!(homes(&turned), (first.as_str().into(), None));
 }
 
 #[tokio::test]

@@ -136,8 +136,14 @@ impl Writer {
             return Err(ChangeError::NoHome(name.clone()));
         };
         let here = &membership.node;
+        let is_topic = current.spec.kind == AddressType::Topic;
         let (home, moving_from) = match (to, &current.moving_from) {
             (Relocation::To(home), from) if home == *before => (home, from.clone()),
+            // A topic is still there, whole. Only that node knows whether it has just left.
+            (Relocation::To(home), Some(from)) if home == *from && is_topic => match from == here {
+                true => (home, None),
+                false => return Err(ChangeError::Moving(name.clone(), from.clone())),
+            },
             // It turns round.
             (Relocation::To(home), Some(from)) if home == *from => (home, Some(before.clone())),
             (Relocation::To(_), Some(from)) => return Err(ChangeError::Moving(name.clone(), from.clone())),
