@@ -20,6 +20,7 @@ mod sessions;
 mod shards;
 mod subscriptions;
 mod websocket;
+mod wire;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ use crate::node::Node;
 use problem::Refusal;
 
 pub use openapi::document;
-pub(crate) use server::Server;
+pub(crate) use server::{Entrance, Server};
 
 /// How long a request may take, all told. What waits on a worker must not wait for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

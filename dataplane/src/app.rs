@@ -3,7 +3,7 @@
 //! The thread that runs the [`App`] is the control thread: it accepts, serves the admin API, keeps
 //! the configuration and watches the clock. Messages are moved by the shards' threads alone.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -21,10 +21,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::admin::{self, Api, Server};
+use crate::admin::{self, Api, Entrance, Server};
 use crate::drain::{self, Orders};
 use crate::hub::{Hub, Served, Speaks};
-use crate::listen::{Acceptor, BindError, Bound, Gate, Refusals, bind};
+use crate::listen::{Acceptor, BindError, Bound, Gate, Refusals, Secure, bind};
 use crate::log::LogControl;
 use crate::mesh::{self, MeshError, Requests};
 use crate::metrics::Metrics;
@@ -34,11 +34,18 @@ use crate::objects::{Loaded, Membership, StoreError};
 use crate::signals::Signals;
 use crate::state::{StateDir, StateError, create_private};
 use crate::statistics::Rates;
+use crate::tls::{self, CertificateError, Certificates};
 use crate::{held, moves};
 use crate::{process, shard};
 
 /// How often the counters are sampled for the rates.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether certificates were replaced.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
+
+/// How often one is warned of that is not good for long.
+const WARN_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 
 /// Time beyond the drain's deadline in which the shards say what became of it.
 const DRAIN_GRACE: Duration = Duration::from_secs(4);
@@ -68,6 +75,8 @@ pub enum BuildError {
     Bind(#[from] BindError),
     #[error(transparent)]
     Mesh(#[from] MeshError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error("cannot start the control thread: {0}; raise the limits of the process")]
     Control(io::Error),
     #[error("cannot start the workers: {0}; lower workers, or raise the limits of the process")]
@@ -95,7 +104,8 @@ pub struct App {
     state: StateDir,
     /// The listeners of clients, and what they speak.
     clients: Vec<(Bound, Speaks)>,
-    http: TcpListener,
+    /// The listeners of the admin API.
+    entrances: Vec<Entrance>,
     /// The way to other nodes; `None`: the node is alone.
     mesh: Option<mesh::Prepared>,
     shards: Vec<JoinHandle<()>>,
@@ -139,9 +149,14 @@ impl App {
         })?;
         // Nothing is started before it is sure that there is a place for what is to be stored.
         create_private(&config.store_dir())?;
-        let amqp = bind("amqp", &config.listeners.amqp)?;
-        let mqtt = bind("mqtt", &config.listeners.mqtt)?;
-        let http = bind("http", &config.listeners.http)?;
+        let certificates = match &config.tls {
+            Some(tls) => Some(Arc::new(Certificates::load(tls, &config.state_dir)?)),
+            None => None,
+        };
+        let bound = config.listeners.named();
+        let bound: Result<Vec<_>, _> =
+            bound.into_iter().map(|(name, listener)| bind(name, listener)).collect();
+        let bound = bound?;
         let mesh = mesh::Prepared::new(&config)?;
         let (hub, shards) = spawn(&config, objects.addresses()).map_err(BuildError::Workers)?;
         let catalogue = {
@@ -150,11 +165,7 @@ impl App {
         };
         let requests = hub.mesh().cloned().map(Requests::new);
         let refusals = Arc::new(Refusals::default());
-        let mut listeners = vec![
-            listener(&amqp, Protocol::Amqp),
-            listener(&mqtt, Protocol::Mqtt),
-            listener(&http, Protocol::Http),
-        ];
+        let mut listeners: Vec<_> = bound.iter().map(|bound| listener(bound, protocol(bound.name))).collect();
         listeners.extend(mesh.as_ref().map(|mesh| listener(&mesh.bound, Protocol::Mesh)));
         let node = Arc::new(Node {
             catalogue,
@@ -163,7 +174,8 @@ impl App {
             refusals,
             hub,
             listeners,
-            admin_host: http.address.ip(),
+            admin_host: admin_host(&bound),
+            certificates: certificates.clone(),
             started_at: Timestamp::now(),
             started: Instant::now(),
             is_draining: AtomicBool::new(false),
@@ -172,8 +184,18 @@ impl App {
             requests,
             config,
         });
-        let clients = vec![(amqp, Speaks::Amqp), (mqtt, Speaks::Mqtt)];
-        Ok(Self { runtime, node, state, clients, http: http.listener, mesh, shards })
+        let (mut clients, mut entrances) = (Vec::new(), Vec::new());
+        for bound in bound {
+            match protocol(bound.name) {
+                Protocol::Amqp => clients.push((bound, Speaks::Amqp)),
+                Protocol::Mqtt => clients.push((bound, Speaks::Mqtt)),
+                _ => {
+                    let secure = Secure::of(&bound, certificates.as_ref(), tls::Speaks::Http);
+                    entrances.push(Entrance { bound, secure });
+                }
+            }
+        }
+        Ok(Self { runtime, node, state, clients, entrances, mesh, shards })
     }
 
     /// The listeners with the ports that they really have.
@@ -202,8 +224,8 @@ impl App {
     ///
     /// See [`RunError`].
     pub fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { runtime, node, state, clients, http, mesh, shards } = self;
-        let outcome = runtime.block_on(live(&node, &state, clients, http, mesh, stop));
+        let Self { runtime, node, state, clients, entrances, mesh, shards } = self;
+        let outcome = runtime.block_on(live(&node, &state, clients, entrances, mesh, stop));
         if let Some(requests) = &node.requests {
             requests.stop();
         }
@@ -219,7 +241,7 @@ async fn live(
     node: &Arc<Node>,
     state: &StateDir,
     clients: Vec<(Bound, Speaks)>,
-    http: TcpListener,
+    entrances: Vec<Entrance>,
     mesh: Option<mesh::Prepared>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
@@ -231,7 +253,7 @@ async fn live(
         let between_nodes = moves::routes(node.clone()).merge(held::routes(node.clone()));
         requests.serve(router.clone().merge(between_nodes));
     }
-    let server = Server::start(http, router)?;
+    let server = Server::start(entrances, router)?;
     let notify = Arc::new(Notify::from_environment());
     let mut stop = pin!(stop);
     // Whoever connects meanwhile waits in the listener's queue.
@@ -266,11 +288,12 @@ async fn live(
     }
     let mut accepting = JoinSet::new();
     for (bound, speaks) in clients {
-        accepting.spawn(Acceptor::new(bound, node.gate.clone(), speaks)?.run());
+        accepting.spawn(Acceptor::new(bound, node.gate.clone(), speaks, node.certificates.as_ref())?.run());
     }
     let sampling = tokio::spawn(sample(node.clone(), notify.clone()));
     let emptying = tokio::spawn(drain::run(node.clone()));
     let moving = tokio::spawn(moves::run(node.clone()));
+    let watching = tokio::spawn(watch_certificates(node.clone()));
     state.announce(&node.runtime())?;
     announce(node);
     notify.ready();
@@ -292,6 +315,7 @@ async fn live(
     sampling.abort();
     emptying.abort();
     moving.abort();
+    watching.abort();
     server.stop().await;
     state.forget_runtime()?;
     tracing::info!("stopped");
@@ -348,6 +372,37 @@ async fn settle(node: &Node) {
         Ok(unsettled) => tracing::warn!(unsettled, "deliveries were not settled in time"),
         Err(_) => tracing::error!("a worker did not end in time; its connections are cut off"),
     }
+}
+
+/// Lets certificates count that were replaced, and warns once a day of one that is not good for long.
+async fn watch_certificates(node: Arc<Node>) {
+    let Some(certificates) = &node.certificates else { return };
+    let mut ticks = tokio::time::interval(CERTIFICATE_LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warned_at = Instant::now();
+    loop {
+        ticks.tick().await;
+        certificates.look();
+        if warned_at.elapsed() >= WARN_INTERVAL {
+            warned_at = Instant::now();
+            certificates.warn_of_end(Timestamp::now());
+        }
+    }
+}
+
+/// What the clients of a listener speak, by its name.
+fn protocol(listener: &str) -> Protocol {
+    match listener {
+        "amqp" | "amqps" => Protocol::Amqp,
+        "mqtt" | "mqtts" => Protocol::Mqtt,
+        _ => Protocol::Http,
+    }
+}
+
+/// Where the admin API is bound without TLS: what it answers to there depends on that.
+fn admin_host(bound: &[Bound]) -> IpAddr {
+    let http = bound.iter().find(|bound| bound.name == "http");
+    http.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |http| http.address.ip())
 }
 
 /// Samples the counters once a second, and says when a worker has ended. That every worker answers is what the

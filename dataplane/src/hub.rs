@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::mesh::Fabric;
 use crate::store::{Recovered, StoreView};
+use crate::tls::Stage;
 
 /// How often a draining node looks whether everything has settled.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -124,6 +125,8 @@ pub struct Accepted {
     pub speaks: Speaks,
     /// A header of the PROXY protocol comes first, which says who the client is.
     pub expects_proxy: bool,
+    /// Whether TLS comes next, or has come already.
+    pub tls: Stage,
 }
 
 /// What a listener's clients speak.
@@ -229,6 +232,20 @@ pub struct ShardStatistics {
     pub undelivered: u64,
     pub unsettled: u64,
     pub mqtt: MqttStatistics,
+    pub tls: TlsStatistics,
+}
+
+/// What became of clients that began with TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsStatistics {
+    /// Handshakes that came to an end, with keys of their own.
+    pub full: u64,
+    /// Those with the keys of an earlier connection.
+    pub resumed: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Steps that had to wait, because handshakes had taken their share of the worker's time.
+    pub postponed: u64,
 }
 
 /// What one shard has done for clients of MQTT since its start.

@@ -23,5 +23,6 @@ mod signals;
 pub mod state;
 mod statistics;
 pub mod store;
+pub mod tls;
 
 pub use driver::{proxy, websocket};

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mq_model::config::ListenerConfig;
+use mq_model::config::{ListenerConfig, ListenerTls};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::hub::{Accepted, Hub, Speaks};
+use crate::tls::{self, Certificates, Stage, Terms};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4_096;
@@ -38,6 +39,8 @@ pub struct Bound {
     pub address: SocketAddr,
     /// Every connection begins with a header of the PROXY protocol.
     pub expects_proxy: bool,
+    /// Whether its clients speak TLS.
+    pub tls: ListenerTls,
 }
 
 /// Binds a listener; from here on clients may connect, though nobody answers yet.
@@ -52,7 +55,7 @@ pub fn bind(name: &'static str, config: &ListenerConfig) -> Result<Bound, BindEr
     let failed = |source| BindError::Bind { listener: name, address, source };
     let listener = open(address).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { name, listener, address, expects_proxy: config.proxy_protocol })
+    Ok(Bound { name, listener, address, expects_proxy: config.proxy_protocol, tls: config.tls(name) })
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
@@ -153,6 +156,34 @@ pub struct Acceptor {
     gate: Gate,
     speaks: Speaks,
     expects_proxy: bool,
+    tls: Option<Secure>,
+}
+
+/// How the clients of a listener come to speak TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct Secure {
+    pub(crate) certificates: Arc<Certificates>,
+    /// What they speak above it.
+    pub(crate) speaks: tls::Speaks,
+    /// They may do without.
+    pub(crate) is_optional: bool,
+}
+
+impl Secure {
+    /// What a connection begins with that is accepted now.
+    pub(crate) fn terms(&self) -> Terms {
+        self.certificates.terms(self.speaks, self.is_optional)
+    }
+
+    /// `None`: the clients of the listener do not speak TLS.
+    pub(crate) fn of(
+        bound: &Bound,
+        certificates: Option<&Arc<Certificates>>,
+        speaks: tls::Speaks,
+    ) -> Option<Self> {
+        let certificates = certificates.filter(|_| !bound.tls.is_never())?.clone();
+        Some(Self { certificates, speaks, is_optional: bound.tls == ListenerTls::Optional })
+    }
 }
 
 impl Acceptor {
@@ -162,13 +193,21 @@ impl Acceptor {
     /// # Errors
     ///
     /// When the runtime cannot watch the socket.
-    pub fn new(bound: Bound, gate: Gate, speaks: Speaks) -> io::Result<Self> {
+    pub(crate) fn new(
+        bound: Bound,
+        gate: Gate,
+        speaks: Speaks,
+        certificates: Option<&Arc<Certificates>>,
+    ) -> io::Result<Self> {
+        let above = if speaks == Speaks::Amqp { tls::Speaks::Amqp } else { tls::Speaks::Mqtt };
+        let tls = Secure::of(&bound, certificates, above);
         Ok(Self {
             listener: tokio::net::TcpListener::from_std(bound.listener)?,
             name: bound.name.into(),
             gate,
             speaks,
             expects_proxy: bound.expects_proxy,
+            tls,
         })
     }
 
@@ -207,7 +246,8 @@ impl Acceptor {
             Ok(stream) => {
                 let (listener, speaks) = (self.name.clone(), self.speaks.clone());
                 let expects_proxy = self.expects_proxy;
-                self.gate.hand_over(shard, Accepted { stream, peer, listener, speaks, expects_proxy });
+                let tls = self.tls.as_ref().map_or(Stage::Plain, |secure| Stage::Ahead(secure.terms()));
+                self.gate.hand_over(shard, Accepted { stream, peer, listener, speaks, expects_proxy, tls });
             }
             Err(error) => tracing::debug!(%peer, %error, "the client left before it was served"),
         }
@@ -296,7 +336,7 @@ mod tests {
         let address = bound.address;
         let refusals = Arc::new(Refusals::default());
         let gate = Gate::new(hub.clone(), 2, refusals.clone());
-        let acceptor = Acceptor::new(bound, gate, Speaks::Amqp).unwrap();
+        let acceptor = Acceptor::new(bound, gate, Speaks::Amqp, None).unwrap();
         let accepting = tokio::spawn(acceptor.run());
 
         let mut clients = Vec::new();

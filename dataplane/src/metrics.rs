@@ -46,6 +46,8 @@ pub(crate) struct Snapshot {
     pub(crate) refused: [(&'static str, u64); 3],
     /// How the message log is, when the node has one.
     pub(crate) store: Option<admin::Store>,
+    /// What is shown to clients that speak TLS, when any do.
+    pub(crate) certificate: Option<admin::NodeCertificate>,
     /// The other nodes of the fleet, when it belongs to one.
     pub(crate) mesh: Option<MeshFigures>,
     pub(crate) usage: Usage,
@@ -168,7 +170,8 @@ impl Page<'_> {
             named.map(|(outcome, count)| ([worker(index), ("outcome", outcome.to_owned())], count))
         });
         self.counters("mq_outcomes", "Deliveries to consumers by outcome", None, outcomes)?;
-        self.mqtt(shards)
+        self.mqtt(shards)?;
+        self.tls(shards)
     }
 
     fn mesh(&mut self, mesh: &MeshFigures) -> fmt::Result {
@@ -288,6 +291,20 @@ impl Page<'_> {
         self.counters("mq_mqtt_publishes", "Messages from and to MQTT clients", None, publishes.into_iter())
     }
 
+    fn tls(&mut self, shards: &[ShardStatistics]) -> fmt::Result {
+        let handshakes = shards.iter().enumerate().flat_map(|(index, shard)| {
+            let tls = shard.tls;
+            let outcomes = [("full", tls.full), ("resumed", tls.resumed), ("failed", tls.failed)];
+            outcomes.map(|(outcome, count)| ([worker(index), ("outcome", outcome.to_owned())], count))
+        });
+        let help = "TLS handshakes of clients by what came of them";
+        self.counters("mq_tls_handshakes", help, None, handshakes)?;
+        let postponed =
+            shards.iter().enumerate().map(|(index, shard)| ([worker(index)], shard.tls.postponed));
+        let help = "Steps of TLS handshakes that waited, because others had taken their share of the time";
+        self.counters("mq_tls_handshakes_postponed", help, None, postponed)
+    }
+
     fn directions(&mut self, shards: &[ShardStatistics]) -> fmt::Result {
         let deliveries = by_direction(shards, |shard| [shard.deliveries_in, shard.deliveries_out]);
         self.counters("mq_deliveries", "Deliveries from producers and to consumers", None, deliveries)?;
@@ -305,7 +322,17 @@ impl Page<'_> {
         )?;
         let refused = snapshot.refused.iter().filter(|(reason, _)| !reason.is_empty());
         let refused = refused.map(|(reason, count)| ([("reason", (*reason).to_owned())], *count));
-        self.counters("mq_connections_refused", "Client connections that were not served", None, refused)
+        self.counters("mq_connections_refused", "Client connections that were not served", None, refused)?;
+        let Some(certificate) = &snapshot.certificate else { return Ok(()) };
+        let help = "When the certificate ends that is shown to clients, since the epoch";
+        self.gauge(
+            "mq_tls_certificate_expiry",
+            help,
+            Some(&Unit::Seconds),
+            certificate.expires.as_second() as f64,
+        )?;
+        let help = "Replacements of certificates and keys that were of no use, and changed nothing";
+        self.counters("mq_tls_reload_failures", help, None, [([], certificate.reload_failures)].into_iter())
     }
 
     fn store(&mut self, store: &admin::Store) -> fmt::Result {

@@ -20,6 +20,7 @@ use crate::objects::Catalogue;
 use crate::process::Usage;
 use crate::statistics::{Rates, sum};
 use crate::store::{Phase, StoreView};
+use crate::tls::Certificates;
 
 /// What the admin API, the metrics and the life cycle share.
 pub(crate) struct Node {
@@ -35,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) admin_host: IpAddr,
     pub(crate) started_at: Timestamp,
     pub(crate) started: Instant,
+    /// What the node shows to clients that speak TLS; `None`: none does.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) is_draining: AtomicBool,
     pub(crate) rates: Mutex<Rates>,
     /// What it has been told of its future.
@@ -61,6 +64,7 @@ impl Node {
             config_hash: self.config.hash(),
             resident_bytes: usage.resident_bytes.unwrap_or_default(),
             cpu_seconds: usage.cpu.as_secs_f64(),
+            certificate: self.certificates.as_deref().map(Certificates::view),
             store: self.hub.store().map(StoreView::status),
         }
     }
@@ -156,5 +160,6 @@ pub(crate) fn listener(bound: &Bound, protocol: Protocol) -> admin::Listener {
         protocol,
         host: bound.address.ip().to_string(),
         port: bound.address.port(),
+        tls: bound.tls,
     }
 }

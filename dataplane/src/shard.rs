@@ -383,6 +383,7 @@ fn statistics(shard: &Shard) -> ShardStatistics {
         undelivered: core.undelivered,
         unsettled: core.unsettled,
         mqtt: shard.mqtt_statistics(),
+        tls: shard.handshakes.statistics,
     }
 }
 

@@ -735,8 +735,13 @@ mod tests {
     }
 
     fn running(config: &DaemonConfig, connections: u64) -> Observed {
-        let listener =
-            Listener { name: "amqp".into(), protocol: Protocol::Amqp, host: "127.0.0.1".into(), port: 5672 };
+        let listener = Listener {
+            name: "amqp".into(),
+            protocol: Protocol::Amqp,
+            host: "127.0.0.1".into(),
+            port: 5672,
+            tls: Default::default(),
+        };
         let runtime = Runtime {
             node: config.node.clone(),
             fleet: config.fleet.clone(),

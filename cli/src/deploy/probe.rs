@@ -400,6 +400,7 @@ mod tests {
                 protocol: Protocol::Amqp,
                 host: "127.0.0.1".into(),
                 port,
+                tls: Default::default(),
             };
             places.learn(&Runtime {
                 node: node.into(),

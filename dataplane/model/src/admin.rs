@@ -47,7 +47,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Durability;
+use crate::config::{Durability, ListenerTls};
 use crate::manifest::QueueStatus;
 use crate::user::{Password, User};
 
@@ -128,6 +128,9 @@ pub struct Listener {
     /// IP address, such as `127.0.0.1` or `::1`.
     pub host: String,
     pub port: u16,
+    /// Whether its clients speak TLS. Default: `never`.
+    #[serde(default, skip_serializing_if = "ListenerTls::is_never")]
+    pub tls: ListenerTls,
 }
 
 /// A node: who it is and how it is.
@@ -158,6 +161,20 @@ pub struct Node {
     pub resident_bytes: u64,
     /// CPU time used, user and system, in seconds.
     pub cpu_seconds: f64,
+    /// What is shown to clients that speak TLS; absent when none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<NodeCertificate>,
+}
+
+/// What a node shows to clients that speak TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCertificate {
+    /// Until when the certificate is good. Clients refuse the node from then on.
+    pub expires: Timestamp,
+    /// Replacements of its files that were of no use since the node was started: the files before them stay in
+    /// use, and the log says why.
+    pub reload_failures: u64,
 }
 
 /// How the log of queues and topics is.
@@ -319,6 +336,28 @@ pub struct Connection {
     pub consumers: u32,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// What TLS has agreed on; absent without it. Bytes are counted without it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ConnectionTls>,
+}
+
+/// What TLS has agreed on with a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionTls {
+    /// The version, such as `TLSv1.3`.
+    pub version: String,
+    /// The cipher suite by its name in the registry of the IANA.
+    pub cipher: String,
+    /// Whom the client has asked for (server name indication).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// The subject of the client's certificate, when it has shown one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// SHA-256 of that certificate, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// A session of a connection (AMQP 2.5).

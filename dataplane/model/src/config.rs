@@ -10,6 +10,7 @@ use crate::manifest::{Fleet, FleetLimits, FleetListener, FleetListeners, FleetSt
 use crate::mesh;
 pub use crate::mesh::{Mesh, MeshConnect, MeshListener, MeshTls};
 pub use crate::mqtt::{Mqtt, MqttSession, SessionFull};
+pub use crate::tls::{ClientCertificates, ListenerTls, Tls, TlsVersion};
 
 /// One node's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +32,10 @@ pub struct DaemonConfig {
     /// Where clients and the admin API reach the node.
     #[serde(default)]
     pub listeners: Listeners,
+    /// What the node shows to clients that speak TLS, and what it asks of them. Needed when, and only when, a
+    /// listener speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// What a client may use.
     #[serde(default)]
     pub limits: Limits,
@@ -62,6 +67,15 @@ pub struct Listeners {
     pub mqtt: ListenerConfig,
     /// The admin API, health and metrics, and MQTT over WebSocket at `/mqtt`. Default 127.0.0.1:8080.
     pub http: ListenerConfig,
+    /// AMQP 1.0 over TLS, by custom on port 5671. Default: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amqps: Option<ListenerConfig>,
+    /// MQTT over TLS, by custom on port 8883. Default: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtts: Option<ListenerConfig>,
+    /// What `http` serves, over TLS, by custom on port 8443. Default: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<ListenerConfig>,
 }
 
 /// Where a listener binds.
@@ -78,6 +92,14 @@ pub struct ListenerConfig {
     /// listener that writes it. Default false.
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// Whether the node listens there at all. Default true.
+    #[serde(default = "is_enabled", skip_serializing_if = "Clone::clone")]
+    #[schemars(extend("default" = true))]
+    pub enabled: bool,
+    /// Whether clients speak TLS: `never`, `always`, or `optional`, where their first byte tells. Default:
+    /// `always` for `amqps`, `mqtts` and `https`, which know nothing else, `never` for the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
 }
 
 /// What a client may use. Every limit has a hard upper bound, checked when the file is read.
@@ -188,6 +210,7 @@ impl DaemonConfig {
             state_dir: state_dir.into(),
             workers: 0,
             listeners: Listeners::default(),
+            tls: None,
             limits: Limits::default(),
             mqtt: Mqtt::default(),
             store: Store::default(),
@@ -200,12 +223,14 @@ impl DaemonConfig {
     /// The configuration of one node of a fleet. Ports count up from those of `node-1`.
     pub fn from_fleet(fleet: &Fleet, node: &str, state_dir: impl Into<PathBuf>) -> Self {
         let number = mesh::node_number(node).unwrap_or(1);
+        let listeners = Listeners::from_fleet(&fleet.spec.listeners).of_node(number);
         Self {
             fleet: fleet.metadata.name.clone(),
             node: node.to_owned(),
             state_dir: state_dir.into(),
             workers: fleet.spec.workers,
-            listeners: Listeners::from_fleet(&fleet.spec.listeners).of_node(number),
+            tls: Tls::from_fleet(&fleet.spec, listeners.speak_tls()),
+            listeners,
             limits: Limits::from_fleet(&fleet.spec.limits),
             mqtt: Mqtt::from_fleet(&fleet.spec.mqtt),
             store: Store::from_fleet(&fleet.spec.store, node),
@@ -236,35 +261,69 @@ impl DaemonConfig {
 
 impl Listeners {
     pub(crate) fn from_fleet(fleet: &FleetListeners) -> Self {
-        let FleetListeners { amqp, mqtt, http } = fleet;
-        Self { amqp: amqp.into(), mqtt: mqtt.into(), http: http.into() }
+        let FleetListeners { amqp, mqtt, http, amqps, mqtts, https } = fleet;
+        let secure = |listener: &Option<FleetListener>| listener.as_ref().map(ListenerConfig::from);
+        Self {
+            amqp: amqp.into(),
+            mqtt: mqtt.into(),
+            http: http.into(),
+            amqps: secure(amqps),
+            mqtts: secure(mqtts),
+            https: secure(https),
+        }
     }
 
     /// The listeners of the node with this number, from those of the first one.
     fn of_node(mut self, number: u32) -> Self {
-        for listener in [&mut self.amqp, &mut self.mqtt, &mut self.http] {
+        let secure = [&mut self.amqps, &mut self.mqtts, &mut self.https].into_iter().flatten();
+        for listener in [&mut self.amqp, &mut self.mqtt, &mut self.http].into_iter().chain(secure) {
             // A port that does not exist is refused when the fleet is validated.
             listener.port = mesh::node_port(listener.port, number).unwrap_or(0);
         }
         self
     }
 
-    /// Each listener with its name in the configuration.
-    pub fn named(&self) -> [(&'static str, &ListenerConfig); 3] {
-        [("amqp", &self.amqp), ("mqtt", &self.mqtt), ("http", &self.http)]
+    /// Each listener that there is, with its name in the configuration.
+    pub fn named(&self) -> Vec<(&'static str, &ListenerConfig)> {
+        self.written().filter(|(_, listener)| listener.enabled).collect()
+    }
+
+    /// Each listener that is written down, those that are switched off among them.
+    pub(crate) fn written(&self) -> impl Iterator<Item = (&'static str, &ListenerConfig)> {
+        let plain = [("amqp", &self.amqp), ("mqtt", &self.mqtt), ("http", &self.http)];
+        let secure = [("amqps", &self.amqps), ("mqtts", &self.mqtts), ("https", &self.https)];
+        let secure = secure.into_iter().filter_map(|(name, listener)| Some((name, listener.as_ref()?)));
+        plain.into_iter().chain(secure)
+    }
+
+    /// Whether the clients of some listener speak TLS.
+    pub fn speak_tls(&self) -> bool {
+        self.named().into_iter().any(|(name, listener)| !listener.tls(name).is_never())
     }
 }
 
 impl ListenerConfig {
     /// A port of the loopback interface.
     pub fn loopback(port: u16) -> Self {
-        Self { host: default_host(), port, proxy_protocol: false }
+        Self { host: default_host(), port, proxy_protocol: false, enabled: true, tls: None }
+    }
+
+    /// Whether the clients of the listener speak TLS, which has this name in the configuration.
+    pub fn tls(&self, name: &str) -> ListenerTls {
+        let default = if name.ends_with('s') { ListenerTls::Always } else { ListenerTls::Never };
+        self.tls.unwrap_or(default)
     }
 }
 
 impl From<&FleetListener> for ListenerConfig {
     fn from(fleet: &FleetListener) -> Self {
-        Self { host: fleet.host.clone(), port: fleet.port, proxy_protocol: fleet.proxy_protocol }
+        Self {
+            host: fleet.host.clone(),
+            port: fleet.port,
+            proxy_protocol: fleet.proxy_protocol,
+            enabled: fleet.enabled,
+            tls: fleet.tls,
+        }
     }
 }
 
@@ -310,6 +369,9 @@ impl Default for Listeners {
             amqp: ListenerConfig::loopback(5672),
             mqtt: ListenerConfig::loopback(1883),
             http: ListenerConfig::loopback(8080),
+            amqps: None,
+            mqtts: None,
+            https: None,
         }
     }
 }
@@ -361,6 +423,10 @@ pub(crate) fn default_host() -> String {
     "127.0.0.1".into()
 }
 
+pub(crate) fn is_enabled() -> bool {
+    true
+}
+
 fn default_drain() -> u32 {
     10
 }
@@ -368,6 +434,7 @@ fn default_drain() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::FleetSpec;
 
     #[test]
     fn the_hash_ignores_how_the_configuration_is_written() {
@@ -381,7 +448,7 @@ mod tests {
     #[test]
     fn the_hash_changes_with_every_field() {
         let base = DaemonConfig::embedded("s");
-        let changes: [fn(&mut DaemonConfig); 29] = [
+        let changes: [fn(&mut DaemonConfig); 34] = [
             |config| config.fleet.push('x'),
             |config| config.node.push('x'),
             |config| config.state_dir = "t".into(),
@@ -390,6 +457,14 @@ mod tests {
             |config| config.listeners.http.host.push('0'),
             |config| config.listeners.mqtt.port = 1,
             |config| config.listeners.mqtt.proxy_protocol = true,
+            |config| config.listeners.mqtt.enabled = false,
+            |config| config.listeners.mqtt.tls = Some(ListenerTls::Optional),
+            |config| config.listeners.amqps = Some(ListenerConfig::loopback(5671)),
+            |config| config.tls = Tls::from_fleet(&FleetSpec::default(), true),
+            |config| {
+                let tls = Tls::from_fleet(&FleetSpec::default(), true);
+                config.tls = tls.map(|tls| Tls { min_version: TlsVersion::Tls13, ..tls });
+            },
             |config| config.mqtt.catch_all = false,
             |config| config.mqtt.max_qos = 1,
             |config| config.mqtt.receive_maximum -= 1,
@@ -422,7 +497,7 @@ mod tests {
 
     #[test]
     fn each_node_has_a_log_of_its_own() {
-        let mut fleet = Fleet::new("f", crate::manifest::FleetSpec::default());
+        let mut fleet = Fleet::new("f", FleetSpec::default());
         let directory = |fleet: &Fleet| DaemonConfig::from_fleet(fleet, "node-1", "/state").store_dir();
         assert_eq!(directory(&fleet), PathBuf::from("/state/store"));
         fleet.spec.store.directory = Some("log".into());

@@ -21,6 +21,7 @@ pub mod schema;
 mod secret;
 mod shape;
 mod suggest;
+pub mod tls;
 pub mod user;
 mod validate;
 mod yaml;

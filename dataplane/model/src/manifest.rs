@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config;
+use crate::config::{self, ListenerTls};
 pub use crate::mesh::{FleetLink, FleetMesh};
 pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
+pub use crate::tls::FleetTls;
 
 /// The API group and version of every document.
 pub const API_VERSION: &str = "mq.dev/v1";
@@ -478,6 +479,9 @@ pub struct FleetSpec {
     pub workers: u16,
     /// Where clients and the admin API reach the daemons.
     pub listeners: FleetListeners,
+    /// What the daemons show to clients that speak TLS, and what they ask of them.
+    #[serde(skip_serializing_if = "FleetTls::is_empty")]
+    pub tls: FleetTls,
     /// What a client may use.
     #[serde(skip_serializing_if = "FleetLimits::is_empty")]
     pub limits: FleetLimits,
@@ -517,6 +521,15 @@ pub struct FleetListeners {
     pub mqtt: FleetListener,
     /// The admin API, health and metrics, and MQTT over WebSocket at `/mqtt`. Default 127.0.0.1:8080.
     pub http: FleetListener,
+    /// AMQP 1.0 over TLS, by custom on port 5671. Default: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amqps: Option<FleetListener>,
+    /// MQTT over TLS, by custom on port 8883. Default: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtts: Option<FleetListener>,
+    /// What `http` serves, over TLS, by custom on port 8443. Default: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<FleetListener>,
 }
 
 /// Where a listener binds.
@@ -534,6 +547,14 @@ pub struct FleetListener {
     #[serde(default, skip_serializing_if = "is_false")]
     #[schemars(extend("default" = false))]
     pub proxy_protocol: bool,
+    /// Whether the nodes listen there at all. Default true.
+    #[serde(default = "config::is_enabled", skip_serializing_if = "Clone::clone")]
+    #[schemars(extend("default" = true))]
+    pub enabled: bool,
+    /// Whether clients speak TLS: `never`, `always`, or `optional`, where their first byte tells. Default:
+    /// `always` for `amqps`, `mqtts` and `https`, which know nothing else, `never` for the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
 }
 
 /// What a client of a fleet may use; absent fields mean the daemon's default.
@@ -750,7 +771,7 @@ impl FleetSpec {
 
 impl FleetListener {
     fn loopback(port: u16) -> Self {
-        Self { host: config::default_host(), port, proxy_protocol: false }
+        Self { host: config::default_host(), port, proxy_protocol: false, enabled: true, tls: None }
     }
 }
 
@@ -760,6 +781,9 @@ impl Default for FleetListeners {
             amqp: FleetListener::loopback(5672),
             mqtt: FleetListener::loopback(1883),
             http: FleetListener::loopback(8080),
+            amqps: None,
+            mqtts: None,
+            https: None,
         }
     }
 }

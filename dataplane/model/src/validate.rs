@@ -23,6 +23,7 @@ use crate::names::{
 };
 use crate::schema::shapes;
 use crate::shape::Shape;
+use crate::tls::{ClientCertificates, FleetTls, ListenerTls, MAX_NAMES};
 use crate::user::{
     ANONYMOUS, FLEET_ADMIN, MAX_GRANTS, MAX_ROLES, Role, RoleSpec, User, UserSpec, is_built_in_role,
 };
@@ -639,7 +640,14 @@ fn stage_rules(stage: &Stage) -> Vec<(Code, &'static str, String)> {
 }
 
 pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
-    let mut violations = listeners(&Listeners::from_fleet(&spec.listeners), parent);
+    let written = Listeners::from_fleet(&spec.listeners);
+    let mut violations = listeners(&written, parent);
+    if !written.http.enabled {
+        let path = [parent, &["listeners", "http", "enabled"]].concat();
+        let message = "listeners.http is switched off, and `mq deploy` looks after the nodes with it";
+        violations.push(Violation::new(Code::Conflict, &path, message).help("leave it on, on 127.0.0.1"));
+    }
+    violations.extend(fleet_tls(&spec.tls, written.speak_tls(), parent));
     violations.extend(log(&spec.log, parent));
     let path = [parent, &["limits", "idleTimeoutMs"]].concat();
     violations.extend(spec.limits.idle_timeout_ms.and_then(|timeout| idle_timeout(timeout, &path)));
@@ -699,6 +707,7 @@ fn message_in_mesh(message: u64, path: &[&str]) -> Option<Violation> {
 
 pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
     let mut violations = listeners(&config.listeners, &[]);
+    violations.extend(daemon_tls(config));
     violations.extend(log(&config.log, &[]));
     violations.extend(idle_timeout(config.limits.idle_timeout_ms, &["limits", "idle-timeout-ms"]));
     violations.extend(store_directory(&config.store.directory, &["store", "directory"]));
@@ -718,6 +727,90 @@ pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
         let message = "state-dir is not the path of a folder";
         let violation = Violation::new(Code::InvalidValue, &["state-dir"], message);
         violations.push(violation.help("name the folder in which the node keeps its state"));
+    }
+    violations
+}
+
+/// The section `tls` of a daemon, and whether it is wanted.
+fn daemon_tls(config: &DaemonConfig) -> Vec<Violation> {
+    let Some(tls) = &config.tls else {
+        if !config.listeners.speak_tls() {
+            return Vec::new();
+        }
+        let message = "a listener speaks TLS, and tls is not there";
+        let violation = Violation::new(Code::MissingField, &["tls"], message);
+        return vec![violation.help("set tls.certificate and tls.key, or switch the listener off")];
+    };
+    let mut violations = Vec::new();
+    if !config.listeners.speak_tls() {
+        let violation =
+            Violation::new(Code::NoEffect, &["tls"], "tls changes nothing: no listener speaks TLS");
+        violations
+            .push(violation.help("set listeners.amqps, listeners.mqtts or listeners.https, or remove it"));
+    }
+    for (field, path) in tls.files() {
+        let bytes = path.as_os_str().as_encoded_bytes();
+        if bytes.is_empty() || bytes.contains(&0) {
+            let message = format!("tls.{field} is not the path of a file");
+            violations.push(Violation::new(Code::InvalidValue, &["tls", field], message));
+        }
+    }
+    violations.extend(certificate_names(&tls.names, &[]));
+    let wants = tls.client_certificates();
+    if wants != ClientCertificates::None && tls.client_ca.is_none() && tls.fleet_ca.is_none() {
+        let message = "tls.client-certificates asks for certificates, and nobody is trusted to sign them";
+        let violation = Violation::new(Code::Conflict, &["tls", "client-certificates"], message);
+        violations.push(violation.help("set tls.client-ca, or `none`"));
+    }
+    violations
+}
+
+fn fleet_tls(tls: &FleetTls, speak_tls: bool, parent: &[&str]) -> Vec<Violation> {
+    let at = |field| [parent, &["tls", field]].concat();
+    let mut violations = Vec::new();
+    if !speak_tls && !tls.is_empty() {
+        let path = [parent, &["tls"]].concat();
+        let violation = Violation::new(Code::NoEffect, &path, "tls changes nothing: no listener speaks TLS");
+        violations
+            .push(violation.help("set listeners.amqps, listeners.mqtts or listeners.https, or remove it"));
+    }
+    let files = [("certificate", &tls.certificate), ("key", &tls.key), ("clientCa", &tls.client_ca)];
+    for (field, path) in files.iter().filter_map(|(field, path)| Some((*field, path.as_deref()?))) {
+        if !path.starts_with('/') || path.contains('\0') {
+            let message = format!("tls.{field} is `{}`, not an absolute path", shown(path));
+            let violation = Violation::new(Code::InvalidValue, &at(field), message);
+            violations.push(violation.help("nodes start anywhere: say where the file is from the root on"));
+        }
+    }
+    for (field, other) in [("certificate", "key"), ("key", "certificate")] {
+        let is_set = |name| files.iter().any(|(field, path)| *field == name && path.is_some());
+        if is_set(field) && !is_set(other) {
+            let message = format!("tls.{field} is set, and tls.{other} is not");
+            let violation = Violation::new(Code::MissingField, &at(field), message);
+            violations.push(violation.help("set both, or none: then `mq deploy` makes certificates"));
+        }
+    }
+    violations.extend(certificate_names(&tls.names, parent));
+    violations
+}
+
+/// The names that the certificate of a node has to be for.
+fn certificate_names(names: &[String], parent: &[&str]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let path = [parent, &["tls", "names"]].concat();
+    if names.len() > MAX_NAMES {
+        let message = format!("tls.names has {} names; use at most {MAX_NAMES}", names.len());
+        violations.push(Violation::new(Code::OutOfRange, &path, message));
+    }
+    for (index, name) in names.iter().enumerate() {
+        let plain = name.strip_prefix("*.").unwrap_or(name);
+        if !is_host(plain) || (plain != name && plain.parse::<IpAddr>().is_ok()) {
+            let index = index.to_string();
+            let path = [path.as_slice(), &[&index]].concat();
+            let message =
+                format!("tls.names has `{}`, neither an IP address nor the name of a host", shown(name));
+            violations.push(Violation::new(Code::InvalidValue, &path, message));
+        }
     }
     violations
 }
@@ -925,7 +1018,7 @@ fn labels(metadata: &Metadata) -> Vec<Violation> {
 fn listeners(listeners: &Listeners, parent: &[&str]) -> Vec<Violation> {
     let mut violations = Vec::new();
     let named = listeners.named();
-    for (index, (name, listener)) in named.into_iter().enumerate() {
+    for (index, (name, listener)) in named.iter().copied().enumerate() {
         if listener.host.parse::<IpAddr>().is_err() {
             let message = format!("listeners.{name}.host is `{}`, not an IP address", shown(&listener.host));
             let path = [parent, &["listeners", name, "host"]].concat();
@@ -943,12 +1036,32 @@ fn listeners(listeners: &Listeners, parent: &[&str]) -> Vec<Violation> {
             violations.push(Violation::new(Code::Conflict, &path, message).help(help));
         }
     }
-    if listeners.http.proxy_protocol {
-        let message = "listeners.http takes no header of the PROXY protocol".to_owned();
+    for (name, listener) in listeners.written() {
+        let tls = listener.tls(name);
+        if name.ends_with('s') && tls != ListenerTls::Always {
+            let message =
+                format!("listeners.{name}.tls is not `always`, and TLS is what the listener is for");
+            let help = "leave it out, or say it of the listener without the `s`";
+            let path = [parent, &["listeners", name, "tls"]].concat();
+            violations.push(Violation::new(Code::Conflict, &path, message).help(help));
+        }
+    }
+    let serves_admin = named.iter().any(|(name, _)| matches!(*name, "http" | "https"));
+    if !serves_admin {
+        let message = "neither listeners.http nor listeners.https is there: nobody could look after the node";
+        let path = [parent, &["listeners", "http", "enabled"]].concat();
+        let help = "leave one of them switched on, on 127.0.0.1 if need be";
+        violations.push(Violation::new(Code::Conflict, &path, message).help(help));
+    }
+    let behind_proxy = listeners
+        .written()
+        .filter(|(name, listener)| matches!(*name, "http" | "https") && listener.proxy_protocol);
+    for (name, _) in behind_proxy {
+        let message = format!("listeners.{name} takes no header of the PROXY protocol");
         // A fleet writes its fields another way than a configuration.
         let field = if parent.is_empty() { "proxy-protocol" } else { "proxyProtocol" };
-        let path = [parent, &["listeners", "http", field]].concat();
-        let help = "leave it out; listeners.amqp and listeners.mqtt take one";
+        let path = [parent, &["listeners", name, field]].concat();
+        let help = "leave it out; the listeners of AMQP and MQTT take one";
         violations.push(Violation::new(Code::InvalidValue, &path, message).help(help));
     }
     violations
@@ -1009,7 +1122,7 @@ fn result(violations: Vec<Violation>) -> Result<(), Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::AddressType;
+    use crate::manifest::{AddressType, FleetListener};
 
     #[test]
     fn values_made_by_a_program_obey_the_bounds_of_the_files() {
@@ -1046,6 +1159,87 @@ mod tests {
         config.listeners.amqp.port = 0;
         config.listeners.http.port = 0;
         assert_eq!(config.validate(), Ok(()));
+    }
+
+    fn with_tls() -> DaemonConfig {
+        let mut config = DaemonConfig::embedded("s");
+        config.listeners.amqps = Some(ListenerConfig::loopback(5671));
+        config.tls = DaemonConfig::from_fleet(&secure_fleet(), "node-1", "s").tls;
+        config
+    }
+
+    fn secure_fleet() -> Fleet {
+        let mut fleet = Fleet::new("f", FleetSpec::default());
+        let listener = FleetListener { port: 5671, ..fleet.spec.listeners.amqp.clone() };
+        fleet.spec.listeners.amqps = Some(listener);
+        fleet
+    }
+
+    #[test]
+    fn tls_is_there_when_and_only_when_a_listener_speaks_it() {
+        assert_eq!(with_tls().validate(), Ok(()));
+        assert_eq!(secure_fleet().validate(), Ok(()));
+        let broken = |change: fn(&mut DaemonConfig)| {
+            let mut config = with_tls();
+            change(&mut config);
+            config.validate().expect_err("broken").violations()[0].path.join(".")
+        };
+        assert_eq!(broken(|config| config.tls = None), "tls");
+        assert_eq!(broken(|config| config.listeners.amqps = None), "tls");
+        assert_eq!(broken(|config| config.listeners.amqps.as_mut().unwrap().enabled = false), "tls");
+        let never = |config: &mut DaemonConfig| {
+            config.listeners.amqps.as_mut().unwrap().tls = Some(ListenerTls::Never);
+            config.listeners.amqp.tls = Some(ListenerTls::Optional);
+        };
+        assert_eq!(broken(never), "listeners.amqps.tls");
+        assert_eq!(broken(|config| config.listeners.http.enabled = false), "listeners.http.enabled");
+        let nobody = |config: &mut DaemonConfig| {
+            let tls = config.tls.as_mut().unwrap();
+            tls.fleet_ca = None;
+            tls.client_certificates = Some(ClientCertificates::Require);
+        };
+        assert_eq!(broken(nobody), "tls.client-certificates");
+        assert_eq!(broken(|config| config.tls.as_mut().unwrap().names = vec!["a b".into()]), "tls.names.0");
+        assert_eq!(
+            broken(|config| config.listeners.amqps.as_mut().unwrap().port = 5672),
+            "listeners.amqps.port"
+        );
+    }
+
+    #[test]
+    fn listeners_that_are_off_want_no_port() {
+        let mut config = with_tls();
+        config.listeners.amqp.enabled = false;
+        config.listeners.mqtt.port = 5672;
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!(
+            config.listeners.named().iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            ["mqtt", "http", "amqps"]
+        );
+    }
+
+    #[test]
+    fn what_a_fleet_brings_for_tls_is_whole_and_absolute() {
+        let broken = |change: fn(&mut Fleet)| {
+            let mut fleet = secure_fleet();
+            change(&mut fleet);
+            fleet.validate().expect_err("broken").violations()[0].path.join(".")
+        };
+        assert_eq!(
+            broken(|fleet| fleet.spec.tls.certificate = Some("/c.pem".into())),
+            "spec.tls.certificate"
+        );
+        assert_eq!(broken(|fleet| fleet.spec.tls.client_ca = Some("ca.pem".into())), "spec.tls.clientCa");
+        assert_eq!(broken(|fleet| fleet.spec.tls.names = vec!["*.192.0.2.1".into()]), "spec.tls.names.0");
+        assert_eq!(broken(|fleet| fleet.spec.listeners.http.enabled = false), "spec.listeners.http.enabled");
+        let unused = |fleet: &mut Fleet| {
+            fleet.spec.listeners.amqps = None;
+            fleet.spec.tls.names = vec!["broker.example.org".into()];
+        };
+        assert_eq!(broken(unused), "spec.tls");
+        let mut fleet = secure_fleet();
+        fleet.spec.tls.names = vec!["*.example.org".into(), "192.0.2.1".into(), "::1".into()];
+        assert_eq!(fleet.validate(), Ok(()));
     }
 
     #[test]

@@ -37,6 +37,7 @@ fn examples_of_manifests_are_valid() {
     for (path, has_fleet, addresses) in [
         ("manifests/examples/local.yaml", true, 4),
         ("manifests/examples/three-nodes.yaml", true, 3),
+        ("manifests/examples/secure.yaml", true, 0),
         ("manifests/examples/addresses.yaml", false, 2),
         ("manifests/examples/queues.yaml", false, 7),
         ("manifests/examples/users.yaml", false, 0),
@@ -71,6 +72,7 @@ fn examples_obey_the_published_schemas() {
     for (path, schema) in [
         ("manifests/examples/local.yaml", schema::manifest_schema()),
         ("manifests/examples/three-nodes.yaml", schema::manifest_schema()),
+        ("manifests/examples/secure.yaml", schema::manifest_schema()),
         ("manifests/examples/addresses.yaml", schema::manifest_schema()),
         ("manifests/examples/queues.yaml", schema::manifest_schema()),
         ("manifests/examples/users.yaml", schema::manifest_schema()),
@@ -190,7 +192,8 @@ fn defaults_named_in_the_example_of_several_nodes_are_the_defaults() {
 
 #[test]
 fn example_schema_lines_point_to_the_schemas() {
-    for path in ["local.yaml", "three-nodes.yaml", "addresses.yaml", "queues.yaml", "mqd.yaml"] {
+    for path in ["local.yaml", "three-nodes.yaml", "secure.yaml", "addresses.yaml", "queues.yaml", "mqd.yaml"]
+    {
         let text = read(&format!("manifests/examples/{path}"));
         let line = text.lines().next().unwrap_or("");
         let target = line.strip_prefix("# yaml-language-server: $schema=").expect(path);

@@ -7,6 +7,7 @@
 //! page of the node itself.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
@@ -16,27 +17,32 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::problem::Refusal;
+use crate::tls::Encryption;
 
 /// Refuses requests that a browser may have been tricked into.
 pub(super) async fn check(State(api): State<Api>, request: Request, next: Next) -> Response {
-    match check_source(api.bound_host(), &request) {
+    // Whoever is not the node cannot show its certificate: over TLS a name cannot be made to point here.
+    let is_encrypted = request.extensions().get::<Arc<Encryption>>().is_some();
+    match check_source(api.bound_host(), is_encrypted, &request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-fn check_source(bound: IpAddr, request: &Request) -> Result<(), Refusal> {
+fn check_source(bound: IpAddr, is_encrypted: bool, request: &Request) -> Result<(), Refusal> {
     let host = one(request.headers(), &header::HOST)?
         .ok_or_else(|| Refusal::malformed("the request has no Host header; send one"))?;
     let authority: Authority =
         host.parse().map_err(|_| Refusal::malformed("the Host header is not a host and port; correct it"))?;
-    check_host(bound, &authority)?;
+    if !is_encrypted {
+        check_host(bound, &authority)?;
+    }
     // RFC 9112, 3.2.2: a target in absolute form counts, not the Host header.
-    if let Some(target) = request.uri().authority() {
+    if let Some(target) = request.uri().authority().filter(|_| !is_encrypted) {
         check_host(bound, target)?;
     }
     match one(request.headers(), &header::ORIGIN)? {
-        Some(origin) if !is_own_origin(origin, &authority) => Err(Refusal::forbidden(format!(
+        Some(origin) if !is_own_origin(origin, is_encrypted, &authority) => Err(Refusal::forbidden(format!(
             "a page of `{}` may not use the admin API; use a client that is not a browser",
             shown(origin)
         ))),
@@ -64,8 +70,9 @@ fn check_host(bound: IpAddr, authority: &Authority) -> Result<(), Refusal> {
     )))
 }
 
-fn is_own_origin(origin: &str, host: &Authority) -> bool {
-    origin.strip_prefix("http://").is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_str()))
+fn is_own_origin(origin: &str, is_encrypted: bool, host: &Authority) -> bool {
+    let scheme = if is_encrypted { "https://" } else { "http://" };
+    origin.strip_prefix(scheme).is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_str()))
 }
 
 /// The value of a header that may come once.
@@ -97,7 +104,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        match check_source(bound.parse().unwrap(), &request) {
+        match check_source(bound.parse().unwrap(), false, &request) {
             Ok(()) => StatusCode::OK,
             Err(refusal) => refusal.into_response().status(),
         }

@@ -12,6 +12,7 @@ use crate::mesh::{Fabric, Traffic};
 use crate::metrics::{CONTENT_TYPE, MeshFigures, NeighbourFigures, Snapshot};
 use crate::process::Usage;
 use crate::store::StoreView;
+use crate::tls::Certificates;
 
 /// The control thread turns: that is all it says.
 pub(super) async fn alive() -> &'static str {
@@ -33,6 +34,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Refusal>
         is_ready: node.readiness().is_ok(),
         refused: refused(&node.refusals),
         store: node.hub.store().map(StoreView::status),
+        certificate: node.certificates.as_deref().map(Certificates::view),
         mesh: node.hub.mesh().map(|fabric| figures(fabric)),
         usage: Usage::now(),
         start_seconds: node.started_at.as_millisecond() as f64 / 1e3,

@@ -1,12 +1,15 @@
-//! Serves the admin API over HTTP/1.1 with limits on what a slow or silent client may hold: the
-//! number of connections, the time for a request's head, the time for a write to get anywhere.
+//! Serves the admin API over HTTP/1.1, over TLS too, with limits on what a slow or silent client may hold: the
+//! number of connections, the time for TLS and for a request's head, the time for a write to get anywhere.
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
@@ -14,13 +17,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::listen::Throttle;
+use super::wire::{SharedPace, Wire};
+use crate::listen::{Bound, Secure, Throttle};
+use crate::tls::Encryption;
 
 /// Connections that are served at once; more wait in the kernel until one has ended.
 const MAX_CONNECTIONS: usize = 256;
 
 /// Time for the head of a request, also of the next one on a connection that is kept open.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time to agree on TLS, where that comes first.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time that a client may leave an answer unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,7 +45,24 @@ const MAX_HEAD: usize = 64 << 10;
 /// A running server; dropping it ends it at once.
 pub(crate) struct Server {
     stop: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<()>,
+    tasks: JoinSet<()>,
+}
+
+/// A listener of the admin API.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) bound: Bound,
+    /// `None`: its clients speak no TLS.
+    pub(crate) secure: Option<Secure>,
+}
+
+/// What the listeners have in common. Cheap to clone.
+#[derive(Clone)]
+struct Common {
+    router: Router,
+    permits: Arc<Semaphore>,
+    pace: SharedPace,
+    stopped: watch::Receiver<bool>,
 }
 
 impl Server {
@@ -45,40 +70,44 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the runtime cannot watch the socket.
-    pub(crate) fn start(listener: std::net::TcpListener, router: Router) -> io::Result<Self> {
-        let listener = TcpListener::from_std(listener)?;
+    /// When the runtime cannot watch a socket.
+    pub(crate) fn start(entrances: Vec<Entrance>, router: Router) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept(listener, router, stopped));
-        Ok(Self { stop, task })
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let common = Common { router, permits, pace: SharedPace::default(), stopped };
+        let mut tasks = JoinSet::new();
+        for Entrance { bound, secure } in entrances {
+            let listener = TcpListener::from_std(bound.listener)?;
+            tasks.spawn(accept(listener, bound.name, secure, common.clone()));
+        }
+        Ok(Self { stop, tasks })
     }
 
     /// Takes no more requests, and waits a moment for the answers under way.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
         // An error means that the server has ended already.
         let _ = self.stop.send(true);
-        let _ = self.task.await;
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept(listener: TcpListener, name: &'static str, secure: Option<Secure>, mut common: Common) {
     let mut connections = JoinSet::new();
     let mut warnings = Throttle::default();
     loop {
         let next = async {
             // The semaphore is never closed.
-            let permit = permits.clone().acquire_owned().await.ok()?;
+            let permit = common.permits.clone().acquire_owned().await.ok()?;
             Some((listener.accept().await, permit))
         };
         let accepted = tokio::select! {
-            () = requested(&mut stopped) => break,
+            () = requested(&mut common.stopped) => break,
             // An accept that is cancelled leaves the connection in the kernel.
             accepted = next => accepted,
         };
         match accepted {
             Some((Ok((stream, _)), permit)) => {
-                let served = serve(stream, router.clone(), stopped.clone());
+                let served = begin(stream, name, secure.clone(), common.clone());
                 connections.spawn(async move {
                     served.await;
                     drop(permit);
@@ -99,14 +128,30 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
     let _ = tokio::time::timeout(STOP_TIMEOUT, ended).await;
 }
 
-async fn serve(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+/// Agrees on TLS with a client, where that comes first, and serves it.
+async fn begin(stream: TcpStream, name: &'static str, secure: Option<Secure>, mut common: Common) {
     if let Err(error) = set_options(&stream) {
         tracing::debug!(%error, "a client of the admin API left before it was served");
         return;
     }
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(TLS_TIMEOUT, Wire::begin(stream, name, secure.as_ref(), &common.pace)) => begun,
+        () = requested(&mut common.stopped) => return,
+    };
+    match begun {
+        Ok(Ok(wire)) => serve(wire, common).await,
+        Ok(Err(error)) => tracing::debug!(%error, listener = name, "no TLS came about"),
+        Err(_) => tracing::debug!(listener = name, "no TLS came about in time"),
+    }
+}
+
+async fn serve(wire: Wire, common: Common) {
+    let Common { router, mut stopped, .. } = common;
+    let service =
+        Encrypted { encryption: wire.encryption().cloned(), service: TowerToHyperService::new(router) };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = builder.serve_connection(TokioIo::new(wire), service);
     let connection = connection.with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
@@ -118,6 +163,25 @@ async fn serve(stream: TcpStream, router: Router, mut stopped: watch::Receiver<b
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection of the admin API failed");
+    }
+}
+
+/// Tells each request of a connection what TLS has agreed on with the client.
+struct Encrypted {
+    encryption: Option<Arc<Encryption>>,
+    service: TowerToHyperService<Router>,
+}
+
+impl Service<Request<Incoming>> for Encrypted {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(encryption) = &self.encryption {
+            request.extensions_mut().insert(encryption.clone());
+        }
+        self.service.call(request)
     }
 }
 

@@ -17,11 +17,11 @@ use base64::prelude::BASE64_STANDARD;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
 
 use super::Api;
 use super::problem::Refusal;
 use super::server::reset_options;
+use super::wire::Wire;
 use crate::hub::{Accepted, Speaks};
 use crate::listen::Gate;
 
@@ -33,9 +33,6 @@ const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The version of the protocol that there is.
 const VERSION: &str = "13";
-
-/// The name of the listener, as connections show it.
-const LISTENER: &str = "http";
 
 /// Answers the request that turns a connection into a WebSocket.
 pub(super) async fn upgrade(State(api): State<Api>, mut request: Request) -> Result<Response, Refusal> {
@@ -134,21 +131,24 @@ fn unavailable(reason: String) -> Refusal {
 
 /// Gives the connection to the shard with the fewest, as the listeners do.
 fn hand_over(gate: &Gate, upgraded: Upgraded) {
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<Wire>>() else {
         return tracing::error!("a WebSocket is on no socket");
     };
-    let stream = parts.io.into_inner();
-    let ready = stream.peer_addr().and_then(|peer| {
-        reset_options(&stream)?;
-        Ok((peer, stream.into_std()?))
+    let wire = parts.io.into_inner();
+    let listener = wire.listener;
+    let ready = wire.stream().peer_addr().and_then(|peer| {
+        reset_options(wire.stream())?;
+        let (stream, tls, read) = wire.leave(parts.read_buf)?;
+        Ok((peer, stream, tls, read))
     });
     match ready {
-        Ok((peer, stream)) => {
+        Ok((peer, stream, tls, read)) => {
             // A client beyond the limit reads the end of its connection, as on every listener.
-            let Some(shard) = gate.admit(peer, LISTENER) else { return };
-            let speaks = Speaks::MqttInFrames { read: parts.read_buf };
-            let listener: Arc<str> = LISTENER.into();
-            gate.hand_over(shard, Accepted { stream, peer, listener, speaks, expects_proxy: false });
+            let Some(shard) = gate.admit(peer, listener) else { return };
+            let speaks = Speaks::MqttInFrames { read };
+            let listener: Arc<str> = listener.into();
+            let accepted = Accepted { stream, peer, listener, speaks, expects_proxy: false, tls };
+            gate.hand_over(shard, accepted);
         }
         Err(error) => tracing::debug!(%error, "the client left before its WebSocket was served"),
     }

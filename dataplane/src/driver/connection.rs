@@ -1,7 +1,7 @@
 //! One client's socket: reading, writing, deadlines and the end.
 
 use std::future::Future;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use super::websocket::CloseReason;
 use super::{LINGER, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER, amqp, mqtt};
 use crate::hub::{Accepted, Speaks};
 use crate::shard::Handle;
+use crate::tls::{Encryption, Stage};
 
 /// Segments of one vectored write.
 pub(super) const SLICES: usize = 64;
@@ -72,6 +73,8 @@ pub(super) struct Connection {
     /// The peer has shut its end of the socket.
     has_input_ended: bool,
     pub(super) is_dirty: bool,
+    /// It waits for its turn to agree on TLS.
+    pub(super) is_postponed: bool,
     activity: Activity,
     /// The entry of the heap that counts; others are left-overs.
     pub(super) deadline: Option<Instant>,
@@ -80,6 +83,8 @@ pub(super) struct Connection {
     pub(super) opened_at: Timestamp,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// What TLS has agreed on, here or where the client's socket is; `None`: it is not spoken.
+    pub(super) encryption: Option<Arc<Encryption>>,
 }
 
 impl Connection {
@@ -94,6 +99,17 @@ impl Connection {
         !self.input.is_empty() || self.protocol.has_unserved() || self.socket.has_unread()
     }
 
+    /// The socket has not taken what was to be written.
+    fn note_write_error(&mut self, error: &io::Error) {
+        if error.kind() == ErrorKind::WouldBlock {
+            self.wants_write = true;
+        } else {
+            debug!(connection = self.number, %error, "writing failed");
+            self.life = Life::Dead;
+        }
+        self.wake();
+    }
+
     /// Lets the connection's task run.
     pub(super) fn wake(&self) {
         self.waker.wake_by_ref();
@@ -105,20 +121,26 @@ pub(crate) fn accept(handle: &Handle, accepted: Accepted) {
     let mut shard = handle.shard.borrow_mut();
     let now = Instant::now();
     shard.connections_opened += 1;
-    let Accepted { stream, peer, listener, speaks, expects_proxy } = accepted;
+    let Accepted { stream, peer, listener, speaks, expects_proxy, tls } = accepted;
     let (next, transport, read) = match speaks {
         Speaks::Amqp => (Next::Amqp, Transport::Plain, Bytes::new()),
         Speaks::Mqtt => (Next::Mqtt, Transport::Plain, Bytes::new()),
         Speaks::MqttInFrames { read } => (Next::Mqtt, Transport::WebSocket(Box::default()), read),
     };
-    let protocol = if next == Next::Amqp && !expects_proxy {
+    let (socket, terms) = match tls {
+        Stage::Plain => (Unserved::Tcp(stream), None),
+        Stage::Ahead(terms) => (Unserved::Tcp(stream), Some(terms)),
+        Stage::Agreed(session) => (Unserved::Tls(stream, session), None),
+    };
+    let protocol = if next == Next::Amqp && !expects_proxy && terms.is_none() {
         Protocol::Amqp(Box::new(amqp::Client::new(shard.engine_config.clone(), now)))
     } else {
         let timeout = Duration::from_millis(shard.config.limits.handshake_timeout_ms.into());
-        Protocol::Preface(Box::new(Preface::new(expects_proxy, next, transport, now, timeout)))
+        Protocol::Preface(Box::new(Preface::new(expects_proxy, terms, next, transport, now, timeout)))
     };
     let arrival = Arrival {
-        socket: Unserved::Tcp(stream),
+        encryption: socket.encryption(),
+        socket,
         peer,
         listener,
         input: BytesMut::from(read),
@@ -151,7 +173,7 @@ pub(super) fn serve(handle: &Handle, key: Option<usize>) {
 impl Shard {
     /// Takes a connection in, which is counted already; `None` when its socket is of no use.
     pub(super) fn admit_connection(&mut self, arrival: Arrival, protocol: Protocol) -> Option<usize> {
-        let Arrival { socket, peer, listener, input, opened_at, bytes_in, bytes_out } = arrival;
+        let Arrival { socket, peer, listener, input, opened_at, bytes_in, bytes_out, encryption } = arrival;
         let socket = match socket.serve() {
             Ok(socket) => socket,
             Err(error) => {
@@ -178,6 +200,7 @@ impl Shard {
             is_paused: true,
             has_input_ended: false,
             is_dirty: false,
+            is_postponed: false,
             // So that its first deadline is the one after which it is looked at, and stays the only one.
             activity: Activity::Busy,
             deadline: None,
@@ -186,6 +209,7 @@ impl Shard {
             opened_at,
             bytes_in,
             bytes_out,
+            encryption,
         })))
     }
 }
@@ -262,7 +286,22 @@ impl Shard {
                 break;
             }
             reads += 1;
-            match connection.socket.poll_read(context, &mut buffer, &mut self.tunnels.outbox) {
+            let is_handshaking = connection.socket.is_handshaking();
+            if is_handshaking && !self.admit_handshake(now, key) {
+                break;
+            }
+            let began = is_handshaking.then(Instant::now);
+            let Some(connection) = self.connections.get_mut(key) else { break };
+            let out = &mut self.tunnels.outbox;
+            let read = connection.socket.poll_read(context, &mut buffer, &mut self.cipher, out);
+            if connection.socket.wants_write() {
+                self.mark_dirty(key);
+            }
+            if let Some(began) = began {
+                self.end_handshake_step(began, key);
+            }
+            let Some(connection) = self.connections.get_mut(key) else { break };
+            match read {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => {
                     connection.has_input_ended = true;
@@ -273,6 +312,9 @@ impl Shard {
                     connection.bytes_in += count as u64;
                     self.bytes_in += count as u64;
                     self.take_input(now, key, &mut buffer);
+                }
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::InvalidData => {
+                    self.end_broken_tls(now, key, is_handshaking, &error);
                 }
                 Poll::Ready(Err(error)) => {
                     debug!(connection = %self.name_of(key), %error, "reading failed");
@@ -306,6 +348,20 @@ impl Shard {
         }
     }
 
+    /// A client has broken the rules of TLS, or shown a certificate of no use. It has been told, as far as TLS
+    /// can tell.
+    fn end_broken_tls(&mut self, now: Instant, key: usize, is_handshaking: bool, error: &io::Error) {
+        if is_handshaking {
+            self.handshakes.statistics.failed += 1;
+        }
+        let what = if is_handshaking { "no TLS came about" } else { "TLS broke" };
+        if self.warnings.is_due(now) {
+            let peer = self.connections.get(key).map(|connection| tracing::field::display(connection.peer));
+            info!(connection = %self.name_of(key), peer, %error, "{what}");
+        }
+        self.start_closing(now, key);
+    }
+
     /// The peer has shut its end: it may still read what it is owed, its close answered among it.
     fn end_input(&mut self, now: Instant, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -333,22 +389,21 @@ impl Shard {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let used = connection.protocol.slices(&mut slices);
             if used == 0 {
-                break;
+                if !connection.socket.wants_write() {
+                    break;
+                }
+                // What was taken before, and what TLS has to say itself.
+                if let Err(error) = connection.socket.flush() {
+                    connection.note_write_error(&error);
+                }
+                continue;
             }
             match connection.socket.try_write(&slices[..used], &mut self.tunnels.outbox) {
                 Ok(count) => {
                     connection.protocol.written(now, count);
                     connection.bytes_out += count as u64;
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    connection.wants_write = true;
-                    connection.wake();
-                }
-                Err(error) => {
-                    debug!(connection = connection.number, %error, "writing failed");
-                    connection.life = Life::Dead;
-                    connection.wake();
-                }
+                Err(error) => connection.note_write_error(&error),
             }
         }
         let written = connection.bytes_out - before;
@@ -366,7 +421,14 @@ impl Shard {
     /// The steps of a close, each when the one before is done.
     fn advance_life(&mut self, now: Instant, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if matches!(connection.life, Life::Closing { .. }) && connection.protocol.buffered() == 0 {
+        if matches!(connection.life, Life::Closing { .. })
+            && connection.protocol.buffered() == 0
+            && !connection.wants_write
+        {
+            match connection.socket.say_goodbye() {
+                Ok(()) => {}
+                Err(error) => return connection.note_write_error(&error),
+            }
             if connection.has_input_ended {
                 // Nothing that has not been read is left to reset the connection.
                 return self.kill(key);
@@ -384,6 +446,7 @@ impl Shard {
             && connection.life == Life::Serving
         {
             connection.life = Life::Closing { deadline: now + LINGER };
+            self.handshakes.forget((key, connection.number));
             self.release(now, key);
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.protocol.end(now, CloseReason::Normal);
@@ -485,6 +548,7 @@ impl Shard {
     fn remove(&mut self, key: usize) {
         if let Some(mut connection) = self.connections.try_remove(key) {
             self.tunnels.close(&mut connection);
+            self.handshakes.forget((key, connection.number));
             let name = self.connection_name(connection.number);
             info!(connection = %name, container = %connection.protocol.peer_name(), "closed");
             self.count_connection_out();

@@ -10,6 +10,7 @@ mod attach;
 mod connection;
 mod departure;
 mod format;
+mod handshakes;
 mod message;
 mod mqtt;
 mod objects;
@@ -41,6 +42,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
+use self::handshakes::Handshakes;
 use self::message::Wants;
 pub(crate) use self::mqtt::envelope::MQTT_FORMAT;
 pub(crate) use self::mqtt::to_amqp::as_amqp;
@@ -223,6 +225,10 @@ pub(crate) struct Shard {
     tunnels: Tunnels,
     /// One read buffer and one event queue for all connections: an idle connection holds none.
     pub(crate) buffer: BytesMut,
+    /// Room for what is to be decrypted.
+    cipher: BytesMut,
+    /// Clients that are agreeing on TLS.
+    pub(crate) handshakes: Handshakes,
     events: Events,
     deadlines: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     /// What the timer sleeps for.
@@ -278,6 +284,8 @@ impl Shard {
             mqtt: mqtt::Mqtt::new(config),
             tunnels: Tunnels::default(),
             buffer: BytesMut::new(),
+            cipher: BytesMut::new(),
+            handshakes: Handshakes::default(),
             events: Events::new(),
             deadlines: BinaryHeap::new(),
             armed: None,
@@ -339,7 +347,9 @@ impl Shard {
         // While the node stops no session ends: the next run goes on.
         let session = self.next_mqtt_deadline(now).filter(|_| !self.is_draining());
         let mesh = self.mesh.as_deref().and_then(ShardMesh::poll_timeout);
-        connection.into_iter().chain(self.core.poll_timeout()).chain(session).chain(mesh).min()
+        let handshake = self.handshakes.poll_timeout();
+        let own = connection.into_iter().chain(handshake);
+        own.chain(self.core.poll_timeout()).chain(session).chain(mesh).min()
     }
 
     /// Serves every deadline that has come.
@@ -354,6 +364,7 @@ impl Shard {
             }
         }
         self.drop_spent_deadlines();
+        self.wake_handshake(now);
         self.core.handle_timeout(now);
         self.handle_mqtt_deadlines(now);
         self.handle_mesh_timeouts(now);

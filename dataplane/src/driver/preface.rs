@@ -1,4 +1,4 @@
-//! The beginning of a connection, before its protocol has the word: the header of a proxy, and for MQTT the
+//! The beginning of a connection, before its protocol has the word: the header of a proxy, TLS, and for MQTT the
 //! bytes up to a whole CONNECT, whose client identifier says which shard serves the client: one of this node, or,
 //! when its session is there, of another.
 
@@ -20,6 +20,7 @@ use super::socket::Unserved;
 use super::transport::Transport;
 use super::{Shard, amqp, mqtt, proxy};
 use crate::mesh::directory::Place;
+use crate::tls::{Encryption, Terms};
 
 /// How long a client waits at most that asks for its session while nodes in reach have not told all of theirs,
 /// or that is to go to one whose channels have not opened. Then it is let in, or refused by what is known.
@@ -27,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The first byte of a CONNECT (3.1.1).
 const CONNECT: u8 = 0x10;
+
+/// The first byte of TLS: the content type of a handshake (RFC 8446, 5.1). AMQP begins with `A`, HTTP with a
+/// letter, MQTT with 0x10.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What a connection speaks once its preface is through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub(super) enum Next {
 pub(super) struct Preface {
     /// A header of the PROXY protocol comes first.
     expects_proxy: bool,
+    /// Whether TLS comes next is not known, or it does.
+    tls: Option<Box<Terms>>,
     pub(super) next: Next,
     pub(super) transport: Transport,
     /// When it has to be through.
@@ -57,6 +64,7 @@ pub(super) struct Preface {
 impl Preface {
     pub(super) fn new(
         expects_proxy: bool,
+        tls: Option<Terms>,
         next: Next,
         transport: Transport,
         now: Instant,
@@ -65,6 +73,7 @@ impl Preface {
         let deadline = now + timeout;
         Self {
             expects_proxy,
+            tls: tls.map(Box::new),
             next,
             transport,
             deadline,
@@ -103,7 +112,12 @@ impl Preface {
             return Ok(());
         }
         self.is_over = true;
-        let what = if self.expects_proxy { "header of the PROXY protocol" } else { "CONNECT" };
+        let what = match self.next {
+            _ if self.expects_proxy => "header of the PROXY protocol",
+            _ if self.tls.as_ref().is_some_and(|terms| !terms.is_optional) => "TLS",
+            Next::Amqp => "protocol header of AMQP",
+            Next::Mqtt => "CONNECT",
+        };
         Err(format!("no {what} within {} ms", self.timeout.as_millis()))
     }
 }
@@ -119,6 +133,8 @@ pub(super) struct Arrival {
     pub(super) opened_at: Timestamp,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// What TLS has agreed on.
+    pub(super) encryption: Option<Arc<Encryption>>,
 }
 
 /// A connection on its way to the shard that serves its client.
@@ -186,7 +202,7 @@ impl Shard {
     /// Takes the header of a proxy and finds the home of a client of MQTT. A protocol that can begin here
     /// gets the rest at once.
     pub(super) fn handle_preface_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
-        if !self.take_proxy_header(now, key, buffer) {
+        if !self.take_proxy_header(now, key, buffer) || !self.begin_tls(now, key, buffer) {
             return;
         }
         let Some(preface) = self.connections.preface_mut(key) else { return };
@@ -225,6 +241,53 @@ impl Shard {
                 }
                 false
             }
+        }
+    }
+
+    /// Whether what a protocol says is next. When TLS is, the socket goes on with it, and what was read of it
+    /// already is read again.
+    fn begin_tls(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Protocol::Preface(preface) = &mut connection.protocol else { return false };
+        // TLS itself is agreed on before anything above it is heard.
+        if connection.socket.is_handshaking() {
+            return false;
+        }
+        let Some((terms, first)) = preface.tls.as_deref().zip(buffer.first()) else {
+            return preface.tls.is_none();
+        };
+        if *first != TLS_HANDSHAKE {
+            if terms.is_optional {
+                preface.tls = None;
+                return true;
+            }
+            preface.is_over = true;
+            self.warn_of_plain(now, key);
+            return false;
+        }
+        match terms.begin() {
+            Ok(session) => {
+                // A copy: what is read later would pin the shard's read buffer.
+                let session = session.with_early(BytesMut::from(&buffer[..]));
+                buffer.clear();
+                preface.tls = None;
+                connection.socket.begin_tls(session);
+            }
+            Err(error) => {
+                preface.is_over = true;
+                debug!(connection = %self.name_of(key), %error, "TLS cannot begin");
+            }
+        }
+        false
+    }
+
+    fn warn_of_plain(&mut self, now: Instant, key: usize) {
+        self.handshakes.statistics.failed += 1;
+        if self.warnings.is_due(now)
+            && let Some(connection) = self.connections.get(key)
+        {
+            let (peer, listener) = (connection.peer, &connection.listener);
+            tracing::warn!(%peer, %listener, "closing a connection that does not begin with TLS");
         }
     }
 
@@ -316,10 +379,20 @@ impl Shard {
         let Some(connection) = self.connections.try_remove(key) else { return false };
         debug!(connection = %self.connection_name(connection.number), shard = home.0, "handed over");
         self.count_connection_out();
-        let Connection { protocol, socket, input, peer, listener, opened_at, bytes_in, bytes_out, .. } =
-            *connection;
+        let Connection {
+            protocol,
+            socket,
+            input,
+            peer,
+            listener,
+            opened_at,
+            bytes_in,
+            bytes_out,
+            encryption,
+            ..
+        } = *connection;
         let (Protocol::Preface(preface), Ok(socket)) = (protocol, socket.leave()) else { return true };
-        let arrival = Arrival { socket, peer, listener, input, opened_at, bytes_in, bytes_out };
+        let arrival = Arrival { socket, peer, listener, input, opened_at, bytes_in, bytes_out, encryption };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(home.shard())) {
             self.shared.count_connection_in(home);
             mailbox.post_adopted(Adopted { arrival, transport: preface.transport });

@@ -209,6 +209,7 @@ impl Shard {
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,
             frames,
+            encryption: connection.encryption.clone(),
             input: std::mem::take(&mut connection.input).freeze(),
         };
         connection.protocol = Protocol::Tunnelled(Box::new(near));
@@ -297,7 +298,7 @@ impl Shard {
 
     /// A client comes from another node.
     fn accept_tunnel(&mut self, now: Instant, from: ShardId, id: TunnelId, opening: Opening) {
-        let Opening { peer, listener, opened_at, bytes_in, bytes_out, frames, input } = opening;
+        let Opening { peer, listener, opened_at, bytes_in, bytes_out, frames, encryption, input } = opening;
         let transport = match frames.as_deref().map(WebSocket::restore) {
             None => Some(Transport::Plain),
             Some(frames) => frames.map(|frames| Transport::WebSocket(Box::new(frames))),
@@ -315,6 +316,7 @@ impl Shard {
             opened_at: Timestamp::from_millisecond(opened_at).unwrap_or_else(|_| Timestamp::now()),
             bytes_in,
             bytes_out,
+            encryption,
         };
         self.shared.count_connection_in(self.id);
         self.connections_opened += 1;

@@ -10,6 +10,7 @@ use super::connection::{Connection, Life};
 use super::protocol::{Farewell, Protocol};
 use super::{Shard, amqp};
 use crate::hub::{MqttStatistics, Subscription};
+use crate::tls::Encryption;
 
 /// The user of every connection: nobody is asked who he is.
 const ANONYMOUS: &str = "anonymous";
@@ -74,6 +75,7 @@ impl Shard {
             consumers: 0,
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,
+            tls: connection.encryption.as_deref().map(Encryption::view),
         };
         match &connection.protocol {
             Protocol::Amqp(client) => with_amqp(view, client),

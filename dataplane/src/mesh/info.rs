@@ -67,8 +67,13 @@ mod tests {
     use super::*;
 
     fn info(listeners: usize) -> Info {
-        let listener =
-            Listener { name: "amqp".into(), protocol: Protocol::Amqp, host: "10.0.0.1".into(), port: 5672 };
+        let listener = Listener {
+            name: "amqp".into(),
+            protocol: Protocol::Amqp,
+            host: "10.0.0.1".into(),
+            port: 5672,
+            tls: Default::default(),
+        };
         Info {
             version: "1.2.3".into(),
             listeners: vec![listener; listeners],

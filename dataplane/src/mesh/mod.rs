@@ -81,7 +81,7 @@ impl Prepared {
         let Some(mesh) = &config.mesh else { return Ok(None) };
         let identity = Identity::load(&mesh.tls.below(&config.state_dir), &config.node, &config.fleet)?;
         let listener =
-            ListenerConfig { host: mesh.listen.host.clone(), port: mesh.listen.port, proxy_protocol: false };
+            ListenerConfig { host: mesh.listen.host.clone(), ..ListenerConfig::loopback(mesh.listen.port) };
         Ok(Some(Self { identity, bound: bind("mesh", &listener)? }))
     }
 }

@@ -28,6 +28,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mq_core::ShardId;
 
+use crate::tls::Encryption;
+
 /// Bytes that may be under way in each direction of a tunnel, or wait at its end to be taken.
 pub(crate) const WINDOW: u32 = 64 << 10;
 
@@ -58,6 +60,8 @@ pub(crate) enum TunnelError {
     Opening(usize),
     #[error("a text of a tunnel is not UTF-8")]
     Text,
+    #[error("what a tunnel says of TLS cannot be read; both nodes need versions that agree")]
+    Encryption,
     #[error("tunnel {0} was opened twice")]
     Twice(u32),
     #[error("a tunnel got {bytes} bytes beyond its window of {WINDOW}")]
@@ -109,9 +113,15 @@ pub(crate) struct Opening {
     pub(crate) bytes_out: u64,
     /// The state of its frames, when it has them.
     pub(crate) frames: Option<Bytes>,
+    /// What TLS has agreed on with it.
+    pub(crate) encryption: Option<Arc<Encryption>>,
     /// What was read and not served, a whole CONNECT among it unless the frames hold that.
     pub(crate) input: Bytes,
 }
+
+/// Set in the flags of an opening whose client has frames, and of one that speaks TLS.
+const HAS_FRAMES: u8 = 1;
+const IS_ENCRYPTED: u8 = 2;
 
 /// Set in the kind of a message whose sender has opened the tunnel.
 const FROM_NEAR: u8 = 0x80;
@@ -180,7 +190,11 @@ impl Message {
 impl Opening {
     fn encode(&self, id: TunnelId, out: &mut BytesMut) {
         let frames = self.frames.as_deref().unwrap_or_default();
-        put_header(out, OPEN, id, 64 + self.listener.len() + frames.len() + self.input.len());
+        // Plain data in text always has a form in JSON.
+        let encryption =
+            self.encryption.as_deref().and_then(|encryption| serde_json::to_vec(encryption).ok());
+        let said = encryption.as_deref().unwrap_or_default();
+        put_header(out, OPEN, id, 64 + self.listener.len() + frames.len() + said.len() + self.input.len());
         match self.peer.ip() {
             IpAddr::V4(ip) => {
                 out.put_u8(4);
@@ -198,9 +212,14 @@ impl Opening {
         out.put_i64(self.opened_at);
         out.put_u64(self.bytes_in);
         out.put_u64(self.bytes_out);
-        out.put_u8(u8::from(self.frames.is_some()));
+        let has_frames = if self.frames.is_some() { HAS_FRAMES } else { 0 };
+        out.put_u8(has_frames | if encryption.is_some() { IS_ENCRYPTED } else { 0 });
         out.put_u32(u32::try_from(frames.len()).unwrap_or(u32::MAX));
         out.put_slice(frames);
+        if encryption.is_some() {
+            out.put_u32(u32::try_from(said.len()).unwrap_or(u32::MAX));
+            out.put_slice(said);
+        }
         out.put_slice(&self.input);
     }
 
@@ -219,11 +238,19 @@ impl Opening {
         let listener = std::str::from_utf8(&listener).map_err(|_| TunnelError::Text)?.into();
         let mut fields = need(&mut input, 24)?;
         let (opened_at, bytes_in, bytes_out) = (fields.get_i64(), fields.get_u64(), fields.get_u64());
-        let has_frames = byte(&mut input)? != 0;
+        let flags = byte(&mut input)?;
         let length = usize::try_from(number(&mut input)?).unwrap_or(usize::MAX);
         let frames = need(&mut input, length)?;
-        let frames = has_frames.then_some(frames);
-        Ok(Self { peer, listener, opened_at, bytes_in, bytes_out, frames, input })
+        let frames = (flags & HAS_FRAMES != 0).then_some(frames);
+        let encryption = if flags & IS_ENCRYPTED != 0 {
+            let length = usize::try_from(number(&mut input)?).unwrap_or(usize::MAX);
+            let said = need(&mut input, length)?;
+            // Without it the client would count as one that speaks plain.
+            Some(serde_json::from_slice(&said).map_err(|_| TunnelError::Encryption)?)
+        } else {
+            None
+        };
+        Ok(Self { peer, listener, opened_at, bytes_in, bytes_out, frames, encryption, input })
     }
 }
 
@@ -509,8 +536,19 @@ mod tests {
             bytes_in: 1 << 40,
             bytes_out: 3,
             frames: None,
+            encryption: None,
             input: Bytes::from_static(b"\x10\x0d"),
         }
+    }
+
+    fn encryption() -> Arc<Encryption> {
+        Arc::new(Encryption {
+            version: "TLSv1.3".into(),
+            cipher: "TLS13_AES_128_GCM_SHA256".into(),
+            server_name: Some("broker.example".into()),
+            is_resumed: false,
+            certificate: None,
+        })
     }
 
     fn messages() -> Vec<Message> {
@@ -524,6 +562,7 @@ mod tests {
             Message::Open(Box::new(opening())),
             Message::Open(Box::new(framed)),
             Message::Open(Box::new(Opening { frames: Some(Bytes::new()), ..opening() })),
+            Message::Open(Box::new(Opening { encryption: Some(encryption()), ..opening() })),
             Message::Data(Bytes::from_static(b"some bytes")),
             Message::Data(Bytes::new()),
             Message::Grant(u32::MAX),

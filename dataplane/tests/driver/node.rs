@@ -12,6 +12,7 @@ use mq_model::manifest::{AddressSpec, AddressType};
 use mq_store::Disk;
 use mq_store::testing::FaultyDisk;
 use mqd::hub::{Accepted, Hub, Served, ShardStatistics, Speaks};
+use mqd::tls::Stage;
 use tokio::runtime::Runtime;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -149,7 +150,8 @@ impl Node {
     }
 
     fn serve(&self, shard: usize, stream: TcpStream, peer: SocketAddr, speaks: Speaks, expects_proxy: bool) {
-        let accepted = Accepted { stream, peer, listener: "test".into(), speaks, expects_proxy };
+        let accepted =
+            Accepted { stream, peer, listener: "test".into(), speaks, expects_proxy, tls: Stage::Plain };
         self.hub().accept(shard, accepted);
     }
 

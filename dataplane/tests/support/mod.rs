@@ -116,7 +116,8 @@ pub(crate) fn address(name: &str, kind: AddressType) -> Value {
 pub(crate) fn config(state_dir: &Path) -> DaemonConfig {
     let mut config = DaemonConfig::embedded(state_dir);
     let free = ListenerConfig::loopback(0);
-    config.listeners = Listeners { amqp: free.clone(), mqtt: free.clone(), http: free };
+    config.listeners =
+        Listeners { amqp: free.clone(), mqtt: free.clone(), http: free, ..Listeners::default() };
     config.workers = 2;
     config.drain_seconds = 2;
     config
@@ -126,6 +127,8 @@ pub(crate) fn config(state_dir: &Path) -> DaemonConfig {
 pub(crate) struct Node {
     pub(crate) http: SocketAddr,
     pub(crate) amqp: SocketAddr,
+    /// Every listener by its name.
+    listeners: Vec<(String, SocketAddr)>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -163,6 +166,10 @@ impl Node {
             SocketAddr::new(listener.host.parse().unwrap(), listener.port)
         };
         let (http, amqp) = (address(Protocol::Http), address(Protocol::Amqp));
+        let listeners = app.listeners().iter().map(|listener| {
+            (listener.name.clone(), SocketAddr::new(listener.host.parse().unwrap(), listener.port))
+        });
+        let listeners = listeners.collect();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             tracing::subscriber::with_default(subscriber, || {
@@ -170,7 +177,13 @@ impl Node {
                 app.run(stop).unwrap();
             });
         });
-        Self { http, amqp, stop: Some(stop), thread: Some(thread) }
+        Self { http, amqp, listeners, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Where the listener of this name is.
+    #[track_caller]
+    pub(crate) fn listener(&self, name: &str) -> SocketAddr {
+        self.listeners.iter().find(|(found, _)| found == name).unwrap().1
     }
 
     /// Asks the node to stop and does not wait.

@@ -169,6 +169,7 @@ fn observed(fleet: &Fleet, name: &str, found: FoundNode) -> ObservedNode {
         protocol: Protocol::Amqp,
         host: "127.0.0.1".into(),
         port,
+        tls: Default::default(),
     };
     let runtime = Runtime {
         node: name.to_owned(),

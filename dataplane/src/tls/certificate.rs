@@ -1,0 +1,154 @@
+//! What TLS says of a client.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use mq_model::admin::ConnectionTls;
+use ring::digest::{SHA256, digest};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{Connection, HandshakeKind};
+use serde::{Deserialize, Serialize};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+/// Names of one kind that are read of a certificate; those beyond are left out.
+const MAX_NAMES: usize = 64;
+
+/// What was agreed on with a client that speaks TLS. A connection without has none of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// The version of TLS, such as `TLSv1.3`.
+    pub version: Box<str>,
+    /// The cipher suite by its name in the registry of the IANA.
+    pub cipher: Box<str>,
+    /// Whom the client has asked for (server name indication).
+    pub server_name: Option<Box<str>>,
+    /// The keys of an earlier connection were used again.
+    pub is_resumed: bool,
+    /// The client's certificate, signed by an authority that the node trusts.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// The certificate of a client, signed by an authority that the node trusts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientCertificate {
+    /// The whole subject, such as `CN=sensor-1, O=Acme`.
+    pub subject: String,
+    /// The subject's common name, when it has exactly one.
+    pub common_name: Option<String>,
+    /// Its alternative names that are DNS names, at most 64; so with those that follow.
+    pub dns: Vec<String>,
+    /// URIs, such as `spiffe://acme/sensor-1`.
+    pub uris: Vec<String>,
+    /// Mail addresses.
+    pub emails: Vec<String>,
+    /// SHA-256 of the certificate, as 64 hexadecimal digits.
+    pub fingerprint: String,
+    /// Until when it is good.
+    pub expires: Timestamp,
+    /// The fleet's own authority has signed it.
+    pub is_of_fleet: bool,
+}
+
+impl Encryption {
+    /// What was agreed on, once the handshake is over. `fleet` tells certificates of the fleet's own authority
+    /// from others.
+    ///
+    /// # Errors
+    /// When the client's certificate, although it was signed by someone trusted, cannot be read.
+    pub(super) fn of(tls: &Connection, fleet: Option<&dyn ClientCertVerifier>) -> Result<Self, X509Error> {
+        let chain = tls.peer_certificates().unwrap_or_default();
+        let certificate = match chain.split_first() {
+            Some((first, between)) => Some(ClientCertificate::read(first, between, fleet)?),
+            None => None,
+        };
+        let name = match tls {
+            Connection::Server(server) => server.server_name(),
+            Connection::Client(_) => None,
+        };
+        let version = tls.protocol_version().and_then(|version| version.as_str());
+        let cipher = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        Ok(Self {
+            version: version
+                .map_or("TLS", |name| if name == "TLSv1_3" { "TLSv1.3" } else { "TLSv1.2" })
+                .into(),
+            cipher: cipher.unwrap_or_default().into(),
+            server_name: name.map(Into::into),
+            is_resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+            certificate,
+        })
+    }
+}
+
+impl Encryption {
+    /// How the admin API shows it.
+    pub(crate) fn view(&self) -> ConnectionTls {
+        let certificate = self.certificate.as_ref();
+        ConnectionTls {
+            version: self.version.to_string(),
+            cipher: self.cipher.to_string(),
+            server_name: self.server_name.as_deref().map(str::to_owned),
+            subject: certificate.map(|certificate| certificate.subject.clone()),
+            fingerprint: certificate.map(|certificate| certificate.fingerprint.clone()),
+        }
+    }
+}
+
+impl ClientCertificate {
+    fn read(
+        first: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        fleet: Option<&dyn ClientCertVerifier>,
+    ) -> Result<Self, X509Error> {
+        let (_, certificate) = X509Certificate::from_der(first).map_err(|_| X509Error::InvalidCertificate)?;
+        let mut common_names = certificate.subject().iter_common_name();
+        let common_name = common_names.next().filter(|_| common_names.next().is_none());
+        let alternatives = certificate.subject_alternative_name()?;
+        let alternatives = alternatives.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
+        let names = |pick: fn(&GeneralName<'_>) -> Option<String>| {
+            alternatives.iter().filter_map(pick).take(MAX_NAMES).collect()
+        };
+        let is_of_fleet =
+            fleet.is_some_and(|fleet| fleet.verify_client_cert(first, between, UnixTime::now()).is_ok());
+        Ok(Self {
+            subject: certificate.subject().to_string(),
+            common_name: common_name.and_then(|name| name.as_str().ok()).map(str::to_owned),
+            dns: names(
+                |name| if let GeneralName::DNSName(name) = name { Some((*name).to_owned()) } else { None },
+            ),
+            uris: names(|name| if let GeneralName::URI(uri) = name { Some((*uri).to_owned()) } else { None }),
+            emails: names(|name| {
+                if let GeneralName::RFC822Name(name) = name { Some((*name).to_owned()) } else { None }
+            }),
+            fingerprint: hexadecimal(digest(&SHA256, first).as_ref()),
+            expires: end_of(&certificate),
+            is_of_fleet,
+        })
+    }
+}
+
+/// Until when a certificate is good.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Result<Timestamp, X509Error> {
+    let (_, certificate) =
+        X509Certificate::from_der(certificate).map_err(|_| X509Error::InvalidCertificate)?;
+    Ok(end_of(&certificate))
+}
+
+/// "No well-defined expiration date" is the end of the year 9999 (RFC 5280, 4.1.2.5).
+fn end_of(certificate: &X509Certificate<'_>) -> Timestamp {
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).unwrap_or(Timestamp::MAX)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
