@@ -10,6 +10,8 @@ pub const ADMIN: &str = "MQ_ADMIN";
 pub const USER: &str = "MQ_USER";
 /// The password for SASL PLAIN.
 pub const PASSWORD: &str = "MQ_PASSWORD";
+/// Certificates to trust besides those of this system.
+pub const CA: &str = "MQ_CA";
 /// The path of the daemon's binary.
 pub const MQD: &str = "MQ_MQD";
 /// The base directory of state files; `~/.local/state` when it is not set.
@@ -29,12 +31,13 @@ pub const CI: &str = "CI";
 pub const LOGIN: &str = "USER";
 
 /// Name and meaning of every variable, as `mq help environment` prints them.
-pub const ALL: [(&str, &str); 13] = [
+pub const ALL: [(&str, &str); 14] = [
     (CONTEXT, "the context to use, in place of the current one"),
     (URL, "the AMQP URL to connect to, in place of the context's"),
     (ADMIN, "the URL of the admin API, in place of the context's"),
     (USER, "the user name for SASL PLAIN"),
     (PASSWORD, "the password for SASL PLAIN; --password-file keeps it out of the environment"),
+    (CA, "a file with certificates to trust, besides those of this system"),
     (MQD, "the path of the mqd binary that `mq deploy` starts"),
     (STATE_HOME, "base directory of state; default ~/.local/state"),
     (CONFIG_HOME, "base directory of configuration; default ~/.config"),

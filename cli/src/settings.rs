@@ -9,12 +9,17 @@ use std::{
 };
 
 use mq_model::admin::{Protocol, Runtime};
+use mq_model::config::ListenerTls;
 use reqwest::Url;
 
 use crate::{
     args::Global,
+    client::tls::Trust,
     context::{Context, Contexts, Place, Store, read_bounded},
-    deploy::local::{node_names, state_of_node},
+    deploy::{
+        authority::{admin_files, has_admin},
+        local::{node_names, state_of_node},
+    },
     env,
     exit::Exit,
     failure::{Failure, Outcome},
@@ -88,6 +93,8 @@ pub struct Endpoint {
     pub host: String,
     pub port: u16,
     pub credentials: Credentials,
+    /// Whom to trust when the scheme has TLS, and what to show.
+    pub trust: Trust,
     /// The address; empty when only the connection was asked for.
     pub address: String,
     /// The fleet is one that `mq deploy` runs on this machine, so that is what to suggest.
@@ -158,7 +165,7 @@ impl Settings {
 
     /// Where `target` is: a bare address in the context's fleet, or an address in an AMQP URL.
     pub fn endpoint(&self, target: &str) -> Outcome<Endpoint> {
-        self.endpoint_of(target, &[Scheme::Amqp])
+        self.endpoint_of(target, &[Scheme::Amqp, Scheme::Amqps])
     }
 
     /// As [`endpoint`](Self::endpoint), for a command that speaks the protocols of `schemes`.
@@ -187,6 +194,7 @@ impl Settings {
             host: host(&base),
             port: base.port().unwrap_or_else(|| scheme.port()),
             credentials: self.credentials(&base)?,
+            trust: self.trust(),
             address,
             is_deployed,
         })
@@ -204,12 +212,37 @@ impl Settings {
 
     /// As [`address`](Self::address), for a command that speaks MQTT, too.
     pub fn message_address(&self, target: &str) -> Outcome<Endpoint> {
-        let endpoint = self.endpoint_of(target, &[Scheme::Amqp, Scheme::Mqtt])?;
+        let endpoint = self.endpoint_of(target, &Scheme::ALL)?;
         if endpoint.address.is_empty() {
             return Err(Failure::usage(format!("`{target}` names no address"))
                 .help("write mqtt://host:port/topic, amqp://host:port/address, or a bare address"));
         }
         Ok(endpoint)
+    }
+
+    /// Whom to trust, and what to show: what the flags say, and for a fleet of this machine its own authority.
+    pub fn trust(&self) -> Trust {
+        let Global { ca, cert, key, insecure, .. } = &self.global;
+        let identity = cert.clone().zip(key.clone());
+        let own = self.fleet_directory().map(|directory| admin_files(&directory).ca);
+        let ca = ca.clone().or_else(|| own.filter(|path| path.is_file()));
+        Trust { ca, identity, is_insecure: *insecure }
+    }
+
+    /// The same for the admin API, where `mq` is the administrator of a fleet of this machine.
+    pub fn admin_trust(&self) -> Trust {
+        let trust = self.trust();
+        if trust.identity.is_some() || self.is_admin_given() {
+            return trust;
+        }
+        let directory = self.fleet_directory().filter(|directory| has_admin(directory));
+        let files = directory.map(|directory| admin_files(&directory));
+        Trust { identity: files.map(|files| (files.certificate, files.key)), ..trust }
+    }
+
+    /// Where `mq deploy` keeps the fleet of the context, when it runs on this machine.
+    fn fleet_directory(&self) -> Option<std::path::PathBuf> {
+        self.contexts.named(self.context_name()?).ok()?.state.clone()
     }
 
     /// The URL of the context's fleet for MQTT.
@@ -221,7 +254,7 @@ impl Settings {
             ))
             .help("write mqtt://host:port/topic"));
         };
-        peer_url(&url, &[Scheme::Mqtt])
+        peer_url(&url, &[Scheme::Mqtt, Scheme::Mqtts])
     }
 
     fn amqp(&self) -> Outcome<(Url, bool)> {
@@ -312,7 +345,9 @@ fn living(mut context: Context) -> Context {
 /// Whether the node serves: by its own word where that can be asked for, else by taking a connection.
 fn is_living(place: &Place) -> bool {
     let (url, path) = match &place.admin {
-        Some(admin) => (admin, Some("/readyz")),
+        Some(admin) if admin.starts_with("http:") => (admin, Some("/readyz")),
+        // Over TLS it is asked when it is needed: that it takes a connection has to do here.
+        Some(admin) => (admin, None),
         None => (&place.amqp, None),
     };
     let Ok(url) = Url::parse(url) else { return false };
@@ -345,13 +380,19 @@ pub fn runtime(state: &Path) -> Option<Runtime> {
 
 /// The URL of a node's listener for one protocol; a wildcard host is reached over loopback.
 pub fn listener_url(runtime: &Runtime, protocol: Protocol) -> Option<String> {
-    let listener = runtime.listeners.iter().find(|listener| listener.protocol == protocol)?;
-    let scheme = match protocol {
-        Protocol::Amqp => "amqp",
-        Protocol::Mqtt => "mqtt",
-        Protocol::MqttWs => "ws",
-        Protocol::Mesh => "mesh",
-        Protocol::Http => "http",
+    let mut listeners = runtime.listeners.iter().filter(|listener| listener.protocol == protocol);
+    let first = listeners.clone().next()?;
+    // Without TLS where there is a choice: it is this machine, or the user would have said more.
+    let listener = listeners.find(|listener| listener.tls != ListenerTls::Always).unwrap_or(first);
+    let scheme = match (protocol, listener.tls == ListenerTls::Always) {
+        (Protocol::Amqp, false) => "amqp",
+        (Protocol::Amqp, true) => "amqps",
+        (Protocol::Mqtt, false) => "mqtt",
+        (Protocol::Mqtt, true) => "mqtts",
+        (Protocol::MqttWs, _) => "ws",
+        (Protocol::Mesh, _) => "mesh",
+        (Protocol::Http, false) => "http",
+        (Protocol::Http, true) => "https",
     };
     let host = match listener.host.as_str() {
         "0.0.0.0" => "127.0.0.1".to_owned(),
@@ -369,7 +410,7 @@ fn with_wildcards(url: &str) -> String {
 
 /// Checks the URL of an AMQP peer.
 pub fn amqp_url(text: &str) -> Outcome<Url> {
-    peer_url(text, &[Scheme::Amqp])
+    peer_url(text, &[Scheme::Amqp, Scheme::Amqps])
 }
 
 /// Checks the URL of a peer that speaks the protocol of one of `schemes`.
@@ -381,10 +422,7 @@ pub fn peer_url(text: &str, schemes: &[Scheme]) -> Outcome<Url> {
         |why: &str| Err(Failure::usage(format!("cannot use `{}`: {why}", masked(text))).help(EXAMPLE));
     if !schemes.iter().any(|scheme| scheme.name() == url.scheme()) {
         let names: Vec<&str> = schemes.iter().copied().map(Scheme::name).collect();
-        return match url.scheme() {
-            "amqps" | "mqtts" => refuse("this command does not speak TLS"),
-            scheme => refuse(&format!("the scheme is `{scheme}`, and this speaks {}", names.join(", "))),
-        };
+        return refuse(&format!("the scheme is `{}`, and this speaks {}", url.scheme(), names.join(", ")));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return refuse("there is no host");
@@ -400,9 +438,11 @@ pub fn http_url(text: &str) -> Outcome<Url> {
     let help = "write it like http://127.0.0.1:8080";
     let url = Url::parse(text)
         .map_err(|error| Failure::usage(format!("`{text}` is not a URL: {error}")).help(help))?;
-    if url.scheme() != "http" {
-        let why =
-            format!("cannot use `{text}`: the scheme is `{}`, and the admin API speaks http", url.scheme());
+    if !matches!(url.scheme(), "http" | "https") {
+        let why = format!(
+            "cannot use `{text}`: the scheme is `{}`, and the admin API speaks http and https",
+            url.scheme()
+        );
         return Err(Failure::usage(why).help(help));
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
@@ -506,7 +546,7 @@ mod tests {
     fn a_url_that_cannot_work_is_refused_with_the_reason() {
         let settings = Settings::new(Global::default(), Contexts::default());
         for (url, why) in [
-            ("amqps://h/a", "does not speak TLS"),
+            ("https://h/a", "the scheme is `https`"),
             ("mqtt://h/a", "the scheme is `mqtt`"),
             ("amqp:///a", "no host"),
             ("amqp://h/a?b", "%3F"),
@@ -546,7 +586,7 @@ mod tests {
 
     #[test]
     fn an_error_never_shows_a_password() {
-        let failure = amqp_url("amqps://ann:secret@h/a").unwrap_err();
+        let failure = amqp_url("https://ann:secret@h/a").unwrap_err();
         assert!(!failure.message.contains("secret"), "{failure}");
     }
 }

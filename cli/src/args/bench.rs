@@ -1,6 +1,6 @@
 //! `mq bench`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum, builder::PossibleValue};
 
@@ -299,9 +299,6 @@ pub struct WireArgs {
     /// MQTT only: the version [default: 5.0].
     #[arg(long, value_name = "VERSION")]
     pub mqtt_version: Option<MqttVersion>,
-    /// amqps and mqtts only: certificates to trust besides those of this system, as PEM.
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
 }
 
 /// What is sent.

@@ -36,9 +36,6 @@ pub struct RunFile {
     /// amqps, mqtt or mqtts.
     #[arg(long, value_name = "URL")]
     pub target: Option<String>,
-    /// amqps and mqtts only: certificates to trust besides those of this system, as PEM.
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
     /// A threshold that every stage has to keep, such as e2e.p99<5ms; repeatable.
     #[arg(long = "assert", value_name = "ASSERTION", value_parser = Assertion::parse)]
     pub assertions: Vec<Assertion>,

@@ -62,6 +62,20 @@ pub struct Global {
     /// itself: every user of the machine could read it in the list of processes.
     #[arg(long, global = true, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// TLS: certificates to trust besides those of this system, as PEM.
+    ///
+    /// Those of a fleet that `mq deploy` runs on this machine are known without it.
+    #[arg(long, global = true, value_name = "FILE", env = env::CA, hide_env_values = true)]
+    pub ca: Option<PathBuf>,
+    /// TLS: the certificate to show, as PEM.
+    #[arg(long, global = true, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// TLS: the private key of --cert, as PEM.
+    #[arg(long, global = true, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody.
+    #[arg(long, global = true)]
+    pub insecure: bool,
     /// When to use colour.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,

@@ -2,7 +2,6 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -67,8 +66,6 @@ pub struct Order {
     pub max_lag: Duration,
     /// Every receiver gets every message.
     pub is_multicast: bool,
-    /// Certificates to trust besides those of the system, as PEM.
-    pub ca: Option<PathBuf>,
 }
 
 impl Order {

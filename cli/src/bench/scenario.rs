@@ -230,7 +230,6 @@ mod tests {
             drain: Duration::from_secs(5),
             max_lag: Duration::from_millis(1),
             is_multicast: false,
-            ca: None,
         }
     }
 

@@ -12,6 +12,7 @@ use mq_model::{
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
+use super::tls::Trust;
 use crate::{
     deploy::Order,
     exit::Exit,
@@ -51,9 +52,16 @@ pub enum Put {
 
 impl Admin {
     pub fn new(base: Url) -> Outcome<Self> {
+        Self::trusting(base, &Trust::default())
+    }
+
+    /// The same over TLS, when the URL says so, with whom to trust and what to show.
+    pub fn trusting(base: Url, trust: &Trust) -> Outcome<Self> {
+        let tls = trust.config(base.scheme() == "https")?;
         // The admin API is on loopback or in the same network: a proxy meant for the web is not asked.
         let http = Client::builder()
             .no_proxy()
+            .tls_backend_preconfigured(tls)
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())

@@ -30,7 +30,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::drain::{Watch, Watched};
+use super::{
+    drain::{Watch, Watched},
+    tls::Tls,
+};
 
 use crate::{
     args::message::Ack,
@@ -114,10 +117,13 @@ impl Client {
             let stream = stream.await.map_err(|error| unreachable(endpoint, &reason(&error)))?;
             // Messages are small and are waited for: none is held back for the next.
             stream.set_nodelay(true).map_err(|error| unreachable(endpoint, &reason(&error)))?;
-            match &watch {
-                Some(watch) => open(endpoint, container, Watched::new(stream, Arc::clone(watch))).await,
-                None => open(endpoint, container, stream).await,
+            if !endpoint.scheme.is_tls() {
+                return open_watched(endpoint, container, stream, watch.as_ref()).await;
             }
+            let (connector, name) = Tls::new(&endpoint.host, &endpoint.trust)?.connector();
+            let stream = Box::pin(connector.connect(name, stream)).await;
+            let stream = stream.map_err(|error| no_tls(endpoint, &reason(&error)))?;
+            open_watched(endpoint, container, stream, watch.as_ref()).await
         };
         let mut connection =
             in_time(Box::pin(opening), || unreachable(endpoint, "no answer within 10s")).await?;
@@ -460,6 +466,21 @@ pub fn send_failure(error: &SendError, address: &str) -> Failure {
     }
 }
 
+async fn open_watched<S>(
+    endpoint: &Endpoint,
+    container: Option<&str>,
+    stream: S,
+    watch: Option<&Arc<Watch>>,
+) -> Outcome<ConnectionHandle<()>>
+where
+    S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static,
+{
+    match watch {
+        Some(watch) => open(endpoint, container, Watched::new(stream, Arc::clone(watch))).await,
+        None => open(endpoint, container, stream).await,
+    }
+}
+
 async fn open<S>(endpoint: &Endpoint, container: Option<&str>, stream: S) -> Outcome<ConnectionHandle<()>>
 where
     S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static,
@@ -513,6 +534,12 @@ fn open_failure(error: &OpenError, endpoint: &Endpoint) -> Failure {
         OpenError::Io(error) => unreachable(endpoint, &reason(error)),
         error => unreachable(endpoint, &error.to_string()),
     }
+}
+
+/// TLS has not come about.
+pub(super) fn no_tls(endpoint: &Endpoint, why: &str) -> Failure {
+    Failure::new(Exit::Unreachable, format!("cannot agree on TLS with {}: {why}", endpoint.place()))
+        .help("name the certificates to trust with --ca, and what to show with --cert and --key")
 }
 
 fn unreachable(endpoint: &Endpoint, why: &str) -> Failure {

@@ -4,3 +4,4 @@ pub mod admin;
 pub mod amqp;
 pub mod drain;
 pub mod mqtt;
+pub mod tls;

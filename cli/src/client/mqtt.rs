@@ -7,7 +7,7 @@
 use std::{collections::HashSet, collections::VecDeque, future::Future, time::Duration};
 
 use rumqttc::{
-    NetworkOptions, Outgoing,
+    NetworkOptions, Outgoing, TlsConfiguration, TlsError, Transport,
     v5::{
         AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError,
         mqttbytes::{
@@ -21,6 +21,7 @@ use rumqttc::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
+use super::{amqp::no_tls, tls::Tls};
 use crate::{
     exit::Exit,
     failure::{Failure, Outcome, reason},
@@ -93,7 +94,12 @@ impl Client {
     pub async fn connect(endpoint: &Endpoint, login: &Login) -> Outcome<Self> {
         let place = endpoint.place();
         let client_id = login.client_id.clone().unwrap_or_else(random_client_id);
-        let (requests, connection) = AsyncClient::new(options(endpoint, login, &client_id), REQUESTS);
+        let mut options = options(endpoint, login, &client_id);
+        if endpoint.scheme.is_tls() {
+            let config = Tls::new(&endpoint.host, &endpoint.trust)?.config();
+            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
+        }
+        let (requests, connection) = AsyncClient::new(options, REQUESTS);
         let (sender, mut happenings) = mpsc::channel(AHEAD + usize::from(login.window));
         let driver = tokio::spawn(drive(connection, sender));
         let failed = |failure| {
@@ -394,6 +400,9 @@ fn unreachable(endpoint: &Endpoint, why: &str) -> Failure {
 
 fn connection_failure(error: &ConnectionError, endpoint: &Endpoint) -> Failure {
     match error {
+        ConnectionError::Io(error) if is_about_tls(error) => no_tls(endpoint, &reason(error)),
+        ConnectionError::Tls(TlsError::Io(error)) => no_tls(endpoint, &reason(error)),
+        ConnectionError::Tls(error) => no_tls(endpoint, &error.to_string()),
         ConnectionError::Io(error) => unreachable(endpoint, &reason(error)),
         ConnectionError::ConnectionRefused(code) => {
             let exit = match code {
@@ -411,6 +420,11 @@ fn connection_failure(error: &ConnectionError, endpoint: &Endpoint) -> Failure {
         }
         error => unreachable(endpoint, &error.to_string().to_lowercase()),
     }
+}
+
+/// Whether a failure of the socket is one of what lies over it.
+fn is_about_tls(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::InvalidData
 }
 
 fn lost(error: &ConnectionError, place: &str) -> Failure {

@@ -95,7 +95,6 @@ impl Draft {
             drain: Duration::ZERO,
             max_lag: Duration::MAX,
             is_multicast: shape == Shape::Fanout,
-            ca: None,
         };
         Self { order }
     }
@@ -116,7 +115,6 @@ impl Draft {
 
     fn speaking(mut self, wire: &WireArgs) -> Self {
         self.order.load.mqtt_version = wire.mqtt_version;
-        self.order.ca.clone_from(&wire.ca);
         self
     }
 

@@ -33,7 +33,7 @@ pub(super) async fn run(args: RunFile, settings: &Settings, output: &mut Output)
     args.report.iter().try_for_each(report::Target::check)?;
     let demands = Demands { assertions: args.assertions, allowances: args.max_regress };
     let overrides = Overrides { runs: args.runs, demands };
-    let scenario = Scenario::new(&document(&args.file)?, &base(args.ca.as_deref())?, &overrides)?;
+    let scenario = Scenario::new(&document(&args.file)?, &base()?, &overrides)?;
     let target = args.target.as_deref().or(scenario.target.as_deref());
     let mut sessions = Vec::with_capacity(scenario.stages.len());
     for stage in &scenario.stages {
@@ -100,10 +100,9 @@ fn document(path: &Path) -> Outcome<Bench> {
 }
 
 /// A load with every default of the command line.
-fn base(ca: Option<&Path>) -> Outcome<Order> {
+fn base() -> Outcome<Order> {
     let draft = Draft::new(Shape::Pipe, 1, 1);
-    let order = draft.with(&defaults::<LoadArgs>()?).of(&defaults::<MessageArgs>()?, None);
-    Ok(Order { ca: ca.map(Path::to_path_buf), ..order })
+    Ok(draft.with(&defaults::<LoadArgs>()?).of(&defaults::<MessageArgs>()?, None))
 }
 
 /// What the flags are when nobody gives one.
@@ -155,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_defaults_of_a_stage_are_those_of_the_flags() {
-        let order = base(None).expect("every flag has a default");
+        let order = base().expect("every flag has a default");
         let load = order.load;
         assert_eq!((load.credit, load.in_flight, load.links), (500, 1_000, 1));
         assert_eq!(load.duration(), Some(std::time::Duration::from_secs(10)));

@@ -262,6 +262,9 @@ async fn roll_out(request: Request, options: &RollOptions, output: &mut Output) 
     guard(&plan, options, output)?;
     preflight(&local, &desired, &plan, &observed)?;
     local.sweep(jiff::Timestamp::now())?;
+    for node in local.renew(&desired.nodes)? {
+        output.talk(&format!("{node}: a new certificate for its clients, which counts within seconds"));
+    }
     let applied = deployment.recorded(&plan, output).await?;
     deployment.finish(&plan, Some(&applied), output)
 }

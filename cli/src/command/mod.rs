@@ -78,5 +78,5 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
 }
 
 fn admin(settings: &Settings) -> Outcome<Admin> {
-    Admin::new(settings.admin()?)
+    Admin::trusting(settings.admin()?, &settings.admin_trust())
 }

@@ -1,7 +1,8 @@
 //! The certificate authority of a fleet and the certificates of its nodes: made on the first deployment,
 //! kept where only the user can read them, renewed long before they expire.
 //!
-//! The authority lies in `ca/` of the fleet's directory and signs nodes only. A node's files lie in `tls/`
+//! The authority lies in `ca/` of the fleet's directory and signs nodes, what they show to clients, and the fleet's
+//! administrator. A node's files lie in `tls/`
 //! of its state directory, beside a small file that says for whom and until when they are good.
 
 use std::{
@@ -24,6 +25,10 @@ use crate::{
     context::{read_bounded, sync_parent},
     failure::{Failure, Outcome},
 };
+
+mod server;
+
+pub use server::{Files, admin_files, has_admin, is_brought};
 
 /// How long an authority is good.
 const AUTHORITY_YEARS: i16 = 20;

@@ -169,12 +169,41 @@ impl Local {
 
     /// Makes, or renews, what the node proves itself with.
     fn equip(&self, node: &DaemonConfig) -> Outcome {
-        let Some(mesh) = &node.mesh else { return Ok(()) };
+        if node.mesh.is_none() && node.tls.is_none() {
+            return Ok(());
+        }
         let now = Timestamp::now();
         let state = self.state(&node.node);
         create_private(&state)?;
         let authority = Authority::of_fleet(&self.directory, &self.fleet, now)?;
-        authority.equip(&node.node, &state, &mesh.tls, now).map(drop)
+        if let Some(mesh) = &node.mesh {
+            authority.equip(&node.node, &state, &mesh.tls, now)?;
+        }
+        if node.tls.is_some() {
+            authority.equip_for_clients(node, &state, now)?;
+            authority.equip_admin(&self.directory, now)?;
+        }
+        Ok(())
+    }
+
+    /// Renews what running nodes show to clients, where that is due: they take it without a restart. Returns
+    /// the names of those that got something.
+    pub fn renew(&self, nodes: &[DaemonConfig]) -> Outcome<Vec<String>> {
+        let now = Timestamp::now();
+        let mut renewed = Vec::new();
+        for node in nodes.iter().filter(|node| node.tls.is_some()) {
+            let state = self.state(&node.node);
+            // What the node runs with: one that gets other names is restarted for them.
+            let Some(running) = self.config(&node.node).filter(|running| running.tls.is_some()) else {
+                continue;
+            };
+            let authority = Authority::of_fleet(&self.directory, &self.fleet, now)?;
+            authority.equip_admin(&self.directory, now)?;
+            if authority.equip_for_clients(&running, &state, now)? {
+                renewed.push(node.node.clone());
+            }
+        }
+        Ok(renewed)
     }
 
     /// Whether the node runs with a certificate that ends soon, or that has been replaced since it started.

@@ -31,7 +31,7 @@ use crate::{
     },
     failure::Outcome,
     record,
-    settings::{Credentials, Endpoint, Scheme, amqp_url, listener_url},
+    settings::{Credentials, Endpoint, Scheme, listener_url, peer_url},
     shape,
 };
 
@@ -196,7 +196,9 @@ impl Account {
 
 impl Places {
     fn learn(&self, node: &Runtime) {
-        let Some(url) = listener_url(node, Protocol::Amqp).and_then(|url| amqp_url(&url).ok()) else {
+        let Some(url) =
+            listener_url(node, Protocol::Amqp).and_then(|url| peer_url(&url, &[Scheme::Amqp]).ok())
+        else {
             return;
         };
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
@@ -205,6 +207,7 @@ impl Places {
             port: url.port().unwrap_or_else(|| Scheme::Amqp.port()),
             host,
             credentials: Credentials::Anonymous,
+            trust: Default::default(),
             address: String::new(),
             is_deployed: true,
         };

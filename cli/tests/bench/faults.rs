@@ -1,6 +1,6 @@
 //! One fault, one figure, whatever the protocol.
 
-use std::{net::SocketAddr, sync::atomic::AtomicBool, thread, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::atomic::AtomicBool, thread, time::Duration};
 
 use mq_cli::{
     bench::{
@@ -9,6 +9,7 @@ use mq_cli::{
         run::{Order, Watcher, run},
         series::Window,
     },
+    client::tls::Trust,
     exit::Exit,
     failure::Outcome,
     settings::{Credentials, Endpoint, Scheme},
@@ -28,7 +29,6 @@ pub(crate) fn order(load: Load) -> Order {
         drain: Duration::from_secs(5),
         max_lag: Duration::from_secs(1),
         is_multicast: false,
-        ca: None,
     }
 }
 
@@ -72,13 +72,26 @@ fn load_at(order: &Order, to: SocketAddr, address: &str) -> BenchResult {
     try_load_at(order, to, address, &mut AfterASecond(|| ())).unwrap()
 }
 
+/// A load that trusts these certificates, too.
+pub(crate) fn try_load_trusting(order: &Order, to: SocketAddr, ca: PathBuf) -> Outcome<BenchResult> {
+    let trust = Trust { ca: Some(ca), ..Trust::default() };
+    let endpoint = Endpoint { trust, ..endpoint(order, to, "faulty") };
+    let mut watcher = AfterASecond(|| ());
+    run(order, &endpoint, None, &AtomicBool::new(false), &mut watcher).map(|ran| ran.result)
+}
+
 fn try_load_at(
     order: &Order,
     to: SocketAddr,
     address: &str,
     watcher: &mut dyn Watcher,
 ) -> Outcome<BenchResult> {
-    let endpoint = Endpoint {
+    run(order, &endpoint(order, to, address), None, &AtomicBool::new(false), watcher).map(|ran| ran.result)
+}
+
+/// Where a load goes that trusts whom the system trusts.
+pub(crate) fn endpoint(order: &Order, to: SocketAddr, address: &str) -> Endpoint {
+    Endpoint {
         scheme: match (order.load.protocol, order.load.tls) {
             (Wire::Amqp, false) => Scheme::Amqp,
             (Wire::Amqp, true) => Scheme::Amqps,
@@ -89,9 +102,9 @@ fn try_load_at(
         port: to.port(),
         credentials: Credentials::Anonymous,
         address: address.into(),
+        trust: Default::default(),
         is_deployed: false,
-    };
-    run(order, &endpoint, None, &AtomicBool::new(false), watcher).map(|ran| ran.result)
+    }
 }
 
 fn load(order: &Order, to: SocketAddr) -> BenchResult {

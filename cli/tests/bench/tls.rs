@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use crate::{
-    faults::{order, pipe, try_load_with},
+    faults::{order, pipe, try_load_trusting, try_load_with},
     server::{Behaviour, Server},
 };
 
@@ -118,8 +118,8 @@ fn both_protocols_run_over_tls() {
         let folder = tempfile::tempdir().unwrap();
         let mut order = order(pipe(wire));
         order.load.tls = true;
-        order.ca = Some(ca(folder.path(), &relay.certificate));
-        let result = try_load_with(&order, relay.address).unwrap();
+        let ca = ca(folder.path(), &relay.certificate);
+        let result = try_load_trusting(&order, relay.address, ca).unwrap();
         assert_eq!((result.integrity.received, result.integrity.lost), (1_000, 0));
         assert!(result.load.tls && result.context.target.contains("s://"), "{}", result.context.target);
     }

@@ -24,6 +24,7 @@ mod mqtt_sessions;
 mod proton;
 mod rhea;
 mod scenarios;
+mod secure;
 mod stored;
 mod stored_clients;
 mod stored_crash;

@@ -16,6 +16,7 @@ use super::{
     run::{self, Order},
 };
 use crate::{
+    client::tls::Tls,
     exit::Exit,
     failure::{Failure, Outcome},
     settings::{Credentials, Endpoint},
@@ -24,10 +25,8 @@ use crate::{
 pub mod amqp;
 pub mod mqtt;
 pub mod peer;
-pub mod tls;
 
 pub use peer::Peer;
-use tls::Tls;
 
 /// What an address may contain: the number of the sender or of the receiver, counted from 0.
 const NUMBER: &str = "{n}";
@@ -121,8 +120,7 @@ impl Dialer {
     /// # Errors
     /// When the host has no address, or the certificates to trust cannot be read.
     pub fn new(order: &Order, endpoint: &Endpoint) -> Outcome<Self> {
-        let tls =
-            endpoint.scheme.is_tls().then(|| Tls::new(&endpoint.host, order.ca.as_deref())).transpose()?;
+        let tls = endpoint.scheme.is_tls().then(|| Tls::new(&endpoint.host, &endpoint.trust)).transpose()?;
         let manner = Arc::new(Manner::new(&order.load, endpoint));
         Ok(Self { to: run::resolve(endpoint)?, manner, tls })
     }

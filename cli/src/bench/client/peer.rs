@@ -13,8 +13,8 @@ use rustix::event::PollFlags;
 use rustls::ClientConnection;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Engine, Fault, Happening, tls::Tls};
-use crate::failure::reason;
+use super::{Engine, Fault, Happening};
+use crate::{client::tls::Tls, failure::reason};
 
 /// Slices of one write.
 const SLICES: usize = 64;

@@ -1,0 +1,241 @@
+//! What a fleet's authority signs for its clients: the certificates that nodes show to them, and the one with
+//! which `mq` shows itself to the nodes.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use mq_model::{config::DaemonConfig, user::FLEET_ADMIN};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+
+use super::{
+    Authority, Issued, NODE_DAYS, days_after, dns_name, fingerprint, generate, is_due, issued, json, limit,
+    note, read, signing, write_private,
+};
+use crate::failure::Outcome;
+
+/// The files with which a client shows itself to a fleet, and believes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    pub ca: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The files of the administrator of the fleet in this directory.
+pub fn admin_files(directory: &Path) -> Files {
+    let folder = directory.join("ca");
+    Files { ca: folder.join("ca.pem"), certificate: folder.join("admin.pem"), key: folder.join("admin.key") }
+}
+
+impl Authority {
+    /// Writes what a node shows to clients that speak TLS, unless what is there is good for long enough, or the
+    /// user has brought it; says whether it wrote something. A node that runs takes what is new by itself.
+    pub fn equip_for_clients(&self, node: &DaemonConfig, state: &Path, now: Timestamp) -> Outcome<bool> {
+        let Some(tls) = &node.tls else { return Ok(false) };
+        let certificate = state.join(&tls.certificate);
+        if let Some(folder) = certificate.parent().filter(|folder| folder.starts_with(state)) {
+            super::super::local::create_private(folder)?;
+        }
+        if let Some(ca) = tls.fleet_ca.as_ref().map(|ca| state.join(ca))
+            && read(&ca)?.is_none_or(|found| found != self.certificate)
+        {
+            write_private(&ca, self.certificate.as_bytes())?;
+        }
+        if is_brought(node) {
+            return Ok(false);
+        }
+        let names: Vec<String> = names(node, &self.fleet).into_iter().collect();
+        let mut params = CertificateParams::new(names.clone()).map_err(|error| signing(&error))?;
+        params.distinguished_name.push(DnType::OrganizationName, "mq");
+        params.distinguished_name.push(DnType::CommonName, format!("{} of {}", node.node, self.fleet));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(params, &names.join(" "), &certificate, &state.join(&tls.key), now)
+    }
+
+    /// Writes what the administrator of the fleet shows to its nodes, unless what is there is good for long
+    /// enough; says whether it wrote something.
+    pub fn equip_admin(&self, directory: &Path, now: Timestamp) -> Outcome<bool> {
+        let Files { certificate, key, .. } = admin_files(directory);
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, FLEET_ADMIN);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params, FLEET_ADMIN, &certificate, &key, now)
+    }
+
+    fn issue(
+        &self,
+        mut params: CertificateParams,
+        name: &str,
+        certificate: &Path,
+        key: &Path,
+        now: Timestamp,
+    ) -> Outcome<bool> {
+        let note = note(certificate);
+        let is_there = certificate.is_file() && key.is_file();
+        if let Some(issued) = issued(&note)?.filter(|_| is_there)
+            && (!is_due(&issued, now) || issued.expires == self.expires)
+            && issued.name == name
+            && issued.authority == fingerprint(&self.certificate)
+        {
+            return Ok(false);
+        }
+        let expires = self.expires.min(days_after(now, NODE_DAYS)?);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        limit(&mut params, now, expires)?;
+        // The key stays: so a node that reads its files between two of them finds a pair.
+        let pair = match read(key)?.and_then(|text| KeyPair::from_pem(&text).ok()) {
+            Some(pair) => pair,
+            None => {
+                let pair = generate()?;
+                write_private(key, pair.serialize_pem().as_bytes())?;
+                pair
+            }
+        };
+        let text = params.signed_by(&pair, &self.issuer).map_err(|error| signing(&error))?.pem();
+        write_private(certificate, text.as_bytes())?;
+        // Last: whoever is interrupted before it makes another certificate.
+        let issued = Issued { name: name.to_owned(), expires, authority: fingerprint(&self.certificate) };
+        write_private(&note, json(&issued).as_bytes())?;
+        Ok(true)
+    }
+}
+
+/// Whether the user has brought the certificate that the node shows to clients.
+pub fn is_brought(node: &DaemonConfig) -> bool {
+    node.tls.as_ref().is_some_and(|tls| tls.certificate.is_absolute())
+}
+
+/// What clients may call the node.
+fn names(node: &DaemonConfig, fleet: &str) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    names.insert(dns_name(fleet, &node.node));
+    names.extend(host_name());
+    for (_, listener) in node.listeners.named() {
+        if !matches!(listener.host.as_str(), "0.0.0.0" | "::") {
+            names.insert(listener.host.clone());
+        }
+    }
+    names.extend(node.tls.iter().flat_map(|tls| tls.names.iter().cloned()));
+    names
+}
+
+/// The name of this machine, when it is one that a certificate can have.
+fn host_name() -> Option<String> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().ok()?;
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    (name.len() <= 253 && name.split('.').all(is_label)).then(|| name.to_owned())
+}
+
+/// Whether the files of the administrator are there.
+pub fn has_admin(directory: &Path) -> bool {
+    let Files { ca, certificate, key } = admin_files(directory);
+    [ca, certificate, key].iter().all(|path| fs::metadata(path).is_ok_and(|found| found.is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use mq_model::config::{ListenerConfig, Tls};
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
+
+    use super::*;
+
+    fn node(names: &[&str]) -> DaemonConfig {
+        let mut config = DaemonConfig::embedded("state");
+        config.listeners.amqps =
+            Some(ListenerConfig { host: "192.0.2.7".into(), ..ListenerConfig::loopback(0) });
+        config.tls = Some(Tls {
+            certificate: "tls/server.pem".into(),
+            key: "tls/server.key".into(),
+            client_ca: None,
+            fleet_ca: Some("tls/ca.pem".into()),
+            client_certificates: None,
+            min_version: Default::default(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        });
+        config
+    }
+
+    fn verify(state: &Path, name: &str, at: Timestamp) -> Result<(), rustls::Error> {
+        let text = |name: &str| fs::read_to_string(state.join("tls").join(name)).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(text("ca.pem").as_bytes()).unwrap()).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
+        let certificate = CertificateDer::from_pem_slice(text("server.pem").as_bytes()).unwrap();
+        let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at.as_second() as u64));
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        verifier.build().unwrap().verify_server_cert(&certificate, &[], &name, &[], at).map(drop)
+    }
+
+    #[test]
+    fn a_node_has_a_certificate_for_every_name_that_clients_may_call_it() {
+        let place = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2030-05-05T12:00:00Z".parse().unwrap();
+        let authority = Authority::of_fleet(place.path(), "f", now).unwrap();
+        let state = place.path().join("state");
+        super::super::super::local::create_private(&state).unwrap();
+        let config = node(&["*.example.org"]);
+        assert!(authority.equip_for_clients(&config, &state, now).unwrap());
+        for name in
+            ["localhost", "127.0.0.1", "::1", "192.0.2.7", "broker.example.org", "node-1.f.mq.internal"]
+        {
+            assert!(verify(&state, name, now).is_ok(), "{name}");
+        }
+        assert!(verify(&state, "example.com", now).is_err());
+        let mode = fs::metadata(state.join("tls/server.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        assert!(!authority.equip_for_clients(&config, &state, now).unwrap(), "it is good for long enough");
+        assert!(authority.equip_for_clients(&node(&["b.example"]), &state, now).unwrap(), "another name");
+        let key = fs::read(state.join("tls/server.key")).unwrap();
+        let later = days_after(now, NODE_DAYS - 100).unwrap();
+        assert!(
+            authority.equip_for_clients(&node(&["b.example"]), &state, later).unwrap(),
+            "renewed in time"
+        );
+        assert!(verify(&state, "b.example", days_after(later, NODE_DAYS - 1).unwrap()).is_ok());
+        assert_eq!(fs::read(state.join("tls/server.key")).unwrap(), key);
+    }
+
+    #[test]
+    fn what_the_user_has_brought_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2030-05-05T12:00:00Z".parse().unwrap();
+        let authority = Authority::of_fleet(place.path(), "f", now).unwrap();
+        let mut config = node(&[]);
+        let (certificate, key) = (place.path().join("own.pem"), place.path().join("own.key"));
+        let tls = config.tls.as_mut().unwrap();
+        (tls.certificate, tls.key) = (certificate.clone(), key.clone());
+        super::super::super::local::create_private(&place.path().join("tls")).unwrap();
+        assert!(!authority.equip_for_clients(&config, place.path(), now).unwrap());
+        assert!(!certificate.exists() && !key.exists());
+        assert!(
+            place.path().join("tls/ca.pem").exists(),
+            "the fleet's own authority is trusted all the same"
+        );
+    }
+
+    #[test]
+    fn the_administrator_has_a_certificate_of_the_fleet() {
+        let place = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2030-05-05T12:00:00Z".parse().unwrap();
+        let authority = Authority::of_fleet(place.path(), "f", now).unwrap();
+        assert!(!has_admin(place.path()));
+        assert!(authority.equip_admin(place.path(), now).unwrap());
+        assert!(!authority.equip_admin(place.path(), now).unwrap());
+        assert!(has_admin(place.path()));
+        let mode = fs::metadata(admin_files(place.path()).key).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
