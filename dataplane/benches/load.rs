@@ -6,6 +6,7 @@
 //! cargo bench -p mqd --bench load -- anycast           # what has the word in its name
 //! cargo bench -p mqd --bench load -- MQTT
 //! cargo bench -p mqd --bench load -- "another node"    # beside one node that does the same
+//! cargo bench -p mqd --bench load -- TLS               # beside the same without, and handshakes
 //! cargo bench -p mqd --bench load -- fleet --nodes 50
 //! cargo bench -p mqd --bench load -- --messages 200000 --body 100 --mqd PATH
 //! ```

@@ -15,9 +15,51 @@ use mq_amqp::value::Text;
 use mq_amqp::{
     Config, Connection, Event, Events, IncomingTransfer, LinkKey, Outgoing, SessionKey, Side, Terms,
 };
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+/// What carries a client's bytes.
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Wire {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write_vectored(slices),
+            Self::Tls(stream) => stream.write_vectored(slices),
+        }
+    }
+}
+
+/// A connection over TLS on which nothing has been said yet.
+pub(crate) fn secure(
+    to: SocketAddr,
+    config: &Arc<ClientConfig>,
+) -> Result<StreamOwned<ClientConnection, TcpStream>> {
+    let stream = TcpStream::connect(to)?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from("localhost")?;
+    Ok(StreamOwned::new(ClientConnection::new(config.clone(), name)?, stream))
+}
 
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Wire,
     engine: Connection,
     input: BytesMut,
     events: Events,
@@ -35,7 +77,16 @@ impl Client {
     pub(crate) fn connect(to: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(to)?;
         stream.set_nodelay(true)?;
-        let name = format!("load-{}", stream.local_addr()?.port());
+        Self::over(Wire::Plain(stream))
+    }
+
+    /// As [`connect`](Self::connect), over TLS.
+    pub(crate) fn connect_secure(to: SocketAddr, config: &Arc<ClientConfig>) -> Result<Self> {
+        Self::over(Wire::Tls(Box::new(secure(to, config)?)))
+    }
+
+    fn over(stream: Wire) -> Result<Self> {
+        let name = format!("load-{}", stream.socket().local_addr()?.port());
         let limits = mq_amqp::Limits {
             max_frame_size: 64 << 10,
             incoming_window: 2_048,
@@ -263,7 +314,7 @@ impl Client {
         total: &std::sync::atomic::AtomicU64,
     ) -> Result<()> {
         use std::sync::atomic::Ordering;
-        self.stream.set_read_timeout(Some(std::time::Duration::from_millis(20)))?;
+        self.stream.socket().set_read_timeout(Some(std::time::Duration::from_millis(20)))?;
         let mut granted_from = self.received;
         self.grant(link, credit)?;
         while total.load(Ordering::Relaxed) < deliveries {
@@ -295,7 +346,10 @@ impl Client {
 
     /// The socket alone: an idle client needs no engine.
     pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream
+        match self.stream {
+            Wire::Plain(stream) => stream,
+            Wire::Tls(stream) => stream.sock,
+        }
     }
 }
 

@@ -4,16 +4,23 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 
 pub(crate) struct Daemon {
     child: Launched,
     pub(crate) amqp: SocketAddr,
     pub(crate) mqtt: SocketAddr,
     http: SocketAddr,
+    /// Where AMQP is spoken over TLS, and whom clients trust then.
+    pub(crate) secure: Option<(SocketAddr, Arc<ClientConfig>)>,
     state: tempfile::TempDir,
 }
 
@@ -28,7 +35,26 @@ impl Daemon {
         );
         std::fs::write(&config, text)?;
         let (child, [amqp, mqtt, http]) = launch(binary, &state)?;
-        Ok(Self { child, amqp, mqtt, http, state })
+        Ok(Self { child, amqp, mqtt, http, secure: None, state })
+    }
+
+    /// A daemon that speaks AMQP with TLS and without.
+    pub(crate) fn start_secure(binary: &Path, workers: u16) -> Result<Self> {
+        let (state, authority) = (tempfile::tempdir()?, Authority::new()?);
+        authority.issue("localhost", state.path())?;
+        let text = format!(
+            "state-dir: {}\nworkers: {workers}\nlisteners:\n  amqp: {{host: 127.0.0.1, port: 0}}\n  \
+             amqps: {{host: 127.0.0.1, port: 0}}\n  mqtt: {{host: 127.0.0.1, port: 0}}\n  \
+             http: {{host: 127.0.0.1, port: 0}}\ntls: {{certificate: {folder}/node.pem, key: {folder}/node.key}}\n\
+             log: {{filter: warn}}\n",
+            state.path().join("state").display(),
+            folder = state.path().display(),
+        );
+        std::fs::write(state.path().join("mqd.yaml"), text)?;
+        let (child, [amqp, mqtt, http]) = launch(binary, &state)?;
+        let runtime = wait_for(&state.path().join("state/node.json"), child.0.id())?;
+        let secure = Some((listener(&runtime, "name", "amqps")?, Arc::new(authority.trusted()?)));
+        Ok(Self { child, amqp, mqtt, http, secure, state })
     }
 
     /// Nodes that are neighbours, each of each other, started at once.
@@ -60,7 +86,7 @@ impl Daemon {
             .into_iter()
             .map(|(launched, state)| {
                 let [amqp, mqtt, http] = listeners(&state, launched.0.id())?;
-                Ok(Self { child: launched, amqp, mqtt, http, state })
+                Ok(Self { child: launched, amqp, mqtt, http, secure: None, state })
             })
             .collect()
     }
@@ -184,11 +210,21 @@ impl Authority {
 
     /// Writes what a node shows to others into a folder.
     fn issue(&self, node: &str, folder: &Path) -> Result<()> {
-        let params = CertificateParams::new(vec![format!("{node}.bench.mq.internal")])?;
+        let params = CertificateParams::new(vec![format!("{node}.bench.mq.internal"), node.to_owned()])?;
         let key = KeyPair::generate()?;
         std::fs::write(folder.join("ca.pem"), &self.certificate)?;
         std::fs::write(folder.join("node.pem"), params.signed_by(&key, &self.issuer)?.pem())?;
         Ok(std::fs::write(folder.join("node.key"), key.serialize_pem())?)
+    }
+}
+
+impl Authority {
+    /// A client that trusts it.
+    fn trusted(&self) -> Result<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.certificate.as_bytes())?)?;
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth())
     }
 }
 
@@ -214,9 +250,14 @@ fn listeners(state: &tempfile::TempDir, pid: u32) -> Result<[SocketAddr; 3]> {
     Ok([port(&runtime, "amqp")?, port(&runtime, "mqtt")?, port(&runtime, "http")?])
 }
 
-fn port(runtime: &serde_json::Value, name: &str) -> Result<SocketAddr> {
+/// The first listener of a protocol, which is the one without TLS.
+fn port(runtime: &serde_json::Value, protocol: &str) -> Result<SocketAddr> {
+    listener(runtime, "protocol", protocol)
+}
+
+fn listener(runtime: &serde_json::Value, field: &str, value: &str) -> Result<SocketAddr> {
     let listeners = runtime["listeners"].as_array().context("node.json has no listeners")?;
-    let listener = listeners.iter().find(|listener| listener["protocol"] == name).context("no listener")?;
+    let listener = listeners.iter().find(|listener| listener[field] == value).context("no listener")?;
     let host = listener["host"].as_str().context("no host")?;
     Ok(format!("{host}:{}", listener["port"]).parse()?)
 }

@@ -12,8 +12,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use mq_amqp::performative::Role;
 use mq_mqtt::Qos;
+use rustls::ClientConfig;
 
-use super::client::{Client, body, durable_body};
+use super::client::{Client, body, durable_body, secure};
 use super::daemon::Daemon;
 use super::fleet;
 use super::mqtt::{self, Traffic, traffic};
@@ -78,11 +79,18 @@ pub(crate) fn raise_file_limit() {
 type Work = fn(&Options) -> Result<()>;
 
 pub(crate) fn run_all(options: &Options) -> Result<()> {
-    const ANYCAST: Flow =
-        Flow { kind: "anycast", ends: [1, 1], settled: false, durable: false, workers: 1, hops: 0 };
+    const ANYCAST: Flow = Flow {
+        kind: "anycast",
+        ends: [1, 1],
+        settled: false,
+        durable: false,
+        workers: 1,
+        hops: 0,
+        tls: false,
+    };
     const MULTICAST: Flow = Flow { kind: "multicast", ends: [1, 10], ..ANYCAST };
     const QUEUE: Flow = Flow { kind: "queue", ..ANYCAST };
-    let work: [(&str, Work); 36] = [
+    let work: [(&str, Work); 39] = [
         ("anycast 1 to 1, unsettled", |options| flow(options, ANYCAST)),
         ("anycast 1 to 1, pre-settled", |options| flow(options, Flow { settled: true, ..ANYCAST })),
         ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, Flow { workers: 2, ..ANYCAST })),
@@ -92,6 +100,11 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         ("anycast 4 to 4, pre-settled, 2 shards", |options| {
             flow(options, Flow { ends: [4, 4], settled: true, workers: 2, ..ANYCAST })
         }),
+        ("anycast 1 to 1, unsettled, over TLS", |options| flow(options, Flow { tls: true, ..ANYCAST })),
+        ("anycast 1 to 1, pre-settled, over TLS", |options| {
+            flow(options, Flow { settled: true, tls: true, ..ANYCAST })
+        }),
+        ("TLS handshakes", handshakes),
         ("anycast 1 to 1, unsettled, to another node", |options| flow(options, Flow { hops: 1, ..ANYCAST })),
         ("anycast 1 to 1, pre-settled, to another node", |options| {
             flow(options, Flow { settled: true, hops: 1, ..ANYCAST })
@@ -166,12 +179,17 @@ struct Flow {
     /// 1: who takes is at another node than who sends. What both nodes cost counts, and stands beside what
     /// one node costs that does the same.
     hops: u8,
+    /// Both ends speak TLS: what that costs stands beside the same without.
+    tls: bool,
 }
 
 /// Turns that work takes between two nodes and one.
 const ROUNDS: u64 = 5;
 
 fn flow(options: &Options, flow: Flow) -> Result<()> {
+    if flow.tls {
+        return beside_plain(options, flow);
+    }
     let one = [Daemon::start(&options.mqd, flow.workers)?];
     one[0].create("load", flow.kind)?;
     if flow.hops == 0 {
@@ -187,6 +205,42 @@ fn flow(options: &Options, flow: Flow) -> Result<()> {
         there.add(work_through(&two, options, flow, options.messages / ROUNDS)?);
     }
     println!("{there} {:.2} on one node, ratio {:.2}", here.each(), there.each() / here.each());
+    Ok(())
+}
+
+/// The same work with TLS and without, in turns, so that both see the same machine.
+fn beside_plain(options: &Options, flow: Flow) -> Result<()> {
+    let daemons = [Daemon::start_secure(&options.mqd, flow.workers)?];
+    daemons[0].create("load", flow.kind)?;
+    let (mut plain, mut secure) = (Cost::default(), Cost::default());
+    for _ in 0..ROUNDS {
+        let messages = options.messages / ROUNDS;
+        plain.add(work_through(&daemons, options, Flow { tls: false, ..flow }, messages)?);
+        secure.add(work_through(&daemons, options, flow, messages)?);
+    }
+    println!("{secure} {:.2} without, ratio {:.2}", plain.each(), secure.each() / plain.each());
+    Ok(())
+}
+
+/// What it costs the daemon to agree on TLS: with keys of its own for each client, and with those of before.
+fn handshakes(options: &Options) -> Result<()> {
+    let daemon = Daemon::start_secure(&options.mqd, 1)?;
+    let (to, trusted) = daemon.secure.clone().context("the daemon speaks TLS")?;
+    let count = options.connects as u64 / 20;
+    let mut anew = (*trusted).clone();
+    anew.resumption = rustls::client::Resumption::disabled();
+    let mut costs = Vec::new();
+    for config in [Arc::new(anew), trusted] {
+        let (cpu, begun) = (daemon.cpu()?, Instant::now());
+        for _ in 0..count {
+            let mut stream = secure(to, &config)?;
+            // The answer has the ticket before it.
+            stream.write_all(b"AMQP\x00\x01\x00\x00")?;
+            stream.read_exact(&mut [0; 8])?;
+        }
+        costs.push(Cost { deliveries: count, took: begun.elapsed(), cpu: daemon.cpu()? - cpu });
+    }
+    println!("{} resumed {}", costs[0], costs[1]);
     Ok(())
 }
 
@@ -223,6 +277,7 @@ fn work_through(daemons: &[Daemon], options: &Options, flow: Flow, messages: u64
     let Flow { kind, ends: [producers, consumers], settled, durable, .. } = flow;
     let [Some(near), Some(far)] = [daemons.first(), daemons.last()] else { bail!("there is no daemon") };
     let (to, from, credit) = (near.amqp, far.amqp, options.credit);
+    let secure = near.secure.clone().filter(|_| flow.tls);
     let each = messages / producers / if kind == "multicast" { 4 } else { 1 };
     let sent = each * producers;
     let deliveries = if kind == "multicast" { sent * consumers } else { sent };
@@ -234,9 +289,9 @@ fn work_through(daemons: &[Daemon], options: &Options, flow: Flow, messages: u64
     let total = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let exact = consumers == 1 || kind == "multicast";
     for _ in 0..consumers {
-        let (start, total) = (start.clone(), total.clone());
+        let (start, total, secure) = (start.clone(), total.clone(), secure.clone());
         threads.push(thread::spawn(move || -> Result<()> {
-            let mut client = Client::connect(from)?;
+            let mut client = connect(from, secure.as_ref())?;
             let link = client.attach("load", Role::Receiver, settled)?;
             start.wait();
             if exact {
@@ -247,9 +302,9 @@ fn work_through(daemons: &[Daemon], options: &Options, flow: Flow, messages: u64
     }
     let message = if durable { durable_body(options.body) } else { body(options.body) };
     for _ in 0..producers {
-        let (start, message) = (start.clone(), message.clone());
+        let (start, message, secure) = (start.clone(), message.clone(), secure.clone());
         threads.push(thread::spawn(move || -> Result<()> {
-            let mut client = Client::connect(to)?;
+            let mut client = connect(to, secure.as_ref())?;
             let link = client.attach("load", Role::Sender, settled)?;
             start.wait();
             client.send_all(link, each, &message, settled)
@@ -262,6 +317,13 @@ fn work_through(daemons: &[Daemon], options: &Options, flow: Flow, messages: u64
         thread.join().map_err(|_| anyhow!("a client panicked"))??;
     }
     Ok(Cost { deliveries, took: begun.elapsed(), cpu: cpu_of_all()? - cpu })
+}
+
+fn connect(plain: SocketAddr, tls: Option<&(SocketAddr, Arc<ClientConfig>)>) -> Result<Client> {
+    match tls {
+        Some((to, config)) => Client::connect_secure(*to, config),
+        None => Client::connect(plain),
+    }
 }
 
 /// Round trips through the daemon, and through a bare relay.
