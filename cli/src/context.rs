@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use mq_model::manifest::SshHost;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -39,6 +40,9 @@ pub struct Context {
     /// The directory that holds the fleet's nodes, when `mq deploy` runs them on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
+    /// The directory with what is known of the fleet, when `mq deploy` runs its nodes on other machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<PathBuf>,
 }
 
 /// Where one node of a fleet is reached.
@@ -56,6 +60,9 @@ pub struct Place {
     /// `http://host:port` of the admin API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
+    /// The machine of the node, when it is another one: what is on loopback is so there, and reached with `ssh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<SshHost>,
 }
 
 /// All contexts of a user.
@@ -129,6 +136,11 @@ impl Store {
 }
 
 impl Context {
+    /// The directory of this machine with what is known of the fleet; `None`: it was deployed by somebody else.
+    pub fn deployed_from(&self) -> Option<&Path> {
+        self.state.as_deref().or(self.fleet.as_deref())
+    }
+
     /// Has the node at `place` answer for the fleet.
     pub fn stand_in(&mut self, place: &Place) {
         let Place { amqp, mqtt, admin, .. } = place.clone();

@@ -14,6 +14,8 @@ pub const PASSWORD: &str = "MQ_PASSWORD";
 pub const CA: &str = "MQ_CA";
 /// The path of the daemon's binary.
 pub const MQD: &str = "MQ_MQD";
+/// The configuration file of `ssh`, in place of the user's.
+pub const SSH_CONFIG: &str = "MQ_SSH_CONFIG";
 /// The base directory of state files; `~/.local/state` when it is not set.
 pub const STATE_HOME: &str = "XDG_STATE_HOME";
 /// The base directory of configuration files; `~/.config` when it is not set.
@@ -31,7 +33,7 @@ pub const CI: &str = "CI";
 pub const LOGIN: &str = "USER";
 
 /// Name and meaning of every variable, as `mq help environment` prints them.
-pub const ALL: [(&str, &str); 14] = [
+pub const ALL: [(&str, &str); 15] = [
     (CONTEXT, "the context to use, in place of the current one"),
     (URL, "the AMQP URL to connect to, in place of the context's"),
     (ADMIN, "the URL of the admin API, in place of the context's"),
@@ -39,6 +41,7 @@ pub const ALL: [(&str, &str); 14] = [
     (PASSWORD, "the password for SASL PLAIN; --password-file keeps it out of the environment"),
     (CA, "a file with certificates to trust, besides those of this system"),
     (MQD, "the path of the mqd binary that `mq deploy` starts"),
+    (SSH_CONFIG, "the configuration file of ssh, in place of ~/.ssh/config"),
     (STATE_HOME, "base directory of state; default ~/.local/state"),
     (CONFIG_HOME, "base directory of configuration; default ~/.config"),
     (HOME, "the home directory"),

@@ -68,6 +68,8 @@ fn error_format(command: &Command) -> Format {
         },
         Command::Scale(args) => args.roll.output,
         Command::Restart(args) => args.roll.output,
+        Command::Upgrade(args) => args.roll.output,
+        Command::Fleet(FleetCommand::Drift(args)) => args.output,
         Command::Fleet(FleetCommand::Graph(args)) => match args.output {
             GraphFormat::Json => Format::Json,
             GraphFormat::Yaml => Format::Yaml,

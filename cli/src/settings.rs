@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{TcpStream, ToSocketAddrs},
     path::Path,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use crate::{
     deploy::{
         authority::{admin_files, has_admin},
         local::{node_names, state_of_node},
+        ssh::Tunnel,
     },
     env,
     exit::Exit,
@@ -41,6 +42,8 @@ pub struct Settings {
     contexts: Contexts,
     /// The context in use, with the node that was chosen: one command speaks with one node.
     chosen: OnceLock<Context>,
+    /// The way to that node, when it is on another machine and listens on its loopback.
+    tunnel: OnceLock<Arc<Tunnel>>,
 }
 
 /// Who `mq` says it is.
@@ -112,7 +115,7 @@ impl std::fmt::Debug for Credentials {
 
 impl Settings {
     pub fn new(global: Global, contexts: Contexts) -> Self {
-        Self { global, contexts, chosen: OnceLock::new() }
+        Self { global, contexts, chosen: OnceLock::new(), tunnel: OnceLock::new() }
     }
 
     pub fn of_user(global: Global) -> Outcome<Self> {
@@ -130,7 +133,12 @@ impl Settings {
             return Ok(chosen.clone());
         }
         let context = self.named_context()?;
-        Ok(self.chosen.get_or_init(|| living(context)).clone())
+        let (context, tunnel) = living(context)?;
+        if let Some(tunnel) = tunnel {
+            // Set once, like the node that it leads to.
+            let _ = self.tunnel.set(Arc::new(tunnel));
+        }
+        Ok(self.chosen.get_or_init(|| context).clone())
     }
 
     /// Whether the admin API was named by a flag, so that only its node is meant.
@@ -240,9 +248,9 @@ impl Settings {
         Trust { identity: files.map(|files| (files.certificate, files.key)), ..trust }
     }
 
-    /// Where `mq deploy` keeps the fleet of the context, when it runs on this machine.
+    /// Where `mq deploy` keeps what is known of the fleet of the context, when it was deployed from this machine.
     fn fleet_directory(&self) -> Option<std::path::PathBuf> {
-        self.contexts.named(self.context_name()?).ok()?.state.clone()
+        self.contexts.named(self.context_name()?).ok()?.deployed_from().map(Path::to_owned)
     }
 
     /// The URL of the context's fleet for MQTT.
@@ -262,7 +270,7 @@ impl Settings {
             Some(url) => Ok((amqp_url(url)?, false)),
             None => {
                 let context = self.context()?;
-                Ok((amqp_url(&context.amqp)?, context.state.is_some()))
+                Ok((amqp_url(&context.amqp)?, context.deployed_from().is_some()))
             }
         }
     }
@@ -325,21 +333,57 @@ pub fn place(runtime: &Runtime) -> Option<Place> {
         amqp: listener_url(runtime, Protocol::Amqp)?,
         mqtt: listener_url(runtime, Protocol::Mqtt),
         admin: listener_url(runtime, Protocol::Http),
+        via: None,
     })
 }
 
 /// The context with a node that answers in front; any one, so that not every command asks the same. When none
 /// does, the first stays: what is said about it is true of all.
-fn living(mut context: Context) -> Context {
-    if context.nodes.len() < 2 {
-        return context;
+fn living(mut context: Context) -> Outcome<(Context, Option<Tunnel>)> {
+    let is_far = context.nodes.iter().any(|place| place.via.is_some());
+    if context.nodes.len() < 2 && !is_far {
+        return Ok((context, None));
     }
     let start = fastrand::usize(..context.nodes.len());
-    let mut turns = context.nodes.iter().cycle().skip(start).take(context.nodes.len());
-    if let Some(place) = turns.find(|place| is_living(place)).cloned() {
-        context.stand_in(&place);
+    let turns: Vec<Place> =
+        context.nodes.iter().cycle().skip(start).take(context.nodes.len()).cloned().collect();
+    let mut failed = None;
+    for place in turns {
+        match with_tunnel(place) {
+            Ok((place, tunnel)) if is_living(&place) => {
+                context.stand_in(&place);
+                return Ok((context, tunnel));
+            }
+            Ok(_) => {}
+            Err(failure) => failed = Some(failure),
+        }
     }
-    context
+    match failed {
+        Some(failure) => Err(failure),
+        None => Ok((context, None)),
+    }
+}
+
+/// The place with URLs that this machine can connect to, and the way that they lead over.
+fn with_tunnel(mut place: Place) -> Outcome<(Place, Option<Tunnel>)> {
+    let Some(via) = place.via.clone() else { return Ok((place, None)) };
+    let is_far = |url: &Url| host(url).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let urls = [Some(&mut place.amqp), place.mqtt.as_mut(), place.admin.as_mut()];
+    let mut far: Vec<(&mut String, Url)> = urls
+        .into_iter()
+        .flatten()
+        .filter_map(|text| Url::parse(text).ok().filter(&is_far).map(|url| (text, url)))
+        .collect();
+    if far.is_empty() {
+        return Ok((place, None));
+    }
+    let places: Vec<(String, u16)> =
+        far.iter().map(|(_, url)| (host(url), url.port_or_known_default().unwrap_or(AMQP_PORT))).collect();
+    let tunnel = Tunnel::open(&via, &places)?;
+    for ((text, url), port) in far.iter_mut().zip(&tunnel.ports) {
+        **text = format!("{}://127.0.0.1:{port}", url.scheme());
+    }
+    Ok((place, Some(tunnel)))
 }
 
 /// Whether the node serves: by its own word where that can be asked for, else by taking a connection.
@@ -569,6 +613,7 @@ mod tests {
             amqp: format!("amqp://127.0.0.1:{port}"),
             mqtt: None,
             admin: Some(format!("http://127.0.0.1:{port}")),
+            via: None,
         };
         let nodes =
             vec![place("dead", dead), place("hangs", port(&hanging)), place("serves", port(&serving))];
@@ -579,7 +624,7 @@ mod tests {
             let _ = stream.read(&mut request).unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         });
-        let context = living(Context { nodes, ..Context::default() });
+        let (context, _) = living(Context { nodes, ..Context::default() }).unwrap();
         server.join().unwrap();
         assert_eq!((context.amqp, context.admin), (wanted.amqp, wanted.admin));
     }

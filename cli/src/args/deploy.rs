@@ -20,6 +20,11 @@ use crate::{
 /// loopback, AMQP on port 5672, MQTT on port 1883 and the admin API on port 8080. The daemons keep running
 /// when the command has ended; `mq undeploy` stops them.
 ///
+/// With `target: {ssh: {hosts: [...]}}` the nodes run on other machines, which are reached with your `ssh`:
+/// mq and mqd are sent there once, checked there, and kept beside the last ones. All problems of all hosts
+/// are said before anything is changed, in a dry run as well. What was deployed and the authority of the fleet
+/// stay on this machine.
+///
 /// A node that is not wanted any more is emptied first: what it stores moves to the others. Addresses that
 /// are not in the files are left alone, unless --prune says otherwise.
 #[derive(Clone, Debug, clap::Args)]
@@ -93,9 +98,10 @@ pub struct RollOptions {
     /// Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost.
     #[arg(long)]
     pub verify: bool,
-    /// The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH.
+    /// The mqd binary; over SSH repeatable, one for each architecture, with the `mq` of the same build beside it.
+    /// Default: MQ_MQD, then beside `mq`, then in PATH.
     #[arg(long, value_name = "FILE")]
-    pub mqd: Option<PathBuf>,
+    pub mqd: Vec<PathBuf>,
     /// How to print the plan.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
@@ -138,7 +144,7 @@ pub struct Rollback {
     pub roll: RollOptions,
 }
 
-/// Change the number of nodes of a fleet of this machine.
+/// Change the number of nodes of a fleet.
 ///
 /// Nodes that are added serve everything at once; nobody is restarted for them. The nodes with the highest
 /// numbers go first: each is asked what it holds, moves it to the others, says that it is empty, and only
@@ -159,7 +165,7 @@ pub struct Scale {
     pub roll: RollOptions,
 }
 
-/// Restart nodes of a fleet of this machine, one after the other.
+/// Restart nodes of a fleet, one after the other.
 ///
 /// The next one is restarted when the last one is ready, has its links and has recovered what it stored, so
 /// that clients always find a node.
@@ -182,7 +188,26 @@ pub struct Restart {
     pub roll: RollOptions,
 }
 
-/// Stop a fleet of this machine.
+/// Have the nodes of a fleet run from other programs, one after the other.
+///
+/// The same as `mq deploy --mqd` without a file: each node is restarted from the new programs, and the next one when
+/// it is well. Over SSH the ones before stay on the hosts, so that the way back is short.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq upgrade --binary ./mqd-new
+  mq upgrade --binary dist/x86_64/mqd --binary dist/aarch64/mqd --verify")]
+pub struct Upgrade {
+    /// The new mqd; over SSH repeatable, one for each architecture, with the `mq` of the same build beside it.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub binary: Vec<PathBuf>,
+    /// The fleet's name. Default: that of the context in use, then `default`.
+    #[arg(long, value_name = "FLEET")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub roll: RollOptions,
+}
+
+/// Stop a fleet.
 ///
 /// Each node lets unsettled deliveries settle, closes its connections and ends. Its addresses are
 /// kept, and are there again after the next `mq deploy`, unless --purge says otherwise.

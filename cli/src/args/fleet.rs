@@ -1,11 +1,32 @@
 //! `mq fleet`.
 
+use std::path::PathBuf;
+
 use clap::{Subcommand, ValueEnum};
+
+use crate::args::Format;
 
 /// Look at the fleet as a whole.
 #[derive(Clone, Debug, Subcommand)]
 pub enum FleetCommand {
     Graph(Graph),
+    Drift(Drift),
+}
+
+/// Compare the fleet with what was deployed last; exit 1 when something is different.
+///
+/// Prints the steps of `mq deploy` that would repair it, and does none of them.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Drift {
+    /// The fleet's name. Default: that of the context in use, then `default`.
+    #[arg(long, value_name = "FLEET")]
+    pub name: Option<String>,
+    /// The mqd binary, as of `mq deploy`.
+    #[arg(long, value_name = "FILE")]
+    pub mqd: Vec<PathBuf>,
+    /// How to print what is different.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
 }
 
 /// Show which nodes are neighbours, what their links cost, and which way leads to each.

@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod message;
 pub mod meta;
 pub mod node;
+pub mod render;
 pub mod session;
 pub mod subscription;
 
@@ -136,6 +137,7 @@ pub enum Command {
     Deploy(Box<deploy::Deploy>),
     Scale(Box<deploy::Scale>),
     Restart(Box<deploy::Restart>),
+    Upgrade(Box<deploy::Upgrade>),
     Undeploy(deploy::Undeploy),
     Status(node::Status),
     Check(message::Check),
@@ -164,11 +166,15 @@ pub enum Command {
     Link(connection::LinkCommand),
     Logs(node::Logs),
     #[command(subcommand)]
+    Render(render::RenderCommand),
+    #[command(subcommand)]
     Context(context::ContextCommand),
     Explain(meta::Explain),
     Completions(meta::Completions),
     #[command(hide = true)]
     Generate(meta::Generate),
+    #[command(hide = true)]
+    Agent(render::Agent),
     Version(meta::Version),
     Help(meta::Help),
 }

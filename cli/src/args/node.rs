@@ -60,7 +60,7 @@ pub struct NodeShow {
     pub view: View,
 }
 
-/// Print the log of a node of this machine.
+/// Print what the nodes of a fleet have said, wherever they run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Logs {
     /// Go on printing what is written from now on.

@@ -82,6 +82,7 @@ fn add(args: &ContextAdd, store: &Store, output: &mut Output) -> Outcome {
         amqp: args.amqp.get(index).cloned().unwrap_or_default(),
         mqtt: args.mqtt.get(index).cloned(),
         admin: args.http.get(index).cloned(),
+        via: None,
     };
     let mut context = Context::default();
     context.stand_in(&place(0));
@@ -89,9 +90,10 @@ fn add(args: &ContextAdd, store: &Store, output: &mut Output) -> Outcome {
         context.nodes = (0..count).map(place).collect();
     }
     let is_changed = store.change(|contexts| {
-        // The context of a fleet that runs here belongs to `mq deploy`.
-        if contexts.contexts.get(&args.name).is_some_and(|found| found.state.is_some()) {
-            let message = format!("the context `{}` belongs to a fleet of this machine", args.name);
+        // The context of a fleet that was deployed from here belongs to `mq deploy`.
+        if contexts.contexts.get(&args.name).is_some_and(|found| found.deployed_from().is_some()) {
+            let message =
+                format!("the context `{}` belongs to a fleet that was deployed from this machine", args.name);
             return Err(Failure::new(Exit::Conflict, message).help("choose another name"));
         }
         Ok(contexts.contexts.insert(args.name.clone(), context.clone()) != Some(context))

@@ -7,7 +7,8 @@ use std::{
 
 use mq_model::{
     admin::{Protocol, Runtime},
-    manifest::{API_VERSION, Address, FLEET_KIND, Fleet, FleetSpec, Metadata},
+    config::DaemonConfig,
+    manifest::{API_VERSION, Address, FLEET_KIND, Fleet, FleetSpec, Metadata, Target},
     mesh::node_number,
     validate_name,
 };
@@ -17,14 +18,18 @@ use super::files;
 use crate::{
     args::{
         Format,
-        deploy::{Deploy, DeployCommand, History as HistoryArgs, Restart, RollOptions, Rollback, Scale},
+        deploy::{
+            Deploy, DeployCommand, History as HistoryArgs, Restart, RollOptions, Rollback, Scale, Upgrade,
+        },
+        fleet::Drift,
     },
     client::{admin::Admin, amqp::interrupted},
-    context::{Context, Place, Store},
+    command::site::{Site, history_of, with_site},
+    context::{Contexts, Store},
     deploy::{
         Backend,
         history::{History, Revision},
-        local::{Local, free_port},
+        local::Local,
         plan::{self, Action, Desired, NodeState, Observed, ObservedNode, Plan, Step},
         probe::{Account, Probe},
         render,
@@ -33,7 +38,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::{self, Column, Listing, Output, Row},
-    settings::{self, Settings, http_url, listener_url, place},
+    settings::{Settings, http_url, listener_url},
     shape,
 };
 
@@ -125,6 +130,60 @@ pub(super) async fn restart(args: Restart, settings: &Settings, output: &mut Out
     roll_out(request, &args.roll, output).await
 }
 
+pub(super) async fn upgrade(args: Upgrade, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let name = fleet_name(args.name.as_ref(), settings)?;
+    let Revision { fleet, addresses, .. } = newest(&name)?;
+    let roll = RollOptions { mqd: [args.binary, args.roll.mqd.clone()].concat(), ..args.roll };
+    let request = Request {
+        fleet,
+        addresses,
+        prune: false,
+        restart: plan::Restart::Nobody,
+        upgrades: true,
+        command: "mq upgrade".into(),
+        undo: Some("undo: mq upgrade --binary with the programs of before".into()),
+    };
+    roll_out(request, &roll, output).await
+}
+
+/// Says what a deployment of what was deployed last would change; the answer is no when that is something.
+pub(super) async fn drift(args: &Drift, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let name = fleet_name(args.name.as_ref(), settings)?;
+    let Revision { fleet, addresses, .. } = newest(&name)?;
+    let site = Site::of_fleet(&fleet, &args.mqd, &[], output).await?;
+    let request = Request {
+        fleet,
+        addresses,
+        prune: false,
+        restart: plan::Restart::Nobody,
+        upgrades: false,
+        command: "mq fleet drift".into(),
+        undo: None,
+    };
+    with_site!(site, backend => drift_of(&backend, &request, args, output).await)
+}
+
+async fn drift_of<B: Backend>(
+    backend: &B,
+    request: &Request,
+    args: &Drift,
+    output: &mut Output,
+) -> Outcome<Exit> {
+    let desired = desired(request, &[], std::time::Duration::ZERO, backend).await?;
+    let mut plan = Plan::new(&desired, &observe(backend, &desired).await?);
+    let is_drifted = plan.is_change();
+    plan.steps.retain(|step| step.action.is_change());
+    match args.output {
+        Format::Table | Format::Wide if !is_drifted => output.line("no drift: everything is as deployed")?,
+        Format::Table | Format::Wide => plan.lines().iter().try_for_each(|line| output.line(line))?,
+        Format::Name => plan.steps.iter().try_for_each(|step| output.line(&step.name))?,
+        Format::Json => output.json(&document(&plan, None))?,
+        Format::Jsonl => output.line(&document(&plan, None).to_string())?,
+        Format::Yaml => output.yaml(&document(&plan, None))?,
+    }
+    Ok(if is_drifted { Exit::Failed } else { Exit::Ok })
+}
+
 async fn rollback(args: &Rollback, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let name = fleet_name(args.name.as_ref(), settings)?;
     let history = history_of(&name)?;
@@ -209,15 +268,10 @@ pub(super) fn fleet_name(flag: Option<&String>, settings: &Settings) -> Outcome<
     Ok(name)
 }
 
-fn history_of(fleet: &str) -> Outcome<History> {
-    let local = Local::new(fleet, None, Store::of_user()?.load()?)?;
-    Ok(History::of_fleet(local.directory()))
-}
-
 /// What was deployed last, which is what is wanted of the fleet.
 fn newest(fleet: &str) -> Outcome<Revision> {
     history_of(fleet)?.newest()?.ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("no fleet `{fleet}` has been deployed on this machine"))
+        Failure::new(Exit::NotFound, format!("no fleet `{fleet}` has been deployed from this machine"))
             .help("deploy it with `mq deploy`, or name another one with --name; see `mq context list`")
     })
 }
@@ -235,61 +289,76 @@ pub(super) fn name_flag(fleet: &str) -> String {
 
 /// Makes the fleet what is wanted of it.
 async fn roll_out(request: Request, options: &RollOptions, output: &mut Output) -> Outcome<Exit> {
-    let store = Store::of_user()?;
-    let name = request.fleet.metadata.name.clone();
     request.fleet.validate().map_err(|error| Failure::usage(error.to_string()))?;
-    let local = Local::new(&name, options.mqd.clone(), store.load()?)?;
-    refuse_foreign_context(&local, &name, &store)?;
-    let _lock = if options.dry_run { None } else { Some(local.lock(&request.command)?) };
-    let desired = desired(&request, options, &local).await?;
-    let observed = observe(&local, &desired).await?;
+    refuse_foreign_context(&request.fleet, &Store::of_user()?)?;
+    let site = Site::of_fleet(&request.fleet, &options.mqd, &options.abandon, output).await?;
+    with_site!(site, backend => roll_out_on(&backend, &request, options, output).await)
+}
+
+async fn roll_out_on<B: Backend>(
+    backend: &B,
+    request: &Request,
+    options: &RollOptions,
+    output: &mut Output,
+) -> Outcome<Exit> {
+    let store = Store::of_user()?;
+    let _lock = if options.dry_run { None } else { Some(backend.lock(&request.command).await?) };
+    let desired = desired(request, &options.abandon, options.retain, backend).await?;
+    let observed = observe(backend, &desired).await?;
     let plan = Plan::new(&desired, &observed);
     if matches!(options.output, Format::Table | Format::Wide) {
         plan.lines().iter().try_for_each(|line| output.line(line))?;
     }
     let deployment = Deployment {
-        request: &request,
+        request,
         options,
-        local: &local,
+        backend,
         desired: &desired,
         observed: &observed,
         store: &store,
         under_way: Mutex::default(),
     };
     if options.dry_run {
+        preflight(backend, &desired, &plan, &observed).await?;
         return deployment.finish(&plan, None, output);
     }
     guard(&plan, options, output)?;
-    preflight(&local, &desired, &plan, &observed)?;
-    local.sweep(jiff::Timestamp::now())?;
-    for node in local.renew(&desired.nodes)? {
+    preflight(backend, &desired, &plan, &observed).await?;
+    backend.sweep(jiff::Timestamp::now()).await?;
+    for node in backend.renew(&desired.nodes).await? {
         output.talk(&format!("{node}: a new certificate for its clients, which counts within seconds"));
     }
     let applied = deployment.recorded(&plan, output).await?;
     deployment.finish(&plan, Some(&applied), output)
 }
 
-async fn desired(request: &Request, options: &RollOptions, local: &Local) -> Outcome<Desired> {
-    let kept = local.kept()?;
+async fn desired<B: Backend>(
+    request: &Request,
+    abandon: &[String],
+    retain: std::time::Duration,
+    backend: &B,
+) -> Outcome<Desired> {
+    let kept = backend.kept().await?;
     let host = request.fleet.spec.mesh.host.clone().unwrap_or_else(|| "127.0.0.1".into());
     let nodes = render::configurations(
         &request.fleet,
-        |node| local.state(node),
+        |node| backend.state(node),
         &kept,
-        |taken| free_port(&host, taken),
+        |taken| backend.free_port(&host, taken),
     )?;
     for node in &nodes {
         node.validate().map_err(|error| Failure::usage(format!("{}: {error}", node.node)))?;
     }
     Ok(Desired {
         fleet: request.fleet.metadata.name.clone(),
+        place: backend.place(),
         nodes,
         addresses: request.addresses.clone(),
         prune: request.prune,
         restart: request.restart.clone(),
-        version: if request.upgrades { local.version().await? } else { None },
-        abandon: options.abandon.clone(),
-        retain: options.retain,
+        version: if request.upgrades { backend.version().await? } else { None },
+        abandon: abandon.to_vec(),
+        retain,
     })
 }
 
@@ -340,9 +409,22 @@ fn default_fleet() -> Fleet {
 }
 
 /// A context that the user wrote for a fleet elsewhere is not overwritten by one of this machine.
-fn refuse_foreign_context(local: &Local, name: &str, store: &Store) -> Outcome {
-    match store.load()?.contexts.get(name) {
-        Some(context) if context.state.as_deref() != Some(local.directory()) => {
+fn refuse_foreign_context(fleet: &Fleet, store: &Store) -> Outcome {
+    let name = &fleet.metadata.name;
+    let contexts = store.load()?;
+    let local = Local::new(name, None, Contexts::default())?;
+    let directory = Some(local.directory());
+    match contexts.contexts.get(name) {
+        // A fleet does not move from one place to another by itself.
+        Some(context) if context.state.as_deref() == directory && fleet.spec.target != Target::Local => {
+            Err(Failure::new(Exit::Conflict, format!("the nodes of `{name}` are on this machine"))
+                .help(format!("`mq undeploy --name {name}` first, or choose another name with --name")))
+        }
+        Some(context) if context.fleet.as_deref() == directory && fleet.spec.target == Target::Local => {
+            Err(Failure::new(Exit::Conflict, format!("the nodes of `{name}` are on other machines"))
+                .help(format!("`mq undeploy --name {name}` first, or choose another name with --name")))
+        }
+        Some(context) if context.deployed_from() != directory => {
             Err(Failure::new(Exit::Conflict, format!("the context `{name}` points to another fleet"))
                 .help(format!("choose another name with --name, or `mq context delete {name}`")))
         }
@@ -350,11 +432,11 @@ fn refuse_foreign_context(local: &Local, name: &str, store: &Store) -> Outcome {
     }
 }
 
-async fn observe(local: &Local, desired: &Desired) -> Outcome<Observed> {
-    let nodes = local.observe(&desired.nodes).await?;
+async fn observe<B: Backend>(backend: &B, desired: &Desired) -> Outcome<Observed> {
+    let nodes = backend.observe(&desired.nodes).await?;
     let serving = nodes.iter().find_map(running_node);
     let addresses = match serving {
-        Some(runtime) => Some(admin_of(runtime)?.addresses().await?),
+        Some(runtime) => Some(admin_of(&backend.reached(runtime))?.addresses().await?),
         None => None,
     };
     Ok(Observed { nodes, addresses })
@@ -389,16 +471,15 @@ fn guard(plan: &Plan, options: &RollOptions, output: &Output) -> Outcome {
 }
 
 /// Finds what would fail before a node is stopped for it.
-fn preflight(local: &Local, desired: &Desired, plan: &Plan, observed: &Observed) -> Outcome {
-    for node in &desired.nodes {
-        let starts = plan.nodes().any(|step| {
+async fn preflight<B: Backend>(backend: &B, desired: &Desired, plan: &Plan, observed: &Observed) -> Outcome {
+    let starts = |node: &&DaemonConfig| {
+        plan.nodes().any(|step| {
             step.name == node.node && matches!(step.action, Action::Create | Action::Start | Action::Restart)
-        });
-        if starts {
-            local.preflight(node, running(observed, &node.node))?;
-        }
-    }
-    Ok(())
+        })
+    };
+    let starting = desired.nodes.iter().filter(starts);
+    let starting: Vec<_> = starting.map(|node| (node, running(observed, &node.node))).collect();
+    backend.preflight(&starting).await
 }
 
 fn running_node(node: &ObservedNode) -> Option<&Runtime> {
@@ -413,10 +494,10 @@ fn running<'a>(observed: &'a Observed, name: &str) -> Option<&'a Runtime> {
 }
 
 /// A deployment under way.
-struct Deployment<'a> {
+struct Deployment<'a, B> {
     request: &'a Request,
     options: &'a RollOptions,
-    local: &'a Local,
+    backend: &'a B,
     desired: &'a Desired,
     observed: &'a Observed,
     store: &'a Store,
@@ -435,11 +516,11 @@ struct Applied {
     probe: Vec<Account>,
 }
 
-impl Deployment<'_> {
+impl<B: Backend> Deployment<'_, B> {
     /// Applies the plan, and writes down what came of it.
     async fn recorded(&self, plan: &Plan, output: &Output) -> Outcome<Applied> {
         let Request { fleet, addresses, command, .. } = self.request;
-        let history = History::of_fleet(self.local.directory());
+        let history = History::of_fleet(self.backend.directory());
         // A command that changes nothing is no deployment.
         let revision = match plan.is_change() || history.is_news(fleet, addresses)? {
             true => Some(history.begin(fleet, addresses, command)?),
@@ -461,7 +542,8 @@ impl Deployment<'_> {
 
     /// Applies the plan while a probe runs, when one is wanted.
     async fn verified(&self, plan: &Plan, output: &Output) -> Outcome<Applied> {
-        let serving: Vec<Runtime> = self.observed.nodes.iter().filter_map(running_node).cloned().collect();
+        let serving = self.observed.nodes.iter().filter_map(running_node);
+        let serving: Vec<Runtime> = serving.map(|runtime| self.backend.reached(runtime)).collect();
         let probe = match serving.first().filter(|_| self.options.verify) {
             Some(first) => Some(Probe::start(&admin_of(first)?, &serving).await?),
             None => None,
@@ -471,12 +553,12 @@ impl Deployment<'_> {
         }
         let learn = |runtime: &Runtime| {
             if let Some(probe) = &probe {
-                probe.learn(runtime);
+                probe.learn(&self.backend.reached(runtime));
             }
         };
         let mut applied = tokio::select! {
             applied = self.apply(plan, &learn, output) => applied,
-            exit = interrupted() => Err(self.interrupted(exit, output)),
+            exit = interrupted() => Err(self.interrupted(exit, output).await),
         };
         if let Some(probe) = probe {
             let accounts = tokio::select! {
@@ -497,9 +579,9 @@ impl Deployment<'_> {
     }
 
     /// What an end in the middle leaves behind: what was under way goes on by itself.
-    fn interrupted(&self, exit: Exit, output: &Output) -> Failure {
+    async fn interrupted(&self, exit: Exit, output: &Output) -> Failure {
         // The nodes that run can be talked to.
-        let is_adopted = self.adopt(output);
+        let is_adopted = self.adopt(output).await;
         let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).take();
         let what = match (&under_way, is_adopted) {
             (_, Err(failure)) => failure.message,
@@ -519,9 +601,8 @@ impl Deployment<'_> {
     }
 
     async fn account(&self, probe: Probe, output: &Output) -> Outcome<Vec<Account>> {
-        let names = self.local.nodes()?;
-        let runtimes = names.iter().filter_map(|name| settings::runtime(&self.local.state(name)));
-        let mut admins = runtimes.filter_map(|runtime| admin_of(&runtime).ok());
+        let runtimes = self.backend.runtimes().await?;
+        let mut admins = runtimes.iter().filter_map(|runtime| admin_of(&self.backend.reached(runtime)).ok());
         let Some(mut admin) = admins.next() else { return Ok(Vec::new()) };
         // After a roll that failed the first one need not be one that serves.
         while !admin.is_ready().await {
@@ -544,15 +625,16 @@ impl Deployment<'_> {
         let RollOptions { wait, drain_timeout, soak, .. } = *self.options;
         let options = Options { wait, drain: drain_timeout, soak, poll: POLL };
         let watch = Watch { on_ready: learn, on_step: &|step| self.note(step) };
-        let mut roll = Roll::new(self.local, (self.desired, self.observed), options, output, watch);
+        let mut roll = Roll::new(self.backend, (self.desired, self.observed), options, output, watch);
         let rolled = roll.run(plan).await;
         // The nodes that run can be talked to, also when others failed.
-        let is_context_new = self.adopt(output)?;
+        let adopted = self.adopt(output).await;
         let nodes = rolled?;
+        let is_context_new = adopted?;
         let Some(first) = nodes.first() else {
             return Err(Failure::failed("the fleet has no node"));
         };
-        let admin = admin_of(first)?;
+        let admin = admin_of(&self.backend.reached(first))?;
         // What is there is known for certain only now.
         let there = admin.addresses().await?;
         let there: Vec<Address> = there.into_iter().filter(|address| !is_probe(address)).collect();
@@ -565,15 +647,8 @@ impl Deployment<'_> {
     }
 
     /// Points the user's other commands at the fleet.
-    fn adopt(&self, output: &Output) -> Outcome<bool> {
-        let names = self.local.nodes()?.into_iter();
-        let places: Vec<Place> =
-            names.filter_map(|name| place(&settings::runtime(&self.local.state(&name))?)).collect();
-        let Some(first) = places.first().cloned() else { return Ok(false) };
-        // A fleet of one is as it always was in the file.
-        let nodes = if places.len() > 1 { places } else { Vec::new() };
-        let Place { amqp, mqtt, admin, .. } = first;
-        let context = Context { amqp, mqtt, admin, nodes, state: Some(self.local.directory().to_owned()) };
+    async fn adopt(&self, output: &Output) -> Outcome<bool> {
+        let Some(context) = self.backend.context(&self.backend.runtimes().await?) else { return Ok(false) };
         let name = &self.desired.fleet;
         let (is_new, is_current) = self.store.change(|contexts| {
             let is_current = contexts.current.as_deref() == Some(name);
@@ -594,7 +669,7 @@ impl Deployment<'_> {
         let planned: Vec<&str> = counted.map(|step| step.name.as_str()).collect();
         let late = addresses.iter().filter(is_losing).filter(|step| !planned.contains(&step.name.as_str()));
         let steps: Vec<Step> = late.cloned().collect();
-        guard(&Plan { fleet: plan.fleet.clone(), steps }, self.options, output)
+        guard(&Plan { fleet: plan.fleet.clone(), place: plan.place.clone(), steps }, self.options, output)
     }
 
     /// Applies the steps and returns how many failed; what failed is said at once.
@@ -680,7 +755,7 @@ impl Deployment<'_> {
 
     /// What takes back a change whose old state the history tells.
     fn before(&self, name: &str) -> String {
-        match History::of_fleet(self.local.directory()).before() {
+        match History::of_fleet(self.backend.directory()).before() {
             Ok(before) => format!("undo: mq deploy rollback {}{name}", before.number),
             Err(_) => "undo: mq deploy with the files and flags of before".into(),
         }

@@ -8,7 +8,7 @@ use crate::{
         Format, View,
         fleet::{FleetCommand, Graph, GraphFormat},
     },
-    deploy::local::node_names,
+    deploy::{history::History, local::node_names},
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Column, Listing, Output, Row, document, value},
@@ -19,6 +19,7 @@ use crate::{
 pub(super) async fn run(args: &FleetCommand, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     match args {
         FleetCommand::Graph(args) => graph(args, settings, output).await,
+        FleetCommand::Drift(args) => super::deploy::drift(args, settings, output).await,
     }
 }
 
@@ -51,13 +52,21 @@ async fn graph(args: &Graph, settings: &Settings, output: &mut Output) -> Outcom
     Ok(Exit::Ok)
 }
 
-/// The nodes of a fleet of this machine, by its directories; `None`: it was deployed elsewhere.
+/// The nodes that a fleet should have, by its directories on this machine or by what was deployed from it; `None`: it
+/// was deployed elsewhere.
 pub(super) fn deployed(settings: &Settings) -> Outcome<Option<Vec<String>>> {
     if settings.is_admin_given() {
         return Ok(None);
     }
-    let local = settings.context().ok().and_then(|context| context.state);
-    local.as_deref().map(node_names).transpose()
+    let Ok(context) = settings.context() else { return Ok(None) };
+    match (&context.state, &context.fleet) {
+        (Some(local), _) => node_names(local).map(Some),
+        (None, Some(known)) => {
+            let newest = History::of_fleet(known).newest()?;
+            Ok(newest.map(|revision| revision.fleet.spec.node_names().collect()))
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 /// The fleet without nodes of the past: those that are away, are home of nothing, and have left or are known to

@@ -25,10 +25,12 @@ mod meta;
 mod mqtt;
 mod node;
 mod recv;
+mod render;
 mod reply;
 mod request;
 mod send;
 mod session;
+mod site;
 mod stored;
 mod subscription;
 mod undeploy;
@@ -43,9 +45,12 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
         Command::Completions(args) => meta::completions(&args, output),
         Command::Generate(args) => meta::generate(&args, output),
         Command::Help(args) => meta::help(&args, output),
+        Command::Render(args) => render::run(&args, output),
+        Command::Agent(args) => render::agent(args).await,
         Command::Deploy(args) => deploy::deploy(*args, &Settings::of_user(global)?, output).await,
         Command::Scale(args) => deploy::scale(*args, &Settings::of_user(global)?, output).await,
         Command::Restart(args) => deploy::restart(*args, &Settings::of_user(global)?, output).await,
+        Command::Upgrade(args) => deploy::upgrade(*args, &Settings::of_user(global)?, output).await,
         Command::Undeploy(args) => undeploy::undeploy(args, &Settings::of_user(global)?, output).await,
         Command::Context(args) => context::run(&args, &Settings::of_user(global)?, output),
         Command::Version(args) => meta::version(&args, global, output).await,

@@ -136,8 +136,12 @@ async fn answers(admin: &Admin, mesh: &Mesh, settings: &Settings) -> Outcome<Vec
             Answer::Node(carried) => carried.node.name == name,
             Answer::Silent { name: known, .. } => *known == name,
         });
-        if let (false, Some(fleet)) = (is_known, &local) {
-            let word = word_of_silent(&fleet.join(&name))?;
+        if !is_known {
+            let word = match &local {
+                Some(fleet) => word_of_silent(&fleet.join(&name))?,
+                // Only its own machine could say more.
+                None => "silent",
+            };
             answers.push(Answer::Silent { name, word });
         }
     }

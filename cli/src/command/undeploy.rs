@@ -3,8 +3,9 @@
 use super::deploy::{fleet_name, name_flag};
 use crate::{
     args::deploy::Undeploy,
+    command::site::{Site, with_site},
     context::Store,
-    deploy::{Stopped, local::Local, roll::say_stopped},
+    deploy::{Backend, Stopped, local::Local, roll::say_stopped},
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
@@ -14,10 +15,10 @@ use crate::{
 pub(super) async fn undeploy(args: Undeploy, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let store = Store::of_user()?;
     let name = fleet_name(args.name.as_ref(), settings)?;
-    let local = Local::new(&name, None, store.load()?)?;
-    if !local.directory().exists() {
+    if !Local::new(&name, None, store.load()?)?.directory().exists() {
         // A context whose fleet is gone is repaired; one that points elsewhere is not ours to touch.
-        let is_stale = store.load()?.contexts.get(&name).is_some_and(|context| context.state.is_some());
+        let context = store.load()?.contexts.get(&name).cloned();
+        let is_stale = context.is_some_and(|context| context.deployed_from().is_some());
         if is_stale {
             store.change(|contexts| Ok(contexts.remove(&name)))?;
             output.line("changed: the fleet was gone already, its context is removed")?;
@@ -26,35 +27,46 @@ pub(super) async fn undeploy(args: Undeploy, settings: &Settings, output: &mut O
         return Err(Failure::new(Exit::NotFound, format!("there is no fleet `{name}` on this machine"))
             .help("see `mq context list`"));
     }
-    let lock = local.lock("mq undeploy")?;
+    let site = Site::of_name(&name, output).await?;
+    with_site!(site, backend => stop_all(&backend, &name, &args, output).await)
+}
+
+async fn stop_all<B: Backend>(
+    backend: &B,
+    name: &str,
+    args: &Undeploy,
+    output: &mut Output,
+) -> Outcome<Exit> {
+    let store = Store::of_user()?;
+    let lock = backend.lock("mq undeploy").await?;
     if args.purge {
-        guard_purge(&name, &args, output)?;
+        guard_purge(name, args, output)?;
     }
     let mut is_changed = false;
     // All at once: nobody is left to take over from whoever goes last.
     let mut asked = Vec::new();
-    for node in local.nodes()? {
-        match local.ask_to_stop(&node)? {
+    for node in backend.nodes().await? {
+        match backend.ask_to_stop(&node).await? {
             true => asked.push(node),
             false => say_stopped(&node, Stopped::Already, args.wait, output),
         }
     }
     for node in &asked {
-        let stopped = local.await_stop(node, args.wait, output).await?;
+        let stopped = backend.await_stop(node, args.wait, output).await?;
         say_stopped(node, stopped, args.wait, output);
         is_changed = true;
     }
     is_changed |= store.change(|contexts| {
-        let is_ours = contexts.contexts.get(&name).is_some_and(|context| context.state.is_some());
-        Ok(is_ours && contexts.remove(&name))
+        let is_ours = contexts.contexts.get(name).is_some_and(|context| context.deployed_from().is_some());
+        Ok(is_ours && contexts.remove(name))
     })?;
     if args.purge {
-        local.purge()?;
+        backend.purge().await?;
         drop(lock);
         output.line("changed: the fleet and its state are gone; this cannot be undone")?;
         return Ok(Exit::Ok);
     }
-    let again = name_flag(&name);
+    let again = name_flag(name);
     match is_changed {
         true => output.line(&format!("changed; undo: mq deploy{again}"))?,
         false => output.line("unchanged: the fleet was stopped already")?,

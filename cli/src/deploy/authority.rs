@@ -17,7 +17,7 @@ use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use mq_model::config::MeshTls;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PublicKeyData,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ use crate::{
 
 mod server;
 
-pub use server::{Files, admin_files, has_admin, is_brought};
+pub use server::{Files, Wish, accept_for_clients, admin_files, has_admin, is_brought, wish};
 
 /// How long an authority is good.
 const AUTHORITY_YEARS: i16 = 20;
@@ -63,6 +63,31 @@ pub struct Issued {
     pub expires: Timestamp,
     /// A fingerprint of the authority's certificate.
     pub authority: String,
+}
+
+/// The public half of a node's key: a point of the curve P-256, uncompressed (SEC 1, 2.3.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicKey(Vec<u8>);
+
+impl PublicKeyData for PublicKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+/// What an authority gives a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Signed {
+    /// The node's certificate, in PEM.
+    pub certificate: String,
+    /// The authority's own, in PEM.
+    pub ca: String,
+    pub issued: Issued,
 }
 
 impl std::fmt::Debug for Authority {
@@ -124,48 +149,83 @@ impl Authority {
     /// Writes what the node called `node` needs, unless what is there is good for long enough; says whether
     /// it wrote something.
     pub fn equip(&self, node: &str, state: &Path, tls: &MeshTls, now: Timestamp) -> Outcome<bool> {
-        let paths = tls.below(state);
-        let note = note(&paths.certificate);
-        if self.is_good(node, &paths, &note, now)? {
+        if self.is_good(node, held(state, tls)?.as_ref(), now) {
             return Ok(false);
         }
-        let expires = self.expires.min(days_after(now, NODE_DAYS)?);
-        let name = dns_name(&self.fleet, node);
-        let key = generate()?;
-        let params = node_params(&name, now, expires)?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(|error| signing(&error))?.pem();
-        if let Some(folder) = paths.certificate.parent() {
-            super::local::create_private(folder)?;
-        }
-        // The note goes first: whoever is interrupted between the files makes all of them again.
-        match fs::remove_file(&note) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Failure::file("delete", &note, &error));
-            }
-            _ => {}
-        }
-        let issued = Issued { name, expires, authority: fingerprint(&self.certificate) };
-        write_private(&paths.ca, self.certificate.as_bytes())?;
-        write_private(&paths.key, key.serialize_pem().as_bytes())?;
-        write_private(&paths.certificate, certificate.as_bytes())?;
-        write_private(&note, json(&issued).as_bytes())?;
+        let public = new_key(state, tls)?;
+        accept(state, tls, &self.sign(node, &public, now)?)?;
         Ok(true)
     }
 
-    fn is_good(&self, node: &str, paths: &MeshTls, note: &Path, now: Timestamp) -> Outcome<bool> {
-        let files = [&paths.ca, &paths.certificate, &paths.key];
-        let Some(issued) = issued(note)? else { return Ok(false) };
-        let is_long = !is_due(&issued, now) || issued.expires == self.expires;
-        Ok(is_long
-            && issued.name == dns_name(&self.fleet, node)
-            && issued.authority == fingerprint(&self.certificate)
-            && files.into_iter().all(|path| path.is_file()))
+    /// Whether a node that has this certificate needs no other one.
+    pub fn is_good(&self, node: &str, held: Option<&Issued>, now: Timestamp) -> bool {
+        let Some(issued) = held else { return false };
+        let is_long = !is_due(issued, now) || issued.expires == self.expires;
+        is_long && issued.name == dns_name(&self.fleet, node) && self.is_ours(issued)
+    }
+
+    /// Whether this authority has signed it.
+    pub fn is_ours(&self, issued: &Issued) -> bool {
+        issued.authority == fingerprint(&self.certificate)
+    }
+
+    /// The certificate of the node called `node`, for the key that it has made itself.
+    pub fn sign(&self, node: &str, public: &PublicKey, now: Timestamp) -> Outcome<Signed> {
+        let expires = self.expires.min(days_after(now, NODE_DAYS)?);
+        let name = dns_name(&self.fleet, node);
+        let params = node_params(&name, now, expires)?;
+        let certificate = params.signed_by(public, &self.issuer).map_err(|error| signing(&error))?.pem();
+        let issued = Issued { name, expires, authority: fingerprint(&self.certificate) };
+        Ok(Signed { certificate, ca: self.certificate.clone(), issued })
     }
 
     /// Until when the authority is good.
     pub fn expires(&self) -> Timestamp {
         self.expires
     }
+}
+
+/// What is known of the certificate that lies at a node; `None`: there is none, or a part of it is missing.
+pub fn held(state: &Path, tls: &MeshTls) -> Outcome<Option<Issued>> {
+    let paths = tls.below(state);
+    let is_whole = [&paths.ca, &paths.certificate, &paths.key].into_iter().all(|path| path.is_file());
+    if is_whole { issued(&note(&paths.certificate)) } else { Ok(None) }
+}
+
+/// Makes a key for a node, beside the one that it has, and returns its public half.
+pub fn new_key(state: &Path, tls: &MeshTls) -> Outcome<PublicKey> {
+    let path = unused(&tls.below(state).key);
+    if let Some(folder) = path.parent() {
+        super::local::create_private(folder)?;
+    }
+    let key = generate()?;
+    write_private(&path, key.serialize_pem().as_bytes())?;
+    Ok(PublicKey(key.der_bytes().to_vec()))
+}
+
+/// Puts the key that [`new_key`] made to use, with the certificate that was signed for it.
+pub fn accept(state: &Path, tls: &MeshTls, signed: &Signed) -> Outcome {
+    let paths = tls.below(state);
+    let note = note(&paths.certificate);
+    // The note goes first: whoever is interrupted between the files makes all of them again.
+    match fs::remove_file(&note) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Failure::file("delete", &note, &error));
+        }
+        _ => {}
+    }
+    write_private(&paths.ca, signed.ca.as_bytes())?;
+    let key = unused(&paths.key);
+    fs::rename(&key, &paths.key)
+        .and_then(|()| sync_parent(&paths.key))
+        .map_err(|error| Failure::file("rename", &key, &error))?;
+    write_private(&paths.certificate, signed.certificate.as_bytes())?;
+    write_private(&note, json(&signed.issued).as_bytes())
+}
+
+/// Where a key waits for its certificate.
+fn unused(key: &Path) -> PathBuf {
+    key.with_extension("key.new")
 }
 
 /// Whether the certificate of a node has to be made, or made again, before it is started.
@@ -264,7 +324,8 @@ fn days_after(now: Timestamp, days: i32) -> Outcome<Timestamp> {
 }
 
 fn generate() -> Outcome<KeyPair> {
-    KeyPair::generate().map_err(|error| Failure::failed(format!("cannot make a private key: {error}")))
+    KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+        .map_err(|error| Failure::failed(format!("cannot make a private key: {error}")))
 }
 
 /// FNV-1a: it tells one authority from the next, it does not protect anything.

@@ -6,10 +6,13 @@ use mq_model::{
     config::{DaemonConfig, MeshConnect},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::shape;
 
 /// What a running node says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     pub version: String,
     pub config_hash: String,
@@ -102,15 +105,20 @@ fn absent(what: &str, wanted: &[String], found: &[String]) -> Option<String> {
 }
 
 /// Whether two nodes that run like this have a link: one of them connects to where the other listens.
-pub fn is_linked(one: &DaemonConfig, other: &DaemonConfig) -> bool {
-    connects(one, other) || connects(other, one)
+/// `address` says where others reach a node that listens on every address of its machine, when that is known.
+pub fn is_linked(one: &DaemonConfig, other: &DaemonConfig, address: impl Fn(&str) -> Option<String>) -> bool {
+    connects(one, other, address(&other.node)) || connects(other, one, address(&one.node))
 }
 
-fn connects(from: &DaemonConfig, to: &DaemonConfig) -> bool {
+fn connects(from: &DaemonConfig, to: &DaemonConfig, address: Option<String>) -> bool {
     let (Some(from), Some(to)) = (&from.mesh, &to.mesh) else { return false };
+    let is_everywhere = matches!(to.listen.host.as_str(), "0.0.0.0" | "::");
     let is_it = |connect: &MeshConnect| {
-        connect.port == to.listen.port
-            && (connect.host == to.listen.host || matches!(to.listen.host.as_str(), "0.0.0.0" | "::"))
+        let is_host = match &address {
+            Some(address) if is_everywhere => *address == connect.host,
+            _ => is_everywhere || connect.host == to.listen.host,
+        };
+        connect.port == to.listen.port && is_host
     };
     from.connect.iter().any(is_it)
 }
@@ -119,7 +127,7 @@ fn connects(from: &DaemonConfig, to: &DaemonConfig) -> bool {
 mod tests {
     use mq_model::{
         admin::{MeshLink, MeshNode},
-        manifest::{Fleet, FleetSpec},
+        manifest::{Fleet, FleetLink, FleetSpec, SshHost, SshTarget, Target},
     };
 
     use super::*;
@@ -218,11 +226,31 @@ mod tests {
         let mut fleet = Fleet::new("f", spec);
         let config = |fleet: &Fleet, node: &str| DaemonConfig::from_fleet(fleet, node, "s");
         let (one, two) = (config(&fleet, "node-1"), config(&fleet, "node-2"));
+        let is_linked = |one: &DaemonConfig, other: &DaemonConfig| is_linked(one, other, |_| None);
         assert!(is_linked(&one, &two) && is_linked(&two, &one));
         // Node 1 still listens where it did before its port was changed.
         fleet.spec.mesh.port = Some(9_000);
         assert!(!is_linked(&one, &config(&fleet, "node-2")));
         fleet.spec = FleetSpec::default();
         assert!(!is_linked(&config(&fleet, "node-1"), &two), "alone");
+    }
+
+    #[test]
+    fn of_several_machines_with_the_same_ports_only_the_named_ones_are_linked() {
+        let hosts: Vec<SshHost> = (1..=3).map(|number| SshHost::new(format!("h{number}"))).collect();
+        let mut spec = FleetSpec {
+            target: Target::Ssh(SshTarget { hosts: hosts.clone(), supervision: None }),
+            ..FleetSpec::default()
+        };
+        let link = |from: &str, to: &str| FleetLink { from: from.into(), to: to.into(), cost: None };
+        spec.mesh.links = vec![link("node-1", "node-2"), link("node-2", "node-3")];
+        let fleet = Fleet::new("f", spec);
+        let nodes = ["node-1", "node-2", "node-3"].map(|node| DaemonConfig::from_fleet(&fleet, node, "s"));
+        let address = |node: &str| {
+            let number = mq_model::mesh::node_number(node)?;
+            fleet.spec.target.host_of(number).map(|host| host.mesh_address().to_owned())
+        };
+        let is_linked = |one: usize, other: usize| is_linked(&nodes[one], &nodes[other], address);
+        assert_eq!((is_linked(0, 1), is_linked(1, 2), is_linked(0, 2)), (true, true, false));
     }
 }

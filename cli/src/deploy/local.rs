@@ -1,4 +1,4 @@
-//! Nodes as processes of this user on this machine.
+//! Nodes as processes of this user on this machine, or as services of its systemd.
 //!
 //! Everything about a fleet lies in `$XDG_STATE_HOME/mq/<fleet>/`: `deploy.lock`, `revisions/` (what was
 //! deployed), `ca/` (what its nodes trust), `removed/` (the data of nodes that are no more), and per node a
@@ -7,13 +7,17 @@
 //! signal, and never to decide whether it lives.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom},
     net::{IpAddr, TcpListener},
-    os::unix::{fs::DirBuilderExt, process::CommandExt},
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -34,15 +38,17 @@ use super::{
     lock::Lock,
     plan::{Leaving, NodeState, ObservedNode},
     roll::QUOTE,
+    service::{self, Manager, unit_name},
+    tail::Tail,
 };
 use crate::{
     client::admin::Admin,
-    context::{Contexts, base, read_bounded, replace},
+    context::{Context, Contexts, Place, base, read_bounded, replace, sync_parent},
     env,
     exit::Exit,
     failure::{Failure, Outcome, reason},
     output::Output,
-    settings::{http_url, listener_url, runtime},
+    settings::{http_url, listener_url, place, runtime},
 };
 
 /// How often a condition is looked at while waiting for it.
@@ -72,6 +78,20 @@ pub struct Local {
     directory: PathBuf,
     mqd: Option<PathBuf>,
     contexts: Contexts,
+    /// Set where another machine deploys the nodes of this one.
+    host: Option<Host>,
+    /// The logs that are being read, by node.
+    tails: Arc<Mutex<BTreeMap<String, Tail>>>,
+}
+
+/// What is different about nodes that another machine deploys: it has their authority, and has sent what they
+/// are started from.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The folder with the daemon that nodes are started from, beside others that were there before.
+    pub release: PathBuf,
+    /// Who keeps the nodes running; `None`: nobody.
+    pub manager: Option<Manager>,
 }
 
 impl Local {
@@ -79,34 +99,26 @@ impl Local {
     /// `contexts` tell whose port it is that is in use.
     pub fn new(fleet: &str, mqd: Option<PathBuf>, contexts: Contexts) -> Outcome<Self> {
         let directory = base(env::STATE_HOME, ".local/state")?.join("mq").join(fleet);
-        Ok(Self { fleet: fleet.to_owned(), directory, mqd, contexts })
+        Ok(Self { fleet: fleet.to_owned(), directory, mqd, contexts, host: None, tails: Arc::default() })
     }
 
-    /// The directory that holds everything about the fleet.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    /// The nodes in `directory` that another machine deploys.
+    pub fn of_host(fleet: &str, directory: PathBuf, host: Host) -> Self {
+        let mqd = Some(host.release.join("mqd"));
+        let contexts = Contexts::default();
+        Self { fleet: fleet.to_owned(), directory, mqd, contexts, host: Some(host), tails: Arc::default() }
+    }
+
+    fn manager(&self) -> Option<Manager> {
+        self.host.as_ref().and_then(|host| host.manager)
+    }
+
+    fn unit(&self, node: &str) -> String {
+        unit_name(&self.fleet, node)
     }
 
     pub fn node_directory(&self, node: &str) -> PathBuf {
         self.directory.join(node)
-    }
-
-    /// Where the node called `node` keeps its state.
-    pub fn state(&self, node: &str) -> PathBuf {
-        state_of_node(&self.node_directory(node))
-    }
-
-    /// Keeps other commands from changing the fleet until the lock is dropped. `command` is what they are
-    /// told about this one.
-    pub fn lock(&self, command: &str) -> Outcome<Lock> {
-        create_private(&self.directory)?;
-        Lock::take(&self.directory, &self.fleet, command)
-    }
-
-    /// The configurations that the nodes were given last, by name.
-    pub fn kept(&self) -> Outcome<BTreeMap<String, DaemonConfig>> {
-        let names = self.nodes()?.into_iter();
-        Ok(names.filter_map(|name| self.config(&name).map(|config| (name, config))).collect())
     }
 
     fn config(&self, node: &str) -> Option<DaemonConfig> {
@@ -115,48 +127,27 @@ impl Local {
         DaemonConfig::parse(&path.display().to_string(), &text).ok()
     }
 
-    /// Deletes the data of removed nodes whose time is over.
-    pub fn sweep(&self, now: Timestamp) -> Outcome {
-        let folder = self.directory.join(REMOVED);
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let Some(note) = removed(&path).filter(|note| note.until < now) else { continue };
-            // The note goes last: without it nobody would know of a log elsewhere.
-            for path in note.store.iter().chain([&path]) {
-                match fs::remove_dir_all(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(Failure::file("delete", path, &error));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks a node to stop, without waiting for it; says whether there was anybody to ask.
-    pub fn ask_to_stop(&self, node: &str) -> Outcome<bool> {
+    /// Asks a node to stop; says whether there was anybody to ask.
+    async fn ask(&self, node: &str) -> Outcome<bool> {
         let state = self.state(node);
+        // One that its manager is about to start again holds no lock.
+        let unit = self.unit_of(node).await?;
         let is_running = is_locked(&state)?;
-        if is_running {
-            signal(&state, Signal::TERM)?;
+        match unit {
+            Some((manager, unit)) => manager.stop(&unit).await?,
+            None if is_running => signal(&state, Signal::TERM)?,
+            None => {}
         }
         Ok(is_running)
     }
 
-    /// Waits for a node that was asked to stop, and kills it after the deadline.
-    pub async fn await_stop(&self, node: &str, deadline: Duration, output: &Output) -> Outcome<Stopped> {
-        let state = self.state(node);
-        let waiting = Waiting::new(output, format!("{node} is stopping"));
-        if is_released(&state, deadline, &waiting).await? {
-            return Ok(Stopped::Drained);
-        }
-        signal(&state, Signal::KILL)?;
-        if is_released(&state, KILL_DEADLINE, &waiting).await? {
-            return Ok(Stopped::Killed);
-        }
-        let message = format!("the node `{node}` is still there after it was killed");
-        Err(Failure::failed(message).help(format!("see what holds {}", state.join("mqd.lock").display())))
+    /// The service that the node is now, when it is one.
+    async fn unit_of(&self, node: &str) -> Outcome<Option<(Manager, String)>> {
+        let Some(manager) = self.manager() else { return Ok(None) };
+        let unit = self.unit(node);
+        let state = manager.state(&unit).await?;
+        Ok((state.is_up() || state.sub == "auto-restart" || state.active == "deactivating")
+            .then_some((manager, unit)))
     }
 
     fn admin(&self, node: &str) -> Outcome<Admin> {
@@ -175,6 +166,10 @@ impl Local {
         let now = Timestamp::now();
         let state = self.state(&node.node);
         create_private(&state)?;
+        if self.host.is_some() {
+            // Whoever deploys has seen to it.
+            return Ok(());
+        }
         let authority = Authority::of_fleet(&self.directory, &self.fleet, now)?;
         if let Some(mesh) = &node.mesh {
             authority.equip(&node.node, &state, &mesh.tls, now)?;
@@ -186,24 +181,12 @@ impl Local {
         Ok(())
     }
 
-    /// Renews what running nodes show to clients, where that is due: they take it without a restart. Returns
-    /// the names of those that got something.
-    pub fn renew(&self, nodes: &[DaemonConfig]) -> Outcome<Vec<String>> {
-        let now = Timestamp::now();
-        let mut renewed = Vec::new();
-        for node in nodes.iter().filter(|node| node.tls.is_some()) {
-            let state = self.state(&node.node);
-            // What the node runs with: one that gets other names is restarted for them.
-            let Some(running) = self.config(&node.node).filter(|running| running.tls.is_some()) else {
-                continue;
-            };
-            let authority = Authority::of_fleet(&self.directory, &self.fleet, now)?;
-            authority.equip_admin(&self.directory, now)?;
-            if authority.equip_for_clients(&running, &state, now)? {
-                renewed.push(node.node.clone());
-            }
+    /// Gives the node's files to the user that it runs as.
+    pub async fn hand_over(&self, node: &str) -> Outcome {
+        match self.manager() {
+            Some(Manager::System) => service::give(&self.node_directory(node), service::daemon_user().await?),
+            _ => Ok(()),
         }
-        Ok(renewed)
     }
 
     /// Whether the node runs with a certificate that ends soon, or that has been replaced since it started.
@@ -216,21 +199,6 @@ impl Local {
         let is_replaced = certificate.zip(started).is_some_and(|(certificate, start)| certificate > start);
         let now = Timestamp::now();
         Ok(is_replaced || authority::is_renewal_due(&self.fleet, &node.node, &state, &mesh.tls, now)?)
-    }
-
-    /// The names of the nodes that have a directory, sorted.
-    pub fn nodes(&self) -> Outcome<Vec<String>> {
-        node_names(&self.directory)
-    }
-
-    /// Deletes everything about the fleet. The nodes must have stopped.
-    pub fn purge(&self) -> Outcome {
-        match fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Failure::file("delete", &self.directory, &error))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The binary of the daemon.
@@ -264,6 +232,10 @@ impl Local {
         let mut node = ObservedNode::new(name, self.node_state(name).await?);
         node.config = self.config(name);
         node.leaving = leaving(&directory);
+        if let Some(host) = &self.host {
+            node.is_binary_old =
+                fs::canonicalize(directory.join(CURRENT)).ok() != fs::canonicalize(&host.release).ok();
+        }
         if let (NodeState::Running { .. }, Some(config)) = (&node.state, &node.config)
             && config.mesh.is_some()
         {
@@ -292,7 +264,8 @@ impl Local {
         }
     }
 
-    fn spawn(&self, node: &DaemonConfig) -> Outcome<(Child, u64)> {
+    /// Starts the node's process, and says where in its log this run begins.
+    async fn spawn(&self, node: &DaemonConfig) -> Outcome<(Process, u64)> {
         let directory = self.node_directory(&node.node);
         create_private(&directory)?;
         take_back_removal(&directory, &node.store_dir())?;
@@ -302,24 +275,39 @@ impl Local {
             .map_err(|error| Failure::failed(format!("cannot write the configuration: {error}")))?;
         replace(&config, format!("# Written by `mq deploy`, which overwrites it.\n{text}").as_bytes())?;
         let (log, start) = open_log(&directory)?;
-        let errors = log.try_clone().map_err(|error| Failure::file("open", &directory, &error))?;
-        let daemon = self.daemon()?;
-        // A group of its own: Ctrl-C in this terminal is not meant for the daemon.
-        let child = Command::new(&daemon)
-            .arg("--config")
-            .arg(&config)
-            .current_dir(&directory)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .process_group(0)
-            .spawn()
-            .map_err(|error| Failure::file("start", &daemon, &error))?;
-        Ok((child, start))
+        let daemon = match &self.host {
+            Some(host) => switch(&directory, &host.release)?.join("mqd"),
+            None => self.daemon()?,
+        };
+        let process = match self.manager() {
+            Some(manager) => Process::Unit(manager, self.start_unit(manager, node, &daemon).await?),
+            None => Process::Child(start_child(&daemon, &config, &directory, log)?),
+        };
+        Ok((process, start))
+    }
+
+    async fn start_unit(&self, manager: Manager, node: &DaemonConfig, daemon: &Path) -> Outcome<String> {
+        let directory = self.node_directory(&node.node);
+        if manager == Manager::System {
+            let store = node.store_dir();
+            if !store.starts_with(&directory) {
+                create_private(&store)?;
+                service::give(&store, service::daemon_user().await?)?;
+            }
+            self.hand_over(&node.node).await?;
+            // The node's user finds its folder, and what it is started from, by way of these.
+            for folder in [self.directory.parent(), Some(self.directory.as_path())].into_iter().flatten() {
+                passable(folder)?;
+            }
+        }
+        let name = self.unit(&node.node);
+        manager.install(&name, &service::unit(manager, node, &directory, daemon)).await?;
+        manager.start(&name).await?;
+        Ok(name)
     }
 
     /// Why the node's process ended, with the end of what it said.
-    fn died(&self, node: &str, status: std::process::ExitStatus, log_start: u64) -> Failure {
+    fn died(&self, node: &str, status: &str, log_start: u64) -> Failure {
         let log = self.node_directory(node).join("mqd.log");
         let excerpt = excerpt(&log, log_start).unwrap_or_default();
         let mut message = format!("the node `{node}` ended while it was starting: {status}");
@@ -338,6 +326,31 @@ impl Local {
             log = self.node_directory(node).join("mqd.log").display(),
             fleet = self.fleet
         ))
+    }
+
+    /// Whether the node could have its ports; its own are free for it once it has stopped.
+    fn check_ports(&self, node: &DaemonConfig, held: Option<&Runtime>) -> Outcome {
+        // One that hangs has its ports all the same.
+        let state = self.state(&node.node);
+        let hung = match held {
+            None if is_locked(&state)? => runtime(&state),
+            _ => None,
+        };
+        let held = held.or(hung.as_ref());
+        let ports: Vec<u16> = held.iter().flat_map(|held| &held.listeners).map(|held| held.port).collect();
+        for (name, listener) in node.listeners.named() {
+            self.check_port((&listener.host, listener.port), &format!("--{name}-port"), &ports)?;
+        }
+        if let Some(mesh) = &node.mesh {
+            // What is there before the first start of a meshed node is its own port, too.
+            let own = self.config(&node.node).and_then(|config| config.mesh);
+            let is_own = held.is_some_and(|_| own.is_some_and(|own| own.listen == mesh.listen));
+            let MeshListener { host, port } = &mesh.listen;
+            if !is_own {
+                self.check_port((host, *port), "--mesh-port", &ports)?;
+            }
+        }
+        Ok(())
     }
 
     fn check_port(&self, (host, port): (&str, u16), flag: &str, held: &[u16]) -> Outcome {
@@ -374,10 +387,97 @@ impl Local {
 }
 
 impl Backend for Local {
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn place(&self) -> String {
+        "on this machine".into()
+    }
+
+    async fn lock(&self, command: &str) -> Outcome<Lock> {
+        create_private(&self.directory)?;
+        Lock::take(&self.directory, &self.fleet, command, &env::whoami())
+    }
+
+    async fn kept(&self) -> Outcome<BTreeMap<String, DaemonConfig>> {
+        let names = node_names(&self.directory)?.into_iter();
+        Ok(names.filter_map(|name| self.config(&name).map(|config| (name, config))).collect())
+    }
+
+    async fn nodes(&self) -> Outcome<Vec<String>> {
+        node_names(&self.directory)
+    }
+
+    async fn runtimes(&self) -> Outcome<Vec<Runtime>> {
+        let names = node_names(&self.directory)?.into_iter();
+        Ok(names.filter_map(|name| runtime(&self.state(&name))).collect())
+    }
+
+    fn state(&self, node: &str) -> PathBuf {
+        state_of_node(&self.node_directory(node))
+    }
+
+    fn free_port(&self, host: &str, taken: &BTreeSet<u16>) -> Outcome<u16> {
+        free_port(host, taken)
+    }
+
+    fn mesh_address(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn reached(&self, runtime: &Runtime) -> Runtime {
+        runtime.clone()
+    }
+
+    fn context(&self, runtimes: &[Runtime]) -> Option<Context> {
+        let places: Vec<Place> = runtimes.iter().filter_map(place).collect();
+        let Place { amqp, mqtt, admin, .. } = places.first().cloned()?;
+        // A fleet of one is as it always was in the file.
+        let nodes = if places.len() > 1 { places } else { Vec::new() };
+        Some(Context { amqp, mqtt, admin, nodes, state: Some(self.directory.clone()), ..Context::default() })
+    }
+
+    async fn renew(&self, nodes: &[DaemonConfig]) -> Outcome<Vec<String>> {
+        let now = Timestamp::now();
+        let mut renewed = Vec::new();
+        for node in nodes.iter().filter(|node| node.tls.is_some()) {
+            let state = self.state(&node.node);
+            // What the node runs with: one that gets other names is restarted for them.
+            let Some(running) = self.config(&node.node).filter(|running| running.tls.is_some()) else {
+                continue;
+            };
+            let authority = Authority::of_fleet(&self.directory, &self.fleet, now)?;
+            authority.equip_admin(&self.directory, now)?;
+            if authority.equip_for_clients(&running, &state, now)? {
+                renewed.push(node.node.clone());
+            }
+        }
+        Ok(renewed)
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Outcome {
+        let folder = self.directory.join(REMOVED);
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Some(note) = removed(&path).filter(|note| note.until < now) else { continue };
+            // The note goes last: without it nobody would know of a log elsewhere.
+            for path in note.store.iter().chain([&path]) {
+                match fs::remove_dir_all(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(Failure::file("delete", path, &error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.host.as_ref().map_or(Ok(()), |host| prune(&self.directory, &host.release))
+    }
+
     async fn observe(&self, nodes: &[DaemonConfig]) -> Outcome<Vec<ObservedNode>> {
         let wanted = nodes.iter().map(|node| node.node.clone());
         let mut observed = Vec::with_capacity(nodes.len());
-        for name in wanted.chain(self.nodes()?) {
+        for name in wanted.chain(node_names(&self.directory)?) {
             if !observed.iter().any(|found: &ObservedNode| found.name == name) {
                 observed.push(self.observe_node(&name).await?);
             }
@@ -398,43 +498,35 @@ impl Backend for Local {
         Ok(text.split_whitespace().nth(1).filter(|_| text.starts_with("mqd ")).map(str::to_owned))
     }
 
-    fn preflight(&self, node: &DaemonConfig, held: Option<&Runtime>) -> Outcome {
-        self.daemon()?;
-        // One that hangs has its ports all the same.
-        let state = self.state(&node.node);
-        let hung = match held {
-            None if is_locked(&state)? => runtime(&state),
-            _ => None,
-        };
-        let held = held.or(hung.as_ref());
-        let ports: Vec<u16> = held.iter().flat_map(|held| &held.listeners).map(|held| held.port).collect();
-        for (name, listener) in node.listeners.named() {
-            self.check_port((&listener.host, listener.port), &format!("--{name}-port"), &ports)?;
+    async fn preflight(&self, starts: &[(&DaemonConfig, Option<&Runtime>)]) -> Outcome {
+        if starts.is_empty() {
+            return Ok(());
         }
-        if let Some(mesh) = &node.mesh {
-            // What is there before the first start of a meshed node is its own port, too.
-            let own = self.config(&node.node).and_then(|config| config.mesh);
-            let is_own = held.is_some_and(|_| own.is_some_and(|own| own.listen == mesh.listen));
-            let MeshListener { host, port } = &mesh.listen;
-            if !is_own {
-                self.check_port((host, *port), "--mesh-port", &ports)?;
+        self.daemon()?;
+        let problems = starts.iter().filter_map(|(node, held)| self.check_ports(node, *held).err());
+        match problems.collect::<Vec<_>>().as_slice() {
+            [] => Ok(()),
+            [only] => Err(only.clone()),
+            [first, rest @ ..] => {
+                let mut failure = first.clone();
+                rest.iter().for_each(|other| failure.message.push_str(&format!("\n  and {}", other.message)));
+                Err(failure)
             }
         }
-        Ok(())
     }
 
     async fn start(&self, node: &DaemonConfig, deadline: Duration, output: &Output) -> Outcome<Runtime> {
-        let (mut child, log_start) = self.spawn(node)?;
+        let (mut process, log_start) = self.spawn(node).await?;
         let state = self.state(&node.node);
         let waiting = Waiting::new(output, format!("{} is starting", node.node));
         let end = Instant::now() + deadline;
         loop {
-            let ended = child.try_wait().map_err(|error| Failure::file("wait for", &state, &error))?;
-            if let Some(status) = ended {
-                return Err(self.died(&node.node, status, log_start));
+            let life = process.life().await?;
+            if let Life::Ended(how) = life {
+                return Err(self.died(&node.node, &how, log_start));
             }
             // A node.json of an earlier process is not about this one.
-            let runtime = runtime(&state).filter(|runtime| runtime.pid == child.id());
+            let runtime = runtime(&state).filter(|runtime| life == Life::Runs(runtime.pid));
             if let Some(runtime) = runtime
                 && admin_of(&runtime)?.is_ready().await
             {
@@ -469,12 +561,34 @@ impl Backend for Local {
     }
 
     async fn stop(&self, node: &str, deadline: Duration, output: &Output) -> Outcome<Stopped> {
-        let state = self.state(node);
-        if !is_locked(&state)? {
+        if !self.ask(node).await? {
             return Ok(Stopped::Already);
         }
-        signal(&state, Signal::TERM)?;
         self.await_stop(node, deadline, output).await
+    }
+
+    async fn await_stop(&self, node: &str, deadline: Duration, output: &Output) -> Outcome<Stopped> {
+        let state = self.state(node);
+        let waiting = Waiting::new(output, format!("{node} is stopping"));
+        if is_released(&state, deadline, &waiting).await? {
+            return Ok(Stopped::Drained);
+        }
+        match self.unit_of(node).await? {
+            Some((manager, unit)) => manager.kill(&unit).await?,
+            None => signal(&state, Signal::KILL)?,
+        }
+        if is_released(&state, KILL_DEADLINE, &waiting).await? {
+            return Ok(Stopped::Killed);
+        }
+        let message = format!("the node `{node}` is still there after it was killed");
+        Err(Failure::failed(message).help(format!("see what holds {}", state.join("mqd.lock").display())))
+    }
+
+    async fn ask_to_stop(&self, node: &str) -> Outcome<bool> {
+        if let Some(manager) = self.manager() {
+            manager.disable(&self.unit(node)).await?;
+        }
+        self.ask(node).await
     }
 
     async fn report(&self, node: &str, depth: bool) -> Outcome<Report> {
@@ -507,7 +621,7 @@ impl Backend for Local {
         self.admin(node)?.holds().await
     }
 
-    fn note_leaving(&self, node: &str, leaving: Option<Leaving>) -> Outcome {
+    async fn note_leaving(&self, node: &str, leaving: Option<Leaving>) -> Outcome {
         let path = self.node_directory(node).join(LEAVING);
         match leaving {
             Some(Leaving::Draining) => replace(&path, b"draining\n"),
@@ -521,7 +635,10 @@ impl Backend for Local {
         }
     }
 
-    fn retire(&self, node: &str, retain: Duration) -> Outcome<PathBuf> {
+    async fn retire(&self, node: &str, retain: Duration) -> Outcome<String> {
+        if let Some(manager) = self.manager() {
+            manager.remove(&self.unit(node)).await?;
+        }
         let directory = self.node_directory(node);
         let now = Timestamp::now();
         let folder = self.directory.join(REMOVED);
@@ -547,12 +664,145 @@ impl Backend for Local {
             fs::rename(store, aside).map_err(|error| Failure::file("rename", store, &error))?;
         }
         fs::rename(&directory, &target).map_err(|error| Failure::file("rename", &directory, &error))?;
-        Ok(target)
+        Ok(target.display().to_string())
     }
 
-    fn last_words(&self, node: &str) -> Vec<String> {
+    async fn last_words(&self, node: &str) -> Vec<String> {
         excerpt(&self.node_directory(node).join("mqd.log"), 0).unwrap_or_default()
     }
+
+    async fn log(&self, node: &str, lines: Option<u32>) -> Outcome<Vec<u8>> {
+        let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.node_directory(node).join("mqd.log");
+        let tail = match (tails.entry(node.to_owned()), lines) {
+            (Entry::Occupied(open), None) => open.into_mut(),
+            (entry, lines) => {
+                let opened = Tail::open(path, lines.unwrap_or(0) as usize)?;
+                entry.insert_entry(opened).into_mut()
+            }
+        };
+        tail.read()
+    }
+
+    async fn purge(&self) -> Outcome {
+        if let Some(manager) = self.manager() {
+            for node in node_names(&self.directory)? {
+                manager.remove(&self.unit(&node)).await?;
+            }
+        }
+        match fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Failure::file("delete", &self.directory, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The process of a node that is being started.
+enum Process {
+    Child(Child),
+    Unit(Manager, String),
+}
+
+/// Whether a process lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Life {
+    /// It has this id.
+    Runs(u32),
+    /// Nobody has seen it yet.
+    Awaited,
+    Ended(String),
+}
+
+impl Process {
+    async fn life(&mut self) -> Outcome<Life> {
+        match self {
+            Self::Child(child) => match child.try_wait() {
+                Ok(Some(status)) => Ok(Life::Ended(status.to_string())),
+                Ok(None) => Ok(Life::Runs(child.id())),
+                Err(error) => Err(Failure::failed(format!("cannot wait for the node: {}", reason(&error)))),
+            },
+            Self::Unit(manager, unit) => {
+                let state = manager.state(unit).await?;
+                if state.is_up() {
+                    return Ok(state.process.map_or(Life::Awaited, Life::Runs));
+                }
+                if state.result == "success" {
+                    // The order to start it has not been looked at yet.
+                    return Ok(Life::Awaited);
+                }
+                // One that cannot start is not tried for ever.
+                manager.stop(unit).await?;
+                Ok(Life::Ended(state.result))
+            }
+        }
+    }
+}
+
+/// A process of its own that outlives this one.
+fn start_child(daemon: &Path, config: &Path, directory: &Path, log: File) -> Outcome<Child> {
+    let errors = log.try_clone().map_err(|error| Failure::file("open", directory, &error))?;
+    // A group of its own: Ctrl-C in this terminal is not meant for the daemon.
+    Command::new(daemon)
+        .arg("--config")
+        .arg(config)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .process_group(0)
+        .spawn()
+        .map_err(|error| Failure::file("start", daemon, &error))
+}
+
+/// The link of a node to the release that it is started from.
+const CURRENT: &str = "current";
+/// Where the releases of a fleet are.
+pub const RELEASES: &str = "releases";
+/// How many releases are kept beside those that nodes run from.
+const KEPT_RELEASES: usize = 3;
+
+/// Points the node's link at a release, in one step, and returns the link.
+fn switch(directory: &Path, release: &Path) -> Outcome<PathBuf> {
+    let link = directory.join(CURRENT);
+    let new = directory.join("current.new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Failure::file("delete", &new, &error));
+        }
+        _ => {}
+    }
+    std::os::unix::fs::symlink(release, &new)
+        .and_then(|()| fs::rename(&new, &link))
+        .and_then(|()| sync_parent(&link))
+        .map_err(|error| Failure::file("write", &link, &error))?;
+    Ok(link)
+}
+
+/// Deletes all releases but the last ones, this one, and those that a node runs from.
+fn prune(fleet: &Path, release: &Path) -> Outcome {
+    let folder = fleet.join(RELEASES);
+    let mut used: Vec<PathBuf> = vec![release.to_owned()];
+    used.extend(
+        node_names(fleet)?.iter().filter_map(|node| fs::read_link(fleet.join(node).join(CURRENT)).ok()),
+    );
+    let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| Some((entry.metadata().and_then(|found| found.modified()).ok()?, entry.path())))
+        .collect();
+    found.sort();
+    let old = found.len().saturating_sub(KEPT_RELEASES);
+    for (_, path) in found.into_iter().take(old).filter(|(_, path)| !used.contains(path)) {
+        fs::remove_dir_all(&path).map_err(|error| Failure::file("delete", &path, &error))?;
+    }
+    Ok(())
+}
+
+/// Lets everybody through a folder, and look into it nobody.
+fn passable(path: &Path) -> Outcome {
+    let mode = fs::Permissions::from_mode(0o711);
+    fs::set_permissions(path, mode).map_err(|error| Failure::file("change the rights of", path, &error))
 }
 
 /// What is known of the data of a node that is no more.
@@ -626,16 +876,16 @@ pub fn free_port(host: &str, taken: &BTreeSet<u16>) -> Outcome<u16> {
 }
 
 /// A spinner while somebody watches, silence otherwise.
-struct Waiting(ProgressBar);
+pub(super) struct Waiting(ProgressBar);
 
 impl Waiting {
-    fn new(output: &Output, message: String) -> Self {
+    pub(super) fn new(output: &Output, message: String) -> Self {
         let bar = if output.is_watched() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         bar.set_message(message);
         Self(bar)
     }
 
-    fn tick(&self) {
+    pub(super) fn tick(&self) {
         self.0.tick();
     }
 }
@@ -772,6 +1022,8 @@ mod tests {
             directory: directory.join("test"),
             mqd: None,
             contexts: Contexts::default(),
+            host: None,
+            tails: Arc::default(),
         }
     }
 
@@ -810,8 +1062,10 @@ mod tests {
     fn two_commands_cannot_change_one_fleet_at_once() {
         let directory = tempfile::tempdir().unwrap();
         let local = local(directory.path());
-        let _lock = local.lock("mq deploy").unwrap();
-        assert_eq!(local.lock("mq deploy").unwrap_err().exit, Exit::Conflict);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let lock = || runtime.block_on(local.lock("mq deploy"));
+        let _lock = lock().unwrap();
+        assert_eq!(lock().unwrap_err().exit, Exit::Conflict);
     }
 
     #[test]

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::read_bounded,
-    env,
     exit::Exit,
     failure::{Failure, Outcome},
     shape,
@@ -43,8 +42,8 @@ pub struct Holder {
 }
 
 impl Lock {
-    /// Takes the lock of the fleet called `fleet`, whose directory is there.
-    pub fn take(directory: &Path, fleet: &str, command: &str) -> Outcome<Self> {
+    /// Takes the lock of the fleet called `fleet`, whose directory is there, for `by` (`user@host`).
+    pub fn take(directory: &Path, fleet: &str, command: &str, by: &str) -> Outcome<Self> {
         let path = directory.join("deploy.lock");
         // What the holder wrote must still be there when it is in our way, so nothing is cut off here.
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -55,7 +54,7 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(Failure::file("lock", &path, &error)),
         }
         let holder = Holder {
-            by: env::whoami(),
+            by: by.to_owned(),
             pid: std::process::id(),
             command: command.to_owned(),
             since: Timestamp::now(),
@@ -88,15 +87,15 @@ mod tests {
     #[test]
     fn a_second_command_is_told_who_holds_the_lock() {
         let directory = tempfile::tempdir().unwrap();
-        let lock = Lock::take(directory.path(), "prod", "mq scale 5").unwrap();
-        let failure = Lock::take(directory.path(), "prod", "mq deploy").unwrap_err();
+        let lock = Lock::take(directory.path(), "prod", "mq scale 5", "ana@laptop").unwrap();
+        let failure = Lock::take(directory.path(), "prod", "mq deploy", "bob@desk").unwrap_err();
         assert_eq!(failure.exit, Exit::Conflict);
         let process = format!("process {}", std::process::id());
-        for part in ["`prod`", "`mq scale 5`", &process] {
+        for part in ["`prod`", "`mq scale 5`", "ana@laptop", &process] {
             assert!(failure.message.contains(part), "{failure}");
         }
         drop(lock);
-        assert!(Lock::take(directory.path(), "prod", "mq deploy").is_ok());
+        assert!(Lock::take(directory.path(), "prod", "mq deploy", "bob@desk").is_ok());
     }
 
     #[test]
@@ -104,7 +103,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = File::create(directory.path().join("deploy.lock")).unwrap();
         file.lock().unwrap();
-        let failure = Lock::take(directory.path(), "prod", "mq deploy").unwrap_err();
+        let failure = Lock::take(directory.path(), "prod", "mq deploy", "bob@desk").unwrap_err();
         assert_eq!(failure.message, "another command is changing the fleet `prod`");
     }
 }

@@ -4,15 +4,24 @@
 //! the nodes, one after the other, and goes on only while [`gate`] lets it. The backends differ in nothing
 //! else.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use mq_model::{
     admin::{NodeDrain, Runtime},
     config::DaemonConfig,
 };
 
-use crate::{failure::Outcome, output::Output};
+use serde::{Deserialize, Serialize};
 
+use self::lock::Lock;
+use crate::{context::Context, failure::Outcome, output::Output};
+
+pub mod agent;
 pub mod authority;
 #[cfg(test)]
 mod cases;
@@ -24,21 +33,65 @@ pub mod plan;
 pub mod probe;
 pub mod render;
 pub mod roll;
+pub mod service;
+pub mod ssh;
+pub mod tail;
 
 /// A place that nodes run in.
 ///
 /// `observe` and `report` change nothing. The changing methods may be called again after a failure: each
 /// starts from what is there.
-pub trait Backend {
+pub trait Backend: Sync {
+    /// The directory of this machine with what is known of the fleet: what was deployed, and its authority.
+    fn directory(&self) -> &Path;
+
+    /// Where the nodes are, for people: `on this machine`.
+    fn place(&self) -> String;
+
+    /// Keeps other commands from changing the fleet until the lock is dropped. `command` is what they are
+    /// told about this one.
+    fn lock(&self, command: &str) -> impl Future<Output = Outcome<Lock>>;
+
+    /// The configurations that the nodes were given last, by name.
+    fn kept(&self) -> impl Future<Output = Outcome<BTreeMap<String, DaemonConfig>>>;
+
+    /// The names of the nodes that are there, by number.
+    fn nodes(&self) -> impl Future<Output = Outcome<Vec<String>>>;
+
+    /// What the nodes have said of themselves when they started.
+    fn runtimes(&self) -> impl Future<Output = Outcome<Vec<Runtime>>>;
+
+    /// Where the node called `node` keeps its state, where it runs.
+    fn state(&self, node: &str) -> PathBuf;
+
+    /// A port for other nodes that is free and none of those in `taken`.
+    fn free_port(&self, host: &str, taken: &BTreeSet<u16>) -> Outcome<u16>;
+
+    /// The address at which other nodes reach the node, where that is not the one that it listens on.
+    fn mesh_address(&self, node: &str) -> Option<String>;
+
+    /// The node with listeners that this machine can connect to.
+    fn reached(&self, runtime: &Runtime) -> Runtime;
+
+    /// What the user's other commands have to know to find the fleet, given where it was observed.
+    fn context(&self, runtimes: &[Runtime]) -> Option<Context>;
+
+    /// Renews what running nodes show to clients, where that is due: they take it without a restart. Returns
+    /// the names of those that got something.
+    fn renew(&self, nodes: &[DaemonConfig]) -> impl Future<Output = Outcome<Vec<String>>>;
+
+    /// Deletes what nobody needs any more: the data of removed nodes whose time is over.
+    fn sweep(&self, now: Timestamp) -> impl Future<Output = Outcome>;
+
     /// Looks at the nodes that are wanted, and at those that are there and are not.
     fn observe(&self, nodes: &[DaemonConfig]) -> impl Future<Output = Outcome<Vec<plan::ObservedNode>>>;
 
     /// The version of the daemon that [`start`](Self::start) would start; `None` when it does not say.
     fn version(&self) -> impl Future<Output = Outcome<Option<String>>>;
 
-    /// Says before anything is changed what would make [`start`](Self::start) fail. `held` is what the
-    /// node runs as now: its own ports are free for it once it has stopped.
-    fn preflight(&self, node: &DaemonConfig, held: Option<&Runtime>) -> Outcome;
+    /// Says before anything is changed all that would make [`start`](Self::start) fail. Each node comes with
+    /// what it runs as now: its own ports are free for it once it has stopped.
+    fn preflight(&self, starts: &[(&DaemonConfig, Option<&Runtime>)]) -> impl Future<Output = Outcome>;
 
     /// Starts a node and returns when it is ready.
     fn start(
@@ -60,6 +113,17 @@ pub trait Backend {
     fn stop(&self, node: &str, deadline: Duration, output: &Output)
     -> impl Future<Output = Outcome<Stopped>>;
 
+    /// Asks a node to stop for good, without waiting for it; says whether there was anybody to ask.
+    fn ask_to_stop(&self, node: &str) -> impl Future<Output = Outcome<bool>>;
+
+    /// Waits for a node that was asked to stop, and kills it after the deadline.
+    fn await_stop(
+        &self,
+        node: &str,
+        deadline: Duration,
+        output: &Output,
+    ) -> impl Future<Output = Outcome<Stopped>>;
+
     /// What a running node says of itself now; with `depth` also what has left it, which takes longer.
     fn report(&self, node: &str, depth: bool) -> impl Future<Output = Outcome<gate::Report>>;
 
@@ -70,17 +134,25 @@ pub trait Backend {
     fn holds(&self, node: &str) -> impl Future<Output = Outcome<NodeDrain>>;
 
     /// Writes down that a node is on its way out, or that it stays after all.
-    fn note_leaving(&self, node: &str, leaving: Option<plan::Leaving>) -> Outcome;
+    fn note_leaving(&self, node: &str, leaving: Option<plan::Leaving>) -> impl Future<Output = Outcome>;
 
     /// Sets the data of a stopped node aside, for as long as it is to be kept, and returns where it is.
-    fn retire(&self, node: &str, retain: Duration) -> Outcome<PathBuf>;
+    fn retire(&self, node: &str, retain: Duration) -> impl Future<Output = Outcome<String>>;
 
     /// The end of what a node has said, for people.
-    fn last_words(&self, node: &str) -> Vec<String>;
+    fn last_words(&self, node: &str) -> impl Future<Output = Vec<String>>;
+
+    /// The last lines of a node's log, and from then on what is added to it: what has come since the last call,
+    /// whole lines only. `lines` is given with the first call.
+    fn log(&self, node: &str, lines: Option<u32>) -> impl Future<Output = Outcome<Vec<u8>>>;
+
+    /// Deletes everything about the fleet. The nodes must have stopped.
+    fn purge(&self) -> impl Future<Output = Outcome>;
 }
 
 /// What a node can be told of its future.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// Take no new homes.
     Cordon,
@@ -103,7 +175,8 @@ impl Order {
 }
 
 /// How a node ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Stopped {
     /// It was not running.
     Already,

@@ -11,7 +11,7 @@ use mq_model::{
     manifest::{Address, AddressSpec, AddressType},
     mesh::node_number,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{output::value, shape};
@@ -20,6 +20,8 @@ use crate::{output::value, shape};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
     pub fleet: String,
+    /// Where its nodes are, for people: `on this machine`.
+    pub place: String,
     pub nodes: Vec<DaemonConfig>,
     pub addresses: Vec<Address>,
     /// Delete the addresses that are not wanted.
@@ -66,7 +68,8 @@ pub struct Observed {
 }
 
 /// One node as it was found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ObservedNode {
     pub name: String,
     pub state: NodeState,
@@ -78,10 +81,13 @@ pub struct ObservedNode {
     pub leaving: Option<Leaving>,
     /// It runs with a certificate that is about to expire, or that has been replaced.
     pub is_certificate_old: bool,
+    /// It was started from other files than the ones that it would be started from now.
+    pub is_binary_old: bool,
 }
 
 /// How far a node got on its way out of the fleet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Leaving {
     /// It was told to move away what it holds.
     Draining,
@@ -93,12 +99,21 @@ impl ObservedNode {
     /// A node of which nothing but its state is known.
     pub fn new(name: impl Into<String>, state: NodeState) -> Self {
         let name = name.into();
-        Self { name, state, config: None, holds: None, leaving: None, is_certificate_old: false }
+        Self {
+            name,
+            state,
+            config: None,
+            holds: None,
+            leaving: None,
+            is_certificate_old: false,
+            is_binary_old: false,
+        }
     }
 }
 
 /// Whether a node lives.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NodeState {
     /// There is no trace of it.
     Absent,
@@ -115,6 +130,8 @@ pub enum NodeState {
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     pub fleet: String,
+    #[serde(skip)]
+    pub place: String,
     pub steps: Vec<Step>,
 }
 
@@ -210,7 +227,7 @@ impl Plan {
             None if is_new => steps.extend(address_steps(desired, &[], |_| false)),
             None => steps.extend(desired.addresses.iter().map(unknown_address_step)),
         }
-        Self { fleet: desired.fleet.clone(), steps }
+        Self { fleet: desired.fleet.clone(), place: desired.place.clone(), steps }
     }
 
     /// Whether the plan changes anything.
@@ -237,7 +254,7 @@ impl Plan {
     pub fn lines(&self) -> Vec<String> {
         let subject = |step: &Step| format!("{} {}", step.object.word(), step.name);
         let width = self.steps.iter().map(|step| subject(step).len()).max().unwrap_or(0).min(48);
-        let mut lines = vec![format!("fleet {} on this machine: {}", self.fleet, self.summary())];
+        let mut lines = vec![format!("fleet {} {}: {}", self.fleet, self.place, self.summary())];
         for step in &self.steps {
             let (sign, word, detail) = (step.action.sign(), step.action.word(), &step.detail);
             lines.push(format!("  {sign} {:<width$}  {word:<9}  {detail}", subject(step)));
@@ -405,6 +422,8 @@ fn running_step(
         "its configuration changes".to_owned()
     } else if let Some(version) = new_version {
         format!("mqd {} becomes {version}", runtime.version)
+    } else if found.is_binary_old && desired.version.is_some() {
+        format!("another build of mqd {}", runtime.version)
     } else if found.is_certificate_old {
         "its certificate is renewed".to_owned()
     } else if desired.restart.includes(&node.node) {
@@ -723,6 +742,7 @@ mod tests {
 
     fn desired() -> Desired {
         Desired {
+            place: "on this machine".into(),
             fleet: "default".into(),
             nodes: vec![node()],
             addresses: Vec::new(),

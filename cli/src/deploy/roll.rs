@@ -126,7 +126,7 @@ impl<'a, B: Backend> Roll<'a, B> {
             (self.watch.on_step)(step);
             if let Err(failure) = self.step(step, &place).await {
                 let rest = steps.get(index + 1..).unwrap_or_default();
-                return Err(self.stopped(step, failure, rest));
+                return Err(self.stopped(step, failure, rest).await);
             }
         }
         if !steps.is_empty() {
@@ -188,7 +188,8 @@ impl<'a, B: Backend> Roll<'a, B> {
     /// What the node should say, given the nodes that run now.
     fn expected(&self, wanted: &DaemonConfig, stored: u64) -> Expected {
         let others = self.running.iter().filter(|(name, _)| **name != wanted.node);
-        let neighbours = others.filter(|(_, config)| is_linked(wanted, config));
+        let neighbours =
+            others.filter(|(_, config)| is_linked(wanted, config, |node| self.backend.mesh_address(node)));
         Expected {
             version: self.desired.version.clone(),
             config_hash: wanted.hash(),
@@ -221,6 +222,8 @@ impl<'a, B: Backend> Roll<'a, B> {
                 since = None;
                 if Instant::now() >= end {
                     let wait = shape::elapsed(self.options.wait);
+                    let mut missing = missing;
+                    missing.extend(self.silent(&expected.neighbours).await);
                     let message = format!(
                         "the node `{name}` is not as it should be after {wait}: {}",
                         missing.join("; ")
@@ -230,6 +233,19 @@ impl<'a, B: Backend> Roll<'a, B> {
             }
             tokio::time::sleep(self.options.poll).await;
         }
+    }
+
+    /// Which of these nodes do not answer, and why: a link has two ends.
+    async fn silent(&self, nodes: &[String]) -> Vec<String> {
+        let mut silent = Vec::new();
+        for node in nodes {
+            let report = tokio::time::timeout(ANSWER, self.backend.report(node, false)).await;
+            match report.unwrap_or_else(|_| Err(Failure::failed("it takes too long"))) {
+                Ok(_) => {}
+                Err(failure) => silent.push(format!("{node} does not answer ({})", failure.message)),
+            }
+        }
+        silent
     }
 
     /// Waits until every node reaches every other.
@@ -288,7 +304,7 @@ impl<'a, B: Backend> Roll<'a, B> {
     /// Nodes that go get no new homes from now on, those of each other included.
     async fn cordon(&self, steps: &[&Step]) -> Outcome {
         for step in steps.iter().filter(|step| step.action == Action::Remove && self.is_running(&step.name)) {
-            self.backend.note_leaving(&step.name, Some(Leaving::Draining))?;
+            self.backend.note_leaving(&step.name, Some(Leaving::Draining)).await?;
             let told = self.backend.order(&step.name, Order::Cordon).await;
             told.map_err(|failure| unknown(&step.name, &failure))?;
         }
@@ -300,17 +316,16 @@ impl<'a, B: Backend> Roll<'a, B> {
         let begin = Instant::now();
         if self.is_running(name) {
             let before = self.empty(name, place).await?;
-            self.backend.note_leaving(name, Some(Leaving::Empty))?;
+            self.backend.note_leaving(name, Some(Leaving::Empty)).await?;
             self.output.talk(&format!("{name}{place} is empty: {} moved", moved(&before)));
         }
         let stopped = self.backend.stop(name, self.options.wait, self.output).await?;
         if stopped != Stopped::Already {
             self.gone(name, stopped);
         }
-        let kept = self.backend.retire(name, self.desired.retain)?;
+        let kept = self.backend.retire(name, self.desired.retain).await?;
         let took = shape::elapsed(begin.elapsed());
-        self.output
-            .talk(&format!("{name}{place} is removed after {took}; its data is in {}", kept.display()));
+        self.output.talk(&format!("{name}{place} is removed after {took}; its data is in {kept}"));
         Ok(())
     }
 
@@ -364,7 +379,7 @@ impl<'a, B: Backend> Roll<'a, B> {
     async fn rejoin(&self, name: &str) -> Outcome {
         self.backend.order(name, Order::Undrain).await?;
         self.backend.order(name, Order::Uncordon).await?;
-        self.backend.note_leaving(name, None)?;
+        self.backend.note_leaving(name, None).await?;
         self.output.talk(&format!("{name} takes part again"));
         Ok(())
     }
@@ -378,11 +393,11 @@ impl<'a, B: Backend> Roll<'a, B> {
     }
 
     /// The failure of a step, with what its node said last and what was not done.
-    fn stopped(&self, step: &Step, mut failure: Failure, rest: &[&Step]) -> Failure {
+    async fn stopped(&self, step: &Step, mut failure: Failure, rest: &[&Step]) -> Failure {
         let is_quoted = failure.message.contains(QUOTE);
         let is_last_words_wanted = step.action != Action::Remove || failure.exit == Exit::Failed;
         if !is_quoted && is_last_words_wanted {
-            for line in self.backend.last_words(&step.name) {
+            for line in self.backend.last_words(&step.name).await {
                 failure.message.push_str(QUOTE);
                 failure.message.push_str(&line);
             }
@@ -494,14 +509,20 @@ pub fn say_stopped(node: &str, stopped: Stopped, deadline: Duration, output: &Ou
 #[cfg(test)]
 mod tests {
     use std::{
-        path::PathBuf,
+        collections::BTreeSet,
+        path::{Path, PathBuf},
         sync::{Mutex, MutexGuard},
     };
 
+    use jiff::Timestamp;
     use mq_model::manifest::{Fleet, FleetSpec};
 
     use super::*;
-    use crate::{args::Global, deploy::plan::Restart};
+    use crate::{
+        args::Global,
+        context::Context,
+        deploy::{lock::Lock, plan::Restart},
+    };
 
     /// A fleet in memory: what its nodes are, and what was done to them.
     #[derive(Default)]
@@ -554,6 +575,79 @@ mod tests {
     }
 
     impl Backend for Fake {
+        fn directory(&self) -> &Path {
+            Path::new("/fake")
+        }
+
+        fn place(&self) -> String {
+            "in memory".into()
+        }
+
+        async fn lock(&self, _: &str) -> Outcome<Lock> {
+            Err(Failure::failed("nothing to lock"))
+        }
+
+        async fn kept(&self) -> Outcome<BTreeMap<String, DaemonConfig>> {
+            let nodes = self.nodes();
+            Ok(nodes.iter().filter_map(|(name, node)| Some((name.clone(), node.config.clone()?))).collect())
+        }
+
+        async fn nodes(&self) -> Outcome<Vec<String>> {
+            Ok(Self::nodes(self).keys().cloned().collect())
+        }
+
+        async fn runtimes(&self) -> Outcome<Vec<Runtime>> {
+            Ok(Self::nodes(self)
+                .values()
+                .filter_map(|node| node.config.as_ref())
+                .map(Self::runtime)
+                .collect())
+        }
+
+        fn state(&self, node: &str) -> PathBuf {
+            node.into()
+        }
+
+        fn free_port(&self, _: &str, _: &BTreeSet<u16>) -> Outcome<u16> {
+            Ok(1)
+        }
+
+        fn mesh_address(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn reached(&self, runtime: &Runtime) -> Runtime {
+            runtime.clone()
+        }
+
+        fn context(&self, _: &[Runtime]) -> Option<Context> {
+            None
+        }
+
+        async fn renew(&self, _: &[DaemonConfig]) -> Outcome<Vec<String>> {
+            Ok(Vec::new())
+        }
+
+        async fn sweep(&self, _: Timestamp) -> Outcome {
+            Ok(())
+        }
+
+        async fn ask_to_stop(&self, _: &str) -> Outcome<bool> {
+            Ok(false)
+        }
+
+        async fn await_stop(&self, _: &str, _: Duration, _: &Output) -> Outcome<Stopped> {
+            Ok(Stopped::Already)
+        }
+
+        async fn log(&self, _: &str, _: Option<u32>) -> Outcome<Vec<u8>> {
+            Ok(Vec::new())
+        }
+
+        async fn purge(&self) -> Outcome {
+            Ok(())
+        }
+
         async fn observe(&self, _: &[DaemonConfig]) -> Outcome<Vec<ObservedNode>> {
             let nodes = self.nodes();
             Ok(nodes
@@ -577,7 +671,7 @@ mod tests {
             Ok(Some("1".into()))
         }
 
-        fn preflight(&self, _: &DaemonConfig, _: Option<&Runtime>) -> Outcome {
+        async fn preflight(&self, _: &[(&DaemonConfig, Option<&Runtime>)]) -> Outcome {
             Ok(())
         }
 
@@ -609,7 +703,7 @@ mod tests {
             let Some(config) = &found.config else { return Err(Failure::failed("nobody answers")) };
             let others = nodes.iter().filter(|(name, _)| *name != node);
             let linked = others.filter(|(_, other)| {
-                let is_linked = other.config.as_ref().is_some_and(|other| is_linked(config, other));
+                let is_linked = other.config.as_ref().is_some_and(|other| is_linked(config, other, |_| None));
                 is_linked && !found.is_cut_off && !other.is_cut_off
             });
             let neighbours: Vec<String> = linked.map(|(name, _)| name.clone()).collect();
@@ -657,18 +751,18 @@ mod tests {
             })
         }
 
-        fn note_leaving(&self, node: &str, leaving: Option<Leaving>) -> Outcome {
+        async fn note_leaving(&self, node: &str, leaving: Option<Leaving>) -> Outcome {
             self.with(node, |found| found.leaving = leaving);
             Ok(())
         }
 
-        fn retire(&self, node: &str, _: Duration) -> Outcome<PathBuf> {
+        async fn retire(&self, node: &str, _: Duration) -> Outcome<String> {
             self.did(format!("retire {node}"));
-            self.nodes().remove(node);
+            Self::nodes(self).remove(node);
             Ok("/removed".into())
         }
 
-        fn last_words(&self, _: &str) -> Vec<String> {
+        async fn last_words(&self, _: &str) -> Vec<String> {
             vec!["something is wrong".into()]
         }
     }
@@ -680,6 +774,7 @@ mod tests {
     fn desired(fleet: &Fleet) -> Desired {
         Desired {
             fleet: "f".into(),
+            place: "in memory".into(),
             nodes: fleet.spec.node_names().map(|name| DaemonConfig::from_fleet(fleet, &name, "s")).collect(),
             addresses: Vec::new(),
             prune: false,

@@ -46,6 +46,10 @@ impl Checker<'_> {
             (Kind::Table(inner), Value::Map(entries)) => Some(self.table(entries, inner, path)),
             (Kind::List(inner), Value::List(items)) => Some(self.list(items, inner, path)),
             (Kind::Choice(choices), Value::Text(text)) => self.choice(node, text, choices, path),
+            (Kind::Variant(choices, object), Value::Text(text)) => {
+                self.variant_word(node, text, (choices, object), path)
+            }
+            (Kind::Variant(_, object), Value::Map(entries)) => self.variant(entries, object, path, owner),
             (Kind::Text, Value::Text(text)) => Some(text.clone().into()),
             (Kind::Boolean, Value::Boolean(value)) => Some((*value).into()),
             (Kind::Integer { minimum, maximum }, Value::Integer(value)) => {
@@ -142,6 +146,45 @@ impl Checker<'_> {
             .enumerate()
             .filter_map(|(index, item)| self.value(item, inner, &format!("{path}[{index}]"), &item.span));
         serde_json::Value::Array(values.collect())
+    }
+
+    /// A word for which there is an object is one that needs to say more.
+    fn variant_word(
+        &mut self,
+        node: &Node,
+        text: &str,
+        (choices, object): (&[Choice], &Object),
+        path: &str,
+    ) -> Option<serde_json::Value> {
+        if object.fields.iter().any(|field| field.name == text) {
+            let message = format!("{path} names `{text}` and says nothing about it");
+            let help = format!("write `{text}:` with its fields below it");
+            let finding = Finding::new(Code::MissingField, node.span.clone(), message).help(help);
+            self.findings.push(finding.note(format!("its fields: `mq explain {path}.{text}`")));
+            return None;
+        }
+        self.choice(node, text, choices, path)
+    }
+
+    fn variant(
+        &mut self,
+        entries: &[Entry],
+        object: &Object,
+        path: &str,
+        owner: &Range<usize>,
+    ) -> Option<serde_json::Value> {
+        let before = self.findings.iter().count();
+        let value = self.object(entries, object, path, owner);
+        if value.as_object().is_some_and(|object| object.len() == 1) {
+            return Some(value);
+        }
+        // What is wrong with the only key has been said.
+        if self.findings.iter().count() == before {
+            let names = listed(object.fields.iter().map(|field| field.name.as_str()), "or");
+            let message = format!("{path} must name exactly one of {names}");
+            self.findings.push(Finding::new(Code::WrongType, owner.clone(), message));
+        }
+        None
     }
 
     fn choice(
@@ -274,7 +317,7 @@ fn conversion(value: &Value, shape: &Shape) -> Option<String> {
         (Kind::Text, Value::Boolean(value)) => Some(format!("put it in quotes: \"{value}\"")),
         (Kind::Text, Value::Integer(value)) => Some(format!("put it in quotes: \"{value}\"")),
         (Kind::Text, Value::Float(value)) => Some(format!("put it in quotes: \"{value}\"")),
-        (Kind::Choice(choices), _) => {
+        (Kind::Choice(choices) | Kind::Variant(choices, _), _) => {
             Some(format!("use {}", listed(choices.iter().map(|choice| choice.value.as_str()), "or")))
         }
         (Kind::Integer { .. }, Value::Text(text)) => whole_number(text),

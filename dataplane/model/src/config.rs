@@ -220,16 +220,17 @@ impl DaemonConfig {
         }
     }
 
-    /// The configuration of one node of a fleet. Ports count up from those of `node-1`.
+    /// The configuration of one node of a fleet. Ports count up from those of the first node of its machine.
     pub fn from_fleet(fleet: &Fleet, node: &str, state_dir: impl Into<PathBuf>) -> Self {
         let number = mesh::node_number(node).unwrap_or(1);
-        let listeners = Listeners::from_fleet(&fleet.spec.listeners).of_node(number);
+        let slot = fleet.spec.target.slot(number);
+        let listeners = Listeners::from_fleet(&fleet.spec.listeners).of_slot(slot);
         Self {
             fleet: fleet.metadata.name.clone(),
             node: node.to_owned(),
             state_dir: state_dir.into(),
             workers: fleet.spec.workers,
-            tls: Tls::from_fleet(&fleet.spec, listeners.speak_tls()),
+            tls: Tls::from_fleet(&fleet.spec, number, listeners.speak_tls()),
             listeners,
             limits: Limits::from_fleet(&fleet.spec.limits),
             mqtt: Mqtt::from_fleet(&fleet.spec.mqtt),
@@ -273,12 +274,12 @@ impl Listeners {
         }
     }
 
-    /// The listeners of the node with this number, from those of the first one.
-    fn of_node(mut self, number: u32) -> Self {
+    /// The listeners of the node in this place on its machine, from those of the first one.
+    fn of_slot(mut self, slot: u32) -> Self {
         let secure = [&mut self.amqps, &mut self.mqtts, &mut self.https].into_iter().flatten();
         for listener in [&mut self.amqp, &mut self.mqtt, &mut self.http].into_iter().chain(secure) {
             // A port that does not exist is refused when the fleet is validated.
-            listener.port = mesh::node_port(listener.port, number).unwrap_or(0);
+            listener.port = mesh::node_port(listener.port, slot).unwrap_or(0);
         }
         self
     }

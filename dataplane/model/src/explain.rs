@@ -166,7 +166,7 @@ fn explain_code(code: Code) -> Explanation {
 
 fn explain_shape(path: String, shape: &Shape, field: Option<&Field>) -> Explanation {
     let values = match &shape.kind {
-        Kind::Choice(choices) => choices.as_slice(),
+        Kind::Choice(choices) | Kind::Variant(choices, _) => choices.as_slice(),
         _ => &[],
     };
     Explanation {
@@ -205,6 +205,11 @@ fn type_name(shape: &Shape) -> String {
         Kind::Choice(choices) => {
             let values: Vec<_> = choices.iter().map(|choice| choice.value.as_str()).collect();
             values.join(" | ")
+        }
+        Kind::Variant(choices, object) => {
+            let words = choices.iter().map(|choice| choice.value.clone());
+            let fields = object.fields.iter().map(|field| format!("{{{}}}", field.name));
+            words.chain(fields).collect::<Vec<_>>().join(" | ")
         }
         Kind::Text => "text".into(),
         Kind::Integer { minimum, maximum } => {

@@ -21,6 +21,7 @@ pub mod schema;
 mod secret;
 mod shape;
 mod suggest;
+mod target;
 pub mod tls;
 pub mod user;
 mod validate;

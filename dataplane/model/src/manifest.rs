@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{self, ListenerTls};
 pub use crate::mesh::{FleetLink, FleetMesh};
 pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
+pub use crate::target::{SshHost, SshTarget, Supervision, Target};
 pub use crate::tls::FleetTls;
 
 /// The API group and version of every document.
@@ -469,9 +470,9 @@ pub struct Fleet {
 pub struct FleetSpec {
     /// Where the daemons run.
     pub target: Target,
-    /// Daemons of the fleet, called `node-1`, `node-2` and so on. Each further one has the next port of
-    /// every listener, unless that is 0. 1 to 1,000. Default 1.
-    #[schemars(range(min = 1, max = 1_000), extend("default" = 1))]
+    /// Daemons of the fleet, called `node-1`, `node-2` and so on. Each further one on a machine has the
+    /// next port of every listener, unless that is 0. 1 to 1,000. Default: 1; over SSH, one for each host.
+    #[schemars(range(min = 1, max = 1_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<u32>,
     /// Threads of each daemon that own connections; 0 means one per core. At most 256.
@@ -500,15 +501,6 @@ pub struct FleetSpec {
     #[schemars(range(max = 3_600), extend("default" = 10))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_seconds: Option<u32>,
-}
-
-/// Where the daemons of a fleet run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// On this machine, as processes of this user.
-    #[default]
-    Local,
 }
 
 /// The listeners of a fleet's daemons.
@@ -755,7 +747,8 @@ impl Fleet {
 impl FleetSpec {
     /// How many daemons the fleet has.
     pub fn nodes(&self) -> u32 {
-        self.nodes.unwrap_or(1)
+        // More hosts than a fleet may have nodes are refused when it is validated.
+        self.nodes.unwrap_or_else(|| u32::try_from(self.target.hosts().len()).unwrap_or(u32::MAX).max(1))
     }
 
     /// The names of the nodes, in order.

@@ -104,12 +104,12 @@ pub struct MeshTls {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FleetMesh {
-    /// An IP address of the machine, on which its nodes reach each other. Default 127.0.0.1.
-    #[schemars(extend("default" = "127.0.0.1"))]
+    /// An IP address of the machine, on which its nodes reach each other. Default: 127.0.0.1; over SSH,
+    /// every address of the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The first node's port for other nodes; each further node has the next one. 0: `mq deploy` picks
-    /// free ports once and keeps them. Default 7672.
+    /// The first node's port for other nodes; each further node of a machine has the next one. 0: `mq deploy`
+    /// picks free ports once and keeps them. Default 7672.
     #[schemars(extend("default" = 7_672))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -183,9 +183,8 @@ impl Mesh {
     /// The section of the node with this number, even of one that is the only one now.
     pub fn of_member(spec: &FleetSpec, number: u32) -> Self {
         let fleet = &spec.mesh;
-        let host = fleet.host.clone().unwrap_or_else(default_host);
         // A port that does not exist is refused when the fleet is validated.
-        let port_of = |number| node_port(fleet.port(), number).unwrap_or(0);
+        let port_of = |number| node_port(fleet.port(), spec.target.slot(number)).unwrap_or(0);
         let mut connect: Vec<(u32, Option<u32>)> = neighbours(spec.nodes(), &fleet.links)
             .into_iter()
             .filter(|link| link.from == number)
@@ -193,12 +192,12 @@ impl Mesh {
             .collect();
         connect.sort_unstable();
         let connect = connect.into_iter().map(|(other, cost)| MeshConnect {
-            host: reachable(&host),
+            host: reached_at(spec, other),
             port: port_of(other),
             cost,
         });
         Self {
-            listen: MeshListener { port: port_of(number), host: host.clone() },
+            listen: MeshListener { port: port_of(number), host: listen_host(spec, number) },
             connect: connect.collect(),
             cost: fleet.cost.unwrap_or_else(default_cost),
             connections: fleet.connections.unwrap_or(0),
@@ -321,12 +320,27 @@ pub(crate) fn cut_off(nodes: u32, links: &[FleetLink]) -> Vec<u32> {
     numbers.filter(|&number| distance.get(number as usize).copied().flatten().is_none()).collect()
 }
 
-/// An address to connect to for one to listen on.
-fn reachable(host: &str) -> String {
-    match host {
-        "0.0.0.0" => default_host(),
-        "::" => "::1".into(),
-        host => host.to_owned(),
+/// Where a node listens for others.
+pub(crate) fn listen_host(spec: &FleetSpec, number: u32) -> String {
+    let every_address = |address: &str| if address.contains(':') { "::" } else { "0.0.0.0" };
+    let default = || {
+        // Behind a name, or the address that others see, there need not be an interface that has it.
+        spec.target
+            .host_of(number)
+            .map_or_else(default_host, |host| every_address(host.mesh_address()).into())
+    };
+    spec.mesh.host.clone().unwrap_or_else(default)
+}
+
+/// Where other nodes reach a node.
+fn reached_at(spec: &FleetSpec, number: u32) -> String {
+    if let Some(host) = spec.target.host_of(number) {
+        return host.mesh_address().to_owned();
+    }
+    match spec.mesh.host.as_deref() {
+        None | Some("0.0.0.0") => default_host(),
+        Some("::") => "::1".into(),
+        Some(host) => host.to_owned(),
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     /// Names chosen by the user, each with a value of one shape.
     Table(Box<Shape>),
     Choice(Vec<Choice>),
+    /// One of some words, or an object with exactly one of some fields: a choice of which some say more.
+    Variant(Vec<Choice>, Object),
     Text,
     Integer {
         minimum: i128,
@@ -81,7 +83,7 @@ impl Shape {
     /// The fields of an object, or of each object of a list; none for everything else.
     pub(crate) fn fields(&self) -> &[Field] {
         match &self.kind {
-            Kind::Object(object) => &object.fields,
+            Kind::Object(object) | Kind::Variant(_, object) => &object.fields,
             Kind::List(inner) => inner.fields(),
             _ => &[],
         }
@@ -96,6 +98,7 @@ impl Shape {
         match self.kind {
             Kind::Object(_) | Kind::Table(_) => "an object",
             Kind::Choice(_) | Kind::Text => "text",
+            Kind::Variant(..) => "a word or an object",
             Kind::Integer { .. } => "an integer",
             Kind::Number { .. } => "a number",
             Kind::Boolean => "`true` or `false`",
@@ -109,6 +112,9 @@ impl Kind {
     fn read(schema: &Map<String, Value>, definitions: &Map<String, Value>) -> Self {
         if let Some(choices) = choices(schema) {
             return Self::Choice(choices);
+        }
+        if let Some(variant) = Self::variant(schema, definitions) {
+            return variant;
         }
         match schema.get("type").and_then(Value::as_str) {
             Some("object") => Self::object(schema, definitions),
@@ -125,6 +131,28 @@ impl Kind {
             Some("array") => Self::List(Box::new(Shape::read_value(schema.get("items"), definitions))),
             _ => Self::Any,
         }
+    }
+
+    /// A `oneOf` of words, and of objects with one field each.
+    fn variant(schema: &Map<String, Value>, definitions: &Map<String, Value>) -> Option<Self> {
+        let (mut words, mut fields) = (Vec::new(), Vec::new());
+        for alternative in schema.get("oneOf")?.as_array()? {
+            let alternative = alternative.as_object()?;
+            match choices(alternative) {
+                Some(choices) => words.extend(choices),
+                None => {
+                    let Self::Object(object) = Self::object(alternative, definitions) else { return None };
+                    let about = description(alternative);
+                    // Which of them is there is the choice itself.
+                    fields.extend(object.fields.into_iter().map(|field| Field {
+                        description: if about.is_empty() { field.description.clone() } else { about.clone() },
+                        required: false,
+                        ..field
+                    }));
+                }
+            }
+        }
+        Some(Self::Variant(words, Object { fields, open: false }))
     }
 
     fn object(schema: &Map<String, Value>, definitions: &Map<String, Value>) -> Self {

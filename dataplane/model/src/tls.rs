@@ -124,8 +124,11 @@ pub struct FleetTls {
 
 impl Tls {
     /// The section of a node of a fleet; `None` when no listener speaks TLS.
-    pub(crate) fn from_fleet(spec: &FleetSpec, has_listener: bool) -> Option<Self> {
+    pub(crate) fn from_fleet(spec: &FleetSpec, number: u32, has_listener: bool) -> Option<Self> {
         let fleet = &spec.tls;
+        // On another machine it is called what that is called.
+        let host = spec.target.host_of(number).map(|host| host.address.clone());
+        let is_new = |name: &String| !fleet.names.contains(name);
         has_listener.then(|| Self {
             certificate: fleet.certificate.as_deref().unwrap_or("tls/server.pem").into(),
             key: fleet.key.as_deref().unwrap_or("tls/server.key").into(),
@@ -133,7 +136,7 @@ impl Tls {
             fleet_ca: Some("tls/ca.pem".into()),
             client_certificates: fleet.client_certificates,
             min_version: fleet.min_version.unwrap_or_default(),
-            names: fleet.names.clone(),
+            names: fleet.names.iter().cloned().chain(host.filter(is_new)).collect(),
         })
     }
 

@@ -16,13 +16,14 @@ use crate::config::{DaemonConfig, ListenerConfig, Listeners, Log, Mesh, MeshConn
 use crate::diagnostic::Findings;
 use crate::grant::Grant;
 use crate::manifest::{Address, AddressSpec, AddressType, Fleet, FleetSpec, Metadata};
-use crate::mesh::{MAX_MESSAGE, MAX_NODES, cut_off, node_name, node_number, node_port};
+use crate::mesh::{MAX_MESSAGE, MAX_NODES, cut_off, listen_host, node_name, node_number, node_port};
 use crate::names::{
     CATCH_ALL_TOPIC, shown, split_subscription, validate_address_name, validate_name, validate_plain_name,
     validate_topic_filter, validate_user_name,
 };
 use crate::schema::shapes;
 use crate::shape::Shape;
+use crate::target::{MAX_HOSTS, Target};
 use crate::tls::{ClientCertificates, FleetTls, ListenerTls, MAX_NAMES};
 use crate::user::{
     ANONYMOUS, FLEET_ADMIN, MAX_GRANTS, MAX_ROLES, Role, RoleSpec, User, UserSpec, is_built_in_role,
@@ -662,7 +663,68 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
         violations.extend(message_in_mesh(message, &[parent, &["store", "maxMessageSize"]].concat()));
     }
     violations.extend(fleet_mesh(spec, parent));
+    violations.extend(target(spec, parent));
     violations
+}
+
+/// What must hold of the machines of a fleet.
+fn target(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
+    let target = &spec.target;
+    let mut violations = Vec::new();
+    let mut violate = |code, path: &[&str], message: String, help: &str| {
+        let path = [parent, &["target", "ssh", "hosts"], path].concat();
+        violations.push(Violation::new(code, &path, message).help(help));
+    };
+    if let Target::Ssh(ssh) = target
+        && !(1..=MAX_HOSTS).contains(&ssh.hosts.len())
+    {
+        let message =
+            format!("target.ssh.hosts names {} hosts; it must name 1 to {MAX_HOSTS}", ssh.hosts.len());
+        violate(Code::OutOfRange, &[], message, "name the machines that the nodes run on");
+    }
+    let mut seen = HashSet::new();
+    for (index, host) in target.hosts().iter().enumerate() {
+        let index = index.to_string();
+        for (field, address) in
+            [("address", Some(&host.address)), ("meshAddress", host.mesh_address.as_ref())]
+        {
+            let Some(address) = address.filter(|address| !is_ssh_host(address)) else { continue };
+            let message =
+                format!("the host `{}` is neither an IP address nor the name of a host", shown(address));
+            violate(
+                Code::InvalidValue,
+                &[&index, field],
+                message,
+                "write a name or an address, and nothing else",
+            );
+        }
+        if let Some(user) = host.user.as_ref().filter(|user| !is_login(user)) {
+            let message = format!("`{}` is not the name of a user", shown(user));
+            violate(Code::InvalidValue, &[&index, "user"], message, "use letters, digits, `.`, `-` and `_`");
+        }
+        if !seen.insert((&host.address, host.port)) {
+            let message = format!("the host `{}` is named twice", shown(&host.address));
+            let help = "remove one of the two: a host can have several nodes";
+            violate(Code::DuplicateObject, &[&index, "address"], message, help);
+        }
+    }
+    if !target.hosts().is_empty() && spec.mesh.port() == 0 {
+        let message = "mesh.port is 0, and `mq deploy` looks for free ports on this machine alone";
+        let path = [parent, &["mesh", "port"]].concat();
+        let violation = Violation::new(Code::Conflict, &path, message);
+        violations.push(violation.help("name a port that is free on every host, or leave the field out"));
+    }
+    violations
+}
+
+/// A host that cannot be taken for an option of `ssh`.
+fn is_ssh_host(text: &str) -> bool {
+    is_host(text) && !text.starts_with('-')
+}
+
+fn is_login(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (1..=64).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(is_plain)
 }
 
 /// A folder that a node can create for its log.
@@ -886,7 +948,9 @@ fn fleet_mesh(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
 /// The ports of all nodes: that there are such, and that no two listeners want one.
 fn fleet_ports(spec: &FleetSpec, nodes: u32, parent: &[&str]) -> Vec<Violation> {
     let listeners = Listeners::from_fleet(&spec.listeners);
-    let mesh_host = spec.mesh.host.clone().unwrap_or_else(|| "127.0.0.1".into());
+    let mesh_host = listen_host(spec, 1);
+    // Ports count up on each machine by itself.
+    let nodes = spec.target.deepest(nodes);
     let mut ranges: Vec<(Vec<&str>, &str, u16)> = listeners
         .named()
         .into_iter()

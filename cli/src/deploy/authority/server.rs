@@ -9,11 +9,12 @@ use std::{
 
 use jiff::Timestamp;
 use mq_model::{config::DaemonConfig, user::FLEET_ADMIN};
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Authority, Issued, NODE_DAYS, days_after, dns_name, fingerprint, generate, is_due, issued, json, limit,
-    note, read, signing, write_private,
+    Authority, Issued, NODE_DAYS, PublicKey, Signed, days_after, dns_name, fingerprint, generate, is_due,
+    issued, json, limit, note, read, signing, write_private,
 };
 use crate::failure::Outcome;
 
@@ -35,25 +36,29 @@ impl Authority {
     /// Writes what a node shows to clients that speak TLS, unless what is there is good for long enough, or the
     /// user has brought it; says whether it wrote something. A node that runs takes what is new by itself.
     pub fn equip_for_clients(&self, node: &DaemonConfig, state: &Path, now: Timestamp) -> Outcome<bool> {
-        let Some(tls) = &node.tls else { return Ok(false) };
-        let certificate = state.join(&tls.certificate);
-        if let Some(folder) = certificate.parent().filter(|folder| folder.starts_with(state)) {
-            super::super::local::create_private(folder)?;
-        }
-        if let Some(ca) = tls.fleet_ca.as_ref().map(|ca| state.join(ca))
-            && read(&ca)?.is_none_or(|found| found != self.certificate)
-        {
-            write_private(&ca, self.certificate.as_bytes())?;
-        }
-        if is_brought(node) {
-            return Ok(false);
-        }
-        let names: Vec<String> = names(node, &self.fleet).into_iter().collect();
-        let mut params = CertificateParams::new(names.clone()).map_err(|error| signing(&error))?;
+        let Some(wish) = wish(node, state)? else { return Ok(false) };
+        let signed = self.sign_for_clients(&wish, now)?;
+        accept_for_clients(node, state, &self.certificate, signed.as_ref())?;
+        Ok(signed.is_some())
+    }
+
+    /// What a node is to show to clients; `None`: what it has is good for long enough, or the user has brought it.
+    pub fn sign_for_clients(&self, wish: &Wish, now: Timestamp) -> Outcome<Option<Signed>> {
+        let name = wish.names.join(" ");
+        let Some(public) = wish.public.as_ref().filter(|_| !self.is_valid(wish.held.as_ref(), &name, now))
+        else {
+            return Ok(None);
+        };
+        let mut params = CertificateParams::new(wish.names.clone()).map_err(|error| signing(&error))?;
         params.distinguished_name.push(DnType::OrganizationName, "mq");
-        params.distinguished_name.push(DnType::CommonName, format!("{} of {}", node.node, self.fleet));
+        params.distinguished_name.push(DnType::CommonName, format!("{} of {}", wish.node, self.fleet));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.issue(params, &names.join(" "), &certificate, &state.join(&tls.key), now)
+        self.certify(params, name, public, now).map(Some)
+    }
+
+    /// The certificate of the authority, which clients trust.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
     }
 
     /// Writes what the administrator of the fleet shows to its nodes, unless what is there is good for long
@@ -68,41 +73,101 @@ impl Authority {
 
     fn issue(
         &self,
-        mut params: CertificateParams,
+        params: CertificateParams,
         name: &str,
         certificate: &Path,
         key: &Path,
         now: Timestamp,
     ) -> Outcome<bool> {
-        let note = note(certificate);
-        let is_there = certificate.is_file() && key.is_file();
-        if let Some(issued) = issued(&note)?.filter(|_| is_there)
-            && (!is_due(&issued, now) || issued.expires == self.expires)
-            && issued.name == name
-            && issued.authority == fingerprint(&self.certificate)
-        {
+        if self.is_valid(held_at(certificate, key)?.as_ref(), name, now) {
             return Ok(false);
         }
+        let signed = self.certify(params, name.to_owned(), &lasting_key(key)?, now)?;
+        keep(certificate, &signed)?;
+        Ok(true)
+    }
+
+    fn is_valid(&self, held: Option<&Issued>, name: &str, now: Timestamp) -> bool {
+        let Some(issued) = held else { return false };
+        let is_long = !is_due(issued, now) || issued.expires == self.expires;
+        is_long && issued.name == name && self.is_ours(issued)
+    }
+
+    fn certify(
+        &self,
+        mut params: CertificateParams,
+        name: String,
+        public: &PublicKey,
+        now: Timestamp,
+    ) -> Outcome<Signed> {
         let expires = self.expires.min(days_after(now, NODE_DAYS)?);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         limit(&mut params, now, expires)?;
-        // The key stays: so a node that reads its files between two of them finds a pair.
-        let pair = match read(key)?.and_then(|text| KeyPair::from_pem(&text).ok()) {
-            Some(pair) => pair,
-            None => {
-                let pair = generate()?;
-                write_private(key, pair.serialize_pem().as_bytes())?;
-                pair
-            }
-        };
-        let text = params.signed_by(&pair, &self.issuer).map_err(|error| signing(&error))?.pem();
-        write_private(certificate, text.as_bytes())?;
-        // Last: whoever is interrupted before it makes another certificate.
-        let issued = Issued { name: name.to_owned(), expires, authority: fingerprint(&self.certificate) };
-        write_private(&note, json(&issued).as_bytes())?;
-        Ok(true)
+        let certificate = params.signed_by(public, &self.issuer).map_err(|error| signing(&error))?.pem();
+        let issued = Issued { name, expires, authority: fingerprint(&self.certificate) };
+        Ok(Signed { certificate, ca: self.certificate.clone(), issued })
     }
+}
+
+/// What a node asks of the authority, for what it shows to clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wish {
+    node: String,
+    /// What clients may call it.
+    names: Vec<String>,
+    /// What is known of the certificate that it has.
+    held: Option<Issued>,
+    /// The public half of its key; `None`: the user has brought key and certificate.
+    public: Option<PublicKey>,
+}
+
+/// What a node needs for clients that speak TLS, where it runs; `None`: none of them does.
+pub fn wish(node: &DaemonConfig, state: &Path) -> Outcome<Option<Wish>> {
+    let Some(tls) = &node.tls else { return Ok(None) };
+    let (certificate, key) = (state.join(&tls.certificate), state.join(&tls.key));
+    if let Some(folder) = certificate.parent().filter(|folder| folder.starts_with(state)) {
+        super::super::local::create_private(folder)?;
+    }
+    let public = if is_brought(node) { None } else { Some(lasting_key(&key)?) };
+    let names = names(node, &node.fleet).into_iter().collect();
+    Ok(Some(Wish { node: node.node.clone(), names, held: held_at(&certificate, &key)?, public }))
+}
+
+/// Puts the authority's certificate to use, and what it has signed, if it has.
+pub fn accept_for_clients(node: &DaemonConfig, state: &Path, ca: &str, signed: Option<&Signed>) -> Outcome {
+    let Some(tls) = &node.tls else { return Ok(()) };
+    if let Some(path) = tls.fleet_ca.as_ref().map(|path| state.join(path))
+        && read(&path)?.is_none_or(|found| found != ca)
+    {
+        write_private(&path, ca.as_bytes())?;
+    }
+    signed.map_or(Ok(()), |signed| keep(&state.join(&tls.certificate), signed))
+}
+
+/// The public half of a key that stays: so a node that reads its files between two of them finds a pair.
+fn lasting_key(path: &Path) -> Outcome<PublicKey> {
+    let pair = match read(path)?.and_then(|text| KeyPair::from_pem(&text).ok()) {
+        Some(pair) => pair,
+        None => {
+            let pair = generate()?;
+            write_private(path, pair.serialize_pem().as_bytes())?;
+            pair
+        }
+    };
+    Ok(PublicKey(pair.der_bytes().to_vec()))
+}
+
+/// What is known of a certificate; `None`: it is not there, or its key is not.
+fn held_at(certificate: &Path, key: &Path) -> Outcome<Option<Issued>> {
+    if certificate.is_file() && key.is_file() { issued(&note(certificate)) } else { Ok(None) }
+}
+
+fn keep(certificate: &Path, signed: &Signed) -> Outcome {
+    write_private(certificate, signed.certificate.as_bytes())?;
+    // Last: whoever is interrupted before it makes another certificate.
+    write_private(&note(certificate), json(&signed.issued).as_bytes())
 }
 
 /// Whether the user has brought the certificate that the node shows to clients.

@@ -45,6 +45,7 @@ struct FoundNode {
     /// `draining` or `empty`.
     leaving: Option<String>,
     old_certificate: bool,
+    old_binary: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,6 +131,7 @@ fn plan(wanted: &str, found: &str) -> String {
         names => Restart::Only(names.to_vec()),
     };
     let desired = Desired {
+        place: "on this machine".into(),
         fleet: fleet.metadata.name.clone(),
         nodes: fleet.spec.node_names().map(|name| DaemonConfig::from_fleet(&fleet, &name, &name)).collect(),
         addresses: documents.addresses,
@@ -203,6 +205,7 @@ fn observed(fleet: &Fleet, name: &str, found: FoundNode) -> ObservedNode {
         holds,
         leaving,
         is_certificate_old: found.old_certificate,
+        is_binary_old: found.old_binary,
         ..ObservedNode::new(name, state)
     }
 }

@@ -1,0 +1,78 @@
+//! `mq render`, and `mq agent`, which is for `mq` itself.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use mq_model::manifest::Supervision;
+
+/// Print what a deployment would write, without a machine to write it on.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RenderCommand {
+    Systemd(RenderSystemd),
+}
+
+/// Print the units of a fleet's nodes, and their configurations.
+///
+/// For those who put files into place with another tool. Each file has its path in front of it, unless --out
+/// says where to write all of them. The certificates of the nodes are not among them: `mq deploy` makes those.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq render systemd -f fleet.yaml
+  mq render systemd -f fleet.yaml --binary /opt/mq/mqd --out rendered/")]
+pub struct RenderSystemd {
+    /// A YAML or JSON file with a Fleet; repeatable; `-` is stdin.
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The node. Default: every node of the fleet.
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+    /// Units for the systemd of a user, not for that of the system.
+    #[arg(long)]
+    pub user: bool,
+    /// The daemon on the machines.
+    #[arg(long, value_name = "FILE", default_value = "/usr/bin/mqd")]
+    pub binary: PathBuf,
+    /// The folder of the fleet on the machines. Default: /var/lib/mq/ and the fleet's name.
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Write the files below this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Do on this machine what the `mq` of another one asks over the standard streams.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Agent {
+    /// The fleet's name.
+    #[arg(long)]
+    pub fleet: String,
+    /// The fleet's folder.
+    #[arg(long)]
+    pub directory: PathBuf,
+    /// The folder with the programs to start nodes from.
+    #[arg(long)]
+    pub release: PathBuf,
+    /// Who keeps the nodes running.
+    #[arg(long)]
+    pub supervision: Supervisor,
+}
+
+/// Who keeps nodes running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Supervisor {
+    Auto,
+    System,
+    User,
+    None,
+}
+
+impl From<Supervisor> for Supervision {
+    fn from(supervisor: Supervisor) -> Self {
+        match supervisor {
+            Supervisor::Auto => Self::Auto,
+            Supervisor::System => Self::System,
+            Supervisor::User => Self::User,
+            Supervisor::None => Self::None,
+        }
+    }
+}
