@@ -202,7 +202,7 @@ impl Mq {
         Running::start(self.command(arguments), input)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(mq_path());
         command.args(arguments).current_dir(self.home());
         command.env_clear().env("HOME", self.home());

@@ -11,6 +11,7 @@ mod command;
 mod daemon;
 pub mod fleet;
 pub mod foreign;
+pub mod hosts;
 pub mod mqtt;
 pub mod network;
 mod program;

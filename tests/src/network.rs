@@ -132,7 +132,7 @@ impl Network {
         format!("{}hub", self.prefix)
     }
 
-    fn namespace(&self, number: usize) -> String {
+    pub(crate) fn namespace(&self, number: usize) -> String {
         format!("{}n{number}", self.prefix)
     }
 }

@@ -25,6 +25,7 @@ mod proton;
 mod rhea;
 mod scenarios;
 mod secure;
+mod ssh;
 mod stored;
 mod stored_clients;
 mod stored_crash;
