@@ -309,6 +309,7 @@ async fn roll_out_on<B: Backend>(
     if matches!(options.output, Format::Table | Format::Wide) {
         plan.lines().iter().try_for_each(|line| output.line(line))?;
     }
+    request.fleet.spec.exposures().iter().for_each(|exposure| output.warn(exposure));
     let deployment = Deployment {
         request,
         options,

@@ -1,11 +1,13 @@
 //! The configuration file of `mqd` (YAML, kebab-case). `mq deploy` renders it, a person may write
 //! it by hand, `mqd --check-config` validates it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::authentication::{Authentication, Where};
 use crate::manifest::{Fleet, FleetLimits, FleetListener, FleetListeners, FleetStore};
 use crate::mesh;
 pub use crate::mesh::{Mesh, MeshConnect, MeshListener, MeshTls};
@@ -36,6 +38,9 @@ pub struct DaemonConfig {
     /// listener speaks TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Who is let in, and how.
+    #[serde(default)]
+    pub authentication: Authentication,
     /// What a client may use.
     #[serde(default)]
     pub limits: Limits,
@@ -211,6 +216,7 @@ impl DaemonConfig {
             workers: 0,
             listeners: Listeners::default(),
             tls: None,
+            authentication: Authentication::default(),
             limits: Limits::default(),
             mqtt: Mqtt::default(),
             store: Store::default(),
@@ -232,6 +238,7 @@ impl DaemonConfig {
             workers: fleet.spec.workers,
             tls: Tls::from_fleet(&fleet.spec, number, listeners.speak_tls()),
             listeners,
+            authentication: Authentication::from_fleet(&fleet.spec.authentication),
             limits: Limits::from_fleet(&fleet.spec.limits),
             mqtt: Mqtt::from_fleet(&fleet.spec.mqtt),
             store: Store::from_fleet(&fleet.spec.store, node),
@@ -297,6 +304,11 @@ impl Listeners {
         plain.into_iter().chain(secure)
     }
 
+    /// Whether the clients of the listener of this name are on the machine of the daemon.
+    pub fn is_local(&self, name: &str) -> bool {
+        self.named().into_iter().any(|(known, listener)| known == name && listener.is_local())
+    }
+
     /// Whether the clients of some listener speak TLS.
     pub fn speak_tls(&self) -> bool {
         self.named().into_iter().any(|(name, listener)| !listener.tls(name).is_never())
@@ -313,6 +325,13 @@ impl ListenerConfig {
     pub fn tls(&self, name: &str) -> ListenerTls {
         let default = if name.ends_with('s') { ListenerTls::Always } else { ListenerTls::Never };
         self.tls.unwrap_or(default)
+    }
+
+    /// Whether its clients are on the machine of the daemon: nobody else reaches a loopback address, unless a
+    /// proxy does for him, of which the header tells.
+    pub fn is_local(&self) -> bool {
+        let ip = self.host.parse::<IpAddr>();
+        ip.is_ok_and(|ip| ip.to_canonical().is_loopback()) && !self.proxy_protocol
     }
 }
 
@@ -449,7 +468,7 @@ mod tests {
     #[test]
     fn the_hash_changes_with_every_field() {
         let base = DaemonConfig::embedded("s");
-        let changes: [fn(&mut DaemonConfig); 34] = [
+        let changes: [fn(&mut DaemonConfig); 36] = [
             |config| config.fleet.push('x'),
             |config| config.node.push('x'),
             |config| config.state_dir = "t".into(),
@@ -466,6 +485,8 @@ mod tests {
                 let tls = Tls::from_fleet(&FleetSpec::default(), true);
                 config.tls = tls.map(|tls| Tls { min_version: TlsVersion::Tls13, ..tls });
             },
+            |config| config.authentication.anonymous = Where::Never,
+            |config| config.authentication.plain_without_tls = Where::Never,
             |config| config.mqtt.catch_all = false,
             |config| config.mqtt.max_qos = 1,
             |config| config.mqtt.receive_maximum -= 1,
@@ -493,6 +514,19 @@ mod tests {
             let mut config = base.clone();
             change(&mut config);
             assert!(hashes.insert(config.hash()), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn clients_of_a_loopback_address_are_local_unless_a_proxy_speaks_for_them() {
+        let is_local = |host: &str, proxy_protocol| {
+            ListenerConfig { host: host.into(), proxy_protocol, ..ListenerConfig::loopback(0) }.is_local()
+        };
+        for host in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_local(host, false) && !is_local(host, true), "{host}");
+        }
+        for host in ["0.0.0.0", "::", "10.0.0.1", "localhost"] {
+            assert!(!is_local(host, false), "{host}");
         }
     }
 

@@ -269,6 +269,11 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// The right at every address.
+    pub fn everywhere(right: Right) -> Self {
+        Self { right, pattern: Pattern(REST.into()) }
+    }
+
     /// Whether it gives the right at an address, or at every name that a topic filter can match.
     pub fn permits(&self, right: Right, asked: &str, who: Who<'_>) -> bool {
         self.right.includes(right) && self.pattern.covers(asked, who)

@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod admin;
+mod authentication;
 pub mod bench;
 mod check;
 mod code;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::authentication::FleetAuthentication;
 use crate::config::{self, ListenerTls};
 pub use crate::mesh::{FleetLink, FleetMesh};
 pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
@@ -483,6 +484,9 @@ pub struct FleetSpec {
     /// What the daemons show to clients that speak TLS, and what they ask of them.
     #[serde(skip_serializing_if = "FleetTls::is_empty")]
     pub tls: FleetTls,
+    /// Who is let in, and how.
+    #[serde(skip_serializing_if = "FleetAuthentication::is_empty")]
+    pub authentication: FleetAuthentication,
     /// What a client may use.
     #[serde(skip_serializing_if = "FleetLimits::is_empty")]
     pub limits: FleetLimits,
