@@ -1,6 +1,7 @@
 //! The control side of the shards: what the admin API and the life cycle of the node ask of the
 //! threads that own connections. Nothing here is on the path of a message.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use mq_core::{QueueStatistics, Refused, SubscriptionStatistics, home};
 use mq_model::admin::{ClientSession, Connection, Link, Outcomes, Retained, Session};
+use mq_model::grant::Right;
 use mq_model::manifest::AddressSpec;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::mesh::Fabric;
 use crate::store::{Recovered, StoreView};
 use crate::tls::Stage;
+use crate::users::UserTable;
 
 /// How often a draining node looks whether everything has settled.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -38,6 +41,8 @@ pub enum ShardCommand {
     AddressServed { name: Arc<str>, reply: Reply<()> },
     /// Remove the address; its links are closed with `amqp:resource-deleted`.
     RemoveAddress { name: Arc<str>, reply: Reply<()> },
+    /// Go by this table of users from now on.
+    SetUsers { table: Arc<UserTable>, reply: Reply<()> },
     /// Counters of the shard.
     Statistics { reply: Reply<ShardStatistics> },
     /// Counters of the shard's addresses; of one when `name` is given.
@@ -127,6 +132,8 @@ pub struct Accepted {
     pub expects_proxy: bool,
     /// Whether TLS comes next, or has come already.
     pub tls: Stage,
+    /// The client is on this machine, as far as the listener says.
+    pub is_local: bool,
 }
 
 /// What a listener's clients speak.
@@ -233,6 +240,10 @@ pub struct ShardStatistics {
     pub unsettled: u64,
     pub mqtt: MqttStatistics,
     pub tls: TlsStatistics,
+    /// Log-ins, by mechanism and by what came of them.
+    pub logins: BTreeMap<(&'static str, &'static str), u64>,
+    /// What clients had no right to, by the right.
+    pub denials: BTreeMap<Right, u64>,
 }
 
 /// What became of clients that began with TLS.
@@ -468,6 +479,14 @@ impl Hub {
             // The shard is gone: dropping the command has closed the socket.
             count.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Goes by another table of users; done when every shard does, and what was open that it does not allow has
+    /// been closed. The shards are told at once, before the future is polled.
+    pub fn set_users(&self, table: &Arc<UserTable>) -> impl Future<Output = ()> + use<> {
+        let table = table.clone();
+        let told = self.ask_all(move |reply| ShardCommand::SetUsers { table: table.clone(), reply });
+        async { drop(told.await) }
     }
 
     /// Creates or changes an address; done when every shard serves it. The shards are told at once,

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod app;
+mod checks;
 pub mod config;
 mod drain;
 mod driver;
@@ -24,5 +25,6 @@ pub mod state;
 mod statistics;
 pub mod store;
 pub mod tls;
+pub mod users;
 
 pub use driver::{proxy, websocket};

@@ -41,6 +41,8 @@ pub struct Bound {
     pub expects_proxy: bool,
     /// Whether its clients speak TLS.
     pub tls: ListenerTls,
+    /// Its clients are on this machine.
+    pub is_local: bool,
 }
 
 /// Binds a listener; from here on clients may connect, though nobody answers yet.
@@ -55,7 +57,8 @@ pub fn bind(name: &'static str, config: &ListenerConfig) -> Result<Bound, BindEr
     let failed = |source| BindError::Bind { listener: name, address, source };
     let listener = open(address).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { name, listener, address, expects_proxy: config.proxy_protocol, tls: config.tls(name) })
+    let (expects_proxy, is_local) = (config.proxy_protocol, config.is_local());
+    Ok(Bound { name, listener, address, expects_proxy, is_local, tls: config.tls(name) })
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
@@ -156,6 +159,7 @@ pub struct Acceptor {
     gate: Gate,
     speaks: Speaks,
     expects_proxy: bool,
+    is_local: bool,
     tls: Option<Secure>,
 }
 
@@ -208,6 +212,7 @@ impl Acceptor {
             speaks,
             expects_proxy: bound.expects_proxy,
             tls,
+            is_local: bound.is_local,
         })
     }
 
@@ -245,9 +250,10 @@ impl Acceptor {
         match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
             Ok(stream) => {
                 let (listener, speaks) = (self.name.clone(), self.speaks.clone());
-                let expects_proxy = self.expects_proxy;
+                let (expects_proxy, is_local) = (self.expects_proxy, self.is_local);
                 let tls = self.tls.as_ref().map_or(Stage::Plain, |secure| Stage::Ahead(secure.terms()));
-                self.gate.hand_over(shard, Accepted { stream, peer, listener, speaks, expects_proxy, tls });
+                let accepted = Accepted { stream, peer, listener, speaks, expects_proxy, is_local, tls };
+                self.gate.hand_over(shard, accepted);
             }
             Err(error) => tracing::debug!(%peer, %error, "the client left before it was served"),
         }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mq_core::{AddressSettings, PeerMessage, ShardId, StoreAnswer};
 use tokio::sync::Notify;
 
+use crate::checks::Checked;
 use crate::driver::Adopted;
 use crate::mesh::MeshMail;
 
@@ -29,6 +30,8 @@ pub(crate) struct Mail {
     pub(crate) answers: Vec<StoreAnswer>,
     /// About other nodes.
     pub(crate) mesh: Vec<MeshMail>,
+    /// Passwords that have been checked. Bounded by those that wait for it.
+    pub(crate) checked: Vec<Checked>,
 }
 
 /// An address that a link has made, or that goes with its link.
@@ -41,7 +44,11 @@ pub(crate) struct AddressNews {
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.addresses.is_empty() && self.peers.is_empty() && self.answers.is_empty() && self.mesh.is_empty()
+        self.addresses.is_empty()
+            && self.peers.is_empty()
+            && self.answers.is_empty()
+            && self.mesh.is_empty()
+            && self.checked.is_empty()
     }
 }
 
@@ -75,6 +82,11 @@ impl Mailbox {
     /// Hands over something about other nodes, which its taker looks at after the mail of this one.
     pub(crate) fn post_mesh(&self, mail: MeshMail) {
         self.add(&mut vec![mail], |waiting| &mut waiting.mesh);
+    }
+
+    /// Hands over whether a password is right.
+    pub(crate) fn post_checked(&self, checked: Checked) {
+        self.add(&mut vec![checked], |waiting| &mut waiting.checked);
     }
 
     /// Hands a connection over, which its taker begins to serve after the mail.
@@ -130,6 +142,7 @@ impl Mailbox {
         give_back(&mut taken.peers);
         give_back(&mut taken.answers);
         give_back(&mut taken.mesh);
+        give_back(&mut taken.checked);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         self.has_mail.store(false, Ordering::Release);
         std::mem::swap(&mut *waiting, taken);

@@ -170,8 +170,28 @@ impl Page<'_> {
             named.map(|(outcome, count)| ([worker(index), ("outcome", outcome.to_owned())], count))
         });
         self.counters("mq_outcomes", "Deliveries to consumers by outcome", None, outcomes)?;
+        self.access(shards)?;
         self.mqtt(shards)?;
         self.tls(shards)
+    }
+
+    /// Who was let in, and what clients had no right to.
+    fn access(&mut self, shards: &[ShardStatistics]) -> fmt::Result {
+        let logins = shards.iter().enumerate().flat_map(|(index, shard)| {
+            shard.logins.iter().map(move |((mechanism, outcome), count)| {
+                let (mechanism, outcome) = ((*mechanism).to_owned(), (*outcome).to_owned());
+                ([worker(index), ("mechanism", mechanism), ("outcome", outcome)], *count)
+            })
+        });
+        let help = "Clients that said who they are, by how and by what came of it";
+        self.counters("mq_logins", help, None, logins)?;
+        let denials = shards.iter().enumerate().flat_map(|(index, shard)| {
+            shard
+                .denials
+                .iter()
+                .map(move |(right, count)| ([worker(index), ("right", right.name().to_owned())], *count))
+        });
+        self.counters("mq_denials", "What clients had no right to, by the right", None, denials)
     }
 
     fn mesh(&mut self, mesh: &MeshFigures) -> fmt::Result {

@@ -23,7 +23,8 @@ use mq_store::Disk;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
-use crate::driver::{Formats, KeptClients, Shard, Shared, Subscriptions};
+use crate::checks::Checks;
+use crate::driver::{Formats, KeptClients, LoginShared, Shard, Shared, Subscriptions, random};
 use crate::hub::{AddressStatistics, Hub, LeftBehind, Reply, Served, ShardCommand, ShardStatistics};
 use crate::mailbox::{Mail, Mailbox};
 use crate::mesh::{self, Fabric, serve_links};
@@ -41,6 +42,9 @@ const MAIL_GRACE: Duration = Duration::from_secs(1);
 
 /// How often it looks whether they have.
 const MAIL_POLL: Duration = Duration::from_millis(2);
+
+/// Workers for each thread that checks passwords: clients that are in come first.
+const CHECKS_PER_WORKERS: usize = 4;
 
 /// How often the wall clock is looked at.
 const CLOCK_LOOK: Duration = Duration::from_secs(10);
@@ -76,6 +80,7 @@ pub fn spawn(
     let shards = u16::try_from(workers).unwrap_or(u16::MAX);
     let homes = addresses.iter().map(|address| (QueueId(address.id), mq_core::home(&address.name, shards)));
     let homes = homes.collect();
+    let checks = Checks::new(mailboxes.clone(), workers.div_ceil(CHECKS_PER_WORKERS), &random());
     let shared = Shared {
         mailboxes,
         counts: hub.connection_counts().clone(),
@@ -83,6 +88,8 @@ pub fn spawn(
         kept_clients: KeptClients::default(),
         running: Arc::new(AtomicUsize::new(workers)),
         mesh,
+        checks,
+        login: LoginShared::new(&config.state_dir, Instant::now()),
     };
     let mut threads = Vec::with_capacity(workers + 2);
     for (index, commands) in receivers.into_iter().enumerate() {
@@ -287,6 +294,11 @@ fn obey(handle: &Handle, command: ShardCommand) {
             shard.finish_turn(now);
             answer(reply, ());
         }
+        ShardCommand::SetUsers { table, reply } => {
+            shard.set_users(now, table);
+            shard.finish_turn(now);
+            answer(reply, ());
+        }
         ShardCommand::Statistics { reply } => answer(reply, statistics(&shard)),
         ShardCommand::Addresses { name, reply } => answer(reply, address_statistics(&shard, name.as_deref())),
         ShardCommand::Connections { reply } => answer(reply, shard.connections().collect()),
@@ -384,6 +396,8 @@ fn statistics(shard: &Shard) -> ShardStatistics {
         unsettled: core.unsettled,
         mqtt: shard.mqtt_statistics(),
         tls: shard.handshakes.statistics,
+        logins: shard.logins.clone(),
+        denials: shard.denials.clone(),
     }
 }
 

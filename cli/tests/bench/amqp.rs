@@ -31,7 +31,7 @@ impl server::Client for Client {
         self.read();
         while let Some(event) = self.events.pop_front() {
             match event {
-                Event::SaslInit { .. } => self.engine.sasl_outcome(SaslCode::Ok).unwrap(),
+                Event::SaslInit { .. } => self.engine.sasl_outcome(SaslCode::Ok, None).unwrap(),
                 Event::Opened(_) => self.engine.open().unwrap(),
                 Event::LinkAttached { link, attach } => self.attached(link, *attach, messages.behaviour()),
                 Event::Transfer(transfer) => self.taken(transfer, messages),

@@ -166,7 +166,7 @@ impl<'a> Client<'a> {
     fn handle(&mut self, event: Event) {
         let mut seen = self.seen.lock().unwrap();
         match event {
-            Event::SaslInit { .. } => self.engine.sasl_outcome(SaslCode::Ok).unwrap(),
+            Event::SaslInit { .. } => self.engine.sasl_outcome(SaslCode::Ok, None).unwrap(),
             Event::Opened(open) => {
                 open.container_id.as_str().clone_into(&mut seen.container);
                 self.engine.open().unwrap();

@@ -286,13 +286,14 @@ impl Connection {
             (SaslFrame::Challenge(challenge), Side::Client) if !is_first => {
                 (Event::SaslChallenge(challenge), Expect::SaslAnswer)
             }
-            (SaslFrame::Outcome { code, .. }, Side::Client) if !is_first => {
+            (SaslFrame::Outcome { code, additional_data }, Side::Client) if !is_first => {
+                let event = Event::SaslOutcome { code, additional_data };
                 if code == SaslCode::Ok {
                     self.has_authenticated = true;
                     self.write_header(ProtocolHeader::Amqp);
-                    (Event::SaslOutcome(code), Expect::Header)
+                    (event, Expect::Header)
                 } else {
-                    (Event::SaslOutcome(code), Expect::Done)
+                    (event, Expect::Done)
                 }
             }
             (frame, side) => {
@@ -514,12 +515,13 @@ impl Connection {
         self.answer_sasl(Side::Server, &SaslFrame::Challenge(challenge))
     }
 
-    /// Server: ends the exchange. Any code but `Ok` ends the connection.
+    /// Server: ends the exchange. Any code but `Ok` ends the connection. With `Ok` may go what the mechanism
+    /// has to say along with it (AMQP 5.3.3.6).
     ///
     /// # Errors
     /// When it is not the server's turn.
-    pub fn sasl_outcome(&mut self, code: SaslCode) -> Result<(), Misuse> {
-        self.answer_sasl(Side::Server, &SaslFrame::Outcome { code, additional_data: None })?;
+    pub fn sasl_outcome(&mut self, code: SaslCode, additional_data: Option<Bytes>) -> Result<(), Misuse> {
+        self.answer_sasl(Side::Server, &SaslFrame::Outcome { code, additional_data })?;
         self.has_authenticated = code == SaslCode::Ok;
         self.expect = if self.has_authenticated { Expect::Header } else { Expect::Done };
         Ok(())

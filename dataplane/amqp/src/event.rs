@@ -101,8 +101,8 @@ pub enum Event {
     SaslChallenge(Bytes),
     /// Server: answer with `sasl_challenge` or `sasl_outcome`.
     SaslResponse(Bytes),
-    /// Client: whether the server let us in.
-    SaslOutcome(SaslCode),
+    /// Client: whether the server let us in, and what the mechanism has to say along with it.
+    SaslOutcome { code: SaslCode, additional_data: Option<Bytes> },
     /// The peer's open. A server answers with `open` or `close`; until then no further input is
     /// taken.
     Opened(Box<Open>),

@@ -23,7 +23,7 @@ use super::problem::Refusal;
 use super::server::reset_options;
 use super::wire::Wire;
 use crate::hub::{Accepted, Speaks};
-use crate::listen::Gate;
+use crate::node::Node;
 
 /// The subprotocol that carries MQTT (MQTT 5.0, 6.0.0-4).
 const SUBPROTOCOL: &str = "mqtt";
@@ -45,10 +45,10 @@ pub(super) async fn upgrade(State(api): State<Api>, mut request: Request) -> Res
     let on_upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let on_upgrade =
         on_upgrade.ok_or_else(|| Refusal::malformed("this connection cannot be upgraded; use HTTP/1.1"))?;
-    let gate = api.node.gate.clone();
+    let node = api.node.clone();
     tokio::spawn(async move {
         match on_upgrade.await {
-            Ok(upgraded) => hand_over(&gate, upgraded),
+            Ok(upgraded) => hand_over(&node, upgraded),
             Err(error) => tracing::debug!(%error, "the client left before its WebSocket began"),
         }
     });
@@ -130,7 +130,7 @@ fn unavailable(reason: String) -> Refusal {
 }
 
 /// Gives the connection to the shard with the fewest, as the listeners do.
-fn hand_over(gate: &Gate, upgraded: Upgraded) {
+fn hand_over(node: &Node, upgraded: Upgraded) {
     let Ok(parts) = upgraded.downcast::<TokioIo<Wire>>() else {
         return tracing::error!("a WebSocket is on no socket");
     };
@@ -144,11 +144,13 @@ fn hand_over(gate: &Gate, upgraded: Upgraded) {
     match ready {
         Ok((peer, stream, tls, read)) => {
             // A client beyond the limit reads the end of its connection, as on every listener.
-            let Some(shard) = gate.admit(peer, listener) else { return };
+            let Some(shard) = node.gate.admit(peer, listener) else { return };
             let speaks = Speaks::MqttInFrames { read };
+            let is_local = node.config.listeners.is_local(listener);
             let listener: Arc<str> = listener.into();
-            let accepted = Accepted { stream, peer, listener, speaks, expects_proxy: false, tls };
-            gate.hand_over(shard, accepted);
+            let expects_proxy = false;
+            let accepted = Accepted { stream, peer, listener, speaks, expects_proxy, is_local, tls };
+            node.gate.hand_over(shard, accepted);
         }
         Err(error) => tracing::debug!(%error, "the client left before its WebSocket was served"),
     }

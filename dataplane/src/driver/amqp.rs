@@ -12,22 +12,28 @@ use mq_amqp::{
     Config, DeliveryKey, Event, Events, IncomingTransfer, Limits, LinkKey, NO_TOKEN, Outgoing, SessionKey,
     Side, condition,
 };
+use mq_auth::{Mechanism, Refusal};
 use mq_core::{
     ConsumerKey, Effect, Incoming, LaneKey, LegKey, Outcome, ProducerKey, Redelivery, Refused, UnixMillis,
 };
 use mq_model::TEMPORARY_PREFIX;
 use mq_model::config::DaemonConfig;
+use mq_model::user::ANONYMOUS;
 use tracing::{debug, error, info};
 
+use super::access::{Access, Denied};
 use super::attach::{CAPABILITIES, closed, local_name};
+use super::login::Progress;
 use super::message::{
     AMQP_FORMAT, Changes, Schedule, Start, Ttl, Wants, annotation, changed, is_cut_short, map_of, read_start,
 };
 use super::mqtt::envelope::{Envelope, MQTT_FORMAT};
 use super::mqtt::to_amqp::{Ids, Occasion, RETAIN, encoded};
 use super::outcome::{from_state, to_state};
-use super::{Farewell, LANE_BUDGET, LEAST_LANE_BUDGET, Shard};
+use super::protocol::{Farewell, Protocol};
+use super::{LANE_BUDGET, LEAST_LANE_BUDGET, Shard};
 use crate::shard::unix_millis;
+use crate::tls::Encryption;
 
 /// Events for which the shard keeps room.
 const EVENTS_KEPT: usize = 1_024;
@@ -40,10 +46,6 @@ const MAX_LABEL: usize = 128;
 
 /// How long a client has to answer our close before our end of its socket is shut.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// SASL mechanisms, best first. Without authentication every client is anonymous, also one that
-/// names itself with PLAIN.
-const MECHANISMS: [&str; 2] = ["ANONYMOUS", "PLAIN"];
 
 /// A client of AMQP, as long as its connection lives.
 #[derive(Debug)]
@@ -87,8 +89,25 @@ fn lane_share(sessions: usize) -> usize {
     (LANE_BUDGET / sessions.max(1)).max(LEAST_LANE_BUDGET)
 }
 
-/// What the engine of every connection of the node has in common.
-pub(super) fn engine_config(config: &DaemonConfig) -> Config {
+/// The configurations of the engine that differ in how a client may say who it is, made when they are needed.
+#[derive(Debug, Default)]
+pub(super) struct EngineConfigs(Vec<(Vec<Mechanism>, Arc<Config>)>);
+
+impl EngineConfigs {
+    /// The configuration for clients that may use these mechanisms. There are few such lists: they depend on
+    /// the listener and on whether the connection is encrypted.
+    fn with(&mut self, mechanisms: Vec<Mechanism>, config: &DaemonConfig) -> Arc<Config> {
+        if let Some((_, known)) = self.0.iter().find(|(offered, _)| *offered == mechanisms) {
+            return known.clone();
+        }
+        let made = Arc::new(engine_config(config, &mechanisms));
+        self.0.push((mechanisms, made.clone()));
+        made
+    }
+}
+
+/// What the engines of connections with these mechanisms, best first, have in common.
+fn engine_config(config: &DaemonConfig, mechanisms: &[Mechanism]) -> Config {
     let limits = &config.limits;
     let millis = |millis: u32| Duration::from_millis(millis.into());
     // The window counts frames; the largest frames fill it to the configured bytes.
@@ -96,8 +115,9 @@ pub(super) fn engine_config(config: &DaemonConfig) -> Config {
     Config {
         container_id: Text::from(config.node.as_str()),
         hostname: None,
-        mechanisms: MECHANISMS.map(Symbol::from_static).to_vec(),
-        allow_plain_header: true,
+        mechanisms: mechanisms.iter().map(|mechanism| Symbol::from_static(mechanism.name())).collect(),
+        // Who leaves SASL out says nothing, as with ANONYMOUS.
+        allow_plain_header: mechanisms.contains(&Mechanism::Anonymous),
         idle_timeout: (limits.idle_timeout_ms > 0).then(|| millis(limits.idle_timeout_ms)),
         offered_capabilities: CAPABILITIES.to_vec(),
         desired_capabilities: Vec::new(),
@@ -197,9 +217,12 @@ impl Shard {
                 self.handle_end(now, key, session, &links);
             }
             Event::SaslInit { mechanism, response, .. } => {
-                self.handle_sasl(key, &mechanism, response.as_deref())
+                self.handle_sasl(now, key, &mechanism, response.as_deref());
             }
-            Event::SaslResponse(response) => self.handle_sasl_response(key, &response),
+            Event::SaslResponse(response) => {
+                let progress = self.continue_login(now, key, &response);
+                self.sasl_progress(key, progress);
+            }
             Event::Opened(open) => self.handle_open(now, key, &open),
             Event::Closed { error } => {
                 if let Some(error) = error {
@@ -207,35 +230,60 @@ impl Shard {
                 }
             }
             // A server asks, it is not asked.
-            Event::SaslMechanisms(_) | Event::SaslChallenge(_) | Event::SaslOutcome(_) => {}
+            Event::SaslMechanisms(_) | Event::SaslChallenge(_) | Event::SaslOutcome { .. } => {}
         }
         self.run_prompt_effects(now);
     }
 
     // ---- connection and session -----------------------------------------------------------------
 
-    fn handle_sasl(&mut self, key: usize, mechanism: &Symbol, response: Option<&[u8]>) {
-        let Some(connection) = self.connections.amqp_mut(key) else { return };
-        let result = match (mechanism.as_str(), response) {
-            ("PLAIN", None) => connection.engine.sasl_challenge(Bytes::new()),
-            ("PLAIN", Some(response)) if !is_plain(response) => {
-                connection.engine.sasl_outcome(SaslCode::Auth)
-            }
-            _ => connection.engine.sasl_outcome(SaslCode::Ok),
-        };
-        debug_assert!(result.is_ok(), "the engine asked for an answer");
+    /// A client that has just come, and what it may say about itself.
+    pub(super) fn amqp_client(
+        &mut self,
+        now: Instant,
+        is_local: bool,
+        encryption: Option<&Encryption>,
+    ) -> Client {
+        let is_offered = |mechanism: &Mechanism| self.offers(is_local, encryption, *mechanism);
+        let offered = Mechanism::ALL.into_iter().filter(is_offered);
+        let offered = offered.collect();
+        Client::new(self.engine_configs.with(offered, &self.config), now)
     }
 
-    /// Only PLAIN is ever challenged.
-    fn handle_sasl_response(&mut self, key: usize, response: &[u8]) {
-        let Some(connection) = self.connections.amqp_mut(key) else { return };
-        let code = if is_plain(response) { SaslCode::Ok } else { SaslCode::Auth };
-        let result = connection.engine.sasl_outcome(code);
+    fn handle_sasl(&mut self, now: Instant, key: usize, mechanism: &Symbol, response: Option<&[u8]>) {
+        // The engine lets none through that is not offered.
+        let progress = match Mechanism::from_name(mechanism.as_str()) {
+            Some(mechanism) => self.begin_login(now, key, mechanism, response, None),
+            None => Progress::Refused(Refusal::NotAllowed),
+        };
+        self.sasl_progress(key, progress);
+    }
+
+    /// Says to a client what has come of what it said.
+    pub(super) fn sasl_progress(&mut self, key: usize, progress: Progress) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Protocol::Amqp(client) = &mut connection.protocol else { return };
+        let result = match progress {
+            Progress::Later => return,
+            Progress::Challenge(challenge) => client.engine.sasl_challenge(challenge.into()),
+            Progress::In { access, last } => {
+                connection.caller.access = Some(access);
+                connection.caller.login = None;
+                client.engine.sasl_outcome(SaslCode::Ok, last.map(Bytes::from))
+            }
+            Progress::Refused(refusal) => {
+                connection.caller.login = None;
+                // AMQP 5.3.3.6: what may go well another time is no fault of the credentials.
+                let code = if refusal.is_temporary() { SaslCode::SysTemp } else { SaslCode::Auth };
+                client.engine.sasl_outcome(code, None)
+            }
+        };
         debug_assert!(result.is_ok(), "the engine asked for an answer");
     }
 
     fn handle_open(&mut self, now: Instant, key: usize, open: &Open) {
         let is_draining = self.is_draining();
+        self.admit_client(key, open.container_id.as_str());
         let Some(connection) = self.connections.amqp_mut(key) else { return };
         connection.container = label(open.container_id.as_str());
         connection.container_id = open.container_id.clone();
@@ -246,8 +294,21 @@ impl Shard {
         let result = connection.engine.open();
         debug_assert!(result.is_ok(), "the engine asked for an answer");
         let container = connection.container.clone();
-        let peer = self.connections.get(key).map(|connection| tracing::field::display(connection.peer));
-        info!(connection = %self.name_of(key), %container, peer, "opened");
+        let Some(connection) = self.connections.get(key) else { return };
+        let user = connection.caller.access.as_ref().map_or(ANONYMOUS, |access| access.name());
+        let how = connection.caller.access.as_ref().map(|access| access.how());
+        info!(connection = %self.name_of(key), %container, user, ?how, peer = %connection.peer, "opened");
+    }
+
+    /// A client that has said who it is says how it calls itself. Who has left SASL out is anonymous: the
+    /// engine lets him, where that is enough.
+    fn admit_client(&mut self, key: usize, container: &str) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let access = connection.caller.access.get_or_insert_with(|| {
+            *self.logins.entry((Mechanism::Anonymous.name(), "accepted")).or_default() += 1;
+            Box::new(Access::anonymous())
+        });
+        access.set_client(container);
     }
 
     fn handle_begin(&mut self, now: Instant, key: usize, session: SessionKey) {
@@ -290,7 +351,11 @@ impl Shard {
             return self.start_closing(now, key);
         }
         let Some(connection) = self.connections.amqp_mut(key) else { return };
-        let error = mq_amqp::performative::Error::new(condition::CONNECTION_FORCED, reason);
+        let condition = match farewell {
+            Farewell::Unauthorized => condition::UNAUTHORIZED_ACCESS,
+            Farewell::Stopping | Farewell::Administrative => condition::CONNECTION_FORCED,
+        };
+        let error = mq_amqp::performative::Error::new(condition, reason);
         connection.engine.close(now, Some(error));
     }
 
@@ -401,6 +466,12 @@ impl Shard {
             }
         };
         let Start { durable, priority, ttl, schedule, retain, header, chunk, to } = start;
+        if wants.to
+            && let Err(denied) = self.may_relay(key, to.as_deref())
+        {
+            self.lose_post(transaction, transfer.settled);
+            return self.refuse_delivery(now, key, &transfer, unauthorized(&denied));
+        }
         let (first, rest) = match header {
             Some(header) => (header, Some(chunk)),
             None => (chunk, None),
@@ -438,6 +509,14 @@ impl Shard {
         self.run_effects(now);
         let is_consumed = self.append(now, key, delivery.session(), token, delivery_key, rest, more);
         begun.consumed && is_consumed
+    }
+
+    /// Whether a client may send to where a message says itself that it goes.
+    fn may_relay(&mut self, key: usize, to: Option<&str>) -> Result<(), Denied> {
+        let Some(to) = to else { return Ok(()) };
+        let access = self.connections.get_mut(key).and_then(|connection| connection.caller.access.as_mut());
+        let allowed = access.map_or(Ok(()), |access| access.may_send(local_name(to)));
+        allowed.inspect_err(|denied| self.count_denial(denied))
     }
 
     /// Ends a delivery in the core that cannot be let in; its bytes count as consumed.
@@ -886,6 +965,10 @@ fn not_ours() -> Outcome {
     Outcome::rejected(condition::NOT_IMPLEMENTED, text)
 }
 
+fn unauthorized(denied: &Denied) -> Outcome {
+    Outcome::rejected(condition::UNAUTHORIZED_ACCESS, denied.to_string())
+}
+
 fn too_deep() -> Outcome {
     let text = format!("the properties are not within the first {HEAD_LIMIT} bytes of the message");
     Outcome::rejected(condition::PRECONDITION_FAILED, text)
@@ -893,13 +976,6 @@ fn too_deep() -> Outcome {
 
 fn unreadable(error: &DecodeError) -> Outcome {
     Outcome::rejected(condition::DECODE_ERROR, format!("the message cannot be read: {error}"))
-}
-
-/// RFC 4616: `[authzid] NUL authcid NUL passwd`.
-fn is_plain(response: &[u8]) -> bool {
-    let mut parts = response.split(|byte| *byte == 0);
-    let named = parts.nth(1).is_some_and(|user| !user.is_empty() && std::str::from_utf8(user).is_ok());
-    named && parts.next().is_some() && parts.next().is_none()
 }
 
 fn product_of(open: &Open) -> Option<Box<str>> {
@@ -924,14 +1000,6 @@ fn label(text: &str) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_plain_response_names_a_user_and_has_two_zeros() {
-        assert!(is_plain(b"\0user\0secret") && is_plain(b"as\0user\0"));
-        for wrong in [&b""[..], b"user", b"\0user", b"\0\0secret", b"\0user\0secret\0", b"\0\xff\0secret"] {
-            assert!(!is_plain(wrong), "{}", wrong.escape_ascii());
-        }
-    }
 
     #[test]
     fn a_label_is_bounded_and_printable() {

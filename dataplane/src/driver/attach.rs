@@ -1,5 +1,6 @@
 //! Links: what an attach asks for (AMQP 2.6.3, 3.5), what the core makes of it, and the end of a link.
 
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,12 +15,14 @@ use mq_core::{
     ProducerTarget, Refused, SubscriptionOptions,
 };
 use mq_model::TEMPORARY_PREFIX;
+use mq_model::grant::Right;
 use tracing::debug;
 
+use super::access::Denied;
 use super::message::Wants;
 use super::outcome::from_state;
 use super::terminus::{
-    COPY, Definition, Filters, MOVE, QUEUE, Subscription, TOPIC, granted, origin_of, resumed_name,
+    COPY, Definition, Filters, MOVE, QUEUE, Subscription, TOPIC, granted, origin_of, owner, resumed_name,
     subscription_of, wants_retained,
 };
 use super::{LinkRef, Shard, Waiting};
@@ -43,12 +46,20 @@ const TEMPORARY_TOPIC: Symbol = Symbol::from_static("temporary-topic");
 /// Temporary queues and topics of one shard.
 const MAX_TEMPORARY_TARGETS: usize = 100_000;
 
+/// In the names of the queues in which messages wait for clients of MQTT.
+const SESSION_QUEUE: &str = "::%mqtt:";
+
 /// What every connection is offered.
 pub(super) const CAPABILITIES: [Symbol; 3] = [ANONYMOUS_RELAY, DELAYED_DELIVERY, SHARED_SUBSCRIPTIONS];
 
 /// An error for a peer.
 pub(super) fn refusal(condition: &'static str, text: impl AsRef<str>) -> Error {
     Error::new(condition, text)
+}
+
+/// What a peer is told that has no right to a link.
+pub(super) fn unauthorized(denied: &Denied) -> Error {
+    refusal(condition::UNAUTHORIZED_ACCESS, denied.to_string())
 }
 
 fn refused(refused: &Refused) -> Error {
@@ -141,6 +152,52 @@ impl Shard {
         self.connections.amqp(key).map_or_else(Text::default, |connection| connection.container_id.clone())
     }
 
+    /// Whose the durable subscriptions of a connection are: those of its container, of users that have one of
+    /// the same name each his own.
+    fn owner_of(&self, key: usize) -> String {
+        let user = self.connections.get(key).and_then(|connection| connection.caller.access.as_ref()?.user());
+        owner(user.map(|user| &**user), self.container_of(key).as_str())
+    }
+
+    /// # Errors
+    /// `amqp:unauthorized-access`, when the client of a connection has no such right.
+    fn may(&mut self, key: usize, right: Right, asked: &str) -> Result<(), Error> {
+        self.check_right(key, right, asked).map_err(|denied| unauthorized(&denied))
+    }
+
+    /// # Errors
+    /// `amqp:unauthorized-access`, when the client may not consume from an address, or look at what it holds.
+    fn may_consume(&mut self, place: Place, name: &str, is_browser: bool) -> Result<(), Error> {
+        if name.starts_with(TEMPORARY_PREFIX) && self.has_made(place.connection, name) {
+            return Ok(());
+        }
+        let right = if is_browser { Right::Browse } else { Right::Recv };
+        let heard = self.heard_at(name);
+        self.may(place.connection, right, &heard)?;
+        if name.contains(SESSION_QUEUE) {
+            // What waits for a client of MQTT is his, whoever else hears of the topic.
+            self.may(place.connection, Right::Manage, name)?;
+        }
+        Ok(())
+    }
+
+    /// What is heard at a name: a topic's own name stands for all names of the topic.
+    pub(super) fn heard_at<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        let is_topic = self.core.kind(name) == Some(AddressKind::Topic)
+            && self.core.topics_of(name).iter().any(|topic| **topic == *name);
+        if is_topic && name != "#" { Cow::Owned(format!("{name}/#")) } else { Cow::Borrowed(name) }
+    }
+
+    /// Whether a connection has made a temporary address, which is its own to consume from.
+    fn has_made(&self, key: usize, name: &str) -> bool {
+        let Some(client) = self.connections.amqp(key) else { return false };
+        let mut producers = client.engine.links().filter(|link| link.role == Role::Receiver);
+        producers.any(|link| {
+            let link = self.producers.get(link.token);
+            link.is_some_and(|link| link.is_temporary && link.address.as_deref() == Some(name))
+        })
+    }
+
     fn attach_producer(
         &mut self,
         now: Instant,
@@ -150,6 +207,9 @@ impl Shard {
         capabilities: Vec<Symbol>,
     ) -> Result<(), Error> {
         let name = address.as_ref().map(|address| local_name(address.as_str()));
+        if let Some(name) = name {
+            self.may(place.connection, Right::Send, name)?;
+        }
         let kind = name.and_then(|name| self.core.kind(name));
         check_kind(name, kind, &capabilities)?;
         let options = ProducerOptions {
@@ -193,11 +253,14 @@ impl Shard {
         let lane = self.lane(place)?;
         let name = local_name(address.as_str());
         let kind = self.core.kind(name);
+        let is_browser = kind == Some(AddressKind::Queue) && source.distribution_mode == Some(COPY);
+        self.may_consume(place, name, is_browser)?;
         check_kind(Some(name), kind, &source.capabilities)?;
         let is_topic = kind == Some(AddressKind::Topic);
         let container = self.container_of(place.connection);
         let mut filters = Filters::read(&source.filter)?;
-        let subscription = subscription_of(container.as_str(), attach.name.as_str(), &source);
+        let owner = self.owner_of(place.connection);
+        let subscription = subscription_of(&owner, attach.name.as_str(), &source);
         let subscription = subscription.filter(|_| is_topic);
         if subscription.as_ref().is_some_and(|subscription| subscription.is_global) {
             // It belongs to no container, so nothing is local to it.
@@ -208,7 +271,6 @@ impl Shard {
         let definition = definition.map(|subscription| {
             Definition::new(subscription, name, container, &filters, &source.capabilities)
         });
-        let is_browser = kind == Some(AddressKind::Queue) && source.distribution_mode == Some(COPY);
         let options = ConsumerOptions {
             browse: is_browser,
             filter: filters.selector.take(),
@@ -242,6 +304,7 @@ impl Shard {
         self.consumers.insert(LinkRef {
             subscription: definition.as_ref().map(|definition| definition.name.as_str().into()),
             is_stored: kind.is_some_and(AddressKind::is_stored),
+            is_browser,
             waiting: Some(Box::new(Waiting { terms, definition })),
             ..place.link_ref(bits, Some(name.into()))
         });
@@ -256,8 +319,8 @@ impl Shard {
     /// A client comes back to a durable subscription by the name of the link alone: to end it, or to
     /// consume from it.
     fn attach_resumed(&mut self, now: Instant, place: Place, attach: &Attach) -> Result<(), Error> {
-        let container = self.container_of(place.connection);
-        let name = resumed_name(container.as_str(), attach.name.as_str(), &attach.desired_capabilities);
+        let owner = self.owner_of(place.connection);
+        let name = resumed_name(&owner, attach.name.as_str(), &attach.desired_capabilities);
         let Some(definition) = self.shared.subscriptions.find(&name) else {
             let text = format!(
                 "no durable subscription {} of this container; attach with a source to make one",
@@ -536,6 +599,7 @@ impl Place {
             subscription: None,
             waiting: None,
             is_stored: false,
+            is_browser: false,
             is_temporary: false,
             held: 0,
             head: None,

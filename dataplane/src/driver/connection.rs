@@ -13,15 +13,16 @@ use jiff::Timestamp;
 use mq_amqp::frame::HEARTBEAT;
 use tracing::{debug, info, warn};
 
+use super::access::Caller;
 use super::preface::{Adopted, Arrival, Next, Preface};
 use super::protocol::{Farewell, Protocol};
 use super::socket::{Socket, Unserved};
 use super::transport::Transport;
 use super::websocket::CloseReason;
-use super::{LINGER, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER, amqp, mqtt};
+use super::{LINGER, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER, mqtt};
 use crate::hub::{Accepted, Speaks};
 use crate::shard::Handle;
-use crate::tls::{Encryption, Stage};
+use crate::tls::Stage;
 
 /// Segments of one vectored write.
 pub(super) const SLICES: usize = 64;
@@ -80,11 +81,13 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Instant>,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<str>,
+    /// The client is on the machine of the node that has accepted it.
+    pub(super) is_local: bool,
+    /// What is known of who the client is.
+    pub(super) caller: Box<Caller>,
     pub(super) opened_at: Timestamp,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
-    /// What TLS has agreed on, here or where the client's socket is; `None`: it is not spoken.
-    pub(super) encryption: Option<Arc<Encryption>>,
 }
 
 impl Connection {
@@ -110,6 +113,12 @@ impl Connection {
         self.wake();
     }
 
+    /// Whether more is to be read: it is not while the protocol has no room for it, nor while it is not known
+    /// who the client is.
+    fn may_read(&self) -> bool {
+        self.protocol.may_read() && !self.caller.login.as_ref().is_some_and(|login| login.is_waiting())
+    }
+
     /// Lets the connection's task run.
     pub(super) fn wake(&self) {
         self.waker.wake_by_ref();
@@ -121,7 +130,7 @@ pub(crate) fn accept(handle: &Handle, accepted: Accepted) {
     let mut shard = handle.shard.borrow_mut();
     let now = Instant::now();
     shard.connections_opened += 1;
-    let Accepted { stream, peer, listener, speaks, expects_proxy, tls } = accepted;
+    let Accepted { stream, peer, listener, speaks, expects_proxy, is_local, tls } = accepted;
     let (next, transport, read) = match speaks {
         Speaks::Amqp => (Next::Amqp, Transport::Plain, Bytes::new()),
         Speaks::Mqtt => (Next::Mqtt, Transport::Plain, Bytes::new()),
@@ -133,7 +142,7 @@ pub(crate) fn accept(handle: &Handle, accepted: Accepted) {
         Stage::Agreed(session) => (Unserved::Tls(stream, session), None),
     };
     let protocol = if next == Next::Amqp && !expects_proxy && terms.is_none() {
-        Protocol::Amqp(Box::new(amqp::Client::new(shard.engine_config.clone(), now)))
+        Protocol::Amqp(Box::new(shard.amqp_client(now, is_local, socket.encryption().as_deref())))
     } else {
         let timeout = Duration::from_millis(shard.config.limits.handshake_timeout_ms.into());
         Protocol::Preface(Box::new(Preface::new(expects_proxy, terms, next, transport, now, timeout)))
@@ -143,6 +152,7 @@ pub(crate) fn accept(handle: &Handle, accepted: Accepted) {
         socket,
         peer,
         listener,
+        is_local,
         input: BytesMut::from(read),
         opened_at: Timestamp::now(),
         bytes_in: 0,
@@ -173,7 +183,8 @@ pub(super) fn serve(handle: &Handle, key: Option<usize>) {
 impl Shard {
     /// Takes a connection in, which is counted already; `None` when its socket is of no use.
     pub(super) fn admit_connection(&mut self, arrival: Arrival, protocol: Protocol) -> Option<usize> {
-        let Arrival { socket, peer, listener, input, opened_at, bytes_in, bytes_out, encryption } = arrival;
+        let Arrival { socket, peer, listener, is_local, input, opened_at, bytes_in, bytes_out, encryption } =
+            arrival;
         let socket = match socket.serve() {
             Ok(socket) => socket,
             Err(error) => {
@@ -206,10 +217,11 @@ impl Shard {
             deadline: None,
             peer,
             listener,
+            is_local,
+            caller: Box::new(Caller { encryption, ..Caller::default() }),
             opened_at,
             bytes_in,
             bytes_out,
-            encryption,
         })))
     }
 }
@@ -272,7 +284,7 @@ impl Shard {
             if connection.life == Life::Dead || connection.has_input_ended {
                 break;
             }
-            if connection.life == Life::Serving && !connection.protocol.may_read() {
+            if connection.life == Life::Serving && !connection.may_read() {
                 connection.is_paused = true;
                 break;
             }
@@ -409,7 +421,7 @@ impl Shard {
         let written = connection.bytes_out - before;
         connection.note_activity(written);
         self.bytes_out += written;
-        if connection.is_paused && connection.protocol.may_read() {
+        if connection.is_paused && connection.may_read() {
             connection.wake();
         }
         self.tunnels.collect(connection);
@@ -526,10 +538,20 @@ impl Shard {
     pub(super) fn resume_reading(&self, key: usize) {
         if let Some(connection) = self.connections.get(key)
             && connection.is_paused
-            && connection.protocol.may_read()
+            && connection.may_read()
         {
             connection.wake();
         }
+    }
+
+    /// What a connection waited for is there: what it has read meanwhile is served, or it ends.
+    pub(super) fn go_on(&mut self, now: Instant, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.is_paused = true;
+        if connection.protocol.is_done() {
+            self.start_closing(now, key);
+        }
+        self.resume_reading(key);
     }
 
     /// Closes a connection for a reason of ours.

@@ -90,7 +90,7 @@ impl Shard {
             } else {
                 statistics.full += 1;
             }
-            connection.encryption = Some(encryption.clone());
+            connection.caller.encryption = Some(encryption.clone());
         }
     }
 

@@ -5,12 +5,14 @@
 //! every touched connection once. A turn is bounded ([`READS_PER_TURN`], [`FLUSHES_PER_TURN`]), so
 //! that one firehose cannot starve ten thousand trickles.
 
+mod access;
 mod amqp;
 mod attach;
 mod connection;
 mod departure;
 mod format;
 mod handshakes;
+mod login;
 mod message;
 mod mqtt;
 mod objects;
@@ -23,11 +25,12 @@ mod terminus;
 mod transaction;
 mod transport;
 mod tunnels;
+mod users;
 mod view;
 pub mod websocket;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::hash::RandomState;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,14 +38,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use mq_amqp::{Config, Events, LinkKey, SessionKey, Terms};
+use mq_amqp::{Events, LinkKey, SessionKey, Terms};
 use mq_core::{ConsumerKey, Core, PeerMessage, ProducerKey, ShardId, StoreRequest, TransactionId};
 use mq_model::config::DaemonConfig;
+use mq_model::grant::Right;
 use tokio::sync::Notify;
 
 pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
 use self::handshakes::Handshakes;
+use self::login::LoginCounts;
+pub(crate) use self::login::{LoginShared, random};
 use self::message::Wants;
 pub(crate) use self::mqtt::envelope::MQTT_FORMAT;
 pub(crate) use self::mqtt::to_amqp::as_amqp;
@@ -54,10 +60,12 @@ pub(crate) use self::terminus::Subscriptions;
 use self::transaction::Coordinator;
 use self::tunnels::Tunnels;
 pub(crate) use self::tunnels::serve_tunnels;
+use crate::checks::Checks;
 use crate::listen::Throttle;
 use crate::mailbox::{AddressNews, Mail, Mailbox, post_at_once};
 use crate::mesh::{Fabric, ShardMesh};
 use crate::store::Store;
+use crate::users::UserTable;
 
 /// Bytes that one read takes at most.
 pub(crate) const READ_SIZE: usize = 64 << 10;
@@ -102,6 +110,9 @@ pub(crate) struct Shared {
     pub(crate) running: Arc<AtomicUsize>,
     /// What they know of other nodes; `None`: the node is alone.
     pub(crate) mesh: Option<Arc<Fabric>>,
+    /// Threads that check passwords.
+    pub(crate) checks: Checks,
+    pub(crate) login: LoginShared,
 }
 
 impl Shared {
@@ -131,6 +142,8 @@ pub(crate) struct LinkRef {
     waiting: Option<Box<Waiting>>,
     /// Consumer: its messages are kept when it does not get them.
     is_stored: bool,
+    /// Consumer: it takes nothing out of its queue.
+    is_browser: bool,
     /// Producer: its address goes with it.
     is_temporary: bool,
     /// Producer: bytes that the core has not passed on yet.
@@ -195,7 +208,13 @@ pub(crate) struct Shard {
     pub(crate) sessions: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    engine_config: Arc<Config>,
+    engine_configs: amqp::EngineConfigs,
+    /// Who may do what.
+    users: Arc<UserTable>,
+    /// How clients have said who they are.
+    pub(crate) logins: LoginCounts,
+    /// What clients had no right to, by the right.
+    pub(crate) denials: BTreeMap<Right, u64>,
     connections: Connections,
     /// The number of the latest connection.
     next_number: u64,
@@ -266,7 +285,10 @@ impl Shard {
             sessions: 0,
             bytes_in: 0,
             bytes_out: 0,
-            engine_config: Arc::new(amqp::engine_config(config)),
+            engine_configs: amqp::EngineConfigs::default(),
+            users: Arc::default(),
+            logins: LoginCounts::new(),
+            denials: BTreeMap::new(),
             connections: Connections::default(),
             next_number: 0,
             producers: LinkTable::default(),
@@ -333,6 +355,9 @@ impl Shard {
         for mail in mail.mesh.drain(..) {
             self.take_mesh_mail(now, mail);
             self.run_effects(now);
+        }
+        for checked in mail.checked.drain(..) {
+            self.handle_checked(now, checked);
         }
     }
 

@@ -18,7 +18,7 @@ use super::connection::Connection;
 use super::protocol::Protocol;
 use super::socket::Unserved;
 use super::transport::Transport;
-use super::{Shard, amqp, mqtt, proxy};
+use super::{Shard, mqtt, proxy};
 use crate::mesh::directory::Place;
 use crate::tls::{Encryption, Terms};
 
@@ -128,6 +128,8 @@ pub(super) struct Arrival {
     pub(super) socket: Unserved,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<str>,
+    /// The client is on the machine of the node that has accepted it.
+    pub(super) is_local: bool,
     /// What was read of the socket and not served.
     pub(super) input: BytesMut,
     pub(super) opened_at: Timestamp,
@@ -208,7 +210,9 @@ impl Shard {
         let Some(preface) = self.connections.preface_mut(key) else { return };
         match preface.next {
             Next::Amqp => {
-                let client = amqp::Client::new(self.engine_config.clone(), now);
+                let Some(connection) = self.connections.get(key) else { return };
+                let (is_local, encryption) = (connection.is_local, connection.caller.encryption.clone());
+                let client = self.amqp_client(now, is_local, encryption.as_deref());
                 self.begin_protocol(now, key, Protocol::Amqp(Box::new(client)), buffer);
             }
             Next::Mqtt => self.find_home(now, key, buffer),
@@ -385,14 +389,17 @@ impl Shard {
             input,
             peer,
             listener,
+            is_local,
             opened_at,
             bytes_in,
             bytes_out,
-            encryption,
+            caller,
             ..
         } = *connection;
+        let encryption = caller.encryption;
         let (Protocol::Preface(preface), Ok(socket)) = (protocol, socket.leave()) else { return true };
-        let arrival = Arrival { socket, peer, listener, input, opened_at, bytes_in, bytes_out, encryption };
+        let arrival =
+            Arrival { socket, peer, listener, is_local, input, opened_at, bytes_in, bytes_out, encryption };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(home.shard())) {
             self.shared.count_connection_in(home);
             mailbox.post_adopted(Adopted { arrival, transport: preface.transport });

@@ -26,6 +26,8 @@ pub(super) enum Farewell {
     Stopping,
     /// An administrator wants it.
     Administrative,
+    /// The client has no right to it any more.
+    Unauthorized,
 }
 
 /// What a connection speaks, and its state. Boxed: the socket's part is the same size for all.

@@ -158,15 +158,15 @@ pub(super) struct Subscription {
     pub(super) is_global: bool,
 }
 
-/// The subscription of an attach; `None` when it is the link's own and ends with it.
-pub(super) fn subscription_of(container: &str, link: &str, source: &Source) -> Option<Subscription> {
+/// The subscription of an attach, of whoever [`owner`] says; `None` when it is the link's own and ends with it.
+pub(super) fn subscription_of(owner: &str, link: &str, source: &Source) -> Option<Subscription> {
     let has = |wanted: &Symbol| source.capabilities.contains(wanted);
     let is_shared = has(&SHARED);
     let is_global = is_shared && has(&GLOBAL);
     let is_durable =
         source.durable != TerminusDurability::None && source.expiry_policy == TerminusExpiryPolicy::Never;
     (is_shared || is_durable).then(|| Subscription {
-        name: subscription_name(container, link, is_shared, is_global, is_durable),
+        name: subscription_name(owner, link, is_shared, is_global, is_durable),
         is_durable,
         is_shared,
         is_global,
@@ -175,18 +175,29 @@ pub(super) fn subscription_of(container: &str, link: &str, source: &Source) -> O
 
 /// The name of the subscription to which an attach without a source wants to come back
 /// (AMQP 2.6.3): it is durable.
-pub(super) fn resumed_name(container: &str, link: &str, capabilities: &[Symbol]) -> Arc<str> {
+pub(super) fn resumed_name(owner: &str, link: &str, capabilities: &[Symbol]) -> Arc<str> {
     let has = |wanted: &Symbol| capabilities.contains(wanted);
     let is_shared = has(&SHARED);
-    subscription_name(container, link, is_shared, is_shared && has(&GLOBAL), true)
+    subscription_name(owner, link, is_shared, is_shared && has(&GLOBAL), true)
 }
 
-fn subscription_name(container: &str, link: &str, shared: bool, global: bool, durable: bool) -> Arc<str> {
+/// Whose a subscription is: a container's, and no other user's who calls his the same. Without a user it is
+/// the container's name as it always was.
+pub(super) fn owner(user: Option<&str>, container: &str) -> String {
+    let container = escaped(container);
+    match user {
+        // Neither name holds the character that parts them.
+        Some(user) => format!("{}~{container}", escaped(user)),
+        None => container,
+    }
+}
+
+fn subscription_name(owner: &str, link: &str, shared: bool, global: bool, durable: bool) -> Arc<str> {
     let link = if shared { link.split(LINK_NUMBER).next().unwrap_or_default() } else { link };
     // Subscriptions that end with their last link have names of their own.
     let kind = if durable { "" } else { "~" };
-    let container = if global { String::new() } else { escaped(container) };
-    format!("{kind}{container}:{link}").into()
+    let owner = if global { "" } else { owner };
+    format!("{kind}{owner}:{link}").into()
 }
 
 /// The text without the characters that have a meaning in a subscription's name.
@@ -417,7 +428,7 @@ mod tests {
     }
 
     fn name(container: &str, link: &str, source: &Source) -> String {
-        subscription_of(container, link, source).expect("a subscription").name.to_string()
+        subscription_of(&owner(None, container), link, source).expect("a subscription").name.to_string()
     }
 
     #[test]

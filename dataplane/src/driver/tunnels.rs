@@ -205,11 +205,12 @@ impl Shard {
         let opening = Opening {
             peer: connection.peer,
             listener: (&*connection.listener).into(),
+            is_local: connection.is_local,
             opened_at: connection.opened_at.as_millisecond(),
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,
             frames,
-            encryption: connection.encryption.clone(),
+            encryption: connection.caller.encryption.clone(),
             input: std::mem::take(&mut connection.input).freeze(),
         };
         connection.protocol = Protocol::Tunnelled(Box::new(near));
@@ -298,7 +299,8 @@ impl Shard {
 
     /// A client comes from another node.
     fn accept_tunnel(&mut self, now: Instant, from: ShardId, id: TunnelId, opening: Opening) {
-        let Opening { peer, listener, opened_at, bytes_in, bytes_out, frames, encryption, input } = opening;
+        let Opening { peer, listener, is_local, opened_at, bytes_in, bytes_out, frames, encryption, input } =
+            opening;
         let transport = match frames.as_deref().map(WebSocket::restore) {
             None => Some(Transport::Plain),
             Some(frames) => frames.map(|frames| Transport::WebSocket(Box::new(frames))),
@@ -312,6 +314,7 @@ impl Shard {
             socket: Unserved::Tunnel(Box::new(End::new(id, from, self.tunnels.gate(from)))),
             peer,
             listener: (&*listener).into(),
+            is_local,
             input: BytesMut::from(input),
             opened_at: Timestamp::from_millisecond(opened_at).unwrap_or_else(|_| Timestamp::now()),
             bytes_in,

@@ -12,9 +12,6 @@ use super::{Shard, amqp};
 use crate::hub::{MqttStatistics, Subscription};
 use crate::tls::Encryption;
 
-/// The user of every connection: nobody is asked who he is.
-const ANONYMOUS: &str = "anonymous";
-
 impl Shard {
     /// What the shard has done for clients of MQTT.
     pub(crate) fn mqtt_statistics(&self) -> MqttStatistics {
@@ -66,7 +63,8 @@ impl Shard {
             version: None,
             peer: connection.peer.to_string(),
             container: connection.protocol.peer_name().to_owned(),
-            user: ANONYMOUS.to_owned(),
+            // Nobody, as long as it is not known.
+            user: connection.caller.access.as_ref().map_or("", |access| access.name()).to_owned(),
             product: None,
             opened_at: connection.opened_at,
             worker: self.id.0,
@@ -75,7 +73,7 @@ impl Shard {
             consumers: 0,
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,
-            tls: connection.encryption.as_deref().map(Encryption::view),
+            tls: connection.caller.encryption.as_deref().map(Encryption::view),
         };
         match &connection.protocol {
             Protocol::Amqp(client) => with_amqp(view, client),

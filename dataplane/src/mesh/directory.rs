@@ -142,11 +142,31 @@ pub(crate) enum Event {
     Over { client: Arc<str>, since: u64 },
 }
 
+/// What is told of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// Names it among the client's sessions.
+    pub(crate) since: u64,
+    /// Seconds that it outlives its connection.
+    pub(crate) expiry: u32,
+    /// It came from another node, or goes to one: that one's is the same.
+    pub(crate) has_moved: bool,
+    /// A hash of the name of its user; [`NOBODY`]: it is nobody's in particular.
+    pub(crate) owner: u64,
+}
+
+/// The owner of sessions of clients that have not said who they are.
+pub(crate) const NOBODY: u64 = 0;
+
+/// The owner of a session that this node has given away: the node that has it knows.
+pub(crate) const UNKNOWN: u64 = u64::MAX;
+
 /// A session of this node.
 #[derive(Clone, Copy, Debug)]
 struct Own {
     since: u64,
     expiry: u32,
+    owner: u64,
     stage: Stage,
     /// It came from another node.
     has_moved: bool,
@@ -170,6 +190,7 @@ enum Stage {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     since: u64,
+    owner: u64,
     /// Seconds that it outlives its connection.
     expiry: u32,
     node: u16,
@@ -344,6 +365,11 @@ impl Directory {
         }
     }
 
+    /// Whose the session of a client is that another node has; `None`: there is none that is known of.
+    pub(crate) fn owner(&self, now: Instant, client: &str) -> Option<u64> {
+        self.entry(now, client).map(|(entry, _)| entry.owner)
+    }
+
     /// When the latest session of a client began that this node knows of; a new one begins later, whatever
     /// the clocks of the nodes say.
     pub(crate) fn latest(&self, client: &str) -> u64 {
@@ -351,20 +377,17 @@ impl Directory {
         self.entries(client).map(|entry| entry.since).fold(own, u64::max)
     }
 
-    /// A session is here, or its expiry has changed. `since` names it among the client's sessions; `has_moved`:
-    /// it came from another node, or goes to one: that one's is the same. True:
-    /// the waiter gets [`Event::Known`] when every node in reach knows; false: there is nothing to wait for,
+    /// A session is here, or its expiry has changed. True: the waiter gets [`Event::Known`] when every node in reach knows; false: there is nothing to wait for,
     /// or the session ends with its connection and takes nobody's place, so that nothing hangs on it.
     pub(crate) fn claim(
         &mut self,
         now: Instant,
         client: &Arc<str>,
-        since: u64,
-        expiry: u32,
-        has_moved: bool,
+        claim: Claim,
         waiter: Option<Waiter>,
     ) -> bool {
-        let own = Own { since, expiry, stage: Stage::Here, has_moved };
+        let Claim { since, expiry, has_moved, owner } = claim;
+        let own = Own { since, expiry, owner, stage: Stage::Here, has_moved };
         let is_same =
             |known: &Own| known.since == since && known.expiry == expiry && known.stage == Stage::Here;
         if self.own.get(client).is_some_and(is_same) {
@@ -407,7 +430,7 @@ impl Directory {
     pub(crate) fn left(&mut self, client: &Arc<str>, since: u64, ends: bool) {
         let is_other = self.own.get(client).is_some_and(|own| own.since != since);
         if !is_other && !ends {
-            let own = Own { since, expiry: 0, stage: Stage::Left, has_moved: false };
+            let own = Own { since, expiry: 0, owner: NOBODY, stage: Stage::Left, has_moved: false };
             self.own.insert(client.clone(), own);
             self.tell(News::Left { client: client.clone(), since });
         }
@@ -790,9 +813,10 @@ impl Directory {
             return Err(DirectoryError::Number(since));
         }
         match kind {
-            CLAIM => {
+            CLAIM | OWNED_CLAIM => {
                 let expiry = need(message, 4)?.get_u32();
-                let entry = Entry { since, expiry, node: order.node, generation: order.generation };
+                let owner = if kind == OWNED_CLAIM { need(message, 8)?.get_u64() } else { NOBODY };
+                let entry = Entry { since, owner, expiry, node: order.node, generation: order.generation };
                 Ok(self.take_claim(client, entry, order))
             }
             GONE => {
@@ -1064,6 +1088,7 @@ const CLAIM: u8 = 1;
 const GONE: u8 = 2;
 const END: u8 = 3;
 const LEFT: u8 = 4;
+const OWNED_CLAIM: u8 = 5;
 
 /// Adds orders for a node that have not been said; gives them.
 fn put_orders(
@@ -1112,8 +1137,12 @@ fn put_own(out: &mut BytesMut, client: &str, own: &Own) {
     if own.stage == Stage::Left {
         return put_item(out, LEFT, client, own.since);
     }
-    put_item(out, CLAIM, client, own.since);
+    let kind = if own.owner == NOBODY { CLAIM } else { OWNED_CLAIM };
+    put_item(out, kind, client, own.since);
     out.put_u32(own.expiry);
+    if own.owner != NOBODY {
+        out.put_u64(own.owner);
+    }
 }
 
 fn put_item(out: &mut BytesMut, kind: u8, client: &str, since: u64) {

@@ -12,7 +12,7 @@ use mq_core::home;
 use mq_mesh::NodeId;
 use tracing::{debug, warn};
 
-use super::directory::{Directory, Event, Order, Place, Waiter};
+use super::directory::{Claim, Directory, Event, Order, Place, Waiter};
 use super::fabric::{ControlMail, Fabric, MeshMail};
 use super::service::NodeEvent;
 
@@ -71,6 +71,11 @@ impl Fabric {
         self.sessions.lock().is_over(now, at, client, since)
     }
 
+    /// Whose the session of a client is that another node has; see [`Directory::owner`].
+    pub(crate) fn session_owner(&self, now: Instant, client: &str) -> Option<u64> {
+        self.sessions.lock().owner(now, client)
+    }
+
     /// When the latest session of a client began that is known of.
     pub(crate) fn latest_session(&self, client: &str) -> u64 {
         self.sessions.lock().latest(client)
@@ -81,13 +86,11 @@ impl Fabric {
         &self,
         now: Instant,
         client: &Arc<str>,
-        since: u64,
-        expiry: u32,
-        has_moved: bool,
+        claim: Claim,
         waiter: Option<Waiter>,
     ) -> bool {
         let mut directory = self.sessions.lock();
-        let waits = directory.claim(now, client, since, expiry, has_moved, waiter);
+        let waits = directory.claim(now, client, claim, waiter);
         self.finish_sessions(directory);
         waits
     }

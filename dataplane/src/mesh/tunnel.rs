@@ -106,6 +106,8 @@ pub(crate) struct Opening {
     pub(crate) peer: SocketAddr,
     /// The name of the listener that accepted it.
     pub(crate) listener: Box<str>,
+    /// The client is on the machine of the node that has its socket.
+    pub(crate) is_local: bool,
     /// Milliseconds since the epoch.
     pub(crate) opened_at: i64,
     /// Bytes that its socket has carried so far.
@@ -122,6 +124,8 @@ pub(crate) struct Opening {
 /// Set in the flags of an opening whose client has frames, and of one that speaks TLS.
 const HAS_FRAMES: u8 = 1;
 const IS_ENCRYPTED: u8 = 2;
+/// Set in those of one whose client is on the machine of its node.
+const IS_LOCAL: u8 = 4;
 
 /// Set in the kind of a message whose sender has opened the tunnel.
 const FROM_NEAR: u8 = 0x80;
@@ -213,7 +217,8 @@ impl Opening {
         out.put_u64(self.bytes_in);
         out.put_u64(self.bytes_out);
         let has_frames = if self.frames.is_some() { HAS_FRAMES } else { 0 };
-        out.put_u8(has_frames | if encryption.is_some() { IS_ENCRYPTED } else { 0 });
+        let is_encrypted = if encryption.is_some() { IS_ENCRYPTED } else { 0 };
+        out.put_u8(has_frames | is_encrypted | if self.is_local { IS_LOCAL } else { 0 });
         out.put_u32(u32::try_from(frames.len()).unwrap_or(u32::MAX));
         out.put_slice(frames);
         if encryption.is_some() {
@@ -250,7 +255,8 @@ impl Opening {
         } else {
             None
         };
-        Ok(Self { peer, listener, opened_at, bytes_in, bytes_out, frames, encryption, input })
+        let is_local = flags & IS_LOCAL != 0;
+        Ok(Self { peer, listener, is_local, opened_at, bytes_in, bytes_out, frames, encryption, input })
     }
 }
 
@@ -532,6 +538,7 @@ mod tests {
         Opening {
             peer: "127.0.0.1:4711".parse().unwrap(),
             listener: "mqtt".into(),
+            is_local: false,
             opened_at: -7,
             bytes_in: 1 << 40,
             bytes_out: 3,
@@ -555,6 +562,7 @@ mod tests {
         let framed = Opening {
             peer: "[2001:db8::1]:65535".parse().unwrap(),
             frames: Some(Bytes::from_static(b"frames")),
+            is_local: true,
             input: Bytes::new(),
             ..opening()
         };

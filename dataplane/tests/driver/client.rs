@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use mq_amqp::message::{Message, Properties};
 use mq_amqp::performative::{
-    DeliveryState, Error, NodeTarget, ReceiverSettleMode, Role, SenderSettleMode, Source, Tag, Target,
+    DeliveryState, Error, NodeTarget, ReceiverSettleMode, Role, SaslCode, SenderSettleMode, Source, Tag,
+    Target,
 };
 use mq_amqp::value::Text;
 use mq_amqp::{
@@ -17,6 +18,7 @@ use mq_amqp::{
 };
 
 use crate::node::{DEADLINE, Node};
+use crate::scram::Scram;
 
 /// A delivery as the client got it.
 #[derive(Clone, Debug)]
@@ -70,9 +72,59 @@ pub(crate) struct Client {
     pub(crate) is_lenient: bool,
     begun: u32,
     next: u64,
+    login: Option<Login>,
+    /// The mechanisms that the node has offered.
+    pub(crate) offered: Vec<String>,
+    /// What came of saying who it is.
+    pub(crate) outcome_of_login: Option<SaslCode>,
+}
+
+/// How a client says who it is.
+#[derive(Debug)]
+pub(crate) enum Login {
+    Anonymous,
+    Plain { user: &'static str, password: &'static str },
+    Scram(Scram),
+}
+
+impl Login {
+    fn mechanism(&self) -> &'static str {
+        match self {
+            Self::Anonymous => "ANONYMOUS",
+            Self::Plain { .. } => "PLAIN",
+            Self::Scram(_) => "SCRAM-SHA-256",
+        }
+    }
+
+    fn first(&self) -> Vec<u8> {
+        match self {
+            Self::Anonymous => Vec::new(),
+            Self::Plain { user, password } => format!("\0{user}\0{password}").into_bytes(),
+            Self::Scram(scram) => scram.first(),
+        }
+    }
 }
 
 impl Client {
+    /// A client that says who it is, and has been let in.
+    #[track_caller]
+    pub(crate) fn logged_in(stream: TcpStream, login: Login, container: &str) -> Self {
+        let mut client = Self::log_in(stream, login, container);
+        assert_eq!(client.outcome_of_login, Some(SaslCode::Ok));
+        client.engine.open().unwrap();
+        client.session = client.engine.begin(0).unwrap();
+        client.until("a session", |client| client.begun == 1);
+        client
+    }
+
+    /// A client that has said who it is, and knows what came of it.
+    #[track_caller]
+    pub(crate) fn log_in(stream: TcpStream, login: Login, container: &str) -> Self {
+        let mut client = Self::of(stream, Limits::default(), container, Some(login));
+        client.until("an outcome", |client| client.outcome_of_login.is_some());
+        client
+    }
+
     pub(crate) fn connect(node: &Node, shard: usize) -> Self {
         let limits = Limits { max_unsettled: 1_000_000, incoming_window: 4_096, ..Limits::default() };
         Self::with(node, shard, limits)
@@ -88,7 +140,7 @@ impl Client {
 
     /// A client of this container.
     pub(crate) fn named(stream: TcpStream, limits: Limits, container: &str) -> Self {
-        let mut client = Self::of(stream, limits, container);
+        let mut client = Self::of(stream, limits, container, None);
         client.engine.open().unwrap();
         client.session = client.engine.begin(0).unwrap();
         client.until("a session", |client| client.begun == 1);
@@ -96,11 +148,11 @@ impl Client {
     }
 
     /// A client that has sent nothing but its protocol header.
-    fn of(stream: TcpStream, limits: Limits, container: &str) -> Self {
+    fn of(stream: TcpStream, limits: Limits, container: &str, login: Option<Login>) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
         let config = Config {
             container_id: Text::from(container),
-            allow_plain_header: true,
+            allow_plain_header: login.is_none(),
             limits,
             ..Config::default()
         };
@@ -123,6 +175,9 @@ impl Client {
             is_lenient: false,
             begun: 0,
             next: 0,
+            login,
+            offered: Vec::new(),
+            outcome_of_login: None,
         }
     }
 
@@ -312,6 +367,22 @@ impl Client {
 
     fn note(&mut self, event: Event) {
         match event {
+            Event::SaslMechanisms(offered) => {
+                self.offered = offered.iter().map(ToString::to_string).collect();
+                let login = self.login.as_ref().expect("a way to log in");
+                self.engine.sasl_init(login.mechanism().into(), Some(login.first().into())).unwrap();
+            }
+            Event::SaslChallenge(challenge) => {
+                let Some(Login::Scram(scram)) = &mut self.login else { panic!("a challenge") };
+                let response = scram.answer(&challenge);
+                self.engine.sasl_response(response.into()).unwrap();
+            }
+            Event::SaslOutcome { code, additional_data } => {
+                if let (Some(Login::Scram(scram)), SaslCode::Ok) = (&self.login, code) {
+                    scram.verify(&additional_data.expect("the proof of the node"));
+                }
+                self.outcome_of_login = Some(code);
+            }
             Event::SessionBegun { .. } => self.begun += 1,
             Event::LinkAttached { link, attach } => {
                 self.links.entry(link).or_default().attach = Some(attach);

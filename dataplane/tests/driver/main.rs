@@ -1,6 +1,7 @@
 //! The driver between sockets, engines and the core: clients on loopback against shards in this
 //! process.
 
+mod access;
 mod causality;
 mod client;
 mod life;
@@ -18,6 +19,7 @@ mod outcomes;
 mod plumbing;
 mod queues;
 mod random;
+mod scram;
 mod store;
 mod topics;
 mod transactions;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use mq_mqtt::packet::{ConnAck, Connect, Disconnect, Publish, SubscriptionOptions, Text, Will};
+use mq_mqtt::packet::{Auth, ConnAck, Connect, Disconnect, Publish, SubscriptionOptions, Text, Will};
 use mq_mqtt::property::{Properties, PropertyIn, PropertyView, PropertyWriter};
 use mq_mqtt::{
     Config, Connection, Event, Limits, Outgoing, PacketId, Qos, ReasonCode, SessionState, Version,
@@ -15,6 +15,7 @@ use mq_mqtt::{
 use mqd::hub::Speaks;
 
 use crate::node::{DEADLINE, Node};
+use crate::scram::Scram;
 
 /// What a client connects with.
 pub(crate) struct Options {
@@ -22,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) config: Config,
     /// What an earlier connection left.
     pub(crate) state: SessionState,
+    /// How it proves who it is.
+    pub(crate) scram: Option<Scram>,
 }
 
 impl Options {
@@ -35,6 +38,7 @@ impl Options {
                 ..Config::default()
             },
             state: SessionState::default(),
+            scram: None,
         }
     }
 
@@ -44,6 +48,23 @@ impl Options {
         options.connect.version = Version::V3_1_1;
         options.connect.clean_start = clean_session;
         options
+    }
+
+    /// As a user.
+    pub(crate) fn user(mut self, user: &str, password: &str) -> Self {
+        self.connect.user_name = Some(Text::new(user).unwrap());
+        self.connect.password = Some(Bytes::copy_from_slice(password.as_bytes()));
+        self
+    }
+
+    /// As a user who proves that he knows his password.
+    pub(crate) fn scram(self, user: &'static str, password: &'static str) -> Self {
+        let scram = Scram::new(user, password);
+        let options = self.with(|properties| {
+            properties.authentication_method("SCRAM-SHA-256").unwrap();
+            properties.authentication_data(&scram.first()).unwrap();
+        });
+        Self { scram: Some(scram), ..options }
     }
 
     /// Goes on with the session, and wants it kept so many seconds.
@@ -145,6 +166,9 @@ pub(crate) struct Mqtt {
     /// What comes is acknowledged at once.
     pub(crate) acknowledges: bool,
     next: u64,
+    scram: Option<Scram>,
+    /// How often it has said again who it is.
+    pub(crate) authentications: u32,
 }
 
 impl Mqtt {
@@ -167,7 +191,7 @@ impl Mqtt {
     /// A client that has sent its CONNECT and waits for nothing.
     pub(crate) fn begin(stream: TcpStream, options: Options) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
-        let Options { connect, config, state } = options;
+        let Options { connect, config, state, scram } = options;
         let engine = Connection::client(Arc::new(config), &connect, state, Instant::now()).unwrap();
         let mut client = Self {
             stream,
@@ -182,9 +206,15 @@ impl Mqtt {
             has_ended: false,
             acknowledges: true,
             next: 0,
+            scram,
+            authentications: 0,
         };
         client.write();
         client
+    }
+
+    pub(crate) fn has_connack(&self) -> bool {
+        self.connack.is_some()
     }
 
     pub(crate) fn connack(&self) -> &ConnAck {
@@ -379,7 +409,13 @@ impl Mqtt {
 
     fn note(&mut self, event: Event) {
         match event {
-            Event::Connected(packet) => self.connack = Some(packet),
+            Event::Connected(packet) => {
+                if let (Some(scram), ReasonCode::Success) = (&self.scram, packet.reason) {
+                    scram.verify(packet.properties.view().authentication_data().expect("the node's proof"));
+                }
+                self.connack = Some(packet);
+            }
+            Event::Auth(packet) => self.note_auth(&packet),
             Event::Publish(publish) => {
                 let got = Got::of(&publish);
                 if self.acknowledges
@@ -407,6 +443,29 @@ impl Mqtt {
             Event::Disconnected(packet) => self.disconnected = Some(packet),
             _ => {}
         }
+    }
+
+    fn note_auth(&mut self, packet: &Auth) {
+        let scram = self.scram.as_mut().expect("a way to go on");
+        let data = packet.properties.view().authentication_data().unwrap_or_default();
+        if packet.reason == ReasonCode::Success {
+            scram.verify(data);
+            self.authentications += 1;
+            return;
+        }
+        let response = scram.answer(data);
+        let mut properties = PropertyWriter::new(PropertyIn::Auth);
+        properties.authentication_data(&response).unwrap();
+        self.engine.auth(ReasonCode::ContinueAuthentication, properties.finish().view()).unwrap();
+    }
+
+    /// Says again who it is.
+    pub(crate) fn authenticate_again(&mut self, scram: Scram) {
+        let mut properties = PropertyWriter::new(PropertyIn::Auth);
+        properties.authentication_data(&scram.first()).unwrap();
+        self.engine.auth(ReasonCode::ReAuthenticate, properties.finish().view()).unwrap();
+        self.scram = Some(scram);
+        self.write();
     }
 
     fn hear(&mut self, properties: PropertyView<'_>) {

@@ -13,6 +13,7 @@ use mq_store::Disk;
 use mq_store::testing::FaultyDisk;
 use mqd::hub::{Accepted, Hub, Served, ShardStatistics, Speaks};
 use mqd::tls::Stage;
+use mqd::users::{User, UserTable};
 use tokio::runtime::Runtime;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -150,9 +151,25 @@ impl Node {
     }
 
     fn serve(&self, shard: usize, stream: TcpStream, peer: SocketAddr, speaks: Speaks, expects_proxy: bool) {
-        let accepted =
-            Accepted { stream, peer, listener: "test".into(), speaks, expects_proxy, tls: Stage::Plain };
+        let (listener, is_local, tls) = ("test".into(), true, Stage::Plain);
+        let accepted = Accepted { stream, peer, listener, speaks, expects_proxy, is_local, tls };
         self.hub().accept(shard, accepted);
+    }
+
+    /// A client's socket from another machine, as far as the listener says.
+    pub(crate) fn connect_from_afar(&self, shard: usize, speaks: Speaks) -> TcpStream {
+        let stream = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        let (served, peer) = self.listener.accept().unwrap();
+        let listener = "test".into();
+        let (expects_proxy, is_local, tls) = (false, false, Stage::Plain);
+        let accepted = Accepted { stream: served, peer, listener, speaks, expects_proxy, is_local, tls };
+        self.hub().accept(shard, accepted);
+        stream
+    }
+
+    /// Goes by these users.
+    pub(crate) fn set_users(&self, users: impl IntoIterator<Item = User>) {
+        self.wait_for(self.hub().set_users(&Arc::new(UserTable::of(users))));
     }
 
     /// A client's socket whose kernel buffers hold little, so that what is not read stays in the node.
@@ -201,6 +218,13 @@ impl Node {
             sum.expired += shard.expired;
             sum.undelivered += shard.undelivered;
             sum.unsettled += shard.unsettled;
+            sum.mqtt.wills_refused += shard.mqtt.wills_refused;
+            for (login, count) in shard.logins {
+                *sum.logins.entry(login).or_default() += count;
+            }
+            for (right, count) in shard.denials {
+                *sum.denials.entry(right).or_default() += count;
+            }
         }
         sum
     }

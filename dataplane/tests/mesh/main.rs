@@ -13,6 +13,9 @@ mod mqtt_client;
 #[path = "../../../tests/src/proxy.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests of processes")]
 mod proxy;
+#[path = "../driver/scram.rs"]
+#[allow(dead_code, reason = "shared with the tests of a single node")]
+mod scram;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -4,6 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use mq_model::config::Where;
 use mq_tests::foreign::{Library, is_skipped};
 use mq_tests::mqtt::{Broker, Client, Dialect, is_reference, lasting, mosquitto_client};
 use mq_tests::raw_mqtt::{RawMqtt, connect_5};
@@ -246,7 +247,13 @@ fn over_websocket_everything_is_as_over_tcp() {
 
 #[test]
 fn behind_a_proxy_the_address_is_that_of_the_client() {
-    let daemon = Daemon::builder().with(|config| config.listeners.mqtt.proxy_protocol = true).start();
+    let daemon = Daemon::builder()
+        .with(|config| {
+            config.listeners.mqtt.proxy_protocol = true;
+            // Behind a proxy nobody is on this machine.
+            config.authentication.anonymous = Where::Everywhere;
+        })
+        .start();
     let signature = b"\r\n\r\n\0\r\nQUIT\n";
     let v2 = |command: u8, body: &[u8]| {
         let length = u16::try_from(body.len()).expect("short").to_be_bytes();

@@ -121,12 +121,12 @@ impl Amqp {
                 Ok(())
             }
             Event::SaslMechanisms(mechanisms) => self.authenticate(&mechanisms),
-            Event::SaslOutcome(SaslCode::Ok) => {
+            Event::SaslOutcome { code: SaslCode::Ok, .. } => {
                 self.engine.open().map_err(misused)?;
                 self.session = Some(self.engine.begin(0).map_err(misused)?);
                 Ok(())
             }
-            Event::SaslOutcome(_) | Event::SaslChallenge(_) => {
+            Event::SaslOutcome { .. } | Event::SaslChallenge(_) => {
                 Err(Fault::Refused { exit: Exit::Denied, text: "authentication failed".into() })
             }
             Event::Opened(open) => {

@@ -78,7 +78,7 @@ fn a_refused_client_gets_the_outcome_and_nothing_more() {
     peer.feed(&ProtocolHeader::Sasl.encode());
     peer.says_sasl(&init("PLAIN"));
     peer.said();
-    peer.end.engine.sasl_outcome(SaslCode::Auth).expect("asked for");
+    peer.end.engine.sasl_outcome(SaslCode::Auth, None).expect("asked for");
     peer.feed(&ProtocolHeader::Amqp.encode());
     assert_eq!(peer.said(), [Said::Sasl(SaslFrame::Outcome { code: SaslCode::Auth, additional_data: None })]);
     assert!(peer.end.engine.is_done());
@@ -125,7 +125,7 @@ fn a_client_may_send_everything_at_once() {
     peer.feed(&all);
     peer.end.expect("SaslInit", |event| matches!(event, Event::SaslInit { .. }).then_some(()));
     assert!(peer.end.events.is_empty(), "nothing is taken before the answer");
-    peer.end.engine.sasl_outcome(SaslCode::Ok).expect("asked for");
+    peer.end.engine.sasl_outcome(SaslCode::Ok, None).expect("asked for");
     peer.feed(b"");
     peer.end.expect("Opened", |event| matches!(event, Event::Opened(_)).then_some(()));
     assert!(peer.end.events.is_empty(), "nothing is taken before the answer");

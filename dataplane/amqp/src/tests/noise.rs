@@ -77,7 +77,7 @@ impl Server {
 
 fn answer(engine: &mut crate::Connection, event: Event) -> Result<(), Misuse> {
     match event {
-        Event::SaslInit { .. } | Event::SaslResponse(_) => engine.sasl_outcome(SaslCode::Ok),
+        Event::SaslInit { .. } | Event::SaslResponse(_) => engine.sasl_outcome(SaslCode::Ok, None),
         Event::Opened(_) => engine.open(),
         Event::LinkAttached { link, attach } => {
             engine.accept(link, terms("address"), 1)?;

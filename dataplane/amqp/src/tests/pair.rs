@@ -129,7 +129,7 @@ impl Pair {
                     keep.push_back(Event::Opened(open));
                 }
                 Event::SaslInit { .. } => {
-                    self.server.engine.sasl_outcome(SaslCode::Ok).expect("asked for");
+                    self.server.engine.sasl_outcome(SaslCode::Ok, None).expect("asked for");
                 }
                 event => keep.push_back(event),
             }

@@ -7,17 +7,25 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Instant;
 
+use mq_auth::Mechanism;
 use mq_core::{StoreError, Ticket};
-use mq_mqtt::packet::Connect;
+use mq_model::grant::Right;
+use mq_mqtt::packet::{Auth, Connect};
 use mq_mqtt::property::{PropertyIn, PropertyWriter};
 use mq_mqtt::topic::{TopicLimits, check_name};
 use mq_mqtt::{Accept, ReasonCode, Version};
 use tracing::{debug, info, warn};
 
 use super::record::Begun;
-use super::session::{LONGEST_CLIENT_ID, Presence, Resumption, Session, SessionKey, home_of, resumption};
+use super::session::{
+    LONGEST_CLIENT_ID, Presence, Resumption, Session, SessionKey, home_of, owner_of, resumption,
+};
 use super::will::{End, Will};
 use crate::driver::Shard;
+use crate::driver::access::Access;
+use crate::driver::login::Progress;
+use crate::driver::protocol::Protocol;
+use crate::mesh::directory::UNKNOWN;
 
 /// A client that has sent its CONNECT and has no answer yet.
 #[derive(Debug)]
@@ -30,6 +38,8 @@ pub(super) struct Connecting {
     keep_alive: Option<u16>,
     /// Seconds, in place of the session expiry interval that the client wants.
     expiry: Option<u32>,
+    /// What goes to the client with the news that it is who it says.
+    proof: Option<Vec<u8>>,
     /// Answers of the store that the CONNACK waits for.
     waits_for: u32,
     /// The first that said no.
@@ -49,21 +59,112 @@ struct Taken {
 struct Refusal(ReasonCode, String);
 
 impl Shard {
-    /// Serves a CONNECT: refuses it, or makes everything ready for its CONNACK.
-    pub(super) fn handle_connect(&mut self, now: Instant, key: usize, connect: &Connect) {
-        if let Err(Refusal(reason, words)) = self.check_connect(now, connect) {
+    /// Serves a CONNECT: refuses it, or finds out whose it is. What it wants is looked at after that.
+    pub(super) fn handle_connect(&mut self, now: Instant, key: usize, mut connect: Box<Connect>) {
+        // Who shows a certificate and says nothing else is whom that names.
+        let is_certified = self.user_of_certificate(key, None).is_some();
+        let checked = self.check_form(&connect).and_then(|()| credentials(&connect, is_certified));
+        match checked {
+            Ok(Credentials { mechanism, initial }) => {
+                // It is in what is said first, and nobody else needs it.
+                connect.password = None;
+                let progress = self.begin_login(now, key, mechanism, initial.as_deref(), Some(connect));
+                self.mqtt_progress(now, key, progress);
+            }
+            Err(Refusal(reason, words)) => self.refuse_client(key, reason, &words),
+        }
+    }
+
+    /// Says to a client what has come of what it said about itself.
+    pub(in crate::driver) fn mqtt_progress(&mut self, now: Instant, key: usize, progress: Progress) {
+        match progress {
+            Progress::Later => {}
+            Progress::Challenge(challenge) => {
+                self.send_auth(key, ReasonCode::ContinueAuthentication, Some(&challenge));
+            }
+            Progress::In { access, last } => self.identified(now, key, access, last),
+            Progress::Refused(refusal) => {
+                let login =
+                    self.connections.get_mut(key).and_then(|connection| connection.caller.login.take());
+                let (reason, words) = (reason_of_login(refusal), refusal.to_string());
+                if login.is_some_and(|login| login.connect.is_some()) {
+                    self.refuse_client(key, reason, &words);
+                } else {
+                    // 4.12.1: who fails to say again who he is is disconnected.
+                    self.disconnect_mqtt(key, ReasonCode::NotAuthorized, &words, End::Unclean);
+                }
+            }
+        }
+        self.mark_dirty(key);
+    }
+
+    /// A client is who it says. One that has said it again has to be the same.
+    fn identified(&mut self, now: Instant, key: usize, access: Box<Access>, proof: Option<Vec<u8>>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let login = connection.caller.login.take();
+        if let Some(connect) = login.and_then(|login| login.connect) {
+            connection.caller.access = Some(access);
+            return self.take_client_in(now, key, &connect, proof);
+        }
+        let is_same = connection.caller.access.as_ref().is_some_and(|before| before.user() == access.user());
+        if is_same {
+            self.send_auth(key, ReasonCode::Success, proof.as_deref());
+        } else {
+            let words = "the client has become another user; connect again as that one";
+            self.disconnect_mqtt(key, ReasonCode::NotAuthorized, words, End::Unclean);
+        }
+    }
+
+    fn send_auth(&mut self, key: usize, reason: ReasonCode, data: Option<&[u8]>) {
+        let Some(client) = self.connections.mqtt_mut(key) else { return };
+        let mut writer = PropertyWriter::new(PropertyIn::Auth);
+        if let Some(data) = data {
+            let _ = writer.authentication_data(data);
+        }
+        if let Err(misuse) = client.engine.auth(reason, writer.finish().view()) {
+            debug!(connection = %self.name_of(key), %misuse, "an authentication cannot go on");
+            let words = "the client takes no packet as large as the next step of its authentication";
+            self.disconnect_mqtt(key, ReasonCode::PacketTooLarge, words, End::Unclean);
+        }
+    }
+
+    /// The client goes on to say who it is, or begins to say it again (4.12.1).
+    pub(super) fn handle_auth(&mut self, now: Instant, key: usize, packet: &Auth) {
+        let properties = packet.properties.view();
+        let data = properties.authentication_data();
+        let progress = if packet.reason == ReasonCode::ReAuthenticate {
+            let mechanism = properties.authentication_method().and_then(mechanism_named);
+            match mechanism {
+                Some(mechanism) => self.begin_login(now, key, mechanism, data, None),
+                None => Progress::Refused(mq_auth::Refusal::NotAllowed),
+            }
+        } else {
+            self.continue_login(now, key, data.unwrap_or_default())
+        };
+        self.mqtt_progress(now, key, progress);
+    }
+
+    /// Makes everything ready for the CONNACK of a client that has said who it is, or refuses it.
+    fn take_client_in(&mut self, now: Instant, key: usize, connect: &Connect, proof: Option<Vec<u8>>) {
+        if let Some(access) =
+            self.connections.get_mut(key).and_then(|connection| connection.caller.access.as_mut())
+        {
+            access.set_client(connect.client_id.as_str());
+        }
+        if let Err(Refusal(reason, words)) = self.check_connect(now, key, connect) {
             self.refuse_client(key, reason, &words);
             return;
         }
         let is_assigned = connect.client_id.is_empty();
         let client_id: Arc<str> =
             if is_assigned { self.assigned_client_id() } else { connect.client_id.as_str().into() };
+        let user = self.user_of(key);
         let (expiry, told_expiry) = self.session_expiry(connect);
         let Taken { session, is_resumed, ended } =
             self.take_session(now, key, &client_id, expiry, connect.clean_start);
         let will = connect.will.as_ref().map(|will| {
             let number = self.mqtt.numbers.next(self.core.unix(now));
-            Box::new(Will::of(will, connect.version, number))
+            Box::new(Will::of(will, connect.version, number, user))
         });
         let is_told = self.claim_session(now, session, Some(key).filter(|_| !is_resumed));
         let waits_for = self.keep_connected(key, session, will, ended) + u32::from(is_told);
@@ -72,33 +173,49 @@ impl Shard {
             is_assigned,
             keep_alive: keep_alive(connect, self.config.mqtt.keep_alive_max),
             expiry: told_expiry,
+            proof,
             waits_for,
             error: None,
         };
-        if let Some(client) = self.connections.mqtt_mut(key) {
-            client.session = Some(session);
-            client.client_id = client_id;
-            client.connecting = Some(Box::new(connecting));
+        if let Some(connection) = self.connections.get_mut(key) {
+            if let Some(access) = &mut connection.caller.access {
+                access.set_client(&client_id);
+            }
+            if let Protocol::Mqtt(client) = &mut connection.protocol {
+                client.session = Some(session);
+                client.client_id = client_id;
+                client.connecting = Some(Box::new(connecting));
+            }
         }
         self.let_in(now, key);
     }
 
-    /// What is wrong with a CONNECT beyond what the engine knows.
-    fn check_connect(&mut self, now: Instant, connect: &Connect) -> Result<(), Refusal> {
-        let refusal = |reason, words: &str| Err(Refusal(reason, words.to_owned()));
+    /// The name of a connection's user; `None`: the client has not said who it is.
+    fn user_of(&self, key: usize) -> Option<Arc<str>> {
+        self.connections.get(key)?.caller.access.as_ref()?.user().cloned()
+    }
+
+    /// What is wrong with a CONNECT, whoever sent it, beyond what the engine knows.
+    fn check_form(&self, connect: &Connect) -> Result<(), Refusal> {
         if self.is_draining() {
-            return refusal(ReasonCode::ServerUnavailable, "the node is stopping; connect to another one");
+            let words = "the node is stopping; connect to another one";
+            return Err(Refusal(ReasonCode::ServerUnavailable, words.to_owned()));
         }
-        // 4.12: none is offered.
-        if let Some(method) = connect.properties.view().authentication_method() {
-            let words = format!("no authentication method {method} here; connect without one");
-            return Err(Refusal(ReasonCode::BadAuthenticationMethod, words));
-        }
-        let id = connect.client_id.as_str();
-        if id.len() > LONGEST_CLIENT_ID {
-            let words =
-                format!("the client identifier has {} bytes, {LONGEST_CLIENT_ID} is the most", id.len());
+        let length = connect.client_id.as_str().len();
+        if length > LONGEST_CLIENT_ID {
+            let words = format!("the client identifier has {length} bytes, {LONGEST_CLIENT_ID} is the most");
             return Err(Refusal(ReasonCode::ClientIdentifierNotValid, words));
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a CONNECT of who sent it.
+    fn check_connect(&mut self, now: Instant, key: usize, connect: &Connect) -> Result<(), Refusal> {
+        let refusal = |reason, words: &str| Err(Refusal(reason, words.to_owned()));
+        let id = connect.client_id.as_str();
+        if !self.may_have_session(now, key, id) {
+            let words = "the client identifier is another user's; choose one of your own";
+            return refusal(ReasonCode::ClientIdentifierNotValid, words);
         }
         if let Some(words) = self.session_elsewhere(now, id, connect.clean_start) {
             return Err(Refusal(ReasonCode::ServerUnavailable, words));
@@ -108,6 +225,11 @@ impl Shard {
             return refusal(ReasonCode::QuotaExceeded, "the node has no room for another session");
         }
         if let Some(will) = &connect.will
+            && let Err(denied) = self.check_right(key, Right::Send, will.topic.as_str())
+        {
+            return Err(Refusal(ReasonCode::NotAuthorized, denied.to_string()));
+        }
+        if let Some(will) = &connect.will
             && will.topic.as_str().starts_with('$')
             && self.core.route(will.topic.as_str()).kind.is_none()
         {
@@ -115,6 +237,24 @@ impl Shard {
             return Err(Refusal(ReasonCode::TopicNameInvalid, words));
         }
         Ok(())
+    }
+
+    /// Whether the session of a client identifier, if there is one, belongs to the user of this connection.
+    fn may_have_session(&self, now: Instant, key: usize, client_id: &str) -> bool {
+        let Some(access) = self.connections.get(key).and_then(|connection| connection.caller.access.as_ref())
+        else {
+            return false;
+        };
+        let session = self.mqtt.sessions.find(client_id).and_then(|found| self.mqtt.sessions.get(found));
+        let unix = self.core.unix(now);
+        let session = session.filter(|session| session.expires().is_none_or(|expires| expires > unix));
+        if session.is_some_and(|session| !access.owns(session.user().map(|user| &**user))) {
+            return false;
+        }
+        let fabric = self.shared.mesh.as_deref();
+        let elsewhere = fabric.and_then(|fabric| fabric.session_owner(now, client_id));
+        let own = owner_of(access.user().map(|user| &**user));
+        elsewhere.is_none_or(|owner| owner == own || owner == UNKNOWN)
     }
 
     /// Refuses a client; its connection is over.
@@ -188,6 +328,7 @@ impl Shard {
         let begun = if self.shared.mesh.is_some() { Begun::Here } else { Begun::Alone };
         let mut session = Session::new(client_id.clone(), expiry, key);
         session.number = number;
+        session.set_user(self.user_of(key));
         session.set_begun(begun);
         self.forget_departure(client_id, None);
         let session = self.mqtt.sessions.insert(session);
@@ -253,6 +394,9 @@ impl Shard {
         let mut properties = PropertyWriter::new(PropertyIn::ConnAck);
         // Told to who asks; the engine leaves it out otherwise.
         let _ = properties.response_information(&response_information(session));
+        if let Some(proof) = &connecting.proof {
+            let _ = properties.authentication_data(proof);
+        }
         let properties = properties.finish();
         let accept = Accept {
             session: connecting.is_resumed.then(|| session.flights.engine_state()),
@@ -264,12 +408,56 @@ impl Shard {
         debug!(client_id = %session.client_id, is_resumed = connecting.is_resumed, "let in");
         client.engine.accept(now, accept).map_err(|misuse| misuse.to_string())
     }
+}
 
-    /// 4.12.1: a client that named no method has none to authenticate with again, and who named one was
-    /// refused: the engine lets no such packet through.
-    pub(super) fn refuse_reauthentication(&mut self, key: usize) {
-        let words = "no authentication method is offered";
-        self.disconnect_mqtt(key, ReasonCode::BadAuthenticationMethod, words, End::Unclean);
+/// How a client says who it is, and what it says first.
+struct Credentials {
+    mechanism: Mechanism,
+    initial: Option<Vec<u8>>,
+}
+
+/// What a CONNECT says about its client (3.1.3.5, 3.1.3.6, 4.12), in the words of SASL. A client that is certified
+/// needs no password.
+fn credentials(connect: &Connect, is_certified: bool) -> Result<Credentials, Refusal> {
+    let properties = connect.properties.view();
+    if let Some(method) = properties.authentication_method() {
+        let Some(mechanism) = mechanism_named(method) else {
+            let words = format!("no authentication method {method} here; use SCRAM-SHA-256 or SCRAM-SHA-512");
+            return Err(Refusal(ReasonCode::BadAuthenticationMethod, words));
+        };
+        let initial = properties.authentication_data().map(<[u8]>::to_vec);
+        return Ok(Credentials { mechanism, initial });
+    }
+    let user = connect.user_name.as_ref().map(|user| user.as_str()).filter(|user| !user.is_empty());
+    Ok(match (user, connect.password.as_deref()) {
+        (user, None) if is_certified => {
+            let initial = user.map(|user| user.as_bytes().to_vec());
+            Credentials { mechanism: Mechanism::External, initial }
+        }
+        (None, None) => Credentials { mechanism: Mechanism::Anonymous, initial: None },
+        // 5.0 lets a password stand alone: it is a token, which says whose it is.
+        (None, Some(token)) => {
+            let initial = [b"n,,\x01auth=Bearer ", token, b"\x01\x01"].concat();
+            Credentials { mechanism: Mechanism::OAuthBearer, initial: Some(initial) }
+        }
+        (Some(user), password) => {
+            let initial = [b"\0", user.as_bytes(), b"\0", password.unwrap_or_default()].concat();
+            Credentials { mechanism: Mechanism::Plain, initial: Some(initial) }
+        }
+    })
+}
+
+/// The mechanism of an authentication method: those for which there is no other way in MQTT.
+fn mechanism_named(method: &str) -> Option<Mechanism> {
+    Mechanism::from_name(method).filter(|mechanism| mechanism.scram_hash().is_some())
+}
+
+fn reason_of_login(refusal: mq_auth::Refusal) -> ReasonCode {
+    match refusal {
+        mq_auth::Refusal::NotAllowed => ReasonCode::NotAuthorized,
+        mq_auth::Refusal::Throttled => ReasonCode::ServerBusy,
+        mq_auth::Refusal::Unavailable => ReasonCode::ServerUnavailable,
+        _ => ReasonCode::BadUserNameOrPassword,
     }
 }
 

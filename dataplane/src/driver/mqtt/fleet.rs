@@ -60,8 +60,7 @@ impl Shard {
             let number = self.connections.get(key)?.number;
             Some(Waiter { shard: self.id.shard(), who: Who::Connection { key, number } })
         });
-        let has_moved = session.has_moved();
-        fabric.claim_session(now, &session.client_id, session.number, session.expiry, has_moved, waiter)
+        fabric.claim_session(now, &session.client_id, session.claim(), waiter)
     }
 
     /// Tells the fleet that a session has ended.
@@ -77,15 +76,7 @@ impl Shard {
         let unix = self.core.unix(now);
         for (_, session) in self.mqtt.sessions.iter() {
             if session.expires().is_none_or(|expires| expires > unix) {
-                let has_moved = session.has_moved();
-                fabric.claim_session(
-                    now,
-                    &session.client_id,
-                    session.number,
-                    session.expiry,
-                    has_moved,
-                    None,
-                );
+                fabric.claim_session(now, &session.client_id, session.claim(), None);
             }
         }
         self.claim_departed(now, fabric);

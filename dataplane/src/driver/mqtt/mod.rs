@@ -300,11 +300,11 @@ impl Shard {
             | Event::Received { .. }
             | Event::Completed { .. }
             | Event::Released { .. } => self.handle_flow_event(now, key, event),
-            Event::Connect(connect) => self.handle_connect(now, key, &connect),
+            Event::Connect(connect) => self.handle_connect(now, key, connect),
             Event::Subscribe(packet) => self.handle_subscribe(now, key, &packet),
             Event::Unsubscribe(packet) => self.handle_unsubscribe(now, key, &packet),
             Event::Disconnected(packet) => self.handle_disconnect(now, key, &packet),
-            Event::Auth(_) => self.refuse_reauthentication(key),
+            Event::Auth(packet) => self.handle_auth(now, key, &packet),
             // Only a server says so, and we are the server.
             Event::Connected(_) | Event::SubAck(_) | Event::UnsubAck(_) => {}
         }
@@ -348,6 +348,7 @@ impl Shard {
         let (reason_code, end) = match farewell {
             Farewell::Stopping => (ReasonCode::ServerShuttingDown, End::Stopping),
             Farewell::Administrative => (ReasonCode::AdministrativeAction, End::Unclean),
+            Farewell::Unauthorized => (ReasonCode::NotAuthorized, End::Unclean),
         };
         self.disconnect_mqtt(key, reason_code, reason, end);
     }

@@ -35,7 +35,7 @@ use super::will::{End, Will};
 use crate::driver::Shard;
 use crate::hub::{MoveAnswer, MoveStep, OfferStanding, PendingMoves, Reply};
 use crate::mesh::Fabric;
-use crate::mesh::directory::{Order, Waiter, Who, counts_more};
+use crate::mesh::directory::{Claim, Order, UNKNOWN, Waiter, Who, counts_more};
 
 /// The sessions of a shard that are on their way.
 #[derive(Debug, Default)]
@@ -412,7 +412,8 @@ impl Shard {
             if record.is_done {
                 fabric.session_left(client, *number, false);
             } else if self.mqtt.sessions.find(client).is_none() {
-                fabric.claim_session(now, client, *number, record.expiry, true, None);
+                let claim = Claim { since: *number, expiry: record.expiry, has_moved: true, owner: UNKNOWN };
+                fabric.claim_session(now, client, claim, None);
                 fabric.set_session_leaving(client, *number, true);
             }
         }
@@ -487,7 +488,7 @@ impl Shard {
     /// A session is this node's from now on.
     fn adopt(&mut self, now: Instant, session: Session) {
         let client = session.client_id.clone();
-        let (number, expiry) = (session.number, session.expiry);
+        let number = session.number;
         self.mqtt.numbers.note(number);
         self.put_object(session_key(&client), session.record().encode());
         if let Some(will) = &session.will {
@@ -519,13 +520,14 @@ impl Shard {
         if self.mqtt.moves.departures.remove(&(client.clone(), number)).is_some() {
             self.delete_object(departure_key(&client, number));
         }
+        let claim = Claim { has_moved: true, ..session.claim() };
         let key = self.mqtt.sessions.insert(session);
         info!(client_id = %client, "the session has come from another node");
         self.keep_all_for_later(now, key);
         if let Some(fabric) = self.shared.mesh.as_deref() {
             let who = Who::Giver { number: self.mqtt.moves.note_unknown(&client) };
             let waiter = Waiter { shard: self.id.shard(), who };
-            if !fabric.claim_session(now, &client, number, expiry, true, Some(waiter))
+            if !fabric.claim_session(now, &client, claim, Some(waiter))
                 && let Who::Giver { number } = who
             {
                 self.mqtt.moves.note_known(number);

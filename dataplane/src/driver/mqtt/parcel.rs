@@ -248,6 +248,7 @@ mod tests {
                 expiry: 60,
                 disconnected: Some(UnixMillis(8)),
                 begun: Begun::Elsewhere("node-1+9".into()),
+                user: Some("ann".into()),
                 subscriptions: Vec::new(),
             },
             will: None,

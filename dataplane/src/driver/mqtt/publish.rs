@@ -174,6 +174,9 @@ impl Shard {
             return;
         }
         let topic = publish.topic();
+        if !self.may_publish(key, topic) {
+            return self.answer_publish(now, key, &publish, ReasonCode::NotAuthorized);
+        }
         let route = self.core.route(topic);
         match route.kind {
             // 4.7.2: names that begin with `$` are the server's own.
@@ -184,6 +187,16 @@ impl Shard {
             Some(_) => self.publish_to_address(now, publisher, &publish),
             None => self.answer_publish(now, key, &publish, ReasonCode::TopicNameInvalid),
         }
+    }
+
+    /// Whether a client has the right to publish to a name.
+    fn may_publish(&mut self, key: usize, topic: &str) -> bool {
+        let access = self.connections.get_mut(key).and_then(|connection| connection.caller.access.as_mut());
+        let allowed = access.map(|access| access.may_send(topic));
+        if let Some(Err(denied)) = &allowed {
+            self.count_denial(denied);
+        }
+        matches!(allowed, Some(Ok(())))
     }
 
     /// Whether a name that begins with `$` is one that an address of the same kind stands for.

@@ -4,6 +4,8 @@
 //! identifier. Values start with a version. Numbers are LEB128; bytes follow their length. What cannot
 //! be read is no object of this version: the caller says so and leaves it where it is.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mq_core::encoding::{Reader, put_bytes, put_number};
 use mq_core::{Reference, UnixMillis};
@@ -18,6 +20,9 @@ const VERSION: u8 = 1;
 
 /// The version of a session's record that says how the session is called in the fleet.
 const NAMED: u8 = 2;
+
+/// The version of a value of a user's: his name, and then the value in one of the other versions.
+const OWNED: u8 = 3;
 
 /// Bytes of a session's record: what would make it larger is refused.
 pub(crate) const LARGEST_RECORD: usize = 4 << 20;
@@ -136,6 +141,8 @@ pub(crate) struct SessionRecord {
     /// When its connection ended; `None` while there is one.
     pub(crate) disconnected: Option<UnixMillis>,
     pub(crate) begun: Begun,
+    /// Whose it is; `None`: nobody's in particular.
+    pub(crate) user: Option<Arc<str>>,
     pub(crate) subscriptions: Vec<SubscriptionRecord>,
 }
 
@@ -197,6 +204,7 @@ impl SessionRecord {
     pub(crate) fn encode(&self) -> Bytes {
         let room: usize = 30 + self.subscriptions.iter().map(SubscriptionRecord::len).sum::<usize>();
         let mut out = Vec::with_capacity(room);
+        put_user(&mut out, self.user.as_deref());
         match &self.begun {
             Begun::Alone => out.push(VERSION),
             Begun::Here => out.extend_from_slice(&[NAMED, 0]),
@@ -221,7 +229,8 @@ impl SessionRecord {
     /// `None` for what is no record of this version.
     pub(crate) fn decode(value: &[u8]) -> Option<Self> {
         let mut input = Reader::new(value);
-        let begun = match input.byte()? {
+        let (user, version) = user(&mut input)?;
+        let begun = match version {
             VERSION => Begun::Alone,
             NAMED => match input.text()? {
                 "" => Begun::Here,
@@ -247,7 +256,7 @@ impl SessionRecord {
             });
         }
         input.end()?;
-        Some(Self { number, expiry, disconnected, begun, subscriptions })
+        Some(Self { number, expiry, disconnected, begun, user, subscriptions })
     }
 }
 
@@ -264,6 +273,8 @@ pub(crate) struct WillRecord {
     pub(crate) properties: Properties,
     /// When it is to be published; `None` while its client is connected.
     pub(crate) due: Option<UnixMillis>,
+    /// Whose it is; `None`: nobody's in particular.
+    pub(crate) user: Option<Arc<str>>,
 }
 
 const RETAIN: u8 = 4;
@@ -276,6 +287,7 @@ impl WillRecord {
         let mut out = Vec::with_capacity(room);
         let retain = if self.retain { RETAIN } else { 0 };
         let version = if self.version == Version::V5_0 { IS_V5 } else { 0 };
+        put_user(&mut out, self.user.as_deref());
         out.extend_from_slice(&[VERSION, self.qos.to_byte() | retain | version]);
         put_time(&mut out, self.due);
         put_bytes(&mut out, self.topic.as_bytes());
@@ -287,7 +299,7 @@ impl WillRecord {
     /// `None` for what is no will of this version.
     pub(crate) fn decode(value: &[u8]) -> Option<Self> {
         let mut input = Reader::new(value);
-        version(&mut input)?;
+        let (user, VERSION) = user(&mut input)? else { return None };
         let flags = input.byte()?;
         let due = time(&mut input)?;
         let topic = Text::new(input.text()?).ok()?;
@@ -297,7 +309,7 @@ impl WillRecord {
         input.end()?;
         let version = if flags & IS_V5 != 0 { Version::V5_0 } else { Version::V3_1_1 };
         let qos = Qos::from_byte(flags & 0b11)?;
-        Some(Self { topic, payload, qos, retain: flags & RETAIN != 0, version, properties, due })
+        Some(Self { topic, payload, qos, retain: flags & RETAIN != 0, version, properties, due, user })
     }
 }
 
@@ -424,6 +436,25 @@ fn time(input: &mut Reader<'_>) -> Option<Option<UnixMillis>> {
     Some((time > 0).then_some(UnixMillis(time)))
 }
 
+/// Says whose a value is, in front of the rest of it.
+fn put_user(out: &mut Vec<u8>, user: Option<&str>) {
+    if let Some(user) = user {
+        out.push(OWNED);
+        put_bytes(out, user.as_bytes());
+    }
+}
+
+/// Whose a value is, and the version of the rest of it.
+fn user(input: &mut Reader<'_>) -> Option<(Option<Arc<str>>, u8)> {
+    match input.byte()? {
+        OWNED => {
+            let user = input.text()?.into();
+            Some((Some(user), input.byte()?))
+        }
+        version => Some((None, version)),
+    }
+}
+
 /// That a value is of this version.
 fn version(input: &mut Reader<'_>) -> Option<()> {
     (input.byte()? == VERSION).then_some(())
@@ -453,6 +484,7 @@ mod tests {
             expiry: u32::MAX,
             disconnected: Some(UnixMillis(1_763_852_400_000)),
             begun: Begun::Alone,
+            user: None,
             subscriptions: vec![subscription("a/+/#", 0), subscription("$share/g/b", 268_435_455)],
         }
     }
@@ -469,6 +501,7 @@ mod tests {
             version: Version::V5_0,
             properties: properties.finish(),
             due: Some(UnixMillis(7)),
+            user: Some("ann".into()),
         }
     }
 
@@ -476,7 +509,8 @@ mod tests {
     fn a_session_is_read_as_it_was_written() {
         let elsewhere = SessionRecord { begun: Begun::Elsewhere("node-1+7".into()), ..session() };
         let here = SessionRecord { begun: Begun::Here, ..session() };
-        for record in [SessionRecord::default(), session(), here, elsewhere] {
+        let owned = SessionRecord { user: Some("ann".into()), ..here.clone() };
+        for record in [SessionRecord::default(), session(), here, elsewhere, owned] {
             assert_eq!(SessionRecord::decode(&record.encode()), Some(record));
         }
     }
@@ -489,6 +523,7 @@ mod tests {
             version: Version::V3_1_1,
             properties: Properties::default(),
             due: None,
+            user: None,
             ..will()
         };
         for record in [will(), plain] {

@@ -16,7 +16,7 @@ use super::flows::Flights;
 use super::record::{Begun, ObjectKey, SessionRecord, SubscriptionRecord};
 use super::subscribe;
 use super::will::{Will, after};
-use crate::mesh::directory::REPLACES;
+use crate::mesh::directory::{Claim, NOBODY, REPLACES};
 
 /// Bytes of a client identifier that are let in.
 pub(crate) const LONGEST_CLIENT_ID: usize = 1_024;
@@ -80,6 +80,12 @@ pub(crate) fn origin_of(client_id: &str) -> u64 {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     hash.max(1)
+}
+
+/// Whose a session is, as the fleet is told: a hash of the name of its user.
+pub(crate) fn owner_of(user: Option<&str>) -> u64 {
+    // Never that of nobody.
+    user.map_or(NOBODY, origin_of)
 }
 
 /// Gives the sessions and wills of a shard their numbers.
@@ -178,6 +184,8 @@ struct Rare {
     by_filter: Option<HashMap<Arc<str>, u32>>,
     /// Where a session began that has moved, as its name says it.
     birth: Option<Box<str>>,
+    /// Whose it is: nobody else gets it. `None`: nobody's in particular.
+    user: Option<Arc<str>>,
 }
 
 /// A subscription of a session.
@@ -258,6 +266,28 @@ impl Session {
     /// Whether it came from another node.
     pub(crate) fn has_moved(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.birth.is_some())
+    }
+
+    /// Whose it is: nobody else gets it. `None`: nobody's in particular.
+    pub(crate) fn user(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.user.as_ref()
+    }
+
+    /// Says whose it is.
+    pub(crate) fn set_user(&mut self, user: Option<Arc<str>>) {
+        if user.is_some() {
+            self.rare.get_or_insert_default().user = user;
+        }
+    }
+
+    /// What the fleet is told of it.
+    pub(crate) fn claim(&self) -> Claim {
+        Claim {
+            since: self.number,
+            expiry: self.expiry,
+            has_moved: self.has_moved(),
+            owner: owner_of(self.user().map(|user| &**user)),
+        }
     }
 
     /// Where it began.
@@ -387,6 +417,7 @@ impl Session {
             expiry: self.expiry,
             disconnected,
             begun: self.begun(),
+            user: self.user().cloned(),
             subscriptions: subscriptions.collect(),
         }
     }
@@ -413,6 +444,7 @@ impl Session {
             ..Self::new(client_id, record.expiry, 0)
         };
         session.set_begun(record.begun.clone());
+        session.set_user(record.user.clone());
         if session.subscriptions.len() >= INDEXED {
             session.index_filters();
         }
@@ -658,7 +690,7 @@ mod tests {
             retain: false,
             properties: Properties::default(),
         };
-        Box::new(Will::of(&will, Version::V5_0, 1))
+        Box::new(Will::of(&will, Version::V5_0, 1, None))
     }
 
     fn away(id: &str, since: u64, expiry: u32) -> Session {

@@ -18,6 +18,7 @@ use mq_core::{
     Subscriber, SubscriptionOptions, Ticket,
 };
 use mq_model::config::{Mqtt, SessionFull};
+use mq_model::grant::Right;
 use mq_mqtt::packet::{self, Subscribe, Unsubscribe};
 use mq_mqtt::property::PropertyIn;
 use mq_mqtt::{PacketId, Qos, ReasonCode};
@@ -335,6 +336,11 @@ impl Shard {
         let granted =
             asked.options.qos.min(Qos::from_byte(self.config.mqtt.max_qos).unwrap_or(Qos::ExactlyOnce));
         let failed = |reason| Part { reason, index: None, is_new: false };
+        let start = topic_filter_start(asked.filter.as_str()) as usize;
+        let heard = asked.filter.as_str().get(start..).unwrap_or_default();
+        if self.check_right(key, Right::Recv, heard).is_err() {
+            return failed(ReasonCode::NotAuthorized);
+        }
         let Some(session) = self.mqtt.sessions.get_mut(token) else {
             return failed(ReasonCode::UnspecifiedError);
         };
@@ -818,6 +824,12 @@ impl Shard {
         if count == 0 {
             return;
         }
+        let forbidden = self.end_forbidden(now, key, token);
+        if forbidden.is_some() {
+            // Nobody waits for it: what a crash brings back is not let in either.
+            let _ = self.record_session(token);
+        }
+        let touched = forbidden.unwrap_or_default();
         // A request that the last connection left has reached the homes, or is made again by the client.
         let indexes: Vec<u32> = (0..count).collect();
         self.mark_known(token, &indexes);
@@ -829,7 +841,52 @@ impl Shard {
                 debug!(connection = %self.name_of(key), %reason, "a subscription of the session has no address");
             }
         }
-        self.refresh_feeds(now, key, token, &BTreeSet::new());
+        self.refresh_feeds(now, key, token, &touched);
+    }
+
+    /// Ends the subscriptions of a session that its user has no right to, or has no more: the topic addresses
+    /// that they reached. `None`: there are none.
+    fn end_forbidden(&mut self, now: Instant, key: usize, token: SessionKey) -> Option<BTreeSet<Arc<str>>> {
+        let access = self.connections.get(key)?.caller.access.as_ref()?;
+        let session = self.mqtt.sessions.get(token)?;
+        let places = (0..).zip(&session.subscriptions);
+        let subscriptions = places.filter_map(|(index, place)| Some((index, place.as_ref()?)));
+        let is_forbidden =
+            |subscription: &Subscription| access.may(Right::Recv, subscription.topic_filter()).is_err();
+        let forbidden: Vec<(u32, Arc<str>)> = subscriptions
+            .filter(|(_, subscription)| is_forbidden(subscription))
+            .map(|(index, subscription)| (index, subscription.filter.clone()))
+            .collect();
+        let has_forbidden = !forbidden.is_empty();
+        let mut touched = BTreeSet::new();
+        for (index, filter) in forbidden {
+            debug!(connection = %self.name_of(key), %filter, "a subscription ends: its user has no right to it");
+            touched.extend(self.touched_by(&filter));
+            self.give_claims_back(now, token, &filter);
+            self.unsubscribe(now, key, token, index);
+        }
+        has_forbidden.then_some(touched)
+    }
+
+    /// Ends the subscriptions of a connected session that its user has no right to any more, and what is kept
+    /// for them; false when there are none.
+    pub(in crate::driver) fn drop_forbidden(&mut self, now: Instant, key: usize, token: SessionKey) -> bool {
+        let Some(touched) = self.end_forbidden(now, key, token) else { return false };
+        self.refresh_feeds(now, key, token, &touched);
+        // Nobody waits for it: what a crash brings back is not let in either.
+        let _ = self.record_session(token);
+        true
+    }
+
+    /// A shared subscription ends that may not have been begun on this connection.
+    fn give_claims_back(&mut self, now: Instant, token: SessionKey, share: &str) {
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
+        let claim = session.owner_name(&self.config.node);
+        let Some(state) = session.flights.get_mut() else { return };
+        let given_back: Vec<_> = state.claims.extract_if(.., |(_, claimed)| **claimed == *share).collect();
+        for (topic, share) in given_back {
+            self.core.end_durable(now, &topic, &share, Some(&claim));
+        }
     }
 
     /// Nothing live comes any more. Feeds are the caller's to end.

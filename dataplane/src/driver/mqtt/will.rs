@@ -12,6 +12,7 @@ use bytes::Bytes;
 use mq_core::{
     AddressKind, Incoming, Outcome, ProducerKey, ProducerOptions, ProducerTarget, Refused, Retain, UnixMillis,
 };
+use mq_model::grant::Right;
 use mq_mqtt::property::{PropertyIn, PropertyWriter};
 use mq_mqtt::{Qos, Version, packet};
 use tracing::{debug, warn};
@@ -20,6 +21,7 @@ use super::envelope::{Envelope, EnvelopeError, MQTT_FORMAT};
 use super::record::WillRecord;
 use super::session::origin_of;
 use crate::driver::Shard;
+use crate::driver::access::Denied;
 
 /// A will and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub(crate) struct Will {
 
 impl Will {
     /// The will of a CONNECT, in memory of its own: it outlives the buffer it came in.
-    pub(crate) fn of(will: &packet::Will, version: Version, number: u64) -> Self {
+    pub(crate) fn of(will: &packet::Will, version: Version, number: u64, user: Option<Arc<str>>) -> Self {
         let record = WillRecord {
             topic: will.topic.detach(),
             payload: Bytes::copy_from_slice(&will.payload),
@@ -40,6 +42,7 @@ impl Will {
             version,
             properties: will.properties.detach(),
             due: None,
+            user,
         };
         Self { number, record }
     }
@@ -187,6 +190,12 @@ impl Shard {
     fn send_will(&mut self, now: Instant, client_id: Arc<str>, will: Will) {
         let Some(producer) = self.mqtt.wills.producer else { return };
         let record = &will.record;
+        if let Err(denied) = self.may_leave(&client_id, record) {
+            warn!(%client_id, %denied, "a will is not published: its user has no right to it any more");
+            self.count_denial(&denied);
+            self.mqtt.counters.wills_refused += 1;
+            return self.forget_will(&client_id, will.number);
+        }
         let (chunk, ttl) = match message(record, &client_id) {
             Ok(message) => message,
             Err(error) => {
@@ -221,6 +230,12 @@ impl Shard {
         self.core.begin(now, producer, incoming);
         // What came of it is said by an effect, later.
         self.mqtt.wills.under_way.insert(handle, (client_id, will));
+    }
+
+    /// Whether the user whose will it is may send it, now that it is published.
+    fn may_leave(&self, client_id: &str, will: &WillRecord) -> Result<(), Denied> {
+        let Some(user) = &will.user else { return Ok(()) };
+        self.may_absent(user, client_id, Right::Send, will.topic.as_str())
     }
 
     /// Whether a message for this name that comes back was not to be taken yet: what keeps it is out of reach, or
@@ -317,7 +332,7 @@ mod tests {
             retain: false,
             properties: properties.finish(),
         };
-        Will::of(&will, Version::V5_0, 1)
+        Will::of(&will, Version::V5_0, 1, None)
     }
 
     #[test]

@@ -33,7 +33,11 @@ fn words(place: PropertyIn, reason: ReasonCode) -> Option<&'static str> {
             "the address or the node is full, or the message is too large for the address; try again later"
         }
         (PropertyIn::SubAck, ReasonCode::NotAuthorized) => {
-            "somebody has this address, or this subscription, for himself"
+            "the user has no right `recv` for the filter, or somebody has the address for himself"
+        }
+        (PropertyIn::Ack, ReasonCode::NotAuthorized) => "the user has no right `send` for this name",
+        (PropertyIn::Disconnect, ReasonCode::NotAuthorized) => {
+            "the user has no right to what the client did, or has it no more"
         }
         (PropertyIn::Ack, ReasonCode::UnspecifiedError) => {
             "the message was rejected; the consumer or the node could not take it"

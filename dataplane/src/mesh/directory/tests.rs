@@ -57,6 +57,11 @@ struct Held {
     has_moved: bool,
 }
 
+/// What is told of a session that is nobody's in particular.
+fn claim(since: u64, expiry: u32, has_moved: bool) -> Claim {
+    Claim { since, expiry, has_moved, owner: NOBODY }
+}
+
 /// What became of a CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -166,13 +171,13 @@ impl World {
             return;
         }
         for (client, held) in &member.sessions {
-            member.directory.claim(self.now, client, held.since, held.expiry, held.has_moved, None);
+            member.directory.claim(self.now, client, claim(held.since, held.expiry, held.has_moved), None);
         }
         for ((client, _), Departure { offer: Offer { held, .. }, is_done, .. }) in &member.departures {
             if *is_done {
                 member.directory.left(client, held.since, false);
             } else if !member.sessions.contains_key(client) {
-                member.directory.claim(self.now, client, held.since, held.expiry, true, None);
+                member.directory.claim(self.now, client, claim(held.since, held.expiry, true), None);
                 member.directory.set_leaving(client, held.since, true);
             }
         }
@@ -284,7 +289,7 @@ impl World {
         if let Some(held) = member.sessions.get(&client).copied() {
             if held.expiry > 0 && !is_clean {
                 member.sessions.insert(client.clone(), Held { expiry, ..held });
-                member.directory.claim(now, &client, held.since, expiry, held.has_moved, None);
+                member.directory.claim(now, &client, claim(held.since, expiry, held.has_moved), None);
                 self.note_lasting(node, client, held.since, expiry);
                 self.do_events(node);
                 return Outcome::Resumed(node);
@@ -298,7 +303,7 @@ impl World {
         let since = clock.max(member.directory.latest(&client) + 2) & !REPLACES;
         let since = if is_clean || is_known { since | REPLACES } else { since };
         member.sessions.insert(client.clone(), Held { since, expiry, has_moved: false });
-        member.directory.claim(now, &client, since, expiry, false, Some(waiter(since)));
+        member.directory.claim(now, &client, claim(since, expiry, false), Some(waiter(since)));
         self.note_lasting(node, client, since, expiry);
         self.do_events(node);
         Outcome::Begun(node)
@@ -396,7 +401,8 @@ impl World {
         }
         member.departures.remove(&(client.clone(), held.since));
         member.sessions.insert(client.clone(), Held { has_moved: true, ..held });
-        if member.directory.claim(now, &client, held.since, held.expiry, true, Some(giver(held.since))) {
+        if member.directory.claim(now, &client, claim(held.since, held.expiry, true), Some(giver(held.since)))
+        {
             member.unknown.push(held.since);
         }
     }
@@ -517,9 +523,26 @@ fn a_client_does_not_wait_for_a_node_that_goes_nor_longer_than_a_second() {
 }
 
 #[test]
+fn every_node_knows_whose_a_session_is() {
+    let mut world = World::new(2);
+    world.link(0, 1);
+    world.settle();
+    let now = world.now;
+    for (client, owner) in [("ann", 7), ("nobody", NOBODY)] {
+        let claim = Claim { owner, ..claim(10, 60, false) };
+        world.nodes[0].directory.claim(now, &client.into(), claim, None);
+    }
+    world.do_events(0);
+    world.settle();
+    let owner = |client: &str| world.nodes[1].directory.owner(now, client);
+    assert_eq!((owner("ann"), owner("nobody"), owner("else")), (Some(7), Some(NOBODY), None));
+    assert_eq!(world.nodes[0].directory.owner(now, "ann"), None, "of other nodes alone");
+}
+
+#[test]
 fn a_client_waits_for_nothing_when_no_other_node_is_in_reach() {
     let mut world = World::new(1);
-    let waits = world.nodes[0].directory.claim(world.now, &"a".into(), 10, 60, false, Some(waiter(1)));
+    let waits = world.nodes[0].directory.claim(world.now, &"a".into(), claim(10, 60, false), Some(waiter(1)));
     assert!(!waits);
 }
 
@@ -724,7 +747,7 @@ fn who_does_not_take_the_news_is_told_everything_anew_and_the_log_is_bounded() {
         let directory = &mut world.nodes[0].directory;
         let since = 2 * number;
         directory.gone(&client, since - since.min(200));
-        directory.claim(world.now, &client, since, 60, false, None);
+        directory.claim(world.now, &client, claim(since, 60, false), None);
         world.nodes[0].sessions.insert(client, Held { since, expiry: 60, has_moved: false });
         assert!(world.nodes[0].directory.news.len() <= MAX_NEWS);
     }

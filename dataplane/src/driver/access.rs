@@ -1,0 +1,261 @@
+//! Who a client is, and what he may do.
+//!
+//! Whoever attaches a link, publishes or subscribes is looked at here and nowhere else. A link with a fixed
+//! address is looked at once; where each message has an address of its own, the names that a client was
+//! let send to last are remembered, so that a message costs a comparison. What a user may do changes with the
+//! table of users: each connection goes by the table that its shard has, and is looked at again when
+//! that changes ([`Shard::set_users`](super::Shard::set_users)).
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use mq_model::TEMPORARY_PREFIX;
+use mq_model::grant::{Permits, Right, Who};
+use mq_model::user::{ANONYMOUS, DEFAULT_SPACE, FLEET_ADMIN};
+use tracing::debug;
+
+use super::Shard;
+use super::login::Login;
+use crate::tls::Encryption;
+use crate::users::{User, UserTable};
+
+/// The space of every client: one for all of them.
+static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| DEFAULT_SPACE.into());
+
+/// Names that are remembered of a client that was let send to them; a power of two.
+const REMEMBERED: usize = 8;
+
+/// How a client has said who he is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Not at all.
+    Anonymous,
+    /// With a password that the node has seen.
+    Password,
+    /// By proving that he knows his password (RFC 5802).
+    Scram,
+    /// With the certificate of his connection.
+    Certificate,
+    /// With a token of somebody who knows him.
+    Token,
+}
+
+/// Who a client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Where his name means him.
+    pub(crate) space: Arc<str>,
+    /// `None`: he has not said who he is.
+    pub(crate) user: Option<Arc<str>>,
+    /// The client identifier of MQTT, or the container-id of AMQP; empty until it is known.
+    pub(crate) client: Arc<str>,
+    pub(crate) how: How,
+}
+
+/// What a client has no right to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Denied {
+    user: Arc<str>,
+    pub(crate) right: Right,
+    address: Box<str>,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, right, address } = self;
+        write!(formatter, "user {user} has no right `{right}` at {address}; grant {right}:{address}")
+    }
+}
+
+/// What a connection knows of who its client is. Boxed with it: idle connections are many.
+#[derive(Debug, Default)]
+pub(super) struct Caller {
+    /// Who the client is, and what he may do, once that is known.
+    pub(super) access: Option<Box<Access>>,
+    /// The client is saying who he is.
+    pub(super) login: Option<Box<Login>>,
+    /// What TLS has agreed on, here or where the client's socket is; `None`: it is not spoken.
+    pub(super) encryption: Option<Arc<Encryption>>,
+}
+
+/// What a new table of users means to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing.
+    None,
+    /// Its client may do something else than before.
+    Rights,
+    /// There is no such user any more, or he is disabled.
+    Gone,
+}
+
+/// Who the client of a connection is, and what he may do.
+#[derive(Debug)]
+pub(super) struct Access {
+    identity: Identity,
+    /// As the table of users has him; `None`: he may do everything.
+    user: Option<Arc<User>>,
+    /// What that gives to this connection.
+    permits: Permits,
+    /// Names that he may send to, once there are some.
+    remembered: Option<Box<[Option<Box<str>>; REMEMBERED]>>,
+}
+
+impl Access {
+    /// A client that has not said who he is, where that is enough: he may do everything.
+    pub(super) fn anonymous() -> Self {
+        let identity =
+            Identity { space: DEFAULT.clone(), user: None, client: Arc::default(), how: How::Anonymous };
+        Self { identity, user: None, permits: Permits::everything(), remembered: None }
+    }
+
+    /// A client with the certificate that the fleet gives to who administers it: he may do everything.
+    pub(super) fn fleet_admin() -> Self {
+        let mut access = Self::anonymous();
+        (access.identity.user, access.identity.how) = (Some(FLEET_ADMIN.into()), How::Certificate);
+        access
+    }
+
+    /// A client that is this user.
+    pub(super) fn of(user: Arc<User>, how: How) -> Self {
+        let identity =
+            Identity { space: DEFAULT.clone(), user: Some(user.name().clone()), client: Arc::default(), how };
+        let mut access = Self { identity, user: Some(user), permits: Permits::nothing(), remembered: None };
+        access.resolve();
+        access
+    }
+
+    /// Finds out what the client may do.
+    fn resolve(&mut self) {
+        let Some(user) = &self.user else { return };
+        let who = Who { user: user.name(), client: &self.identity.client };
+        self.permits = Permits::of(&**user.grants(), who);
+        self.remembered = None;
+    }
+
+    /// Says how the client calls itself.
+    pub(super) fn set_client(&mut self, client: &str) {
+        self.identity.client = client.into();
+        self.resolve();
+    }
+
+    /// His name; `None`: he has not said who he is.
+    pub(super) fn user(&self) -> Option<&Arc<str>> {
+        self.identity.user.as_ref()
+    }
+
+    /// How he has said who he is.
+    pub(super) fn how(&self) -> How {
+        self.identity.how
+    }
+
+    /// For people to read.
+    pub(super) fn name(&self) -> &str {
+        self.identity.user.as_deref().unwrap_or(ANONYMOUS)
+    }
+
+    /// Whether he has the right at an address, or at every name that a topic filter can match.
+    ///
+    /// # Errors
+    /// What he has no right to.
+    pub(super) fn may(&self, right: Right, asked: &str) -> Result<(), Denied> {
+        // The name of a temporary address is known to whom its maker has told it.
+        let is_told = right == Right::Send && asked.starts_with(TEMPORARY_PREFIX);
+        if self.user.is_none() || is_told || self.permits.permits(right, asked) {
+            return Ok(());
+        }
+        Err(Denied { user: self.name().into(), right, address: asked.into() })
+    }
+
+    /// Whether he may send a message to this name. Names that come again cost a comparison.
+    ///
+    /// # Errors
+    /// That he may not.
+    pub(super) fn may_send(&mut self, name: &str) -> Result<(), Denied> {
+        if self.user.is_none() {
+            return Ok(());
+        }
+        let place = place_of(name);
+        let known = self.remembered.as_ref().and_then(|remembered| remembered.get(place));
+        if known.is_some_and(|known| known.as_deref() == Some(name)) {
+            return Ok(());
+        }
+        self.may(Right::Send, name)?;
+        if let Some(known) = self.remembered.get_or_insert_default().get_mut(place) {
+            *known = Some(name.into());
+        }
+        Ok(())
+    }
+
+    /// Whether a session of this user's is his.
+    pub(super) fn owns(&self, owner: Option<&str>) -> bool {
+        self.identity.user.as_deref() == owner
+    }
+
+    /// Goes by another table of users.
+    pub(super) fn refresh(&mut self, table: &UserTable) -> Change {
+        let (Some(user), Some(name)) = (&self.user, &self.identity.user) else { return Change::None };
+        let Some(found) = table.find(&self.identity.space, name).filter(|found| found.is_enabled()) else {
+            return Change::Gone;
+        };
+        if Arc::ptr_eq(user, found) {
+            return Change::None;
+        }
+        let is_same = user.grants() == found.grants();
+        self.user = Some(found.clone());
+        if is_same {
+            return Change::None;
+        }
+        self.resolve();
+        Change::Rights
+    }
+}
+
+impl Shard {
+    /// Whether the client of a connection has a right; what it has not is counted.
+    ///
+    /// # Errors
+    /// What it has no right to.
+    pub(super) fn check_right(&mut self, key: usize, right: Right, asked: &str) -> Result<(), Denied> {
+        let access = self.connections.get(key).and_then(|connection| connection.caller.access.as_ref());
+        // Nobody gets this far who has not been let in.
+        let allowed = match access {
+            Some(access) => access.may(right, asked),
+            None => Err(Denied { user: Arc::default(), right, address: asked.into() }),
+        };
+        allowed.inspect_err(|denied| self.count_denial(denied))
+    }
+
+    /// Whether a user has a right whose client is not connected.
+    ///
+    /// # Errors
+    /// That he has not, or that there is no such user any more.
+    pub(super) fn may_absent(
+        &self,
+        user: &Arc<str>,
+        client: &str,
+        right: Right,
+        asked: &str,
+    ) -> Result<(), Denied> {
+        let found = self.users.find(DEFAULT_SPACE, user).filter(|found| found.is_enabled());
+        let who = Who { user, client };
+        let is_permitted =
+            found.is_some_and(|found| Permits::of(&**found.grants(), who).permits(right, asked));
+        if is_permitted {
+            return Ok(());
+        }
+        Err(Denied { user: user.clone(), right, address: asked.into() })
+    }
+
+    pub(super) fn count_denial(&mut self, denied: &Denied) {
+        *self.denials.entry(denied.right).or_default() += 1;
+        debug!(%denied, "denied");
+    }
+}
+
+/// Where a name is remembered: names of the same length that end alike share a place.
+fn place_of(name: &str) -> usize {
+    let end =
+        name.bytes().rev().take(4).fold(name.len(), |sum, byte| sum.wrapping_mul(31) ^ usize::from(byte));
+    end % REMEMBERED
+}

@@ -1,0 +1,374 @@
+//! How a client says who it is, whichever protocol carries it: SASL of AMQP, user name, password and AUTH of
+//! MQTT.
+//!
+//! What a client may use depends on where it comes from: see [`Shard::offers`]. Whoever fails is slowed down
+//! ([`mq_auth::Throttle`]), by where he comes from and by the name that he uses; what is refused is counted,
+//! and told without saying what of it was wrong.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use mq_auth::{
+    Answer, Authenticated, Exchange, Mechanism, Question, Refusal, ScramVerifier, ServerNonce, Step,
+    Throttle, ThrottleOptions,
+};
+use mq_model::user::{ANONYMOUS, DEFAULT_SPACE, FLEET_ADMIN};
+use mq_mqtt::packet::Connect;
+use ring::rand::{SecureRandom, SystemRandom};
+use tracing::{info, warn};
+
+use super::Shard;
+use super::access::{Access, How};
+use super::connection::{Connection, Life};
+use super::protocol::Protocol;
+use crate::checks::{Asker, Attempt, Checked, Submitted};
+use crate::tls::{ClientCertificate, Encryption};
+use crate::users::User;
+
+/// The file with the node's secret, in the state directory.
+const SECRET_FILE: &str = "login.key";
+
+/// Characters of a name that are logged.
+const MAX_LOGGED: usize = 64;
+
+/// What the shards of a node have in common of logging in.
+#[derive(Clone)]
+pub(crate) struct LoginShared {
+    /// What salts are made of that no user has.
+    secret: [u8; 32],
+    throttle: Arc<Mutex<Throttle>>,
+}
+
+impl fmt::Debug for LoginShared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Nobody is to read the secret anywhere.
+        formatter.debug_struct("LoginShared").finish_non_exhaustive()
+    }
+}
+
+impl LoginShared {
+    /// The node's secret is read, or made.
+    pub(crate) fn new(state_dir: &Path, now: Instant) -> Self {
+        let throttle = Throttle::new(ThrottleOptions::default(), u64::from_le_bytes(random()), now);
+        Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)) }
+    }
+
+    fn wait(&self, now: Instant, source: std::net::IpAddr, user: &str) -> bool {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).wait(now, source, user).is_some()
+    }
+}
+
+/// Log-ins since the start, by mechanism and by what came of them.
+pub(crate) type LoginCounts = BTreeMap<(&'static str, &'static str), u64>;
+
+/// A client that is saying who it is.
+#[derive(Debug)]
+pub(super) struct Login {
+    exchange: Exchange,
+    /// The name that it uses, once it has said it.
+    user: Option<String>,
+    /// The answer of somebody else is waited for.
+    is_waiting: bool,
+    /// MQTT: what it wants when it is let in. `None`: it is in already, and says it again (4.12.1).
+    pub(super) connect: Option<Box<Connect>>,
+}
+
+impl Login {
+    /// Whether it is this node that has to say something next.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// The client is to answer this.
+    Challenge(Vec<u8>),
+    /// It is not known yet; [`Shard::handle_checked`] says it.
+    Later,
+    /// The client is in; `last` goes along with the news, if the mechanism has it.
+    In { access: Box<Access>, last: Option<Vec<u8>> },
+    /// It is not let in.
+    Refused(Refusal),
+}
+
+impl Shard {
+    /// The mechanisms that a connection may use: nobody is asked for a password that others could read, where
+    /// that is not wanted.
+    pub(super) fn offers(
+        &self,
+        is_local: bool,
+        encryption: Option<&Encryption>,
+        mechanism: Mechanism,
+    ) -> bool {
+        let policy = &self.config.authentication;
+        match mechanism {
+            Mechanism::Anonymous => policy.anonymous.includes(is_local),
+            Mechanism::Plain => encryption.is_some() || policy.plain_without_tls.includes(is_local),
+            Mechanism::ScramSha256 | Mechanism::ScramSha512 => true,
+            Mechanism::External => encryption.is_some_and(|encryption| encryption.certificate.is_some()),
+            Mechanism::OAuthBearer | Mechanism::XOAuth2 => false,
+        }
+    }
+
+    /// A client begins to say who it is; `initial` is what it has sent along.
+    pub(super) fn begin_login(
+        &mut self,
+        now: Instant,
+        key: usize,
+        mechanism: Mechanism,
+        initial: Option<&[u8]>,
+        connect: Option<Box<Connect>>,
+    ) -> Progress {
+        let (exchange, step) = Exchange::start(mechanism, initial, ServerNonce(random()));
+        let Some(connection) = self.connections.get_mut(key) else { return Progress::Later };
+        let (is_local, encryption) = (connection.is_local, connection.caller.encryption.clone());
+        connection.caller.login = Some(Box::new(Login { exchange, user: None, is_waiting: false, connect }));
+        let is_offered = self.offers(is_local, encryption.as_deref(), mechanism);
+        let step = if is_offered { step } else { Step::Refused(Refusal::NotAllowed) };
+        self.advance_login(now, key, step)
+    }
+
+    /// A client goes on to say who it is.
+    pub(super) fn continue_login(&mut self, now: Instant, key: usize, response: &[u8]) -> Progress {
+        let step = match self.connections.get_mut(key).and_then(|connection| connection.caller.login.as_mut())
+        {
+            Some(login) => login.exchange.step(response),
+            None => Step::Refused(Refusal::Malformed("nothing has been begun")),
+        };
+        self.advance_login(now, key, step)
+    }
+
+    fn advance_login(&mut self, now: Instant, key: usize, mut step: Step) -> Progress {
+        loop {
+            let answer = match step {
+                Step::Challenge(challenge) => return Progress::Challenge(challenge),
+                Step::Ask(question) => self.answer_question(now, key, question),
+                Step::Done { who, last } => return self.logged_in(key, &who, last),
+                Step::Refused(refusal) => return self.login_refused(now, key, refusal),
+            };
+            let login = self.connections.get_mut(key).and_then(|connection| connection.caller.login.as_mut());
+            let Some(login) = login else { return Progress::Later };
+            login.is_waiting = answer.is_none();
+            let Some(answer) = answer else { return Progress::Later };
+            step = login.exchange.answer(answer);
+        }
+    }
+
+    /// Answers what an exchange has to know; `None`: the answer comes later.
+    fn answer_question(&mut self, now: Instant, key: usize, question: Question) -> Option<Answer> {
+        match question {
+            Question::Anonymous => Some(Answer::Accepted(ANONYMOUS.to_owned())),
+            Question::Password { user, password } => {
+                if !self.may_try(now, key, &user) {
+                    return Some(Answer::Refused(Refusal::Throttled));
+                }
+                let verifiers = self.user_named(&user).and_then(|user| user.verifiers().cloned());
+                let connection = self.connections.get(key)?;
+                let asker = Asker { shard: self.id.shard(), key, number: connection.number };
+                let attempt = Attempt { asker, source: connection.peer.ip(), password, verifiers };
+                match self.shared.checks.submit(now, attempt) {
+                    Submitted::Right => Some(Answer::Accepted(user)),
+                    Submitted::Later => None,
+                    Submitted::Full => Some(Answer::Refused(Refusal::Throttled)),
+                }
+            }
+            Question::Scram { user, hash } => {
+                if !self.may_try(now, key, &user) {
+                    return Some(Answer::Refused(Refusal::Throttled));
+                }
+                let verifier = match self.user_named(&user).and_then(|user| user.verifiers()) {
+                    Some(verifiers) => verifiers.scram(hash).clone(),
+                    None => ScramVerifier::made_up(hash, &user, &self.shared.login.secret),
+                };
+                Some(Answer::Scram(verifier))
+            }
+            Question::Certificate { wanted } => {
+                let user = self.user_of_certificate(key, wanted.as_deref());
+                Some(user.map_or(Answer::Refused(Refusal::Credentials), Answer::Accepted))
+            }
+            Question::Token { .. } => Some(Answer::Refused(Refusal::NotAllowed)),
+        }
+    }
+
+    /// The user whose certificate a connection has shown: the wanted one when it names him, else the first whom
+    /// it names, by its common name before the others. The fleet's own administrator is no user of the table.
+    pub(super) fn user_of_certificate(&self, key: usize, wanted: Option<&str>) -> Option<String> {
+        let encryption = self.connections.get(key)?.caller.encryption.as_ref()?;
+        let certificate = encryption.certificate.as_ref()?;
+        let mut names = names_of(certificate).filter(|name| wanted.is_none_or(|wanted| wanted == *name));
+        let is_known = |name: &&str| self.user_named(name).is_some();
+        let is_admin = |name: &&str| certificate.is_of_fleet && *name == FLEET_ADMIN;
+        names.find(|name| is_admin(name) || is_known(name)).map(ToOwned::to_owned)
+    }
+
+    /// Notes the name that a client uses. False: whoever has used it, or comes from there, has failed too often.
+    fn may_try(&mut self, now: Instant, key: usize, user: &str) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        if let Some(login) = &mut connection.caller.login {
+            login.user = Some(user.to_owned());
+        }
+        !self.shared.login.wait(now, connection.peer.ip(), user)
+    }
+
+    /// A user that may log in.
+    fn user_named(&self, name: &str) -> Option<&Arc<User>> {
+        let (space, name) = in_space(name);
+        self.users.find(space, name).filter(|user| user.is_enabled())
+    }
+
+    /// It is known whether a password is right.
+    pub(super) fn handle_checked(&mut self, now: Instant, checked: Checked) {
+        let Checked { asker: Asker { key, number, .. }, is_right } = checked;
+        let is_waiting = |connection: &&mut Box<Connection>| {
+            connection.number == number && connection.life == Life::Serving
+        };
+        let connection = self.connections.get_mut(key).filter(is_waiting);
+        let Some(login) = connection.and_then(|connection| connection.caller.login.as_mut()) else { return };
+        if !std::mem::take(&mut login.is_waiting) {
+            return;
+        }
+        let answer = match &login.user {
+            Some(user) if is_right => Answer::Accepted(user.clone()),
+            _ => Answer::Refused(Refusal::Credentials),
+        };
+        let step = login.exchange.answer(answer);
+        let progress = self.advance_login(now, key, step);
+        match self.connections.get(key).map(|connection| &connection.protocol) {
+            Some(Protocol::Amqp(_)) => self.sasl_progress(key, progress),
+            Some(Protocol::Mqtt(_)) => self.mqtt_progress(now, key, progress),
+            _ => {}
+        }
+        self.run_effects(now);
+        self.mark_dirty(key);
+        self.go_on(now, key);
+    }
+
+    fn logged_in(&mut self, key: usize, who: &Authenticated, last: Option<Vec<u8>>) -> Progress {
+        let access = match how(who.mechanism) {
+            How::Anonymous => Some(Access::anonymous()),
+            How::Certificate if who.user == FLEET_ADMIN => Some(Access::fleet_admin()),
+            how => self.user_named(&who.user).map(|user| Access::of(user.clone(), how)),
+        };
+        // Deleted or disabled since his password was looked at.
+        let Some(access) = access else { return self.refuse_login(key, who.mechanism, Refusal::Credentials) };
+        if let Some(connection) = self.connections.get(key)
+            && access.user().is_some()
+        {
+            let source = connection.peer.ip();
+            let throttle = &self.shared.login.throttle;
+            throttle.lock().unwrap_or_else(PoisonError::into_inner).succeeded(source, &who.user);
+        }
+        *self.logins.entry((who.mechanism.name(), "accepted")).or_default() += 1;
+        Progress::In { access: Box::new(access), last }
+    }
+
+    fn login_refused(&mut self, now: Instant, key: usize, refusal: Refusal) -> Progress {
+        let Some(connection) = self.connections.get(key) else { return Progress::Refused(refusal) };
+        let Some(login) = &connection.caller.login else { return Progress::Refused(refusal) };
+        let mechanism = login.exchange.mechanism();
+        if refusal.counts_as_guess() {
+            let (source, user) = (connection.peer.ip(), login.user.as_deref().unwrap_or_default());
+            let throttle = &self.shared.login.throttle;
+            throttle.lock().unwrap_or_else(PoisonError::into_inner).failed(now, source, user);
+        }
+        if self.warnings.is_due(now)
+            && let Some(connection) = self.connections.get(key)
+        {
+            let user = connection.caller.login.as_ref().and_then(|login| login.user.as_deref());
+            let user = user.map(|user| user.chars().take(MAX_LOGGED).collect::<String>());
+            let (peer, listener) = (connection.peer, &connection.listener);
+            warn!(connection = %self.name_of(key), %peer, %listener, ?user, %mechanism, reason = %refusal,
+                "a client is not let in");
+        }
+        self.refuse_login(key, mechanism, refusal)
+    }
+
+    fn refuse_login(&mut self, key: usize, mechanism: Mechanism, refusal: Refusal) -> Progress {
+        *self.logins.entry((mechanism.name(), refusal.label())).or_default() += 1;
+        info!(connection = %self.name_of(key), %mechanism, reason = refusal.label(), "not let in");
+        Progress::Refused(refusal)
+    }
+}
+
+/// The space that a name says, and the name in it. One that names no space is of the default one, an address
+/// of mail among them.
+fn in_space(name: &str) -> (&str, &str) {
+    match name.rsplit_once('@') {
+        Some((user, space)) if space == DEFAULT_SPACE => (space, user),
+        _ => (DEFAULT_SPACE, name),
+    }
+}
+
+/// The names of a certificate that can be those of users.
+fn names_of(certificate: &ClientCertificate) -> impl Iterator<Item = &str> {
+    let others = certificate.emails.iter().chain(&certificate.dns).chain(&certificate.uris);
+    certificate.common_name.iter().chain(others).map(String::as_str)
+}
+
+fn how(mechanism: Mechanism) -> How {
+    match mechanism {
+        Mechanism::Anonymous => How::Anonymous,
+        Mechanism::External => How::Certificate,
+        Mechanism::ScramSha256 | Mechanism::ScramSha512 => How::Scram,
+        Mechanism::Plain => How::Password,
+        Mechanism::OAuthBearer | Mechanism::XOAuth2 => How::Token,
+    }
+}
+
+/// Bytes that nobody can guess.
+pub(crate) fn random<const COUNT: usize>() -> [u8; COUNT] {
+    let mut bytes = [0; COUNT];
+    SystemRandom::new().fill(&mut bytes).expect("the system has random bytes");
+    bytes
+}
+
+/// The node's secret: the same after a restart, so that what is made of it tells nothing either.
+fn secret_in(state_dir: &Path) -> [u8; 32] {
+    let path = state_dir.join(SECRET_FILE);
+    if let Some(secret) = std::fs::read(&path).ok().and_then(|bytes| bytes.try_into().ok()) {
+        return secret;
+    }
+    let secret = random();
+    if let Err(error) = write_secret(&path, &secret) {
+        warn!(path = %path.display(), %error, "the secret for logging in lasts until the node stops only");
+    }
+    secret
+}
+
+fn write_secret(path: &Path, secret: &[u8; 32]) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(secret)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_the_space_that_there_is_and_is_a_name_otherwise() {
+        assert_eq!(in_space("ann"), ("default", "ann"));
+        assert_eq!(in_space("ann@default"), ("default", "ann"));
+        assert_eq!(in_space("ann@example.org"), ("default", "ann@example.org"));
+        assert_eq!(in_space("a@b@default"), ("default", "a@b"));
+    }
+
+    #[test]
+    fn the_secret_of_a_node_is_the_same_after_a_restart_and_its_owner_s_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let secret = secret_in(folder.path());
+        assert_eq!(secret_in(folder.path()), secret);
+        let mode = std::fs::metadata(folder.path().join(SECRET_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_ne!(secret_in(tempfile::tempdir().unwrap().path()), secret);
+    }
+}

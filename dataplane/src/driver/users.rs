@@ -1,0 +1,101 @@
+//! The table of users changes under connections that are open: what it does not allow any more ends.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mq_amqp::LinkKey;
+use mq_amqp::performative::Role;
+use mq_model::grant::Right;
+use tracing::info;
+
+use super::Shard;
+use super::access::{Change, Denied};
+use super::attach::unauthorized;
+use super::protocol::{Farewell, Protocol};
+use crate::users::UserTable;
+
+/// A link that its user has no right to any more.
+struct Forbidden {
+    link: LinkKey,
+    role: Role,
+    token: u64,
+    denied: Denied,
+}
+
+impl Shard {
+    /// Goes by another table of users: links and subscriptions end that their users have no right to any more,
+    /// and connections whose user is gone.
+    pub(crate) fn set_users(&mut self, now: Instant, table: Arc<UserTable>) {
+        let mut changed = Vec::new();
+        for (key, connection) in self.connections.iter_mut() {
+            match connection.caller.access.as_mut().map_or(Change::None, |access| access.refresh(&table)) {
+                Change::None => {}
+                change => changed.push((key, change)),
+            }
+        }
+        self.users = table;
+        for (key, change) in changed {
+            match change {
+                Change::Gone => {
+                    info!(connection = %self.name_of(key), "the user is gone, or disabled");
+                    let words = "the user has been deleted or disabled";
+                    self.force_close(now, key, Farewell::Unauthorized, words);
+                }
+                Change::Rights => self.look_at_rights(now, key),
+                Change::None => {}
+            }
+            self.run_effects(now);
+        }
+    }
+
+    fn look_at_rights(&mut self, now: Instant, key: usize) {
+        match self.connections.get(key).map(|connection| &connection.protocol) {
+            Some(Protocol::Amqp(_)) => self.end_forbidden_links(now, key),
+            Some(Protocol::Mqtt(client)) => {
+                let Some(session) = client.session else { return };
+                if self.drop_forbidden(now, key, session) {
+                    let words = "the user has no right to a subscription any more";
+                    self.force_close(now, key, Farewell::Unauthorized, words);
+                }
+            }
+            Some(Protocol::Preface(_) | Protocol::Tunnelled(_)) | None => {}
+        }
+    }
+
+    /// Detaches the links of a connection that its user has no right to any more.
+    fn end_forbidden_links(&mut self, now: Instant, key: usize) {
+        let forbidden = self.forbidden_links(key);
+        for Forbidden { link, role, token, denied } in forbidden {
+            self.count_denial(&denied);
+            if let Some(client) = self.connections.amqp_mut(key) {
+                // Gone already, when it fails.
+                let _ = client.engine.detach(link, true, Some(unauthorized(&denied)));
+            }
+            self.remove_link(now, role, token);
+        }
+        self.mark_dirty(key);
+    }
+
+    fn forbidden_links(&self, key: usize) -> Vec<Forbidden> {
+        let access = self.connections.get(key).and_then(|connection| connection.caller.access.as_ref());
+        let (Some(access), Some(client)) = (access, self.connections.amqp(key)) else { return Vec::new() };
+        let links = client.engine.links().filter_map(|info| {
+            let (reference, right) = match info.role {
+                Role::Receiver => (self.producers.get(info.token)?, Right::Send),
+                Role::Sender => {
+                    let reference = self.consumers.get(info.token)?;
+                    (reference, if reference.is_browser { Right::Browse } else { Right::Recv })
+                }
+            };
+            // A relay is looked at with each message, and what the connection has made is its own.
+            let address = reference.address.as_deref()?;
+            if address.starts_with(mq_model::TEMPORARY_PREFIX) {
+                return None;
+            }
+            let asked = if info.role == Role::Sender { self.heard_at(address) } else { address.into() };
+            let denied = access.may(right, &asked).err()?;
+            Some(Forbidden { link: reference.link, role: info.role, token: info.token, denied })
+        });
+        links.collect()
+    }
+}
