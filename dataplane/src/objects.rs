@@ -1,4 +1,4 @@
-//! The configuration objects of the node: its addresses.
+//! The configuration objects of the node: its addresses, users and roles.
 //!
 //! A change is answered when it is durable and every shard serves it, in this order: journal,
 //! shards, view. Changes that arrive together are flushed together. Reads see the view alone and
@@ -12,11 +12,13 @@
 mod fleet;
 mod homes;
 mod journal;
+mod principal;
 mod record;
 mod value;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -31,14 +33,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::hub::{Hub, Served};
 use crate::mesh::{NodeEvent, Service};
+use crate::users::UserTable;
 use fleet::Exchange;
 use journal::{Journal, JournalFile};
+use principal::Principal;
 use record::{Base, Change};
 use value::{ADDRESS, Value};
 use writer::{Settings, Writer};
 
 pub use fleet::Membership;
 pub(crate) use journal::write_atomically;
+pub use principal::{MAX_ROLES, MAX_USERS, PrincipalKind, RoleValue, UserValue};
 
 /// Addresses that one node may hold.
 pub const MAX_ADDRESSES: usize = 1_000_000;
@@ -150,22 +155,32 @@ pub enum ChangeError {
     BuiltIn(Arc<str>),
     #[error("topic `{0}` has subscriptions, such as `{1}`; delete them before it becomes something else")]
     HasSubscriptions(Arc<str>, Arc<str>),
-    #[error("the node holds {MAX_ADDRESSES} addresses, which is the most; remove some first")]
+    #[error(
+        "the fleet holds {MAX_ADDRESSES} addresses, users and roles, which is the most; remove some first"
+    )]
     Full,
+    #[error("{0} `{1}` exists already; change it with PUT, or choose another name")]
+    PrincipalExists(PrincipalKind, Arc<str>),
+    #[error("{0} `{1}` does not exist; `mq {0} list` shows those that do")]
+    NoPrincipal(PrincipalKind, Arc<str>),
+    #[error("{0} `{1}` would break the rules: {2}")]
+    InvalidPrincipal(PrincipalKind, Arc<str>, mq_model::Invalid),
+    #[error("the fleet has as many {0}s as it may have; remove some first")]
+    TooMany(PrincipalKind),
     /// Nothing has changed.
     #[error("{0}")]
     Store(Arc<StoreError>),
     /// The change is durable, but not yet in force everywhere.
     #[error(
-        "address `{0}` is stored, but not every worker has answered within {seconds} s; try again",
+        "{0} is stored, but not every worker has answered within {seconds} s; try again",
         seconds = SHARD_DEADLINE.as_secs()
     )]
-    NotServed(Arc<str>),
+    NotServed(Subject),
     #[error(
-        "address `{0}` cannot be changed: the node has not heard from any other node of its fleet yet; try again \
+        "{0} cannot be changed: the node has not heard from any other node of its fleet yet; try again \
          when it has, or ask another node"
     )]
-    NotJoined(Arc<str>),
+    NotJoined(Subject),
     #[error("address `{0}` keeps nothing of its own and has no home; name a queue or a topic")]
     NoHome(Arc<str>),
     #[error(
@@ -182,10 +197,36 @@ pub enum ChangeError {
     Stopping,
 }
 
-/// The addresses of the node. Cheap to clone.
+/// What a change is about.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    Address(Arc<str>),
+    Principal(PrincipalKind, Arc<str>),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(name) => write!(formatter, "address `{name}`"),
+            Self::Principal(kind, name) => write!(formatter, "{kind} `{name}`"),
+        }
+    }
+}
+
+impl Subject {
+    fn key(&self) -> Key {
+        match self {
+            Self::Address(name) => Key::new(ADDRESS, name.clone()),
+            Self::Principal(kind, name) => kind.key(name),
+        }
+    }
+}
+
+/// The addresses, users and roles of the node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     view: View,
+    users: watch::Receiver<Arc<UserTable>>,
     changes: mpsc::Sender<Request>,
     has_joined: watch::Receiver<bool>,
     /// Where it hears what the objects of other nodes say.
@@ -317,9 +358,10 @@ impl Loaded {
         let view = View::default();
         let (changes, requests) = mpsc::channel(WAITING_CHANGES);
         let (joined, has_joined) = watch::channel(self.membership.is_none());
-        let writer = Writer::new(self, Settings { hub, view: view.clone(), exchange, joined });
+        let (tables, users) = watch::channel(Arc::default());
+        let writer = Writer::new(self, Settings { hub, view: view.clone(), tables, exchange, joined });
         tokio::spawn(writer.run(requests));
-        Catalogue { view, changes, has_joined, heard: None }
+        Catalogue { view, users, changes, has_joined, heard: None }
     }
 }
 
@@ -373,6 +415,16 @@ impl Catalogue {
     pub fn addresses(&self) -> Vec<(Arc<str>, Arc<Object>)> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         view.iter().map(|(name, object)| (name.clone(), object.clone())).collect()
+    }
+
+    /// The users and roles in force. The receiver learns of every other table.
+    pub fn users(&self) -> watch::Receiver<Arc<UserTable>> {
+        self.users.clone()
+    }
+
+    /// The users and roles in force at this moment.
+    pub fn user_table(&self) -> Arc<UserTable> {
+        self.users.borrow().clone()
     }
 
     /// What the mesh has to deliver to; `None` on a node that is alone.
@@ -453,6 +505,53 @@ impl Catalogue {
         self.relocate(name, Relocation::Emptied).await
     }
 
+    /// Makes of a user what `edit` makes of what he is, at once: no other change of this node comes in between.
+    /// `None` is one who does not exist, before and after.
+    ///
+    /// # Errors
+    ///
+    /// Those of `edit`, [`ChangeError::TooMany`], [`ChangeError::Full`], [`ChangeError::Store`] when it cannot be
+    /// made durable, [`ChangeError::Stopping`].
+    pub async fn edit_user(
+        &self,
+        name: Arc<str>,
+        edit: impl FnOnce(Option<UserValue>) -> Result<Option<UserValue>, ChangeError> + Send + 'static,
+    ) -> Result<Put, ChangeError> {
+        let edit = move |current: Option<&Principal>| {
+            let current = match current {
+                Some(Principal::User(value)) => Some(value.clone()),
+                _ => None,
+            };
+            Ok(edit(current)?.map(Principal::User))
+        };
+        self.edit(principal::Change { kind: PrincipalKind::User, name, edit: Box::new(edit) }).await
+    }
+
+    /// As [`edit_user`](Self::edit_user), of a role.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`edit_user`](Self::edit_user).
+    pub async fn edit_role(
+        &self,
+        name: Arc<str>,
+        edit: impl FnOnce(Option<RoleValue>) -> Result<Option<RoleValue>, ChangeError> + Send + 'static,
+    ) -> Result<Put, ChangeError> {
+        let edit = move |current: Option<&Principal>| {
+            let current = match current {
+                Some(Principal::Role(value)) => Some(value.clone()),
+                _ => None,
+            };
+            Ok(edit(current)?.map(Principal::Role))
+        };
+        self.edit(principal::Change { kind: PrincipalKind::Role, name, edit: Box::new(edit) }).await
+    }
+
+    async fn edit(&self, change: principal::Change) -> Result<Put, ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Edit { change, reply }, answer).await
+    }
+
     async fn relocate(&self, name: Arc<str>, to: Relocation) -> Result<Arc<Object>, ChangeError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Relocate { name, to, reply }, answer).await.map(|(_, object)| object)
@@ -479,6 +578,10 @@ enum Request {
     Remove {
         name: Arc<str>,
         reply: oneshot::Sender<Answer<()>>,
+    },
+    Edit {
+        change: principal::Change,
+        reply: oneshot::Sender<Answer<Put>>,
     },
     Relocate {
         name: Arc<str>,

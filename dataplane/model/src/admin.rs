@@ -48,8 +48,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Durability, ListenerTls};
+use crate::grant::Grant;
 use crate::manifest::QueueStatus;
-use crate::user::{Password, User};
+use crate::secret::Secret;
+use crate::user::User;
 
 /// A list answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -574,21 +576,45 @@ pub struct MeshLink {
 }
 
 /// A request to create a user.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewUser {
     /// The document of the user.
     pub user: User,
-    /// Left out: nobody logs in with a password until one is set.
+    /// 1 to 1,024 bytes. Left out: nobody logs in with a password until one is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<Password>,
+    pub password: Option<NewPassword>,
 }
 
 /// A request to set the password of a user.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewPassword {
-    pub password: Password,
+    /// 1 to 1,024 bytes. Nothing gives it back.
+    #[serde(serialize_with = "Secret::serialize_exposed")]
+    pub password: Secret,
+}
+
+/// A request to change what a user or a role may do, all of it at once or nothing. What is there already is not
+/// added again; to take away what is not there changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ChangeRights {
+    /// Grants to add.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grant: Vec<Grant>,
+    /// Grants to take away, as they are written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revoke: Vec<Grant>,
+    /// Roles to add; of a user.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub add_roles: Vec<String>,
+    /// Roles to take away; of a user.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove_roles: Vec<String>,
+    /// Whether the user is kept from logging in; of a user. Left out: as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
 }
 
 /// Whether a user may do something, and why.

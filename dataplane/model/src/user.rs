@@ -2,11 +2,8 @@
 //!
 //! A document holds no password: those are set by themselves, and nothing gives them back.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use jiff::Timestamp;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::grant::Grant;
@@ -41,9 +38,6 @@ pub const MAX_GRANTS: usize = 256;
 
 /// The most roles of one user.
 pub const MAX_ROLES: usize = 64;
-
-/// The longest password, in bytes of UTF-8.
-pub const MAX_PASSWORD: usize = 1_024;
 
 /// Somebody who may log in, and what he may do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -142,45 +136,6 @@ pub struct RoleStatus {
     /// When the role was changed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<Timestamp>,
-}
-
-/// A password on its way to a node. It is written out where it is sent, and shown nowhere.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Password(String);
-
-impl Password {
-    pub fn new(password: impl Into<String>) -> Self {
-        Self(password.into())
-    }
-
-    /// The password itself, for whoever checks it or keeps what can be checked later.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
-    }
-}
-
-impl JsonSchema for Password {
-    fn schema_name() -> Cow<'static, str> {
-        "Password".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "format": "password",
-            "description": "1 to 1,024 bytes. Nothing gives it back.",
-            "minLength": 1,
-            "maxLength": MAX_PASSWORD,
-            "writeOnly": true,
-        })
-    }
 }
 
 impl User {

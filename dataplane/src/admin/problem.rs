@@ -27,6 +27,12 @@ impl Refusal {
         Self { status, kind: problem.kind.into(), detail: problem.detail }
     }
 
+    /// For those who have to know whether it is worth a second attempt.
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
@@ -67,9 +73,13 @@ impl From<ChangeError> for Refusal {
             | ChangeError::BuiltIn(_)
             | ChangeError::NoHome(_)
             | ChangeError::FewerShards(..)
+            | ChangeError::PrincipalExists(..)
             | ChangeError::Moving(..) => (StatusCode::CONFLICT, "conflict"),
-            ChangeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
-            ChangeError::Full => (StatusCode::INSUFFICIENT_STORAGE, "limit-reached"),
+            ChangeError::NotFound(_) | ChangeError::NoPrincipal(..) => (StatusCode::NOT_FOUND, "not-found"),
+            ChangeError::InvalidPrincipal(..) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            ChangeError::Full | ChangeError::TooMany(_) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "limit-reached")
+            }
             ChangeError::Store(error) => (store_status(error), "storage-failed"),
             ChangeError::NotServed(_) | ChangeError::NotJoined(_) | ChangeError::Stopping => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable")

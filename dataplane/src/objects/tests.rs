@@ -1,6 +1,7 @@
 //! The journal under crashes, corruption and failing disks; the catalogue above it.
 
 mod fleet;
+mod principals;
 
 use std::sync::Mutex;
 

@@ -20,15 +20,17 @@ use ids::Ids;
 
 use super::homes::Homes;
 use super::journal::Journal;
+use super::principal::{Principals, Staged};
 use super::record::Change;
 use super::value::{ADDRESS, Value, continues};
 use super::{
     Answer, BATCH, BuiltIn, ChangeError, Exchange, JOIN_PATIENCE, Loaded, MAX_ADDRESSES, Membership, Object,
-    Put, REJOIN_PATIENCE, Relocation, Request, SHARD_DEADLINE, SPREAD_PATIENCE, StoreError, View, address_of,
-    has_own_home,
+    Put, REJOIN_PATIENCE, Relocation, Request, SHARD_DEADLINE, SPREAD_PATIENCE, StoreError, Subject, View,
+    address_of, has_own_home,
 };
 use crate::hub::Hub;
 use crate::mesh::NodeEvent;
+use crate::users::UserTable;
 
 /// Events of other nodes that are taken before the next batch is written.
 const EVENTS: usize = 256;
@@ -40,6 +42,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Settings {
     pub(super) hub: Hub,
     pub(super) view: View,
+    pub(super) tables: watch::Sender<Arc<UserTable>>,
     pub(super) exchange: Option<Exchange>,
     pub(super) joined: watch::Sender<bool>,
 }
@@ -61,16 +64,19 @@ pub(super) struct Writer {
     replica: Replica,
     /// The addresses as they were declared, also those that are not served: subscriptions without a topic.
     declared: Declared,
+    principals: Principals,
     built_in: BuiltIn,
     membership: Option<Membership>,
     homes: Homes,
     hub: Hub,
     view: View,
+    /// Whoever looks users up goes by the last one.
+    tables: watch::Sender<Arc<UserTable>>,
     exchange: Option<Exchange>,
     /// Answers that wait for other nodes.
-    spreading: BTreeMap<Arc<str>, Vec<(Version, Pending)>>,
+    spreading: BTreeMap<Key, Vec<(Version, Pending)>>,
     /// When to answer all the same, in that order.
-    patience: VecDeque<(Instant, Arc<str>, Version)>,
+    patience: VecDeque<(Instant, Key, Version)>,
     entry: Entry,
     joined: watch::Sender<bool>,
 }
@@ -95,13 +101,22 @@ pub(super) type Declared = BTreeMap<Arc<str>, Arc<Object>>;
 struct Batch {
     /// Every name the batch changes, by which change, and what it will then be.
     outcome: HashMap<Arc<str>, (Version, Option<Arc<Object>>)>,
-    answers: Vec<(Arc<str>, Option<Version>, Pending)>,
+    /// The same of users and roles.
+    principals: Staged,
+    answers: Vec<(Subject, Option<Version>, Pending)>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.outcome.is_empty() && self.principals.is_empty()
+    }
 }
 
 /// An answer that waits.
 pub(super) enum Pending {
     Put(oneshot::Sender<Answer<(Put, Arc<Object>)>>, Answer<(Put, Arc<Object>)>),
     Remove(oneshot::Sender<Answer<()>>, Answer<()>),
+    Edit(oneshot::Sender<Answer<Put>>, Answer<Put>),
 }
 
 impl Pending {
@@ -113,6 +128,9 @@ impl Pending {
                 let _ = reply.send(failure.map_or(answer, Err));
             }
             Self::Remove(reply, answer) => {
+                let _ = reply.send(failure.map_or(answer, Err));
+            }
+            Self::Edit(reply, answer) => {
                 let _ = reply.send(failure.map_or(answer, Err));
             }
         }
@@ -129,7 +147,7 @@ enum Wake {
 impl Writer {
     pub(super) fn new(loaded: Loaded, settings: Settings) -> Self {
         let Loaded { journal, local, built_in, membership, was_member } = loaded;
-        let Settings { hub, view, exchange, joined } = settings;
+        let Settings { hub, view, tables, exchange, joined } = settings;
         let limits = match membership {
             Some(_) => Limits::default(),
             // There is nobody who would have to hear of what was removed; what was removed while the node
@@ -143,6 +161,8 @@ impl Writer {
             replica.recover(kept.record.clone());
         }
         let declared = declared(&journal);
+        let mut principals = Principals::read(&journal);
+        tables.send_replace(principals.table());
         *view.write().unwrap_or_else(PoisonError::into_inner) = self::view(&declared, built_in.as_ref());
         let here = membership.as_ref().map_or_else(|| Arc::from(""), |membership| membership.node.clone());
         let mut homes = Homes::new(here);
@@ -168,11 +188,13 @@ impl Writer {
             was_member,
             replica,
             declared,
+            principals,
             built_in,
             membership,
             homes,
             hub,
             view,
+            tables,
             exchange,
             spreading: BTreeMap::new(),
             patience: VecDeque::new(),
@@ -241,15 +263,15 @@ impl Writer {
                 self.open();
             } else {
                 tracing::warn!(
-                    "no other node of the fleet has answered; addresses cannot be changed until one has"
+                    "no other node of the fleet has answered; addresses, users and roles cannot be changed until one has"
                 );
                 self.entry = Entry::Refused;
             }
         }
-        while let Some((_, name, version)) = self.patience.front().filter(|(at, ..)| *at <= now).cloned() {
+        while let Some((_, key, version)) = self.patience.front().filter(|(at, ..)| *at <= now).cloned() {
             self.patience.pop_front();
-            if self.answer_spread(&name, version) {
-                tracing::debug!(address = %name, "answered a change before every node has confirmed it");
+            if self.answer_spread(&key, version) {
+                tracing::debug!(object = %key.name, "answered a change before every node has confirmed it");
             }
         }
     }
@@ -304,7 +326,7 @@ impl Writer {
         while let Some(event) = self.replica.poll_event() {
             match event {
                 Event::Spread { key, version } => {
-                    self.answer_spread(&key.name, version);
+                    self.answer_spread(&key, version);
                 }
                 Event::Forgotten { key, version } => self.notes.push(Change::Forget { key, version }),
                 Event::Synchronised { peer } => {
@@ -327,12 +349,12 @@ impl Writer {
     }
 
     /// Answers whoever waits for this version of an object, or an earlier one; false when nobody does.
-    fn answer_spread(&mut self, name: &Arc<str>, version: Version) -> bool {
-        let Some(waiting) = self.spreading.get_mut(name) else { return false };
+    fn answer_spread(&mut self, key: &Key, version: Version) -> bool {
+        let Some(waiting) = self.spreading.get_mut(key) else { return false };
         let done: Vec<Pending> =
             waiting.extract_if(.., |(awaited, _)| *awaited <= version).map(|(_, pending)| pending).collect();
         if waiting.is_empty() {
-            self.spreading.remove(name);
+            self.spreading.remove(key);
         }
         let was_waited_for = !done.is_empty();
         done.into_iter().for_each(|pending| pending.send(None));
@@ -344,20 +366,25 @@ impl Writer {
     /// Carries out a batch and answers it, or lets its answers wait for other nodes. `None` when the runtime is
     /// going down.
     async fn carry_out(&mut self, batch: Batch) -> Option<()> {
-        let Batch { outcome, answers } = batch;
-        let done = if outcome.is_empty() { Done::Nothing } else { self.step().await? };
+        let done = if batch.is_empty() { Done::Nothing } else { self.step().await? };
+        let Batch { outcome, principals, answers } = batch;
         let patience = Instant::now() + SPREAD_PATIENCE;
-        for (name, version, pending) in answers {
+        for (subject, version, pending) in answers {
+            let is_changed = match &subject {
+                Subject::Address(name) => outcome.contains_key(name),
+                Subject::Principal(..) => principals.contains_key(&subject.key()),
+            };
             match (&done, version) {
-                (Done::Failed(error), _) if outcome.contains_key(&name) => {
+                (Done::Failed(error), _) if is_changed => {
                     pending.send(Some(ChangeError::Store(error.clone())));
                 }
-                (Done::Served { missed }, Some(_)) if missed.contains(&name) => {
-                    pending.send(Some(ChangeError::NotServed(name.clone())));
+                (Done::Served { missed }, Some(_)) if missed.contains(&subject.key()) => {
+                    pending.send(Some(ChangeError::NotServed(subject)));
                 }
                 (Done::Served { .. }, Some(version)) => {
-                    self.spreading.entry(name.clone()).or_default().push((version, pending));
-                    self.patience.push_back((patience, name, version));
+                    let key = subject.key();
+                    self.spreading.entry(key.clone()).or_default().push((version, pending));
+                    self.patience.push_back((patience, key, version));
                 }
                 _ => pending.send(None),
             }
@@ -403,6 +430,7 @@ impl Writer {
                 let changed = self.replica.handle_persisted(Instant::now());
                 // The others write it while it comes into force here.
                 self.say();
+                self.publish_users(&changed);
                 let names = self.declare(changed);
                 let outcomes = self.outcomes(names);
                 let here = self.membership.as_ref().map(|membership| membership.node.clone());
@@ -410,6 +438,7 @@ impl Writer {
                 self.show(outcomes);
                 self.replica.handle_served(Instant::now());
                 self.say();
+                let missed = missed.into_iter().map(|name| Key::new(ADDRESS, name)).collect();
                 Some(Done::Served { missed })
             }
             Err((error, mut changes)) => {
@@ -433,6 +462,17 @@ impl Writer {
         let (journal, stored) = tokio::task::spawn_blocking(commit).await.ok()?;
         self.journal = Some(journal);
         Some(stored)
+    }
+
+    /// Makes another table when users or roles are among what has changed.
+    fn publish_users(&mut self, changed: &[Record]) {
+        let mut is_changed = false;
+        for record in changed {
+            is_changed |= self.principals.take(record);
+        }
+        if is_changed {
+            self.tables.send_replace(self.principals.table());
+        }
     }
 
     /// Takes over what has changed; gives the names that it may concern.
@@ -529,7 +569,7 @@ impl Writer {
                 self.displaced.remove(&name);
             }
         }
-        !batch.outcome.is_empty()
+        !batch.is_empty()
     }
 
     /// The home that a value names. One that should and does not comes from a node that was alone, and stays
@@ -589,7 +629,7 @@ enum Done {
     Nothing,
     /// It is in force, but for what these names are.
     Served {
-        missed: Vec<Arc<str>>,
+        missed: Vec<Key>,
     },
     /// Nothing of what this node wanted has happened.
     Failed(Arc<StoreError>),
@@ -630,10 +670,14 @@ async fn hear(exchange: &mut Option<Exchange>, heard: &mut Vec<NodeEvent>) -> us
 fn refuse(request: Request) {
     match request {
         Request::Put { name, reply, .. } | Request::Relocate { name, reply, .. } => {
-            let _ = reply.send(Err(ChangeError::NotJoined(name)));
+            let _ = reply.send(Err(ChangeError::NotJoined(Subject::Address(name))));
         }
         Request::Remove { name, reply } => {
-            let _ = reply.send(Err(ChangeError::NotJoined(name)));
+            let _ = reply.send(Err(ChangeError::NotJoined(Subject::Address(name))));
+        }
+        Request::Edit { change, reply } => {
+            let subject = Subject::Principal(change.kind, change.name);
+            let _ = reply.send(Err(ChangeError::NotJoined(subject)));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::hub::ShardCommand;
 
 /// What carries messages between the nodes: everything, in order, where two are connected.
 #[derive(Clone, Default)]
-struct Net(Arc<Mutex<NetState>>);
+pub(super) struct Net(Arc<Mutex<NetState>>);
 
 #[derive(Default)]
 struct NetState {
@@ -22,11 +22,11 @@ struct NetState {
     connected: BTreeSet<(NodeId, NodeId)>,
 }
 
-struct TestNode {
-    name: Arc<str>,
+pub(super) struct TestNode {
+    pub(super) name: Arc<str>,
     id: NodeId,
     memory: Memory,
-    catalogue: Catalogue,
+    pub(super) catalogue: Catalogue,
     tellings: UnboundedReceiver<String>,
 }
 
@@ -57,7 +57,7 @@ impl Net {
         }
     }
 
-    fn disconnect(&self, one: &TestNode, other: &TestNode) {
+    pub(super) fn disconnect(&self, one: &TestNode, other: &TestNode) {
         let mut state = self.0.lock().unwrap();
         for (at, to) in [(one, other), (other, one)] {
             if state.connected.remove(&(at.id, to.id)) {
@@ -66,7 +66,7 @@ impl Net {
         }
     }
 
-    fn connect_all(&self, nodes: &[TestNode]) {
+    pub(super) fn connect_all(&self, nodes: &[TestNode]) {
         for (index, one) in nodes.iter().enumerate() {
             nodes[..index].iter().for_each(|other| self.connect(one, other));
         }
@@ -108,7 +108,7 @@ impl Net {
         TestNode { name: name.into(), id, memory: memory.clone(), catalogue, tellings }
     }
 
-    async fn fleet(&self, count: usize) -> Vec<TestNode> {
+    pub(super) async fn fleet(&self, count: usize) -> Vec<TestNode> {
         let start = |number| self.start(&format!("node-{number}"), &Memory::default());
         let mut nodes: Vec<TestNode> = (1..=count).map(start).collect();
         self.connect_all(&nodes);
@@ -135,7 +135,7 @@ impl TestNode {
 }
 
 /// Waits for a condition.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");

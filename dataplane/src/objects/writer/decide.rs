@@ -7,8 +7,11 @@ use mq_core::{shard_name, split_shard};
 use mq_mesh::replica::{Key, Refused, Version};
 use mq_model::manifest::{AddressSpec, AddressType};
 
+use super::super::principal;
 use super::super::value::ADDRESS;
-use super::super::{Answer, ChangeError, Object, Put, Relocation, Request, StoreError, has_own_home};
+use super::super::{
+    Answer, ChangeError, Object, Put, Relocation, Request, StoreError, Subject, has_own_home,
+};
 use super::{Batch, Pending, Writer, is_topic, names_from, passes_on, topic_of, unix_millis, value_of};
 
 impl Writer {
@@ -19,15 +22,20 @@ impl Writer {
                 Request::Put { name, labels, spec, only_new, reply } => {
                     let (answer, version) =
                         self.decide_put(&mut batch, &name, labels, *spec, only_new).split();
-                    batch.answers.push((name, version, Pending::Put(reply, answer)));
+                    batch.answers.push((Subject::Address(name), version, Pending::Put(reply, answer)));
                 }
                 Request::Relocate { name, to, reply } => {
                     let (answer, version) = self.decide_home(&mut batch, &name, to).split();
-                    batch.answers.push((name, version, Pending::Put(reply, answer)));
+                    batch.answers.push((Subject::Address(name), version, Pending::Put(reply, answer)));
                 }
                 Request::Remove { name, reply } => {
                     let (answer, version) = self.decide_removal(&mut batch, &name).split();
-                    batch.answers.push((name, version, Pending::Remove(reply, answer)));
+                    batch.answers.push((Subject::Address(name), version, Pending::Remove(reply, answer)));
+                }
+                Request::Edit { change, reply } => {
+                    let subject = Subject::Principal(change.kind, change.name.clone());
+                    let (answer, version) = self.decide_edit(&mut batch, change).split();
+                    batch.answers.push((subject, version, Pending::Edit(reply, answer)));
                 }
             }
         }
@@ -177,6 +185,34 @@ impl Writer {
         Ok(((), Some(version)))
     }
 
+    fn decide_edit(&mut self, batch: &mut Batch, change: principal::Change) -> Decision<Put> {
+        let principal::Change { kind, name, edit } = change;
+        let key = kind.key(&name);
+        let current = self.principals.current(&batch.principals, &key);
+        let (put, new) = match (current, edit(current)?) {
+            (None, None) => return Ok((Put::Unchanged, None)),
+            (Some(current), Some(new)) if *current == new => return Ok((Put::Unchanged, None)),
+            (None, Some(_)) if !self.principals.has_room(&batch.principals, kind) => {
+                return Err(ChangeError::TooMany(kind));
+            }
+            (None, new) => (Put::Created, new),
+            (Some(_), new) => (Put::Updated, new),
+        };
+        let unix = unix_millis();
+        let version = match &new {
+            Some(new) => {
+                let value = new.encode().map_err(|reason| unwritable(&name, reason))?;
+                self.replica.put(unix, key.clone(), value).map_err(|refused| match refused {
+                    Refused::Full(_) => ChangeError::Full,
+                    refused => unwritable(&name, refused.to_string()),
+                })?
+            }
+            None => self.replica.delete(unix, key.clone()),
+        };
+        batch.principals.insert(key, (version, new));
+        Ok((put, Some(version)))
+    }
+
     /// Stages an object; gives it as it will be.
     fn put(&mut self, batch: &mut Batch, name: &Arc<str>, object: Object) -> Answer<(Arc<Object>, Version)> {
         let unix = unix_millis();
@@ -195,10 +231,7 @@ impl Writer {
             object.id
         };
         let object = Arc::new(Object { version, id, ..object });
-        let invalid = |reason: String| {
-            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
-            ChangeError::Store(Arc::new(StoreError::io("write", name.as_ref().as_ref(), source)))
-        };
+        let invalid = |reason: String| unwritable(name, reason);
         let value = value_of(&object).encode().map_err(invalid)?;
         match self.replica.put(unix, Key::new(ADDRESS, name.clone()), value) {
             Ok(version) => self.ids.given.insert(version.clock, object.id),
@@ -298,6 +331,12 @@ impl Writer {
         let (_, object) = self.built_in.as_ref().filter(|(built_in, _)| **built_in == *name)?;
         Some(Arc::new(Object { id, ..(**object).clone() }))
     }
+}
+
+/// That an object cannot be written.
+fn unwritable(name: &str, reason: String) -> ChangeError {
+    let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
+    ChangeError::Store(Arc::new(StoreError::io("write", name.as_ref(), source)))
 }
 
 /// What was decided, and the change that it is, if it is one.
