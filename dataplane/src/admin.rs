@@ -1,8 +1,10 @@
-//! The admin API: HTTP and JSON on loopback, described by an OpenAPI document that is made from the
+//! The admin API: HTTP and JSON, for those who may, described by an OpenAPI document that is made from the
 //! same table of routes as the router.
 
 mod addresses;
+mod authorize;
 mod body;
+mod caller;
 mod clients;
 mod drain;
 mod guard;
@@ -14,11 +16,13 @@ mod paging;
 mod problem;
 mod remote;
 mod retained;
+mod roles;
 mod routes;
 mod server;
 mod sessions;
 mod shards;
 mod subscriptions;
+mod users;
 mod websocket;
 mod wire;
 
@@ -37,6 +41,7 @@ use crate::metrics::{Metrics, RequestLabels};
 use crate::node::Node;
 use problem::Refusal;
 
+pub(crate) use caller::{Caller, Gatekeeper};
 pub use openapi::document;
 pub(crate) use server::{Entrance, Server};
 
@@ -49,6 +54,7 @@ pub(crate) struct Api {
     pub(crate) node: Arc<Node>,
     pub(crate) metrics: Metrics,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) gatekeeper: Gatekeeper,
 }
 
 impl Api {
@@ -68,6 +74,7 @@ pub(crate) fn router(api: Api) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(body::MAX_BODY))
         .layer(middleware::from_fn_with_state(api.clone(), remote::direct))
+        .layer(middleware::from_fn_with_state(api.clone(), authorize::authorize))
         .layer(middleware::from_fn(limit_time))
         .layer(middleware::from_fn_with_state(api.clone(), guard::check))
         .layer(middleware::from_fn_with_state(api.clone(), count))

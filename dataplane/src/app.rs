@@ -21,7 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::admin::{self, Api, Entrance, Server};
+use crate::admin::{self, Api, Entrance, Gatekeeper, Server};
 use crate::drain::{self, Orders};
 use crate::hub::{Hub, Served, Speaks};
 use crate::listen::{Acceptor, BindError, Bound, Gate, Refusals, Secure, bind};
@@ -247,7 +247,8 @@ async fn live(
 ) -> Result<(), RunError> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let api = Api { node: node.clone(), metrics, registry: Arc::new(registry) };
+    let gatekeeper = Gatekeeper::new(Instant::now());
+    let api = Api { node: node.clone(), metrics, registry: Arc::new(registry), gatekeeper };
     let router = admin::router(api);
     if let Some(requests) = &node.requests {
         let between_nodes = moves::routes(node.clone()).merge(held::routes(node.clone()));

@@ -1,6 +1,8 @@
 //! The admin API of a node in this process, over real HTTP.
 
 mod support;
+#[path = "admin/users.rs"]
+mod users;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -295,7 +297,12 @@ fn every_documented_route_answers_and_every_answer_fits_its_schema() {
             }
         }
     }
-    assert_eq!(checked.len(), 36, "{checked:#?}");
+    assert_eq!(checked.len(), 50, "{checked:#?}");
+}
+
+/// A user or a role.
+fn principal(kind: &str, name: &str) -> Value {
+    json!({ "apiVersion": "mq.dev/v1", "kind": kind, "metadata": { "name": name } })
 }
 
 fn sample_body(url: &str, operation: &Value) -> Option<Value> {
@@ -303,6 +310,16 @@ fn sample_body(url: &str, operation: &Value) -> Option<Value> {
     Some(match url {
         "/api/v1/log-level" => json!({ "filter": "info" }),
         ADDRESSES => anycast("another"),
+        "/api/v1/users" => json!({ "user": principal("User", "another") }),
+        "/api/v1/roles" => principal("Role", "another"),
+        put_user if put_user.starts_with("/api/v1/users/") && put_user.ends_with("known") => {
+            principal("User", put_user.rsplit('/').next().unwrap())
+        }
+        put_role if put_role.starts_with("/api/v1/roles/") && put_role.ends_with("known") => {
+            principal("Role", put_role.rsplit('/').next().unwrap())
+        }
+        rights if rights.ends_with("/rights") => json!({ "grant": ["send:a"] }),
+        password if password.ends_with("/password") => json!({ "password": "pencil" }),
         move_url if move_url.ends_with("/move") => json!({ "to": "known" }),
         _ => anycast(url.rsplit('/').next().unwrap()),
     })

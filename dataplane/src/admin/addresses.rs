@@ -10,12 +10,14 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use mq_core::{QueueStatistics, shard_name, split_shard};
 use mq_model::admin::{List, MoveMessages, Moved, NOT_KNOWN, Purged};
+use mq_model::grant::Right;
 use mq_model::manifest::{Address, AddressStatus, AddressType, QueueStatus};
 use mq_model::validate_address_name;
 use serde::Deserialize;
 
 use super::Api;
 use super::body::{self, Name, Parameters};
+use super::caller::Caller;
 use super::problem::Refusal;
 use super::remote::{Wanted, from_home, gather, is_ready, is_up, out_of_reach, segment};
 use super::shards::{self, Shard};
@@ -24,7 +26,12 @@ use crate::mesh::Question;
 use crate::objects::{ChangeError, Object, Put};
 use crate::selector::Selector;
 
-pub(super) async fn list(State(api): State<Api>, Wanted(scope): Wanted) -> Json<List<Address>> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    Wanted(scope): Wanted,
+    caller: Caller,
+) -> Json<List<Address>> {
+    let permits = caller.permits();
     let mut statuses: HashMap<Arc<str>, AddressStatus> = HashMap::new();
     for shard in api.node.hub.addresses(None).await {
         add(statuses.entry(shard.name.clone()).or_default(), &shard);
@@ -45,7 +52,8 @@ pub(super) async fn list(State(api): State<Api>, Wanted(scope): Wanted) -> Json<
         }
     }
     let is_whole = api.node.is_whole();
-    let items = addresses.into_iter().map(|(name, object)| {
+    let addresses = addresses.into_iter().filter(|(name, _)| permits.permits(Right::View, name));
+    let items = addresses.map(|(name, object)| {
         let status = statuses.remove(&name).unwrap_or_default();
         document(&api, &name, &object, &silent, AddressStatus { ready: is_whole, ..status })
     });
@@ -70,9 +78,12 @@ pub(super) async fn show(
 
 pub(super) async fn create(
     State(api): State<Api>,
+    caller: Caller,
     body::Json(address): body::Json<Address>,
 ) -> Result<(StatusCode, Json<Address>), Refusal> {
     let name = valid_name(&api, &address)?;
+    caller.check(Right::Manage, &name)?;
+    check_destinations(&caller, &address)?;
     let object = api.node.catalogue.create(name.clone(), address.metadata.labels, address.spec).await?;
     tracing::info!(address = %name, "created an address");
     Ok((StatusCode::CREATED, Json(describe(&api, &name, &object).await)))
@@ -90,6 +101,7 @@ pub(super) async fn put(
     State(api): State<Api>,
     Name(path): Name,
     Parameters(query): Parameters<ForceQuery>,
+    caller: Caller,
     body::Json(address): body::Json<Address>,
 ) -> Result<(StatusCode, Json<Address>), Refusal> {
     let name = valid_name(&api, &address)?;
@@ -97,6 +109,7 @@ pub(super) async fn put(
         let detail = format!("metadata.name is `{name}`, which is not the name in the path; make them equal");
         return Err(Refusal::invalid(detail));
     }
+    check_destinations(&caller, &address)?;
     // An address of another type is another one: what the old one holds goes.
     if !query.force && kind(&api, &name).is_some_and(|kind| kind != address.spec.kind) {
         check_holders(&api, &name).await?;
@@ -164,10 +177,12 @@ async fn purge_one(api: &Api, shard: &Shard<'_>) -> Result<u64, Refusal> {
 pub(super) async fn move_messages(
     State(api): State<Api>,
     Name(name): Name,
+    caller: Caller,
     body::Json(order): body::Json<MoveMessages>,
 ) -> Result<Json<Moved>, Refusal> {
     let one = Shard::parse(&name);
     let from = stored(&api, one.queue)?;
+    check_destination(&caller, &order.to)?;
     if kind(&api, &from) == Some(AddressType::Topic) {
         let detail = format!("address `{from}` is a topic, which holds nothing itself; name a subscription");
         return Err(Refusal::conflict(detail));
@@ -237,6 +252,20 @@ pub(super) fn no_worker() -> Refusal {
 /// A name that came from outside, for a message.
 fn shown(name: &str) -> String {
     name.chars().take(mq_model::MAX_ADDRESS_NAME).collect()
+}
+
+/// Where an address sends messages on its own, whoever declares it has to be let send to.
+fn check_destinations(caller: &Caller, address: &Address) -> Result<(), Refusal> {
+    let spec = &address.spec;
+    [&spec.dead_letter, &spec.expiry_address]
+        .into_iter()
+        .flatten()
+        .try_for_each(|to| check_destination(caller, to))
+}
+
+fn check_destination(caller: &Caller, to: &str) -> Result<(), Refusal> {
+    let to = Shard::parse(to).queue;
+    if caller.may(Right::Manage, to) { Ok(()) } else { caller.check(Right::Send, to) }
 }
 
 /// The name of an address document that is valid as a whole.

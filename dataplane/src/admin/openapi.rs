@@ -10,10 +10,15 @@ use serde_json::{Map, Value, json};
 use super::routes::{Answer, Content, PROBLEM, Parameter, Place, Route, routes};
 
 /// Answers that every route may give, whatever it does.
-const COMMON: [(u16, &str); 4] = [
+const COMMON: [(u16, &str); 6] = [
     (400, "The request cannot be read"),
-    (403, "The request comes from a page of another origin, or names another host"),
+    (401, "The request does not say who makes it, or something that is not so"),
+    (
+        403,
+        "Who asks has no right to it, or the request comes from a page of another origin or names another host",
+    ),
     (408, "The body did not arrive in time"),
+    (429, "Too many log-ins have failed"),
     (503, "A worker does not answer"),
 ];
 
@@ -48,7 +53,12 @@ pub fn document() -> Value {
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "paths": paths,
-        "components": { "schemas": schemas },
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "password": { "type": "http", "scheme": "basic", "description": "A user of the fleet" },
+            },
+        },
     })
 }
 
@@ -58,6 +68,14 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         "summary": route.summary,
         "responses": responses(&route.answers, generator),
     });
+    // Who may do what stands where generators leave it alone.
+    match route.needs.describe() {
+        Some(permission) => {
+            operation["security"] = json!([{ "password": [] }, {}]);
+            operation["x-permission"] = permission.into();
+        }
+        None => operation["security"] = json!([]),
+    }
     if !route.parameters.is_empty() {
         operation["parameters"] = route.parameters.iter().map(parameter).collect();
     }

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::body::MAX_BODY;
+use super::caller::Caller;
 use super::problem::Refusal;
 use crate::mesh::{OfNode, Question, Reply, Scope, Unanswered};
 
@@ -59,7 +60,11 @@ async fn forward(api: &Api, name: &str, target: String, request: Request) -> Res
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
     })?;
     let method = parts.method.as_str().to_owned();
-    let question = Question { method, target, content_type, body, scope: Scope::Fleet };
+    let who = parts.extensions.get::<Caller>().cloned();
+    if let Some(who) = &who {
+        who.check_size()?;
+    }
+    let question = Question { method, target, content_type, body, scope: Scope::Fleet, who };
     ask(api, node, &name, question).await.map(response)
 }
 

@@ -8,11 +8,13 @@ use axum::extract::State;
 use mq_core::topic::validate_filter;
 use mq_model::CATCH_ALL_TOPIC;
 use mq_model::admin::{Page, Purged, Retained};
+use mq_model::grant::Right;
 use serde::Deserialize;
 
 use super::Api;
 use super::addresses::{no_worker, other_home, served};
 use super::body::Parameters;
+use super::caller::Caller;
 use super::paging::{Continuation, Limit};
 use super::problem::Refusal;
 use super::remote::{Wanted, from_node, is_up, segment};
@@ -37,10 +39,12 @@ pub(super) struct RemoveQuery {
 
 pub(super) async fn list(
     State(api): State<Api>,
+    caller: Caller,
     Parameters(query): Parameters<ListQuery>,
 ) -> Result<Json<Page<Retained>>, Refusal> {
     served(&api)?;
     let filter = valid(query.filter.as_deref().unwrap_or(CATCH_ALL_TOPIC))?;
+    caller.check(Right::View, &filter)?;
     let from = match query.continuation.as_deref().map(Continuation::decode) {
         None => None,
         Some(Some(from)) => Some(from),
@@ -96,10 +100,12 @@ async fn page(
 pub(super) async fn remove(
     State(api): State<Api>,
     Wanted(scope): Wanted,
+    caller: Caller,
     Parameters(query): Parameters<RemoveQuery>,
 ) -> Result<Json<Purged>, Refusal> {
     served(&api)?;
     let filter = valid(&query.filter)?;
+    caller.check(Right::Manage, &filter)?;
     let mut messages = 0;
     let mut homes = BTreeSet::new();
     for topic in api.node.hub.topics_of(&filter).await {

@@ -4,15 +4,20 @@
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use mq_model::admin::{
-    ClientSession, Connection, Link, List, LogLevel, Mesh, MoveHome, MoveMessages, Moved, Node, NodeDrain,
-    Page, Problem, Purged, Retained, Session, Statistics, Subscription,
+    ChangeRights, ClientSession, Connection, Link, List, LogLevel, Mesh, MoveHome, MoveMessages, Moved,
+    NewPassword, NewUser, Node, NodeDrain, Page, Permission, Problem, Purged, Retained, Session, Statistics,
+    Subscription,
 };
 use mq_model::config::DaemonConfig;
+use mq_model::grant::Right;
 use mq_model::manifest::Address;
+use mq_model::user::{Role, User};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::authorize::Needs;
 use super::{
-    Api, addresses, clients, drain, health, mesh, node, openapi, retained, sessions, subscriptions, websocket,
+    Api, addresses, clients, drain, health, mesh, node, openapi, retained, roles, sessions, subscriptions,
+    users, websocket,
 };
 
 /// One method of one path.
@@ -25,6 +30,8 @@ pub(super) struct Route {
     pub(super) parameters: Vec<Parameter>,
     pub(super) request: Option<SchemaOf>,
     pub(super) answers: Vec<Answer>,
+    /// What who uses it must have.
+    pub(super) needs: Needs,
     pub(super) handler: MethodRouter<Api>,
 }
 
@@ -110,7 +117,15 @@ impl Route {
         T: 'static,
     {
         let handler = on(method.filter(), handler);
-        Self { method, path, id, summary, parameters: vec![], request: None, answers: vec![], handler }
+        let (parameters, answers) = (vec![], vec![]);
+        // Forgetting to say so closes a route, and does not open it.
+        let needs = Needs::Admin;
+        Self { method, path, id, summary, parameters, request: None, answers, needs, handler }
+    }
+
+    fn needs(mut self, needs: Needs) -> Self {
+        self.needs = needs;
+        self
     }
 
     fn path_parameter(mut self, name: &'static str, description: &'static str) -> Self {
@@ -156,13 +171,31 @@ impl Route {
     }
 }
 
+const LIMIT: &str = "How many a page has at most, 1 to 1,000; 100 when it is left out";
+const CONTINUE: &str = "The `continue` of the page before";
+
+/// To see what belongs to all.
+const SEE: Needs = Needs::Everywhere(Right::View);
+
+/// To change what belongs to all.
+const ORDER: Needs = Needs::Everywhere(Right::Manage);
+
 /// Every route of the API.
 pub(super) fn routes() -> Vec<Route> {
-    [node_routes(), address_routes(), stored_routes(), client_routes(), mqtt_routes(), root_routes()]
-        .into_iter()
-        .flatten()
-        .map(of_any_node)
-        .collect()
+    [
+        node_routes(),
+        address_routes(),
+        stored_routes(),
+        client_routes(),
+        mqtt_routes(),
+        user_routes(),
+        role_routes(),
+        root_routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(of_any_node)
+    .collect()
 }
 
 /// Any node of a fleet can be asked for the answer of another one.
@@ -183,8 +216,10 @@ fn node_routes() -> Vec<Route> {
     const UNWRITTEN: &str = "The order cannot be written down, and is not in force";
     vec![
         Route::new(Get, "/api/v1/node", "showNode", "Who the node is and how it is", node::describe)
+            .needs(SEE)
             .answers::<Node>(200, "The node"),
         Route::new(Get, "/api/v1/mesh", "showMesh", "The fleet as this node sees it", mesh::show)
+            .needs(SEE)
             .answers::<Mesh>(200, "The nodes and the links between them"),
         Route::new(
             Get,
@@ -193,9 +228,11 @@ fn node_routes() -> Vec<Route> {
             "How far the node is from being empty",
             drain::show,
         )
+        .needs(SEE)
         .answers::<NodeDrain>(200, "What it holds")
         .refuses(503, NOT_WHOLE),
         Route::new(Post, "/api/v1/node/cordon", "cordonNode", "Give the node no new homes", drain::cordon)
+            .needs(ORDER)
             .answers::<NodeDrain>(200, "What it holds")
             .refuses(503, NOT_WHOLE)
             .refuses(500, UNWRITTEN),
@@ -206,6 +243,7 @@ fn node_routes() -> Vec<Route> {
             "Give the node homes again",
             drain::uncordon,
         )
+        .needs(ORDER)
         .answers::<NodeDrain>(200, "What it holds")
         .refuses(503, NOT_WHOLE)
         .refuses(500, UNWRITTEN)
@@ -217,6 +255,7 @@ fn node_routes() -> Vec<Route> {
             "Begin to give what the node holds to other nodes",
             drain::drain,
         )
+        .needs(ORDER)
         .answers::<NodeDrain>(200, "What it holds")
         .refuses(500, UNWRITTEN)
         .refuses(409, "The node belongs to no fleet")
@@ -228,6 +267,7 @@ fn node_routes() -> Vec<Route> {
             "Stop giving away what the node holds; it stays cordoned",
             drain::undrain,
         )
+        .needs(ORDER)
         .answers::<NodeDrain>(200, "What it holds")
         .refuses(503, NOT_WHOLE)
         .refuses(500, UNWRITTEN),
@@ -238,10 +278,13 @@ fn node_routes() -> Vec<Route> {
             "Counters since the start, and rates over the last ten seconds",
             node::statistics,
         )
+        .needs(SEE)
         .answers::<Statistics>(200, "The counters"),
         Route::new(Get, "/api/v1/config", "showConfig", "The configuration in force", node::config)
+            .needs(SEE)
             .answers::<DaemonConfig>(200, "The configuration, secrets as `***`"),
         Route::new(Get, "/api/v1/log-level", "showLogLevel", "The log filter in force", node::log_level)
+            .needs(SEE)
             .answers::<LogLevel>(200, "The filter"),
         Route::new(
             Put,
@@ -250,6 +293,7 @@ fn node_routes() -> Vec<Route> {
             "Change the log filter until the node is restarted",
             node::set_log_level,
         )
+        .needs(ORDER)
         .takes::<LogLevel>()
         .answers::<LogLevel>(200, "The filter, now in force"),
     ]
@@ -261,18 +305,18 @@ fn address_routes() -> Vec<Route> {
     const ONE: &str = "/api/v1/addresses/{name}";
     const NAME: &str = "The address's name, percent-encoded";
     vec![
-        Route::new(Get, "/api/v1/addresses", "listAddresses", "Every address", addresses::list)
+        Route::new(Get, "/api/v1/addresses", "listAddresses", "Every address", addresses::list).needs(Needs::Name)
             .answers::<List<Address>>(200, "The addresses in the order of their names"),
-        Route::new(Post, "/api/v1/addresses", "createAddress", "Create an address", addresses::create)
+        Route::new(Post, "/api/v1/addresses", "createAddress", "Create an address", addresses::create).needs(Needs::Name)
             .takes::<Address>()
             .answers::<Address>(201, "Created: stored, and served by every worker")
             .refuses(409, "An address of that name exists, or a subscription's topic does not")
             .stores(),
-        Route::new(Get, ONE, "showAddress", "One address", addresses::show)
+        Route::new(Get, ONE, "showAddress", "One address", addresses::show).needs(Needs::Address(Right::View))
             .path_parameter("name", NAME)
             .answers::<Address>(200, "The address")
             .refuses(404, "There is no such address"),
-        Route::new(Put, ONE, "putAddress", "Create an address or change it", addresses::put)
+        Route::new(Put, ONE, "putAddress", "Create an address or change it", addresses::put).needs(Needs::Address(Right::Manage))
             .path_parameter("name", NAME)
             .query_parameter("force", FORCE)
             .takes::<Address>()
@@ -280,7 +324,7 @@ fn address_routes() -> Vec<Route> {
             .answers::<Address>(201, "Created: stored, and served by every worker")
             .refuses(409, "A subscription's topic does not exist, a topic has subscriptions, or nobody can know what is dropped")
             .stores(),
-        Route::new(Delete, ONE, "deleteAddress", "Remove an address and close its links", addresses::remove)
+        Route::new(Delete, ONE, "deleteAddress", "Remove an address and close its links", addresses::remove).needs(Needs::Address(Right::Manage))
             .path_parameter("name", NAME)
             .query_parameter("force", FORCE)
             .answers_nothing("Removed")
@@ -302,6 +346,7 @@ fn stored_routes() -> Vec<Route> {
             "Remove the messages that no consumer has",
             addresses::purge,
         )
+        .needs(Needs::Address(Right::Manage))
         .path_parameter("name", NAME)
         .answers::<Purged>(200, "How many were removed")
         .refuses(404, "There is no such address")
@@ -314,6 +359,7 @@ fn stored_routes() -> Vec<Route> {
             "Move messages that no consumer has to another address, the oldest first",
             addresses::move_messages,
         )
+        .needs(Needs::Address(Right::Manage))
         .path_parameter("name", NAME)
         .takes::<MoveMessages>()
         .answers::<Moved>(200, "How many were moved")
@@ -327,6 +373,7 @@ fn stored_routes() -> Vec<Route> {
             "Make another node the home of a queue or topic",
             drain::move_home,
         )
+        .needs(ORDER)
         .path_parameter("name", NAME)
         .takes::<MoveHome>()
         .answers::<Address>(200, "The address, with its new home")
@@ -340,6 +387,7 @@ fn stored_routes() -> Vec<Route> {
             "The subscriptions of topics",
             subscriptions::list,
         )
+        .needs(Needs::Name)
         .query_parameter("topic", "Only the subscriptions of this topic")
         .answers::<List<Subscription>>(200, "The subscriptions by topic and name"),
         Route::new(
@@ -349,6 +397,7 @@ fn stored_routes() -> Vec<Route> {
             "End a durable subscription that a client has made",
             subscriptions::remove,
         )
+        .needs(Needs::Address(Right::Manage))
         .path_parameter("name", "The topic's name, percent-encoded")
         .path_parameter("subscription", "The subscription's name, percent-encoded")
         .answers_nothing("Ended, with what it held")
@@ -364,12 +413,15 @@ fn client_routes() -> Vec<Route> {
     const ID: &str = "The connection's id, such as `c42`";
     vec![
         Route::new(Get, "/api/v1/connections", "listConnections", "Every client connection", clients::list)
+            .needs(SEE)
             .answers::<List<Connection>>(200, "The connections, the oldest first"),
         Route::new(Get, ONE, "showConnection", "One client connection", clients::show)
+            .needs(SEE)
             .path_parameter("id", ID)
             .answers::<Connection>(200, "The connection")
             .refuses(404, "There is no such connection"),
         Route::new(Delete, ONE, "closeConnection", "Close a client connection", clients::close)
+            .needs(ORDER)
             .path_parameter("id", ID)
             .query_parameter("reason", "What the client is told, one line of at most 256 bytes")
             .answers_nothing("Closed with `amqp:connection:forced`, or reason code 0x98 of MQTT")
@@ -382,10 +434,12 @@ fn client_routes() -> Vec<Route> {
             "The sessions of a client connection",
             clients::sessions,
         )
+        .needs(SEE)
         .path_parameter("id", ID)
         .answers::<List<Session>>(200, "The sessions")
         .refuses(404, "There is no such connection"),
         Route::new(Get, "/api/v1/links", "listLinks", "Links of client connections", clients::links)
+            .needs(SEE)
             .query_parameter("address", "Only the links of this address")
             .query_parameter("connection", "Only the links of this connection")
             .answers::<List<Link>>(200, "The links"),
@@ -397,18 +451,18 @@ fn mqtt_routes() -> Vec<Route> {
     const ONE: &str = "/api/v1/sessions/{client}";
     const CLIENT: &str = "The client identifier, percent-encoded";
     const RETAINED: &str = "/api/v1/retained";
-    const LIMIT: &str = "How many a page has at most, 1 to 1,000; 100 when it is left out";
-    const CONTINUE: &str = "The `continue` of the page before";
     const UPGRADE: &str = "Turn the connection into a WebSocket that carries MQTT (subprotocol `mqtt`)";
     const UNAVAILABLE: &str = "The node reads its message log, or a worker does not answer";
     vec![
         Route::new(Get, "/api/v1/sessions", "listClientSessions", "Sessions of MQTT clients", sessions::list)
+            .needs(SEE)
             .query_parameter("prefix", "Only clients whose identifier begins with this")
             .query_parameter("connected", "`true`: only who is connected; `false`: only who is away")
             .query_parameter("limit", LIMIT)
             .query_parameter("continue", CONTINUE)
             .answers::<Page<ClientSession>>(200, "The sessions in the order of the client identifiers"),
         Route::new(Get, ONE, "showClientSession", "The session of one MQTT client", sessions::show)
+            .needs(SEE)
             .path_parameter("client", CLIENT)
             .answers::<ClientSession>(200, "The session with its subscriptions")
             .refuses(404, "The client has no session"),
@@ -419,11 +473,13 @@ fn mqtt_routes() -> Vec<Route> {
             "End the session of an MQTT client, and its connection",
             sessions::remove,
         )
+        .needs(ORDER)
         .path_parameter("client", CLIENT)
         .answers_nothing("Ended, with what waited for the client")
         .refuses(404, "The client has no session")
         .refuses(503, UNAVAILABLE),
         Route::new(Get, RETAINED, "listRetained", "Messages that topics retain", retained::list)
+            .needs(Needs::Name)
             .query_parameter("filter", "Only for names that match, such as `sensors/#`; `#` when left out")
             .query_parameter("limit", LIMIT)
             .query_parameter("continue", CONTINUE)
@@ -431,11 +487,13 @@ fn mqtt_routes() -> Vec<Route> {
             .refuses(422, "The filter or `continue` is none")
             .refuses(503, UNAVAILABLE),
         Route::new(Delete, RETAINED, "forgetRetained", "Forget retained messages", retained::remove)
+            .needs(Needs::Name)
             .query_parameter("filter", "The names whose messages are forgotten, such as `sensors/#`")
             .answers::<Purged>(200, "How many were forgotten")
             .refuses(422, "The filter is none")
             .refuses(503, UNAVAILABLE),
         Route::new(Get, "/mqtt", "openWebSocket", UPGRADE, websocket::upgrade)
+            .needs(Needs::Nothing)
             .answer(101, "The connection is a WebSocket", Content::Empty)
             .answer(426, "The client wants another version than 13", Content::Empty)
             .refuses(400, "This is no opening handshake, or the subprotocol `mqtt` is not offered")
@@ -443,24 +501,156 @@ fn mqtt_routes() -> Vec<Route> {
     ]
 }
 
+fn user_routes() -> Vec<Route> {
+    use Method::{Delete, Get, Post, Put};
+    const ALL: &str = "/api/v1/users";
+    const ONE: &str = "/api/v1/users/{name}";
+    const NAME: &str = "The user's name";
+    const UNKNOWN: &str = "There is no such user";
+    vec![
+        Route::new(Get, ALL, "listUsers", "Users, without their passwords", users::list)
+            .needs(SEE)
+            .query_parameter("limit", LIMIT)
+            .query_parameter("continue", CONTINUE)
+            .answers::<Page<User>>(200, "The users in the order of their names"),
+        Route::new(Post, ALL, "createUser", "Create a user", users::create)
+            .needs(Needs::Admin)
+            .takes::<NewUser>()
+            .answers::<User>(201, "Created, and in force on this node")
+            .refuses(409, "A user of that name exists")
+            .stores(),
+        Route::new(Get, ONE, "showUser", "One user, without his password", users::show)
+            .needs(Needs::EverywhereOrSelf(Right::View))
+            .path_parameter("name", NAME)
+            .answers::<User>(200, "The user")
+            .refuses(404, UNKNOWN),
+        Route::new(Put, ONE, "putUser", "Create a user or change what he may do", users::put)
+            .needs(Needs::Admin)
+            .path_parameter("name", NAME)
+            .takes::<User>()
+            .answers::<User>(200, "Changed, or as he was; his password stays")
+            .answers::<User>(201, "Created, without a password")
+            .stores(),
+        Route::new(Delete, ONE, "deleteUser", "Remove a user", users::remove)
+            .needs(Needs::Admin)
+            .path_parameter("name", NAME)
+            .answers_nothing("Removed")
+            .refuses(404, UNKNOWN)
+            .stores(),
+        Route::new(
+            Post,
+            "/api/v1/users/{name}/rights",
+            "changeUserRights",
+            "Change some of what a user may do",
+            users::change,
+        )
+        .needs(Needs::Admin)
+        .path_parameter("name", NAME)
+        .takes::<ChangeRights>()
+        .answers::<User>(200, "The user, changed")
+        .refuses(404, UNKNOWN)
+        .stores(),
+        Route::new(
+            Put,
+            "/api/v1/users/{name}/password",
+            "setPassword",
+            "Set the password of a user",
+            users::set_password,
+        )
+        .needs(Needs::AdminOrSelf)
+        .path_parameter("name", NAME)
+        .takes::<NewPassword>()
+        .answers_nothing("Set; the one before is none any more")
+        .refuses(404, UNKNOWN)
+        .stores(),
+        Route::new(
+            Get,
+            "/api/v1/users/{name}/permission",
+            "showPermission",
+            "Whether a user may do something, and why",
+            users::permission,
+        )
+        .needs(Needs::EverywhereOrSelf(Right::View))
+        .path_parameter("name", NAME)
+        .query_parameter("right", "`send`, `recv`, `browse`, `view` or `manage`")
+        .query_parameter("address", "An address, or a topic filter")
+        .query_parameter("client", "The client identifier that `${client}` stands for")
+        .answers::<Permission>(200, "The answer")
+        .refuses(404, UNKNOWN),
+    ]
+}
+
+fn role_routes() -> Vec<Route> {
+    use Method::{Delete, Get, Post, Put};
+    const ALL: &str = "/api/v1/roles";
+    const ONE: &str = "/api/v1/roles/{name}";
+    const NAME: &str = "The role's name";
+    const UNKNOWN: &str = "There is no such role";
+    const BUILT_IN: &str = "The role is built in";
+    vec![
+        Route::new(Get, ALL, "listRoles", "Roles, built-in ones too", roles::list)
+            .needs(SEE)
+            .query_parameter("limit", LIMIT)
+            .query_parameter("continue", CONTINUE)
+            .answers::<Page<Role>>(200, "The roles in the order of their names"),
+        Route::new(Post, ALL, "createRole", "Create a role", roles::create)
+            .needs(Needs::Admin)
+            .takes::<Role>()
+            .answers::<Role>(201, "Created, and in force on this node")
+            .refuses(409, "A role of that name exists")
+            .stores(),
+        Route::new(Get, ONE, "showRole", "One role", roles::show)
+            .needs(SEE)
+            .path_parameter("name", NAME)
+            .answers::<Role>(200, "The role")
+            .refuses(404, UNKNOWN),
+        Route::new(Put, ONE, "putRole", "Create a role or change what it gives", roles::put)
+            .needs(Needs::Admin)
+            .path_parameter("name", NAME)
+            .takes::<Role>()
+            .answers::<Role>(200, "Changed, or as it was")
+            .answers::<Role>(201, "Created, and in force on this node")
+            .stores(),
+        Route::new(Delete, ONE, "deleteRole", "Remove a role; who has it loses what it gives", roles::remove)
+            .needs(Needs::Admin)
+            .path_parameter("name", NAME)
+            .answers_nothing("Removed")
+            .refuses(404, UNKNOWN)
+            .refuses(409, BUILT_IN)
+            .stores(),
+        Route::new(
+            Post,
+            "/api/v1/roles/{name}/rights",
+            "changeRoleRights",
+            "Change some of what a role gives",
+            roles::change,
+        )
+        .needs(Needs::Admin)
+        .path_parameter("name", NAME)
+        .takes::<ChangeRights>()
+        .answers::<Role>(200, "The role, changed")
+        .refuses(404, UNKNOWN)
+        .refuses(409, BUILT_IN)
+        .stores(),
+    ]
+}
+
 fn root_routes() -> Vec<Route> {
     use Method::Get;
     const PLAIN: &str = "text/plain; charset=utf-8";
     vec![
-        Route::new(Get, "/api/v1/openapi.json", "showOpenApi", "This document", openapi::show).answer(
-            200,
-            "The OpenAPI 3.1 document of the API",
-            Content::AnyJson,
-        ),
-        Route::new(Get, "/livez", "showLiveness", "Whether the node lives", health::alive).answer(
-            200,
-            "It does",
-            Content::Text(PLAIN),
-        ),
+        Route::new(Get, "/api/v1/openapi.json", "showOpenApi", "This document", openapi::show)
+            .needs(Needs::Nothing)
+            .answer(200, "The OpenAPI 3.1 document of the API", Content::AnyJson),
+        Route::new(Get, "/livez", "showLiveness", "Whether the node lives", health::alive)
+            .needs(Needs::Nothing)
+            .answer(200, "It does", Content::Text(PLAIN)),
         Route::new(Get, "/readyz", "showReadiness", "Whether clients should be sent here", health::ready)
+            .needs(Needs::Nothing)
             .answer(200, "They should", Content::Text(PLAIN))
             .answer(503, "They should not, and why", Content::Text(PLAIN)),
         Route::new(Get, "/metrics", "showMetrics", "Metrics in the OpenMetrics text format", health::metrics)
+            .needs(SEE)
             .answer(200, "The metrics", Content::Text(crate::metrics::CONTENT_TYPE)),
     ]
 }

@@ -2,6 +2,7 @@
 //! number of connections, the time for TLS and for a request's head, the time for a write to get anywhere.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::authorize::Source;
 use super::wire::{SharedPace, Wire};
 use crate::listen::{Bound, Secure, Throttle};
 use crate::tls::Encryption;
@@ -106,8 +108,8 @@ async fn accept(listener: TcpListener, name: &'static str, secure: Option<Secure
             accepted = next => accepted,
         };
         match accepted {
-            Some((Ok((stream, _)), permit)) => {
-                let served = begin(stream, name, secure.clone(), common.clone());
+            Some((Ok((stream, peer)), permit)) => {
+                let served = begin(stream, peer, name, secure.clone(), common.clone());
                 connections.spawn(async move {
                     served.await;
                     drop(permit);
@@ -129,7 +131,13 @@ async fn accept(listener: TcpListener, name: &'static str, secure: Option<Secure
 }
 
 /// Agrees on TLS with a client, where that comes first, and serves it.
-async fn begin(stream: TcpStream, name: &'static str, secure: Option<Secure>, mut common: Common) {
+async fn begin(
+    stream: TcpStream,
+    peer: SocketAddr,
+    name: &'static str,
+    secure: Option<Secure>,
+    mut common: Common,
+) {
     if let Err(error) = set_options(&stream) {
         tracing::debug!(%error, "a client of the admin API left before it was served");
         return;
@@ -139,16 +147,19 @@ async fn begin(stream: TcpStream, name: &'static str, secure: Option<Secure>, mu
         () = requested(&mut common.stopped) => return,
     };
     match begun {
-        Ok(Ok(wire)) => serve(wire, common).await,
+        Ok(Ok(wire)) => serve(wire, peer, common).await,
         Ok(Err(error)) => tracing::debug!(%error, listener = name, "no TLS came about"),
         Err(_) => tracing::debug!(listener = name, "no TLS came about in time"),
     }
 }
 
-async fn serve(wire: Wire, common: Common) {
+async fn serve(wire: Wire, peer: SocketAddr, common: Common) {
     let Common { router, mut stopped, .. } = common;
-    let service =
-        Encrypted { encryption: wire.encryption().cloned(), service: TowerToHyperService::new(router) };
+    let service = Announced {
+        source: Source(peer.ip()),
+        encryption: wire.encryption().cloned(),
+        service: TowerToHyperService::new(router),
+    };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
     let connection = builder.serve_connection(TokioIo::new(wire), service);
@@ -166,18 +177,20 @@ async fn serve(wire: Wire, common: Common) {
     }
 }
 
-/// Tells each request of a connection what TLS has agreed on with the client.
-struct Encrypted {
+/// Tells each request of a connection where it comes from, and what TLS has agreed on with the client.
+struct Announced {
+    source: Source,
     encryption: Option<Arc<Encryption>>,
     service: TowerToHyperService<Router>,
 }
 
-impl Service<Request<Incoming>> for Encrypted {
+impl Service<Request<Incoming>> for Announced {
     type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
     type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
     type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.source);
         if let Some(encryption) = &self.encryption {
             request.extensions_mut().insert(encryption.clone());
         }

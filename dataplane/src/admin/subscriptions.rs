@@ -6,12 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use mq_model::admin::{List, Subscription};
+use mq_model::grant::Right;
 use mq_model::manifest::AddressType;
 use serde::Deserialize;
 
 use super::Api;
 use super::addresses::{no_worker, other_home, queue_status, served};
 use super::body::{Names, Parameters};
+use super::caller::Caller;
 use super::problem::Refusal;
 use super::remote::{Wanted, done_by_home, gather, segment};
 use crate::hub;
@@ -33,6 +35,7 @@ pub(super) async fn list(
     State(api): State<Api>,
     Wanted(scope): Wanted,
     Parameters(query): Parameters<ListQuery>,
+    caller: Caller,
 ) -> Json<List<Subscription>> {
     let addresses = api.node.catalogue.addresses().into_iter();
     let topics = addresses.filter(|(name, object)| {
@@ -52,6 +55,8 @@ pub(super) async fn list(
         let subscriptions = api.node.hub.subscriptions(&topic).await;
         items.extend(subscriptions.into_iter().map(|subscription| view(&api, &topic, subscription)));
     }
+    let permits = caller.permits();
+    items.retain(|item| permits.permits(Right::View, &item.topic));
     items.sort_by(|one, other| (&one.topic, &one.name).cmp(&(&other.topic, &other.name)));
     Json(List { items, unanswered })
 }

@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
 
 use super::fabric::{ControlMail, Fabric};
 use super::service::{NodeEvent, Service, Tag};
+use crate::admin::Caller;
 
 /// Bytes of an answer's body; what is longer has to be asked for in parts.
 const MAX_ANSWER: usize = 24 << 20;
@@ -55,13 +56,15 @@ pub(crate) struct Question {
     pub(crate) content_type: Option<String>,
     pub(crate) body: Bytes,
     pub(crate) scope: Scope,
+    /// Who wants to know; `None`: the node itself.
+    pub(crate) who: Option<Caller>,
 }
 
 impl Question {
     /// Asks for what a node alone knows.
     pub(crate) fn get(target: impl Into<String>) -> Self {
         let (method, target) = ("GET".to_owned(), target.into());
-        Self { method, target, content_type: None, body: Bytes::new(), scope: Scope::Node }
+        Self { method, target, content_type: None, body: Bytes::new(), scope: Scope::Node, who: None }
     }
 
     /// Has a node alone do something.
@@ -105,6 +108,9 @@ struct QuestionHead {
     content_type: Option<String>,
     #[serde(default)]
     scope: Scope,
+    /// Who has asked the node that asks this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    who: Option<Caller>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -195,8 +201,8 @@ impl Requests {
         self.waiting().insert(id, (node, reply));
         // Whatever comes, nobody waits for it afterwards.
         let _forget = Forget { requests: self, id };
-        let Question { method, target, content_type, body, scope } = question;
-        let head = QuestionHead { id, method, target, content_type, scope };
+        let Question { method, target, content_type, body, scope, who } = question;
+        let head = QuestionHead { id, method, target, content_type, scope, who };
         self.say(node, QUESTION, &head, &body);
         match tokio::time::timeout(TIMEOUT, answer).await {
             Ok(Ok(reply)) => Ok(reply),
@@ -362,13 +368,16 @@ fn request(head: QuestionHead, body: Bytes) -> Option<Request<Body>> {
     }
     let mut request = request.body(Body::from(body)).ok()?;
     request.extensions_mut().insert(head.scope);
-    request.extensions_mut().insert(OfNode);
+    request.extensions_mut().insert(OfNode { who: head.who });
     Some(request)
 }
 
 /// Marks a request that another node of the fleet has made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OfNode;
+#[derive(Clone, Debug)]
+pub(crate) struct OfNode {
+    /// Who has asked that node, and what he may do; `None`: it asks for itself.
+    pub(crate) who: Option<Caller>,
+}
 
 #[cfg(test)]
 mod tests {
@@ -477,6 +486,7 @@ mod tests {
             target: "/".to_owned(),
             content_type: None,
             scope: Scope::Node,
+            who: None,
         };
         let (requests, _) = requests(2);
         let mut why = |id| {

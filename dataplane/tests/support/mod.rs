@@ -141,6 +141,17 @@ impl Node {
         node
     }
 
+    /// A node that writes its log there.
+    pub(crate) fn start_with_log<W: Write + 'static>(
+        config: DaemonConfig,
+        writer: impl Fn() -> W + Send + Sync + 'static,
+    ) -> Self {
+        let (subscriber, log) = mqd::log::build(&Log::default(), false, writer).unwrap();
+        let node = Self::run(App::build(config, log).unwrap(), subscriber);
+        wait_for("the node to be ready", || (get(node.http, "/readyz").status == 200).then_some(()));
+        node
+    }
+
     /// A node of two workers, one of which has ended.
     pub(crate) fn start_with_a_dead_worker(config: DaemonConfig) -> Self {
         let (subscriber, log) = mqd::log::build(&Log::default(), false, std::io::sink).unwrap();

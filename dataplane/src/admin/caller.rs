@@ -1,0 +1,420 @@
+//! Who asks the admin API, and what he may do there.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use mq_auth::{MAX_NAME, MAX_PASSWORD, Salts, Secret, Throttle, ThrottleOptions, Unprepared, Verifiers};
+use mq_model::grant::{Grant, Permits, Right, Who};
+use mq_model::user::{ANONYMOUS, DEFAULT_SPACE};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+use super::problem::Refusal;
+use crate::users::{User, UserTable};
+
+/// Passwords that are checked or made checkable at once: each takes some 20 ms of a core and 19 MiB.
+const MAX_CHECKS: usize = 2;
+
+/// Passwords that may wait for that; more are refused.
+const MAX_WAITING: usize = 64;
+
+/// How long a password that was right is known to be.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
+
+/// Passwords that are known to be right at once.
+const MAX_KNOWN: usize = 1_024;
+
+/// Bytes of grants that travel with a request.
+const MAX_GRANTS: usize = 256 << 10;
+
+/// Who asks. It travels with a request that another node answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Caller {
+    pub(crate) name: Arc<str>,
+    /// He may do everything, users and roles included.
+    is_admin: bool,
+    grants: Arc<[Grant]>,
+    /// The table of users that all this comes from has him.
+    is_user: bool,
+}
+
+impl Caller {
+    /// Somebody who has not said who he is, where that is enough.
+    pub(super) fn anonymous() -> Self {
+        Self { name: ANONYMOUS.into(), is_admin: true, grants: [].into(), is_user: false }
+    }
+
+    /// A node of the fleet, for itself.
+    pub(super) fn node() -> Self {
+        Self { name: "node".into(), ..Self::anonymous() }
+    }
+
+    pub(super) fn user(user: &User) -> Self {
+        let (name, grants) = (user.name().clone(), user.grants().clone());
+        Self { name, is_admin: user.is_admin(), grants, is_user: true }
+    }
+
+    /// # Errors
+    /// When he has so many grants that they do not travel with a request.
+    pub(super) fn check_size(&self) -> Result<(), Refusal> {
+        let bytes: usize = self.grants.iter().map(|grant| grant.pattern.as_str().len() + 16).sum();
+        if bytes <= MAX_GRANTS {
+            return Ok(());
+        }
+        let detail = format!("`{}` has too many grants to ask one node for another; ask that one", self.name);
+        Err(Refusal::invalid(detail))
+    }
+
+    /// Whether he is the user of this name.
+    pub(super) fn is(&self, user: &str) -> bool {
+        self.is_user && *self.name == *user
+    }
+
+    pub(super) fn permits(&self) -> Permits {
+        if self.is_admin {
+            return Permits::everything();
+        }
+        Permits::of(&*self.grants, Who { user: &self.name, client: "" })
+    }
+
+    pub(super) fn may(&self, right: Right, asked: &str) -> bool {
+        self.is_admin || self.permits().permits(right, asked)
+    }
+
+    /// # Errors
+    /// When he has no right to what a request is about.
+    pub(super) fn check(&self, right: Right, asked: &str) -> Result<(), Refusal> {
+        if self.may(right, asked) {
+            return Ok(());
+        }
+        let asked: String = asked.chars().take(mq_model::MAX_ADDRESS_NAME).collect();
+        Err(Refusal::forbidden(format!("`{}` may not {right} `{asked}`; grant `{right}:{asked}`", self.name)))
+    }
+
+    /// # Errors
+    /// When he has not the right everywhere, which is what concerns a node and not an address.
+    pub(super) fn check_everywhere(&self, right: Right) -> Result<(), Refusal> {
+        if self.is_admin || self.permits().is_everything(right) {
+            return Ok(());
+        }
+        let name = &self.name;
+        Err(Refusal::forbidden(format!("`{name}` may not {right} what belongs to all; grant `{right}:#`")))
+    }
+
+    /// # Errors
+    /// When he is no administrator.
+    pub(super) fn check_admin(&self) -> Result<(), Refusal> {
+        if self.is_admin {
+            return Ok(());
+        }
+        let detail = format!("`{}` may not change users and roles; that takes the role `admin`", self.name);
+        Err(Refusal::forbidden(detail))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        // What comes from no listener comes from the node itself.
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(Self::node))
+    }
+}
+
+/// Name and password of a request (RFC 7617).
+struct Basic {
+    user: String,
+    password: Secret,
+}
+
+/// What a request says of who makes it.
+enum Credentials {
+    None,
+    Basic(Basic),
+}
+
+/// Finds out who asks. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Gatekeeper(Arc<Inner>);
+
+struct Inner {
+    checks: Semaphore,
+    waiting: Semaphore,
+    throttle: Mutex<Throttle>,
+    known: Mutex<HashMap<u128, Known>>,
+    /// What passwords are hashed with in memory; nobody knows it, and it ends with the process.
+    keys: [RandomState; 2],
+}
+
+/// A password that was right.
+struct Known {
+    verifiers: Arc<Verifiers>,
+    until: Instant,
+}
+
+impl Gatekeeper {
+    pub(crate) fn new(now: Instant) -> Self {
+        let key = RandomState::new().hash_one(());
+        Self(Arc::new(Inner {
+            checks: Semaphore::new(MAX_CHECKS),
+            waiting: Semaphore::new(MAX_WAITING),
+            throttle: Mutex::new(Throttle::new(ThrottleOptions::default(), key, now)),
+            known: Mutex::default(),
+            keys: [RandomState::new(), RandomState::new()],
+        }))
+    }
+
+    /// Who makes a request; `None`: it does not say.
+    ///
+    /// # Errors
+    /// When it says something that is not so, or that cannot be looked at now.
+    pub(super) async fn identify(
+        &self,
+        headers: &HeaderMap,
+        source: IpAddr,
+        users: &UserTable,
+    ) -> Result<Option<Caller>, Refusal> {
+        let basic = match credentials(headers)? {
+            Credentials::None => return Ok(None),
+            Credentials::Basic(basic) => basic,
+        };
+        let user = users.find(DEFAULT_SPACE, &basic.user);
+        let verifiers = user.and_then(|user| user.verifiers()).cloned();
+        let is_right = match &verifiers {
+            Some(verifiers) if self.is_known(verifiers, &basic) => true,
+            _ => self.check(source, &basic, verifiers).await?,
+        };
+        match user.filter(|user| is_right && user.is_enabled()) {
+            Some(user) => Ok(Some(Caller::user(user))),
+            None => {
+                let shown: String = basic.user.chars().filter(|c| !c.is_control()).take(64).collect();
+                tracing::warn!(target: "audit", user = shown, %source, outcome = "refused", "log-in");
+                Err(wrong())
+            }
+        }
+    }
+
+    /// Checks a password, not before whoever has guessed wrong has waited.
+    async fn check(
+        &self,
+        source: IpAddr,
+        basic: &Basic,
+        verifiers: Option<Arc<Verifiers>>,
+    ) -> Result<bool, Refusal> {
+        if let Some(wait) = self.throttle().wait(Instant::now(), source, &basic.user) {
+            let seconds = wait.as_secs() + 1;
+            let detail = format!("too many log-ins have failed; try again in {seconds} s");
+            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", detail));
+        }
+        let (password, checked) = (basic.password.clone(), verifiers.clone());
+        let is_right = self.work(move || Verifiers::check(checked.as_deref(), &password)).await?;
+        let mut throttle = self.throttle();
+        match verifiers.filter(|_| is_right) {
+            Some(verifiers) => {
+                throttle.succeeded(source, &basic.user);
+                drop(throttle);
+                self.remember(verifiers, basic);
+            }
+            None => throttle.failed(Instant::now(), source, &basic.user),
+        }
+        Ok(is_right)
+    }
+
+    /// Makes of a password what it can be checked with.
+    ///
+    /// # Errors
+    /// When the password cannot be one, or too many wait.
+    pub(super) async fn derive(&self, password: Secret) -> Result<Arc<Verifiers>, Refusal> {
+        if password.expose().len() > MAX_PASSWORD {
+            return Err(Refusal::invalid(format!("the password has more than {MAX_PASSWORD} bytes")));
+        }
+        let salts = Salts { password: random()?, scram_sha256: random()?, scram_sha512: random()? };
+        let derived = self.work(move || Verifiers::derive(&password, &salts)).await?;
+        derived
+            .map(Arc::new)
+            .map_err(|error: Unprepared| Refusal::invalid(format!("the password cannot be used: {error}")))
+    }
+
+    /// Does what takes a while on a thread of its own, when it is its turn.
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+        let busy = || {
+            let detail = "too many passwords wait to be checked; try again";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+        };
+        let _place = self.0.waiting.try_acquire().map_err(|_| busy())?;
+        let _turn = self.0.checks.acquire().await.map_err(|_| busy())?;
+        tokio::task::spawn_blocking(work).await.map_err(|_| busy())
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.0.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<u128, Known>> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tag(&self, basic: &Basic) -> u128 {
+        let [one, other] =
+            self.0.keys.each_ref().map(|key| key.hash_one((&basic.user, basic.password.expose())));
+        (u128::from(one) << 64) | u128::from(other)
+    }
+
+    /// Whether it was right a moment ago, and the user's password has not been changed since.
+    fn is_known(&self, verifiers: &Arc<Verifiers>, basic: &Basic) -> bool {
+        let known = self.known();
+        let found = known.get(&self.tag(basic));
+        found.is_some_and(|found| Arc::ptr_eq(&found.verifiers, verifiers) && Instant::now() < found.until)
+    }
+
+    fn remember(&self, verifiers: Arc<Verifiers>, basic: &Basic) {
+        let now = Instant::now();
+        let tag = self.tag(basic);
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN {
+            known.retain(|_, known| now < known.until);
+        }
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(tag, Known { verifiers, until: now + KNOWN_FOR });
+    }
+}
+
+/// Random bytes that nobody can guess.
+fn random() -> Result<[u8; 16], Refusal> {
+    let mut bytes = [0; 16];
+    let filled = rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes);
+    filled.map_err(|_| {
+        let detail = "the system gives no random numbers; see the log of the system";
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no-randomness", detail)
+    })?;
+    Ok(bytes)
+}
+
+/// The same whether there is no such user, he is disabled, or the password is wrong.
+fn wrong() -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", "the user name or the password is wrong")
+}
+
+/// That a request has to say who makes it.
+pub(super) fn nameless() -> Refusal {
+    let detail = "this listener serves nobody who does not say who he is; give a user and a password";
+    Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+}
+
+fn credentials(headers: &HeaderMap) -> Result<Credentials, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(Credentials::None) };
+    if values.next().is_some() {
+        return Err(Refusal::malformed("the header authorization comes more than once; send one"));
+    }
+    let (scheme, rest) = value.to_str().ok().and_then(|value| value.split_once(' ')).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("basic") {
+        let detail = "the credentials are of a kind that the node does not take; use HTTP Basic";
+        return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
+    }
+    let malformed = || Refusal::malformed("the credentials cannot be read; send base64 of `user:password`");
+    let encoded = rest.trim();
+    if encoded.len() > (MAX_NAME + 1 + MAX_PASSWORD).div_ceil(3) * 4 {
+        return Err(malformed());
+    }
+    let bytes = BASE64_STANDARD.decode(encoded).map_err(|_| malformed())?;
+    let text = Secret::new(String::from_utf8(bytes).map_err(|_| malformed())?);
+    let (user, password) = text.expose().split_once(':').ok_or_else(malformed)?;
+    Ok(Credentials::Basic(Basic { user: user.to_owned(), password: Secret::new(password) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn verifiers(password: &str) -> Arc<Verifiers> {
+        let salts = Salts { password: [1; 16], scram_sha256: [2; 16], scram_sha512: [3; 16] };
+        Arc::new(Verifiers::derive(&Secret::new(password), &salts).unwrap())
+    }
+
+    fn headers(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
+    }
+
+    fn basic(user: &str, password: &str) -> HeaderMap {
+        headers(&format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))))
+    }
+
+    async fn status(gatekeeper: &Gatekeeper, headers: &HeaderMap, users: &UserTable) -> Option<StatusCode> {
+        let identified = gatekeeper.identify(headers, SOURCE, users).await;
+        identified.err().map(|refusal| refusal.status())
+    }
+
+    #[tokio::test]
+    async fn a_password_is_right_until_it_or_its_user_is_changed() {
+        let gatekeeper = Gatekeeper::new(Instant::now());
+        let user = |is_enabled, password| {
+            UserTable::of([User::new(
+                "ann",
+                is_enabled,
+                vec!["view:a".parse().unwrap()],
+                Some(verifiers(password)),
+            )])
+        };
+        let users = user(true, "pencil");
+        for _ in 0..2 {
+            let caller =
+                gatekeeper.identify(&basic("ann", "pencil"), SOURCE, &users).await.ok().flatten().unwrap();
+            assert!(caller.is("ann") && caller.may(Right::View, "a") && !caller.may(Right::Manage, "a"));
+            assert!(caller.check_everywhere(Right::View).is_err() && caller.check_admin().is_err());
+        }
+        let refused = Some(StatusCode::UNAUTHORIZED);
+        assert_eq!(status(&gatekeeper, &basic("ann", "pencil"), &user(false, "pencil")).await, refused);
+        assert_eq!(status(&gatekeeper, &basic("ann", "pencil"), &user(true, "other")).await, refused);
+        assert_eq!(status(&gatekeeper, &basic("bob", "pencil"), &users).await, refused);
+        assert_eq!(status(&gatekeeper, &basic("ann", "penci"), &users).await, refused);
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_on_guessing_is_told_to_wait_and_whoever_knows_is_not() {
+        let gatekeeper = Gatekeeper::new(Instant::now());
+        let users = UserTable::of([User::new("ann", true, Vec::new(), Some(verifiers("pencil")))]);
+        assert_eq!(status(&gatekeeper, &basic("ann", "pencil"), &users).await, None);
+        let mut last = None;
+        for _ in 0..20 {
+            last = status(&gatekeeper, &basic("eve", "guess"), &users).await;
+            if last == Some(StatusCode::TOO_MANY_REQUESTS) {
+                break;
+            }
+        }
+        assert_eq!(last, Some(StatusCode::TOO_MANY_REQUESTS));
+        assert_eq!(status(&gatekeeper, &basic("ann", "pencil"), &users).await, None);
+    }
+
+    #[tokio::test]
+    async fn credentials_that_cannot_be_read_are_refused_before_anything_is_checked() {
+        let gatekeeper = Gatekeeper::new(Instant::now());
+        let users = UserTable::default();
+        assert_eq!(status(&gatekeeper, &HeaderMap::new(), &users).await, None);
+        let long = format!("Basic {}", BASE64_STANDARD.encode("x".repeat(4_096)));
+        for (value, expected) in [
+            ("Basic !", StatusCode::BAD_REQUEST),
+            ("Basic bm8gY29sb24=", StatusCode::BAD_REQUEST),
+            (long.as_str(), StatusCode::BAD_REQUEST),
+            ("Digest x", StatusCode::UNAUTHORIZED),
+            ("Bearer x", StatusCode::UNAUTHORIZED),
+            ("x", StatusCode::UNAUTHORIZED),
+        ] {
+            assert_eq!(status(&gatekeeper, &headers(value), &users).await, Some(expected), "{value}");
+        }
+    }
+}
