@@ -6,9 +6,9 @@ pub const CONTEXT: &str = "MQ_CONTEXT";
 pub const URL: &str = "MQ_URL";
 /// The URL of the admin API, in place of the context's.
 pub const ADMIN: &str = "MQ_ADMIN";
-/// The user name for SASL PLAIN.
+/// The user that commands are.
 pub const USER: &str = "MQ_USER";
-/// The password for SASL PLAIN.
+/// The password of that user.
 pub const PASSWORD: &str = "MQ_PASSWORD";
 /// Certificates to trust besides those of this system.
 pub const CA: &str = "MQ_CA";
@@ -37,8 +37,8 @@ pub const ALL: [(&str, &str); 15] = [
     (CONTEXT, "the context to use, in place of the current one"),
     (URL, "the AMQP URL to connect to, in place of the context's"),
     (ADMIN, "the URL of the admin API, in place of the context's"),
-    (USER, "the user name for SASL PLAIN"),
-    (PASSWORD, "the password for SASL PLAIN; --password-file keeps it out of the environment"),
+    (USER, "the user that commands are, in messaging and in the admin API"),
+    (PASSWORD, "the password of that user; --password-file keeps it out of the environment"),
     (CA, "a file with certificates to trust, besides those of this system"),
     (MQD, "the path of the mqd binary that `mq deploy` starts"),
     (SSH_CONFIG, "the configuration file of ssh, in place of ~/.ssh/config"),

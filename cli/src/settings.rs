@@ -1,20 +1,23 @@
 //! Which fleet a command talks to: flags, then environment, then context.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use mq_model::admin::{Protocol, Runtime};
-use mq_model::config::ListenerTls;
+use mq_model::{
+    Secret,
+    admin::{Protocol, Runtime},
+    config::ListenerTls,
+};
 use reqwest::Url;
 
 use crate::{
     args::Global,
-    client::tls::Trust,
+    client::{admin::Admin, tls::Trust},
     context::{Context, Contexts, Place, Store, read_bounded},
     deploy::{
         authority::{admin_files, has_admin},
@@ -44,6 +47,10 @@ pub struct Settings {
     chosen: OnceLock<Context>,
     /// The way to that node, when it is on another machine and listens on its loopback.
     tunnel: OnceLock<Arc<Tunnel>>,
+    /// The first line of stdin, once it has been read as a password.
+    typed: OnceLock<Secret>,
+    /// The password on stdin is not that of whoever gives the command.
+    leaves_stdin: bool,
 }
 
 /// Who `mq` says it is.
@@ -115,7 +122,14 @@ impl std::fmt::Debug for Credentials {
 
 impl Settings {
     pub fn new(global: Global, contexts: Contexts) -> Self {
-        Self { global, contexts, chosen: OnceLock::new(), tunnel: OnceLock::new() }
+        Self {
+            global,
+            contexts,
+            chosen: OnceLock::new(),
+            tunnel: OnceLock::new(),
+            typed: OnceLock::new(),
+            leaves_stdin: false,
+        }
     }
 
     pub fn of_user(global: Global) -> Outcome<Self> {
@@ -275,6 +289,41 @@ impl Settings {
         }
     }
 
+    /// The same, for a command about the password on stdin, which is not the one that it logs in with.
+    #[must_use]
+    pub fn leaving_stdin(&self) -> Self {
+        Self { leaves_stdin: true, ..self.clone() }
+    }
+
+    /// The admin API as the user that the flags and the environment name, if they do.
+    pub fn known(&self, admin: Admin) -> Outcome<Admin> {
+        match &self.global.user {
+            Some(user) => Ok(admin.by(user.clone(), Secret::new(self.password(user)?))),
+            None => Ok(admin),
+        }
+    }
+
+    /// The password on stdin; `None`: none was announced.
+    pub fn password_of_stdin(&self) -> Outcome<Option<Secret>> {
+        if !self.global.password_stdin {
+            return Ok(None);
+        }
+        if let Some(typed) = self.typed.get() {
+            return Ok(Some(typed.clone()));
+        }
+        // What is behind the line is left for the command.
+        let mut line = String::new();
+        let read = std::io::stdin().lock().take(MAX_SMALL_FILE).read_line(&mut line);
+        read.map_err(|error| Failure::file("read the password in", Path::new("stdin"), &error))?;
+        let password = Secret::new(line.trim_end_matches(['\r', '\n']));
+        if password.is_empty() {
+            return Err(
+                Failure::usage("there is no password on stdin").help("write it there, and end the line")
+            );
+        }
+        Ok(Some(self.typed.get_or_init(|| password).clone()))
+    }
+
     fn credentials(&self, url: &Url) -> Outcome<Credentials> {
         let from_url = (!url.username().is_empty()).then(|| decoded(url.username(), "the user name"));
         let user = match (from_url, &self.global.user) {
@@ -290,6 +339,11 @@ impl Settings {
     }
 
     fn password(&self, user: &str) -> Outcome<String> {
+        if !self.leaves_stdin
+            && let Some(typed) = self.password_of_stdin()?
+        {
+            return Ok(typed.expose().to_owned());
+        }
         if let Some(path) = &self.global.password_file {
             let text = read_bounded(path, MAX_SMALL_FILE);
             let text = text.map_err(|error| Failure::file("read the password in", path, &error))?;
@@ -297,7 +351,7 @@ impl Settings {
         }
         env::text(env::PASSWORD).ok_or_else(|| {
             Failure::usage(format!("there is no password for the user `{user}`"))
-                .help(format!("say it with --password-file FILE or in {}", env::PASSWORD))
+                .help(format!("say it with --password-file FILE, --password-stdin or in {}", env::PASSWORD))
         })
     }
 }
@@ -497,6 +551,16 @@ pub fn http_url(text: &str) -> Outcome<Url> {
     Ok(url)
 }
 
+/// Whether one of the arguments is a URL with a password in it.
+pub fn shows_password(arguments: impl Iterator<Item = String>) -> bool {
+    let user_info = |argument: &str| {
+        let (_, rest) = argument.split_once("://")?;
+        let (user_info, _) = rest.split(['/', '?']).next()?.rsplit_once('@')?;
+        user_info.split_once(':').map(|(_, password)| !password.is_empty())
+    };
+    arguments.into_iter().any(|argument| user_info(&argument).unwrap_or(false))
+}
+
 /// `text` without what may be a password.
 fn masked(text: &str) -> String {
     match (text.split_once("://"), text.rsplit_once('@')) {
@@ -627,6 +691,17 @@ mod tests {
         let (context, _) = living(Context { nodes, ..Context::default() }).unwrap();
         server.join().unwrap();
         assert_eq!((context.amqp, context.admin), (wanted.amqp, wanted.admin));
+    }
+
+    #[test]
+    fn a_password_on_the_command_line_is_noticed() {
+        let shows = |argument: &str| shows_password(["mq", argument].map(str::to_owned).into_iter());
+        for argument in ["amqp://ann:secret@h/a", "--url=amqp://ann:secret@h", "mqtts://a:b@h:8883"] {
+            assert!(shows(argument), "{argument}");
+        }
+        for argument in ["amqp://ann@h/a", "amqp://h:5672/a@b:c", "amqp://h/a", "x:y@z", "amqp://ann:@h"] {
+            assert!(!shows(argument), "{argument}");
+        }
     }
 
     #[test]

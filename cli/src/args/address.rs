@@ -260,10 +260,10 @@ pub struct AddressDelete {
     pub ignore_not_found: bool,
 }
 
-/// Create or update addresses from files.
+/// Create or update addresses, users and roles from files.
 ///
-/// Reads Address documents and brings each address to what its document says. `mq deploy` does the
-/// same for a whole fleet.
+/// Reads Address, User and Role documents and brings each object to what its document says. `mq deploy` does the
+/// same for a whole fleet and its addresses. Passwords stand in no file: `mq user passwd` sets them.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   mq apply -f addresses.yaml

@@ -20,6 +20,7 @@ pub mod node;
 pub mod render;
 pub mod session;
 pub mod subscription;
+pub mod user;
 
 /// Messaging as a service, from the command line.
 ///
@@ -54,15 +55,20 @@ pub struct Global {
     /// The URL of the admin API, in place of the context's: http://host:port.
     #[arg(long, global = true, value_name = "URL", env = env::ADMIN, hide_env_values = true)]
     pub admin: Option<String>,
-    /// The user name for SASL PLAIN; without one the connection is anonymous.
+    /// The user that a command is in messaging and in the admin API; without one it is anonymous.
     #[arg(long, global = true, value_name = "NAME", env = env::USER, hide_env_values = true)]
     pub user: Option<String>,
-    /// A file that holds the password for SASL PLAIN.
+    /// A file that holds the password.
     ///
-    /// The environment variable MQ_PASSWORD is the alternative. There is no flag for the password
+    /// The environment variable MQ_PASSWORD and --password-stdin are the alternatives. There is no flag for the password
     /// itself: every user of the machine could read it in the list of processes.
     #[arg(long, global = true, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// Read the password from the first line of stdin.
+    ///
+    /// In `mq user create` and `mq user passwd` that is the password which the user gets.
+    #[arg(long, global = true, conflicts_with = "password_file")]
+    pub password_stdin: bool,
     /// TLS: certificates to trust besides those of this system, as PEM.
     ///
     /// Those of a fleet that `mq deploy` runs on this machine are known without it.
@@ -160,6 +166,10 @@ pub enum Command {
     Fleet(fleet::FleetCommand),
     #[command(subcommand)]
     Node(node::NodeCommand),
+    #[command(subcommand)]
+    User(user::UserCommand),
+    #[command(subcommand)]
+    Role(user::RoleCommand),
     #[command(subcommand)]
     Connection(connection::ConnectionCommand),
     #[command(subcommand)]

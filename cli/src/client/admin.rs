@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use mq_model::{
+    Secret,
     admin::{
-        ClientSession, Connection, Link, List, Mesh, MoveHome, MoveMessages, Moved, NOT_KNOWN, Node,
-        NodeDrain, Page, Problem, Purged, Retained, Session, Statistics, Subscription,
+        ChangeRights, ClientSession, Connection, Link, List, Mesh, MoveHome, MoveMessages, Moved, NOT_KNOWN,
+        NewPassword, NewUser, Node, NodeDrain, Page, Permission, Problem, Purged, Retained, Session,
+        Statistics, Subscription,
     },
+    grant::Right,
     manifest::Address,
+    user::{Role, User},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -38,6 +42,8 @@ const FORCE: [(&str, &str); 1] = [("force", "true")];
 pub struct Admin {
     http: Client,
     base: Url,
+    /// Who asks; `None`: nobody in particular.
+    user: Option<(String, Secret)>,
     /// The node of the fleet that is to answer, when it is not the one that is asked.
     node: Option<String>,
 }
@@ -67,7 +73,13 @@ impl Admin {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failure::failed(format!("cannot start an HTTP client: {}", causes(&error))))?;
-        Ok(Self { http, base, node: None })
+        Ok(Self { http, base, user: None, node: None })
+    }
+
+    /// The same API, asked by this user.
+    #[must_use]
+    pub fn by(self, user: String, password: Secret) -> Self {
+        Self { user: Some((user, password)), ..self }
     }
 
     /// The same API, with the answers of the node called `node`, through the one that is asked.
@@ -160,6 +172,75 @@ impl Admin {
     pub async fn delete_subscription(&self, topic: &str, name: &str) -> Outcome {
         let path = ["addresses", topic, "subscriptions", name];
         self.accepted(self.request(Method::DELETE, &path)?).await.map(drop)
+    }
+
+    pub async fn users(&self) -> Outcome<Vec<User>> {
+        Ok(self.pages(&["users"], &[], u64::MAX).await?.items)
+    }
+
+    pub async fn user(&self, name: &str) -> Outcome<User> {
+        self.get(&["users", name], &[]).await
+    }
+
+    /// Creates a user; a conflict when he exists.
+    pub async fn create_user(&self, user: &NewUser) -> Outcome<User> {
+        Ok(self.read(self.request(Method::POST, &["users"])?.json(user)).await?.1)
+    }
+
+    /// Creates or updates a user; his password stays.
+    pub async fn put_user(&self, user: &User) -> Outcome<Put> {
+        let request = self.request(Method::PUT, &["users", &user.metadata.name])?.json(user);
+        self.accepted(request).await.map(|answer| put(&answer))
+    }
+
+    pub async fn change_user(&self, name: &str, change: &ChangeRights) -> Outcome<User> {
+        Ok(self.read(self.request(Method::POST, &["users", name, "rights"])?.json(change)).await?.1)
+    }
+
+    pub async fn set_password(&self, name: &str, password: &NewPassword) -> Outcome {
+        self.accepted(self.request(Method::PUT, &["users", name, "password"])?.json(password)).await.map(drop)
+    }
+
+    pub async fn delete_user(&self, name: &str) -> Outcome {
+        self.accepted(self.request(Method::DELETE, &["users", name])?).await.map(drop)
+    }
+
+    /// Whether a user may do something, and why.
+    pub async fn permission(
+        &self,
+        name: &str,
+        right: Right,
+        address: &str,
+        client: &str,
+    ) -> Outcome<Permission> {
+        let query = [("right", right.name()), ("address", address), ("client", client)];
+        self.get(&["users", name, "permission"], &query).await
+    }
+
+    pub async fn roles(&self) -> Outcome<Vec<Role>> {
+        Ok(self.pages(&["roles"], &[], u64::MAX).await?.items)
+    }
+
+    pub async fn role(&self, name: &str) -> Outcome<Role> {
+        self.get(&["roles", name], &[]).await
+    }
+
+    /// Creates a role; a conflict when it exists.
+    pub async fn create_role(&self, role: &Role) -> Outcome<Role> {
+        Ok(self.read(self.request(Method::POST, &["roles"])?.json(role)).await?.1)
+    }
+
+    pub async fn put_role(&self, role: &Role) -> Outcome<Put> {
+        let request = self.request(Method::PUT, &["roles", &role.metadata.name])?.json(role);
+        self.accepted(request).await.map(|answer| put(&answer))
+    }
+
+    pub async fn change_role(&self, name: &str, change: &ChangeRights) -> Outcome<Role> {
+        Ok(self.read(self.request(Method::POST, &["roles", name, "rights"])?.json(change)).await?.1)
+    }
+
+    pub async fn delete_role(&self, name: &str) -> Outcome {
+        self.accepted(self.request(Method::DELETE, &["roles", name])?).await.map(drop)
     }
 
     pub async fn connections(&self) -> Outcome<Vec<Connection>> {
@@ -266,6 +347,10 @@ impl Admin {
         segments.pop_if_empty().extend(["api", "v1"]).extend(path);
         drop(segments);
         let request = self.http.request(method, url);
+        let request = match &self.user {
+            Some((user, password)) => request.basic_auth(user, Some(password.expose())),
+            None => request,
+        };
         Ok(match &self.node {
             Some(node) => request.query(&[("node", node)]),
             None => request,
@@ -293,7 +378,7 @@ impl Admin {
         let body = self.body(answer).await?;
         let exit = match status.as_u16() {
             400 | 413 | 422 => Exit::Usage,
-            401 | 403 => Exit::Denied,
+            401 | 403 | 429 => Exit::Denied,
             404 => Exit::NotFound,
             409 => Exit::Conflict,
             // The fleet knows the node, and no path leads to it now.
@@ -329,6 +414,10 @@ impl Admin {
         Failure::new(Exit::Unreachable, format!("cannot reach the admin API at {place}: {}", causes(error)))
             .help("start the fleet with `mq deploy`, or choose another one with `mq context use`")
     }
+}
+
+fn put(answer: &Response) -> Put {
+    if answer.status() == StatusCode::CREATED { Put::Created } else { Put::Present }
 }
 
 /// The innermost reason, which is the one that tells: `connection refused`.

@@ -9,7 +9,7 @@ use mq_model::{
 };
 use serde_json::json;
 
-use super::{admin, files, stored, watch};
+use super::{admin, files, stored, user, watch};
 use crate::{
     args::{
         Format,
@@ -381,16 +381,17 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
     let documents = files::documents(&args.files)?;
     if let Some(fleet) = documents.fleet {
         return Err(Failure::usage(format!(
-            "the files hold the Fleet `{}`, and apply is for addresses",
+            "the files hold the Fleet `{}`, and apply is for addresses, users and roles",
             fleet.metadata.name
         ))
         .help("use `mq deploy -f`"));
     }
-    if documents.addresses.is_empty() {
-        return Err(Failure::usage("there is no Address in the files").help("see `mq explain Address`"));
+    if documents.addresses.is_empty() && documents.users.is_empty() && documents.roles.is_empty() {
+        return Err(Failure::usage("there is no Address, User or Role in the files")
+            .help("see `mq explain Address`, `mq explain User`"));
     }
     let admin = admin(settings)?;
-    let there = admin.addresses().await?;
+    let there = if documents.addresses.is_empty() { Vec::new() } else { admin.addresses().await? };
     let wanted = plan::in_order(&documents.addresses);
     let steps: Vec<Step> = wanted.iter().map(|wanted| plan::address_step(wanted, &there)).collect();
     if !args.dry_run {
@@ -400,10 +401,11 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
     for (wanted, step) in wanted.into_iter().zip(steps) {
         applied.one(&step, wanted, args, &admin, output).await?;
     }
+    let principals = user::apply(&documents, args.dry_run, &admin, output).await?;
     if args.dry_run {
         output.line("dry run: nothing was changed")?;
     }
-    match (applied.failed, applied.done) {
+    match (applied.failed + principals.failed, applied.done + principals.done) {
         (0, _) => Ok(Exit::Ok),
         (_, 0) => Ok(Exit::Failed),
         _ => Ok(Exit::Partial),

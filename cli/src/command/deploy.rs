@@ -369,6 +369,12 @@ fn wanted(args: &Deploy) -> Outcome<(Fleet, Vec<Address>)> {
         validate_name(name).map_err(Failure::usage)?;
     }
     let documents = files::documents(&args.files)?;
+    if !documents.users.is_empty() || !documents.roles.is_empty() {
+        return Err(Failure::usage(
+            "there are users or roles in the files, and deploy is for fleets and addresses",
+        )
+        .help("put them into a file of their own, and run `mq apply -f` with it when the fleet runs"));
+    }
     let (mut fleet, addresses) = match documents.fleet {
         Some(fleet) => (fleet, documents.addresses),
         None if args.files.is_empty() => {

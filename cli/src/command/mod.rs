@@ -34,11 +34,18 @@ mod site;
 mod stored;
 mod subscription;
 mod undeploy;
+mod user;
 mod watch;
 
 /// Does what the command line says, and returns the code that the process ends with.
 pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
     let global = cli.global;
+    if crate::settings::shows_password(std::env::args()) {
+        output.warn(
+            "a password in a URL can be read in the list of processes; use --user with --password-file, \
+             --password-stdin or MQ_PASSWORD",
+        );
+    }
     match cli.command {
         // These need no settings: they must work when the contexts cannot be read.
         Command::Explain(args) => meta::explain(&args, output),
@@ -68,6 +75,8 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
         Command::Apply(args) => address::apply(&args, settings, output).await,
         Command::Connection(args) => connection::run(&args, settings, output).await,
         Command::Link(args) => connection::links(&args, settings, output).await,
+        Command::User(args) => user::run(args, settings, output).await,
+        Command::Role(args) => user::roles(args, settings, output).await,
         Command::Check(args) => check::run(&args, settings, output).await,
         Command::Send(args) => send::run(args, settings, output).await,
         Command::Browse(args) => browse::run(&args, settings, output).await,
@@ -83,5 +92,5 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
 }
 
 fn admin(settings: &Settings) -> Outcome<Admin> {
-    Admin::trusting(settings.admin()?, &settings.admin_trust())
+    settings.known(Admin::trusting(settings.admin()?, &settings.admin_trust())?)
 }
