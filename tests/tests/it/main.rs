@@ -29,3 +29,4 @@ mod ssh;
 mod stored;
 mod stored_clients;
 mod stored_crash;
+mod users;
