@@ -3,6 +3,7 @@
 //! The bodies are plain functions, so that the tests of the crates they exercise run them too, on random
 //! input, without a fuzzer.
 
+pub mod auth;
 pub mod codec;
 pub mod mesh;
 pub mod mqtt;

@@ -236,3 +236,58 @@ fn nothing_that_prints_shows_a_password_or_a_token() {
     let (exchange, step) = start(Mechanism::XOAuth2, b"user=anna\x01auth=Bearer hunter2\x01\x01");
     assert!(!format!("{exchange:?} {step:?}").contains("hunter2"));
 }
+
+/// One exchange of scramp 1.5.0 (Python) with itself, with a salt of sixteen 9 and our nonce.
+fn replays(mechanism: Mechanism, name: &str, user: &str, password: &str, proof: &str, last: &str) {
+    let first = format!("n,,n={name},r=fyko+d2lbbFgONRv9qkxdawL");
+    let (mut exchange, step) = start(mechanism, first.as_bytes());
+    let Step::Ask(Question::Scram { user: asked, hash }) = step else { panic!("it asks: {step:?}") };
+    assert_eq!(asked, user);
+    let verifier =
+        ScramVerifier::derive(hash, &Secret::new(password), &[9; 16], 8_192).expect("it has a form");
+    let Step::Challenge(challenge) = exchange.answer(Answer::Scram(verifier)) else { panic!("it goes on") };
+    let nonce = "r=fyko+d2lbbFgONRv9qkxdawLBwcHBwcHBwcHBwcHBwcHBwcH";
+    assert_eq!(String::from_utf8_lossy(&challenge), format!("{nonce},s=CQkJCQkJCQkJCQkJCQkJCQ==,i=8192"));
+    let step = exchange.step(format!("c=biws,{nonce},p={proof}").as_bytes());
+    let Step::Done { who, last: Some(sent) } = step else { panic!("it is done: {step:?}") };
+    assert_eq!(who, Authenticated { mechanism, user: user.to_owned() });
+    assert_eq!(String::from_utf8_lossy(&sent), format!("v={last}"));
+}
+
+#[test]
+fn exchanges_of_another_implementation_are_replayed_to_the_byte() {
+    replays(
+        Mechanism::ScramSha256,
+        "anna",
+        "anna",
+        "pencil",
+        "bsYZIiwNL5H2KEGz8sOTWuubF5enSXwCznxCdg38mBo=",
+        "fh6L8Zjzskkm2Of23ngSsuN2wVDL596ljwwWOoVH9fE=",
+    );
+    replays(
+        Mechanism::ScramSha512,
+        "anna",
+        "anna",
+        "pencil",
+        "IjQsJiOFkjlHgYctA0tkmk/FOnUJTChQvQOMmwrpaF+eX6ZszCBcC4bvnCZqZesYw1kZthLJhs3hQ5p2ol0FPA==",
+        "4Dvlo5y2YEpkMJR+7UOwWvpAH/SlD72g6TeEA1UEGBSR0gjKoI+lLH4gichwiGikKqt6TNS4VX52EzPb3vLmgQ==",
+    );
+    // Names are escaped, and names and passwords prepared by both.
+    let (name, user, password) = ("jos\u{e9}=2C=3Dx", "jos\u{e9},=x", "p\u{e4}ss \u{2168}");
+    replays(
+        Mechanism::ScramSha256,
+        name,
+        user,
+        password,
+        "7tlFT6vN3OHUuErhY7eLhqbs9BhTxhgGN4FCr7AtgtQ=",
+        "zig3b/rnazCx3UErbe+Wo4kv03VUIEgDQOdzeM/tbiA=",
+    );
+    replays(
+        Mechanism::ScramSha512,
+        name,
+        user,
+        password,
+        "p8Ghmp2NJ2I2JbD5/ZrTnuIVJ5ePhMwFgurRUA1eHt58ETcq4FEKYqbTzm75nRrN/eIQ4qDSKAYkF0bWj5xGUg==",
+        "ElQ8EA4K3Zy8/Xw6/Hvyd3JLKDI4cCn3BT0itmEhz77kLMZ67oVbUwLAL6lNVMLkXRta/Eurj/6jIQ5xEmTR4g==",
+    );
+}
