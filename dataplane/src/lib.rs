@@ -8,6 +8,7 @@ mod drain;
 mod driver;
 mod held;
 pub mod hub;
+pub mod identity;
 pub mod listen;
 pub mod log;
 mod mailbox;

@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod mesh;
 mod mqtt;
 mod names;
+pub mod oidc;
 pub mod schema;
 mod secret;
 mod shape;
