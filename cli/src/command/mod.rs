@@ -66,6 +66,9 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
 }
 
 async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    if settings.trust().is_insecure {
+        output.warn("--insecure: whoever answers is believed, and gets what you send");
+    }
     match command {
         Command::Status(args) => node::status(&args, settings, output).await,
         Command::Fleet(args) => fleet::run(&args, settings, output).await,

@@ -5,9 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::{SignedDuration, Timestamp};
 use mq_model::{
     admin::{
-        DrainState, Mesh, MeshNode, MeshNodeState, Node, NodeDrain, NodeState, Statistics, Store, StoreState,
+        DrainState, Mesh, MeshNode, MeshNodeState, Node, NodeCertificate, NodeDrain, NodeState, Statistics,
+        Store, StoreState,
     },
     config::Durability,
     mesh::node_number,
@@ -35,6 +37,9 @@ use crate::{
 
 /// How long another node may take to hear of an order; it hears of it within a second.
 const SEEN: Duration = Duration::from_secs(2);
+
+/// With fewer days left than this a certificate is warned of.
+const WARN_DAYS: i64 = 30;
 
 /// How often a node is asked whether it has heard of an order, or how far it is with it.
 const POLL: Duration = Duration::from_millis(100);
@@ -335,6 +340,7 @@ fn facts(carried: &Carried) -> Vec<(&'static str, String)> {
         ("workers", node.workers.to_string()),
         ("memory", shape::bytes(node.resident_bytes)),
         ("store", node.store.as_ref().map_or_else(|| "none".to_owned(), store_text)),
+        ("certificate", node.certificate.as_ref().map_or_else(|| "none".to_owned(), certificate_text)),
         ("cpu", format!("{:.2}s", node.cpu_seconds)),
         ("configuration", node.config_hash.clone()),
         (
@@ -421,8 +427,29 @@ pub(super) fn namesake(name: &str) -> String {
     )
 }
 
-/// What is wrong with the store of a node, when something is.
+/// What a person should look at.
 pub(super) fn trouble(node: &Node) -> Option<String> {
+    store_trouble(node).or_else(|| certificate_trouble(node, node.at.unwrap_or_else(Timestamp::now)))
+}
+
+/// The certificate that the node shows to clients has ended, or ends soon.
+fn certificate_trouble(node: &Node, now: Timestamp) -> Option<String> {
+    let left = node.certificate.as_ref()?.expires.duration_since(now);
+    if left > SignedDuration::from_hours(24 * WARN_DAYS) {
+        return None;
+    }
+    let what = match left.is_positive() {
+        true => format!("ends in {}", shape::uptime(left.as_secs().unsigned_abs())),
+        false => "has ended: clients refuse it".to_owned(),
+    };
+    Some(format!(
+        "the certificate of {} {what}; run `mq deploy`, or replace the file that you have brought",
+        node.name
+    ))
+}
+
+/// What is wrong with the store of a node, when something is.
+fn store_trouble(node: &Node) -> Option<String> {
     let store = node.store.as_ref().filter(|store| store.state != StoreState::Ready)?;
     let consequence = match store.state {
         StoreState::Recovering => "queues and topics serve nobody yet",
@@ -431,6 +458,14 @@ pub(super) fn trouble(node: &Node) -> Option<String> {
     };
     let reason = store.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
     Some(format!("the store of {} is {}{reason}: {consequence}", node.name, store_word(store.state)))
+}
+
+fn certificate_text(certificate: &NodeCertificate) -> String {
+    let failures = match certificate.reload_failures {
+        0 => String::new(),
+        failures => format!(", {} that was of no use", shape::plural(failures, "replacement")),
+    };
+    format!("good until {}{failures}", certificate.expires)
 }
 
 fn store_text(store: &Store) -> String {
@@ -571,6 +606,17 @@ mod tests {
         );
         assert!(trouble(&node("recovering", None)).is_some_and(|text| text.contains("serve nobody yet")));
         assert!(trouble(&node("failed", None)).is_some_and(|text| text.contains("restarted")));
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_trouble_in_time() {
+        let mut node = node("ready", None);
+        let expires: Timestamp = "2030-03-01T00:00:00Z".parse().expect("a time");
+        node.certificate = Some(NodeCertificate { expires, reload_failures: 0 });
+        let at = |node: &Node, time: &str| certificate_trouble(node, time.parse().expect("a time"));
+        assert_eq!(at(&node, "2030-01-01T00:00:00Z"), None);
+        assert!(at(&node, "2030-02-20T12:00:00Z").is_some_and(|text| text.contains("ends in 8d12h")));
+        assert!(at(&node, "2030-03-02T00:00:00Z").is_some_and(|text| text.contains("has ended")));
     }
 
     #[test]
