@@ -247,7 +247,8 @@ impl Agent {
             Ask::Lock { command, by } => {
                 create_private(&self.setup.directory)?;
                 let lock = Lock::take(&self.setup.directory, &self.setup.fleet, &command, &by)?;
-                done(*self.lock.borrow_mut() = Some(lock))
+                *self.lock.borrow_mut() = Some(lock);
+                done(())
             }
             Ask::Kept => done(local.kept().await?),
             Ask::Nodes => done(Backend::nodes(local).await?),
@@ -339,7 +340,7 @@ impl Agent {
 /// What the machine has too little of.
 fn resources(directory: &Path) -> Vec<String> {
     let mut problems = Vec::new();
-    let existing = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let existing = directory.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"));
     if let Ok(found) = rustix::fs::statvfs(existing) {
         let free = found.f_bavail.saturating_mul(found.f_frsize);
         if free < MIN_FREE {

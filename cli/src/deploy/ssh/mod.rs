@@ -500,8 +500,10 @@ impl Backend for Ssh {
 
     fn state(&self, node: &str) -> PathBuf {
         // A node without a host is refused before anybody looks there.
-        let directory = self.host(node).map_or(Path::new("/"), |host| &host.facts.directory);
-        super::local::state_of_node(&directory.join(node))
+        match self.host(node) {
+            Ok(host) => super::local::state_of_node(&host.facts.directory.join(node)),
+            Err(_) => super::local::state_of_node(Path::new(node)),
+        }
     }
 
     fn free_port(&self, _: &str, _: &BTreeSet<u16>) -> Outcome<u16> {
