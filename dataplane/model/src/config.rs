@@ -480,9 +480,9 @@ mod tests {
             |config| config.listeners.mqtt.enabled = false,
             |config| config.listeners.mqtt.tls = Some(ListenerTls::Optional),
             |config| config.listeners.amqps = Some(ListenerConfig::loopback(5671)),
-            |config| config.tls = Tls::from_fleet(&FleetSpec::default(), true),
+            |config| config.tls = Tls::from_fleet(&FleetSpec::default(), 1, true),
             |config| {
-                let tls = Tls::from_fleet(&FleetSpec::default(), true);
+                let tls = Tls::from_fleet(&FleetSpec::default(), 1, true);
                 config.tls = tls.map(|tls| Tls { min_version: TlsVersion::Tls13, ..tls });
             },
             |config| config.authentication.anonymous = Where::Never,
