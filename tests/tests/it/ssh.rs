@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use mq_tests::hosts::{Hosts, LOGIN};
 use mq_tests::{Finished, Mq, eventually, mqd_path};
 
-/// A fleet on these machines, one node on each, with a queue.
+/// A fleet on these machines, one node on each, with a queue. All listen on the loopback of their machine: what these
+/// tests say to them goes through `ssh`.
 fn manifest(hosts: &Hosts, count: usize, user: &str, folder: &Path) -> PathBuf {
     let machines: Vec<String> =
         (1..=count).map(|number| format!("{{ address: {}, user: {user} }}", hosts.address(number))).collect();
@@ -18,10 +19,6 @@ spec:
   target: {{ ssh: {{ hosts: [{}] }} }}
   workers: 1
   drainSeconds: 1
-  listeners:
-    amqp: {{ host: 0.0.0.0, port: 5672 }}
-    mqtt: {{ host: 0.0.0.0, port: 1883 }}
-    http: {{ port: 8080 }}
 ---
 apiVersion: mq.dev/v1
 kind: Address
