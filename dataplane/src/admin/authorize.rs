@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
@@ -10,13 +10,15 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use mq_model::grant::Right;
+use mq_model::user::FLEET_ADMIN;
 
 use super::Api;
-use super::caller::{Caller, nameless};
+use super::caller::{Caller, nameless, readable};
 use super::problem::Refusal;
 use super::routes::routes;
 use super::shards::Shard;
 use crate::mesh::OfNode;
+use crate::tls::{ClientCertificate, Encryption};
 
 /// How clients are asked to say who they are.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mq\", charset=\"UTF-8\"");
@@ -82,7 +84,10 @@ static KNOWN: LazyLock<HashMap<(&'static str, &'static str), Known>> = LazyLock:
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Source(pub(super) IpAddr);
+pub(super) struct Source {
+    pub(super) address: IpAddr,
+    pub(super) listener: &'static str,
+}
 
 /// Lets those through who may do what they ask for.
 pub(super) async fn authorize(State(api): State<Api>, request: Request, next: Next) -> Response {
@@ -91,8 +96,9 @@ pub(super) async fn authorize(State(api): State<Api>, request: Request, next: Ne
     if known.needs == Needs::Nothing {
         return next.run(request).await;
     }
-    let source =
-        request.extensions().get::<Source>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |source| source.0);
+    // What comes from no listener comes from another node.
+    let elsewhere = Source { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), listener: "mesh" };
+    let source = request.extensions().get::<Source>().copied().unwrap_or(elsewhere);
     let is_change = request.method() != Method::GET && request.method() != Method::HEAD;
     let path = request.uri().path().to_owned();
     let (mut parts, body) = request.into_parts();
@@ -117,6 +123,7 @@ pub(super) async fn authorize(State(api): State<Api>, request: Request, next: Ne
         let user = user.as_deref().unwrap_or("unknown");
         let shown: String = path.chars().take(512).collect();
         let status = response.status().as_u16();
+        let source = source.address;
         tracing::info!(target: "audit", user, %source, action = known.id, object = shown, status, "change");
     }
     challenged(response)
@@ -140,17 +147,33 @@ async fn first_parameter(parts: &mut Parts) -> String {
     parameters.and_then(|parameters| Some(parameters.iter().next()?.1.to_owned())).unwrap_or_default()
 }
 
-async fn identify(api: &Api, parts: &Parts, source: IpAddr) -> Result<Caller, Refusal> {
+async fn identify(api: &Api, parts: &Parts, source: Source) -> Result<Caller, Refusal> {
     // A node has looked already at who asks; what it asks for itself it may know.
     if let Some(OfNode { who }) = parts.extensions.get::<OfNode>() {
         return Ok(who.clone().unwrap_or_else(Caller::node));
     }
+    let is_local = api.node.config.listeners.is_local(source.listener);
+    let policy = &api.node.config.authentication;
+    let encryption = parts.extensions.get::<Arc<Encryption>>();
     let users = api.node.catalogue.user_table();
-    match api.gatekeeper.identify(&parts.headers, source, &users).await? {
-        Some(caller) => Ok(caller),
-        None if api.node.admin_host.is_loopback() => Ok(Caller::anonymous()),
-        None => Err(nameless()),
+    if parts.headers.contains_key(header::AUTHORIZATION) {
+        if encryption.is_none() && !policy.plain_without_tls.includes(is_local) {
+            return Err(readable());
+        }
+        if let Some(caller) = api.gatekeeper.identify(&parts.headers, source.address, &users).await? {
+            return Ok(caller);
+        }
     }
+    let certificate = encryption.and_then(|encryption| encryption.certificate.as_ref());
+    if certificate.is_some_and(is_fleet_admin) {
+        return Ok(Caller::fleet_admin());
+    }
+    if policy.anonymous.includes(is_local) { Ok(Caller::anonymous()) } else { Err(nameless()) }
+}
+
+/// Whether it is the certificate that `mq deploy` makes for whoever runs the fleet.
+fn is_fleet_admin(certificate: &ClientCertificate) -> bool {
+    certificate.is_of_fleet && certificate.common_name.as_deref() == Some(FLEET_ADMIN)
 }
 
 /// Says how one says who one is, where that is missing (RFC 9110, 11.6.1).

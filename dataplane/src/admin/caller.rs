@@ -59,6 +59,11 @@ impl Caller {
         Self { name: "node".into(), ..Self::anonymous() }
     }
 
+    /// Who shows the certificate of the fleet's administrator.
+    pub(super) fn fleet_admin() -> Self {
+        Self { name: mq_model::user::FLEET_ADMIN.into(), ..Self::anonymous() }
+    }
+
     pub(super) fn user(user: &User) -> Self {
         let (name, grants) = (user.name().clone(), user.grants().clone());
         Self { name, is_admin: user.is_admin(), grants, is_user: true }
@@ -305,6 +310,13 @@ fn random() -> Result<[u8; 16], Refusal> {
 /// The same whether there is no such user, he is disabled, or the password is wrong.
 fn wrong() -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", "the user name or the password is wrong")
+}
+
+/// That a password is not taken where others can read it.
+pub(super) fn readable() -> Refusal {
+    let detail =
+        "this listener takes no password without TLS; use https, or set authentication.plain-without-tls";
+    Refusal::forbidden(detail)
 }
 
 /// That a request has to say who makes it.

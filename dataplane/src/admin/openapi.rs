@@ -57,6 +57,10 @@ pub fn document() -> Value {
             "schemas": schemas,
             "securitySchemes": {
                 "password": { "type": "http", "scheme": "basic", "description": "A user of the fleet" },
+                "certificate": {
+                    "type": "mutualTLS",
+                    "description": "The certificate that `mq deploy` makes for whoever runs the fleet",
+                },
             },
         },
     })
@@ -71,7 +75,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     // Who may do what stands where generators leave it alone.
     match route.needs.describe() {
         Some(permission) => {
-            operation["security"] = json!([{ "password": [] }, {}]);
+            operation["security"] = json!([{ "password": [] }, { "certificate": [] }, {}]);
             operation["x-permission"] = permission.into();
         }
         None => operation["security"] = json!([]),

@@ -2,7 +2,6 @@
 //! number of connections, the time for TLS and for a request's head, the time for a write to get anywhere.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -109,7 +108,8 @@ async fn accept(listener: TcpListener, name: &'static str, secure: Option<Secure
         };
         match accepted {
             Some((Ok((stream, peer)), permit)) => {
-                let served = begin(stream, peer, name, secure.clone(), common.clone());
+                let source = Source { address: peer.ip(), listener: name };
+                let served = begin(stream, source, name, secure.clone(), common.clone());
                 connections.spawn(async move {
                     served.await;
                     drop(permit);
@@ -133,7 +133,7 @@ async fn accept(listener: TcpListener, name: &'static str, secure: Option<Secure
 /// Agrees on TLS with a client, where that comes first, and serves it.
 async fn begin(
     stream: TcpStream,
-    peer: SocketAddr,
+    source: Source,
     name: &'static str,
     secure: Option<Secure>,
     mut common: Common,
@@ -147,19 +147,16 @@ async fn begin(
         () = requested(&mut common.stopped) => return,
     };
     match begun {
-        Ok(Ok(wire)) => serve(wire, peer, common).await,
+        Ok(Ok(wire)) => serve(wire, source, common).await,
         Ok(Err(error)) => tracing::debug!(%error, listener = name, "no TLS came about"),
         Err(_) => tracing::debug!(listener = name, "no TLS came about in time"),
     }
 }
 
-async fn serve(wire: Wire, peer: SocketAddr, common: Common) {
+async fn serve(wire: Wire, source: Source, common: Common) {
     let Common { router, mut stopped, .. } = common;
-    let service = Announced {
-        source: Source(peer.ip()),
-        encryption: wire.encryption().cloned(),
-        service: TowerToHyperService::new(router),
-    };
+    let encryption = wire.encryption().cloned();
+    let service = FromClient { source, encryption, service: TowerToHyperService::new(router) };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
     let connection = builder.serve_connection(TokioIo::new(wire), service);
@@ -178,13 +175,13 @@ async fn serve(wire: Wire, peer: SocketAddr, common: Common) {
 }
 
 /// Tells each request of a connection where it comes from, and what TLS has agreed on with the client.
-struct Announced {
+struct FromClient {
     source: Source,
     encryption: Option<Arc<Encryption>>,
     service: TowerToHyperService<Router>,
 }
 
-impl Service<Request<Incoming>> for Announced {
+impl Service<Request<Incoming>> for FromClient {
     type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
     type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
     type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;

@@ -436,7 +436,7 @@ fn catalogue_of(
                     let _ = (told.send(format!("-{name}")), reply.send(()));
                 }
                 // Sessions hear of it once every shard serves it.
-                ShardCommand::AddressServed { reply, .. } => {
+                ShardCommand::AddressServed { reply, .. } | ShardCommand::SetUsers { reply, .. } => {
                     let _ = reply.send(());
                 }
                 other => panic!("unexpected {other:?}"),

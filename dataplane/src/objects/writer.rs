@@ -162,7 +162,12 @@ impl Writer {
         }
         let declared = declared(&journal);
         let mut principals = Principals::read(&journal);
-        tables.send_replace(principals.table());
+        let table = principals.table();
+        if table.users().next().is_some() {
+            // The shards are told before they get any client, and nobody waits for them.
+            drop(hub.set_users(&table));
+        }
+        tables.send_replace(table);
         *view.write().unwrap_or_else(PoisonError::into_inner) = self::view(&declared, built_in.as_ref());
         let here = membership.as_ref().map_or_else(|| Arc::from(""), |membership| membership.node.clone());
         let mut homes = Homes::new(here);
@@ -430,7 +435,7 @@ impl Writer {
                 let changed = self.replica.handle_persisted(Instant::now());
                 // The others write it while it comes into force here.
                 self.say();
-                self.publish_users(&changed);
+                self.publish_users(&changed).await;
                 let names = self.declare(changed);
                 let outcomes = self.outcomes(names);
                 let here = self.membership.as_ref().map(|membership| membership.node.clone());
@@ -464,14 +469,18 @@ impl Writer {
         Some(stored)
     }
 
-    /// Makes another table when users or roles are among what has changed.
-    fn publish_users(&mut self, changed: &[Record]) {
+    /// Makes another table when users or roles are among what has changed, and lets the shards go by it.
+    async fn publish_users(&mut self, changed: &[Record]) {
         let mut is_changed = false;
         for record in changed {
             is_changed |= self.principals.take(record);
         }
         if is_changed {
-            self.tables.send_replace(self.principals.table());
+            let table = self.principals.table();
+            self.tables.send_replace(table.clone());
+            if tokio::time::timeout(SHARD_DEADLINE, self.hub.set_users(&table)).await.is_err() {
+                tracing::error!("not every worker goes by the new users and roles yet");
+            }
         }
     }
 

@@ -93,7 +93,7 @@ impl Net {
                     ShardCommand::RemoveAddress { name, reply } => {
                         let _ = (told.send(format!("-{name}")), reply.send(()));
                     }
-                    ShardCommand::AddressServed { reply, .. } => {
+                    ShardCommand::AddressServed { reply, .. } | ShardCommand::SetUsers { reply, .. } => {
                         let _ = reply.send(());
                     }
                     other => panic!("unexpected {other:?}"),
