@@ -7,7 +7,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use mq_model::config::{ClientCertificates, DaemonConfig, ListenerConfig, ListenerTls, Tls, TlsVersion};
+use mq_model::config::{
+    ClientCertificates, DaemonConfig, ListenerConfig, ListenerTls, Tls, TlsVersion, Where,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
 };
@@ -392,6 +394,25 @@ fn certificates_are_asked_for_or_not() {
     };
     assert_eq!(ask(Some(ClientCertificates::None)), None);
     assert!(ask(None).unwrap().contains("mq-admin"), "with authorities they are");
+}
+
+#[test]
+fn the_admin_api_knows_the_fleet_s_administrator_by_his_certificate_and_nobody_by_that_of_others() {
+    let place = start_with(|config| config.authentication.anonymous = Where::Never);
+    let ask = |identity: Option<&Identity>| {
+        let mut http = secure(place.node.listener("https"), Arc::new(place.client(identity)));
+        http.write_all(b"GET /api/v1/addresses HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = Vec::new();
+        http.read_to_end(&mut answer).expect("an end that TLS knows of");
+        parse(&answer).status
+    };
+    assert_eq!(ask(Some(&place.authority.client("mq-admin"))), 200);
+    assert_eq!(ask(Some(&place.authority.client("sensor-1"))), 401, "another certificate of the fleet");
+    assert_eq!(ask(Some(&place.clients.client("mq-admin"))), 401, "the name alone is worth nothing");
+    assert_eq!(ask(None), 401);
+    assert_eq!(get(place.node.http, "/api/v1/addresses").status, 401);
+    assert_eq!(get(place.node.http, "/livez").status, 200);
 }
 
 #[test]
