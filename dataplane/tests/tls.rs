@@ -580,3 +580,66 @@ fn messages_large_and_small_come_over_tls_as_they_do_without() {
         assert!(over_tls == sent && mixed == sent, "{} bytes", sent.len());
     }
 }
+
+/// Creates a user who has no password.
+fn create_user(place: &Place, name: &str) {
+    let user = serde_json::json!({
+        "user": {
+            "apiVersion": "mq.dev/v1",
+            "kind": "User",
+            "metadata": { "name": name },
+            "spec": { "grants": ["send:#"] },
+        },
+    });
+    let answer = support::send_json(place.node.http, "POST", "/api/v1/users", &user);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+/// A frame, as it comes.
+fn read_frame(stream: &mut impl Read) -> Vec<u8> {
+    let size = read_exactly(stream, 4);
+    let count = u32::from_be_bytes(size.try_into().unwrap()) as usize;
+    read_exactly(stream, count - 4)
+}
+
+/// Says who the client is with the certificate that it has shown (AMQP 5.3); gives the code of the outcome.
+fn log_in_externally(stream: &mut Secure) -> u8 {
+    stream.write_all(b"AMQP\x03\x01\x00\x00").unwrap();
+    assert_eq!(read_exactly(stream, 8), b"AMQP\x03\x01\x00\x00");
+    let mechanisms = read_frame(stream);
+    assert!(mechanisms.windows(8).any(|name| name == b"EXTERNAL"), "{}", mechanisms.escape_ascii());
+    let init = b"\x00\x53\x41\xc0\x0d\x02\xa3\x08EXTERNAL\xa0\x00";
+    let size = u32::try_from(8 + init.len()).unwrap().to_be_bytes();
+    stream.write_all(&[&size[..], &[2, 1, 0, 0], init].concat()).unwrap();
+    let outcome = read_frame(stream);
+    let code = outcome.windows(2).find(|pair| pair[0] == 0x50).unwrap_or_else(|| panic!("{outcome:?}"));
+    code[1]
+}
+
+#[test]
+fn a_certificate_says_who_its_client_is() {
+    let place = start();
+    create_user(&place, "sensor-1");
+    let known = Arc::new(place.client(Some(&place.clients.client("sensor-1"))));
+    let stranger = Arc::new(place.client(Some(&place.clients.client("sensor-2"))));
+
+    let mut amqp = secure(place.node.listener("amqps"), known.clone());
+    assert_eq!(log_in_externally(&mut amqp), 0);
+    greets(&mut amqp).unwrap();
+    let mut refused = secure(place.node.listener("amqps"), stranger.clone());
+    assert_eq!(log_in_externally(&mut refused), 1);
+
+    let mut mqtt = secure(place.node.listener("mqtts"), known);
+    mqtt.write_all(&connect_packet("known")).unwrap();
+    assert_eq!(read_exactly(&mut mqtt, 4), [0x20, 2, 0, 0]);
+    // On loopback who is nobody's may come in as nobody.
+    let mut other = secure(place.node.listener("mqtts"), stranger);
+    other.write_all(&connect_packet("stranger")).unwrap();
+    assert_eq!(read_exactly(&mut other, 4), [0x20, 2, 0, 0]);
+    let user = |client: &str| {
+        let connections = place.connections();
+        let found = connections.iter().find(|found| found["container"] == client).unwrap();
+        found["user"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((user("known").as_str(), user("stranger").as_str()), ("sensor-1", "anonymous"));
+}

@@ -9,11 +9,12 @@ use mq_mqtt::codec::encode;
 use mq_mqtt::packet::{Connect, Packet, Text};
 use mq_mqtt::property::PropertyView;
 use mq_mqtt::{Outgoing, PacketId, Qos, ReasonCode, SessionState, Version};
+use serde_json::json;
 
 use crate::fleet::Fleet;
 use crate::mqtt_client::{Mqtt, Options};
 use crate::node::Node;
-use crate::support::{DEADLINE, get, wait_for};
+use crate::support::{DEADLINE, get, send_json, wait_for};
 
 /// A fleet with the topic `t`.
 fn fleet(count: usize) -> Fleet {
@@ -418,4 +419,35 @@ fn every_node_lists_the_sessions_of_all_with_their_node() {
         let listed: Vec<_> = items.iter().map(of).collect();
         assert_eq!(listed, [("a".into(), "node-1".into()), ("b".into(), "node-2".into())], "{sessions}");
     }
+}
+
+#[test]
+fn a_session_is_its_user_s_whichever_node_somebody_else_asks_for_it() {
+    let fleet = fleet(2);
+    for name in ["ann", "bob"] {
+        let user = json!({
+            "user": {
+                "apiVersion": "mq.dev/v1",
+                "kind": "User",
+                "metadata": { "name": name },
+                "spec": { "grants": ["send:#", "recv:#"] },
+            },
+            "password": { "password": "pencil" },
+        });
+        // Answered when every node in reach has it.
+        let answer = send_json(fleet.node(0).http, "POST", "/api/v1/users", &user);
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    let as_user = |name: &str| lasting().user(name, "pencil");
+    let mut ann = connect(fleet.node(0), as_user("ann"));
+    ann.subscribe("t/#", Qos::AtLeastOnce);
+    for options in [as_user("bob"), as_user("bob").clean(), lasting(), lasting().clean()] {
+        let foreign = Mqtt::try_connect(&fleet.node(1), 0, options);
+        assert_eq!(foreign.connack().reason, ReasonCode::ClientIdentifierNotValid);
+    }
+    // Nobody has taken it over.
+    ann.sync();
+    ann.disconnect();
+    let ann = connect(fleet.node(1), as_user("ann"));
+    assert!(ann.session_present());
 }

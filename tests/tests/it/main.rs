@@ -12,6 +12,7 @@ mod fleet_topics;
 mod hostile;
 mod layers;
 mod life;
+mod logins;
 mod mqtt;
 mod mqtt_amqp;
 mod mqtt_clients;
