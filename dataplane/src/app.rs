@@ -24,6 +24,7 @@ use tokio::time::MissedTickBehavior;
 use crate::admin::{self, Api, Entrance, Gatekeeper, Server};
 use crate::drain::{self, Orders};
 use crate::hub::{Hub, Served, Speaks};
+use crate::identity::{Pace, ProviderError, Providers};
 use crate::listen::{Acceptor, BindError, Bound, Gate, Refusals, Secure, bind};
 use crate::log::LogControl;
 use crate::mesh::{self, MeshError, Requests};
@@ -76,6 +77,8 @@ pub enum BuildError {
     #[error(transparent)]
     Mesh(#[from] MeshError),
     #[error(transparent)]
+    Identity(#[from] ProviderError),
+    #[error(transparent)]
     Certificate(#[from] CertificateError),
     #[error("cannot start the control thread: {0}; raise the limits of the process")]
     Control(io::Error),
@@ -118,9 +121,10 @@ impl App {
     ///
     /// See [`BuildError`]. Nothing is left behind: no thread, no socket, no lock.
     pub fn build(config: DaemonConfig, log: LogControl) -> Result<Self, BuildError> {
+        let providers = Providers::new(&config.authentication.oidc, Pace::default())?;
         Self::build_with(config, log, |config, addresses| {
             let disk = Arc::new(RealDisk::new(config.store_dir())?);
-            shard::spawn(config, addresses, disk)
+            shard::spawn(config, addresses, disk, providers)
         })
     }
 
@@ -247,6 +251,9 @@ async fn live(
 ) -> Result<(), RunError> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
+    node.hub.providers().register(&mut registry);
+    // From the beginning, so that the keys are there when clients come.
+    tokio::spawn(node.hub.providers().clone().run());
     let gatekeeper = Gatekeeper::new(Instant::now());
     let api = Api { node: node.clone(), metrics, registry: Arc::new(registry), gatekeeper };
     let router = admin::router(api);

@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mq_auth::{Secret, Verifiers};
+use mq_auth::token::Claims;
+use mq_auth::{Refusal, Secret, Verifiers};
 use ring::hmac;
 
 use crate::mailbox::Mailbox;
@@ -43,6 +44,13 @@ pub(crate) struct Asker {
 pub(crate) struct Checked {
     pub(crate) asker: Asker,
     pub(crate) is_right: bool,
+}
+
+/// Whose a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verified {
+    pub(crate) asker: Asker,
+    pub(crate) claims: Result<Claims, Refusal>,
 }
 
 /// A password to be checked.

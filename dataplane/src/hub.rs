@@ -15,6 +15,7 @@ use mq_model::manifest::AddressSpec;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::identity::Providers;
 use crate::mesh::Fabric;
 use crate::store::{Recovered, StoreView};
 use crate::tls::Stage;
@@ -423,6 +424,7 @@ pub struct Hub {
     counts: Arc<[AtomicUsize]>,
     store: Option<StoreView>,
     mesh: Option<Arc<Fabric>>,
+    providers: Providers,
 }
 
 impl Hub {
@@ -430,13 +432,24 @@ impl Hub {
     /// number the callers bound: each waits for its answer.
     pub fn new(shards: Vec<mpsc::UnboundedSender<ShardCommand>>) -> Self {
         let counts = shards.iter().map(|_| AtomicUsize::new(0)).collect();
-        Self { shards: shards.into(), counts, store: None, mesh: None }
+        Self { shards: shards.into(), counts, store: None, mesh: None, providers: Providers::default() }
     }
 
     /// The same hub, which knows of the store behind the shards.
     #[must_use]
     pub(crate) fn with_store(self, store: StoreView) -> Self {
         Self { store: Some(store), ..self }
+    }
+
+    /// The same hub, behind which the tokens of these are taken.
+    #[must_use]
+    pub(crate) fn with_providers(self, providers: Providers) -> Self {
+        Self { providers, ..self }
+    }
+
+    /// The identity providers whose tokens are taken.
+    pub(crate) fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     /// The same hub, which knows of other nodes.

@@ -28,7 +28,7 @@ use tracing::{debug, info, warn};
 use fetch::{Client, FetchError, Source};
 
 /// How far the clocks of a provider and of this node may be apart.
-const LEEWAY: Duration = Duration::from_secs(30);
+pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Tokens that may wait to be looked at.
 const MAX_ASKED: usize = 1_024;
@@ -151,6 +151,13 @@ struct Held {
     latest: Option<Instant>,
     is_well: bool,
     is_looking: bool,
+}
+
+impl Default for Providers {
+    /// None: no token is taken.
+    fn default() -> Self {
+        Self::of(Vec::new())
+    }
 }
 
 impl Providers {

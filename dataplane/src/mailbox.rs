@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mq_core::{AddressSettings, PeerMessage, ShardId, StoreAnswer};
 use tokio::sync::Notify;
 
-use crate::checks::Checked;
+use crate::checks::{Checked, Verified};
 use crate::driver::Adopted;
 use crate::mesh::MeshMail;
 
@@ -32,6 +32,8 @@ pub(crate) struct Mail {
     pub(crate) mesh: Vec<MeshMail>,
     /// Passwords that have been checked. Bounded by those that wait for it.
     pub(crate) checked: Vec<Checked>,
+    /// Tokens whose keys had to be fetched. Bounded by those that wait for it.
+    pub(crate) verified: Vec<Verified>,
 }
 
 /// An address that a link has made, or that goes with its link.
@@ -49,6 +51,7 @@ impl Mail {
             && self.answers.is_empty()
             && self.mesh.is_empty()
             && self.checked.is_empty()
+            && self.verified.is_empty()
     }
 }
 
@@ -87,6 +90,11 @@ impl Mailbox {
     /// Hands over whether a password is right.
     pub(crate) fn post_checked(&self, checked: Checked) {
         self.add(&mut vec![checked], |waiting| &mut waiting.checked);
+    }
+
+    /// Hands over whose a token is.
+    pub(crate) fn post_verified(&self, verified: Verified) {
+        self.add(&mut vec![verified], |waiting| &mut waiting.verified);
     }
 
     /// Hands a connection over, which its taker begins to serve after the mail.
@@ -143,6 +151,7 @@ impl Mailbox {
         give_back(&mut taken.answers);
         give_back(&mut taken.mesh);
         give_back(&mut taken.checked);
+        give_back(&mut taken.verified);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         self.has_mail.store(false, Ordering::Release);
         std::mem::swap(&mut *waiting, taken);

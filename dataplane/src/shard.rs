@@ -26,6 +26,7 @@ use tracing::warn;
 use crate::checks::Checks;
 use crate::driver::{Formats, KeptClients, LoginShared, Shard, Shared, Subscriptions, random};
 use crate::hub::{AddressStatistics, Hub, LeftBehind, Reply, Served, ShardCommand, ShardStatistics};
+use crate::identity::Providers;
 use crate::mailbox::{Mail, Mailbox};
 use crate::mesh::{self, Fabric, serve_links};
 use crate::selector::Selector;
@@ -61,6 +62,7 @@ pub fn spawn(
     config: &DaemonConfig,
     addresses: Vec<Served>,
     disk: Arc<dyn Disk>,
+    providers: Providers,
 ) -> std::io::Result<(Hub, Vec<JoinHandle<()>>)> {
     let workers = match config.workers {
         0 => std::thread::available_parallelism()?.get(),
@@ -76,7 +78,8 @@ pub fn spawn(
         }
         None => None,
     };
-    let hub = Hub::new(senders).with_store(store.view()).with_mesh(mesh.clone());
+    let hub =
+        Hub::new(senders).with_store(store.view()).with_mesh(mesh.clone()).with_providers(providers.clone());
     let shards = u16::try_from(workers).unwrap_or(u16::MAX);
     let homes = addresses.iter().map(|address| (QueueId(address.id), mq_core::home(&address.name, shards)));
     let homes = homes.collect();
@@ -89,7 +92,7 @@ pub fn spawn(
         running: Arc::new(AtomicUsize::new(workers)),
         mesh,
         checks,
-        login: LoginShared::new(&config.state_dir, Instant::now()),
+        login: LoginShared::new(&config.state_dir, providers, Instant::now()),
     };
     let mut threads = Vec::with_capacity(workers + 2);
     for (index, commands) in receivers.into_iter().enumerate() {
@@ -203,13 +206,15 @@ async fn keep_time(handle: Handle) {
     }
 }
 
-/// Tells the core when the wall clock was set: what expires or is due at a time of day depends on it.
+/// Ends what ends at a time of day, and tells the core when the wall clock was set: what expires or is due
+/// depends on it.
 async fn watch_clock(handle: Handle) {
     let (mut told, mut unix) = (Instant::now(), unix_millis());
     let mut ticks = tokio::time::interval(CLOCK_LOOK);
     loop {
         ticks.tick().await;
         let (now, found) = (Instant::now(), unix_millis());
+        handle.shard.borrow_mut().end_tokens(now, found / 1_000);
         let passed = u64::try_from(now.duration_since(told).as_millis()).unwrap_or(u64::MAX);
         if found.abs_diff(unix.saturating_add(passed)) >= CLOCK_STEP {
             let mut shard = handle.shard.borrow_mut();

@@ -130,6 +130,25 @@ impl UserTable {
         if space == DEFAULT_SPACE { self.users.get(name) } else { None }
     }
 
+    /// Somebody whose roles another one vouches for: the user of this name with those roles, too, or one who is
+    /// known by them alone; `None`: the user is disabled.
+    pub(crate) fn vouched(&self, space: &str, name: &str, roles: &[String]) -> Option<Arc<User>> {
+        let found = self.find(space, name);
+        if found.is_some_and(|user| !user.is_enabled()) {
+            return None;
+        }
+        if let Some(user) = found.filter(|_| roles.is_empty()) {
+            return Some(user.clone());
+        }
+        let mut user = match found {
+            Some(user) => User::clone(user),
+            None => User::new(name, true, Vec::new(), None),
+        };
+        user.spec.roles.extend_from_slice(roles);
+        user.grants = effective(&user.spec, &self.roles);
+        Some(Arc::new(user))
+    }
+
     /// Another one for each table of a node.
     pub fn generation(&self) -> u64 {
         self.generation

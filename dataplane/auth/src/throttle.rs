@@ -33,7 +33,8 @@ impl Default for ThrottleOptions {
 
 /// Failed log-ins by source (an IPv4 address, the first 64 bits of an IPv6 address) and by user.
 ///
-/// Ask [`Throttle::wait`] before anything is verified, and say afterwards what came of it. A user who has
+/// Ask [`Throttle::wait`] before anything is verified, and say afterwards what came of it; an empty name is
+/// that of nobody, whose source alone counts. A user who has
 /// logged in from a source is not made to wait there for what others have done, until a failure of his own.
 ///
 /// It takes 576 KiB whatever comes, and nobody can make it forget another: counts stand in tables of a
@@ -81,6 +82,7 @@ impl Throttle {
 
     /// How long an attempt from there for this user has to wait; `None` if it may go on.
     pub fn wait(&self, now: Instant, source: IpAddr, user: &str) -> Option<Duration> {
+        let is_named = !user.is_empty();
         let (source, user) = (self.hash_source(source), self.hash_user(user));
         if self.is_welcome(source, user) {
             return None;
@@ -88,12 +90,16 @@ impl Throttle {
         let now = self.milliseconds(now);
         let options = &self.options;
         let of_source = self.sources.wait(now, source, options, options.longest_for_source);
-        let of_user = self.users.wait(now, user, options, options.longest_for_user);
+        let of_user = match is_named {
+            true => self.users.wait(now, user, options, options.longest_for_user),
+            false => Duration::ZERO,
+        };
         Some(of_source.max(of_user)).filter(|wait| !wait.is_zero())
     }
 
     /// An attempt has failed because of its credentials.
     pub fn failed(&mut self, now: Instant, source: IpAddr, user: &str) {
+        let is_named = !user.is_empty();
         let (source, user) = (self.hash_source(source), self.hash_user(user));
         let now = self.milliseconds(now);
         let pair = pair(source, user);
@@ -103,7 +109,9 @@ impl Throttle {
             *place = 0;
         }
         self.sources.add(now, source, &self.options);
-        self.users.add(now, user, &self.options);
+        if is_named {
+            self.users.add(now, user, &self.options);
+        }
     }
 
     /// An attempt has succeeded.
@@ -279,6 +287,17 @@ mod tests {
         assert!(throttle.wait(now, source(8), "anna").is_some());
         throttle.failed(now, SOURCE, "anna");
         assert!(throttle.wait(now, SOURCE, "anna").is_some(), "a failure of her own counts");
+    }
+
+    #[test]
+    fn who_says_no_name_pays_where_he_comes_from() {
+        let now = Instant::now();
+        let mut throttle = throttle(now);
+        for _ in 0..20 {
+            throttle.failed(now, SOURCE, "");
+        }
+        assert!(throttle.wait(now, SOURCE, "").is_some());
+        assert_eq!(throttle.wait(now, source(7), ""), None, "nobody is no user that others could fail with");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Listeners;
 use crate::manifest::FleetSpec;
+use crate::oidc::OidcProvider;
 
 /// Who is let in, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,8 +16,13 @@ pub struct Authentication {
     /// user name. They may do everything there. Default `loopback`.
     pub anonymous: Where,
     /// Where a password is taken that comes without TLS, for whoever is on the way to read: SASL PLAIN, and
-    /// the password of MQTT. Default `loopback`.
+    /// the password of MQTT, and tokens. Default `loopback`.
     pub plain_without_tls: Where,
+    /// Identity providers whose tokens are taken: SASL OAUTHBEARER and XOAUTH2, and the password of an MQTT
+    /// client that gives no name. At most 8. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub oidc: Vec<OidcProvider>,
 }
 
 /// On which listeners something is allowed.
@@ -54,10 +60,15 @@ pub struct FleetAuthentication {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<Where>,
     /// Where a password is taken that comes without TLS, for whoever is on the way to read: SASL PLAIN, and
-    /// the password of MQTT. Default `loopback`.
+    /// the password of MQTT, and tokens. Default `loopback`.
     #[schemars(extend("default" = "loopback"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plain_without_tls: Option<Where>,
+    /// Identity providers whose tokens are taken: SASL OAUTHBEARER and XOAUTH2, and the password of an MQTT
+    /// client that gives no name. At most 8. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub oidc: Vec<OidcProvider>,
 }
 
 impl Authentication {
@@ -67,6 +78,7 @@ impl Authentication {
         Self {
             anonymous: fleet.anonymous.unwrap_or(default.anonymous),
             plain_without_tls: fleet.plain_without_tls.unwrap_or(default.plain_without_tls),
+            oidc: fleet.oidc.clone(),
         }
     }
 }
@@ -117,7 +129,11 @@ mod tests {
     fn what_a_fleet_gives_to_other_machines_is_said_and_nothing_of_loopback() {
         let everywhere = Some(Where::Everywhere);
         let mut spec = FleetSpec {
-            authentication: FleetAuthentication { anonymous: everywhere, plain_without_tls: everywhere },
+            authentication: FleetAuthentication {
+                anonymous: everywhere,
+                plain_without_tls: everywhere,
+                ..FleetAuthentication::default()
+            },
             ..FleetSpec::default()
         };
         assert_eq!(spec.exposures(), Vec::<String>::new());

@@ -465,10 +465,15 @@ mod tests {
         assert_eq!(short.hash(), DaemonConfig::embedded("s").hash());
     }
 
+    fn provider() -> crate::oidc::OidcProvider {
+        let text = r#"{"issuer":"https://id.example","audiences":["mq"]}"#;
+        serde_json::from_str(text).expect("it says what it has to")
+    }
+
     #[test]
     fn the_hash_changes_with_every_field() {
         let base = DaemonConfig::embedded("s");
-        let changes: [fn(&mut DaemonConfig); 36] = [
+        let changes: [fn(&mut DaemonConfig); 37] = [
             |config| config.fleet.push('x'),
             |config| config.node.push('x'),
             |config| config.state_dir = "t".into(),
@@ -487,6 +492,7 @@ mod tests {
             },
             |config| config.authentication.anonymous = Where::Never,
             |config| config.authentication.plain_without_tls = Where::Never,
+            |config| config.authentication.oidc.push(provider()),
             |config| config.mqtt.catch_all = false,
             |config| config.mqtt.max_qos = 1,
             |config| config.mqtt.receive_maximum -= 1,

@@ -21,6 +21,7 @@ use crate::names::{
     CATCH_ALL_TOPIC, shown, split_subscription, validate_address_name, validate_name, validate_plain_name,
     validate_topic_filter, validate_user_name,
 };
+use crate::oidc::OidcProvider;
 use crate::schema::shapes;
 use crate::shape::Shape;
 use crate::target::{MAX_HOSTS, Target};
@@ -649,6 +650,7 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
         violations.push(Violation::new(Code::Conflict, &path, message).help("leave it on, on 127.0.0.1"));
     }
     violations.extend(fleet_tls(&spec.tls, written.speak_tls(), parent));
+    violations.extend(oidc(&spec.authentication.oidc, parent));
     violations.extend(log(&spec.log, parent));
     let path = [parent, &["limits", "idleTimeoutMs"]].concat();
     violations.extend(spec.limits.idle_timeout_ms.and_then(|timeout| idle_timeout(timeout, &path)));
@@ -770,6 +772,7 @@ fn message_in_mesh(message: u64, path: &[&str]) -> Option<Violation> {
 pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
     let mut violations = listeners(&config.listeners, &[]);
     violations.extend(daemon_tls(config));
+    violations.extend(oidc(&config.authentication.oidc, &[]));
     violations.extend(log(&config.log, &[]));
     violations.extend(idle_timeout(config.limits.idle_timeout_ms, &["limits", "idle-timeout-ms"]));
     violations.extend(store_directory(&config.store.directory, &["store", "directory"]));
@@ -789,6 +792,25 @@ pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
         let message = "state-dir is not the path of a folder";
         let violation = Violation::new(Code::InvalidValue, &["state-dir"], message);
         violations.push(violation.help("name the folder in which the node keeps its state"));
+    }
+    violations
+}
+
+/// Identity providers, of which each issuer stands there once: its tokens go by one set of rules.
+fn oidc(providers: &[OidcProvider], parent: &[&str]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (index, provider) in providers.iter().enumerate() {
+        let number = index.to_string();
+        let path = |field| [parent, &["authentication", "oidc", &number, field]].concat();
+        for fault in provider.faults() {
+            let message = format!("authentication.oidc[{index}].{}: {}", fault.field, fault.message);
+            violations.push(Violation::new(Code::InvalidValue, &path(fault.field), message));
+        }
+        let is_same = |other: &OidcProvider| other.issuer == provider.issuer;
+        if providers.iter().take(index).any(is_same) {
+            let message = format!("authentication.oidc names {} more than once", shown(&provider.issuer));
+            violations.push(Violation::new(Code::DuplicateObject, &path("issuer"), message));
+        }
     }
     violations
 }
@@ -1314,6 +1336,21 @@ mod tests {
         assert_eq!(config.validate(), Ok(()));
         config.listeners.http.proxy_protocol = true;
         assert!(config.validate().expect_err("http").to_string().contains("listeners.http"));
+    }
+
+    #[test]
+    fn identity_providers_are_encrypted_and_stand_there_once() {
+        let with = |issuers: &[&str]| {
+            let mut config = DaemonConfig::embedded("s");
+            for issuer in issuers {
+                let provider = serde_json::json!({ "issuer": issuer, "audiences": ["mq"] });
+                config.authentication.oidc.push(serde_json::from_value(provider).unwrap());
+            }
+            daemon(&config).into_iter().map(|violation| violation.path.join(".")).collect::<Vec<_>>()
+        };
+        assert!(with(&["https://id.example", "https://other.example"]).is_empty());
+        assert_eq!(with(&["https://id.example", "http://id.example"]), ["authentication.oidc.1.issuer"]);
+        assert_eq!(with(&["https://id.example", "https://id.example"]), ["authentication.oidc.1.issuer"]);
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub(super) struct Access {
     identity: Identity,
     /// As the table of users has him; `None`: he may do everything.
     user: Option<Arc<User>>,
+    /// Those of his token; `None`: he has none.
+    roles: Option<Box<[String]>>,
     /// What that gives to this connection.
     permits: Permits,
     /// Names that he may send to, once there are some.
@@ -106,7 +108,7 @@ impl Access {
     pub(super) fn anonymous() -> Self {
         let identity =
             Identity { space: DEFAULT.clone(), user: None, client: Arc::default(), how: How::Anonymous };
-        Self { identity, user: None, permits: Permits::everything(), remembered: None }
+        Self { identity, user: None, roles: None, permits: Permits::everything(), remembered: None }
     }
 
     /// A client with the certificate that the fleet gives to who administers it: he may do everything.
@@ -118,9 +120,19 @@ impl Access {
 
     /// A client that is this user.
     pub(super) fn of(user: Arc<User>, how: How) -> Self {
+        Self::vouched(user, how, None)
+    }
+
+    /// A client that is this user by a token, which has given him these roles.
+    pub(super) fn of_token(user: Arc<User>, roles: Box<[String]>) -> Self {
+        Self::vouched(user, How::Token, Some(roles))
+    }
+
+    fn vouched(user: Arc<User>, how: How, roles: Option<Box<[String]>>) -> Self {
         let identity =
             Identity { space: DEFAULT.clone(), user: Some(user.name().clone()), client: Arc::default(), how };
-        let mut access = Self { identity, user: Some(user), permits: Permits::nothing(), remembered: None };
+        let permits = Permits::nothing();
+        let mut access = Self { identity, user: Some(user), roles, permits, remembered: None };
         access.resolve();
         access
     }
@@ -195,14 +207,16 @@ impl Access {
     /// Goes by another table of users.
     pub(super) fn refresh(&mut self, table: &UserTable) -> Change {
         let (Some(user), Some(name)) = (&self.user, &self.identity.user) else { return Change::None };
-        let Some(found) = table.find(&self.identity.space, name).filter(|found| found.is_enabled()) else {
-            return Change::Gone;
+        let found = match &self.roles {
+            Some(roles) => table.vouched(&self.identity.space, name, roles),
+            None => table.find(&self.identity.space, name).filter(|found| found.is_enabled()).cloned(),
         };
-        if Arc::ptr_eq(user, found) {
+        let Some(found) = found else { return Change::Gone };
+        if Arc::ptr_eq(user, &found) {
             return Change::None;
         }
         let is_same = user.grants() == found.grants();
-        self.user = Some(found.clone());
+        self.user = Some(found);
         if is_same {
             return Change::None;
         }

@@ -5,15 +5,17 @@
 //! ([`mq_auth::Throttle`]), by where he comes from and by the name that he uses; what is refused is counted,
 //! and told without saying what of it was wrong.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use mq_auth::token::Claims;
 use mq_auth::{
-    Answer, Authenticated, Exchange, Mechanism, Question, Refusal, ScramVerifier, ServerNonce, Step,
+    Answer, Authenticated, Exchange, Mechanism, Question, Refusal, ScramVerifier, Secret, ServerNonce, Step,
     Throttle, ThrottleOptions,
 };
 use mq_model::user::{ANONYMOUS, DEFAULT_SPACE, FLEET_ADMIN};
@@ -24,8 +26,9 @@ use tracing::{info, warn};
 use super::Shard;
 use super::access::{Access, How};
 use super::connection::{Connection, Life};
-use super::protocol::Protocol;
-use crate::checks::{Asker, Attempt, Checked, Submitted};
+use super::protocol::{Farewell, Protocol};
+use crate::checks::{Asker, Attempt, Checked, Submitted, Verified};
+use crate::identity::{LEEWAY, Providers, Verdict};
 use crate::tls::{ClientCertificate, Encryption};
 use crate::users::User;
 
@@ -41,6 +44,8 @@ pub(crate) struct LoginShared {
     /// What salts are made of that no user has.
     secret: [u8; 32],
     throttle: Arc<Mutex<Throttle>>,
+    /// Those whose tokens are taken.
+    providers: Providers,
 }
 
 impl fmt::Debug for LoginShared {
@@ -52,15 +57,21 @@ impl fmt::Debug for LoginShared {
 
 impl LoginShared {
     /// The node's secret is read, or made.
-    pub(crate) fn new(state_dir: &Path, now: Instant) -> Self {
+    pub(crate) fn new(state_dir: &Path, providers: Providers, now: Instant) -> Self {
         let throttle = Throttle::new(ThrottleOptions::default(), u64::from_le_bytes(random()), now);
-        Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)) }
+        Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)), providers }
     }
 
     fn wait(&self, now: Instant, source: std::net::IpAddr, user: &str) -> bool {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner).wait(now, source, user).is_some()
     }
 }
+
+/// When tokens end, in Unix seconds, each with the key and the number of its connection, which may be gone.
+pub(crate) type TokenEnds = BinaryHeap<Reverse<(u64, usize, u64)>>;
+
+/// Ends of tokens that are kept though their connections may be gone.
+const MAX_SPENT_ENDS: usize = 1_024;
 
 /// Log-ins since the start, by mechanism and by what came of them.
 pub(crate) type LoginCounts = BTreeMap<(&'static str, &'static str), u64>;
@@ -73,11 +84,34 @@ pub(super) struct Login {
     user: Option<String>,
     /// The answer of somebody else is waited for.
     is_waiting: bool,
+    /// What its token says, once it is verified.
+    claims: Option<Claims>,
     /// MQTT: what it wants when it is let in. `None`: it is in already, and says it again (4.12.1).
     pub(super) connect: Option<Box<Connect>>,
 }
 
 impl Login {
+    fn new(exchange: Exchange, connect: Option<Box<Connect>>) -> Self {
+        Self { exchange, user: None, is_waiting: false, claims: None, connect }
+    }
+
+    /// Whether the client has no way to answer: a CONNECT says all, but for SCRAM.
+    fn is_without_answers(&self) -> bool {
+        self.connect.is_some() && self.exchange.mechanism().scram_hash().is_none()
+    }
+
+    /// Goes by what a provider says of the client.
+    fn vouched_for(&mut self, claims: Result<Claims, Refusal>) -> Answer {
+        match claims {
+            Ok(claims) => {
+                let user = claims.user.clone();
+                self.claims = Some(claims);
+                Answer::Accepted(user)
+            }
+            Err(refusal) => Answer::Refused(refusal),
+        }
+    }
+
     /// Whether it is this node that has to say something next.
     pub(super) fn is_waiting(&self) -> bool {
         self.is_waiting
@@ -112,7 +146,10 @@ impl Shard {
             Mechanism::Plain => encryption.is_some() || policy.plain_without_tls.includes(is_local),
             Mechanism::ScramSha256 | Mechanism::ScramSha512 => true,
             Mechanism::External => encryption.is_some_and(|encryption| encryption.certificate.is_some()),
-            Mechanism::OAuthBearer | Mechanism::XOAuth2 => false,
+            Mechanism::OAuthBearer | Mechanism::XOAuth2 => {
+                let is_safe = encryption.is_some() || policy.plain_without_tls.includes(is_local);
+                is_safe && !self.shared.login.providers.is_empty()
+            }
         }
     }
 
@@ -128,7 +165,7 @@ impl Shard {
         let (exchange, step) = Exchange::start(mechanism, initial, ServerNonce(random()));
         let Some(connection) = self.connections.get_mut(key) else { return Progress::Later };
         let (is_local, encryption) = (connection.is_local, connection.caller.encryption.clone());
-        connection.caller.login = Some(Box::new(Login { exchange, user: None, is_waiting: false, connect }));
+        connection.caller.login = Some(Box::new(Login::new(exchange, connect)));
         let is_offered = self.offers(is_local, encryption.as_deref(), mechanism);
         let step = if is_offered { step } else { Step::Refused(Refusal::NotAllowed) };
         self.advance_login(now, key, step)
@@ -147,7 +184,18 @@ impl Shard {
     fn advance_login(&mut self, now: Instant, key: usize, mut step: Step) -> Progress {
         loop {
             let answer = match step {
-                Step::Challenge(challenge) => return Progress::Challenge(challenge),
+                Step::Challenge(challenge) => {
+                    let login =
+                        self.connections.get_mut(key).and_then(|connection| connection.caller.login.as_mut());
+                    match login.filter(|login| login.is_without_answers()) {
+                        // RFC 7628, 3.2.3: what a client would answer to the news that its token is no good.
+                        Some(login) => {
+                            step = login.exchange.step(b"\x01");
+                            continue;
+                        }
+                        None => return Progress::Challenge(challenge),
+                    }
+                }
                 Step::Ask(question) => self.answer_question(now, key, question),
                 Step::Done { who, last } => return self.logged_in(key, &who, last),
                 Step::Refused(refusal) => return self.login_refused(now, key, refusal),
@@ -192,7 +240,7 @@ impl Shard {
                 let user = self.user_of_certificate(key, wanted.as_deref());
                 Some(user.map_or(Answer::Refused(Refusal::Credentials), Answer::Accepted))
             }
-            Question::Token { .. } => Some(Answer::Refused(Refusal::NotAllowed)),
+            Question::Token { token } => self.check_token(now, key, token),
         }
     }
 
@@ -222,9 +270,45 @@ impl Shard {
         self.users.find(space, name).filter(|user| user.is_enabled())
     }
 
+    /// Whose a token is; `None`: its provider has to be asked first.
+    fn check_token(&mut self, now: Instant, key: usize, token: Secret) -> Option<Answer> {
+        let connection = self.connections.get_mut(key)?;
+        if self.shared.login.wait(now, connection.peer.ip(), "") {
+            return Some(Answer::Refused(Refusal::Throttled));
+        }
+        match self.shared.login.providers.check_now(&token) {
+            Verdict::Known(claims) => Some(connection.caller.login.as_mut()?.vouched_for(claims)),
+            Verdict::Later => {
+                let asker = Asker { shard: self.id.shard(), key, number: connection.number };
+                let mailboxes = self.shared.mailboxes.clone();
+                let reply = move |claims| {
+                    if let Some(mailbox) = mailboxes.get(usize::from(asker.shard)) {
+                        mailbox.post_verified(Verified { asker, claims });
+                    }
+                };
+                self.shared.login.providers.ask(token, Box::new(reply));
+                None
+            }
+        }
+    }
+
     /// It is known whether a password is right.
     pub(super) fn handle_checked(&mut self, now: Instant, checked: Checked) {
-        let Checked { asker: Asker { key, number, .. }, is_right } = checked;
+        let Checked { asker, is_right } = checked;
+        self.go_on_with(now, asker, |login| match &login.user {
+            Some(user) if is_right => Answer::Accepted(user.clone()),
+            _ => Answer::Refused(Refusal::Credentials),
+        });
+    }
+
+    /// It is known whose a token is.
+    pub(super) fn handle_verified(&mut self, now: Instant, verified: Verified) {
+        let Verified { asker, claims } = verified;
+        self.go_on_with(now, asker, |login| login.vouched_for(claims));
+    }
+
+    fn go_on_with(&mut self, now: Instant, asker: Asker, answer: impl FnOnce(&mut Login) -> Answer) {
+        let Asker { key, number, .. } = asker;
         let is_waiting = |connection: &&mut Box<Connection>| {
             connection.number == number && connection.life == Life::Serving
         };
@@ -233,10 +317,7 @@ impl Shard {
         if !std::mem::take(&mut login.is_waiting) {
             return;
         }
-        let answer = match &login.user {
-            Some(user) if is_right => Answer::Accepted(user.clone()),
-            _ => Answer::Refused(Refusal::Credentials),
-        };
+        let answer = answer(login);
         let step = login.exchange.answer(answer);
         let progress = self.advance_login(now, key, step);
         match self.connections.get(key).map(|connection| &connection.protocol) {
@@ -253,6 +334,7 @@ impl Shard {
         let access = match how(who.mechanism) {
             How::Anonymous => Some(Access::anonymous()),
             How::Certificate if who.user == FLEET_ADMIN => Some(Access::fleet_admin()),
+            How::Token => self.vouched(key, &who.user),
             how => self.user_named(&who.user).map(|user| Access::of(user.clone(), how)),
         };
         // Deleted or disabled since his password was looked at.
@@ -266,6 +348,44 @@ impl Shard {
         }
         *self.logins.entry((who.mechanism.name(), "accepted")).or_default() += 1;
         Progress::In { access: Box::new(access), last }
+    }
+
+    /// The client of a connection whose token has been verified, until that ends.
+    fn vouched(&mut self, key: usize, name: &str) -> Option<Access> {
+        let connection = self.connections.get_mut(key)?;
+        let number = connection.number;
+        let Claims { roles, expires, .. } = connection.caller.login.as_mut()?.claims.take()?;
+        // Names that mean something else here, whatever a provider calls its users.
+        let (space, name) = in_space(name);
+        if [ANONYMOUS, FLEET_ADMIN].contains(&name) {
+            return None;
+        }
+        let user = self.users.vouched(space, name, &roles)?;
+        if self.token_ends.len() > MAX_SPENT_ENDS + 2 * self.connections.len() {
+            let connections = &self.connections;
+            self.token_ends.retain(|Reverse((_, key, number))| {
+                connections.get(*key).is_some_and(|connection| connection.number == *number)
+            });
+        }
+        // As long as the token would be taken.
+        self.token_ends.push(Reverse((expires.saturating_add(LEEWAY.as_secs()), key, number)));
+        Some(Access::of_token(user, roles.into()))
+    }
+
+    /// Ends the connections whose tokens have ended.
+    pub(crate) fn end_tokens(&mut self, now: Instant, unix_seconds: u64) {
+        while let Some(Reverse((expires, key, number))) = self.token_ends.peek().copied() {
+            if expires > unix_seconds {
+                return;
+            }
+            self.token_ends.pop();
+            if self.connections.get(key).is_some_and(|connection| connection.number == number) {
+                info!(connection = %self.name_of(key), "the token has expired");
+                let words = "the token has expired; connect again with a new one";
+                self.force_close(now, key, Farewell::Unauthorized, words);
+                self.run_effects(now);
+            }
+        }
     }
 
     fn login_refused(&mut self, now: Instant, key: usize, refusal: Refusal) -> Progress {

@@ -47,7 +47,7 @@ use tokio::sync::Notify;
 pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
 use self::handshakes::Handshakes;
-use self::login::LoginCounts;
+use self::login::{LoginCounts, TokenEnds};
 pub(crate) use self::login::{LoginShared, random};
 use self::message::Wants;
 pub(crate) use self::mqtt::envelope::MQTT_FORMAT;
@@ -213,6 +213,8 @@ pub(crate) struct Shard {
     users: Arc<UserTable>,
     /// How clients have said who they are.
     pub(crate) logins: LoginCounts,
+    /// When the tokens of connections end.
+    token_ends: TokenEnds,
     /// What clients had no right to, by the right.
     pub(crate) denials: BTreeMap<Right, u64>,
     connections: Connections,
@@ -288,6 +290,7 @@ impl Shard {
             engine_configs: amqp::EngineConfigs::default(),
             users: Arc::default(),
             logins: LoginCounts::new(),
+            token_ends: TokenEnds::new(),
             denials: BTreeMap::new(),
             connections: Connections::default(),
             next_number: 0,
@@ -358,6 +361,9 @@ impl Shard {
         }
         for checked in mail.checked.drain(..) {
             self.handle_checked(now, checked);
+        }
+        for verified in mail.verified.drain(..) {
+            self.handle_verified(now, verified);
         }
     }
 

@@ -83,8 +83,15 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) enum Login {
     Anonymous,
-    Plain { user: &'static str, password: &'static str },
+    Plain {
+        user: &'static str,
+        password: &'static str,
+    },
     Scram(Scram),
+    /// The message of OAUTHBEARER.
+    Bearer(String),
+    /// That of XOAUTH2.
+    XOAuth2(String),
 }
 
 impl Login {
@@ -93,6 +100,8 @@ impl Login {
             Self::Anonymous => "ANONYMOUS",
             Self::Plain { .. } => "PLAIN",
             Self::Scram(_) => "SCRAM-SHA-256",
+            Self::Bearer(_) => "OAUTHBEARER",
+            Self::XOAuth2(_) => "XOAUTH2",
         }
     }
 
@@ -101,6 +110,7 @@ impl Login {
             Self::Anonymous => Vec::new(),
             Self::Plain { user, password } => format!("\0{user}\0{password}").into_bytes(),
             Self::Scram(scram) => scram.first(),
+            Self::Bearer(message) | Self::XOAuth2(message) => message.clone().into_bytes(),
         }
     }
 }
@@ -373,8 +383,15 @@ impl Client {
                 self.engine.sasl_init(login.mechanism().into(), Some(login.first().into())).unwrap();
             }
             Event::SaslChallenge(challenge) => {
-                let Some(Login::Scram(scram)) = &mut self.login else { panic!("a challenge") };
-                let response = scram.answer(&challenge);
+                let response = match &mut self.login {
+                    Some(Login::Scram(scram)) => scram.answer(&challenge),
+                    // RFC 7628, 3.2.3.
+                    Some(Login::Bearer(_) | Login::XOAuth2(_)) => {
+                        assert_eq!(challenge.as_ref(), br#"{"status":"invalid_token"}"#);
+                        vec![1]
+                    }
+                    _ => panic!("a challenge"),
+                };
                 self.engine.sasl_response(response.into()).unwrap();
             }
             Event::SaslOutcome { code, additional_data } => {

@@ -21,5 +21,6 @@ mod queues;
 mod random;
 mod scram;
 mod store;
+mod tokens;
 mod topics;
 mod transactions;

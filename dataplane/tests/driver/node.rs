@@ -12,6 +12,7 @@ use mq_model::manifest::{AddressSpec, AddressType};
 use mq_store::Disk;
 use mq_store::testing::FaultyDisk;
 use mqd::hub::{Accepted, Hub, Served, ShardStatistics, Speaks};
+use mqd::identity::{Pace, Providers};
 use mqd::tls::Stage;
 use mqd::users::{User, UserTable};
 use tokio::runtime::Runtime;
@@ -117,7 +118,15 @@ impl Node {
         config.store.segment_size = 1 << 20;
         config.store.max_message_size = 512 << 10;
         change(&mut config);
-        let (hub, threads) = mqd::shard::spawn(&config, place.addresses.clone(), place.disk.clone()).unwrap();
+        let (addresses, disk) = (place.addresses.clone(), place.disk.clone());
+        let providers = Providers::new(&config.authentication.oidc, Pace::default()).unwrap();
+        if !providers.is_empty() {
+            // What the control thread does; it ends with the process.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let providers = providers.clone();
+            std::thread::spawn(move || runtime.block_on(providers.run()));
+        }
+        let (hub, threads) = mqd::shard::spawn(&config, addresses, disk, providers).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self { hub: Some(hub), threads, listener, runtime }
