@@ -97,7 +97,8 @@ pub(crate) struct Remote {
 impl Remote {
     /// A new place at a home where the consumer may have had another one before.
     pub(super) fn new(home: ShardId, before: Option<&Self>) -> Self {
-        let number = before.map_or(0, |before| before.number);
+        // Another one, so that what the home says of the place of before is not taken for this one's.
+        let number = before.map_or(0, |before| before.number.wrapping_add(1));
         Self { home, backlog: VecDeque::new(), emitted: 0, freed: 0, number, drained: false }
     }
 
