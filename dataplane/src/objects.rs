@@ -39,7 +39,7 @@ use journal::{Journal, JournalFile};
 use principal::Principal;
 use record::{Base, Change};
 use value::{ADDRESS, Value};
-use writer::{Settings, Writer};
+use writer::{Settings, Writer, names_from};
 
 pub use fleet::Membership;
 pub(crate) use journal::write_atomically;
@@ -184,10 +184,10 @@ pub enum ChangeError {
     #[error("address `{0}` keeps nothing of its own and has no home; name a queue or a topic")]
     NoHome(Arc<str>),
     #[error(
-        "queue `{0}` has {1} shards, and their number can only be raised: what is in the others would have nowhere \
-         to go; create another queue with fewer, and move the messages there with `mq address move`"
+        "queue `{0}` keeps the last value of each key, and with another number of shards some keys would have two; \
+         create another queue with that number, and move the messages there with `mq address move`"
     )]
-    FewerShards(Arc<str>, u16),
+    ShardsOfLastValues(Arc<str>),
     #[error(
         "address `{0}` is still moving from node `{1}`; wait until that has nothing left of it, or move it back \
          there"
@@ -408,6 +408,19 @@ impl Catalogue {
     /// One address, as it is in force.
     pub fn address(&self, name: &str) -> Option<Arc<Object>> {
         self.view.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The further shards of a queue by their numbers, those that it has no more among them.
+    pub fn shards(&self, queue: &str) -> Vec<(u16, Arc<Object>)> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let prefix = format!("{queue}::");
+        let shard = |name: &Arc<str>| {
+            let (of, number) = split_shard(name)?;
+            Some((number, view.get(name).filter(|_| of == queue)?.clone()))
+        };
+        let mut shards: Vec<_> = names_from(&view, &prefix).filter_map(shard).collect();
+        shards.sort_unstable_by_key(|(number, _)| *number);
+        shards
     }
 
     /// Every address, built-in ones too, in the order of the names; the further shards of a queue as addresses

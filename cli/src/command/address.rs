@@ -589,8 +589,9 @@ fn shard_fact(status: &ShardStatus) -> String {
         }
         None => "not known".to_owned(),
     };
+    let leaving = if status.is_leaving { "; one too many: what it holds goes to the others" } else { "" };
     let ready = if status.ready { "" } else { "; its node cannot be reached: what it holds waits there" };
-    format!("{} on {home}: {holds}{ready}", status.shard)
+    format!("{} on {home}: {holds}{leaving}{ready}", status.shard)
 }
 
 /// The word for the type.

@@ -131,6 +131,11 @@ impl Address {
         split_shard(&self.name).is_some()
     }
 
+    /// Whether it is a shard that its queue has no more: what it holds goes to the others.
+    pub(crate) fn is_surplus(&self) -> bool {
+        split_shard(&self.name).is_some_and(|(_, number)| number >= self.settings.shards.max(1))
+    }
+
     /// Whether links can use it.
     pub(crate) fn is_known(&self) -> bool {
         self.standing != Standing::Rumoured

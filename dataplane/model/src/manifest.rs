@@ -139,8 +139,10 @@ pub struct AddressSpec {
     /// Parts of a queue that are stored each by itself, on several nodes and cores: a queue can then store
     /// more than one core does. Messages with one group-id (or one last-value key, or one message-id with
     /// `deduplication`) go to one shard and keep their order; others go to the shards in turn, and their
-    /// order holds within a shard. Limits are divided among the shards. Can be raised later, but not
-    /// lowered. 1 to 64. Default 1.
+    /// order holds within a shard. Limits are divided among the shards. When there are more later, or
+    /// fewer, what a shard that goes still holds goes to the others; groups that get another shard may
+    /// get messages from before and after the change out of order. Not to be changed with `lastValue`.
+    /// 1 to 64. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64), extend("default" = 1))]
     pub shards: Option<u16>,
@@ -362,6 +364,9 @@ pub struct ShardStatus {
     pub shard: u16,
     /// Whether its messages can be had: the node that holds them can be reached.
     pub ready: bool,
+    /// The queue has it no more: what it still holds goes to the others.
+    #[serde(default, rename = "leaving", skip_serializing_if = "is_false")]
+    pub is_leaving: bool,
     /// The node that holds its messages, in a fleet of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,

@@ -38,9 +38,10 @@ pub(super) async fn list(
     }
     let is_shown = |(name, _): &(Arc<str>, Arc<Object>)| split_shard(name).is_none();
     let addresses: Vec<_> = api.node.catalogue.addresses().into_iter().filter(is_shown).collect();
-    for (name, object) in addresses.iter().filter(|(_, object)| object.spec.shards() > 1) {
-        let further = (1..object.spec.shards()).map(|number| statuses.remove(&shard_name(name, number)));
-        let further: Vec<_> = further.map(Option::unwrap_or_default).collect();
+    for (name, _) in addresses.iter().filter(|(_, object)| object.spec.kind == AddressType::Queue) {
+        let further = api.node.catalogue.shards(name).into_iter();
+        let mut status = |number| statuses.remove(&shard_name(name, number)).unwrap_or_default();
+        let further: Vec<_> = further.map(|(number, _)| (number, status(number))).collect();
         shards::gather_in(statuses.entry(name.clone()).or_default(), further);
     }
     let gathered = gather::<List<Address>>(&api, scope, "/api/v1/addresses").await;
@@ -67,7 +68,7 @@ pub(super) async fn show(
 ) -> Result<Json<Address>, Refusal> {
     let name: Arc<str> = name.into();
     let Some(object) = api.node.catalogue.address(&name) else { return Err(unknown(&name).into()) };
-    let mut status = status(&api, &name, &object).await;
+    let mut status = status(&api, &name).await;
     let target = format!("/api/v1/addresses/{}", segment(&name));
     let gathered = gather::<Address>(&api, scope, &target).await;
     for (_, part) in gathered.parts {
@@ -285,29 +286,25 @@ pub(super) fn unknown(name: &str) -> ChangeError {
 
 /// The address with its status, gathered from the shards.
 pub(super) async fn describe(api: &Api, name: &Arc<str>, object: &Object) -> Address {
-    let status = status(api, name, object).await;
+    let status = status(api, name).await;
     document(api, name, object, &[], status)
 }
 
 /// What the shards of this node know of an address.
-async fn status(api: &Api, name: &Arc<str>, object: &Object) -> AddressStatus {
+async fn status(api: &Api, name: &Arc<str>) -> AddressStatus {
     let mut status = AddressStatus { ready: api.node.is_whole(), ..AddressStatus::default() };
     for shard in api.node.hub.addresses(Some(name)).await {
         add(&mut status, &shard);
     }
     let mut further = Vec::new();
-    if split_shard(name).is_none() {
-        for number in 1..object.spec.shards() {
-            let mut status = AddressStatus::default();
-            for shard in api.node.hub.addresses(Some(&shard_name(name, number))).await {
-                add(&mut status, &shard);
-            }
-            further.push(status);
+    for (number, _) in api.node.catalogue.shards(name) {
+        let mut status = AddressStatus::default();
+        for shard in api.node.hub.addresses(Some(&shard_name(name, number))).await {
+            add(&mut status, &shard);
         }
+        further.push((number, status));
     }
-    if !further.is_empty() {
-        shards::gather_in(&mut status, further);
-    }
+    shards::gather_in(&mut status, further);
     status
 }
 
@@ -336,8 +333,9 @@ pub(super) fn other_home(api: &Api, name: &str) -> Option<Arc<str>> {
 /// queue with several shards those of each.
 fn other_holders(api: &Api, name: &str, object: &Object) -> Vec<Arc<str>> {
     let holders = home(api, name, object).into_iter().chain(object.moving_from.clone());
-    let further = shards::further(api, name, object);
-    let further = further.flat_map(|shard| shard.home.clone().into_iter().chain(shard.moving_from.clone()));
+    let further = api.node.catalogue.shards(name).into_iter();
+    let further =
+        further.flat_map(|(_, shard)| shard.home.clone().into_iter().chain(shard.moving_from.clone()));
     let mut holders: Vec<Arc<str>> =
         holders.chain(further).filter(|holder| **holder != *api.node.config.node).collect();
     holders.sort();
@@ -375,7 +373,7 @@ fn document(
     status.unreachable = unreachable.map(|holder| holder.to_string()).collect();
     // What is kept elsewhere is not to be had while that node is away.
     status.ready &= status.unreachable.is_empty();
-    shards::name_homes(api, name, &mut status);
+    shards::name_homes(api, name, object, &mut status);
     status.built_in = object.is_built_in;
     let mut address = Address::new(&**name, object.spec.clone());
     address.metadata.labels.clone_from(&object.labels);

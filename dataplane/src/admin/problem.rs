@@ -72,7 +72,7 @@ impl From<ChangeError> for Refusal {
             | ChangeError::HasSubscriptions(..)
             | ChangeError::BuiltIn(_)
             | ChangeError::NoHome(_)
-            | ChangeError::FewerShards(..)
+            | ChangeError::ShardsOfLastValues(_)
             | ChangeError::PrincipalExists(..)
             | ChangeError::Moving(..) => (StatusCode::CONFLICT, "conflict"),
             ChangeError::NotFound(_) | ChangeError::NoPrincipal(..) => (StatusCode::NOT_FOUND, "not-found"),

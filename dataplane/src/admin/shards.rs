@@ -34,11 +34,14 @@ impl<'a> Shard<'a> {
     /// The places that it means, of an address of that name: the one shard, or all; of what has no shards it
     /// is the address.
     pub(super) fn of<'b>(&self, api: &Api, name: &'b str) -> Vec<Shard<'b>> {
-        let shards = api.node.catalogue.address(name).map_or(1, |object| object.spec.shards());
+        let further = api.node.catalogue.shards(name);
         match self.number {
             Some(number) => vec![Shard { queue: name, number: Some(number) }],
-            None if shards == 1 => vec![Shard { queue: name, number: None }],
-            None => (0..shards).map(|number| Shard { queue: name, number: Some(number) }).collect(),
+            None if further.is_empty() => vec![Shard { queue: name, number: None }],
+            None => {
+                let numbers = [0].into_iter().chain(further.into_iter().map(|(number, _)| number));
+                numbers.map(|number| Shard { queue: name, number: Some(number) }).collect()
+            }
         }
     }
 
@@ -57,10 +60,14 @@ impl<'a> Shard<'a> {
     }
 }
 
-/// Makes one status of that of the first shard and those of the others, as far as this node knows them.
-pub(super) fn gather_in(status: &mut AddressStatus, further: Vec<AddressStatus>) {
+/// Makes one status of that of the first shard and those of the others, if there are any, as far as this node
+/// knows them.
+pub(super) fn gather_in(status: &mut AddressStatus, further: Vec<(u16, AddressStatus)>) {
+    if further.is_empty() {
+        return;
+    }
     status.shards = vec![ShardStatus { queue: status.queue.take(), ..ShardStatus::default() }];
-    for (shard, part) in (1..).zip(further) {
+    for (shard, part) in further {
         // Each link has a part at every shard that it could reach.
         status.producers = status.producers.max(part.producers);
         status.consumers = status.consumers.max(part.consumers);
@@ -95,20 +102,23 @@ fn total(status: &mut AddressStatus) {
     });
 }
 
-/// The further shards of a queue; none for anything else.
-pub(super) fn further(api: &Api, queue: &str, object: &Object) -> impl Iterator<Item = Arc<Object>> {
-    let shards = if split_shard(queue).is_some() { 1 } else { object.spec.shards() };
-    (1..shards).filter_map(move |number| api.node.catalogue.address(&shard_name(queue, number)))
-}
-
-/// Says where each shard of a queue is, and whether it can be reached.
-pub(super) fn name_homes(api: &Api, queue: &str, status: &mut AddressStatus) {
+/// Says where each shard of a queue is, and whether it can be reached. Those that it has no more and that hold
+/// nothing are left out.
+pub(super) fn name_homes(api: &Api, queue: &str, object: &Object, status: &mut AddressStatus) {
+    let shards = object.spec.shards();
     for row in &mut status.shards {
+        row.is_leaving = row.shard >= shards;
         let Some(object) = api.node.catalogue.address(&shard_name(queue, row.shard)) else { continue };
         row.home = object.home.as_deref().map(str::to_owned);
         row.moving_from = object.moving_from.as_deref().map(str::to_owned);
         let mut holders = row.home.iter().chain(&row.moving_from);
         row.ready = !holders.any(|holder| status.unreachable.contains(holder));
+    }
+    // What a node that can be reached says nothing of is empty.
+    let holds = |row: &ShardStatus| row.queue.as_ref().is_some_and(|queue| queue.messages > 0);
+    status.shards.retain(|row| !row.is_leaving || !row.ready || holds(row));
+    if shards == 1 && status.shards.len() == 1 {
+        status.shards.clear();
     }
 }
 
@@ -134,10 +144,10 @@ mod tests {
             ..AddressStatus::default()
         };
         let mut status = holding(1);
-        gather_in(&mut status, vec![AddressStatus::default(), holding(3)]);
+        gather_in(&mut status, vec![(1, AddressStatus::default()), (2, holding(3))]);
         assert_eq!((status.queue.as_ref().map(|queue| queue.messages), status.consumers), (Some(4), 2));
         let mut there = AddressStatus::default();
-        gather_in(&mut there, vec![holding(5), AddressStatus::default()]);
+        gather_in(&mut there, vec![(1, holding(5)), (2, AddressStatus::default())]);
         merge(&mut status, there);
         assert_eq!(status.queue.map(|queue| queue.messages), Some(9));
         assert!(status.shards.iter().all(|shard| shard.queue.is_some()));

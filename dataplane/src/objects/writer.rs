@@ -725,11 +725,11 @@ fn value_of(object: &Object) -> Value {
 }
 
 /// A declared address as it is served: a subscription only with its topic, whose home it has; a further shard
-/// only with its queue, whose settings it has.
+/// only with its queue, whose settings it has; also one that the queue has no more, for it may still hold something.
 fn effective(declared: &Declared, name: &str) -> Option<Arc<Object>> {
     let object = declared.get(name)?;
-    if let Some((queue, number)) = split_shard(name) {
-        let queue = declared.get(queue).filter(|queue| queue.spec.shards() > number)?;
+    if let Some((queue, _)) = split_shard(name) {
+        let queue = declared.get(queue).filter(|queue| owns_shard(queue, object))?;
         return Some(Arc::new(Object { spec: queue.spec.clone(), ..(**object).clone() }));
     }
     if object.spec.kind != AddressType::Subscription {
@@ -741,6 +741,11 @@ fn effective(declared: &Declared, name: &str) -> Option<Arc<Object>> {
     }
     let (home, moving_from) = (topic.home.clone(), topic.moving_from.clone());
     Some(Arc::new(Object { home, moving_from, ..(**object).clone() }))
+}
+
+/// Whether a further shard is one of this queue, and not left over from one that ended.
+fn owns_shard(queue: &Object, shard: &Object) -> bool {
+    queue.spec.kind == AddressType::Queue && continues(queue.birth, queue.ends, shard.birth)
 }
 
 /// Whether subscriptions can be declared at an address.
@@ -758,7 +763,7 @@ fn topic_of(name: &str) -> &str {
 }
 
 /// The declared names that begin with this, in their order.
-fn names_from<'a>(declared: &'a Declared, prefix: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+pub(super) fn names_from<'a>(declared: &'a Declared, prefix: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
     let names = declared.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
     names.map(|(name, _)| name).take_while(move |name| name.starts_with(prefix))
 }

@@ -154,7 +154,11 @@ impl Core {
         let to = self.reachable_home(address);
         let is_copied = address.settings.is_copied();
         for consumer in address.members.clone() {
-            let is_browser = self.consumers.get(consumer).is_none_or(|consumer| consumer.options.browse);
+            let value = self.consumers.get(consumer);
+            if value.is_some_and(|consumer| consumer.role.is_leaving()) {
+                continue;
+            }
+            let is_browser = value.is_none_or(|consumer| consumer.options.browse);
             match to.filter(|_| !is_browser) {
                 Some(to) => self.consumer_follows(now, consumer, to, is_copied),
                 None => self.close_consumer(now, consumer, CloseReason::HomeGone),
@@ -190,6 +194,15 @@ impl Core {
     fn home_of_consumer(&self, key: ConsumerKey) -> Option<ShardId> {
         let consumer = self.consumers.get(key)?;
         Some(consumer.stored.remote.as_ref().map_or(self.shard, |remote| remote.home))
+    }
+
+    /// Takes nothing more from any home; it has no place left when nothing is unsettled.
+    pub(crate) fn park_for_good(&mut self, now: Instant, key: ConsumerKey) {
+        self.park(now, key);
+        if let Some(following) = self.following_mut(key) {
+            following.asking = Asking::default();
+        }
+        self.vacate(now, key);
     }
 
     /// Takes no more from the home of before.
@@ -472,8 +485,9 @@ impl Core {
     }
 
     fn tidy_following(&mut self, key: ConsumerKey) {
-        if let Some(consumer) = self.consumers.get_mut(key) {
-            consumer.stored.following.take_if(|following| following.is_over());
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        if consumer.stored.following.take_if(|following| following.is_over()).is_some() {
+            self.finish_leaving_part(key);
         }
     }
 

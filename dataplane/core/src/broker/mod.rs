@@ -408,7 +408,7 @@ impl Core {
         let home = self.broker.homes.get(self.home_named(name).ok()?)?;
         let mut statistics = match &home.what {
             // What is left of it here is not the queue: see `left_behind`.
-            What::Queue(queue) if queue.pipe.is_some() => return None,
+            What::Queue(queue) if self.is_left_behind(home, queue) => return None,
             What::Queue(queue) => {
                 let consumers = queue.receivers.len() as u64;
                 QueueStatistics { consumers, ..queue.queue.statistics() }

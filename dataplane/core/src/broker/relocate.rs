@@ -15,6 +15,9 @@
 //! A queue whose address has another home and that is nobody's old home is a pipe, too: two nodes may have
 //! created the address at once, and one of them is not its home in the end.
 //!
+//! A shard that its queue has no more, since that has fewer than before, is a pipe as well: into the others, each
+//! message into the one that its key decides, all others into one.
+//!
 //! After a crash of the old home, what it had passed on and not yet removed on disk is passed on again, and
 //! accepted without being stored again; see [`handover`](super::handover).
 
@@ -25,8 +28,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::forward::{Forward, To};
-use super::home::QueueHome;
-use super::protocol::{Destination, Moved, Publication, Source, Wire};
+use super::home::{Home, QueueHome};
+use super::protocol::{Destination, Handover, Moved, Publication, Source, Wire};
 use crate::address::Address;
 use crate::core::Core;
 use crate::delivery::Retain;
@@ -46,11 +49,20 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// it leaves before what came behind it.
 const GIVE_BACK: Duration = Duration::from_secs(1);
 
+/// Where a pipe leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// To the new home of its queue.
+    Home(ShardId),
+    /// To other shards of its queue, which has this one no more.
+    Shards,
+}
+
 /// What an old home knows of its new one.
 #[derive(Debug, Default)]
 pub(crate) struct Pipe {
-    /// Where the new home is, as far as this shard knows.
-    to: Option<ShardId>,
+    /// Where that is, as far as this shard knows.
+    course: Option<Course>,
     /// What has been taken out, in order; a body may have to be loaded first.
     lined_up: VecDeque<ForwardKey>,
     /// Those and what the new home has not answered.
@@ -70,8 +82,9 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
+    /// Whether another message may leave. One may have been refused within this very turn.
     fn has_room(&self) -> bool {
-        self.under_way < if self.has_begun { UNDER_WAY } else { 1 }
+        self.paused_until.is_none() && self.under_way < if self.has_begun { UNDER_WAY } else { 1 }
     }
 
     pub(crate) fn take_asked(&mut self) -> Vec<(ShardId, u64)> {
@@ -96,10 +109,16 @@ impl Core {
     /// What this shard holds of queues whose home is elsewhere: names, messages and bytes.
     pub fn left_behind(&self) -> impl Iterator<Item = (&Arc<str>, u64, u64)> {
         self.broker.homes.iter().filter_map(|(_, home)| {
-            let queue = home.queue().filter(|queue| queue.pipe.is_some())?;
+            let queue = home.queue().filter(|queue| self.is_left_behind(home, queue))?;
             let statistics = queue.queue.statistics();
             (statistics.messages > 0).then_some((&home.name, statistics.messages, statistics.bytes))
         })
+    }
+
+    /// Whether what a pipe has is not the queue, but what is left of it here.
+    pub(crate) fn is_left_behind(&self, home: &Home, queue: &QueueHome) -> bool {
+        let shard = home.address.and_then(|key| self.addresses.get(key)?.home_shard);
+        queue.pipe.is_some() && shard != Some(self.shard)
     }
 
     /// Where producers of an address send, when that can be reached now.
@@ -107,16 +126,22 @@ impl Core {
         address.entrance.filter(|shard| *shard == self.shard || self.peers.contains(*shard))
     }
 
-    /// The home of a queue here is elsewhere from now on, or here again.
+    /// The home of a queue here is elsewhere from now on, or here again; or this is a shard that its queue has no
+    /// more, or has again.
     pub(crate) fn lay_pipe(&mut self, now: Instant, key: AddressKey) {
         let Some(address) = self.addresses.get(key) else { return };
-        let (home, to, entrance) = (address.home, address.home_shard, address.entrance);
-        let (Some(home), is_here) = (home, to == Some(self.shard)) else { return };
+        let (is_home, is_surplus) = (address.home_shard == Some(self.shard), address.is_surplus());
+        // A home of before does not pass on to one that takes nothing either.
+        let course = match is_surplus {
+            true => Some(Course::Shards),
+            false => address.home_shard.map(Course::Home),
+        };
+        let (Some(home), is_here) = (address.home, is_home && !is_surplus) else { return };
         if address.settings.is_copied() {
             // It goes where its topic goes.
             return;
         }
-        let is_entrance = entrance == Some(self.shard);
+        let is_entrance = address.entrance == Some(self.shard) && !is_home;
         let unix = self.broker.clock.unix(now);
         let Some(queue) = self.queue_home(home) else { return };
         match &mut queue.pipe {
@@ -134,13 +159,13 @@ impl Core {
             }
             None if is_here => return,
             Some(pipe) => {
-                pipe.has_begun &= pipe.to == to;
-                (pipe.to, pipe.is_entrance, pipe.is_emptied) = (to, is_entrance, false);
+                pipe.has_begun &= pipe.course == course;
+                (pipe.course, pipe.is_entrance, pipe.is_emptied) = (course, is_entrance, false);
                 pipe.paused_until = None;
             }
             None => {
                 let begins = UnixMillis(unix.0.saturating_add(GIVE_BACK.as_millis() as u64));
-                let pipe = Pipe { to, is_entrance, begins: Some(begins), ..Pipe::default() };
+                let pipe = Pipe { course, is_entrance, begins: Some(begins), ..Pipe::default() };
                 queue.pipe = Some(Box::new(pipe));
             }
         }
@@ -201,11 +226,11 @@ impl Core {
             return;
         }
         pipe.paused_until = None;
-        let Some(to) = pipe.to else { return };
+        let Some(course) = pipe.course else { return };
         if !self.may_begin(unix, key) {
             return;
         }
-        if !self.peers.contains(to) {
+        if matches!(course, Course::Home(to) if !self.peers.contains(to)) {
             return self.pause(now, key);
         }
         loop {
@@ -266,7 +291,8 @@ impl Core {
         }
         loop {
             let pipe = self.queue_home(home).and_then(|home| home.pipe.as_mut());
-            let Some((to, first)) = pipe.and_then(|pipe| Some((pipe.to?, *pipe.lined_up.front()?))) else {
+            let Some((course, first)) = pipe.and_then(|pipe| Some((pipe.course?, *pipe.lined_up.front()?)))
+            else {
                 return;
             };
             let body = match self.broker.forwards.get_mut(first).map(|forward| &mut forward.to) {
@@ -280,33 +306,33 @@ impl Core {
                 pipe.lined_up.pop_front();
             }
             if let Some(body) = body {
-                self.send_on(now, first, to, body);
+                self.send_on(now, first, course, body);
             }
         }
     }
 
-    fn send_on(&mut self, now: Instant, key: ForwardKey, to: ShardId, body: Bytes) {
-        if !self.peers.contains(to) {
-            // It has gone while the body was loaded: nobody would answer.
-            return self.passed(now, key, &Outcome::Released);
-        }
-        let shard = self.shard;
-        let Some(forward) = self.broker.forwards.get_mut(key) else { return };
-        forward.there = Some(to);
-        let (home_key, entry_key) = (forward.home, forward.entry);
-        let To::Passed { due, .. } = forward.to else { return };
-        let handover = self.handover_of(home_key, entry_key, to);
-        let Some(home) = self.broker.homes.get(home_key) else { return };
-        let Some(entry) = home.queue().and_then(|queue| queue.queue.entry(entry_key)) else {
+    fn send_on(&mut self, now: Instant, key: ForwardKey, course: Course, body: Bytes) {
+        let Some(publication) = self.publication_of(key, body) else {
             return self.passed(now, key, &Outcome::Released);
         };
+        match course {
+            Course::Home(to) => self.send_home(now, key, to, publication),
+            Course::Shards => self.send_to_other_shard(now, key, publication),
+        }
+    }
+
+    /// A message that is passed on, as it is here.
+    fn publication_of(&self, key: ForwardKey, body: Bytes) -> Option<Publication> {
+        let forward = self.broker.forwards.get(key)?;
+        let To::Passed { due, .. } = forward.to else { return None };
+        let entry = self.broker.homes.get(forward.home)?.queue()?.queue.entry(forward.entry)?;
         let moved = Moved {
             delivery_count: entry.delivery_count(),
             annotations: entry.annotations().cloned(),
             identity: entry.identity(),
         };
-        let publication = Publication {
-            source: Source::Forward { shard, key },
+        Some(Publication {
+            source: Source::Forward { shard: self.shard, key },
             origin: None,
             name: None,
             message_format: entry.message_format(),
@@ -322,10 +348,39 @@ impl Core {
             retain: Retain::No,
             given: entry.is_retained(),
             moved: Some(Box::new(moved)),
-            handover,
-        };
-        let address = Destination::Address(home.name.clone());
+            handover: None,
+        })
+    }
+
+    /// Notes which shard is about to have a message, and gives its home's name and what it is called there.
+    fn note_there(&mut self, key: ForwardKey, to: ShardId) -> Option<(Arc<str>, Option<Box<Handover>>)> {
+        let forward = self.broker.forwards.get_mut(key)?;
+        forward.there = Some(to);
+        let (home, entry) = (forward.home, forward.entry);
+        let name = self.broker.homes.get(home)?.name.clone();
+        Some((name, self.handover_of(home, entry, to)))
+    }
+
+    fn send_home(&mut self, now: Instant, key: ForwardKey, to: ShardId, mut publication: Publication) {
+        // It may have gone while the body was loaded: nobody would answer.
+        let noted = self.peers.contains(to).then(|| self.note_there(key, to)).flatten();
+        let Some((name, handover)) = noted else { return self.passed(now, key, &Outcome::Released) };
+        publication.handover = handover;
+        let address = Destination::Address(name);
         self.send_wire(to, Wire::Publish { to: address, publication: Box::new(publication) });
+    }
+
+    /// Gives a message of a shard that its queue has no more to another one.
+    fn send_to_other_shard(&mut self, now: Instant, key: ForwardKey, mut publication: Publication) {
+        let home = self.broker.forwards.get(key).and_then(|forward| self.broker.homes.get(forward.home));
+        let other = home.and_then(|home| self.shard_instead_of(&home.name, &publication));
+        let there = other.and_then(|other| self.reachable_entrance(self.addresses.get(other)?));
+        let noted = there.and_then(|there| self.note_there(key, there));
+        let (Some(other), Some((_, handover))) = (other, noted) else {
+            return self.passed(now, key, &Outcome::Released);
+        };
+        publication.handover = handover;
+        self.publish(now, other, None, publication);
     }
 
     /// The new home has a message, or does not take it: then it waits in its place.

@@ -11,6 +11,8 @@
 //!   full, the producer waits for it and for nobody else.
 //! - A consumer's credit is shared out among the shards, see [`shares`](super::shares).
 //! - A shard whose home cannot be reached has no part until it can; the link goes on with the others.
+//! - A shard that the queue has no more is emptied into the others, see [`relocate`](super::relocate). Producers
+//!   leave it at once; consumers take nothing more from it, and leave it when they have settled what they have.
 //!
 //! Invariants:
 //! - A front has its consumers or producers in `spreads`, and is in no list of its address. Its parts are in
@@ -60,6 +62,8 @@ pub(crate) enum ConsumerRole {
 #[derive(Debug, Default)]
 pub(crate) struct FrontConsumer {
     parts: Vec<Option<ConsumerKey>>,
+    /// At shards that the queue has no more, for as long as something from there is not settled.
+    leaving: Vec<ConsumerKey>,
     /// Every home that could be reached has let it in.
     is_admitted: bool,
     /// Which shard credit is given to first.
@@ -73,6 +77,7 @@ pub(crate) struct ConsumerPart {
     number: usize,
     is_wanted: bool,
     is_dry: bool,
+    is_leaving: bool,
 }
 
 /// What a producer is to a queue with several shards.
@@ -122,6 +127,18 @@ impl ConsumerRole {
             Self::Front(front) => &front.parts,
             Self::Plain | Self::Part(_) => &[],
         }
+    }
+
+    fn leaving(&self) -> &[ConsumerKey] {
+        match self {
+            Self::Front(front) => &front.leaving,
+            Self::Plain | Self::Part(_) => &[],
+        }
+    }
+
+    /// Whether it takes nothing more, and is there for what is not settled alone.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self, Self::Part(part) if part.is_leaving)
     }
 
     pub(crate) fn is_admitted(&self) -> Option<bool> {
@@ -203,7 +220,8 @@ impl Core {
             let Some(ConsumerRole::Front(role)) = role else { continue };
             let surplus: Vec<_> = role.parts.iter().skip(shards).flatten().copied().collect();
             role.parts.resize(shards, None);
-            surplus.into_iter().for_each(|part| self.remove_consumer(now, part));
+            surplus.into_iter().for_each(|part| self.leave_shard(now, front, part));
+            self.front_changed(now, front);
         }
         for front in producers {
             let role = self.producers.get_mut(front).map(|front| &mut front.role);
@@ -211,7 +229,38 @@ impl Core {
             let surplus: Vec<_> = role.parts.iter().skip(shards).flatten().copied().collect();
             role.parts.resize(shards, None);
             surplus.into_iter().for_each(|part| self.remove_producer(now, part));
+            self.note_flow(front);
         }
+    }
+
+    /// Lets a part take nothing more from its shard, and go when nothing from there is unsettled.
+    fn leave_shard(&mut self, now: Instant, front: ConsumerKey, key: ConsumerKey) {
+        let Some(value) = self.consumers.get_mut(key) else { return };
+        // Who only looks has nothing to settle.
+        if value.options.browse {
+            return self.remove_consumer(now, key);
+        }
+        (value.credit, value.draining) = (0, false);
+        if let ConsumerRole::Part(part) = &mut value.role {
+            part.is_leaving = true;
+        }
+        if let Some(front) = self.front_consumer(front) {
+            front.leaving.push(key);
+        }
+        self.park_for_good(now, key);
+    }
+
+    /// A consumer has left all homes of before: if it was for these that it was there, it goes.
+    pub(crate) fn finish_leaving_part(&mut self, key: ConsumerKey) {
+        let (Some(now), Some(part)) = (self.broker.now, self.consumer_part(key)) else { return };
+        let front = part.front;
+        if !part.is_leaving {
+            return;
+        }
+        if let Some(front) = self.front_consumer(front) {
+            front.leaving.retain(|leaving| *leaving != key);
+        }
+        self.remove_consumer(now, key);
     }
 
     /// An address has no shards any more.
@@ -471,6 +520,17 @@ impl Core {
         (address, part)
     }
 
+    /// The shard for a message of one that its queue has no more.
+    pub(crate) fn shard_instead_of(&self, surplus: &str, publication: &Publication) -> Option<AddressKey> {
+        let (queue, number) = split_shard(surplus)?;
+        let queue = self.known_address(queue).ok()?;
+        let Some(spread) = self.broker.spreads.get(&queue) else { return Some(queue) };
+        // What belongs to nothing stays together, and so in order.
+        let rest = usize::from(number) % spread.names.len().max(1);
+        let place = self.place_of(queue, publication).unwrap_or(rest);
+        self.shard_of(queue, place).map(|(address, _)| address)
+    }
+
     /// The shard of a message that belongs to others.
     fn place_of(&self, queue: AddressKey, publication: &Publication) -> Option<usize> {
         let shards = self.broker.spreads.get(&queue)?.names.len();
@@ -593,7 +653,8 @@ impl Core {
             }
         };
         if let Some(part) = self.consumers.get_mut(part) {
-            part.role = ConsumerRole::Part(ConsumerPart { front, number, is_wanted: false, is_dry: false });
+            let (is_wanted, is_dry, is_leaving) = (false, false, false);
+            part.role = ConsumerRole::Part(ConsumerPart { front, number, is_wanted, is_dry, is_leaving });
         }
         self.broker.parts.consumers += 1;
         if let Some(place) = self.front_consumer(front).and_then(|front| front.parts.get_mut(number)) {
@@ -725,7 +786,12 @@ impl Core {
 
     /// Takes a part of a front away: its shard does not let it in, or no longer.
     pub(crate) fn consumer_part_closed(&mut self, now: Instant, part: ConsumerKey, reason: CloseReason) {
-        let Some(&mut ConsumerPart { front, number, .. }) = self.consumer_part(part) else { return };
+        let Some(&mut ConsumerPart { front, number, is_leaving, .. }) = self.consumer_part(part) else {
+            return;
+        };
+        if is_leaving {
+            return self.finish_leaving_part(part);
+        }
         if let Some(place) = self.front_consumer(front).and_then(|front| front.parts.get_mut(number)) {
             *place = None;
         }
@@ -743,9 +809,9 @@ impl Core {
     /// A consumer of all shards has left.
     pub(crate) fn detach_front_consumer(&mut self, now: Instant, key: ConsumerKey) {
         let queue = self.consumers.get(key).map(|front| front.address);
-        let parts =
-            self.front_consumer(key).map(|front| std::mem::take(&mut front.parts)).unwrap_or_default();
-        parts.into_iter().flatten().for_each(|part| self.remove_consumer(now, part));
+        let Some(front) = self.front_consumer(key) else { return };
+        let (parts, leaving) = (std::mem::take(&mut front.parts), std::mem::take(&mut front.leaving));
+        parts.into_iter().flatten().chain(leaving).for_each(|part| self.remove_consumer(now, part));
         if let Some(spread) = queue.and_then(|queue| self.broker.spreads.get_mut(&queue)) {
             spread.consumers.remove(&key);
         }
@@ -755,7 +821,8 @@ impl Core {
     pub(crate) fn outstanding(&self, key: ConsumerKey) -> u64 {
         let Some(consumer) = self.consumers.get(key) else { return 0 };
         let of = |key: &ConsumerKey| self.consumers.get(*key).map_or(0, |part| u64::from(part.outstanding));
-        u64::from(consumer.outstanding) + consumer.role.parts().iter().flatten().map(of).sum::<u64>()
+        let parts = consumer.role.parts().iter().flatten().chain(consumer.role.leaving());
+        u64::from(consumer.outstanding) + parts.map(of).sum::<u64>()
     }
 }
 

@@ -9,7 +9,12 @@ use crate::*;
 
 /// A queue with so many shards, each with its own home.
 pub(crate) fn set_shards(bed: &mut Bed, name: &str, settings: &AddressSettings, shards: u16) {
-    for number in (0..shards).rev() {
+    resize(bed, name, settings, shards, shards);
+}
+
+/// A queue with so many shards that had, at most, so many before.
+fn resize(bed: &mut Bed, name: &str, settings: &AddressSettings, shards: u16, most: u16) {
+    for number in (0..most.max(shards)).rev() {
         let id = settings.id.map(|id| QueueId(id.0 + u64::from(number) * 1_000));
         bed.set(&shard_name(name, number), AddressSettings { shards, id, ..settings.clone() });
     }
@@ -366,6 +371,121 @@ fn a_queue_gets_more_shards_while_its_links_stay() {
     send_all(&mut bed, producer, numbers(0..9));
     assert_eq!(bed.bodies(consumer).len(), 9);
     assert_eq!(depths(&bed), [3; 3]);
+    bed.clear();
+}
+
+#[test]
+fn a_shard_too_many_is_emptied_into_the_others_while_the_links_stay() {
+    for mut bed in beds(&queue(1)) {
+        let last = bed.cores.len() - 1;
+        let producer = bed.producer(0, "q");
+        send_all(&mut bed, producer, numbers(0..30));
+        let consumer = bed.consumer(last, "q", 9);
+        let held = bed.bodies(consumer).len();
+        resize(&mut bed, "q", &queue(1), 2, 3);
+        bed.advance(Duration::from_secs(2));
+        assert_eq!((bed.consumers[&consumer].closed, bed.producers[&producer].closed), (None, None));
+        assert_eq!(bed.bodies(consumer).len(), held);
+        let [first, second, surplus] = depths(&bed)[..] else { unreachable!("three shards") };
+        assert_eq!(
+            (first + second + surplus, surplus),
+            (30, 3),
+            "what a consumer has stays until it is settled"
+        );
+        let statistics = bed.cores[last].consumer(consumer.1).unwrap();
+        assert_eq!((statistics.unsettled, bed.cores[last].statistics().consumers), (9, 1));
+        accept_all(&mut bed, consumer);
+        assert_eq!(depths(&bed)[2], 0);
+        bed.credit(consumer, 100, false);
+        let bodies = accept_all(&mut bed, consumer);
+        assert_eq!(bodies.len(), 30, "nothing comes twice");
+        assert_eq!(bodies.into_iter().collect::<BTreeSet<_>>(), numbers(0..30).into_iter().collect());
+        send_all(&mut bed, producer, numbers(30..40));
+        assert_eq!(bed.bodies(consumer).len(), 40);
+        assert_eq!(bed.holds(&shard_name("q", 2)).enqueued, 10, "it gets nothing more");
+        resize(&mut bed, "q", &queue(1), 3, 3);
+        send_all(&mut bed, producer, numbers(40..70));
+        assert!(bed.holds(&shard_name("q", 2)).enqueued >= 20, "it is one of the shards again");
+        accept_all(&mut bed, consumer);
+        assert_eq!(bed.cores[last].consumer(consumer.1).unwrap().unsettled, 0);
+        bed.clear();
+    }
+}
+
+#[test]
+fn what_a_shard_too_many_gives_away_keeps_its_order_by_group_and_its_past() {
+    for mut bed in beds(&with(1, QueueSettings { groups: true, ..QueueSettings::default() })) {
+        let settings = with(1, QueueSettings { groups: true, ..QueueSettings::default() });
+        let producer = bed.producer(0, "q");
+        send_all(&mut bed, producer, (0..60).map(|number| format!("{number:04} group={}", number % 7)));
+        assert!(depths(&bed).iter().all(|depth| *depth > 0), "{:?}", depths(&bed));
+        let consumer = bed.consumer(0, "q", 60);
+        for index in 0..60 {
+            bed.settle(consumer, index, Some(Outcome::FAILED), true);
+        }
+        bed.remove_consumer(consumer);
+        resize(&mut bed, "q", &settings, 2, 3);
+        bed.advance(Duration::from_secs(2));
+        assert_eq!(depths(&bed)[2], 0);
+        let consumer = bed.consumer(bed.cores.len() - 1, "q", 100);
+        let received = &bed.consumers[&consumer].received;
+        assert!(
+            received.iter().all(|received| received.redelivery.delivery_count > 0),
+            "they have been here"
+        );
+        let bodies = bed.bodies(consumer);
+        assert_eq!(bodies.len(), 60);
+        for group in 0..7 {
+            let of_group = bodies.iter().filter(|body| body.ends_with(&format!("group={group}")));
+            assert!(of_group.is_sorted(), "{bodies:?}");
+        }
+        bed.clear();
+    }
+}
+
+#[test]
+fn a_queue_with_one_shard_left_has_all_that_the_others_held() {
+    for mut bed in beds(&queue(1)) {
+        let producer = bed.producer(0, "q");
+        send_all(&mut bed, producer, numbers(0..30));
+        resize(&mut bed, "q", &queue(1), 1, 3);
+        assert_eq!(bed.producers[&producer].closed, Some(CloseReason::HomeGone), "its links attach anew");
+        bed.remove_producer(producer);
+        bed.advance(Duration::from_secs(2));
+        assert_eq!(depths(&bed), [30, 0, 0]);
+        let consumer = bed.consumer(bed.cores.len() - 1, "q", 100);
+        assert_eq!(
+            bed.bodies(consumer).into_iter().collect::<BTreeSet<_>>(),
+            numbers(0..30).into_iter().collect()
+        );
+        bed.clear();
+    }
+}
+
+#[test]
+fn a_shard_too_many_waits_for_the_homes_of_the_others_and_outlives_a_crash_of_its_own() {
+    let mut bed = fleet_with(&[1, 1, 1], &limits());
+    set_shards(&mut bed, "q", &queue(1), 3);
+    let homes: Vec<usize> = (0..3).map(|number| bed.home_node(&shard_name("q", number))).collect();
+    let producer = bed.producer(homes[0], "q");
+    send_all(&mut bed, producer, numbers(0..30));
+    // Without a key they all go to one and the same.
+    bed.disconnect(homes[2], homes[0]);
+    bed.notice(homes[2], homes[0]);
+    resize(&mut bed, "q", &queue(1), 2, 3);
+    bed.advance(Duration::from_secs(5));
+    assert_eq!(depths(&bed), [10; 3]);
+    bed.deliver_mail = false;
+    bed.connect(homes[2], homes[0]);
+    bed.advance(Duration::from_secs(1));
+    bed.crash(homes[2]);
+    bed.deliver_mail = true;
+    bed.connect(homes[2], homes[0]);
+    bed.connect(homes[2], homes[1]);
+    for _ in 0..10 {
+        bed.advance(Duration::from_millis(500));
+    }
+    assert_eq!(depths(&bed), [20, 10, 0]);
     bed.clear();
 }
 

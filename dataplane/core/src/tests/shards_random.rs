@@ -1,7 +1,8 @@
 //! Random operations on a queue with several shards, compared with a set of messages: nothing is lost, nothing
 //! that was settled comes again, each group is in order, nobody gets more than his credit (the bed looks after
-//! that), and once all is quiet no message waits while anybody has credit for it. Then the same with shards that
-//! move and nodes that lose each other: what was accepted is never lost.
+//! that), and once all is quiet no message waits while anybody has credit for it. Shards are taken away and given
+//! back meanwhile, but where the order is looked at. Then the same with shards that move and nodes that lose each
+//! other: what was accepted is never lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,6 +36,8 @@ struct Run {
     is_torn: bool,
     /// There is one consumer at a time.
     is_alone: bool,
+    /// Shards that the queue has now.
+    shards: u16,
     /// Where each shard is, where it moves from, and where it has been.
     homes: Vec<(usize, Option<usize>, Vec<usize>)>,
 }
@@ -65,6 +68,7 @@ impl Run {
             looked_at: BTreeMap::new(),
             is_torn,
             is_alone: !is_torn && seed.is_multiple_of(3),
+            shards: SHARDS,
             homes,
         }
     }
@@ -90,7 +94,8 @@ impl Run {
             }
             92..96 => self.post_some(),
             96..98 if self.is_torn => self.change_paths(),
-            98.. if self.is_torn => self.change_homes(),
+            98 if self.is_torn => self.change_homes(),
+            99 if !self.is_alone => self.resize(),
             _ => self.answer_stops(),
         }
         self.look();
@@ -256,11 +261,17 @@ impl Run {
         self.set_home(number);
     }
 
+    /// The queue has a shard less, or one more again.
+    fn resize(&mut self) {
+        self.shards = if self.shards == SHARDS { SHARDS - 1 } else { SHARDS };
+        (0..usize::from(SHARDS)).for_each(|number| self.set_home(number));
+    }
+
     fn set_home(&mut self, number: usize) {
         let name = shard_name("q", number as u16);
         let (home, from, were) = &self.homes[number];
         let id = Some(QueueId(1 + number as u64 * 1_000));
-        let settings = AddressSettings { shards: SHARDS, id, ..queue(1) };
+        let settings = AddressSettings { shards: self.shards, id, ..queue(1) };
         self.bed.set_moving(&name, &settings, *from, *home, were);
     }
 

@@ -236,11 +236,21 @@ async fn the_shards_of_a_queue_are_on_all_nodes_and_have_its_settings() {
         let shard = node.catalogue.address("q::#3").unwrap();
         assert_eq!((&shard.spec, homes(node)), (&limited, first.clone()), "a shard stays where it is");
     }
-    let refused = put(&nodes[0], of_shards(3)).await;
-    assert!(matches!(refused, Err(ChangeError::FewerShards(_, 4))), "{refused:?}");
+    put(&nodes[0], of_shards(2)).await.unwrap();
+    for node in &nodes {
+        let shard = node.catalogue.address("q::#3").unwrap();
+        assert_eq!((shard.spec.shards(), homes(node)), (2, first.clone()), "it may still hold something");
+        let numbers: Vec<u16> = node.catalogue.shards("q").into_iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+    }
     put(&nodes[0], of_shards(6)).await.unwrap();
     assert_eq!(homes(&nodes[2]), first);
     assert!(nodes[2].home("q::#5").is_some());
+    let last_values = AddressSpec { last_value: true, ..of_shards(6) };
+    nodes[1].catalogue.put("values".into(), BTreeMap::new(), last_values.clone()).await.unwrap();
+    let fewer = AddressSpec { shards: Some(5), ..last_values };
+    let refused = nodes[1].catalogue.put("values".into(), BTreeMap::new(), fewer).await;
+    assert!(matches!(refused, Err(ChangeError::ShardsOfLastValues(_))), "{refused:?}");
     let before = nodes[0].catalogue.address("q::#2").unwrap();
     nodes[0].catalogue.set_home("q::#2".into(), "node-2".into()).await.unwrap();
     assert_eq!(nodes[1].home("q::#2").as_deref(), Some("node-2"), "each moves by itself");

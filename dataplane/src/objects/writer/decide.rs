@@ -12,7 +12,9 @@ use super::super::value::ADDRESS;
 use super::super::{
     Answer, ChangeError, Object, Put, Relocation, Request, StoreError, Subject, has_own_home,
 };
-use super::{Batch, Pending, Writer, is_topic, names_from, passes_on, topic_of, unix_millis, value_of};
+use super::{
+    Batch, Pending, Writer, is_topic, names_from, owns_shard, passes_on, topic_of, unix_millis, value_of,
+};
 
 impl Writer {
     pub(super) fn decide(&mut self, requests: impl Iterator<Item = Request>) -> Batch {
@@ -61,9 +63,11 @@ impl Writer {
             _ => {}
         }
         let put = if declared.is_some() { Put::Updated } else { Put::Created };
-        let before = declared.map_or(1, |current| current.spec.shards());
-        if before > spec.shards() && spec.kind == AddressType::Queue {
-            return Err(ChangeError::FewerShards(name.clone(), before));
+        if let Some(current) = declared.filter(|current| current.spec.kind == spec.kind)
+            && current.spec.shards() != spec.shards()
+            && (current.spec.last_value || spec.last_value)
+        {
+            return Err(ChangeError::ShardsOfLastValues(name.clone()));
         }
         let object = match current.filter(|current| current.spec.kind == spec.kind) {
             // What it holds stays its own.
@@ -101,18 +105,22 @@ impl Writer {
     ) -> Answer<Option<Version>> {
         let names: Vec<Arc<str>> =
             (1..object.spec.shards()).map(|number| shard_name(queue, number)).collect();
-        let there = names.iter().take_while(|name| self.current(batch, name).is_some()).count();
         let mut homes: Vec<Arc<str>> = object.home.iter().cloned().collect();
-        for name in names.iter().take(there) {
-            homes.extend(self.current(batch, name).and_then(|shard| shard.home.clone()));
+        let mut missing = Vec::new();
+        for name in &names {
+            match self.current(batch, name) {
+                Some(shard) => homes.extend(shard.home.clone()),
+                None => missing.push(name),
+            }
         }
-        let missing = names.len() - there;
         let new = match &self.membership {
-            Some(_) => self.homes.choose_for_shards(queue, &homes, missing).into_iter().map(Some).collect(),
-            None => vec![None; missing],
+            Some(_) => {
+                self.homes.choose_for_shards(queue, &homes, missing.len()).into_iter().map(Some).collect()
+            }
+            None => vec![None; missing.len()],
         };
         let mut last = None;
-        for (name, home) in names.iter().skip(there).zip(new) {
+        for (name, home) in missing.into_iter().zip(new) {
             // What the queue says holds for each of them.
             let (labels, spec) = (BTreeMap::new(), AddressSpec::new(AddressType::Queue));
             let ends = self.known_version(batch, name).map_or(0, |version| version.clock);
@@ -314,9 +322,7 @@ impl Writer {
             None => self.declared.get(name).cloned().or_else(|| self.fallback(name, 0)),
         };
         let is_left_over = |current: &Arc<Object>| match split_shard(name) {
-            Some((queue, number)) => {
-                self.current(batch, queue).is_none_or(|queue| queue.spec.shards() <= number)
-            }
+            Some((queue, _)) => self.current(batch, queue).is_none_or(|queue| !owns_shard(&queue, current)),
             None => {
                 current.spec.kind == AddressType::Subscription
                     && !self.current(batch, topic_of(name)).is_some_and(|topic| is_topic(&topic))
