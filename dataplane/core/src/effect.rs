@@ -140,8 +140,6 @@ pub enum Refused {
     HomeUnavailable { address: Box<str>, node: Box<str> },
     #[error("{name} is no name or filter of a topic: {reason}")]
     BadName { name: Box<str>, reason: Box<str> },
-    #[error("{0} has several shards, so that no consumer can have it for itself; attach as one of many")]
-    Shared(Box<str>),
     #[error("{0}")]
     Home(CloseReason),
     #[error("transaction {0} is not known here; declare one first")]

@@ -297,7 +297,7 @@ impl Core {
         }
         let is_new = !std::mem::replace(&mut consumer.stored.is_admitted, true);
         match consumer.role.front() {
-            Some(front) => self.front_changed(now, front),
+            Some(_) => self.part_seated(now, key),
             None if is_new => self.effects.push_back(Effect::Admitted { consumer: key }),
             None => {}
         }

@@ -10,6 +10,8 @@
 //!   message-id when duplicates are found by it) go to one shard, which their key decides; when that shard is
 //!   full, the producer waits for it and for nobody else.
 //! - A consumer's credit is shared out among the shards, see [`shares`](super::shares).
+//! - A consumer that wants the queue for itself asks the first shard, and then the others. Who has lost to it there
+//!   leaves them in a moment; and it is nothing without the first.
 //! - A shard whose home cannot be reached has no part until it can; the link goes on with the others.
 //! - A shard that the queue has no more is emptied into the others, see [`relocate`](super::relocate). Producers
 //!   leave it at once; consumers take nothing more from it, and leave it when they have settled what they have.
@@ -600,10 +602,7 @@ impl Core {
         options: ConsumerOptions,
     ) -> Result<ConsumerKey, Refused> {
         self.broker.now = Some(now);
-        if options.exclusive {
-            let address = self.addresses.get(queue).map(|address| address.label()).unwrap_or_default();
-            return Err(Refused::Shared(address));
-        }
+        let is_alone = wants_all(&options);
         let shards = self.broker.spreads.get(&queue).map_or(0, |spread| spread.names.len());
         let role = FrontConsumer { parts: vec![None; shards], ..FrontConsumer::default() };
         let front = self.insert_front(queue, lane, options, ConsumerRole::Front(Box::new(role)));
@@ -612,8 +611,9 @@ impl Core {
         }
         let joined = (0..shards).try_for_each(|number| self.join_consumer(now, queue, front, number));
         let parts = self.consumers.get(front).map_or(&[][..], |front| front.role.parts());
+        let mut deciding = parts.iter().take(if is_alone { 1 } else { shards });
         let refused = match joined {
-            Ok(()) if parts.iter().any(Option::is_some) => {
+            Ok(()) if deciding.any(Option::is_some) => {
                 let is_admitted = self.is_let_in(front);
                 if let Some(front) = self.front_consumer(front) {
                     front.is_admitted = is_admitted;
@@ -639,6 +639,9 @@ impl Core {
         if value.role.parts().get(number) != Some(&None) {
             return Ok(());
         }
+        if number > 0 && wants_all(&value.options) && !self.has_first(front) {
+            return Ok(());
+        }
         let (lane, options) = (value.lane, value.options.clone());
         let attached = match self.shard_of(queue, number) {
             Some((address, name)) => self.attach_consumer(now, address, lane, &name, options),
@@ -646,7 +649,7 @@ impl Core {
         };
         let part = match attached {
             Ok(part) => part,
-            Err(Refused::Home(reason)) if !may_pass(reason) => return Err(reason),
+            Err(Refused::Home(reason)) if !self.can_wait(front, number, reason) => return Err(reason),
             Err(_) => {
                 self.retry_at_shards(now, queue);
                 return Ok(());
@@ -677,11 +680,48 @@ impl Core {
         }
     }
 
+    /// Whether the first shard has let a consumer in.
+    fn has_first(&self, front: ConsumerKey) -> bool {
+        let first = self.consumers.get(front).and_then(|front| front.role.parts().first().copied().flatten());
+        first.is_some_and(|first| self.is_admitted(first))
+    }
+
+    /// Whether a consumer can do without a shard that does not let it in for this reason, until it does.
+    fn can_wait(&self, front: ConsumerKey, number: usize, reason: CloseReason) -> bool {
+        let is_alone = self.consumers.get(front).is_some_and(|front| wants_all(&front.options));
+        match reason {
+            _ if is_alone && number == 0 => false,
+            // The first shard decides: who has another one for himself leaves, or this one does.
+            CloseReason::Exclusive => number > 0,
+            _ => may_pass(reason),
+        }
+    }
+
+    /// Lets a consumer in at the shards that come after the first, once that has decided.
+    fn join_others(&mut self, now: Instant, front: ConsumerKey) -> Result<(), CloseReason> {
+        let Some(value) = self.consumers.get(front).filter(|front| wants_all(&front.options)) else {
+            return Ok(());
+        };
+        let (queue, shards) = (value.address, value.role.parts().len());
+        (1..shards).try_for_each(|number| self.join_consumer(now, queue, front, number))
+    }
+
     /// Whether each home that a front has a part at has let it in, and there is one.
     fn is_let_in(&self, front: ConsumerKey) -> bool {
         let parts = self.consumers.get(front).map_or(&[][..], |front| front.role.parts());
         let mut parts = parts.iter().flatten().peekable();
         parts.peek().is_some() && parts.all(|part| self.is_admitted(*part))
+    }
+
+    /// A shard has let a part in.
+    pub(crate) fn part_seated(&mut self, now: Instant, key: ConsumerKey) {
+        let Some(&mut ConsumerPart { front, number, .. }) = self.consumer_part(key) else { return };
+        if number == 0
+            && let Err(reason) = self.join_others(now, front)
+        {
+            return self.close_consumer(now, front, reason);
+        }
+        self.front_changed(now, front);
     }
 
     /// A front has got or lost a part, or one of them was let in.
@@ -799,7 +839,7 @@ impl Core {
         let Some(value) = self.consumers.get(front).filter(|front| !front.closed) else { return };
         let is_alone = value.role.parts().iter().all(Option::is_none);
         let queue = value.address;
-        if is_alone || !may_pass(reason) {
+        if is_alone || !self.can_wait(front, number, reason) {
             return self.close_consumer(now, front, reason);
         }
         self.retry_at_shards(now, queue);
@@ -842,6 +882,11 @@ impl Core {
         let parts: Vec<String> = front.role.parts().iter().map(of).collect();
         format!("{} drains {}: {parts:#?}", front.credit, front.draining)
     }
+}
+
+/// Whether a consumer shares the queue with nobody. Those who only look do not count.
+fn wants_all(options: &ConsumerOptions) -> bool {
+    options.exclusive && !options.browse
 }
 
 fn spread_turn(core: &Core, queue: AddressKey) -> usize {

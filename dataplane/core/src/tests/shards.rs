@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::bed::{Bed, C, P, rejected};
+use super::seeds::for_each_seed;
 use super::stored::{Contains, fleet_with, queue, with};
 use crate::*;
 
@@ -290,16 +291,112 @@ fn a_selective_consumer_gets_all_of_its_own_with_one_credit_and_no_storm() {
     }
 }
 
+fn alone() -> ConsumerOptions {
+    ConsumerOptions { exclusive: true, ..ConsumerOptions::default() }
+}
+
+/// Lets a consumer try; gives it when it is let in.
+fn let_in(bed: &mut Bed, core: usize, options: ConsumerOptions) -> Option<C> {
+    let consumer = bed.consumer_with(core, "q", options, 100).ok()?;
+    match bed.consumers[&consumer].closed {
+        None => Some(consumer),
+        Some(reason) => {
+            assert_eq!(reason, CloseReason::Exclusive);
+            bed.remove_consumer(consumer);
+            None
+        }
+    }
+}
+
 #[test]
-fn a_consumer_that_wants_all_shards_for_itself_is_refused() {
-    let mut bed = beds(&queue(1)).remove(1);
-    let options = ConsumerOptions { exclusive: true, ..ConsumerOptions::default() };
-    let refused = bed.consumer_with(0, "q", options, 1).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "address q has several shards, so that no consumer can have it for itself; attach as one of many"
-    );
+fn a_consumer_has_all_shards_for_itself_until_it_leaves() {
+    for mut bed in beds(&queue(1)) {
+        let last = bed.cores.len() - 1;
+        let first = let_in(&mut bed, 0, ConsumerOptions::default()).expect("nobody else is there");
+        assert_eq!(let_in(&mut bed, last, alone()), None, "it would not be alone");
+        bed.remove_consumer(first);
+        let owner = let_in(&mut bed, last, alone()).expect("nobody else is there");
+        assert!(bed.consumers[&owner].admitted);
+        let producer = bed.producer(0, "q");
+        send_all(&mut bed, producer, numbers(0..9));
+        assert_eq!(bed.bodies(owner).len(), 9);
+        for options in [alone(), ConsumerOptions::default()] {
+            assert_eq!(let_in(&mut bed, 0, options), None);
+        }
+        let browse = ConsumerOptions { browse: true, ..alone() };
+        let browser = let_in(&mut bed, 0, browse).expect("who looks is in nobody's way");
+        assert!(bed.consumers[&browser].admitted);
+        bed.remove_consumer(owner);
+        let next = let_in(&mut bed, 0, ConsumerOptions::default()).expect("the owner has left");
+        assert_eq!(bed.bodies(next).len(), 9, "what it had not settled is there again");
+        bed.clear();
+    }
+}
+
+#[test]
+fn a_consumer_that_has_all_shards_for_itself_ends_with_the_first_and_does_without_others() {
+    let mut bed = fleet_with(&[1, 1, 1], &limits());
+    set_shards(&mut bed, "q", &queue(1), 3);
+    let homes: Vec<usize> = (0..3).map(|number| bed.home_node(&shard_name("q", number))).collect();
+    let owner = let_in(&mut bed, homes[1], alone()).expect("nobody else is there");
+    bed.disconnect(homes[1], homes[2]);
+    bed.notice(homes[1], homes[2]);
+    assert_eq!(bed.consumers[&owner].closed, None);
+    bed.connect(homes[1], homes[2]);
+    bed.advance(Duration::from_secs(1));
+    let producer = bed.producer(homes[2], "q");
+    send_all(&mut bed, producer, numbers(0..9));
+    assert_eq!(bed.bodies(owner).len(), 9, "it is at all shards again");
+    bed.disconnect(homes[1], homes[0]);
+    bed.notice(homes[1], homes[0]);
+    assert_eq!(bed.consumers[&owner].closed, Some(CloseReason::HomeGone));
+    bed.remove_consumer(owner);
+    let refused = bed.consumer_with(homes[1], "q", alone(), 1).unwrap_err();
+    assert!(matches!(refused, Refused::HomeUnavailable { .. }), "{refused}");
+    bed.connect(homes[1], homes[0]);
     bed.clear();
+}
+
+#[test]
+fn of_consumers_that_come_at_once_one_alone_has_the_queue_or_none_of_those_who_want_that() {
+    for_each_seed(0..200, |seed| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut bed = fleet_with(&[1, 2, 1], &limits());
+        set_shards(&mut bed, "q", &queue(1), 3);
+        bed.deliver_mail = false;
+        let mut consumers = Vec::new();
+        for _ in 0..4 {
+            let is_alone = random.bool();
+            let options = ConsumerOptions { exclusive: is_alone, ..ConsumerOptions::default() };
+            let core = random.usize(..bed.cores.len());
+            consumers.extend(bed.consumer_with(core, "q", options, 0).map(|consumer| (consumer, is_alone)));
+            for _ in 0..random.u8(..8) {
+                let waiting = bed.mail.iter().filter(|(_, mail)| !mail.is_empty());
+                let pairs: Vec<_> = waiting.map(|(pair, _)| *pair).collect();
+                if !pairs.is_empty() {
+                    bed.post_mail(pairs[random.usize(..pairs.len())]);
+                }
+            }
+        }
+        bed.deliver_mail = true;
+        bed.advance(Duration::from_millis(300));
+        bed.advance(Duration::from_millis(300));
+        let (open, closed): (Vec<_>, Vec<_>) =
+            consumers.into_iter().partition(|(consumer, _)| bed.consumers[consumer].closed.is_none());
+        assert!(!open.is_empty(), "the first shard has let somebody in");
+        assert!(open.len() == 1 || open.iter().all(|(_, is_alone)| !is_alone), "{open:?}");
+        for (consumer, _) in closed {
+            assert_eq!(bed.consumers[&consumer].closed, Some(CloseReason::Exclusive));
+            bed.remove_consumer(consumer);
+        }
+        for (consumer, _) in &open {
+            bed.credit(*consumer, 9, false);
+        }
+        let producer = bed.producer(0, "q");
+        send_all(&mut bed, producer, numbers(0..9));
+        assert_eq!(open.iter().map(|(consumer, _)| bed.bodies(*consumer).len()).sum::<usize>(), 9);
+        bed.clear();
+    });
 }
 
 #[test]
