@@ -123,8 +123,13 @@ impl Daemon {
 
     /// Creates an address through the admin API.
     pub(crate) fn create(&self, name: &str, kind: &str) -> Result<()> {
+        self.create_with(name, &format!(r#"{{"type":"{kind}"}}"#))
+    }
+
+    /// The same with all that is to be said of it, as JSON.
+    pub(crate) fn create_with(&self, name: &str, spec: &str) -> Result<()> {
         let body = format!(
-            r#"{{"apiVersion":"mq.dev/v1","kind":"Address","metadata":{{"name":"{name}"}},"spec":{{"type":"{kind}"}}}}"#
+            r#"{{"apiVersion":"mq.dev/v1","kind":"Address","metadata":{{"name":"{name}"}},"spec":{spec}}}"#
         );
         let mut stream = TcpStream::connect(self.http)?;
         write!(

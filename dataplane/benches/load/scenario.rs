@@ -87,10 +87,11 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         workers: 1,
         hops: 0,
         tls: false,
+        parts: 1,
     };
     const MULTICAST: Flow = Flow { kind: "multicast", ends: [1, 10], ..ANYCAST };
     const QUEUE: Flow = Flow { kind: "queue", ..ANYCAST };
-    let work: [(&str, Work); 39] = [
+    let work: [(&str, Work); 40] = [
         ("anycast 1 to 1, unsettled", |options| flow(options, ANYCAST)),
         ("anycast 1 to 1, pre-settled", |options| flow(options, Flow { settled: true, ..ANYCAST })),
         ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, Flow { workers: 2, ..ANYCAST })),
@@ -128,6 +129,9 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         ("queue 1 to 1, durable", |options| flow(options, Flow { durable: true, ..QUEUE })),
         ("queue 4 to 4, durable, 2 shards", |options| {
             flow(options, Flow { ends: [4, 4], durable: true, workers: 2, ..QUEUE })
+        }),
+        ("queue 4 to 4, durable, 2 shards, sharded", |options| {
+            flow(options, Flow { ends: [4, 4], durable: true, workers: 2, parts: 2, ..QUEUE })
         }),
         ("queue 32 to 4, durable, 2 shards", |options| {
             flow(options, Flow { ends: [32, 4], durable: true, workers: 2, ..QUEUE })
@@ -181,6 +185,18 @@ struct Flow {
     hops: u8,
     /// Both ends speak TLS: what that costs stands beside the same without.
     tls: bool,
+    /// In so many shards it is stored, when it is a queue.
+    parts: u16,
+}
+
+impl Flow {
+    fn create(&self, daemon: &Daemon) -> Result<()> {
+        let Self { kind, parts, .. } = self;
+        match parts {
+            1 => daemon.create("load", kind),
+            parts => daemon.create_with("load", &format!(r#"{{"type":"{kind}","shards":{parts}}}"#)),
+        }
+    }
 }
 
 /// Turns that work takes between two nodes and one.
@@ -191,13 +207,13 @@ fn flow(options: &Options, flow: Flow) -> Result<()> {
         return beside_plain(options, flow);
     }
     let one = [Daemon::start(&options.mqd, flow.workers)?];
-    one[0].create("load", flow.kind)?;
+    flow.create(&one[0])?;
     if flow.hops == 0 {
         println!("{}", work_through(&one, options, flow, options.messages)?);
         return Ok(());
     }
     let two = Daemon::start_fleet(&options.mqd, flow.workers, 2)?;
-    two[0].create("load", flow.kind)?;
+    flow.create(&two[0])?;
     // In turns, so that both see the same machine.
     let (mut here, mut there) = (Cost::default(), Cost::default());
     for _ in 0..ROUNDS {
