@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mq_global_optspecs
-    string join \n context= url= admin= user= password-file= color= quiet h/help V/version
+    string join \n context= url= admin= user= password-file= password-stdin ca= cert= key= insecure color= quiet h/help V/version
 end
 
 function __fish_mq_needs_command
@@ -27,18 +27,24 @@ end
 complete -c mq -n "__fish_mq_needs_command" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_needs_command" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_needs_command" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_needs_command" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_needs_command" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_needs_command" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_needs_command" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_needs_command" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_needs_command" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_needs_command" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_needs_command" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_needs_command" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_needs_command" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_needs_command" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_needs_command" -s V -l version -d 'Print version'
 complete -c mq -n "__fish_mq_needs_command" -f -a "deploy" -d 'Deploy a fleet, or bring a deployed one up to date'
-complete -c mq -n "__fish_mq_needs_command" -f -a "scale" -d 'Change the number of nodes of a fleet of this machine'
-complete -c mq -n "__fish_mq_needs_command" -f -a "restart" -d 'Restart nodes of a fleet of this machine, one after the other'
-complete -c mq -n "__fish_mq_needs_command" -f -a "undeploy" -d 'Stop a fleet of this machine'
+complete -c mq -n "__fish_mq_needs_command" -f -a "scale" -d 'Change the number of nodes of a fleet'
+complete -c mq -n "__fish_mq_needs_command" -f -a "restart" -d 'Restart nodes of a fleet, one after the other'
+complete -c mq -n "__fish_mq_needs_command" -f -a "upgrade" -d 'Have the nodes of a fleet run from other programs, one after the other'
+complete -c mq -n "__fish_mq_needs_command" -f -a "undeploy" -d 'Stop a fleet'
 complete -c mq -n "__fish_mq_needs_command" -f -a "status" -d 'Show the fleet: its nodes, what they listen on and how much they do'
 complete -c mq -n "__fish_mq_needs_command" -f -a "check" -d 'Prove that the fleet works'
 complete -c mq -n "__fish_mq_needs_command" -f -a "send" -d 'Send messages to an address'
@@ -51,16 +57,20 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "address" -d 'Create, look at,
 complete -c mq -n "__fish_mq_needs_command" -f -a "subscription" -d 'Look at and end the subscriptions of topics'
 complete -c mq -n "__fish_mq_needs_command" -f -a "session" -d 'Look at and end the sessions of MQTT clients'
 complete -c mq -n "__fish_mq_needs_command" -f -a "retained" -d 'Look at and forget the messages that topics retain'
-complete -c mq -n "__fish_mq_needs_command" -f -a "apply" -d 'Create or update addresses from files'
+complete -c mq -n "__fish_mq_needs_command" -f -a "apply" -d 'Create or update addresses, users and roles from files'
 complete -c mq -n "__fish_mq_needs_command" -f -a "fleet" -d 'Look at the fleet as a whole'
 complete -c mq -n "__fish_mq_needs_command" -f -a "node" -d 'Look at the nodes of the fleet'
+complete -c mq -n "__fish_mq_needs_command" -f -a "user" -d 'Create users and say what they may do'
+complete -c mq -n "__fish_mq_needs_command" -f -a "role" -d 'Make roles: grants under a name, for any number of users'
 complete -c mq -n "__fish_mq_needs_command" -f -a "connection" -d 'Look at and close client connections'
 complete -c mq -n "__fish_mq_needs_command" -f -a "link" -d 'Look at links: who sends to and receives from what'
-complete -c mq -n "__fish_mq_needs_command" -f -a "logs" -d 'Print the log of a node of this machine'
+complete -c mq -n "__fish_mq_needs_command" -f -a "logs" -d 'Print what the nodes of a fleet have said, wherever they run'
+complete -c mq -n "__fish_mq_needs_command" -f -a "render" -d 'Print what a deployment would write, without a machine to write it on'
 complete -c mq -n "__fish_mq_needs_command" -f -a "context" -d 'Choose which fleet the other commands talk to'
 complete -c mq -n "__fish_mq_needs_command" -f -a "explain" -d 'Explain a field of the YAML documents, or the code of an error'
 complete -c mq -n "__fish_mq_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c mq -n "__fish_mq_needs_command" -f -a "generate" -d 'Write the files that are generated from the command line and the data model'
+complete -c mq -n "__fish_mq_needs_command" -f -a "agent" -d 'Do on this machine what the `mq` of another one asks over the standard streams'
 complete -c mq -n "__fish_mq_needs_command" -f -a "version" -d 'Print the version of `mq` and of the fleet\'s nodes'
 complete -c mq -n "__fish_mq_needs_command" -f -a "help" -d 'Print the help of a command, or a topic'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s f -l file -d 'A YAML or JSON file with a Fleet and its Address documents; repeatable; `-` is stdin' -r -F
@@ -75,7 +85,7 @@ complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcom
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l retain -d 'How long the data of a removed node is kept' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l abandon -d 'A node that cannot say what it holds, and whose messages are given up; repeatable. It may be removed (its data is kept), and so may the addresses that it is home of' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l mqd -d 'The mqd binary; over SSH repeatable, one for each architecture, with the `mq` of the same build beside it. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
 json\t'One JSON document'
@@ -85,8 +95,11 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
@@ -95,6 +108,8 @@ complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcom
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l dry-run -d 'Print the plan and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -f -a "history" -d 'List the last 20 deployments, or print the manifest of one'
@@ -109,12 +124,17 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
@@ -123,7 +143,7 @@ complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l retain -d 'How long the data of a removed node is kept' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l abandon -d 'A node that cannot say what it holds, and whose messages are given up; repeatable. It may be removed (its data is kept), and so may the addresses that it is home of' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l mqd -d 'The mqd binary; over SSH repeatable, one for each architecture, with the `mq` of the same build beside it. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
 json\t'One JSON document'
@@ -133,8 +153,11 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
@@ -142,6 +165,8 @@ complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l dry-run -d 'Print the plan and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand scale" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
@@ -150,7 +175,7 @@ complete -c mq -n "__fish_mq_using_subcommand scale" -l drain-timeout -d 'How lo
 complete -c mq -n "__fish_mq_using_subcommand scale" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
 complete -c mq -n "__fish_mq_using_subcommand scale" -l retain -d 'How long the data of a removed node is kept' -r
 complete -c mq -n "__fish_mq_using_subcommand scale" -l abandon -d 'A node that cannot say what it holds, and whose messages are given up; repeatable. It may be removed (its data is kept), and so may the addresses that it is home of' -r
-complete -c mq -n "__fish_mq_using_subcommand scale" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
+complete -c mq -n "__fish_mq_using_subcommand scale" -l mqd -d 'The mqd binary; over SSH repeatable, one for each architecture, with the `mq` of the same build beside it. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
 complete -c mq -n "__fish_mq_using_subcommand scale" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
 json\t'One JSON document'
@@ -160,14 +185,19 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand scale" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand scale" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand scale" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand scale" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand scale" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand scale" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand scale" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand scale" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand scale" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand scale" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand scale" -l dry-run -d 'Print the plan and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand scale" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
 complete -c mq -n "__fish_mq_using_subcommand scale" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand scale" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand scale" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand scale" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand scale" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand restart" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
@@ -176,7 +206,7 @@ complete -c mq -n "__fish_mq_using_subcommand restart" -l drain-timeout -d 'How 
 complete -c mq -n "__fish_mq_using_subcommand restart" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
 complete -c mq -n "__fish_mq_using_subcommand restart" -l retain -d 'How long the data of a removed node is kept' -r
 complete -c mq -n "__fish_mq_using_subcommand restart" -l abandon -d 'A node that cannot say what it holds, and whose messages are given up; repeatable. It may be removed (its data is kept), and so may the addresses that it is home of' -r
-complete -c mq -n "__fish_mq_using_subcommand restart" -l mqd -d 'The mqd binary. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
+complete -c mq -n "__fish_mq_using_subcommand restart" -l mqd -d 'The mqd binary; over SSH repeatable, one for each architecture, with the `mq` of the same build beside it. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
 complete -c mq -n "__fish_mq_using_subcommand restart" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
 json\t'One JSON document'
@@ -186,8 +216,11 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand restart" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand restart" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand restart" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand restart" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand restart" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand restart" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand restart" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand restart" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand restart" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand restart" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
@@ -195,20 +228,59 @@ complete -c mq -n "__fish_mq_using_subcommand restart" -l rolling -d 'Restart ev
 complete -c mq -n "__fish_mq_using_subcommand restart" -l dry-run -d 'Print the plan and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand restart" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
 complete -c mq -n "__fish_mq_using_subcommand restart" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand restart" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand restart" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand restart" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l binary -d 'The new mqd; over SSH repeatable, one for each architecture, with the `mq` of the same build beside it' -r -F
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l wait -d 'How long each node may take to become ready and find its neighbours, and to stop' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l drain-timeout -d 'How long a node that is being emptied may make no progress' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l soak -d 'How long a restarted node has to be well, and an emptied one empty, before the roll goes on' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l retain -d 'How long the data of a removed node is kept' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l abandon -d 'A node that cannot say what it holds, and whose messages are given up; repeatable. It may be removed (its data is kept), and so may the addresses that it is home of' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l mqd -d 'The mqd binary; over SSH repeatable, one for each architecture, with the `mq` of the same build beside it. Default: MQ_MQD, then beside `mq`, then in PATH' -r -F
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -s o -l output -d 'How to print the plan' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l dry-run -d 'Print the plan and change nothing'
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l wait -d 'How long a node may take to stop before it is killed' -r
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand undeploy" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand undeploy" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -s y -l yes -d 'Do not ask'
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l purge -d 'Delete the fleet\'s state as well: addresses, configuration and logs'
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand status" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
@@ -220,12 +292,17 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand status" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand status" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand status" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand status" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand status" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand status" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand status" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand status" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand status" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand status" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand status" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand status" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand status" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand status" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand status" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand check" -s n -l count -d 'How many messages each check sends' -r
@@ -239,12 +316,17 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand check" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand check" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand check" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand check" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand check" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand check" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand check" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand check" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand check" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand check" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand check" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand check" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand check" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand check" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand check" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand send" -s m -l message -d 'The body, as text. With --lines and --template: the template of each body' -r
@@ -272,8 +354,11 @@ complete -c mq -n "__fish_mq_using_subcommand send" -s q -l qos -d 'Over MQTT, t
 complete -c mq -n "__fish_mq_using_subcommand send" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand send" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand send" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand send" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand send" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand send" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand send" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand send" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
@@ -283,6 +368,8 @@ complete -c mq -n "__fish_mq_using_subcommand send" -l durable -d 'Mark the mess
 complete -c mq -n "__fish_mq_using_subcommand send" -s T -l template -d 'Expand {{seq}}, {{now}}, {{uuid}} and the like in the body (see `mq help templates`)'
 complete -c mq -n "__fish_mq_using_subcommand send" -l settled -d 'Send pre-settled: no outcome is asked for. Over MQTT this is QoS 0'
 complete -c mq -n "__fish_mq_using_subcommand send" -l retain -d 'Have the topic retain the message for whoever subscribes later; an empty one ends what is retained'
+complete -c mq -n "__fish_mq_using_subcommand send" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand send" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand send" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand send" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand recv" -s n -l count -d 'Stop after this many messages' -r
@@ -309,14 +396,19 @@ complete -c mq -n "__fish_mq_using_subcommand recv" -l exec-timeout -d 'How long
 complete -c mq -n "__fish_mq_using_subcommand recv" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand recv" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand recv" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand recv" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand recv" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand recv" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand recv" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand recv" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand recv" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand recv" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand recv" -l until-empty -d 'Stop, and call it a success, when the address says that it has no message to give'
 complete -c mq -n "__fish_mq_using_subcommand recv" -l retained -d 'Begin with the messages that the topic retains'
 complete -c mq -n "__fish_mq_using_subcommand recv" -l shared -d 'Share the subscription: each message goes to one of those who receive through it'
+complete -c mq -n "__fish_mq_using_subcommand recv" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand recv" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand recv" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand recv" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand browse" -s n -l count -d 'Stop after this many messages' -r
@@ -328,11 +420,16 @@ raw\t'The bytes of the body and nothing else'"
 complete -c mq -n "__fish_mq_using_subcommand browse" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand browse" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand browse" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand browse" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand browse" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand browse" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand browse" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand browse" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand browse" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand browse" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand browse" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand browse" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand browse" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand browse" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand browse" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand request" -s m -l message -d 'The body, as text' -r
@@ -359,12 +456,17 @@ complete -c mq -n "__fish_mq_using_subcommand request" -s q -l qos -d 'Over MQTT
 complete -c mq -n "__fish_mq_using_subcommand request" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand request" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand request" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand request" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand request" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand request" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand request" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand request" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand request" -l durable -d 'Mark the message as durable: a queue or topic accepts it when it is on the disk'
+complete -c mq -n "__fish_mq_using_subcommand request" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand request" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand request" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand request" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand reply" -l exec -d 'A shell command: the request\'s body is its stdin, its stdout is the reply' -r
@@ -376,12 +478,17 @@ complete -c mq -n "__fish_mq_using_subcommand reply" -s q -l qos -d 'Over MQTT, 
 complete -c mq -n "__fish_mq_using_subcommand reply" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand reply" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand reply" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand reply" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand reply" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand reply" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand reply" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand reply" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand reply" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand reply" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand reply" -l echo -d 'Reply with the request\'s body'
+complete -c mq -n "__fish_mq_using_subcommand reply" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand reply" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand reply" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand reply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s x -l senders -d 'Links that send, 1 to 10,000' -r
@@ -397,7 +504,6 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcomm
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
 3.1.1\t''"
-complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -407,13 +513,18 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcomm
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l settled -d 'Send pre-settled: no outcome is asked for'
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -a "pipe" -d 'Send to an address and receive from it'
@@ -440,7 +551,6 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
 3.1.1\t''"
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -450,13 +560,18 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l settled -d 'Send pre-settled: no outcome is asked for'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s x -l senders -d 'Links that send, 1 to 10,000' -r
@@ -471,7 +586,6 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
 3.1.1\t''"
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -481,13 +595,18 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l settled -d 'Send pre-settled: no outcome is asked for'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s y -l receivers -d 'Links that receive, 1 to 10,000' -r
@@ -500,17 +619,21 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
 3.1.1\t''"
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s x -l requesters -d 'Connections that ask, 1 to 10,000' -r
@@ -526,7 +649,6 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
 3.1.1\t''"
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -536,13 +658,18 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l settled -d 'Send pre-settled: no outcome is asked for'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -s c -l connections -d 'How many connections' -r
@@ -551,17 +678,21 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l timeout -d 'How long one connection may take to open' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
 3.1.1\t''"
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s y -l receivers -d 'Links that receive, 1 to 10,000' -r
@@ -576,7 +707,6 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
 3.1.1\t''"
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -586,13 +716,18 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l settled -d 'Send pre-settled: no outcome is asked for'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s x -l senders -d 'Links that send, 1 to 10,000' -r
@@ -607,7 +742,6 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
 3.1.1\t''"
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -617,13 +751,18 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l settled -d 'Send pre-settled: no outcome is asked for'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s r -l rate -d 'The rates, in messages per second' -r
@@ -638,7 +777,6 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
 3.1.1\t''"
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -648,13 +786,18 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l settled -d 'Send pre-settled: no outcome is asked for'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l slo -d 'What has to hold, such as e2e.p99<10ms; repeatable. Nothing may be lost in any case' -r
@@ -672,7 +815,6 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s q -l qos -d 'MQTT only: the quality of service at which messages are sent and asked for, 0 to 2 [default: 1]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l mqtt-version -d 'MQTT only: the version [default: 5.0]' -r -f -a "5.0\t''
 3.1.1\t''"
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s o -l output -d 'How to print the result' -r -f -a "text\t'Figures for people'
 json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s s -l size -d 'Bytes of each body: 100, 1KiB, a range such as 100..4096, or sizes to choose from such as 100,1k' -r
@@ -682,17 +824,21 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l settled -d 'Send pre-settled: no outcome is asked for'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l durable -d 'Mark the messages as durable'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l target -d 'Where to send, in place of the file\'s target: SCHEME://[user[:password]@]host[:port] with amqp, amqps, mqtt or mqtts' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l ca -d 'amqps and mqtts only: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l assert -d 'A threshold that every stage has to keep, such as e2e.p99<5ms; repeatable' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l baseline -d 'A JSON report or result of an earlier run to compare with' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l max-regress -d 'How much worse than the baseline a figure may be, such as e2e.p99=10%; repeatable' -r
@@ -703,11 +849,16 @@ json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l max-regress -d 'What to compare, and how much worse it may be, such as e2e.p99=10%; repeatable. Default: rate, latencies and CPU time per message' -r
@@ -717,21 +868,31 @@ json\t'One JSON document'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -f -a "create" -d 'Create an address'
@@ -785,8 +946,11 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
@@ -795,6 +959,8 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l last-value -d 'Keep the last message of each key, the annotation x-opt-last-value-key (queue, subscription)'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l if-absent -d 'Succeed when the address exists as asked for; fail when it exists and differs'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
@@ -806,12 +972,17 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l interval -d 'How often, with --watch; 100ms to 1h' -r
@@ -824,48 +995,68 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -s w -l watch -d 'Show it again and again, until Ctrl-C'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l force -d 'Delete an address also when a node that holds its messages cannot be reached: nobody can know what is dropped then'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when an address does not exist'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -s n -l count -d 'Stop after this many messages' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l to -d 'The node that is to store its messages' -r
@@ -873,21 +1064,31 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -f -a "list" -d 'List the subscriptions'
@@ -901,34 +1102,49 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when the subscription does not exist'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -f -a "list" -d 'List the sessions'
@@ -944,14 +1160,19 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l connected -d 'Only clients that are connected'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l away -d 'Only clients that are away'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
@@ -963,34 +1184,49 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when the client has no session'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -f -a "list" -d 'List retained messages'
@@ -1005,50 +1241,71 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s f -l file -d 'A YAML or JSON file; repeatable; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand apply" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand apply" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand apply" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand apply" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand apply" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand apply" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand apply" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand apply" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand apply" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand apply" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand apply" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand apply" -l dry-run -d 'Say what would change and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s y -l yes -d 'Do not ask before messages are lost: an address that gets another type drops what it stores'
 complete -c mq -n "__fish_mq_using_subcommand apply" -l force -d 'Give an address another type also when a node that holds its messages cannot be reached: nobody can know what is dropped then'
+complete -c mq -n "__fish_mq_using_subcommand apply" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand apply" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand apply" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph" -f -a "graph" -d 'Show which nodes are neighbours, what their links cost, and which way leads to each'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -f -a "graph" -d 'Show which nodes are neighbours, what their links cost, and which way leads to each'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -f -a "drift" -d 'Compare the fleet with what was deployed last; exit 1 when something is different'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l from -d 'The node whose view it is. Default: one that answers' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -s o -l output -d 'How to print it' -r -f -a "table\t'A table of the nodes and a table of the links'
 json\t'One JSON document'
@@ -1057,22 +1314,55 @@ dot\t'A graph for Graphviz'"
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l no-headers -d 'Leave out the lines of column titles'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l mqd -d 'The mqd binary, as of `mq deploy`' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -s o -l output -d 'How to print what is different' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -f -a "list" -d 'List the nodes'
@@ -1090,12 +1380,17 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
@@ -1107,64 +1402,418 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l timeout -d 'How long it may make no progress' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l no-wait -d 'Return at once, and leave the node to it'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -f -a "create" -d 'Create a user'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -f -a "list" -d 'List the users'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -f -a "show" -d 'Show one user; his password is not to be had'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -f -a "grant" -d 'Give a user rights and roles, besides those that he has'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -f -a "revoke" -d 'Take rights and roles from a user'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -f -a "passwd" -d 'Set the password of a user: the first line of stdin, with --password-stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -f -a "enable" -d 'Let a user log in again'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -f -a "disable" -d 'Keep a user from logging in, without forgetting what he may do'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -f -a "delete" -d 'Remove a user'
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -f -a "can-i" -d 'Whether a user may do something, and why: 0 when he may, 1 when not'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l grant -d 'What he may do, `right:pattern`; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l role -d 'A role of his; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l role -d 'A role that he gets; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l role -d 'A role that he loses; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when there is none of that name'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l client -d 'The client identifier that `${client}` stands for' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -f -a "create" -d 'Create a role'
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -f -a "list" -d 'List the roles, built-in ones too'
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -f -a "show" -d 'Show one role'
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -f -a "grant" -d 'Add grants to a role'
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -f -a "revoke" -d 'Take grants from a role'
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -f -a "delete" -d 'Remove a role; who has it loses what it gives'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l grant -d 'What those who have it may do, `right:pattern`; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when there is none of that name'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -f -a "list" -d 'List the connections'
@@ -1179,12 +1828,17 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
@@ -1196,33 +1850,48 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l reason -d 'What the client is told' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -f -a "list" -d 'List the links'
@@ -1237,12 +1906,17 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand logs" -s n -l lines -d 'How many lines from the end to print first' -r
@@ -1250,22 +1924,68 @@ complete -c mq -n "__fish_mq_using_subcommand logs" -l node -d 'The node. Defaul
 complete -c mq -n "__fish_mq_using_subcommand logs" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand logs" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand logs" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand logs" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand logs" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand logs" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand logs" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand logs" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand logs" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand logs" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand logs" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand logs" -s f -l follow -d 'Go on printing what is written from now on'
+complete -c mq -n "__fish_mq_using_subcommand logs" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand logs" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand logs" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -f -a "systemd" -d 'Print the units of a fleet\'s nodes, and their configurations'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -s f -l file -d 'A YAML or JSON file with a Fleet; repeatable; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l node -d 'The node. Default: every node of the fleet' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l binary -d 'The daemon on the machines' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l directory -d 'The folder of the fleet on the machines. Default: /var/lib/mq/ and the fleet\'s name' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l out -d 'Write the files below this folder' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l user -d 'Units for the systemd of a user, not for that of the system'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "list" -d 'List the contexts; the current one is marked'
@@ -1282,22 +2002,32 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
@@ -1309,12 +2039,17 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l amqp -d 'Where AMQP is served: amqp://host[:port]. It must not hold a password. Repeat it for each node of a fleet of several: commands then use one that answers' -r
@@ -1323,21 +2058,31 @@ complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand explain" -s o -l output -d 'How to print the explanation' -r -f -a "text\t''
@@ -1345,54 +2090,101 @@ json\t''"
 complete -c mq -n "__fish_mq_using_subcommand explain" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand explain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand explain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand explain" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand explain" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand explain" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand explain" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand explain" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand explain" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand explain" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand explain" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand explain" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand explain" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand explain" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand completions" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand completions" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand completions" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand completions" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand completions" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand completions" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand completions" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand completions" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand completions" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand completions" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand completions" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand completions" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand completions" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand completions" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand generate" -l root -d 'The root of the source tree' -r -F
 complete -c mq -n "__fish_mq_using_subcommand generate" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand generate" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand generate" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand generate" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand generate" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand generate" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand generate" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand generate" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand generate" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand generate" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand generate" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand generate" -l write -d 'Write the files'
 complete -c mq -n "__fish_mq_using_subcommand generate" -l check -d 'Compare the files with what would be written; exit 1 when one is stale'
+complete -c mq -n "__fish_mq_using_subcommand generate" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand generate" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand generate" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand agent" -l fleet -d 'The fleet\'s name' -r
+complete -c mq -n "__fish_mq_using_subcommand agent" -l directory -d 'The fleet\'s folder' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent" -l release -d 'The folder with the programs to start nodes from' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent" -l supervision -d 'Who keeps the nodes running' -r -f -a "auto\t''
+system\t''
+user\t''
+none\t''"
+complete -c mq -n "__fish_mq_using_subcommand agent" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand agent" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand agent" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand agent" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand agent" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand agent" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand agent" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand agent" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand version" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand version" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand version" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand version" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand version" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand version" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand version" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand version" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand version" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand version" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand version" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
 complete -c mq -n "__fish_mq_using_subcommand version" -l client -d 'Print the version of `mq` only'
+complete -c mq -n "__fish_mq_using_subcommand version" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand version" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand version" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand help" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand help" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand help" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand help" -l user -d 'The user name for SASL PLAIN; without one the connection is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand help" -l password-file -d 'A file that holds the password for SASL PLAIN' -r -F
+complete -c mq -n "__fish_mq_using_subcommand help" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand help" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand help" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand help" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand help" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand help" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand help" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand help" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand help" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand help" -s h -l help -d 'Print help (see more with \'--help\')'

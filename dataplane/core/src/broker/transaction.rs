@@ -344,7 +344,7 @@ impl Core {
         let Some(transaction) = self.broker.transactions.declared.get_mut(&id) else { return };
         let Stage::Sending { missing, objects, posts } = &mut transaction.stage else { return };
         *missing = missing.saturating_sub(1);
-        transaction.failed = transaction.failed.take().or(not_taken(outcome));
+        transaction.failed = transaction.failed.take().or_else(|| not_taken(outcome));
         if *missing > 0 {
             return;
         }
