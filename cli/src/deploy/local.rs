@@ -678,7 +678,13 @@ impl Backend for Local {
             (Entry::Occupied(open), None) => open.into_mut(),
             (entry, lines) => {
                 let opened = Tail::open(path, lines.unwrap_or(0) as usize)?;
-                entry.insert_entry(opened).into_mut()
+                match entry {
+                    Entry::Occupied(mut open) => {
+                        open.insert(opened);
+                        open.into_mut()
+                    }
+                    Entry::Vacant(place) => place.insert(opened),
+                }
             }
         };
         tail.read()

@@ -45,7 +45,7 @@ pub(super) async fn upgrade(State(api): State<Api>, mut request: Request) -> Res
     let on_upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let on_upgrade =
         on_upgrade.ok_or_else(|| Refusal::malformed("this connection cannot be upgraded; use HTTP/1.1"))?;
-    let node = api.node.clone();
+    let node = api.node;
     tokio::spawn(async move {
         match on_upgrade.await {
             Ok(upgraded) => hand_over(&node, upgraded),

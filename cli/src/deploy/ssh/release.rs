@@ -215,9 +215,9 @@ impl Found {
         let mut found = Self::default();
         for (key, value) in said.lines().filter_map(|line| line.split_once(' ')) {
             match key {
-                "system" => found.system = value.to_owned(),
-                "machine" => found.machine = value.to_owned(),
-                "directory" => found.directory = value.to_owned(),
+                "system" => value.clone_into(&mut found.system),
+                "machine" => value.clone_into(&mut found.machine),
+                "directory" => value.clone_into(&mut found.directory),
                 "has" => found.releases.push(value.to_owned()),
                 _ => {}
             }

@@ -883,7 +883,9 @@ impl Shard {
         let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
         let claim = session.owner_name(&self.config.node);
         let Some(state) = session.flights.get_mut() else { return };
-        let given_back: Vec<_> = state.claims.extract_if(.., |(_, claimed)| **claimed == *share).collect();
+        let claims = std::mem::take(&mut state.claims).into_iter();
+        let (given_back, kept): (Vec<_>, _) = claims.partition(|(_, claimed)| **claimed == *share);
+        state.claims = kept;
         for (topic, share) in given_back {
             self.core.end_durable(now, &topic, &share, Some(&claim));
         }
