@@ -217,6 +217,7 @@ mod tests {
 
     fn node(names: &[&str]) -> DaemonConfig {
         let mut config = DaemonConfig::embedded("state");
+        config.fleet = "f".into();
         config.listeners.amqps =
             Some(ListenerConfig { host: "192.0.2.7".into(), ..ListenerConfig::loopback(0) });
         config.tls = Some(Tls {
