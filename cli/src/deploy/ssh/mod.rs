@@ -303,7 +303,8 @@ impl Ssh {
                 host.agent.ask(Ask::Held { node: node.clone(), tls: mesh.tls }).await?;
             if held.is_some_and(|issued| !is_ours(&issued)) {
                 problems.push(format!(
-                    "{}: `{node}` runs with a certificate of an authority that is not in {}; deploy from the machine                      that deployed it, or copy the folder `ca` from there",
+                    "{}: `{node}` runs with a certificate of an authority that is not in {}; deploy from the machine \
+                     that deployed it, or copy the folder `ca` from there",
                     host.host,
                     self.directory.display()
                 ));
