@@ -314,7 +314,7 @@ pub(crate) fn diaries() -> Option<PathBuf> {
 
 /// Says something about a failed test; the test runner captures what is printed.
 #[expect(clippy::print_stderr, reason = "the runner shows it with the failed test")]
-pub(crate) fn report(text: &str) {
+pub fn report(text: &str) {
     eprintln!("{text}");
 }
 

@@ -151,9 +151,8 @@ impl Hosts {
     /// # Panics
     /// When there is no way to do so.
     pub fn boot(&mut self, number: usize) {
-        let namespace = self.network.namespace(number);
         // A name for the whole machine that runs the tests.
-        let name = namespace.clone();
+        let name = self.network.namespace(number);
         let script = "for at in systemd unified; do mkdir -p /sys/fs/cgroup/$at/$1 && echo $$ > \
                       /sys/fs/cgroup/$at/$1/cgroup.procs; done 2>/dev/null; exec systemd-nspawn -q --boot -D \"$2\" \
                       --machine=$1 --hostname=$3 --register=no --keep-unit --network-namespace-path=/run/netns/$1 \

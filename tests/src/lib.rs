@@ -23,7 +23,7 @@ mod wait;
 
 pub use self::authority::Authority;
 pub use self::command::{Finished, Mq, Running};
-pub use self::daemon::{Daemon, DaemonBuilder, run_mqd};
+pub use self::daemon::{Daemon, DaemonBuilder, report, run_mqd};
 pub use self::fleet::Fleet;
 pub use self::program::{mq_path, mqd_path, repository};
 pub use self::proxy::Proxy;

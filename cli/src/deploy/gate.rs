@@ -238,10 +238,8 @@ mod tests {
     #[test]
     fn of_several_machines_with_the_same_ports_only_the_named_ones_are_linked() {
         let hosts: Vec<SshHost> = (1..=3).map(|number| SshHost::new(format!("h{number}"))).collect();
-        let mut spec = FleetSpec {
-            target: Target::Ssh(SshTarget { hosts: hosts.clone(), supervision: None }),
-            ..FleetSpec::default()
-        };
+        let mut spec =
+            FleetSpec { target: Target::Ssh(SshTarget { hosts, supervision: None }), ..FleetSpec::default() };
         let link = |from: &str, to: &str| FleetLink { from: from.into(), to: to.into(), cost: None };
         spec.mesh.links = vec![link("node-1", "node-2"), link("node-2", "node-3")];
         let fleet = Fleet::new("f", spec);

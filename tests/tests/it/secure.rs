@@ -84,7 +84,7 @@ fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("left out: {program} is not installed");
+            mq_tests::report(&format!("left out: {program} is not installed"));
             return None;
         }
         Err(error) => panic!("{program}: {error}"),

@@ -884,7 +884,7 @@ impl Shard {
         let claim = session.owner_name(&self.config.node);
         let Some(state) = session.flights.get_mut() else { return };
         let claims = std::mem::take(&mut state.claims).into_iter();
-        let (given_back, kept): (Vec<_>, _) = claims.partition(|(_, claimed)| **claimed == *share);
+        let (given_back, kept) = claims.partition(|(_, claimed)| **claimed == *share);
         state.claims = kept;
         for (topic, share) in given_back {
             self.core.end_durable(now, &topic, &share, Some(&claim));
