@@ -10,7 +10,7 @@ use std::{
 
 use mq_model::{
     Secret,
-    admin::{Protocol, Runtime},
+    admin::{Listener, Protocol, Runtime},
     config::ListenerTls,
 };
 use reqwest::Url;
@@ -93,6 +93,18 @@ impl Scheme {
 
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Amqps | Self::Mqtts)
+    }
+
+    pub fn is_mqtt(self) -> bool {
+        matches!(self, Self::Mqtt | Self::Mqtts)
+    }
+
+    /// The same over TLS.
+    pub fn secured(self) -> Self {
+        match self {
+            Self::Amqp | Self::Amqps => Self::Amqps,
+            Self::Mqtt | Self::Mqtts => Self::Mqtts,
+        }
     }
 }
 
@@ -476,6 +488,23 @@ pub fn runtime(state: &Path) -> Option<Runtime> {
     serde_json::from_str(&text).ok()
 }
 
+/// Where a node takes clients of a protocol, and how: with TLS or without as in `like`, where there is the choice.
+pub fn listener_like(
+    listeners: &[Listener],
+    protocol: Protocol,
+    like: Scheme,
+) -> Option<(&Listener, Scheme)> {
+    let plain = if protocol == Protocol::Mqtt { Scheme::Mqtt } else { Scheme::Amqp };
+    let ways = listeners.iter().filter(|listener| listener.protocol == protocol).flat_map(|listener| {
+        let without = (listener.tls != ListenerTls::Always).then_some((listener, plain));
+        let with = (listener.tls != ListenerTls::Never).then_some((listener, plain.secured()));
+        without.into_iter().chain(with)
+    });
+    let ways: Vec<_> = ways.collect();
+    let alike = ways.iter().find(|(_, scheme)| scheme.is_tls() == like.is_tls());
+    alike.or_else(|| ways.first()).copied()
+}
+
 /// The URL of a node's listener for one protocol; a wildcard host is reached over loopback.
 pub fn listener_url(runtime: &Runtime, protocol: Protocol) -> Option<String> {
     let mut listeners = runtime.listeners.iter().filter(|listener| listener.protocol == protocol);
@@ -702,6 +731,30 @@ mod tests {
         for argument in ["amqp://ann@h/a", "amqp://h:5672/a@b:c", "amqp://h/a", "x:y@z", "amqp://ann:@h"] {
             assert!(!shows(argument), "{argument}");
         }
+    }
+
+    #[test]
+    fn a_listener_is_reached_as_the_first_one_was() {
+        let listener = |protocol, port, tls| Listener {
+            name: String::new(),
+            protocol,
+            host: "127.0.0.1".into(),
+            port,
+            tls,
+        };
+        let all = [
+            listener(Protocol::Mqtt, 1883, ListenerTls::Never),
+            listener(Protocol::Mqtt, 8883, ListenerTls::Always),
+            listener(Protocol::Amqp, 5672, ListenerTls::Optional),
+        ];
+        let found = |listeners: &[Listener], protocol, like| {
+            listener_like(listeners, protocol, like).map(|(listener, scheme)| (listener.port, scheme))
+        };
+        assert_eq!(found(&all, Protocol::Mqtt, Scheme::Amqp), Some((1883, Scheme::Mqtt)));
+        assert_eq!(found(&all, Protocol::Mqtt, Scheme::Amqps), Some((8883, Scheme::Mqtts)));
+        assert_eq!(found(&all, Protocol::Amqp, Scheme::Amqps), Some((5672, Scheme::Amqps)));
+        assert_eq!(found(&all[1..], Protocol::Mqtt, Scheme::Amqp), Some((8883, Scheme::Mqtts)), "no choice");
+        assert_eq!(found(&all[..2], Protocol::Amqp, Scheme::Amqp), None);
     }
 
     #[test]

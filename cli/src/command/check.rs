@@ -39,7 +39,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::{Column, Listing, Output, Row},
     record,
-    settings::{Endpoint, Scheme, Settings},
+    settings::{Endpoint, Settings, listener_like},
     shape,
 };
 
@@ -456,8 +456,8 @@ fn other_bytes(number: u32, came: usize, sent: usize) -> Failure {
 
 /// Where a node serves MQTT: on the host that AMQP is reached at.
 fn mqtt_endpoint(node: Option<&Node>, amqp: &Endpoint) -> Option<Endpoint> {
-    let listener = node?.listeners.iter().find(|listener| listener.protocol == Protocol::Mqtt)?;
-    Some(Endpoint { scheme: Scheme::Mqtt, port: listener.port, ..amqp.clone() })
+    let (listener, scheme) = listener_like(&node?.listeners, Protocol::Mqtt, amqp.scheme)?;
+    Some(Endpoint { scheme, port: listener.port, ..amqp.clone() })
 }
 
 fn accepted(outcome: &Disposition) -> Outcome {

@@ -66,7 +66,7 @@ fn add(args: &ContextAdd, store: &Store, output: &mut Output) -> Outcome {
             );
         }
     }
-    let mqtt = args.mqtt.iter().map(|url| peer_url(url, &[Scheme::Mqtt]));
+    let mqtt = args.mqtt.iter().map(|url| peer_url(url, &[Scheme::Mqtt, Scheme::Mqtts]));
     for url in args.amqp.iter().map(|url| amqp_url(url)).chain(mqtt) {
         let url = url?;
         if url.password().is_some() || !url.username().is_empty() {

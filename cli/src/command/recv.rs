@@ -12,7 +12,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::Output,
     record::{self, Reception},
-    settings::{Scheme, Settings},
+    settings::Settings,
     shape,
 };
 
@@ -26,7 +26,7 @@ pub(super) async fn run(args: Recv, settings: &Settings, output: &mut Output) ->
     if args.count == Some(0) {
         return Ok(Exit::Ok);
     }
-    if endpoint.scheme == Scheme::Mqtt {
+    if endpoint.scheme.is_mqtt() {
         return super::mqtt::recv::run(&args, &endpoint, output).await;
     }
     super::mqtt::only(args.quality.qos.is_some(), "--qos")?;

@@ -27,7 +27,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::Output,
     record::{self, AnyMessage},
-    settings::{Scheme, Settings},
+    settings::Settings,
     shape,
 };
 
@@ -39,7 +39,7 @@ pub(super) async fn run(args: Reply, settings: &Settings, output: &Output) -> Ou
     if args.count == Some(0) {
         return Ok(Exit::Ok);
     }
-    if endpoint.scheme == Scheme::Mqtt {
+    if endpoint.scheme.is_mqtt() {
         return super::mqtt::reply::run(&args, &endpoint, output).await;
     }
     super::mqtt::only(args.quality.qos.is_some(), "--qos")?;

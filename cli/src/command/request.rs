@@ -25,7 +25,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::Output,
     record::{self, AnyMessage, Reception},
-    settings::{Endpoint, Scheme, Settings},
+    settings::{Endpoint, Settings},
     shape,
 };
 
@@ -38,7 +38,7 @@ const MAX_WINDOW: u32 = 100;
 
 pub(super) async fn run(args: Request, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let endpoint = settings.message_address(&args.address)?;
-    if endpoint.scheme == Scheme::Mqtt {
+    if endpoint.scheme.is_mqtt() {
         return super::mqtt::request::run(&args, &endpoint, output).await;
     }
     super::mqtt::only(args.quality.qos.is_some(), "--qos")?;

@@ -27,7 +27,7 @@ use crate::{
     failure::{Failure, Outcome, reason},
     output::Output,
     record::{self, AnyMessage},
-    settings::{Scheme, Settings},
+    settings::Settings,
     shape,
     template::{Template, Values},
 };
@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Send, settings: &Settings, output: &Output) -> Outcome<Exit> {
     let endpoint = settings.message_address(&args.address)?;
-    if endpoint.scheme == Scheme::Mqtt {
+    if endpoint.scheme.is_mqtt() {
         return super::mqtt::send::run(&args, &endpoint, output).await;
     }
     super::mqtt::only(args.quality.qos.is_some(), "--qos")?;

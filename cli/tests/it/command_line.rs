@@ -72,7 +72,7 @@ fn wrong_usage_is_exit_2_on_stderr() {
         &["reply", "a", "--echo", "-m", "x"],
         &["deploy", "-f", "nothing.yaml"],
         &["deploy", "--name", "No"],
-        &["send", "amqps://localhost/a", "x"],
+        &["send", "ftp://localhost/a", "x"],
         &["nonsense"],
     ] {
         let ended = mq(arguments);

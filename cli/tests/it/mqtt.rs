@@ -218,7 +218,8 @@ fn flags_of_the_other_protocol_are_refused() {
         ("recv amqp://h/a --client-id c --session-expiry 1h", "--session-expiry is for MQTT"),
         ("request amqp://h/a x --reply-to b", "--reply-to of a request is for MQTT"),
         ("browse mqtt://h/a", "the scheme is `mqtt`"),
-        ("recv mqtts://h/a", "does not speak TLS"),
+        ("send mqtts://h/a x --priority 3", "MQTT has nothing for --priority"),
+        ("send amqps://h/a x --qos 1", "--qos is for MQTT"),
     ] {
         let ended = sandbox.run(arguments);
         assert_eq!(ended.code, 2, "{arguments}: {ended:?}");

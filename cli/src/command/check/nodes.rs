@@ -20,7 +20,7 @@ use crate::{
     },
     exit::Exit,
     failure::{Failure, Outcome},
-    settings::{Endpoint, Scheme, Settings},
+    settings::{Endpoint, Settings, listener_like},
     shape,
 };
 
@@ -112,14 +112,14 @@ impl Fleet<'_> {
         let clock = node.at.map(|at| (at.duration_since(before) - half, half));
         let view = admin.mesh().await?;
         let holds = admin.holds().await?;
-        let endpoint = |protocol, scheme| {
-            let listener = node.listeners.iter().find(|listener| listener.protocol == protocol)?;
+        let endpoint = |protocol| {
+            let (listener, scheme) = listener_like(&node.listeners, protocol, self.endpoint.scheme)?;
             // One that listens everywhere does not say where it is reached.
             let is_anywhere = matches!(listener.host.as_str(), "0.0.0.0" | "::");
             let host = if is_anywhere { self.endpoint.host.clone() } else { listener.host.clone() };
             Some(Endpoint { scheme, host, port: listener.port, ..self.endpoint.clone() })
         };
-        let (amqp, mqtt) = (endpoint(Protocol::Amqp, Scheme::Amqp), endpoint(Protocol::Mqtt, Scheme::Mqtt));
+        let (amqp, mqtt) = (endpoint(Protocol::Amqp), endpoint(Protocol::Mqtt));
         let takes_homes = holds.state == DrainState::Active && node.store.is_some();
         Ok((Member { name: name.to_owned(), node, clock, amqp, mqtt, takes_homes }, view))
     }
