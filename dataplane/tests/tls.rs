@@ -214,7 +214,7 @@ fn amqp_mqtt_and_http_are_served_over_both_versions() {
         assert_eq!(read_exactly(&mut mqtt, 4), [0x20, 2, 0, 0]);
 
         let mut http = secure(place.node.listener("https"), config);
-        http.write_all(b"GET /healthz HTTP/1.1\r\nHost: broker.example\r\nConnection: close\r\n\r\n")
+        http.write_all(b"GET /livez HTTP/1.1\r\nHost: broker.example\r\nConnection: close\r\n\r\n")
             .unwrap();
         let mut answer = Vec::new();
         http.read_to_end(&mut answer).expect("an end that TLS knows of");
@@ -281,7 +281,7 @@ fn one_port_serves_plain_and_tls_where_it_says_so() {
         assert_eq!(read_exactly(&mut &mut *stream, 4), [0x20, 2, 0, 0]);
     }
     let mut http = place.connect("http");
-    http.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    http.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     http.read_to_end(&mut answer).unwrap();
     assert_eq!(parse(&answer).status, 200);

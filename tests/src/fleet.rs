@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mq_model::admin::{Mesh, MeshNodeState};
-use mq_model::config::{self, DaemonConfig, MeshConnect, MeshListener};
+use mq_model::config::{self, DaemonConfig, MeshConnect, MeshListener, Where};
 use mq_model::manifest::{AddressSpec, AddressType};
 use rustix::process::Signal;
 use serde_json::json;
@@ -126,6 +126,8 @@ impl FleetBuilder {
                 {
                     listener.host = host(number).to_string();
                 }
+                // On a network of the test's own nodes do not listen on loopback.
+                config.authentication.anonymous = Where::Everywhere;
             });
             members.push(Some(match &self.network {
                 Some(network) => network.at(number, || builder.launch()),

@@ -137,7 +137,7 @@ fn a_node_that_cannot_be_believed_gets_nothing() {
 fn programs_of_others_speak_tls_with_the_node() {
     let secure = Secure::deploy();
     let ca = secure.ca();
-    let https = format!("https://localhost:{}/healthz", secure.port("https"));
+    let https = format!("https://localhost:{}/livez", secure.port("https"));
     if let Some(answer) =
         run("curl", &["-sS", "--cacert", &ca, &https, "-o", "/dev/null", "-w", "%{http_code}"], b"")
     {
