@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use mq_model::admin::Runtime;
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program::mq_path;
-use crate::wait::eventually;
+use crate::wait::{PATIENCE, eventually_within};
 
 /// How a program ended and what it wrote.
 #[derive(Clone, Debug)]
@@ -112,9 +113,18 @@ impl Running {
     /// # Panics
     /// When it does not come.
     #[track_caller]
-    pub fn finish(mut self) -> Finished {
+    pub fn finish(self) -> Finished {
+        self.finish_within(PATIENCE)
+    }
+
+    /// Waits for the end of a program that takes its time.
+    ///
+    /// # Panics
+    /// When it does not come.
+    #[track_caller]
+    pub fn finish_within(mut self, patience: Duration) -> Finished {
         let line = self.line.clone();
-        let status = eventually(&format!("the end of {line}"), || {
+        let status = eventually_within(patience, &format!("the end of {line}"), || {
             self.child.try_wait().unwrap_or_else(|error| panic!("waiting for {line}: {error}"))
         });
         let output = self.output.take().expect("taken once");

@@ -23,6 +23,9 @@ use crate::wait::eventually_within;
 /// How long a machine may take to boot.
 const BOOT: Duration = Duration::from_secs(60);
 
+/// How long a command may take that walks through several machines.
+pub const ROLL: Duration = Duration::from_secs(180);
+
 /// What is in a machine.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,iproute2,sudo,ca-certificates,procps,libpam-systemd,dbus-user-session";
 
@@ -215,7 +218,7 @@ impl Hosts {
     /// Runs `mq` where it reaches the machines.
     #[track_caller]
     pub fn run(&self, mq: &Mq, arguments: &[&str]) -> Finished {
-        self.start(mq, arguments).finish()
+        self.start(mq, arguments).finish_within(ROLL)
     }
 
     /// Starts `mq` where it reaches the machines.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mq_tests::hosts::{Hosts, LOGIN};
+use mq_tests::hosts::{Hosts, LOGIN, ROLL};
 use mq_tests::{Finished, Mq, eventually, mqd_path};
 
 /// A fleet on these machines, one node on each, with a queue. All listen on the loopback of their machine: what these
@@ -61,7 +61,7 @@ fn a_fleet_of_system_units_is_deployed_changed_and_leaves_nothing() {
 
     deploy(&hosts, &mq, &manifest, &["--dry-run"])
         .succeeds()
-        .prints("3 to create")
+        .prints("4 to create")
         .prints("on 3 hosts over SSH");
     assert_eq!(hosts.on(1, "ls /var/lib/mq/far").stdout, "releases\n", "what looks, and nothing else");
     deploy(&hosts, &mq, &manifest, &[]).succeeds().prints("changed");
@@ -149,7 +149,7 @@ fn a_machine_that_dies_stops_the_roll_by_name_and_the_next_deploy_goes_on() {
         (now != before && now != "MainPID=0\n").then_some(())
     });
     hosts.cut_power(2);
-    let stopped = roll.finish();
+    let stopped = roll.finish_within(ROLL);
     assert_ne!(stopped.code, Some(0), "{stopped:#?}");
     assert!(stopped.stderr.contains(&hosts.address(2)), "{stopped:#?}");
     let unreachable = deploy(&hosts, &mq, &manifest, &[]).exits_with(5);
