@@ -9,6 +9,7 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use jiff::Timestamp;
 use mq_model::TEMPORARY_PREFIX;
 use mq_model::grant::{Permits, Right, Who};
 use mq_model::user::{ANONYMOUS, DEFAULT_SPACE, FLEET_ADMIN};
@@ -67,7 +68,7 @@ impl fmt::Display for Denied {
     }
 }
 
-/// What a connection knows of who its client is. Boxed with it: idle connections are many.
+/// What a connection knows of its client, and seldom looks at.
 #[derive(Debug, Default)]
 pub(super) struct Caller {
     /// Who the client is, and what he may do, once that is known.
@@ -76,6 +77,10 @@ pub(super) struct Caller {
     pub(super) login: Option<Box<Login>>,
     /// What TLS has agreed on, here or where the client's socket is; `None`: it is not spoken.
     pub(super) encryption: Option<Arc<Encryption>>,
+    /// The client is on the machine of the node that has accepted it.
+    pub(super) is_local: bool,
+    /// Since when it is connected.
+    pub(super) opened_at: Timestamp,
 }
 
 /// What a new table of users means to a connection.

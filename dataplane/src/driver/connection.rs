@@ -81,11 +81,8 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Instant>,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<str>,
-    /// The client is on the machine of the node that has accepted it.
-    pub(super) is_local: bool,
     /// What is known of who the client is.
     pub(super) caller: Box<Caller>,
-    pub(super) opened_at: Timestamp,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
 }
@@ -217,9 +214,7 @@ impl Shard {
             deadline: None,
             peer,
             listener,
-            is_local,
-            caller: Box::new(Caller { encryption, ..Caller::default() }),
-            opened_at,
+            caller: Box::new(Caller { encryption, is_local, opened_at, ..Caller::default() }),
             bytes_in,
             bytes_out,
         })))

@@ -164,7 +164,7 @@ impl Shard {
     ) -> Progress {
         let (exchange, step) = Exchange::start(mechanism, initial, ServerNonce(random()));
         let Some(connection) = self.connections.get_mut(key) else { return Progress::Later };
-        let (is_local, encryption) = (connection.is_local, connection.caller.encryption.clone());
+        let (is_local, encryption) = (connection.caller.is_local, connection.caller.encryption.clone());
         connection.caller.login = Some(Box::new(Login::new(exchange, connect)));
         let is_offered = self.offers(is_local, encryption.as_deref(), mechanism);
         let step = if is_offered { step } else { Step::Refused(Refusal::NotAllowed) };

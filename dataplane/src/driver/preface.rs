@@ -14,6 +14,7 @@ use mq_mqtt::packet::Packet;
 use mq_mqtt::{Limits, Version};
 use tracing::debug;
 
+use super::access::Caller;
 use super::connection::Connection;
 use super::protocol::Protocol;
 use super::socket::Unserved;
@@ -211,7 +212,8 @@ impl Shard {
         match preface.next {
             Next::Amqp => {
                 let Some(connection) = self.connections.get(key) else { return };
-                let (is_local, encryption) = (connection.is_local, connection.caller.encryption.clone());
+                let (is_local, encryption) =
+                    (connection.caller.is_local, connection.caller.encryption.clone());
                 let client = self.amqp_client(now, is_local, encryption.as_deref());
                 self.begin_protocol(now, key, Protocol::Amqp(Box::new(client)), buffer);
             }
@@ -383,20 +385,9 @@ impl Shard {
         let Some(connection) = self.connections.try_remove(key) else { return false };
         debug!(connection = %self.connection_name(connection.number), shard = home.0, "handed over");
         self.count_connection_out();
-        let Connection {
-            protocol,
-            socket,
-            input,
-            peer,
-            listener,
-            is_local,
-            opened_at,
-            bytes_in,
-            bytes_out,
-            caller,
-            ..
-        } = *connection;
-        let encryption = caller.encryption;
+        let Connection { protocol, socket, input, peer, listener, bytes_in, bytes_out, caller, .. } =
+            *connection;
+        let Caller { encryption, is_local, opened_at, .. } = *caller;
         let (Protocol::Preface(preface), Ok(socket)) = (protocol, socket.leave()) else { return true };
         let arrival =
             Arrival { socket, peer, listener, is_local, input, opened_at, bytes_in, bytes_out, encryption };

@@ -205,8 +205,8 @@ impl Shard {
         let opening = Opening {
             peer: connection.peer,
             listener: (&*connection.listener).into(),
-            is_local: connection.is_local,
-            opened_at: connection.opened_at.as_millisecond(),
+            is_local: connection.caller.is_local,
+            opened_at: connection.caller.opened_at.as_millisecond(),
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,
             frames,

@@ -66,7 +66,7 @@ impl Shard {
             // Nobody, as long as it is not known.
             user: connection.caller.access.as_ref().map_or("", |access| access.name()).to_owned(),
             product: None,
-            opened_at: connection.opened_at,
+            opened_at: connection.caller.opened_at,
             worker: self.id.0,
             sessions: 0,
             producers: 0,

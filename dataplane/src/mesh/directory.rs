@@ -56,7 +56,7 @@ const MAX_NODES: usize = 65_535;
 const LONGEST_CLIENT: usize = 1_024;
 
 /// No session has such a number: they are milliseconds since 1970, or little more.
-const END_OF_NUMBERS: u64 = 1 << 62;
+const END_OF_NUMBERS: u64 = 1 << 48;
 
 /// An expiry that never comes.
 const FOREVER: u32 = u32::MAX;
@@ -166,7 +166,7 @@ pub(crate) const UNKNOWN: u64 = u64::MAX;
 struct Own {
     since: u64,
     expiry: u32,
-    owner: u64,
+    owner: Owner,
     stage: Stage,
     /// It came from another node.
     has_moved: bool,
@@ -186,16 +186,66 @@ enum Stage {
     Left,
 }
 
-/// A session of another node.
+/// A session of another node. There may be millions: 16 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    since: u64,
-    owner: u64,
+    /// The number, below [`END_OF_NUMBERS`], in three parts, the lowest first.
+    since: [u16; 3],
+    owner: Owner,
     /// Seconds that it outlives its connection.
     expiry: u32,
     node: u16,
     /// In which telling of its node it was told.
     generation: u16,
+}
+
+impl Entry {
+    fn since(self) -> u64 {
+        self.since.into_iter().rev().fold(0, |number, part| (number << 16) | u64::from(part))
+    }
+}
+
+/// A number below [`END_OF_NUMBERS`] in three parts, the lowest first.
+fn parts_of(number: u64) -> [u16; 3] {
+    [0, 16, 32].map(|shift| ((number >> shift) & 0xffff) as u16)
+}
+
+/// Whose sessions are, as a small number for each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner(u16);
+
+/// Everybody who has or had a session that this node knows of.
+#[derive(Debug)]
+struct Owners {
+    hashes: Vec<u64>,
+    by_hash: HashMap<u64, Owner>,
+}
+
+impl Owners {
+    /// The small number of an owner. There are 65,534 besides nobody; of more it is not known who they are.
+    fn number(&mut self, hash: u64) -> Owner {
+        if let Some(known) = self.by_hash.get(&hash) {
+            return *known;
+        }
+        let Ok(next) = u16::try_from(self.hashes.len()) else { return Owner(1) };
+        self.hashes.push(hash);
+        self.by_hash.insert(hash, Owner(next));
+        Owner(next)
+    }
+
+    fn hash(&self, owner: Owner) -> u64 {
+        self.hashes.get(usize::from(owner.0)).copied().unwrap_or(UNKNOWN)
+    }
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        let mut owners = Self { hashes: Vec::new(), by_hash: HashMap::new() };
+        // The first two, whoever comes.
+        owners.number(NOBODY);
+        owners.number(UNKNOWN);
+        owners
+    }
 }
 
 /// What has changed of a session of this node.
@@ -292,6 +342,7 @@ struct Sent {
 pub(crate) struct Directory {
     id: NodeId,
     own: BTreeMap<Arc<str>, Own>,
+    owners: Owners,
     others: Vec<HashMap<Arc<str>, Entry>>,
     /// Further sessions of clients that seem to have several, by client and node. Few, and not for long.
     further: BTreeMap<(Arc<str>, u16), Entry>,
@@ -326,6 +377,7 @@ impl Directory {
         Self {
             id,
             own: BTreeMap::new(),
+            owners: Owners::default(),
             others: (0..PARTS).map(|_| HashMap::new()).collect(),
             further: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -367,14 +419,14 @@ impl Directory {
 
     /// Whose the session of a client is that another node has; `None`: there is none that is known of.
     pub(crate) fn owner(&self, now: Instant, client: &str) -> Option<u64> {
-        self.entry(now, client).map(|(entry, _)| entry.owner)
+        self.entry(now, client).map(|(entry, _)| self.owners.hash(entry.owner))
     }
 
     /// When the latest session of a client began that this node knows of; a new one begins later, whatever
     /// the clocks of the nodes say.
     pub(crate) fn latest(&self, client: &str) -> u64 {
         let own = self.own.get(client).map_or(0, |own| own.since);
-        self.entries(client).map(|entry| entry.since).fold(own, u64::max)
+        self.entries(client).map(|entry| entry.since()).fold(own, u64::max)
     }
 
     /// A session is here, or its expiry has changed. True: the waiter gets [`Event::Known`] when every node in reach knows; false: there is nothing to wait for,
@@ -387,6 +439,7 @@ impl Directory {
         waiter: Option<Waiter>,
     ) -> bool {
         let Claim { since, expiry, has_moved, owner } = claim;
+        let owner = self.owners.number(owner);
         let own = Own { since, expiry, owner, stage: Stage::Here, has_moved };
         let is_same =
             |known: &Own| known.since == since && known.expiry == expiry && known.stage == Stage::Here;
@@ -430,7 +483,7 @@ impl Directory {
     pub(crate) fn left(&mut self, client: &Arc<str>, since: u64, ends: bool) {
         let is_other = self.own.get(client).is_some_and(|own| own.since != since);
         if !is_other && !ends {
-            let own = Own { since, expiry: 0, owner: NOBODY, stage: Stage::Left, has_moved: false };
+            let own = Own { since, expiry: 0, owner: Owner(0), stage: Stage::Left, has_moved: false };
             self.own.insert(client.clone(), own);
             self.tell(News::Left { client: client.clone(), since });
         }
@@ -442,7 +495,7 @@ impl Directory {
     /// Orders the end of a session that has left this node, where it is.
     fn end_elsewhere(&mut self, client: &Arc<str>, since: u64) {
         let nodes: Vec<u16> =
-            self.entries(client).filter(|entry| entry.since == since).map(|entry| entry.node).collect();
+            self.entries(client).filter(|entry| entry.since() == since).map(|entry| entry.node).collect();
         if nodes.is_empty() {
             self.doomed.insert(client.clone(), since);
         }
@@ -485,7 +538,7 @@ impl Directory {
         let is_meant = |number: u64| since.is_none_or(|since| since == number);
         let own = self.own.get(client).filter(|own| is_meant(own.since));
         let is_here = own.is_some_and(|own| own.stage != Stage::Left);
-        if is_here || self.valid(now, client).any(|(entry, _)| is_meant(entry.since)) {
+        if is_here || self.valid(now, client).any(|(entry, _)| is_meant(entry.since())) {
             return Some(true);
         }
         if begun_on == self.id {
@@ -498,7 +551,7 @@ impl Directory {
     /// out of reach.
     pub(crate) fn is_over(&self, now: Instant, at: NodeId, client: &str, since: u64) -> Option<bool> {
         let is_remembered = self.is_remembered(at, client, |number| number == since)?;
-        Some(!is_remembered && !self.valid(now, client).any(|(entry, _)| entry.since == since))
+        Some(!is_remembered && !self.valid(now, client).any(|(entry, _)| entry.since() == since))
     }
 
     /// Whether such a session of the client has left a node; `None` while that has not told all.
@@ -530,7 +583,7 @@ impl Directory {
 
     /// The session of another node that counts, whether it is in reach or not.
     fn entry(&self, now: Instant, client: &str) -> Option<(Entry, &Node)> {
-        self.valid(now, client).max_by_key(|(entry, node)| rank(entry.since, entry.expiry, node.id))
+        self.valid(now, client).max_by_key(|(entry, node)| rank(entry.since(), entry.expiry, node.id))
     }
 
     fn valid(&self, now: Instant, client: &str) -> impl Iterator<Item = (Entry, &Node)> {
@@ -557,13 +610,13 @@ impl Directory {
         match part.get_mut(&client) {
             None => drop(part.insert(client, entry)),
             Some(known) if known.node == entry.node => {
-                if known.since <= entry.since || known.generation != entry.generation {
+                if known.since() <= entry.since() || known.generation != entry.generation {
                     *known = entry;
                 }
             }
             Some(_) if nodes.len() > usize::from(entry.node) => {
                 let known = self.further.entry((client, entry.node)).or_insert(entry);
-                if known.since <= entry.since || known.generation != entry.generation {
+                if known.since() <= entry.since() || known.generation != entry.generation {
                     *known = entry;
                 }
             }
@@ -573,7 +626,7 @@ impl Directory {
 
     /// Removes what a node has of a client, up to one that began then.
     fn remove(&mut self, client: &str, node: u16, since: u64) {
-        let is_meant = |entry: &Entry| entry.node == node && entry.since <= since;
+        let is_meant = |entry: &Entry| entry.node == node && entry.since() <= since;
         if self.part(client).get(client).is_some_and(is_meant) {
             self.part_mut(client).remove(client);
             self.move_up(client);
@@ -597,12 +650,12 @@ impl Directory {
     /// `None` when one of them counts more.
     fn replace_others(&mut self, now: Instant, client: &Arc<str>, own: Own) -> Option<bool> {
         // The node that it came from has yet to hear that it has arrived.
-        let is_other = |entry: &Entry| !(own.has_moved && entry.since == own.since);
+        let is_other = |entry: &Entry| !(own.has_moved && entry.since() == own.since);
         let own_rank = rank(own.since, own.expiry, self.id);
         let counts_more = self
             .valid(now, client)
             .filter(|(entry, _)| is_other(entry))
-            .any(|(entry, node)| rank(entry.since, entry.expiry, node.id) > own_rank);
+            .any(|(entry, node)| rank(entry.since(), entry.expiry, node.id) > own_rank);
         if counts_more {
             self.order_end(client.clone(), own.since, None);
             return None;
@@ -610,9 +663,9 @@ impl Directory {
         let mut has_replaced = false;
         let entries: Vec<Entry> = self.entries(client).filter(is_other).collect();
         for entry in entries {
-            self.remove(client, entry.node, entry.since);
+            self.remove(client, entry.node, entry.since());
             if self.nodes.get(usize::from(entry.node)).is_some_and(|node| is_valid(entry, node, now)) {
-                self.owed.insert((entry.node, client.clone()), entry.since);
+                self.owed.insert((entry.node, client.clone()), entry.since());
                 has_replaced = true;
             }
         }
@@ -816,7 +869,13 @@ impl Directory {
             CLAIM | OWNED_CLAIM => {
                 let expiry = need(message, 4)?.get_u32();
                 let owner = if kind == OWNED_CLAIM { need(message, 8)?.get_u64() } else { NOBODY };
-                let entry = Entry { since, owner, expiry, node: order.node, generation: order.generation };
+                let entry = Entry {
+                    since: parts_of(since),
+                    owner: self.owners.number(owner),
+                    expiry,
+                    node: order.node,
+                    generation: order.generation,
+                };
                 Ok(self.take_claim(client, entry, order))
             }
             GONE => {
@@ -850,20 +909,20 @@ impl Directory {
         if !self.left.is_empty() {
             self.left.remove(&(client.clone(), entry.node));
         }
-        if self.doomed.get(&client) == Some(&entry.since) {
+        if self.doomed.get(&client) == Some(&entry.since()) {
             self.doomed.remove(&client);
-            self.owed.insert((entry.node, client.clone()), entry.since);
+            self.owed.insert((entry.node, client.clone()), entry.since());
         }
         // The session's own spelling is used again: one allocation for all that name it here.
         let own = self.own.get_key_value(&client).map(|(key, own)| (key.clone(), *own));
         let key = own.as_ref().map_or(client, |(key, _)| key.clone());
         self.insert(key, entry);
         let Some((key, own)) = own.filter(|(_, own)| own.stage != Stage::Left) else { return false };
-        if own.since == entry.since && (own.has_moved || own.stage == Stage::Leaving) {
+        if own.since == entry.since() && (own.has_moved || own.stage == Stage::Leaving) {
             // The same session, on its way from one of the two to the other.
             return false;
         }
-        if rank(own.since, own.expiry, self.id) > rank(entry.since, entry.expiry, id) {
+        if rank(own.since, own.expiry, self.id) > rank(entry.since(), entry.expiry, id) {
             // It has heard of ours, or will.
             return false;
         }
@@ -950,14 +1009,14 @@ impl Directory {
         let ends = put_orders(&mut out, &mut self.owed, u16::try_from(index).ok()?);
         let begins = std::mem::take(&mut up.begins);
         if let Some(last) = up.walk.take() {
-            up.walk = put_sessions(&mut out, &self.own, last);
+            up.walk = put_sessions(&mut out, &self.own, &self.owners, last);
         }
         let skipped = usize::try_from(up.position - self.first_news).unwrap_or(usize::MAX);
         for news in self.news.iter().skip(skipped) {
             if out.len() >= BATCH {
                 break;
             }
-            put_news(&mut out, news);
+            put_news(&mut out, news, &self.owners);
             up.position += 1;
         }
         let is_told = up.walk.is_none() && self.is_recovered && up.position >= self.recovered_at;
@@ -1111,37 +1170,43 @@ fn put_orders(
 }
 
 /// Adds sessions behind this client's; gives the last one, `None` when there are no more.
-fn put_sessions(out: &mut BytesMut, own: &BTreeMap<Arc<str>, Own>, last: Arc<str>) -> Option<Arc<str>> {
+fn put_sessions(
+    out: &mut BytesMut,
+    own: &BTreeMap<Arc<str>, Own>,
+    owners: &Owners,
+    last: Arc<str>,
+) -> Option<Arc<str>> {
     let from = if last.is_empty() { Bound::Unbounded } else { Bound::Excluded(last.clone()) };
     let mut told = last;
     for (client, own) in own.range((from, Bound::Unbounded)).take(WALK) {
         if out.len() >= BATCH {
             return Some(told);
         }
-        put_own(out, client, own);
+        put_own(out, client, own, owners);
         told = client.clone();
     }
     let is_more = own.range((Bound::Excluded(told.clone()), Bound::Unbounded)).next().is_some();
     is_more.then_some(told)
 }
 
-fn put_news(out: &mut BytesMut, news: &News) {
+fn put_news(out: &mut BytesMut, news: &News, owners: &Owners) {
     match news {
-        News::Claim { client, own } => put_own(out, client, own),
+        News::Claim { client, own } => put_own(out, client, own, owners),
         News::Gone { client, since } => put_item(out, GONE, client, *since),
         News::Left { client, since } => put_item(out, LEFT, client, *since),
     }
 }
 
-fn put_own(out: &mut BytesMut, client: &str, own: &Own) {
+fn put_own(out: &mut BytesMut, client: &str, own: &Own, owners: &Owners) {
     if own.stage == Stage::Left {
         return put_item(out, LEFT, client, own.since);
     }
-    let kind = if own.owner == NOBODY { CLAIM } else { OWNED_CLAIM };
+    let owner = owners.hash(own.owner);
+    let kind = if owner == NOBODY { CLAIM } else { OWNED_CLAIM };
     put_item(out, kind, client, own.since);
     out.put_u32(own.expiry);
-    if own.owner != NOBODY {
-        out.put_u64(own.owner);
+    if owner != NOBODY {
+        out.put_u64(owner);
     }
 }
 
