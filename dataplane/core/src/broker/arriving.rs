@@ -648,17 +648,16 @@ impl Core {
     }
 
     fn take_number(&mut self, from: ShardId, topic: &str, number: u64) -> Option<(HomeKey, EntryKey)> {
-        let found = self.number(from, topic, number)?;
-        let key = self.topic_named(topic)?;
-        let topic = self.broker.homes.get_mut(key)?.topic_mut()?;
-        if let Some(arriving) = &mut topic.arriving
-            && arriving.entries.remove(&number).is_some()
+        // Two homes may have given the same number.
+        if let Some((_, arriving)) = self.arriving_from(from, topic)
+            && let Some(found) = arriving.entries.remove(&number)
         {
             arriving.held.remove(&number);
-        } else if let Some(held) = &mut topic.held_elsewhere {
-            held.entries.remove(&(from, number));
+            return Some(found);
         }
-        Some(found)
+        let key = self.topic_named(topic)?;
+        let topic = self.broker.homes.get_mut(key)?.topic_mut()?;
+        topic.held_elsewhere.as_mut()?.entries.remove(&(from, number))
     }
 
     /// Nobody has anything at the home of before any more.
