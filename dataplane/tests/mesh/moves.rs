@@ -19,7 +19,10 @@ fn fleet() -> Fleet {
         assert_eq!(moved.status, 200, "{}", moved.text());
     }
     for node in 0..3 {
-        wait_for("the topic to be where it is wanted", || (fleet.home(node, "t") == "node-3").then_some(()));
+        wait_for("the topic to be where it is wanted", || {
+            let status = get(fleet.node(node).http, "/api/v1/addresses/t").json()["status"].clone();
+            (status["home"] == "node-3" && status["movingFrom"].is_null()).then_some(())
+        });
     }
     fleet
 }
