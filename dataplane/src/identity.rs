@@ -184,6 +184,18 @@ impl Providers {
         self.0.providers.is_empty()
     }
 
+    /// Whether a text is a token that says to be of one of them: whoever sends it as his password means that.
+    pub(crate) fn is_token(&self, text: &[u8]) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let Ok(text) = std::str::from_utf8(text) else { return false };
+        let text = Secret::new(text);
+        Token::parse(&text).is_ok_and(|token| {
+            self.0.providers.iter().any(|provider| Some(provider.rules.issuer.as_str()) == token.issuer())
+        })
+    }
+
     /// Adds the counters to the node's metrics.
     pub fn register(&self, registry: &mut Registry) {
         let Shared { tokens, refreshes, .. } = &*self.0;

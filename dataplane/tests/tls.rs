@@ -214,8 +214,7 @@ fn amqp_mqtt_and_http_are_served_over_both_versions() {
         assert_eq!(read_exactly(&mut mqtt, 4), [0x20, 2, 0, 0]);
 
         let mut http = secure(place.node.listener("https"), config);
-        http.write_all(b"GET /livez HTTP/1.1\r\nHost: broker.example\r\nConnection: close\r\n\r\n")
-            .unwrap();
+        http.write_all(b"GET /livez HTTP/1.1\r\nHost: broker.example\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = Vec::new();
         http.read_to_end(&mut answer).expect("an end that TLS knows of");
         assert_eq!(parse(&answer).status, 200, "whatever the host is called");

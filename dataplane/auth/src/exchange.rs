@@ -196,7 +196,8 @@ impl Exchange {
     /// At once, or after the client has been told, where the mechanism wants that.
     fn refuse(&mut self, refusal: Refusal) -> Step {
         match self.mechanism {
-            Mechanism::OAuthBearer | Mechanism::XOAuth2 => {
+            // XOAUTH2 is no standard: clients of AMQP that have it know of no second step.
+            Mechanism::OAuthBearer => {
                 self.state = State::Failed(refusal);
                 Step::Challenge(oauth::failure())
             }

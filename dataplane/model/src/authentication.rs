@@ -19,7 +19,7 @@ pub struct Authentication {
     /// the password of MQTT, and tokens. Default `loopback`.
     pub plain_without_tls: Where,
     /// Identity providers whose tokens are taken: SASL OAUTHBEARER and XOAUTH2, and the password of an MQTT
-    /// client that gives no name. At most 8. Default none.
+    /// client, whose user name is that of the token, or none. At most 8. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub oidc: Vec<OidcProvider>,
@@ -65,7 +65,7 @@ pub struct FleetAuthentication {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plain_without_tls: Option<Where>,
     /// Identity providers whose tokens are taken: SASL OAUTHBEARER and XOAUTH2, and the password of an MQTT
-    /// client that gives no name. At most 8. Default none.
+    /// client, whose user name is that of the token, or none. At most 8. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub oidc: Vec<OidcProvider>,

@@ -62,6 +62,11 @@ impl LoginShared {
         Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)), providers }
     }
 
+    /// Whether a password is the token of a provider.
+    pub(super) fn is_token(&self, password: &[u8]) -> bool {
+        self.providers.is_token(password)
+    }
+
     fn wait(&self, now: Instant, source: std::net::IpAddr, user: &str) -> bool {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner).wait(now, source, user).is_some()
     }

@@ -386,7 +386,7 @@ impl Client {
                 let response = match &mut self.login {
                     Some(Login::Scram(scram)) => scram.answer(&challenge),
                     // RFC 7628, 3.2.3.
-                    Some(Login::Bearer(_) | Login::XOAuth2(_)) => {
+                    Some(Login::Bearer(_)) => {
                         assert_eq!(challenge.as_ref(), br#"{"status":"invalid_token"}"#);
                         vec![1]
                     }

@@ -118,6 +118,8 @@ fn a_token_says_who_a_client_is_and_the_table_what_he_may_do() {
     let mut client = Mqtt::connect(&node, 0, with_token("c", &token));
     assert_eq!(client.connack().reason, ReasonCode::Success);
     assert_eq!(client.subscribe("a", Qos::AtMostOnce), ReasonCode::NotAuthorized);
+    let mut named = Mqtt::connect(&node, 0, Options::new("d").user("ann", &token));
+    assert_eq!(named.subscribe("a", Qos::AtMostOnce), ReasonCode::NotAuthorized);
 }
 
 #[test]
@@ -157,12 +159,14 @@ fn tokens_that_are_no_good_let_nobody_in() {
     let other =
         Login::XOAuth2(format!("user=bert\u{1}auth=Bearer {}\u{1}\u{1}", provider.token("ann", &[], 300)));
     assert_ne!(Client::log_in(node.connect(0), other, "c").outcome_of_login, Some(SaslCode::Ok));
-    let mut client = Mqtt::begin(
-        node.connect_as(0, Speaks::Mqtt, false, &[]),
-        with_token("c", &provider.token("ann", &[], -300)),
-    );
-    client.until("an answer", |client| client.has_connack());
-    assert_eq!(client.connack().reason, ReasonCode::BadUserNameOrPassword);
+    let (old, new) = (provider.token("ann", &[], -300), provider.token("ann", &[], 300));
+    for options in
+        [with_token("c", &old), Options::new("c").user("ann", &old), Options::new("c").user("bert", &new)]
+    {
+        let mut client = Mqtt::begin(node.connect_as(0, Speaks::Mqtt, false, &[]), options);
+        client.until("an answer", |client| client.has_connack());
+        assert!(client.connack().reason.is_error(), "{:?}", client.connack());
+    }
 }
 
 #[test]

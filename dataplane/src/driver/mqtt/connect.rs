@@ -63,7 +63,8 @@ impl Shard {
     pub(super) fn handle_connect(&mut self, now: Instant, key: usize, mut connect: Box<Connect>) {
         // Who shows a certificate and says nothing else is whom that names.
         let is_certified = self.user_of_certificate(key, None).is_some();
-        let checked = self.check_form(&connect).and_then(|()| credentials(&connect, is_certified));
+        let is_token = connect.password.as_ref().is_some_and(|text| self.shared.login.is_token(text));
+        let checked = self.check_form(&connect).and_then(|()| credentials(&connect, is_certified, is_token));
         match checked {
             Ok(Credentials { mechanism, initial }) => {
                 // It is in what is said first, and nobody else needs it.
@@ -417,8 +418,8 @@ struct Credentials {
 }
 
 /// What a CONNECT says about its client (3.1.3.5, 3.1.3.6, 4.12), in the words of SASL. A client that is certified
-/// needs no password.
-fn credentials(connect: &Connect, is_certified: bool) -> Result<Credentials, Refusal> {
+/// needs no password; one whose password is a token is whom that names, if it gives a name, too.
+fn credentials(connect: &Connect, is_certified: bool, is_token: bool) -> Result<Credentials, Refusal> {
     let properties = connect.properties.view();
     if let Some(method) = properties.authentication_method() {
         let Some(mechanism) = mechanism_named(method) else {
@@ -435,16 +436,23 @@ fn credentials(connect: &Connect, is_certified: bool) -> Result<Credentials, Ref
             Credentials { mechanism: Mechanism::External, initial }
         }
         (None, None) => Credentials { mechanism: Mechanism::Anonymous, initial: None },
-        // 5.0 lets a password stand alone: it is a token, which says whose it is.
-        (None, Some(token)) => {
-            let initial = [b"n,,\x01auth=Bearer ", token, b"\x01\x01"].concat();
-            Credentials { mechanism: Mechanism::OAuthBearer, initial: Some(initial) }
-        }
+        // 5.0 lets a password stand alone: then it can be nothing else.
+        (None, Some(token)) => bearer(None, token),
+        (Some(user), Some(token)) if is_token => bearer(Some(user), token),
         (Some(user), password) => {
             let initial = [b"\0", user.as_bytes(), b"\0", password.unwrap_or_default()].concat();
             Credentials { mechanism: Mechanism::Plain, initial: Some(initial) }
         }
     })
+}
+
+/// What a token says of its client, in the words of RFC 7628; `user` is the name that it is to be of.
+fn bearer(user: Option<&str>, token: &[u8]) -> Credentials {
+    // RFC 5801, 4: a comma and an equals sign stand for something else there.
+    let name = user.map(|user| format!("a={}", user.replace('=', "=3D").replace(',', "=2C")));
+    let name = name.unwrap_or_default();
+    let initial = [b"n,", name.as_bytes(), b",\x01auth=Bearer ", token, b"\x01\x01"].concat();
+    Credentials { mechanism: Mechanism::OAuthBearer, initial: Some(initial) }
 }
 
 /// The mechanism of an authentication method: those for which there is no other way in MQTT.
