@@ -121,7 +121,7 @@ impl App {
     ///
     /// See [`BuildError`]. Nothing is left behind: no thread, no socket, no lock.
     pub fn build(config: DaemonConfig, log: LogControl) -> Result<Self, BuildError> {
-        let providers = Providers::new(&config.authentication.oidc, Pace::default())?;
+        let providers = Providers::new(&config.authentication, Pace::default())?;
         Self::build_with(config, log, |config, addresses| {
             let disk = Arc::new(RealDisk::new(config.store_dir())?);
             shard::spawn(config, addresses, disk, providers)
@@ -254,7 +254,7 @@ async fn live(
     node.hub.providers().register(&mut registry);
     // From the beginning, so that the keys are there when clients come.
     tokio::spawn(node.hub.providers().clone().run());
-    let gatekeeper = Gatekeeper::new(Instant::now());
+    let gatekeeper = Gatekeeper::new(node.hub.providers().clone(), Instant::now());
     let api = Api { node: node.clone(), metrics, registry: Arc::new(registry), gatekeeper };
     let router = admin::router(api);
     if let Some(requests) = &node.requests {

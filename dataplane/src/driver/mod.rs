@@ -48,7 +48,7 @@ pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
 use self::handshakes::Handshakes;
 use self::login::{LoginCounts, TokenEnds};
-pub(crate) use self::login::{LoginShared, random};
+pub(crate) use self::login::{LoginShared, in_space, means_another, random};
 use self::message::Wants;
 pub(crate) use self::mqtt::envelope::MQTT_FORMAT;
 pub(crate) use self::mqtt::to_amqp::as_amqp;

@@ -101,7 +101,7 @@ struct Loaded {
 }
 
 /// What tells a file from the one that was in its place: device, inode, length, and when it was written.
-type Mark = Option<(u64, u64, u64, i64, i64)>;
+pub(crate) type Mark = Option<(u64, u64, u64, i64, i64)>;
 
 /// The files of a node, as they are now.
 #[derive(Debug)]
@@ -327,9 +327,11 @@ fn below(tls: &Tls, state_dir: &Path) -> Tls {
 }
 
 fn marks(files: &Tls) -> Vec<Mark> {
-    let mark = |path: &PathBuf| {
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
-    };
     files.files().map(|(_, path)| mark(path)).collect()
+}
+
+/// The file that is there now; `None`: there is none.
+pub(crate) fn mark(path: &Path) -> Mark {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }

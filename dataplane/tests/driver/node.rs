@@ -119,7 +119,7 @@ impl Node {
         config.store.max_message_size = 512 << 10;
         change(&mut config);
         let (addresses, disk) = (place.addresses.clone(), place.disk.clone());
-        let providers = Providers::new(&config.authentication.oidc, Pace::default()).unwrap();
+        let providers = Providers::new(&config.authentication, Pace::default()).unwrap();
         if !providers.is_empty() {
             // What the control thread does; it ends with the process.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
