@@ -32,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::node::{Node, listener};
 use crate::notify::Notify;
 use crate::objects::{Loaded, Membership, StoreError};
-use crate::signals::Signals;
+use crate::signals::{Reload, Signals};
 use crate::state::{StateDir, StateError, create_private};
 use crate::statistics::Rates;
 use crate::tls::{self, CertificateError, Certificates};
@@ -249,6 +249,8 @@ async fn live(
     mesh: Option<mesh::Prepared>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    // Before anybody can send it: by itself it would end the process.
+    let reload = Reload::register();
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     node.hub.providers().register(&mut registry);
@@ -301,7 +303,7 @@ async fn live(
     let sampling = tokio::spawn(sample(node.clone(), notify.clone()));
     let emptying = tokio::spawn(drain::run(node.clone()));
     let moving = tokio::spawn(moves::run(node.clone()));
-    let watching = tokio::spawn(watch_certificates(node.clone()));
+    let watching = tokio::spawn(watch_files(node.clone(), reload));
     state.announce(&node.runtime())?;
     announce(node);
     notify.ready();
@@ -382,15 +384,26 @@ async fn settle(node: &Node) {
     }
 }
 
-/// Lets certificates count that were replaced, and warns once a day of one that is not good for long.
-async fn watch_certificates(node: Arc<Node>) {
-    let Some(certificates) = &node.certificates else { return };
+/// Lets files count that were replaced, at once when that is asked for, and warns once a day of a certificate that
+/// is not good for long.
+async fn watch_files(node: Arc<Node>, mut reload: Reload) {
     let mut ticks = tokio::time::interval(CERTIFICATE_LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned_at = Instant::now();
     loop {
-        ticks.tick().await;
-        certificates.look();
+        let is_asked = tokio::select! {
+            _ = ticks.tick() => false,
+            () = reload.requested() => true,
+        };
+        if is_asked {
+            tracing::info!("asked to read certificates and secrets again");
+            node.hub.providers().reload();
+        }
+        let Some(certificates) = &node.certificates else { continue };
+        match is_asked {
+            true => certificates.reload(),
+            false => certificates.look(),
+        }
         if warned_at.elapsed() >= WARN_INTERVAL {
             warned_at = Instant::now();
             certificates.warn_of_end(Timestamp::now());

@@ -190,6 +190,17 @@ impl Providers {
         Self(Arc::new(Shared { providers, delegate, asking, asked, tokens, refreshes }))
     }
 
+    /// Has files read again that were replaced, and the keys of the providers fetched: now, and not with the next
+    /// question.
+    pub(crate) fn reload(&self) {
+        if let Some(delegate) = &self.0.delegate {
+            delegate.forget();
+        }
+        for provider in &self.0.providers {
+            provider.wanted.notify_one();
+        }
+    }
+
     /// Who is asked about users whom the fleet does not know; `None`: nobody is.
     pub fn delegate(&self) -> Option<&Delegate> {
         self.0.delegate.as_ref()

@@ -29,3 +29,4 @@ pub mod tls;
 pub mod users;
 
 pub use driver::{proxy, websocket};
+pub use process::keep_memory;

@@ -3,6 +3,7 @@
 //! A table is made whole from the configuration objects and never changed; another one takes its place.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use mq_auth::Verifiers;
@@ -95,11 +96,23 @@ pub struct Role {
     pub version: Version,
 }
 
+/// What a fleet makes the salts of that no user has: every node the same, so that nobody learns by comparing
+/// them who exists. It prints nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SaltSecret(pub [u8; 32]);
+
+impl fmt::Debug for SaltSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
 /// Every user and role of a moment.
 #[derive(Clone, Debug, Default)]
 pub struct UserTable {
     users: BTreeMap<Arc<str>, Arc<User>>,
     roles: BTreeMap<Arc<str>, Arc<Role>>,
+    salts: Option<SaltSecret>,
     generation: u64,
 }
 
@@ -122,7 +135,17 @@ impl UserTable {
             (user.name.clone(), Arc::new(User { grants, ..user }))
         });
         let users = users.collect();
-        Self { users, roles, generation }
+        Self { users, roles, salts: None, generation }
+    }
+
+    /// The table with the fleet's secret.
+    pub(crate) fn with_salts(self, salts: Option<SaltSecret>) -> Self {
+        Self { salts, ..self }
+    }
+
+    /// What the salts are made of that no user has; `None`: the fleet has had no user yet.
+    pub fn salts(&self) -> Option<&SaltSecret> {
+        self.salts.as_ref()
     }
 
     /// The user who goes by this name in a space.

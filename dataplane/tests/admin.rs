@@ -1,5 +1,11 @@
 //! The admin API of a node in this process, over real HTTP.
 
+#[path = "admin/identity.rs"]
+mod identity;
+#[path = "support/provider.rs"]
+mod provider;
+#[path = "support/service.rs"]
+mod service;
 mod support;
 #[path = "admin/users.rs"]
 mod users;

@@ -233,6 +233,11 @@ impl Delegate {
         }))
     }
 
+    /// Forgets what the service has said: everybody is asked about again.
+    pub(super) fn forget(&self) {
+        self.lock().known.clear();
+    }
+
     /// Adds the counters to the node's metrics.
     pub(super) fn register(&self, registry: &mut Registry) {
         let help = "Questions about users to the service of authentication.http";

@@ -383,7 +383,7 @@ mod tests {
         });
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ca.pem");
-        std::fs::write(&path, trusted.pem()).expect("a file");
+        fs::write(&path, trusted.pem()).expect("a file");
         let files = Files { ca: Some(path), ..Files::default() };
         let client = Client::new(files).expect("the CA can be read");
         client.get(&format!("https://localhost:{}/", address.port()), 10).await
@@ -408,7 +408,7 @@ mod tests {
             Client::new(files).err().expect("it is told").to_string()
         };
         assert!(error(&path).contains("ca.pem"));
-        std::fs::write(&path, "nothing").expect("a file");
+        fs::write(&path, "nothing").expect("a file");
         assert!(error(&path).contains("it holds no certificate"), "{}", error(&path));
     }
 
@@ -416,7 +416,7 @@ mod tests {
     async fn a_secret_goes_along_and_another_one_as_soon_as_the_file_has_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secret");
-        std::fs::write(&path, "first\n").expect("a file");
+        fs::write(&path, "first\n").expect("a file");
         let client =
             Client::new(Files { secret: Some(path.clone()), ..Files::default() }).expect("it can be read");
         let heard = async || {
@@ -433,10 +433,10 @@ mod tests {
         assert!(request.starts_with("POST /who HTTP/1.1\r\n"), "{request}");
         assert!(request.contains("authorization: Bearer first\r\n"), "{request}");
         assert!(request.contains("content-type: application/json\r\ncontent-length: 2"), "{request}");
-        std::fs::write(&path, "the second").expect("a file");
+        fs::write(&path, "the second").expect("a file");
         let request = heard().await;
         assert!(request.contains("authorization: Bearer the second\r\n"), "{request}");
-        std::fs::write(&path, "").expect("a file");
+        fs::write(&path, "").expect("a file");
         let request = heard().await;
         assert!(request.contains("authorization: Bearer the second\r\n"), "{request}");
     }

@@ -12,13 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use super::ChangeError;
 use super::journal::Journal;
-use crate::users::{Role, User, UserTable};
+use crate::users::{Role, SaltSecret, User, UserTable};
 
 /// The kind of objects that are users.
 const USER: Kind = Kind(2);
 
 /// The kind of objects that are roles.
 const ROLE: Kind = Kind(3);
+
+/// The kind of the one object that is the fleet's secret for salts. A number with room before it for further kinds.
+const SALTS: Kind = Kind(16);
 
 /// Users that a fleet may have.
 pub const MAX_USERS: usize = 100_000;
@@ -137,7 +140,13 @@ pub(super) struct Principals {
     kept: BTreeMap<(u8, Arc<str>), (Version, Principal)>,
     users: usize,
     roles: usize,
+    salts: Option<SaltSecret>,
     generation: u64,
+}
+
+/// The key of the fleet's secret for salts.
+pub(super) fn salts_key() -> Key {
+    Key::new(SALTS, "salts")
 }
 
 impl Principals {
@@ -151,6 +160,11 @@ impl Principals {
 
     /// Takes over what a record says; false when it speaks of something else.
     pub(super) fn take(&mut self, record: &Record) -> bool {
+        if record.key.kind == SALTS {
+            let secret = record.value.as_ref().and_then(|value| value.as_ref().try_into().ok());
+            self.salts = secret.map(SaltSecret);
+            return true;
+        }
         let Some(kind) = PrincipalKind::of(record.key.kind) else { return false };
         let decoded = record.value.as_ref().map(|value| Principal::decode(kind, value)).transpose();
         let failed = |error: &serde_json::Error| {
@@ -210,7 +224,7 @@ impl Principals {
                 }
             }
         }
-        Arc::new(UserTable::new(users, roles, self.generation))
+        Arc::new(UserTable::new(users, roles, self.generation).with_salts(self.salts))
     }
 }
 

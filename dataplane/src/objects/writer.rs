@@ -163,7 +163,7 @@ impl Writer {
         let declared = declared(&journal);
         let mut principals = Principals::read(&journal);
         let table = principals.table();
-        if table.users().next().is_some() {
+        if table.users().next().is_some() || table.salts().is_some() {
             // The shards are told before they get any client, and nobody waits for them.
             drop(hub.set_users(&table));
         }

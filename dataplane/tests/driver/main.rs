@@ -4,6 +4,7 @@
 mod access;
 mod causality;
 mod client;
+mod delegation;
 mod life;
 mod links;
 mod messages;
@@ -17,9 +18,13 @@ mod mqtt_subscriptions;
 mod node;
 mod outcomes;
 mod plumbing;
+#[path = "../support/provider.rs"]
+mod provider;
 mod queues;
 mod random;
 mod scram;
+#[path = "../support/service.rs"]
+mod service;
 mod store;
 mod tokens;
 mod topics;

@@ -120,7 +120,7 @@ impl Node {
         change(&mut config);
         let (addresses, disk) = (place.addresses.clone(), place.disk.clone());
         let providers = Providers::new(&config.authentication, Pace::default()).unwrap();
-        if !providers.is_empty() {
+        if !providers.is_empty() || providers.delegate().is_some() {
             // What the control thread does; it ends with the process.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let providers = providers.clone();
