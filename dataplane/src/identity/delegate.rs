@@ -320,7 +320,8 @@ impl Delegate {
         let tag = asked.tag;
         let place = timeout_at(asked.until, self.0.places.acquire()).await;
         // What waits for a place says nothing of the service, and nothing is asked while it is known to fail.
-        if place.is_err() || !self.lock().circuit.enter(Instant::now()) {
+        let now = Instant::now();
+        if place.is_err() || now >= asked.until || !self.lock().circuit.enter(now) {
             self.count(&Err(Refusal::Unavailable), "node");
             self.finish(tag, Err(Refusal::Unavailable), None);
             return;

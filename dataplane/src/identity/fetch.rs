@@ -296,6 +296,10 @@ mod tests {
             let byte = stream.read_u8().await.expect("a request");
             request.push(byte);
         }
+        // A socket that is closed before it is read takes the answer with it.
+        if request.starts_with(b"POST") {
+            assert_eq!(stream.read_u16().await.expect("a body"), u16::from_be_bytes(*b"{}"));
+        }
         stream.write_all(answer.as_bytes()).await.expect("the client reads");
         let _ = stream.shutdown().await;
         String::from_utf8(request).expect("a request is text")

@@ -25,15 +25,30 @@ impl Service for World {
         let (answer, delay) = (said.answer.clone(), said.delay);
         drop(said);
         Box::pin(async move {
-            let under_way = self.1.fetch_add(1, Ordering::SeqCst) + 1;
-            assert!(under_way <= 2, "{under_way} questions at once");
+            let _under_way = UnderWay::new(&self.1);
             sleep(delay).await;
-            self.1.fetch_sub(1, Ordering::SeqCst);
             match answer {
                 Some(answer) => Ok(answer.into_bytes()),
                 None => Err(FetchError::Connect(std::io::ErrorKind::ConnectionRefused.into())),
             }
         })
+    }
+}
+
+/// A question that the service has and has not answered.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        let now = count.fetch_add(1, Ordering::SeqCst) + 1;
+        assert!(now <= 2, "{now} questions at once");
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
