@@ -25,6 +25,7 @@ use mq_amqp::message::{Entries, MessageId, MessageIndex, Properties, Scalar};
 use mq_amqp::value::{Symbol, Text, Value};
 use mq_core::{DeadLetter, Format, MessageKeys, Notes, QueueSettings, RestoredFilter};
 use mq_model::config::Mqtt;
+use mq_model::space::split_qualified;
 use mq_mqtt::property::PropertyView;
 use tracing::warn;
 
@@ -107,6 +108,8 @@ impl Format for Formats {
     }
 
     fn named(&self, message_format: u32, message: &Bytes, name: &str) -> Option<Bytes> {
+        // What clients are told is what they call it.
+        let (_, name) = split_qualified(name);
         match message_format {
             AMQP_FORMAT => with_topic(message, name),
             MQTT_FORMAT => {
