@@ -26,6 +26,7 @@ mod proton;
 mod rhea;
 mod scenarios;
 mod secure;
+mod spaces_mqtt;
 mod ssh;
 mod stored;
 mod stored_clients;
