@@ -1131,6 +1131,11 @@ fn listeners(listeners: &Listeners, parent: &[&str]) -> Vec<Violation> {
             let path = [parent, &["listeners", name, "tls"]].concat();
             violations.push(Violation::new(Code::Conflict, &path, message).help(help));
         }
+        if let Some(Err(reason)) = listener.space.as_deref().map(validate_name) {
+            let message = format!("listeners.{name}.space is no name of a space: {reason}");
+            let path = [parent, &["listeners", name, "space"]].concat();
+            violations.push(Violation::new(Code::InvalidValue, &path, message));
+        }
     }
     let serves_admin = named.iter().any(|(name, _)| matches!(*name, "http" | "https"));
     if !serves_admin {
@@ -1290,6 +1295,19 @@ mod tests {
             broken(|config| config.listeners.amqps.as_mut().unwrap().port = 5672),
             "listeners.amqps.port"
         );
+    }
+
+    #[test]
+    fn the_space_of_a_listener_has_the_name_of_one() {
+        let with = |space: &str| {
+            let mut config = DaemonConfig::embedded("s");
+            config.listeners.amqp.space = Some(space.into());
+            daemon(&config).into_iter().map(|violation| violation.path.join(".")).collect::<Vec<_>>()
+        };
+        assert!(with("acme").is_empty() && with("default").is_empty());
+        for space in ["", "Acme", "a/b", "$s", "acme.example"] {
+            assert_eq!(with(space), ["listeners.amqp.space"], "{space}");
+        }
     }
 
     #[test]
