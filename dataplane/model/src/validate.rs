@@ -345,7 +345,8 @@ pub(crate) fn space_spec(spec: &AddressSpaceSpec, parent: &[&str]) -> Vec<Violat
 pub(crate) fn space_name_and_spec(name: &str, spec: &AddressSpaceSpec) -> Option<Violation> {
     let is_closed = name == DEFAULT_SPACE && spec.disabled;
     is_closed.then(|| {
-        let message = format!("the space `{DEFAULT_SPACE}` cannot be disabled: the fleet's own users are in it");
+        let message =
+            format!("the space `{DEFAULT_SPACE}` cannot be disabled: the fleet's own users are in it");
         let help = "disable its users one by one, or leave the field out";
         Violation::new(Code::Conflict, &["spec", "disabled"], message).help(help)
     })
@@ -1208,6 +1209,11 @@ fn listeners(listeners: &Listeners, parent: &[&str]) -> Vec<Violation> {
             let path = [parent, &["listeners", name, "tls"]].concat();
             violations.push(Violation::new(Code::Conflict, &path, message).help(help));
         }
+        if let Some(Err(reason)) = listener.space.as_deref().map(validate_name) {
+            let message = format!("listeners.{name}.space is no name of a space: {reason}");
+            let path = [parent, &["listeners", name, "space"]].concat();
+            violations.push(Violation::new(Code::InvalidValue, &path, message));
+        }
     }
     let serves_admin = named.iter().any(|(name, _)| matches!(*name, "http" | "https"));
     if !serves_admin {
@@ -1367,6 +1373,19 @@ mod tests {
             broken(|config| config.listeners.amqps.as_mut().unwrap().port = 5672),
             "listeners.amqps.port"
         );
+    }
+
+    #[test]
+    fn the_space_of_a_listener_has_the_name_of_one() {
+        let with = |space: &str| {
+            let mut config = DaemonConfig::embedded("s");
+            config.listeners.amqp.space = Some(space.into());
+            daemon(&config).into_iter().map(|violation| violation.path.join(".")).collect::<Vec<_>>()
+        };
+        assert!(with("acme").is_empty() && with("default").is_empty());
+        for space in ["", "Acme", "a/b", "$s", "acme.example"] {
+            assert_eq!(with(space), ["listeners.amqp.space"], "{space}");
+        }
     }
 
     #[test]

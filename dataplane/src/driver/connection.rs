@@ -146,6 +146,7 @@ pub(crate) fn accept(handle: &Handle, accepted: Accepted) {
     };
     let arrival = Arrival {
         encryption: socket.encryption(),
+        space: shard.config.listeners.space(&listener).map(Into::into),
         socket,
         peer,
         listener,
@@ -180,8 +181,18 @@ pub(super) fn serve(handle: &Handle, key: Option<usize>) {
 impl Shard {
     /// Takes a connection in, which is counted already; `None` when its socket is of no use.
     pub(super) fn admit_connection(&mut self, arrival: Arrival, protocol: Protocol) -> Option<usize> {
-        let Arrival { socket, peer, listener, is_local, input, opened_at, bytes_in, bytes_out, encryption } =
-            arrival;
+        let Arrival {
+            socket,
+            peer,
+            listener,
+            is_local,
+            space,
+            input,
+            opened_at,
+            bytes_in,
+            bytes_out,
+            encryption,
+        } = arrival;
         let socket = match socket.serve() {
             Ok(socket) => socket,
             Err(error) => {
@@ -214,7 +225,13 @@ impl Shard {
             deadline: None,
             peer,
             listener,
-            caller: Box::new(Caller { encryption, is_local, opened_at, ..Caller::default() }),
+            caller: Box::new(Caller {
+                encryption,
+                is_local,
+                listener_space: space,
+                opened_at,
+                ..Caller::default()
+            }),
             bytes_in,
             bytes_out,
         })))

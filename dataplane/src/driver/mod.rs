@@ -8,6 +8,7 @@
 mod access;
 mod amqp;
 mod attach;
+mod choice;
 mod connection;
 mod departure;
 mod format;

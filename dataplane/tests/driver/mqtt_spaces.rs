@@ -71,7 +71,9 @@ fn user(name: &str, grants: &[&str]) -> User {
 fn table() -> UserTable {
     let ann = || user("ann", &["send:#", "recv:#"]);
     let few = user("few", &["send:t/own/#", "recv:t/own/#"]);
-    UserTable::of([ann()]).with_space(Space::new("acme"), [ann(), few]).with_space(Space::new("other"), [ann()])
+    UserTable::of([ann()])
+        .with_space(Space::new("acme"), [ann(), few])
+        .with_space(Space::new("other"), [ann()])
 }
 
 /// In each space a topic, a queue, an anycast address, and the topic for what nothing else serves.
@@ -394,7 +396,8 @@ fn sessions_wills_and_exchanges_are_back_after_a_restart_in_their_spaces() {
         publisher.publish("t/later", space, Qos::ExactlyOnce);
         publisher.publish("u/later", space, Qos::AtLeastOnce);
         publisher.publish_with("t/kept", space, Qos::AtLeastOnce, true, PropertyView::default());
-        Mqtt::connect(&node, 0, of(space, Options::lasting("ill", 600).will("t/will", space, 3_600))).vanish();
+        Mqtt::connect(&node, 0, of(space, Options::lasting("ill", 600).will("t/will", space, 3_600)))
+            .vanish();
     }
     drop(node);
     let node = node_on(&disk);
@@ -404,10 +407,8 @@ fn sessions_wills_and_exchanges_are_back_after_a_restart_in_their_spaces() {
         assert_eq!(node.wait_for(node.hub().end_client_session(&ill)), Some(true));
         let mut back = Mqtt::connect(&node, 0, of(space, Options::lasting("kitchen", 600)).resuming(state));
         assert!(back.session_present());
-        let mut got: Vec<(String, String)> = (0..5)
-            .map(|_| back.receive())
-            .map(|one| (one.text().to_owned(), one.topic))
-            .collect();
+        let mut got: Vec<(String, String)> =
+            (0..5).map(|_| back.receive()).map(|one| (one.text().to_owned(), one.topic)).collect();
         got.sort_unstable_by(|one, other| one.1.cmp(&other.1));
         let topics = ["t/held", "t/kept", "t/later", "t/will", "u/later"];
         assert_eq!(got, topics.map(|topic| ((*space).to_owned(), topic.to_owned())));
@@ -521,7 +522,10 @@ fn a_topic_alias_stands_for_a_name_of_the_space() {
     for (space, witness) in SPACES.iter().zip(&mut witnesses) {
         for round in 0..5 {
             let got = witness.receive();
-            assert_eq!((got.topic.as_str(), got.text()), ("t/with/a/long/name", &*format!("{space} {round}")));
+            assert_eq!(
+                (got.topic.as_str(), got.text()),
+                ("t/with/a/long/name", &*format!("{space} {round}"))
+            );
         }
         witness.sync();
         assert_eq!(witness.received, []);

@@ -118,7 +118,7 @@ impl Shard {
     /// A client subscribes.
     pub(crate) fn handle_subscribe(&mut self, now: Instant, key: usize, packet: &Subscribe) {
         let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
-        let Some(space) = self.space_of(key) else { return };
+        let space = self.space_of(key);
         // 3.8.2.1.2: one for all filters of the packet.
         let identifier = packet.properties.view().subscription_identifiers().next().unwrap_or(0);
         let mut parts = Vec::with_capacity(packet.subscriptions.len());
@@ -137,7 +137,7 @@ impl Shard {
     /// A client unsubscribes.
     pub(crate) fn handle_unsubscribe(&mut self, now: Instant, key: usize, packet: &Unsubscribe) {
         let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
-        let Some(space) = self.space_of(key) else { return };
+        let space = self.space_of(key);
         let mut parts = Vec::with_capacity(packet.filters.len());
         let mut touched = BTreeSet::new();
         for filter in &packet.filters {

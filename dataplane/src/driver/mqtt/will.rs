@@ -238,7 +238,8 @@ impl Shard {
     /// Whether the user whose will it is may send it, now that it is published.
     fn may_leave(&self, client_id: &str, will: &WillRecord) -> Result<(), Denied> {
         let Some(user) = &will.user else { return Ok(()) };
-        self.may_absent(user, client_id, Right::Send, will.topic.as_str())
+        let (space, client_id) = split_qualified(client_id);
+        self.may_absent(space, user, client_id, Right::Send, will.topic.as_str())
     }
 
     /// Whether a message for this name that comes back was not to be taken yet: what keeps it is out of reach, or
