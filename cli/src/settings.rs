@@ -11,7 +11,9 @@ use std::{
 use mq_model::{
     Secret,
     admin::{Listener, Protocol, Runtime},
-    config::ListenerTls,
+    config::{DaemonConfig, ListenerTls},
+    mesh::node_name,
+    user::FLEET_ADMIN,
 };
 use reqwest::Url;
 
@@ -21,7 +23,9 @@ use crate::{
     context::{Context, Contexts, Place, Store, read_bounded},
     deploy::{
         authority::{admin_files, has_admin},
-        local::{node_names, state_of_node},
+        entry::{owner, token},
+        history::History,
+        local::{config_of, node_names, state_of_node},
         ssh::Tunnel,
     },
     env,
@@ -57,7 +61,16 @@ pub struct Settings {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     Anonymous,
-    Plain { user: String, password: String },
+    /// The password is sent.
+    Plain {
+        user: String,
+        password: String,
+    },
+    /// AMQP: that the password is known is proved, and it is not sent (RFC 7677).
+    Scram {
+        user: String,
+        password: String,
+    },
 }
 
 /// The protocol of a URL, and whether TLS lies below it.
@@ -128,6 +141,17 @@ impl std::fmt::Debug for Credentials {
         match self {
             Self::Anonymous => f.write_str("Anonymous"),
             Self::Plain { user, .. } => write!(f, "Plain({user}, ***)"),
+            Self::Scram { user, .. } => write!(f, "Scram({user}, ***)"),
+        }
+    }
+}
+
+impl Credentials {
+    /// The user and the password; `None`: there are none.
+    pub fn named(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Anonymous => None,
+            Self::Plain { user, password } | Self::Scram { user, password } => Some((user, password)),
         }
     }
 }
@@ -227,7 +251,10 @@ impl Settings {
             scheme,
             host: host(&base),
             port: base.port().unwrap_or_else(|| scheme.port()),
-            credentials: self.credentials(&base)?,
+            credentials: match self.credentials(&base)? {
+                Credentials::Anonymous if is_deployed => self.own_credentials(scheme),
+                credentials => credentials,
+            },
             trust: self.trust(),
             address,
             is_deployed,
@@ -260,7 +287,7 @@ impl Settings {
         let identity = cert.clone().zip(key.clone());
         let own = self.fleet_directory().map(|directory| admin_files(&directory).ca);
         let ca = ca.clone().or_else(|| own.filter(|path| path.is_file()));
-        Trust { ca, identity, is_insecure: *insecure }
+        Trust { ca, identity, is_insecure: *insecure, ..Trust::default() }
     }
 
     /// The same for the admin API, where `mq` is the administrator of a fleet of this machine.
@@ -311,8 +338,58 @@ impl Settings {
     pub fn known(&self, admin: Admin) -> Outcome<Admin> {
         match &self.global.user {
             Some(user) => Ok(admin.by(user.clone(), Secret::new(self.password(user)?))),
-            None => Ok(admin),
+            None => Ok(match self.owner_token() {
+                Some(token) if !self.is_admin_given() => admin.bearing(token),
+                _ => admin,
+            }),
         }
+    }
+
+    /// What the owner of the node in use gets in with, when the fleet was deployed by this user.
+    fn owner_token(&self) -> Option<Secret> {
+        let context = self.context().ok()?;
+        if let Some(tunnel) = self.tunnel.get() {
+            return tunnel.owner.clone();
+        }
+        let fleet = context.state.as_deref()?;
+        let names = node_names(fleet).ok()?.into_iter();
+        let mut states = names.map(|name| state_of_node(&fleet.join(name)));
+        let is_it = |state: &std::path::PathBuf| {
+            runtime(state).and_then(|runtime| place(&runtime)).is_some_and(|place| place.amqp == context.amqp)
+        };
+        token(&states.find(is_it)?)
+    }
+
+    /// Who a client of a fleet of this user is that says nothing of itself: nobody where that is enough, else the
+    /// owner of the node.
+    fn own_credentials(&self, scheme: Scheme) -> Credentials {
+        let is_enough = || {
+            let config = self.deployed_config()?;
+            let is_local = config.listeners.is_local(scheme.name());
+            Some(config.authentication.anonymous.includes(is_local))
+        };
+        if is_enough().unwrap_or(true) {
+            return Credentials::Anonymous;
+        }
+        self.owner_token().as_ref().map_or(Credentials::Anonymous, owner)
+    }
+
+    /// How a node of the fleet of the context is configured; `None`: it was not deployed by this user.
+    fn deployed_config(&self) -> Option<DaemonConfig> {
+        let directory = self.fleet_directory()?;
+        let kept = node_names(&directory).ok()?.into_iter().find_map(|node| config_of(&directory.join(node)));
+        kept.or_else(|| {
+            let fleet = History::of_fleet(&directory).newest().ok()??.fleet;
+            Some(DaemonConfig::from_fleet(&fleet, &node_name(1), "state"))
+        })
+    }
+
+    /// The same client at another node of the fleet.
+    pub fn credentials_at(&self, node: &str, credentials: &Credentials) -> Credentials {
+        let is_owner = credentials.named().is_some_and(|(user, _)| user == FLEET_ADMIN);
+        let state = self.context().ok().and_then(|context| context.state);
+        let other = state.filter(|_| is_owner).and_then(|fleet| token(&state_of_node(&fleet.join(node))));
+        other.as_ref().map_or_else(|| credentials.clone(), owner)
     }
 
     /// The password on stdin; `None`: none was announced.
@@ -415,7 +492,7 @@ fn living(mut context: Context) -> Outcome<(Context, Option<Tunnel>)> {
         context.nodes.iter().cycle().skip(start).take(context.nodes.len()).cloned().collect();
     let mut failed = None;
     for place in turns {
-        match with_tunnel(place) {
+        match with_tunnel(place, context.fleet.as_deref()) {
             Ok((place, tunnel)) if is_living(&place) => {
                 context.stand_in(&place);
                 return Ok((context, tunnel));
@@ -431,9 +508,12 @@ fn living(mut context: Context) -> Outcome<(Context, Option<Tunnel>)> {
 }
 
 /// The place with URLs that this machine can connect to, and the way that they lead over.
-fn with_tunnel(mut place: Place) -> Outcome<(Place, Option<Tunnel>)> {
+fn with_tunnel(mut place: Place, fleet: Option<&Path>) -> Outcome<(Place, Option<Tunnel>)> {
     let Some(via) = place.via.clone() else { return Ok((place, None)) };
-    let is_far = |url: &Url| host(url).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_loopback =
+        |url: &Url| host(url).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    // Without TLS the token of the node's owner could be read on the way.
+    let is_far = |url: &Url| is_loopback(url) || url.scheme() == "http";
     let urls = [Some(&mut place.amqp), place.mqtt.as_mut(), place.admin.as_mut()];
     let mut far: Vec<(&mut String, Url)> = urls
         .into_iter()
@@ -445,7 +525,8 @@ fn with_tunnel(mut place: Place) -> Outcome<(Place, Option<Tunnel>)> {
     }
     let places: Vec<(String, u16)> =
         far.iter().map(|(_, url)| (host(url), url.port_or_known_default().unwrap_or(AMQP_PORT))).collect();
-    let tunnel = Tunnel::open(&via, &places)?;
+    let fleet = fleet.and_then(|path| path.file_name()?.to_str());
+    let tunnel = Tunnel::open(&via, &places, fleet.map(|fleet| (fleet, place.name.as_str())))?;
     for ((text, url), port) in far.iter_mut().zip(&tunnel.ports) {
         **text = format!("{}://127.0.0.1:{port}", url.scheme());
     }
@@ -598,7 +679,8 @@ fn masked(text: &str) -> String {
     }
 }
 
-fn host(url: &Url) -> String {
+/// The host as it is connected to.
+pub fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
 }
 

@@ -13,7 +13,7 @@ use fe2o3_amqp::{
         DetachError, LinkStateError, ReceiverAttachError, RecvError, SendError, SenderAttachError,
         SessionStopReason, delivery::Delivery, receiver::CreditMode,
     },
-    sasl_profile::SaslProfile,
+    sasl_profile::{SaslProfile, SaslScramSha256},
     session::SessionHandle,
     types::{
         definitions::{self, AmqpError, ErrorCondition, Fields, SenderSettleMode},
@@ -490,6 +490,9 @@ where
         Credentials::Plain { user, password } => {
             SaslProfile::Plain { username: user.clone(), password: password.clone() }
         }
+        Credentials::Scram { user, password } => {
+            SaslProfile::ScramSha256(SaslScramSha256::new(user, password))
+        }
     };
     let mut properties = Fields::new();
     properties.insert(Symbol::from("product"), Value::from("mq"));
@@ -512,16 +515,16 @@ fn open_failure(error: &OpenError, endpoint: &Endpoint) -> Failure {
     let place = endpoint.place();
     match error {
         OpenError::SaslError { .. } => {
-            let who = match &endpoint.credentials {
-                Credentials::Anonymous => "anonymous clients".to_owned(),
-                Credentials::Plain { user, .. } => format!("the user `{user}`"),
+            let who = match endpoint.credentials.named() {
+                None => "anonymous clients".to_owned(),
+                Some((user, _)) => format!("the user `{user}`"),
             };
             Failure::new(Exit::Denied, format!("{place} does not let {who} in"))
                 .help("check --user and the password")
         }
         OpenError::NotImplemented(_) => {
             Failure::new(Exit::Denied, format!("{place} offers no way to authenticate that mq knows"))
-                .help("mq knows SASL ANONYMOUS and PLAIN")
+                .help("mq knows SASL ANONYMOUS, PLAIN and SCRAM-SHA-256")
         }
         OpenError::RemoteClosedWithError(error) => {
             let message = format!("{place} closed the connection: {}", error_text(error));

@@ -116,10 +116,11 @@ impl Access {
         Self { identity, user: None, roles: None, permits: Permits::everything(), remembered: None }
     }
 
-    /// A client with the certificate that the fleet gives to who administers it: he may do everything.
-    pub(super) fn fleet_admin() -> Self {
+    /// A client with the certificate that the fleet gives to who administers it, or with the token of whoever owns
+    /// the node: he may do everything.
+    pub(super) fn fleet_admin(how: How) -> Self {
         let mut access = Self::anonymous();
-        (access.identity.user, access.identity.how) = (Some(FLEET_ADMIN.into()), How::Certificate);
+        (access.identity.user, access.identity.how) = (Some(FLEET_ADMIN.into()), how);
         access
     }
 

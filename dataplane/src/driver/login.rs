@@ -29,6 +29,7 @@ use super::connection::{Connection, Life};
 use super::protocol::{Farewell, Protocol};
 use crate::checks::{Asker, Attempt, Checked, Submitted, Verified};
 use crate::identity::{LEEWAY, Providers, Verdict};
+use crate::owner::Owner;
 use crate::tls::{ClientCertificate, Encryption};
 use crate::users::User;
 
@@ -46,6 +47,8 @@ pub(crate) struct LoginShared {
     throttle: Arc<Mutex<Throttle>>,
     /// Those whose tokens are taken.
     providers: Providers,
+    /// With what whoever owns the node gets in.
+    owner: Owner,
 }
 
 impl fmt::Debug for LoginShared {
@@ -57,9 +60,9 @@ impl fmt::Debug for LoginShared {
 
 impl LoginShared {
     /// The node's secret is read, or made.
-    pub(crate) fn new(state_dir: &Path, providers: Providers, now: Instant) -> Self {
+    pub(crate) fn new(state_dir: &Path, providers: Providers, owner: Owner, now: Instant) -> Self {
         let throttle = Throttle::new(ThrottleOptions::default(), u64::from_le_bytes(random()), now);
-        Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)), providers }
+        Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)), providers, owner }
     }
 
     /// Whether a password is the token of a provider.
@@ -218,6 +221,9 @@ impl Shard {
         match question {
             Question::Anonymous => Some(Answer::Accepted(ANONYMOUS.to_owned())),
             Question::Password { user, password } => {
+                if self.shared.login.owner.is_it(&user, &password) {
+                    return Some(Answer::Accepted(user));
+                }
                 if !self.may_try(now, key, &user) {
                     return Some(Answer::Refused(Refusal::Throttled));
                 }
@@ -234,6 +240,9 @@ impl Shard {
             Question::Scram { user, hash } => {
                 if !self.may_try(now, key, &user) {
                     return Some(Answer::Refused(Refusal::Throttled));
+                }
+                if let Some(verifier) = self.shared.login.owner.verifier(&user, hash) {
+                    return Some(Answer::Scram(verifier.clone()));
                 }
                 let verifier = match self.user_named(&user).and_then(|user| user.verifiers()) {
                     Some(verifiers) => verifiers.scram(hash).clone(),
@@ -338,7 +347,10 @@ impl Shard {
     fn logged_in(&mut self, key: usize, who: &Authenticated, last: Option<Vec<u8>>) -> Progress {
         let access = match how(who.mechanism) {
             How::Anonymous => Some(Access::anonymous()),
-            How::Certificate if who.user == FLEET_ADMIN => Some(Access::fleet_admin()),
+            // No user of the table: by a certificate of the fleet, or by the token of this node.
+            how @ (How::Certificate | How::Password | How::Scram) if who.user == FLEET_ADMIN => {
+                Some(Access::fleet_admin(how))
+            }
             How::Token => self.vouched(key, &who.user),
             how => self.user_named(&who.user).map(|user| Access::of(user.clone(), how)),
         };
