@@ -109,6 +109,19 @@ impl Admin {
         self.get(&["mesh"], &[]).await
     }
 
+    /// Whether the node takes the credentials, whatever they allow.
+    pub async fn knows_who_asks(&self) -> Outcome<bool> {
+        let request = self.request(Method::GET, &["node"])?;
+        let answer = request.send().await.map_err(|error| self.unanswered(&error))?;
+        match answer.status() {
+            StatusCode::UNAUTHORIZED => Ok(false),
+            StatusCode::TOO_MANY_REQUESTS => {
+                Err(Failure::new(Exit::Denied, "too many log-ins have failed").help("wait some seconds"))
+            }
+            _ => Ok(true),
+        }
+    }
+
     /// What the node holds, and how far it is on its way to being empty.
     pub async fn holds(&self) -> Outcome<NodeDrain> {
         self.get(&["node", "drain"], &[]).await

@@ -235,7 +235,7 @@ fn is_at_home(sandbox: &Sandbox) {
 #[test]
 fn a_fleet_that_lets_nobody_in_unknown_is_at_its_owners_command() {
     let sandbox = guarded(
-        "  listeners: {http: {host: 0.0.0.0}, amqp: {host: 0.0.0.0}}\n  authentication: {anonymous: never}\n",
+        "  listeners: {http: {host: 0.0.0.0, port: 0}, amqp: {host: 0.0.0.0, port: 0}}\n  authentication: {anonymous: never}\n",
     );
     let file = sandbox.fleet("default").join("node-1/state/owner.token");
     use std::os::unix::fs::PermissionsExt;
@@ -246,7 +246,7 @@ fn a_fleet_that_lets_nobody_in_unknown_is_at_its_owners_command() {
     let port = port.clone().find(|listener| listener["protocol"] == "http").unwrap()["port"].clone();
     // Who only knows where the node is gets nothing.
     let stranger = sandbox.run(&format!("address list --admin http://127.0.0.1:{port}"));
-    assert_eq!(stranger.code, 4, "{stranger:?}");
+    assert_eq!(stranger.code, 6, "{stranger:?}");
     for said in ["status -o json", "context show -o json", "deploy history 1 -o json", "deploy -o json"] {
         assert!(!sandbox.ok(said).contains(token.trim()), "{said}");
     }
@@ -261,7 +261,7 @@ fn a_fleet_that_lets_nobody_in_unknown_is_at_its_owners_command() {
 #[test]
 fn a_fleet_that_speaks_tls_alone_is_at_its_owners_command() {
     let sandbox = guarded(
-        "  listeners:\n    amqp: {enabled: false}\n    mqtt: {enabled: false}\n    http: {enabled: false}\n    \
+        "  listeners:\n    amqp: {port: 0, enabled: false}\n    mqtt: {port: 0, enabled: false}\n    http: {port: 0, enabled: false}\n    \
          amqps: {host: 127.0.0.1, port: 0}\n    mqtts: {host: 127.0.0.1, port: 0}\n    \
          https: {host: 127.0.0.1, port: 0}\n  authentication: {anonymous: never}\n",
     );

@@ -355,7 +355,11 @@ fn connect(manner: &Manner, version: Version, client_id: &str) -> Result<Connect
     let text = |text: &str| Text::new(text).map_err(|error| Fault::Broken(format!("`{text}`: {error}")));
     let (user_name, password) = match manner.credentials.named() {
         None => (None, None),
-        Some((user, password)) => (Some(text(user)?), Some(Bytes::copy_from_slice(password.as_bytes()))),
+        Some((user, password)) => {
+            // A token says itself whose it is.
+            let user = if user.is_empty() { None } else { Some(text(user)?) };
+            (user, Some(Bytes::copy_from_slice(password.as_bytes())))
+        }
     };
     Ok(Connect {
         version,

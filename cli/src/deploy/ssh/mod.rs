@@ -567,7 +567,7 @@ impl Backend for Ssh {
             })
             .collect();
         let Place { amqp, mqtt, admin, .. } = nodes.first().cloned()?;
-        Some(Context { amqp, mqtt, admin, nodes, state: None, fleet: Some(self.directory.clone()) })
+        Some(Context { amqp, mqtt, admin, nodes, fleet: Some(self.directory.clone()), ..Context::default() })
     }
 
     async fn renew(&self, nodes: &[DaemonConfig]) -> Outcome<Vec<String>> {
