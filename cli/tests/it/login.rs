@@ -61,7 +61,9 @@ fn a_password_that_is_kept_lets_commands_in_until_it_is_forgotten() {
     assert!(right.stderr.contains(&file.display().to_string()), "{right:?}");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     is_let_in(&sandbox);
-    for command in ["context show -o json", "context show -o yaml", "context list -o wide", "--context far status"] {
+    for command in
+        ["context show -o json", "context show -o yaml", "context list -o wide", "--context far status"]
+    {
         shows_nothing(&sandbox.run(command));
     }
     let contexts = std::fs::read_to_string(sandbox.path().join("config/mq/contexts.yaml")).unwrap();
@@ -82,7 +84,8 @@ fn a_context_says_where_the_password_is_and_what_it_holds_goes_nowhere_else() {
     sandbox.ok(&format!("context set far --user ann --password-file {}", file.display()));
     is_let_in(&sandbox);
     let command = format!("cat {}; echo more", file.display());
-    let set = sandbox.command_of(&["context", "set", "far", "--password-command", &command]).output().unwrap();
+    let set =
+        sandbox.command_of(&["context", "set", "far", "--password-command", &command]).output().unwrap();
     assert!(set.status.success());
     is_let_in(&sandbox);
     sandbox.ok("context set far --password-env FAR_PASSWORD");
