@@ -722,11 +722,6 @@ fn stage_rules(stage: &Stage) -> Vec<(Code, &'static str, String)> {
 pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     let written = Listeners::from_fleet(&spec.listeners);
     let mut violations = listeners(&written, parent);
-    if !written.http.enabled {
-        let path = [parent, &["listeners", "http", "enabled"]].concat();
-        let message = "listeners.http is switched off, and `mq deploy` looks after the nodes with it";
-        violations.push(Violation::new(Code::Conflict, &path, message).help("leave it on, on 127.0.0.1"));
-    }
     violations.extend(fleet_tls(&spec.tls, written.speak_tls(), parent));
     violations.extend(oidc(&spec.authentication.oidc, parent));
     violations.extend(log(&spec.log, parent));
@@ -1414,6 +1409,10 @@ mod tests {
         assert_eq!(broken(|fleet| fleet.spec.tls.client_ca = Some("ca.pem".into())), "spec.tls.clientCa");
         assert_eq!(broken(|fleet| fleet.spec.tls.names = vec!["*.192.0.2.1".into()]), "spec.tls.names.0");
         assert_eq!(broken(|fleet| fleet.spec.listeners.http.enabled = false), "spec.listeners.http.enabled");
+        let mut over_tls_alone = secure_fleet();
+        over_tls_alone.spec.listeners.http.enabled = false;
+        over_tls_alone.spec.listeners.https = Some(FleetListener::loopback(8443));
+        assert_eq!(over_tls_alone.validate(), Ok(()));
         let unused = |fleet: &mut Fleet| {
             fleet.spec.listeners.amqps = None;
             fleet.spec.tls.names = vec!["broker.example.org".into()];
