@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod message;
 pub mod meta;
 pub mod node;
+pub mod pod;
 pub mod render;
 pub mod session;
 pub mod subscription;
@@ -185,6 +186,8 @@ pub enum Command {
     Generate(meta::Generate),
     #[command(hide = true)]
     Agent(render::Agent),
+    #[command(hide = true, subcommand)]
+    Pod(pod::PodCommand),
     Version(meta::Version),
     Help(meta::Help),
 }

@@ -27,6 +27,7 @@ pub mod authority;
 mod cases;
 pub mod gate;
 pub mod history;
+pub mod kubernetes;
 pub mod local;
 pub mod lock;
 pub mod plan;

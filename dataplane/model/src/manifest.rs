@@ -12,6 +12,7 @@ pub use crate::authentication::FleetAuthentication;
 use crate::config::{self, ListenerTls};
 pub use crate::mesh::{FleetLink, FleetMesh};
 pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
+pub use crate::kubernetes::KubernetesTarget;
 pub use crate::target::{SshHost, SshTarget, Supervision, Target};
 pub use crate::tls::FleetTls;
 
@@ -767,7 +768,7 @@ impl FleetSpec {
 
     /// Whether the nodes are connected to each other, or a single one is ready for others.
     pub fn is_meshed(&self) -> bool {
-        self.nodes() > 1 || !self.mesh.is_empty()
+        self.nodes() > 1 || !self.mesh.is_empty() || self.target.kubernetes().is_some()
     }
 }
 
