@@ -22,6 +22,7 @@ mod process;
 pub mod selector;
 pub mod shard;
 mod signals;
+pub mod spaces;
 pub mod state;
 mod statistics;
 pub mod store;

@@ -23,6 +23,7 @@ pub mod oidc;
 pub mod schema;
 mod secret;
 mod shape;
+pub mod space;
 mod suggest;
 mod target;
 pub mod tls;

@@ -7,7 +7,7 @@
 //! that changes ([`Shard::set_users`](super::Shard::set_users)).
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use mq_model::TEMPORARY_PREFIX;
@@ -17,11 +17,9 @@ use tracing::debug;
 
 use super::Shard;
 use super::login::Login;
+use crate::spaces::Space;
 use crate::tls::Encryption;
 use crate::users::{User, UserTable};
-
-/// The space of every client: one for all of them.
-static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| DEFAULT_SPACE.into());
 
 /// Names that are remembered of a client that was let send to them; a power of two.
 const REMEMBERED: usize = 8;
@@ -42,10 +40,10 @@ pub(crate) enum How {
 }
 
 /// Who a client is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Identity {
     /// Where his name means him.
-    pub(crate) space: Arc<str>,
+    pub(crate) space: Arc<Space>,
     /// `None`: he has not said who he is.
     pub(crate) user: Option<Arc<str>>,
     /// The client identifier of MQTT, or the container-id of AMQP; empty until it is known.
@@ -90,7 +88,7 @@ pub(super) enum Change {
     None,
     /// Its client may do something else than before.
     Rights,
-    /// There is no such user any more, or he is disabled.
+    /// There is no such user or no such space any more, or one of them is disabled.
     Gone,
 }
 
@@ -111,8 +109,12 @@ pub(super) struct Access {
 impl Access {
     /// A client that has not said who he is, where that is enough: he may do everything.
     pub(super) fn anonymous() -> Self {
-        let identity =
-            Identity { space: DEFAULT.clone(), user: None, client: Arc::default(), how: How::Anonymous };
+        let identity = Identity {
+            space: Space::default_space().clone(),
+            user: None,
+            client: Arc::default(),
+            how: How::Anonymous,
+        };
         Self { identity, user: None, roles: None, permits: Permits::everything(), remembered: None }
     }
 
@@ -134,8 +136,12 @@ impl Access {
     }
 
     fn vouched(user: Arc<User>, how: How, roles: Option<Box<[String]>>) -> Self {
-        let identity =
-            Identity { space: DEFAULT.clone(), user: Some(user.name().clone()), client: Arc::default(), how };
+        let identity = Identity {
+            space: Space::default_space().clone(),
+            user: Some(user.name().clone()),
+            client: Arc::default(),
+            how,
+        };
         let permits = Permits::nothing();
         let mut access = Self { identity, user: Some(user), roles, permits, remembered: None };
         access.resolve();
@@ -154,6 +160,11 @@ impl Access {
     pub(super) fn set_client(&mut self, client: &str) {
         self.identity.client = client.into();
         self.resolve();
+    }
+
+    /// Where his names mean what they mean.
+    pub(super) fn space(&self) -> &Arc<Space> {
+        &self.identity.space
     }
 
     /// His name; `None`: he has not said who he is.
@@ -211,10 +222,15 @@ impl Access {
 
     /// Goes by another table of users.
     pub(super) fn refresh(&mut self, table: &UserTable) -> Change {
+        // As it is from now on, with its limits.
+        match table.space(self.identity.space.name()).filter(|space| space.is_enabled()) {
+            Some(space) => self.identity.space = space.clone(),
+            None => return Change::Gone,
+        }
         let (Some(user), Some(name)) = (&self.user, &self.identity.user) else { return Change::None };
         let found = match &self.roles {
-            Some(roles) => table.vouched(&self.identity.space, name, roles),
-            None => table.find(&self.identity.space, name).filter(|found| found.is_enabled()).cloned(),
+            Some(roles) => table.vouched(self.identity.space.name(), name, roles),
+            None => table.find(self.identity.space.name(), name).filter(|found| found.is_enabled()).cloned(),
         };
         let Some(found) = found else { return Change::Gone };
         if Arc::ptr_eq(user, &found) {
