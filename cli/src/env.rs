@@ -38,7 +38,13 @@ pub const CI: &str = "CI";
 /// The name of the user, as the history of deployments shows it.
 pub const LOGIN: &str = "USER";
 
-/// Name and meaning of every variable, as `mq help environment` prints them.
+/// The name of the pod that this runs in, as the objects of a fleet set it.
+pub const POD_NAME: &str = "POD_NAME";
+/// Where the API of the cluster is that this runs in, as every pod is told.
+pub const KUBERNETES_HOST: &str = "KUBERNETES_SERVICE_HOST";
+pub const KUBERNETES_PORT: &str = "KUBERNETES_SERVICE_PORT";
+
+/// Name and meaning of every variable that is for people, as `mq help environment` prints them.
 pub const ALL: [(&str, &str); 18] = [
     (CONTEXT, "the context to use, in place of the current one"),
     (URL, "the AMQP URL to connect to, in place of the context's"),

@@ -149,7 +149,7 @@ impl App {
             Some(membership) => objects.in_fleet(membership, config.mqtt.catch_all)?,
             None => objects.alone(config.mqtt.catch_all)?,
         };
-        let orders = Orders::open(&config.state_dir).map_err(|source| StateError::Io {
+        let orders = Orders::open(&config.state_dir, config.router).map_err(|source| StateError::Io {
             action: "read the order in",
             path: config.state_dir.clone(),
             source,

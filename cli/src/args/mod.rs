@@ -18,6 +18,7 @@ pub mod login;
 pub mod message;
 pub mod meta;
 pub mod node;
+pub mod pod;
 pub mod render;
 pub mod session;
 pub mod subscription;
@@ -188,6 +189,8 @@ pub enum Command {
     Generate(meta::Generate),
     #[command(hide = true)]
     Agent(render::Agent),
+    #[command(hide = true, subcommand)]
+    Pod(pod::PodCommand),
     Version(meta::Version),
     Help(meta::Help),
 }

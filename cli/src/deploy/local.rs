@@ -993,7 +993,7 @@ fn owner(state: &Path) -> Option<Pid> {
 }
 
 /// Directories with state are nobody else's business.
-pub(super) fn create_private(path: &Path) -> Outcome {
+pub fn create_private(path: &Path) -> Outcome {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
     created.map_err(|error| Failure::file("create", path, &error))
 }

@@ -28,6 +28,7 @@ mod cases;
 pub mod entry;
 pub mod gate;
 pub mod history;
+pub mod kubernetes;
 pub mod local;
 pub mod lock;
 pub mod plan;

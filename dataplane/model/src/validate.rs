@@ -32,6 +32,8 @@ use crate::user::{
 };
 use crate::yaml::Node;
 
+pub(crate) mod kubernetes;
+
 /// Labels of one document.
 const MAX_LABELS: usize = 64;
 
@@ -203,6 +205,7 @@ impl Fleet {
         let mut violations = shape_violations(self, &shapes().fleet, "Fleet");
         violations.extend(named_metadata(&self.metadata));
         violations.extend(fleet_spec(&self.spec, &["spec"]));
+        violations.extend(kubernetes::fleet_name(&self.metadata, &self.spec));
         result(violations)
     }
 }
@@ -720,7 +723,7 @@ fn stage_rules(stage: &Stage) -> Vec<(Code, &'static str, String)> {
 }
 
 pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
-    let written = Listeners::from_fleet(&spec.listeners);
+    let written = Listeners::of_spec(spec);
     let mut violations = listeners(&written, parent);
     violations.extend(fleet_tls(&spec.tls, written.speak_tls(), parent));
     violations.extend(oidc(&spec.authentication.oidc, parent));
@@ -739,6 +742,9 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     }
     violations.extend(fleet_mesh(spec, parent));
     violations.extend(target(spec, parent));
+    if let Target::Kubernetes(target) = &spec.target {
+        violations.extend(kubernetes::target(target, spec, parent));
+    }
     violations
 }
 
@@ -855,6 +861,11 @@ pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
         violations.extend(message_in_mesh(message, &["store", "max-message-size"]));
     }
     violations.extend(config.mesh.iter().flat_map(|mesh| daemon_mesh(mesh, &config.listeners)));
+    if config.router && config.mesh.as_ref().is_none_or(|mesh| mesh.connect.is_empty()) {
+        let message = "router leaves what is stored to other nodes, and mesh.connect names none";
+        let violation = Violation::new(Code::Conflict, &["router"], message);
+        violations.push(violation.help("set mesh.connect, or leave router out"));
+    }
     for (field, name) in [("fleet", &config.fleet), ("node", &config.node)] {
         if let Err(message) = validate_name(name) {
             violations.push(Violation::new(Code::InvalidValue, &[field], message));
@@ -1042,7 +1053,7 @@ fn fleet_mesh(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
 
 /// The ports of all nodes: that there are such, and that no two listeners want one.
 fn fleet_ports(spec: &FleetSpec, nodes: u32, parent: &[&str]) -> Vec<Violation> {
-    let listeners = Listeners::from_fleet(&spec.listeners);
+    let listeners = Listeners::of_spec(spec);
     let mesh_host = listen_host(spec, 1);
     // Ports count up on each machine by itself.
     let nodes = spec.target.deepest(nodes);

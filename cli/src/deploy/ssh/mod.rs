@@ -119,7 +119,7 @@ impl Ssh {
         let local = Local::new(&name, None, crate::context::Contexts::default())?;
         let releases: Outcome<Vec<Release>> = daemons.iter().map(|daemon| Release::of(daemon)).collect();
         let supervision = match &target {
-            Target::Local => Supervision::None,
+            Target::Local | Target::Kubernetes(_) => Supervision::None,
             Target::Ssh(ssh) => ssh.supervision(),
         };
         let mut all: Vec<SshHost> = hosts_of(fleet).into_iter().map(|(host, _)| host).collect();
