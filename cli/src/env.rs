@@ -8,6 +8,8 @@ pub const URL: &str = "MQ_URL";
 pub const ADMIN: &str = "MQ_ADMIN";
 /// The user that commands are.
 pub const USER: &str = "MQ_USER";
+/// The address space that commands are about.
+pub const SPACE: &str = "MQ_SPACE";
 /// The password of that user.
 pub const PASSWORD: &str = "MQ_PASSWORD";
 /// Certificates to trust besides those of this system.
@@ -33,11 +35,12 @@ pub const CI: &str = "CI";
 pub const LOGIN: &str = "USER";
 
 /// Name and meaning of every variable, as `mq help environment` prints them.
-pub const ALL: [(&str, &str); 15] = [
+pub const ALL: [(&str, &str); 16] = [
     (CONTEXT, "the context to use, in place of the current one"),
     (URL, "the AMQP URL to connect to, in place of the context's"),
     (ADMIN, "the URL of the admin API, in place of the context's"),
     (USER, "the user that commands are, in messaging and in the admin API"),
+    (SPACE, "the address space that commands are about, in place of the user's own or `default`"),
     (PASSWORD, "the password of that user; --password-file keeps it out of the environment"),
     (CA, "a file with certificates to trust, besides those of this system"),
     (MQD, "the path of the mqd binary that `mq deploy` starts"),

@@ -12,6 +12,8 @@ use mq_model::{
     Secret,
     admin::{Listener, Protocol, Runtime},
     config::ListenerTls,
+    space::DEFAULT_SPACE,
+    validate_name,
 };
 use reqwest::Url;
 
@@ -115,6 +117,8 @@ pub struct Endpoint {
     pub host: String,
     pub port: u16,
     pub credentials: Credentials,
+    /// The address space to be in, where that is not `default`.
+    pub space: Option<String>,
     /// Whom to trust when the scheme has TLS, and what to show.
     pub trust: Trust,
     /// The address; empty when only the connection was asked for.
@@ -228,6 +232,7 @@ impl Settings {
             host: host(&base),
             port: base.port().unwrap_or_else(|| scheme.port()),
             credentials: self.credentials(&base)?,
+            space: self.space()?,
             trust: self.trust(),
             address,
             is_deployed,
@@ -307,6 +312,14 @@ impl Settings {
         Self { leaves_stdin: true, ..self.clone() }
     }
 
+    /// The address space that a command is about: the one that was named, else that of its user; `None`: `default`.
+    pub fn space(&self) -> Outcome<Option<String>> {
+        let of_user = self.global.user.as_deref().and_then(|user| Some(user.rsplit_once('@')?.1));
+        let Some(space) = self.global.space.as_deref().or(of_user) else { return Ok(None) };
+        validate_name(space).map_err(|error| Failure::usage(format!("the address space: {error}")))?;
+        Ok(Some(space.to_owned()).filter(|space| space != DEFAULT_SPACE))
+    }
+
     /// The admin API as the user that the flags and the environment name, if they do.
     pub fn known(&self, admin: Admin) -> Outcome<Admin> {
         match &self.global.user {
@@ -346,6 +359,11 @@ impl Settings {
         let password = match url.password() {
             Some(password) => decoded(password, "the password")?,
             None => self.password(&user)?,
+        };
+        // Nobody is let into a space but those who are of it.
+        let user = match self.space()? {
+            Some(space) if !user.contains('@') => format!("{user}@{space}"),
+            _ => user,
         };
         Ok(Credentials::Plain { user, password })
     }

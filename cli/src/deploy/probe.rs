@@ -209,6 +209,7 @@ impl Places {
             credentials: Credentials::Anonymous,
             trust: Default::default(),
             address: String::new(),
+            space: None,
             is_deployed: true,
         };
         self.lock().insert(node.node.clone(), endpoint);
