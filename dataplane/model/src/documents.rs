@@ -18,7 +18,9 @@ use crate::manifest::{
 use crate::names::{shown, split_subscription};
 use crate::schema::shapes;
 use crate::shape::Shape;
-use crate::space::{AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, PROFILE_KIND, Profile, ProfileSpec, SPACE_KIND};
+use crate::space::{
+    AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, PROFILE_KIND, Profile, ProfileSpec, SPACE_KIND,
+};
 use crate::suggest::nearest;
 use crate::user::{ROLE_KIND, Role, RoleSpec, USER_KIND, User, UserSpec};
 use crate::validate::{self, Violation};
@@ -209,6 +211,8 @@ impl Reader {
             findings,
         );
         if let (Some(metadata), Some(spec)) = (metadata, spec) {
+            let named = validate::kubernetes::fleet_name(&metadata, &spec);
+            report(named.into_iter().collect(), node, findings);
             self.documents.fleet =
                 Some(Fleet { api_version: API_VERSION.into(), kind: FLEET_KIND.into(), metadata, spec });
         }

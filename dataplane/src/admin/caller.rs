@@ -71,6 +71,11 @@ impl Caller {
         Self { name: mq_model::user::FLEET_ADMIN.into(), ..Self::anonymous() }
     }
 
+    /// Who owns the node that he asks.
+    pub(super) fn owner() -> Self {
+        Self { name: "local administrator".into(), ..Self::anonymous() }
+    }
+
     /// A user of a space.
     pub(super) fn user(space: Arc<str>, user: &User) -> Self {
         let (name, grants) = (user.name().clone(), user.grants().clone());
