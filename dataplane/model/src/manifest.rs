@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::authentication::FleetAuthentication;
 use crate::config::{self, ListenerTls};
+pub use crate::kubernetes::KubernetesTarget;
 pub use crate::mesh::{FleetLink, FleetMesh};
 pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
+use crate::space::DEFAULT_SPACE;
 pub use crate::target::{SshHost, SshTarget, Supervision, Target};
 pub use crate::tls::FleetTls;
 
@@ -34,10 +36,14 @@ pub struct Metadata {
     /// The object's name, unique among the objects of its kind. Of an address: what clients send to
     /// and receive from, 1 to 255 bytes, levels separated by `/`, no wildcards; of a subscription its
     /// topic, `::` and a name of its own; of the topic for every name that nothing else serves `#`.
-    /// Of a fleet or a load test: 1 to 63 of `a` to `z`, `0` to `9` and `-`. Of a user or a role: 1 to 128 of
-    /// `a` to `z`, `A` to `Z`, `0` to `9`, `.`, `_` and `-`.
+    /// Of a fleet, a load test, an address space or a profile: 1 to 63 of `a` to `z`, `0` to `9` and `-`. Of a
+    /// user or a role: 1 to 128 of `a` to `z`, `A` to `Z`, `0` to `9`, `.`, `_` and `-`.
     #[schemars(length(min = 1, max = 255))]
     pub name: String,
+    /// The address space that the object is of. Of an address, a user or a role. Default: `default`.
+    #[schemars(length(min = 1, max = 63), extend("default" = "default"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<String>,
     /// Notes of the user, such as `team: heating`; mq stores them and shows them. At most 64, keys
     /// of 128 and values of 256 bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -556,6 +562,11 @@ pub struct FleetListener {
     /// `always` for `amqps`, `mqtts` and `https`, which know nothing else, `never` for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
+    /// The address space that clients of the listener are in; who asks for another one there is refused. Default:
+    /// the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub space: Option<String>,
 }
 
 /// What a client of a fleet may use; absent fields mean the daemon's default.
@@ -767,13 +778,14 @@ impl FleetSpec {
 
     /// Whether the nodes are connected to each other, or a single one is ready for others.
     pub fn is_meshed(&self) -> bool {
-        self.nodes() > 1 || !self.mesh.is_empty()
+        self.nodes() > 1 || !self.mesh.is_empty() || self.target.kubernetes().is_some()
     }
 }
 
 impl FleetListener {
     fn loopback(port: u16) -> Self {
-        Self { host: config::default_host(), port, proxy_protocol: false, enabled: true, tls: None }
+        let host = config::default_host();
+        Self { host, port, proxy_protocol: false, enabled: true, tls: None, space: None }
     }
 }
 
@@ -792,7 +804,17 @@ impl Default for FleetListeners {
 
 impl Metadata {
     pub(crate) fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), labels: BTreeMap::new() }
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// The space of an address, a user or a role.
+    pub fn space(&self) -> &str {
+        self.space.as_deref().unwrap_or(DEFAULT_SPACE)
+    }
+
+    /// Says the space of an address, a user or a role.
+    pub fn set_space(&mut self, space: &str) {
+        self.space = (space != DEFAULT_SPACE).then(|| space.to_owned());
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::Grant;
 use crate::manifest::{API_VERSION, API_VERSION_SHORT, Metadata};
+use crate::space::SpaceLimits;
 
 /// The `kind` of a [`User`].
 pub const USER_KIND: &str = "User";
@@ -24,7 +25,8 @@ pub const VIEWER_ROLE: &str = "viewer";
 /// What somebody is called who has not said who he is; no user has this name.
 pub const ANONYMOUS: &str = "anonymous";
 
-/// What the certificate of the fleet's administrator calls its owner; no user has this name.
+/// What the certificate of the fleet's administrator calls its owner, and who shows a node's own token is called
+/// in AMQP and MQTT; no user has this name.
 pub const FLEET_ADMIN: &str = "mq-admin";
 
 /// The space of users and addresses that is there without anybody having made it.
@@ -77,6 +79,9 @@ pub struct UserSpec {
     #[schemars(length(max = 64))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
+    /// How much the user may take, where that is not what his space's `userLimits` say.
+    #[serde(skip_serializing_if = "SpaceLimits::is_empty")]
+    pub limits: SpaceLimits,
 }
 
 /// What a node knows of a user.

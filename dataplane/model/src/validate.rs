@@ -24,12 +24,15 @@ use crate::names::{
 use crate::oidc::OidcProvider;
 use crate::schema::shapes;
 use crate::shape::Shape;
+use crate::space::{AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, MAX_SPACE_HOSTS, Profile};
 use crate::target::{MAX_HOSTS, Target};
 use crate::tls::{ClientCertificates, FleetTls, ListenerTls, MAX_NAMES};
 use crate::user::{
     ANONYMOUS, FLEET_ADMIN, MAX_GRANTS, MAX_ROLES, Role, RoleSpec, User, UserSpec, is_built_in_role,
 };
 use crate::yaml::Node;
+
+pub(crate) mod kubernetes;
 
 /// Labels of one document.
 const MAX_LABELS: usize = 64;
@@ -164,6 +167,34 @@ impl Role {
     }
 }
 
+impl AddressSpace {
+    /// Checks the whole document: version, kind, name, labels, limits, profile and hosts.
+    ///
+    /// # Errors
+    ///
+    /// Every rule that is broken.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let mut violations = shape_violations(self, &shapes().space, "AddressSpace");
+        violations.extend(named_metadata(&self.metadata));
+        violations.extend(space_spec(&self.spec, &["spec"]));
+        violations.extend(space_name_and_spec(&self.metadata.name, &self.spec));
+        result(violations)
+    }
+}
+
+impl Profile {
+    /// Checks the whole document: version, kind, name, labels and limits.
+    ///
+    /// # Errors
+    ///
+    /// Every rule that is broken.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let mut violations = shape_violations(self, &shapes().profile, "Profile");
+        violations.extend(named_metadata(&self.metadata));
+        result(violations)
+    }
+}
+
 impl Fleet {
     /// Checks the whole document: version, kind, name, labels, and [`FleetSpec::validate`].
     ///
@@ -174,6 +205,7 @@ impl Fleet {
         let mut violations = shape_violations(self, &shapes().fleet, "Fleet");
         violations.extend(named_metadata(&self.metadata));
         violations.extend(fleet_spec(&self.spec, &["spec"]));
+        violations.extend(kubernetes::fleet_name(&self.metadata, &self.spec));
         result(violations)
     }
 }
@@ -209,6 +241,7 @@ impl DaemonConfig {
 
 pub(crate) fn address_metadata(metadata: &Metadata) -> Vec<Violation> {
     let mut violations = labels(metadata);
+    violations.extend(space_of(metadata));
     if let Err(message) = validate_address_name(&metadata.name) {
         violations.push(Violation::new(Code::InvalidValue, &["metadata", "name"], message));
     }
@@ -220,7 +253,18 @@ pub(crate) fn named_metadata(metadata: &Metadata) -> Vec<Violation> {
     if let Err(message) = validate_name(&metadata.name) {
         violations.push(Violation::new(Code::InvalidValue, &["metadata", "name"], message));
     }
+    if metadata.space.is_some() {
+        let message = "metadata.space is there, and this kind of object is of no address space";
+        let violation = Violation::new(Code::Conflict, &["metadata", "space"], message);
+        violations.push(violation.help("remove it; addresses, users and roles are of a space"));
+    }
     violations
+}
+
+/// The space of an object that is of one.
+fn space_of(metadata: &Metadata) -> Option<Violation> {
+    let message = validate_name(metadata.space.as_deref()?).err()?;
+    Some(Violation::new(Code::InvalidValue, &["metadata", "space"], message))
 }
 
 pub(crate) fn user_metadata(metadata: &Metadata) -> Vec<Violation> {
@@ -239,6 +283,7 @@ pub(crate) fn role_metadata(metadata: &Metadata) -> Vec<Violation> {
 
 fn user_or_role_metadata(metadata: &Metadata, reserved: Option<&str>) -> Vec<Violation> {
     let mut violations = labels(metadata);
+    violations.extend(space_of(metadata));
     let path = ["metadata", "name"];
     if let Err(message) = validate_user_name(&metadata.name) {
         violations.push(Violation::new(Code::InvalidValue, &path, message));
@@ -272,6 +317,42 @@ pub(crate) fn user_spec(spec: &UserSpec, parent: &[&str]) -> Vec<Violation> {
 
 pub(crate) fn role_spec(spec: &RoleSpec, parent: &[&str]) -> Vec<Violation> {
     grants(&spec.grants, parent)
+}
+
+pub(crate) fn space_spec(spec: &AddressSpaceSpec, parent: &[&str]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    if let Some(Err(message)) = spec.profile.as_deref().map(validate_name) {
+        violations.push(Violation::new(Code::InvalidValue, &[parent, &["profile"]].concat(), message));
+    }
+    let path = [parent, &["hosts"]].concat();
+    if spec.hosts.len() > MAX_SPACE_HOSTS {
+        let message = format!("the space has {} hosts; use at most {MAX_SPACE_HOSTS}", spec.hosts.len());
+        violations.push(Violation::new(Code::OutOfRange, &path, message));
+    }
+    for (index, host) in spec.hosts.iter().enumerate().take(MAX_SPACE_HOSTS) {
+        let index_text = index.to_string();
+        let path = [&path[..], &[&index_text]].concat();
+        if !is_host(host) || host.parse::<IpAddr>().is_ok() {
+            let message = format!("`{}` is not the name of a host", shown(host));
+            let violation = Violation::new(Code::InvalidValue, &path, message);
+            violations.push(violation.help("use a name such as `acme.example.com`, without a port"));
+        } else if spec.hosts.iter().take(index).any(|earlier| earlier.eq_ignore_ascii_case(host)) {
+            let message = format!("the host `{host}` is named twice");
+            violations.push(Violation::new(Code::Conflict, &path, message).help("remove one"));
+        }
+    }
+    violations
+}
+
+/// What the built-in space cannot be.
+pub(crate) fn space_name_and_spec(name: &str, spec: &AddressSpaceSpec) -> Option<Violation> {
+    let is_closed = name == DEFAULT_SPACE && spec.disabled;
+    is_closed.then(|| {
+        let message =
+            format!("the space `{DEFAULT_SPACE}` cannot be disabled: the fleet's own users are in it");
+        let help = "disable its users one by one, or leave the field out";
+        Violation::new(Code::Conflict, &["spec", "disabled"], message).help(help)
+    })
 }
 
 fn grants(grants: &[Grant], parent: &[&str]) -> Vec<Violation> {
@@ -642,13 +723,8 @@ fn stage_rules(stage: &Stage) -> Vec<(Code, &'static str, String)> {
 }
 
 pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
-    let written = Listeners::from_fleet(&spec.listeners);
+    let written = Listeners::of_spec(spec);
     let mut violations = listeners(&written, parent);
-    if !written.http.enabled {
-        let path = [parent, &["listeners", "http", "enabled"]].concat();
-        let message = "listeners.http is switched off, and `mq deploy` looks after the nodes with it";
-        violations.push(Violation::new(Code::Conflict, &path, message).help("leave it on, on 127.0.0.1"));
-    }
     violations.extend(fleet_tls(&spec.tls, written.speak_tls(), parent));
     violations.extend(oidc(&spec.authentication.oidc, parent));
     violations.extend(log(&spec.log, parent));
@@ -666,6 +742,9 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     }
     violations.extend(fleet_mesh(spec, parent));
     violations.extend(target(spec, parent));
+    if let Target::Kubernetes(target) = &spec.target {
+        violations.extend(kubernetes::target(target, spec, parent));
+    }
     violations
 }
 
@@ -782,6 +861,11 @@ pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
         violations.extend(message_in_mesh(message, &["store", "max-message-size"]));
     }
     violations.extend(config.mesh.iter().flat_map(|mesh| daemon_mesh(mesh, &config.listeners)));
+    if config.router && config.mesh.as_ref().is_none_or(|mesh| mesh.connect.is_empty()) {
+        let message = "router leaves what is stored to other nodes, and mesh.connect names none";
+        let violation = Violation::new(Code::Conflict, &["router"], message);
+        violations.push(violation.help("set mesh.connect, or leave router out"));
+    }
     for (field, name) in [("fleet", &config.fleet), ("node", &config.node)] {
         if let Err(message) = validate_name(name) {
             violations.push(Violation::new(Code::InvalidValue, &[field], message));
@@ -969,7 +1053,7 @@ fn fleet_mesh(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
 
 /// The ports of all nodes: that there are such, and that no two listeners want one.
 fn fleet_ports(spec: &FleetSpec, nodes: u32, parent: &[&str]) -> Vec<Violation> {
-    let listeners = Listeners::from_fleet(&spec.listeners);
+    let listeners = Listeners::of_spec(spec);
     let mesh_host = listen_host(spec, 1);
     // Ports count up on each machine by itself.
     let nodes = spec.target.deepest(nodes);
@@ -1130,6 +1214,11 @@ fn listeners(listeners: &Listeners, parent: &[&str]) -> Vec<Violation> {
             let help = "leave it out, or say it of the listener without the `s`";
             let path = [parent, &["listeners", name, "tls"]].concat();
             violations.push(Violation::new(Code::Conflict, &path, message).help(help));
+        }
+        if let Some(Err(reason)) = listener.space.as_deref().map(validate_name) {
+            let message = format!("listeners.{name}.space is no name of a space: {reason}");
+            let path = [parent, &["listeners", name, "space"]].concat();
+            violations.push(Violation::new(Code::InvalidValue, &path, message));
         }
     }
     let serves_admin = named.iter().any(|(name, _)| matches!(*name, "http" | "https"));
@@ -1293,6 +1382,19 @@ mod tests {
     }
 
     #[test]
+    fn the_space_of_a_listener_has_the_name_of_one() {
+        let with = |space: &str| {
+            let mut config = DaemonConfig::embedded("s");
+            config.listeners.amqp.space = Some(space.into());
+            daemon(&config).into_iter().map(|violation| violation.path.join(".")).collect::<Vec<_>>()
+        };
+        assert!(with("acme").is_empty() && with("default").is_empty());
+        for space in ["", "Acme", "a/b", "$s", "acme.example"] {
+            assert_eq!(with(space), ["listeners.amqp.space"], "{space}");
+        }
+    }
+
+    #[test]
     fn listeners_that_are_off_want_no_port() {
         let mut config = with_tls();
         config.listeners.amqp.enabled = false;
@@ -1318,6 +1420,10 @@ mod tests {
         assert_eq!(broken(|fleet| fleet.spec.tls.client_ca = Some("ca.pem".into())), "spec.tls.clientCa");
         assert_eq!(broken(|fleet| fleet.spec.tls.names = vec!["*.192.0.2.1".into()]), "spec.tls.names.0");
         assert_eq!(broken(|fleet| fleet.spec.listeners.http.enabled = false), "spec.listeners.http.enabled");
+        let mut over_tls_alone = secure_fleet();
+        over_tls_alone.spec.listeners.http.enabled = false;
+        over_tls_alone.spec.listeners.https = Some(FleetListener::loopback(8443));
+        assert_eq!(over_tls_alone.validate(), Ok(()));
         let unused = |fleet: &mut Fleet| {
             fleet.spec.listeners.amqps = None;
             fleet.spec.tls.names = vec!["broker.example.org".into()];
