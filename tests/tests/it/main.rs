@@ -10,6 +10,7 @@ mod fleet_shards;
 mod fleet_size;
 mod fleet_topics;
 mod hostile;
+mod kubernetes_api;
 mod layers;
 mod life;
 mod logins;
