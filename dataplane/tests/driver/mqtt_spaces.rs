@@ -447,7 +447,8 @@ fn what_is_retained_is_replaced_listed_and_forgotten_in_its_space_alone() {
     assert_eq!(shown("other", "t"), [entry("t/a", "t", "other"), entry("t/b", "t", "other")]);
     assert_eq!(shown("default", "t"), [entry("t/a", "t", "default"), entry("t/b", "t", "default")]);
     assert_eq!(shown("acme", "#"), [entry("x", "#", "acme")]);
-    let cleared = node.hub().clear_retained(&"$s/other/t".into(), &"$s/other/#".into());
+    let (topic, filter) = ("$s/other/t".into(), "$s/other/#".into());
+    let cleared = node.hub().clear_retained(&topic, &filter);
     assert_eq!(node.wait_for(cleared).map(Result::ok), Some(Some(2)));
     assert_eq!(shown("other", "t"), []);
     assert_eq!(shown("default", "t").len(), 2);
