@@ -2,6 +2,8 @@
 
 #[path = "admin/identity.rs"]
 mod identity;
+#[path = "admin/owner.rs"]
+mod owner;
 #[path = "support/provider.rs"]
 mod provider;
 #[path = "support/service.rs"]

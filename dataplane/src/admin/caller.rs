@@ -17,12 +17,12 @@ use mq_auth::{
     MAX_NAME, MAX_PASSWORD, Salts, Secret, Throttle, ThrottleOptions, Unprepared, Verifiers, prepare_name,
 };
 use mq_model::grant::{Grant, Permits, Right, Who};
-use mq_model::user::ANONYMOUS;
+use mq_model::user::{ANONYMOUS, DEFAULT_SPACE};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::problem::Refusal;
-use crate::driver::{in_space, means_another};
+use crate::driver::means_another;
 use crate::identity::{Delegate, Providers, Question};
 use crate::users::{User, UserTable};
 
@@ -49,8 +49,14 @@ const MAX_GRANTS: usize = 256 << 10;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Caller {
     pub(crate) name: Arc<str>,
-    /// He may do everything, users and roles included.
+    /// Where his name and his grants mean what they mean.
+    #[serde(default = "default_space")]
+    space: Arc<str>,
+    /// He may do everything in his space, users and roles included; of the default space, in the fleet.
     is_admin: bool,
+    /// He may see everything there.
+    #[serde(default)]
+    is_viewer: bool,
     grants: Arc<[Grant]>,
     /// The table of users that all this comes from has him.
     is_user: bool,
@@ -64,7 +70,9 @@ impl Caller {
     pub(super) fn anonymous() -> Self {
         Self {
             name: ANONYMOUS.into(),
+            space: default_space(),
             is_admin: true,
+            is_viewer: true,
             grants: [].into(),
             is_user: false,
             is_vouched_for: false,
@@ -81,14 +89,42 @@ impl Caller {
         Self { name: mq_model::user::FLEET_ADMIN.into(), ..Self::anonymous() }
     }
 
-    pub(super) fn user(user: &User) -> Self {
+    /// Who owns the node that he asks.
+    pub(super) fn owner() -> Self {
+        Self { name: "local administrator".into(), ..Self::anonymous() }
+    }
+
+    /// A user of a space.
+    pub(super) fn user(space: Arc<str>, user: &User) -> Self {
         let (name, grants) = (user.name().clone(), user.grants().clone());
-        Self { name, is_admin: user.is_admin(), grants, is_user: true, is_vouched_for: false }
+        let (is_admin, is_viewer) = (user.is_admin(), user.is_admin() || user.is_viewer());
+        Self { name, space, is_admin, is_viewer, grants, is_user: true, is_vouched_for: false }
     }
 
     /// Somebody of whom others say who he is, with the roles that they give him.
-    fn vouched(user: &User, is_user: bool) -> Self {
-        Self { is_user, is_vouched_for: true, ..Self::user(user) }
+    fn vouched(space: Arc<str>, user: &User, is_user: bool) -> Self {
+        Self { is_user, is_vouched_for: true, ..Self::user(space, user) }
+    }
+
+    /// Where his name means him.
+    pub(super) fn space(&self) -> &str {
+        &self.space
+    }
+
+    /// Whether what he may see is that of every space.
+    pub(super) fn sees_fleet(&self) -> bool {
+        *self.space == *DEFAULT_SPACE && self.is_viewer
+    }
+
+    /// Who he is to a space: to another one than his own only who may look after the fleet is somebody. `None`:
+    /// he cannot know whether it exists.
+    pub(super) fn within(&self, space: &str) -> Option<Self> {
+        if *self.space == *space {
+            return Some(self.clone());
+        }
+        // Nobody is a user of two spaces, and grants speak of the names in one's own.
+        let grants = [Grant::everywhere(Right::View)].into();
+        self.sees_fleet().then(|| Self { space: space.into(), grants, is_user: false, ..self.clone() })
     }
 
     /// # Errors
@@ -145,6 +181,17 @@ impl Caller {
     }
 
     /// # Errors
+    /// When he is no administrator of the fleet.
+    pub(super) fn check_fleet_admin(&self) -> Result<(), Refusal> {
+        if self.is_admin && *self.space == *DEFAULT_SPACE {
+            return Ok(());
+        }
+        let detail =
+            format!("`{}` may not change spaces; that takes the role `admin` of the fleet", self.name);
+        Err(Refusal::forbidden(detail))
+    }
+
+    /// # Errors
     /// When he is no administrator.
     pub(super) fn check_admin(&self) -> Result<(), Refusal> {
         if self.is_admin {
@@ -153,6 +200,10 @@ impl Caller {
         let detail = format!("`{}` may not change users and roles; that takes the role `admin`", self.name);
         Err(Refusal::forbidden(detail))
     }
+}
+
+fn default_space() -> Arc<str> {
+    DEFAULT_SPACE.into()
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -247,9 +298,11 @@ impl Gatekeeper {
         basic: &Basic,
         users: &UserTable,
     ) -> Result<Option<Caller>, Refusal> {
-        let (space, name) = in_space(&basic.user);
-        let user = users.find(space, name);
+        let (space, name) = in_space(users, &basic.user);
+        let space = users.space(space).filter(|space| space.is_enabled());
+        let user = space.and_then(|space| users.find(space.name(), name));
         if let Some(delegate) = self.0.providers.delegate()
+            && space.is_some()
             && user.is_none()
             && !means_another(name)
         {
@@ -260,7 +313,8 @@ impl Gatekeeper {
             Some(verifiers) if self.is_known(verifiers, basic) => true,
             _ => self.check(source, basic, verifiers).await?,
         };
-        Ok(user.filter(|user| is_right && user.is_enabled()).map(|user| Caller::user(user)))
+        let user = space.zip(user).filter(|(_, user)| is_right && user.is_enabled());
+        Ok(user.map(|(space, user)| Caller::user(space.name().clone(), user)))
     }
 
     /// The user whom the service of others knows by this name and password.
@@ -273,7 +327,7 @@ impl Gatekeeper {
     ) -> Result<Option<Caller>, Refusal> {
         // In the form in which names are compared; what has none is nobody's.
         let Ok(prepared) = prepare_name(&basic.user) else { return Ok(None) };
-        let (space, user) = in_space(&prepared);
+        let (space, user) = in_space(users, &prepared);
         self.admit(source, &prepared)?;
         let question = Question {
             space,
@@ -288,7 +342,7 @@ impl Gatekeeper {
         Ok(claims.and_then(|claims| vouched(users, space, user, &claims)))
     }
 
-    /// The user whose token this is; `None`: nobody's.
+    /// The user whose token this is; `None`: nobody's. Its provider alone says of which space he is.
     async fn by_token(
         &self,
         source: IpAddr,
@@ -298,8 +352,7 @@ impl Gatekeeper {
         self.admit(source, "")?;
         let claims = self.come_of(self.0.providers.check(token).await, source, "")?;
         Ok(claims.and_then(|claims| {
-            let (space, name) = in_space(&claims.user);
-            vouched(users, space, name, &claims)
+            vouched(users, claims.space.as_deref().unwrap_or(DEFAULT_SPACE), &claims.user, &claims)
         }))
     }
 
@@ -420,6 +473,12 @@ impl Gatekeeper {
     }
 }
 
+/// The space and the name of a user as he writes them: `user@space`. A name whose end is no space is a name.
+fn in_space<'n>(users: &UserTable, name: &'n str) -> (&'n str, &'n str) {
+    let split = name.rsplit_once('@').filter(|(_, space)| users.space(space).is_some());
+    split.map_or((DEFAULT_SPACE, name), |(user, space)| (space, user))
+}
+
 /// Random bytes that nobody can guess.
 fn random() -> Result<[u8; 16], Refusal> {
     let mut bytes = [0; 16];
@@ -447,8 +506,9 @@ fn vouched(users: &UserTable, space: &str, name: &str, claims: &Claims) -> Optio
     if means_another(name) {
         return None;
     }
-    let user = users.vouched(space, name, &claims.roles)?;
-    Some(Caller::vouched(&user, users.find(space, name).is_some()))
+    let space = users.space(space).filter(|space| space.is_enabled())?;
+    let user = users.vouched(space.name(), name, &claims.roles)?;
+    Some(Caller::vouched(space.name().clone(), &user, users.find(space.name(), name).is_some()))
 }
 
 /// That a password or a token is not taken where others can read it.

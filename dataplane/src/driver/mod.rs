@@ -8,6 +8,7 @@
 mod access;
 mod amqp;
 mod attach;
+mod choice;
 mod connection;
 mod departure;
 mod format;
@@ -25,6 +26,7 @@ mod terminus;
 mod transaction;
 mod transport;
 mod tunnels;
+mod turns;
 mod users;
 mod view;
 pub mod websocket;
@@ -48,7 +50,7 @@ pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
 use self::handshakes::Handshakes;
 use self::login::{LoginCounts, TokenEnds};
-pub(crate) use self::login::{LoginShared, in_space, means_another, random};
+pub(crate) use self::login::{LoginShared, means_another, random};
 use self::message::Wants;
 pub(crate) use self::mqtt::envelope::MQTT_FORMAT;
 pub(crate) use self::mqtt::to_amqp::as_amqp;
@@ -250,6 +252,8 @@ pub(crate) struct Shard {
     cipher: BytesMut,
     /// Clients that are agreeing on TLS.
     pub(crate) handshakes: Handshakes,
+    /// Whose turn it is when clients of several spaces are busy.
+    turns: turns::Turns,
     events: Events,
     deadlines: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     /// What the timer sleeps for.
@@ -311,6 +315,7 @@ impl Shard {
             buffer: BytesMut::new(),
             cipher: BytesMut::new(),
             handshakes: Handshakes::default(),
+            turns: turns::Turns::default(),
             events: Events::new(),
             deadlines: BinaryHeap::new(),
             armed: None,

@@ -14,6 +14,7 @@ mod mqtt_messages;
 mod mqtt_once;
 mod mqtt_pressure;
 mod mqtt_sessions;
+mod mqtt_spaces;
 mod mqtt_subscriptions;
 mod node;
 mod outcomes;
@@ -25,6 +26,7 @@ mod random;
 mod scram;
 #[path = "../support/service.rs"]
 mod service;
+mod spaces;
 mod store;
 mod tokens;
 mod topics;
