@@ -26,6 +26,7 @@ mod proton;
 mod rhea;
 mod scenarios;
 mod secure;
+mod spaces;
 mod ssh;
 mod stored;
 mod stored_clients;
