@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod message;
 pub mod meta;
 pub mod node;
+pub mod operator;
 pub mod pod;
 pub mod render;
 pub mod session;
@@ -178,6 +179,7 @@ pub enum Command {
     Logs(node::Logs),
     #[command(subcommand)]
     Render(render::RenderCommand),
+    Operator(operator::Operator),
     #[command(subcommand)]
     Context(context::ContextCommand),
     Explain(meta::Explain),

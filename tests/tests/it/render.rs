@@ -63,6 +63,18 @@ fn secrets_are_made_once_and_are_what_kubernetes_takes() {
 }
 
 #[test]
+fn definitions_of_objects_are_what_kubernetes_takes() {
+    if is_skipped() {
+        return;
+    }
+    let (mq, folder) = (Mq::new(), tempfile::tempdir().expect("a folder"));
+    let printed = mq.run("render crds").succeeds().stdout.clone();
+    assert!(printed.contains("name: addresses.mq.messaging"), "{printed}");
+    fs::write(folder.path().join("crds.yaml"), printed).expect("a file");
+    assert_eq!(validated(folder.path()), 1);
+}
+
+#[test]
 fn a_fleet_of_a_cluster_is_not_deployed_here() {
     let mq = Mq::new();
     let file = example("kubernetes.yaml");
