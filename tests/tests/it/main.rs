@@ -24,6 +24,7 @@ mod mqtt_retained;
 mod mqtt_sessions;
 mod proton;
 mod rhea;
+mod routers;
 mod scenarios;
 mod secure;
 mod ssh;
