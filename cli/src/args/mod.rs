@@ -14,6 +14,7 @@ pub mod connection;
 pub mod context;
 pub mod deploy;
 pub mod fleet;
+pub mod login;
 pub mod message;
 pub mod meta;
 pub mod node;
@@ -60,7 +61,7 @@ pub struct Global {
     /// The user that a command is in messaging and in the admin API; without one it is anonymous.
     #[arg(long, global = true, value_name = "NAME", env = env::USER, hide_env_values = true)]
     pub user: Option<String>,
-    /// A file that holds the password.
+    /// A file whose first line is the password; `-` is stdin.
     ///
     /// The environment variable MQ_PASSWORD and --password-stdin are the alternatives. There is no flag for the password
     /// itself: every user of the machine could read it in the list of processes.
@@ -148,6 +149,8 @@ pub enum Command {
     Upgrade(Box<deploy::Upgrade>),
     Undeploy(deploy::Undeploy),
     Status(node::Status),
+    Login(login::Login),
+    Logout(login::Logout),
     Check(message::Check),
     Send(message::Send),
     Recv(message::Recv),

@@ -19,6 +19,7 @@ mod context;
 mod deploy;
 mod files;
 mod fleet;
+mod login;
 mod logs;
 mod message;
 mod meta;
@@ -63,7 +64,12 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
         Command::Restart(args) => deploy::restart(*args, &Settings::of_user(global)?, output).await,
         Command::Upgrade(args) => deploy::upgrade(*args, &Settings::of_user(global)?, output).await,
         Command::Undeploy(args) => undeploy::undeploy(args, &Settings::of_user(global)?, output).await,
-        Command::Context(args) => context::run(&args, &Settings::of_user(global)?, output),
+        Command::Context(args) => {
+            let settings = Settings::of_user(global.clone())?;
+            context::run(&args, &global, &settings, output)
+        }
+        Command::Login(args) => login::login(args, &Settings::of_user(global)?, output).await,
+        Command::Logout(_) => login::logout(&Settings::of_user(global)?, output),
         Command::Version(args) => meta::version(&args, global, output).await,
         command => with_fleet(command, &Settings::of_user(global)?, output).await,
     }
@@ -73,6 +79,7 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
     if settings.trust().is_insecure {
         output.warn("--insecure: whoever answers is believed, and gets what you send");
     }
+    settings.renew().await;
     match command {
         Command::Status(args) => node::status(&args, settings, output).await,
         Command::Fleet(args) => fleet::run(&args, settings, output).await,

@@ -110,6 +110,11 @@ pub struct ListenerConfig {
     /// `always` for `amqps`, `mqtts` and `https`, which know nothing else, `never` for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
+    /// The address space that clients of the listener are in; who asks for another one there is refused. Default:
+    /// the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub space: Option<String>,
 }
 
 /// What a client may use. Every limit has a hard upper bound, checked when the file is read.
@@ -333,6 +338,12 @@ impl Listeners {
         self.named().into_iter().any(|(known, listener)| known == name && listener.is_local())
     }
 
+    /// The space that the clients of the listener of this name are in; `None`: they say it.
+    pub fn space(&self, name: &str) -> Option<&str> {
+        let named = self.written().find(|(known, _)| *known == name);
+        named.and_then(|(_, listener)| listener.space.as_deref())
+    }
+
     /// Whether the clients of some listener speak TLS.
     pub fn speak_tls(&self) -> bool {
         self.named().into_iter().any(|(name, listener)| !listener.tls(name).is_never())
@@ -342,7 +353,7 @@ impl Listeners {
 impl ListenerConfig {
     /// A port of the loopback interface.
     pub fn loopback(port: u16) -> Self {
-        Self { host: default_host(), port, proxy_protocol: false, enabled: true, tls: None }
+        Self { host: default_host(), port, proxy_protocol: false, enabled: true, tls: None, space: None }
     }
 
     /// Whether the clients of the listener speak TLS, which has this name in the configuration.
@@ -367,6 +378,7 @@ impl From<&FleetListener> for ListenerConfig {
             proxy_protocol: fleet.proxy_protocol,
             enabled: fleet.enabled,
             tls: fleet.tls,
+            space: fleet.space.clone(),
         }
     }
 }

@@ -348,7 +348,8 @@ pub(crate) fn space_spec(spec: &AddressSpaceSpec, parent: &[&str]) -> Vec<Violat
 pub(crate) fn space_name_and_spec(name: &str, spec: &AddressSpaceSpec) -> Option<Violation> {
     let is_closed = name == DEFAULT_SPACE && spec.disabled;
     is_closed.then(|| {
-        let message = format!("the space `{DEFAULT_SPACE}` cannot be disabled: the fleet's own users are in it");
+        let message =
+            format!("the space `{DEFAULT_SPACE}` cannot be disabled: the fleet's own users are in it");
         let help = "disable its users one by one, or leave the field out";
         Violation::new(Code::Conflict, &["spec", "disabled"], message).help(help)
     })
@@ -737,11 +738,6 @@ fn stage_rules(stage: &Stage) -> Vec<(Code, &'static str, String)> {
 pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     let written = Listeners::of_spec(spec);
     let mut violations = listeners(&written, parent);
-    if !written.http.enabled {
-        let path = [parent, &["listeners", "http", "enabled"]].concat();
-        let message = "listeners.http is switched off, and `mq deploy` looks after the nodes with it";
-        violations.push(Violation::new(Code::Conflict, &path, message).help("leave it on, on 127.0.0.1"));
-    }
     violations.extend(fleet_tls(&spec.tls, written.speak_tls(), parent));
     violations.extend(oidc(&spec.authentication.oidc, parent));
     violations.extend(log(&spec.log, parent));
@@ -1232,6 +1228,11 @@ fn listeners(listeners: &Listeners, parent: &[&str]) -> Vec<Violation> {
             let path = [parent, &["listeners", name, "tls"]].concat();
             violations.push(Violation::new(Code::Conflict, &path, message).help(help));
         }
+        if let Some(Err(reason)) = listener.space.as_deref().map(validate_name) {
+            let message = format!("listeners.{name}.space is no name of a space: {reason}");
+            let path = [parent, &["listeners", name, "space"]].concat();
+            violations.push(Violation::new(Code::InvalidValue, &path, message));
+        }
     }
     let serves_admin = named.iter().any(|(name, _)| matches!(*name, "http" | "https"));
     if !serves_admin {
@@ -1394,6 +1395,19 @@ mod tests {
     }
 
     #[test]
+    fn the_space_of_a_listener_has_the_name_of_one() {
+        let with = |space: &str| {
+            let mut config = DaemonConfig::embedded("s");
+            config.listeners.amqp.space = Some(space.into());
+            daemon(&config).into_iter().map(|violation| violation.path.join(".")).collect::<Vec<_>>()
+        };
+        assert!(with("acme").is_empty() && with("default").is_empty());
+        for space in ["", "Acme", "a/b", "$s", "acme.example"] {
+            assert_eq!(with(space), ["listeners.amqp.space"], "{space}");
+        }
+    }
+
+    #[test]
     fn listeners_that_are_off_want_no_port() {
         let mut config = with_tls();
         config.listeners.amqp.enabled = false;
@@ -1419,6 +1433,10 @@ mod tests {
         assert_eq!(broken(|fleet| fleet.spec.tls.client_ca = Some("ca.pem".into())), "spec.tls.clientCa");
         assert_eq!(broken(|fleet| fleet.spec.tls.names = vec!["*.192.0.2.1".into()]), "spec.tls.names.0");
         assert_eq!(broken(|fleet| fleet.spec.listeners.http.enabled = false), "spec.listeners.http.enabled");
+        let mut over_tls_alone = secure_fleet();
+        over_tls_alone.spec.listeners.http.enabled = false;
+        over_tls_alone.spec.listeners.https = Some(FleetListener::loopback(8443));
+        assert_eq!(over_tls_alone.validate(), Ok(()));
         let unused = |fleet: &mut Fleet| {
             fleet.spec.listeners.amqps = None;
             fleet.spec.tls.names = vec!["broker.example.org".into()];
