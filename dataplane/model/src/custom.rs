@@ -245,7 +245,7 @@ fn rules_of_types(spec: &Value) -> Vec<Value> {
         let words: Vec<String> = types.iter().map(|&kind| format!("'{}'", word(kind))).collect();
         conditions.push(format!("self.type in [{}]", words.join(", ")));
         let of: Vec<&str> = types.iter().map(|&kind: &AddressType| word(kind)).collect();
-        rule(&conditions.join(" || "), &format!("{} is of a {} alone", path.join("."), of.join(", a ")))
+        rule(&conditions.join(" || "), &format!("{} is for {} alone", path.join("."), of.join(", ")))
     });
     rules.collect()
 }

@@ -24,6 +24,7 @@ mod mqtt_random;
 mod mqtt_retained;
 mod mqtt_sessions;
 mod proton;
+mod render;
 mod rhea;
 mod routers;
 mod scenarios;
