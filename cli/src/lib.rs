@@ -7,7 +7,8 @@
 pub mod args;
 pub mod bench;
 pub mod client;
-pub mod command;
+pub mod cluster;
+mod command;
 pub mod context;
 pub mod deploy;
 pub mod env;
