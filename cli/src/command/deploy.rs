@@ -6,10 +6,11 @@ use std::{
 };
 
 use mq_model::{
-    admin::{Protocol, Runtime},
+    admin::Runtime,
     config::DaemonConfig,
     manifest::{API_VERSION, Address, FLEET_KIND, Fleet, FleetSpec, Metadata, Target},
     mesh::node_number,
+    space::DEFAULT_SPACE,
     validate_name,
 };
 use serde_json::{Value, json};
@@ -38,7 +39,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::{self, Column, Listing, Output, Row},
-    settings::{Settings, http_url, listener_url},
+    settings::Settings,
     shape,
 };
 
@@ -369,9 +370,16 @@ fn wanted(args: &Deploy) -> Outcome<(Fleet, Vec<Address>)> {
         validate_name(name).map_err(Failure::usage)?;
     }
     let documents = files::documents(&args.files)?;
-    if !documents.users.is_empty() || !documents.roles.is_empty() {
+    let is_of_space = |address: &Address| address.metadata.space() != DEFAULT_SPACE;
+    let has_others = !documents.users.is_empty()
+        || !documents.roles.is_empty()
+        || !documents.spaces.is_empty()
+        || !documents.profiles.is_empty()
+        || documents.addresses.iter().any(is_of_space);
+    if has_others {
         return Err(Failure::usage(
-            "there are users or roles in the files, and deploy is for fleets and addresses",
+            "there are users, roles, profiles, or address spaces with what is of them in the files, and deploy is for \
+             fleets and their own addresses",
         )
         .help("put them into a file of their own, and run `mq apply -f` with it when the fleet runs"));
     }
@@ -443,7 +451,7 @@ async fn observe<B: Backend>(backend: &B, desired: &Desired) -> Outcome<Observed
     let nodes = backend.observe(&desired.nodes).await?;
     let serving = nodes.iter().find_map(running_node);
     let addresses = match serving {
-        Some(runtime) => Some(admin_of(&backend.reached(runtime))?.addresses().await?),
+        Some(runtime) => Some(admin_of(backend, runtime)?.addresses().await?),
         None => None,
     };
     Ok(Observed { nodes, addresses })
@@ -550,9 +558,13 @@ impl<B: Backend> Deployment<'_, B> {
     /// Applies the plan while a probe runs, when one is wanted.
     async fn verified(&self, plan: &Plan, output: &Output) -> Outcome<Applied> {
         let serving = self.observed.nodes.iter().filter_map(running_node);
-        let serving: Vec<Runtime> = serving.map(|runtime| self.backend.reached(runtime)).collect();
+        let serving: Vec<&Runtime> = serving.collect();
+        let entered = |runtime: &&Runtime| (self.backend.reached(runtime), self.backend.entry(&runtime.node));
         let probe = match serving.first().filter(|_| self.options.verify) {
-            Some(first) => Some(Probe::start(&admin_of(first)?, &serving).await?),
+            Some(first) => {
+                let places: Vec<_> = serving.iter().map(entered).collect();
+                Some(Probe::start(&admin_of(self.backend, first)?, &places).await?)
+            }
             None => None,
         };
         if self.options.verify && probe.is_none() {
@@ -560,7 +572,7 @@ impl<B: Backend> Deployment<'_, B> {
         }
         let learn = |runtime: &Runtime| {
             if let Some(probe) = &probe {
-                probe.learn(&self.backend.reached(runtime));
+                probe.learn(&self.backend.reached(runtime), &self.backend.entry(&runtime.node));
             }
         };
         let mut applied = tokio::select! {
@@ -609,7 +621,7 @@ impl<B: Backend> Deployment<'_, B> {
 
     async fn account(&self, probe: Probe, output: &Output) -> Outcome<Vec<Account>> {
         let runtimes = self.backend.runtimes().await?;
-        let mut admins = runtimes.iter().filter_map(|runtime| admin_of(&self.backend.reached(runtime)).ok());
+        let mut admins = runtimes.iter().filter_map(|runtime| admin_of(self.backend, runtime).ok());
         let Some(mut admin) = admins.next() else { return Ok(Vec::new()) };
         // After a roll that failed the first one need not be one that serves.
         while !admin.is_ready().await {
@@ -641,7 +653,7 @@ impl<B: Backend> Deployment<'_, B> {
         let Some(first) = nodes.first() else {
             return Err(Failure::failed("the fleet has no node"));
         };
-        let admin = admin_of(&self.backend.reached(first))?;
+        let admin = admin_of(self.backend, first)?;
         // What is there is known for certain only now.
         let there = admin.addresses().await?;
         let there: Vec<Address> = there.into_iter().filter(|address| !is_probe(address)).collect();
@@ -787,9 +799,7 @@ fn document(plan: &Plan, applied: Option<&Applied>) -> Value {
     })
 }
 
-pub(super) fn admin_of(runtime: &Runtime) -> Outcome<Admin> {
-    match listener_url(runtime, Protocol::Http) {
-        Some(url) => Admin::new(http_url(&url)?),
-        None => Err(Failure::failed(format!("the node `{}` has no admin API", runtime.node))),
-    }
+/// The admin API of a node, for its owner.
+pub(super) fn admin_of<B: Backend>(backend: &B, runtime: &Runtime) -> Outcome<Admin> {
+    backend.entry(&runtime.node).admin(&backend.reached(runtime))
 }

@@ -19,11 +19,13 @@ mod context;
 mod deploy;
 mod files;
 mod fleet;
+mod login;
 mod logs;
 mod message;
 mod meta;
 mod mqtt;
 mod node;
+mod pod;
 mod recv;
 mod render;
 mod reply;
@@ -31,6 +33,7 @@ mod request;
 mod send;
 mod session;
 mod site;
+mod space;
 mod stored;
 mod subscription;
 mod undeploy;
@@ -54,12 +57,18 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
         Command::Help(args) => meta::help(&args, output),
         Command::Render(args) => render::run(&args, output),
         Command::Agent(args) => render::agent(args).await,
+        Command::Pod(args) => pod::run(&args, global.admin.as_deref(), output).await,
         Command::Deploy(args) => deploy::deploy(*args, &Settings::of_user(global)?, output).await,
         Command::Scale(args) => deploy::scale(*args, &Settings::of_user(global)?, output).await,
         Command::Restart(args) => deploy::restart(*args, &Settings::of_user(global)?, output).await,
         Command::Upgrade(args) => deploy::upgrade(*args, &Settings::of_user(global)?, output).await,
         Command::Undeploy(args) => undeploy::undeploy(args, &Settings::of_user(global)?, output).await,
-        Command::Context(args) => context::run(&args, &Settings::of_user(global)?, output),
+        Command::Context(args) => {
+            let settings = Settings::of_user(global.clone())?;
+            context::run(&args, &global, &settings, output)
+        }
+        Command::Login(args) => login::login(args, &Settings::of_user(global)?, output).await,
+        Command::Logout(_) => login::logout(&Settings::of_user(global)?, output),
         Command::Version(args) => meta::version(&args, global, output).await,
         command => with_fleet(command, &Settings::of_user(global)?, output).await,
     }
@@ -69,6 +78,7 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
     if settings.trust().is_insecure {
         output.warn("--insecure: whoever answers is believed, and gets what you send");
     }
+    settings.renew().await;
     match command {
         Command::Status(args) => node::status(&args, settings, output).await,
         Command::Fleet(args) => fleet::run(&args, settings, output).await,
@@ -78,6 +88,8 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
         Command::Apply(args) => address::apply(&args, settings, output).await,
         Command::Connection(args) => connection::run(&args, settings, output).await,
         Command::Link(args) => connection::links(&args, settings, output).await,
+        Command::Space(args) => space::run(args, settings, output).await,
+        Command::Profile(args) => space::profiles(args, settings, output).await,
         Command::User(args) => user::run(args, settings, output).await,
         Command::Role(args) => user::roles(args, settings, output).await,
         Command::Check(args) => check::run(&args, settings, output).await,
@@ -95,5 +107,9 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
 }
 
 fn admin(settings: &Settings) -> Outcome<Admin> {
-    settings.known(Admin::trusting(settings.admin()?, &settings.admin_trust())?)
+    let admin = settings.known(Admin::trusting(settings.admin()?, &settings.admin_trust())?)?;
+    Ok(match settings.space()? {
+        Some(space) => admin.in_space(&space),
+        None => admin,
+    })
 }

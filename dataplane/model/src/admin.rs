@@ -328,6 +328,9 @@ pub struct Connection {
     pub container: String,
     /// The authenticated user; `anonymous` without authentication.
     pub user: String,
+    /// The address space that the client is in; empty before that is known.
+    #[serde(default)]
+    pub space: String,
     /// The peer's product and version from its connection properties, when it says so.
     pub product: Option<String>,
     pub opened_at: Timestamp,
@@ -488,6 +491,9 @@ pub enum LinkDirection {
 #[serde(rename_all = "camelCase")]
 pub struct Link {
     pub connection: String,
+    /// The address space of the connection.
+    #[serde(default)]
+    pub space: String,
     pub name: String,
     pub direction: LinkDirection,
     /// `None`: an anonymous relay.
@@ -679,6 +685,11 @@ pub struct MoveHome {
 pub struct LogLevel {
     pub filter: String,
 }
+
+/// The file in a node's state directory with the token of whoever owns the node: a line of text that its owner
+/// alone can read, made anew each time the node starts. The admin API takes it as a bearer token, AMQP and MQTT as
+/// the password of the user [`FLEET_ADMIN`](crate::user::FLEET_ADMIN).
+pub const OWNER_TOKEN_FILE: &str = "owner.token";
 
 /// What a running `mqd` writes to `node.json` in its state directory once it serves: how `mq`
 /// finds it again. Removed on a clean stop; `mqd.lock` beside it is locked while the daemon lives.

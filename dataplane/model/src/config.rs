@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::authentication::{Authentication, Where};
-use crate::manifest::{Fleet, FleetLimits, FleetListener, FleetListeners, FleetStore};
+use crate::kubernetes;
+use crate::manifest::{Fleet, FleetLimits, FleetListener, FleetListeners, FleetSpec, FleetStore};
 use crate::mesh;
 pub use crate::mesh::{Mesh, MeshConnect, MeshListener, MeshTls};
 pub use crate::mqtt::{Mqtt, MqttSession, SessionFull};
@@ -53,6 +54,10 @@ pub struct DaemonConfig {
     /// The other nodes of the fleet. Default: the node is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh: Option<Mesh>,
+    /// Whether the node only passes on what clients send: the queues, topics and sessions of its clients are on
+    /// other nodes of the fleet, as long as one can be reached. It takes a `mesh`. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub router: bool,
     /// What is logged, and how.
     #[serde(default)]
     pub log: Log,
@@ -226,6 +231,7 @@ impl DaemonConfig {
             mqtt: Mqtt::default(),
             store: Store::default(),
             mesh: None,
+            router: false,
             log: Log::default(),
             drain_seconds: default_drain(),
         }
@@ -235,7 +241,7 @@ impl DaemonConfig {
     pub fn from_fleet(fleet: &Fleet, node: &str, state_dir: impl Into<PathBuf>) -> Self {
         let number = mesh::node_number(node).unwrap_or(1);
         let slot = fleet.spec.target.slot(number);
-        let listeners = Listeners::from_fleet(&fleet.spec.listeners).of_slot(slot);
+        let listeners = Listeners::of_spec(&fleet.spec).of_slot(slot);
         Self {
             fleet: fleet.metadata.name.clone(),
             node: node.to_owned(),
@@ -247,7 +253,8 @@ impl DaemonConfig {
             limits: Limits::from_fleet(&fleet.spec.limits),
             mqtt: Mqtt::from_fleet(&fleet.spec.mqtt),
             store: Store::from_fleet(&fleet.spec.store, node),
-            mesh: Mesh::from_fleet(&fleet.spec, number),
+            mesh: Mesh::from_fleet(fleet, number),
+            router: false,
             log: fleet.spec.log.clone(),
             drain_seconds: fleet.spec.drain_seconds.unwrap_or_else(default_drain),
         }
@@ -273,7 +280,16 @@ impl DaemonConfig {
 }
 
 impl Listeners {
-    pub(crate) fn from_fleet(fleet: &FleetListeners) -> Self {
+    /// Those of the first node of a machine.
+    pub(crate) fn of_spec(spec: &FleetSpec) -> Self {
+        let mut listeners = Self::from_fleet(&spec.listeners);
+        if spec.target.kubernetes().is_some() {
+            listeners.https.get_or_insert_with(kubernetes::https);
+        }
+        listeners
+    }
+
+    fn from_fleet(fleet: &FleetListeners) -> Self {
         let FleetListeners { amqp, mqtt, http, amqps, mqtts, https } = fleet;
         let secure = |listener: &Option<FleetListener>| listener.as_ref().map(ListenerConfig::from);
         Self {
@@ -307,6 +323,14 @@ impl Listeners {
         let secure = [("amqps", &self.amqps), ("mqtts", &self.mqtts), ("https", &self.https)];
         let secure = secure.into_iter().filter_map(|(name, listener)| Some((name, listener.as_ref()?)));
         plain.into_iter().chain(secure)
+    }
+
+    /// Those whose clients say over TLS, and nothing else, where they want to go.
+    pub fn passed_through(&self) -> impl Iterator<Item = (&'static str, &ListenerConfig)> {
+        let is_secure = |(name, listener): &(&str, &ListenerConfig)| {
+            listener.tls(name) == ListenerTls::Always && !listener.is_local() && name.ends_with('s')
+        };
+        self.named().into_iter().filter(is_secure)
     }
 
     /// Whether the clients of the listener of this name are on the machine of the daemon.
@@ -466,7 +490,6 @@ fn default_drain() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::FleetSpec;
 
     #[test]
     fn the_hash_ignores_how_the_configuration_is_written() {
@@ -485,7 +508,7 @@ mod tests {
     #[test]
     fn the_hash_changes_with_every_field() {
         let base = DaemonConfig::embedded("s");
-        let changes: [fn(&mut DaemonConfig); 37] = [
+        let changes: [fn(&mut DaemonConfig); 38] = [
             |config| config.fleet.push('x'),
             |config| config.node.push('x'),
             |config| config.state_dir = "t".into(),
@@ -526,6 +549,7 @@ mod tests {
             |config| config.store.max_message_size += 1,
             |config| config.log.format = LogFormat::Json,
             |config| config.drain_seconds = 0,
+            |config| config.router = true,
         ];
         let mut hashes = std::collections::HashSet::from([base.hash()]);
         for change in changes {

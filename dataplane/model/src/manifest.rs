@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::authentication::FleetAuthentication;
 use crate::config::{self, ListenerTls};
+pub use crate::kubernetes::KubernetesTarget;
 pub use crate::mesh::{FleetLink, FleetMesh};
 pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
 use crate::space::DEFAULT_SPACE;
@@ -777,7 +778,7 @@ impl FleetSpec {
 
     /// Whether the nodes are connected to each other, or a single one is ready for others.
     pub fn is_meshed(&self) -> bool {
-        self.nodes() > 1 || !self.mesh.is_empty()
+        self.nodes() > 1 || !self.mesh.is_empty() || self.target.kubernetes().is_some()
     }
 }
 

@@ -119,11 +119,11 @@ impl Access {
         Self { identity, user: None, roles: None, permits: Permits::everything(), remembered: None }
     }
 
-    /// A client with the certificate that the fleet gives to who administers it: he may do everything in the space
-    /// that he has chosen.
-    pub(super) fn fleet_admin(space: Arc<Space>) -> Self {
+    /// A client with the certificate that the fleet gives to who administers it, or with the token of whoever owns
+    /// the node: he may do everything in the space that he has chosen.
+    pub(super) fn fleet_admin(space: Arc<Space>, how: How) -> Self {
         let mut access = Self::anonymous(space);
-        (access.identity.user, access.identity.how) = (Some(FLEET_ADMIN.into()), How::Certificate);
+        (access.identity.user, access.identity.how) = (Some(FLEET_ADMIN.into()), how);
         access
     }
 

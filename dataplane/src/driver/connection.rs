@@ -18,6 +18,7 @@ use super::preface::{Adopted, Arrival, Next, Preface};
 use super::protocol::{Farewell, Protocol};
 use super::socket::{Socket, Unserved};
 use super::transport::Transport;
+use super::turns::Place;
 use super::websocket::CloseReason;
 use super::{LINGER, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER, mqtt};
 use crate::hub::{Accepted, Speaks};
@@ -76,6 +77,8 @@ pub(super) struct Connection {
     pub(super) is_dirty: bool,
     /// It waits for its turn to agree on TLS.
     pub(super) is_postponed: bool,
+    /// Where it stands among those who want to be served.
+    pub(super) place: Place,
     activity: Activity,
     /// The entry of the heap that counts; others are left-overs.
     pub(super) deadline: Option<Instant>,
@@ -220,6 +223,7 @@ impl Shard {
             has_input_ended: false,
             is_dirty: false,
             is_postponed: false,
+            place: Place::default(),
             // So that its first deadline is the one after which it is looked at, and stays the only one.
             activity: Activity::Busy,
             deadline: None,
@@ -262,6 +266,7 @@ impl Shard {
             self.mark_dirty(key);
             self.finish_turn(now);
         }
+        let Some(turn) = self.begin_turn(now, key, context) else { return Poll::Pending };
         self.read_turn(now, key, context);
         if self.hand_over(key) {
             self.finish_turn(now);
@@ -269,6 +274,7 @@ impl Shard {
         }
         self.arm_connection(now, key);
         self.finish_turn(now);
+        self.end_turn(turn);
         if self.connections.get(key).is_some_and(|connection| connection.life == Life::Dead) {
             self.release(now, key);
             self.finish_turn(now);
@@ -582,6 +588,7 @@ impl Shard {
     fn remove(&mut self, key: usize) {
         if let Some(mut connection) = self.connections.try_remove(key) {
             self.tunnels.close(&mut connection);
+            self.turns.leave(&mut connection.place);
             self.handshakes.forget((key, connection.number));
             let name = self.connection_name(connection.number);
             info!(connection = %name, container = %connection.protocol.peer_name(), "closed");

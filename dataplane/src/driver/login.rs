@@ -31,6 +31,7 @@ use super::connection::{Connection, Life};
 use super::protocol::{Farewell, Protocol};
 use crate::checks::{Asker, Attempt, Checked, Submitted, Verified};
 use crate::identity::{LEEWAY, Providers, Verdict};
+use crate::owner::Owner;
 use crate::spaces::Space;
 use crate::tls::{ClientCertificate, Encryption};
 use crate::users::User;
@@ -49,6 +50,8 @@ pub(crate) struct LoginShared {
     throttle: Arc<Mutex<Throttle>>,
     /// Those whose tokens are taken.
     providers: Providers,
+    /// With what whoever owns the node gets in.
+    owner: Owner,
 }
 
 impl fmt::Debug for LoginShared {
@@ -60,9 +63,9 @@ impl fmt::Debug for LoginShared {
 
 impl LoginShared {
     /// The node's secret is read, or made.
-    pub(crate) fn new(state_dir: &Path, providers: Providers, now: Instant) -> Self {
+    pub(crate) fn new(state_dir: &Path, providers: Providers, owner: Owner, now: Instant) -> Self {
         let throttle = Throttle::new(ThrottleOptions::default(), u64::from_le_bytes(random()), now);
-        Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)), providers }
+        Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)), providers, owner }
     }
 
     /// Whether a password is the token of a provider.
@@ -229,6 +232,9 @@ impl Shard {
                 Err(Astray) => Answer::Refused(Refusal::Credentials),
             }),
             Question::Password { user, password } => {
+                if self.shared.login.owner.is_it(&user, &password) {
+                    return Some(Answer::Accepted(user));
+                }
                 if !self.may_try(now, key, &user) {
                     return Some(Answer::Refused(Refusal::Throttled));
                 }
@@ -245,6 +251,9 @@ impl Shard {
             Question::Scram { user, hash } => {
                 if !self.may_try(now, key, &user) {
                     return Some(Answer::Refused(Refusal::Throttled));
+                }
+                if let Some(verifier) = self.shared.login.owner.verifier(&user, hash) {
+                    return Some(Answer::Scram(verifier.clone()));
                 }
                 let verifier = match self.user_named(key, &user).and_then(|user| user.verifiers()) {
                     Some(verifiers) => verifiers.scram(hash).clone(),
@@ -371,8 +380,9 @@ impl Shard {
     fn logged_in(&mut self, key: usize, who: &Authenticated, last: Option<Vec<u8>>) -> Progress {
         let access = match how(who.mechanism) {
             How::Anonymous => self.placed_anonymously(key).ok().map(|space| Access::anonymous(space.clone())),
-            How::Certificate if who.user == FLEET_ADMIN => {
-                self.placed_without_name(key).ok().map(|space| Access::fleet_admin(space.clone()))
+            // No user of the table: by a certificate of the fleet, or by the token of this node.
+            how @ (How::Certificate | How::Password | How::Scram) if who.user == FLEET_ADMIN => {
+                self.placed_without_name(key).ok().map(|space| Access::fleet_admin(space.clone(), how))
             }
             How::Token => self.vouched(key, &who.user),
             how => self.named(key, &who.user, how),

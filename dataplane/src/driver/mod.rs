@@ -26,6 +26,7 @@ mod terminus;
 mod transaction;
 mod transport;
 mod tunnels;
+mod turns;
 mod users;
 mod view;
 pub mod websocket;
@@ -251,6 +252,8 @@ pub(crate) struct Shard {
     cipher: BytesMut,
     /// Clients that are agreeing on TLS.
     pub(crate) handshakes: Handshakes,
+    /// Whose turn it is when clients of several spaces are busy.
+    turns: turns::Turns,
     events: Events,
     deadlines: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     /// What the timer sleeps for.
@@ -312,6 +315,7 @@ impl Shard {
             buffer: BytesMut::new(),
             cipher: BytesMut::new(),
             handshakes: Handshakes::default(),
+            turns: turns::Turns::default(),
             events: Events::new(),
             deadlines: BinaryHeap::new(),
             armed: None,

@@ -386,7 +386,8 @@ impl Shard {
                 return false;
             }
         };
-        let Some(connection) = self.connections.try_remove(key) else { return false };
+        let Some(mut connection) = self.connections.try_remove(key) else { return false };
+        self.turns.leave(&mut connection.place);
         debug!(connection = %self.connection_name(connection.number), shard = home.0, "handed over");
         self.count_connection_out();
         let Connection { protocol, socket, input, peer, listener, bytes_in, bytes_out, caller, .. } =

@@ -126,7 +126,8 @@ impl Node {
             let providers = providers.clone();
             std::thread::spawn(move || runtime.block_on(providers.run()));
         }
-        let (hub, threads) = mqd::shard::spawn(&config, addresses, disk, providers).unwrap();
+        let (hub, threads) =
+            mqd::shard::spawn(&config, addresses, disk, providers, mqd::owner::Owner::new()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self { hub: Some(hub), threads, listener, runtime }
