@@ -7,7 +7,7 @@ use crate::{exit::Exit, failure::Failure};
 
 /// What came of looking at an object.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
+pub(super) struct Verdict {
     is_ready: bool,
     /// One word, for programs.
     reason: &'static str,
@@ -18,15 +18,15 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub fn ready(message: impl Into<String>) -> Self {
+    pub(super) fn ready(message: impl Into<String>) -> Self {
         Self { is_ready: true, reason: "Applied", message: message.into(), fields: Map::new() }
     }
 
-    pub fn not_ready(reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn not_ready(reason: &'static str, message: impl Into<String>) -> Self {
         Self { is_ready: false, reason, message: message.into(), fields: Map::new() }
     }
 
-    pub fn failed(failure: Failure) -> Self {
+    pub(super) fn failed(failure: Failure) -> Self {
         let reason = match failure.exit {
             Exit::Unreachable => "Unreachable",
             Exit::Denied => "Denied",
@@ -41,14 +41,14 @@ impl Verdict {
     }
 
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.fields.insert(name.to_owned(), value.into());
         self
     }
 }
 
 /// The status that the object should have; `None`: it has it.
-pub fn status_change(object: &Value, verdict: &Verdict, now: Timestamp) -> Option<Value> {
+pub(super) fn status_change(object: &Value, verdict: &Verdict, now: Timestamp) -> Option<Value> {
     let generation = &object["metadata"]["generation"];
     let status = if verdict.is_ready { "True" } else { "False" };
     let before = object["status"]["conditions"]
