@@ -8,6 +8,8 @@ mod owner;
 mod provider;
 #[path = "support/service.rs"]
 mod service;
+#[path = "admin/spaces.rs"]
+mod spaces;
 mod support;
 #[path = "admin/users.rs"]
 mod users;
