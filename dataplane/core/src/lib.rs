@@ -104,6 +104,7 @@ mod ready;
 mod settings;
 mod settle;
 mod statistics;
+mod stock;
 mod store;
 pub mod topic;
 mod wire;
@@ -130,6 +131,7 @@ pub use self::statistics::{
     AddressStatistics, ConsumerStatistics, OutcomeCounts, ProducerStatistics, QueueStatistics, Statistics,
     SubscriptionStatistics,
 };
+pub use self::stock::{Stock, StockFull, StockItem, Stocks};
 pub use self::store::{
     QueueId, RecoveredMessage, Reference, StoreAnswer, StoreError, StoreRequest, Targets, Ticket,
     TransactionId, UnixMillis,
