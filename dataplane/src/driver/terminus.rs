@@ -15,6 +15,7 @@ use mq_amqp::value::{Symbol, Text, Value};
 use mq_core::Filter;
 
 use crate::selector::Selector;
+use crate::usage::Held;
 
 /// A selector over properties and headers (`apache.org:selector-filter:string`).
 const SELECTOR: (&str, u64) = ("apache.org:selector-filter:string", 0x0000_468C_0000_0004);
@@ -345,16 +346,21 @@ struct Entry {
     definition: Arc<Definition>,
     /// Links that use it now.
     links: usize,
+    /// What it counts for, where it was made on this node.
+    _counted: Option<Held>,
 }
 
 impl Subscriptions {
     /// The subscription is there, with this definition.
-    pub(super) fn add(&self, definition: Definition) {
+    pub(super) fn add(&self, definition: Definition, counted: Option<Held>) {
         let definition = Arc::new(definition);
         let mut entries = self.lock();
         match entries.get_mut(definition.name.as_str()) {
             Some(entry) => entry.definition = definition,
-            None => drop(entries.insert(definition.name.clone(), Entry { definition, links: 0 })),
+            None => {
+                let entry = Entry { definition, links: 0, _counted: counted };
+                entries.insert(entry.definition.name.clone(), entry);
+            }
         }
     }
 
@@ -538,7 +544,7 @@ mod tests {
                 is_shared: false,
                 filter: Vec::new(),
                 capabilities: Vec::new(),
-            });
+            }, None);
         }
         subscriptions.remove_topic("events");
         assert!(subscriptions.find("events").is_none() && subscriptions.find("events/+/x").is_none());
@@ -555,7 +561,7 @@ mod tests {
             is_shared: true,
             filter: Vec::new(),
             capabilities: Vec::new(),
-        });
+        }, None);
         subscriptions.use_one("s");
         subscriptions.use_one("s");
         subscriptions.remove_unless_used("s");

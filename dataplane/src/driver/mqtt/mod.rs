@@ -41,7 +41,9 @@ use self::deliver::Outflow;
 use self::flows::Messages;
 use self::moves::Moves;
 use self::publish::Intake;
-use self::session::{Numbers, SessionKey, Sessions};
+use self::session::{Numbers, Sessions};
+pub(super) use self::session::SessionKey as SessionToken;
+use self::session::SessionKey;
 pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
 use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
@@ -277,6 +279,9 @@ impl Shard {
                 break;
             }
             client.caught_since = None;
+            if self.is_held_up(key) {
+                break;
+            }
             if !self.core.has_live_room() {
                 // Whoever publishes next would be ahead of another shard, whoever filled its window.
                 self.stall(key);
@@ -349,6 +354,7 @@ impl Shard {
             Farewell::Stopping => (ReasonCode::ServerShuttingDown, End::Stopping),
             Farewell::Administrative => (ReasonCode::AdministrativeAction, End::Unclean),
             Farewell::Unauthorized => (ReasonCode::NotAuthorized, End::Unclean),
+            Farewell::Limit => (ReasonCode::QuotaExceeded, End::Unclean),
         };
         self.disconnect_mqtt(key, reason_code, reason, end);
     }

@@ -522,6 +522,7 @@ impl Shard {
         }
         let claim = Claim { has_moved: true, ..session.claim() };
         let key = self.mqtt.sessions.insert(session);
+        self.count_session(key);
         info!(client_id = %client, "the session has come from another node");
         self.keep_all_for_later(now, key);
         if let Some(fabric) = self.shared.mesh.as_deref() {
