@@ -1,4 +1,4 @@
-//! The configuration objects of the node: its addresses, users and roles.
+//! The configuration objects of the node: its addresses, and its address spaces with their users and roles.
 //!
 //! A change is answered when it is durable and every shard serves it, in this order: journal,
 //! shards, view. Changes that arrive together are flushed together. Reads see the view alone and
@@ -29,6 +29,7 @@ use mq_mesh::NodeId;
 use mq_mesh::replica::{Key, Record, Version};
 use mq_model::CATCH_ALL_TOPIC;
 use mq_model::manifest::{AddressSpec, AddressType};
+use mq_model::space::split_qualified;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::hub::{Hub, Served};
@@ -43,7 +44,10 @@ use writer::{Settings, Writer, names_from};
 
 pub use fleet::Membership;
 pub(crate) use journal::write_atomically;
-pub use principal::{MAX_ROLES, MAX_USERS, PrincipalKind, RoleValue, UserValue};
+pub use principal::{
+    MAX_PROFILES, MAX_ROLES, MAX_SPACES, MAX_USERS, PrincipalKind, PrincipalName, ProfileValue, RoleValue,
+    SpaceValue, UserValue,
+};
 
 /// Addresses that one node may hold.
 pub const MAX_ADDRESSES: usize = 1_000_000;
@@ -138,27 +142,38 @@ impl StoreError {
     }
 }
 
-/// Why an address was not changed.
+/// Why nothing was changed. Names are told as whoever asks calls them, without their space.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
-    #[error("address `{0}` exists already; change it with PUT, or choose another name")]
+    #[error("address `{}` exists already; change it with PUT, or choose another name", own(.0))]
     Exists(Arc<str>),
-    #[error("address `{0}` does not exist; `mq address list` shows those that do")]
+    #[error("address `{}` does not exist; `mq address list` shows those that do", own(.0))]
     NotFound(Arc<str>),
-    #[error("`{0}` is a subscription, and no topic `{1}` has been created; create the topic first")]
+    #[error(
+        "`{}` is a subscription, and no topic `{}` has been created; create the topic first",
+        own(.0),
+        own(.1)
+    )]
     NoTopic(Arc<str>, Box<str>),
     #[error(
-        "address `{0}` is built in and cannot be removed; to do without it, set mqtt.catch-all to false and \
-         restart the node"
+        "address `{}` is built in and cannot be removed; to do without it, set mqtt.catch-all to false and \
+         restart the node",
+        own(.0)
     )]
     BuiltIn(Arc<str>),
-    #[error("topic `{0}` has subscriptions, such as `{1}`; delete them before it becomes something else")]
+    #[error(
+        "topic `{}` has subscriptions, such as `{}`; delete them before it becomes something else",
+        own(.0),
+        own(.1)
+    )]
     HasSubscriptions(Arc<str>, Arc<str>),
     #[error(
-        "the fleet holds {MAX_ADDRESSES} addresses, users and roles, which is the most; remove some first"
+        "the fleet holds {MAX_ADDRESSES} addresses, users, roles and spaces, which is the most; remove some first"
     )]
     Full,
+    #[error("the space has {0} addresses, which is its limit maxAddresses; remove some, or raise the limit")]
+    AddressLimit(u32),
     #[error("{0} `{1}` exists already; change it with PUT, or choose another name")]
     PrincipalExists(PrincipalKind, Arc<str>),
     #[error("{0} `{1}` does not exist; `mq {0} list` shows those that do")]
@@ -167,6 +182,17 @@ pub enum ChangeError {
     InvalidPrincipal(PrincipalKind, Arc<str>, mq_model::Invalid),
     #[error("the fleet has as many {0}s as it may have; remove some first")]
     TooMany(PrincipalKind),
+    #[error("space `{0}` does not exist; `mq space list` shows those that do")]
+    NoSpace(Arc<str>),
+    #[error("space `{0}` is there by itself and cannot be removed; to take its limits away, set them to nothing")]
+    BuiltInSpace(Arc<str>),
+    #[error(
+        "space `{name}` still has {addresses} addresses, {users} users and roles; remove them, or ask for all of it \
+         with cascade=true"
+    )]
+    SpaceInUse { name: Arc<str>, addresses: usize, users: usize },
+    #[error("clients choose the space `{1}` by the name `{0}`; give this one another name")]
+    HostTaken(Box<str>, Arc<str>),
     /// Nothing has changed.
     #[error("{0}")]
     Store(Arc<StoreError>),
@@ -181,16 +207,19 @@ pub enum ChangeError {
          when it has, or ask another node"
     )]
     NotJoined(Subject),
-    #[error("address `{0}` keeps nothing of its own and has no home; name a queue or a topic")]
+    #[error("address `{}` keeps nothing of its own and has no home; name a queue or a topic", own(.0))]
     NoHome(Arc<str>),
     #[error(
-        "queue `{0}` keeps the last value of each key, and with another number of shards some keys would have two; \
-         create another queue with that number, and move the messages there with `mq address move`"
+        "queue `{}` keeps the last value of each key, and with another number of shards some keys would have two; \
+         create another queue with that number, and move the messages there with `mq address move`",
+        own(.0)
     )]
     ShardsOfLastValues(Arc<str>),
     #[error(
-        "address `{0}` is still moving from node `{1}`; wait until that has nothing left of it, or move it back \
-         there"
+        "address `{}` is still moving from node `{}`; wait until that has nothing left of it, or move it back \
+         there",
+        own(.0),
+        .1
     )]
     Moving(Arc<str>, Arc<str>),
     #[error("the node is stopping; try again when it is back")]
@@ -201,14 +230,14 @@ pub enum ChangeError {
 #[derive(Clone, Debug)]
 pub enum Subject {
     Address(Arc<str>),
-    Principal(PrincipalKind, Arc<str>),
+    Principal(PrincipalName),
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(name) => write!(formatter, "address `{name}`"),
-            Self::Principal(kind, name) => write!(formatter, "{kind} `{name}`"),
+            Self::Address(name) => write!(formatter, "address `{}`", own(name)),
+            Self::Principal(name) => name.fmt(formatter),
         }
     }
 }
@@ -217,12 +246,17 @@ impl Subject {
     fn key(&self) -> Key {
         match self {
             Self::Address(name) => Key::new(ADDRESS, name.clone()),
-            Self::Principal(kind, name) => kind.key(name),
+            Self::Principal(name) => name.key(),
         }
     }
 }
 
-/// The addresses, users and roles of the node. Cheap to clone.
+/// An address's name as those call it whose space it is in.
+fn own(name: &str) -> &str {
+    split_qualified(name).1
+}
+
+/// The addresses, spaces, users and roles of the node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     view: View,
@@ -474,8 +508,8 @@ impl Catalogue {
     ///
     /// # Errors
     ///
-    /// [`ChangeError::NoTopic`], [`ChangeError::HasSubscriptions`], [`ChangeError::Full`],
-    /// [`ChangeError::Store`] when it cannot be made durable, [`ChangeError::NotServed`],
+    /// [`ChangeError::NoSpace`], [`ChangeError::NoTopic`], [`ChangeError::HasSubscriptions`],
+    /// [`ChangeError::AddressLimit`], [`ChangeError::Full`], [`ChangeError::Store`] when it cannot be made durable, [`ChangeError::NotServed`],
     /// [`ChangeError::Stopping`].
     pub async fn put(
         &self,
@@ -518,15 +552,16 @@ impl Catalogue {
         self.relocate(name, Relocation::Emptied).await
     }
 
-    /// Makes of a user what `edit` makes of what he is, at once: no other change of this node comes in between.
-    /// `None` is one who does not exist, before and after.
+    /// Makes of a user of a space what `edit` makes of what he is, at once: no other change of this node comes in
+    /// between. `None` is one who does not exist, before and after.
     ///
     /// # Errors
     ///
-    /// Those of `edit`, [`ChangeError::TooMany`], [`ChangeError::Full`], [`ChangeError::Store`] when it cannot be
-    /// made durable, [`ChangeError::Stopping`].
+    /// Those of `edit`, [`ChangeError::NoSpace`], [`ChangeError::TooMany`], [`ChangeError::Full`],
+    /// [`ChangeError::Store`] when it cannot be made durable, [`ChangeError::Stopping`].
     pub async fn edit_user(
         &self,
+        space: Arc<str>,
         name: Arc<str>,
         edit: impl FnOnce(Option<UserValue>) -> Result<Option<UserValue>, ChangeError> + Send + 'static,
     ) -> Result<Put, ChangeError> {
@@ -537,7 +572,7 @@ impl Catalogue {
             };
             Ok(edit(current)?.map(Principal::User))
         };
-        self.edit(principal::Change { kind: PrincipalKind::User, name, edit: Box::new(edit) }).await
+        self.edit(principal::Change { name: PrincipalName::user(space, name), edit: Box::new(edit) }).await
     }
 
     /// As [`edit_user`](Self::edit_user), of a role.
@@ -547,6 +582,7 @@ impl Catalogue {
     /// Those of [`edit_user`](Self::edit_user).
     pub async fn edit_role(
         &self,
+        space: Arc<str>,
         name: Arc<str>,
         edit: impl FnOnce(Option<RoleValue>) -> Result<Option<RoleValue>, ChangeError> + Send + 'static,
     ) -> Result<Put, ChangeError> {
@@ -557,7 +593,58 @@ impl Catalogue {
             };
             Ok(edit(current)?.map(Principal::Role))
         };
-        self.edit(principal::Change { kind: PrincipalKind::Role, name, edit: Box::new(edit) }).await
+        self.edit(principal::Change { name: PrincipalName::role(space, name), edit: Box::new(edit) }).await
+    }
+
+    /// As [`edit_user`](Self::edit_user), of an address space; [`remove_space`](Self::remove_space) removes one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`edit_user`](Self::edit_user), and [`ChangeError::HostTaken`].
+    pub async fn edit_space(
+        &self,
+        name: Arc<str>,
+        edit: impl FnOnce(Option<SpaceValue>) -> Result<SpaceValue, ChangeError> + Send + 'static,
+    ) -> Result<Put, ChangeError> {
+        let edit = move |current: Option<&Principal>| {
+            let current = match current {
+                Some(Principal::Space(value)) => Some(value.clone()),
+                _ => None,
+            };
+            Ok(Some(Principal::Space(edit(current)?)))
+        };
+        self.edit(principal::Change { name: PrincipalName::space(name), edit: Box::new(edit) }).await
+    }
+
+    /// As [`edit_user`](Self::edit_user), of a profile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`edit_user`](Self::edit_user).
+    pub async fn edit_profile(
+        &self,
+        name: Arc<str>,
+        edit: impl FnOnce(Option<ProfileValue>) -> Result<Option<ProfileValue>, ChangeError> + Send + 'static,
+    ) -> Result<Put, ChangeError> {
+        let edit = move |current: Option<&Principal>| {
+            let current = match current {
+                Some(Principal::Profile(value)) => Some(value.clone()),
+                _ => None,
+            };
+            Ok(edit(current)?.map(Principal::Profile))
+        };
+        self.edit(principal::Change { name: PrincipalName::profile(name), edit: Box::new(edit) }).await
+    }
+
+    /// Removes an address space; with `cascade` its addresses, users and roles, too.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::NoPrincipal`], [`ChangeError::BuiltInSpace`], [`ChangeError::SpaceInUse`], and the errors of
+    /// [`put`](Self::put).
+    pub async fn remove_space(&self, name: Arc<str>, cascade: bool) -> Result<(), ChangeError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::RemoveSpace { name, cascade, reply }, answer).await
     }
 
     async fn edit(&self, change: principal::Change) -> Result<Put, ChangeError> {
@@ -590,6 +677,12 @@ enum Request {
     },
     Remove {
         name: Arc<str>,
+        reply: oneshot::Sender<Answer<()>>,
+    },
+    RemoveSpace {
+        name: Arc<str>,
+        /// What is in it, too.
+        cascade: bool,
         reply: oneshot::Sender<Answer<()>>,
     },
     Edit {

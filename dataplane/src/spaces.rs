@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
-use mq_model::space::{DEFAULT_SPACE, SPACE_PREFIX, SpaceLimits};
+use mq_model::space::{AddressSpaceSpec, DEFAULT_SPACE, ProfileSpec, SPACE_PREFIX, SpaceLimits};
 
-/// The space that is there without anybody having made it.
+/// The space that is there without anybody having made it, as it is without limits.
 static DEFAULT: LazyLock<Arc<Space>> = LazyLock::new(|| Arc::new(Space::new(DEFAULT_SPACE)));
 
 /// A tenant: names, users and limits of his own.
@@ -14,17 +14,32 @@ pub struct Space {
     name: Arc<str>,
     /// What its names begin with inside the fleet; empty for the default space.
     prefix: Box<str>,
+    is_enabled: bool,
     limits: SpaceLimits,
+    user_limits: SpaceLimits,
 }
 
 impl Space {
     /// A space without limits.
     pub fn new(name: &str) -> Self {
         let prefix = if name == DEFAULT_SPACE { String::new() } else { format!("{SPACE_PREFIX}{name}/") };
-        Self { name: name.into(), prefix: prefix.into(), limits: SpaceLimits::default() }
+        let (limits, user_limits) = (SpaceLimits::default(), SpaceLimits::default());
+        Self { name: name.into(), prefix: prefix.into(), is_enabled: true, limits, user_limits }
     }
 
-    /// The space of whoever names none.
+    /// A space as its document and its profile, where it has one, want it.
+    pub fn of(name: &str, spec: &AddressSpaceSpec, profile: Option<&ProfileSpec>) -> Self {
+        let (limits, user_limits) = match profile {
+            Some(profile) => (spec.limits.or(&profile.limits), spec.user_limits.or(&profile.user_limits)),
+            None => (spec.limits.clone(), spec.user_limits.clone()),
+        };
+        // The fleet's own administrators are in the default space, and cannot shut themselves out.
+        let is_enabled = !spec.disabled || name == DEFAULT_SPACE;
+        Self { is_enabled, limits, user_limits, ..Self::new(name) }
+    }
+
+    /// The space of whoever names none, as it is without limits; [`UserTable`](crate::users::UserTable) has it as
+    /// it is in force.
     pub fn default_space() -> &'static Arc<Self> {
         &DEFAULT
     }
@@ -33,9 +48,25 @@ impl Space {
         &self.name
     }
 
-    /// How much of everything it may take.
+    /// Whether it is the space that is there without anybody having made it, whose administrators are those of the
+    /// fleet.
+    pub fn is_default(&self) -> bool {
+        self.prefix.is_empty()
+    }
+
+    /// Whether anybody is let in.
+    pub fn is_enabled(&self) -> bool {
+        self.is_enabled
+    }
+
+    /// How much of everything it may take, in the fleet as a whole.
     pub fn limits(&self) -> &SpaceLimits {
         &self.limits
+    }
+
+    /// How much of everything each of its users may take who has no limits of his own.
+    pub fn user_limits(&self) -> &SpaceLimits {
+        &self.user_limits
     }
 
     /// What names of the space begin with inside the fleet; empty for the default space.
@@ -73,5 +104,22 @@ mod tests {
         assert_eq!(other.outside("$s/acme/a/b"), None);
         assert_eq!(Space::default_space().outside("$s/acme/a/b"), None);
         assert_eq!(Space::default_space().outside("a/b"), Some("a/b"));
+    }
+
+    #[test]
+    fn a_space_has_the_limits_of_its_profile_where_it_says_none() {
+        let limits = |links, sessions| SpaceLimits { max_links: links, max_sessions: sessions, ..Default::default() };
+        let spec = AddressSpaceSpec { limits: limits(Some(1), None), ..AddressSpaceSpec::default() };
+        let profile = ProfileSpec { limits: limits(Some(2), Some(3)), user_limits: limits(Some(4), None) };
+        let space = Space::of("acme", &spec, Some(&profile));
+        assert_eq!(space.limits(), &limits(Some(1), Some(3)));
+        assert_eq!(space.user_limits(), &limits(Some(4), None));
+    }
+
+    #[test]
+    fn the_default_space_lets_in_whatever_its_document_says() {
+        let spec = AddressSpaceSpec { disabled: true, ..AddressSpaceSpec::default() };
+        assert!(Space::of(DEFAULT_SPACE, &spec, None).is_enabled());
+        assert!(!Space::of("acme", &spec, None).is_enabled());
     }
 }

@@ -1,4 +1,4 @@
-//! The table of users and roles: who may log in, and what he may do.
+//! The table of address spaces with their users and roles: who may log in, and what he may do and take.
 //!
 //! A table is made whole from the configuration objects and never changed; another one takes its place.
 
@@ -8,7 +8,10 @@ use std::sync::Arc;
 use mq_auth::Verifiers;
 use mq_mesh::replica::Version;
 use mq_model::grant::{Grant, Right};
+use mq_model::space::{AddressSpaceSpec, ProfileSpec, SpaceLimits};
 use mq_model::user::{ADMIN_ROLE, DEFAULT_SPACE, RoleSpec, UserSpec, VIEWER_ROLE};
+
+use crate::spaces::Space;
 
 /// A user as he is in force.
 #[derive(Clone, Debug)]
@@ -20,16 +23,18 @@ pub struct User {
     version: Version,
     /// Those of the roles, too.
     grants: Arc<[Grant]>,
+    /// Those of the space, too.
+    limits: SpaceLimits,
 }
 
 impl User {
     /// A user without roles.
     pub fn new(name: &str, is_enabled: bool, grants: Vec<Grant>, verifiers: Option<Arc<Verifiers>>) -> Self {
-        let spec = UserSpec { disabled: !is_enabled, grants, roles: Vec::new() };
+        let spec = UserSpec { disabled: !is_enabled, grants, ..UserSpec::default() };
         Self::of(name.into(), BTreeMap::new(), spec, verifiers, Version::default())
     }
 
-    /// A user whose roles have not been looked up yet.
+    /// A user whose roles and space have not been looked up yet.
     pub(crate) fn of(
         name: Arc<str>,
         labels: BTreeMap<String, String>,
@@ -37,8 +42,8 @@ impl User {
         verifiers: Option<Arc<Verifiers>>,
         version: Version,
     ) -> Self {
-        let grants = spec.grants.clone().into();
-        Self { name, labels, spec, verifiers, version, grants }
+        let (grants, limits) = (spec.grants.clone().into(), spec.limits.clone());
+        Self { name, labels, spec, verifiers, version, grants, limits }
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -55,9 +60,19 @@ impl User {
         &self.grants
     }
 
-    /// Whether he may do everything, users and roles included.
+    /// How much he may take: his own limits, and those of his space for each of its users.
+    pub fn limits(&self) -> &SpaceLimits {
+        &self.limits
+    }
+
+    /// Whether he may do everything in his space, users and roles included; of the default space, in the fleet.
     pub fn is_admin(&self) -> bool {
         self.spec.roles.iter().any(|role| role == ADMIN_ROLE)
+    }
+
+    /// Whether he may see everything in his space; of the default space, in the fleet.
+    pub fn is_viewer(&self) -> bool {
+        self.spec.roles.iter().any(|role| role == VIEWER_ROLE)
     }
 
     /// What his password is checked with; `None`: he has none, and no password is his.
@@ -95,45 +110,169 @@ pub struct Role {
     pub version: Version,
 }
 
-/// Every user and role of a moment.
-#[derive(Clone, Debug, Default)]
-pub struct UserTable {
+/// An address space as somebody wants it.
+#[derive(Clone, Debug)]
+pub struct SpaceEntry {
+    pub name: Arc<str>,
+    pub labels: BTreeMap<String, String>,
+    pub spec: AddressSpaceSpec,
+    pub version: Version,
+}
+
+/// Limits under a name, for any number of spaces.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub name: Arc<str>,
+    pub labels: BTreeMap<String, String>,
+    pub spec: ProfileSpec,
+    pub version: Version,
+}
+
+/// What a table is made of. What is of a space that does not exist is left out.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) spaces: Vec<SpaceEntry>,
+    pub(crate) profiles: Vec<Profile>,
+    /// With the names of their spaces.
+    pub(crate) users: Vec<(Arc<str>, User)>,
+    /// With the names of their spaces.
+    pub(crate) roles: Vec<(Arc<str>, Role)>,
+}
+
+/// One space of a table.
+#[derive(Clone, Debug)]
+struct Members {
+    space: Arc<Space>,
+    /// `None`: nobody has asked for anything, and it is the default space.
+    entry: Option<Arc<SpaceEntry>>,
     users: BTreeMap<Arc<str>, Arc<User>>,
     roles: BTreeMap<Arc<str>, Arc<Role>>,
+}
+
+impl Members {
+    fn new(space: Arc<Space>, entry: Option<SpaceEntry>) -> Self {
+        let entry = entry.map(Arc::new);
+        Self { space, entry, users: BTreeMap::new(), roles: BTreeMap::new() }
+    }
+
+    /// Looks up the roles of users.
+    fn resolve(&mut self, users: impl IntoIterator<Item = User>) {
+        for user in users {
+            let grants = effective(&user.spec, &self.roles);
+            let limits = user.spec.limits.or(self.space.user_limits());
+            self.users.insert(user.name.clone(), Arc::new(User { grants, limits, ..user }));
+        }
+    }
+}
+
+/// Every space, user and role of a moment.
+#[derive(Clone, Debug)]
+pub struct UserTable {
+    /// The default space among them, always.
+    spaces: BTreeMap<Arc<str>, Members>,
+    /// The names of spaces by those of hosts in lower case, without the spaces' own names.
+    hosts: BTreeMap<Box<str>, Arc<str>>,
+    profiles: BTreeMap<Arc<str>, Arc<Profile>>,
     generation: u64,
 }
 
+impl Default for UserTable {
+    fn default() -> Self {
+        Self::new(Contents::default(), 0)
+    }
+}
+
 impl UserTable {
-    /// A table of users without roles.
+    /// A table of users of the default space without roles.
     pub fn of(users: impl IntoIterator<Item = User>) -> Self {
-        Self::new(users, [], 0)
+        let mut table = Self::default();
+        if let Some(members) = table.spaces.get_mut(DEFAULT_SPACE) {
+            members.resolve(users);
+        }
+        table
     }
 
-    /// A table of users with their roles looked up. `generation` is another one for each table of a node.
-    pub(crate) fn new(
-        users: impl IntoIterator<Item = User>,
-        roles: impl IntoIterator<Item = Role>,
-        generation: u64,
-    ) -> Self {
-        let roles: BTreeMap<_, _> =
-            roles.into_iter().map(|role| (role.name.clone(), Arc::new(role))).collect();
-        let users = users.into_iter().map(|user| {
-            let grants = effective(&user.spec, &roles);
-            (user.name.clone(), Arc::new(User { grants, ..user }))
-        });
-        let users = users.collect();
-        Self { users, roles, generation }
+    /// The same with one more space and its users, without roles, which takes the place of one of that name.
+    #[must_use]
+    pub fn with_space(mut self, space: Space, users: impl IntoIterator<Item = User>) -> Self {
+        let mut members = Members::new(Arc::new(space), None);
+        members.resolve(users);
+        self.spaces.insert(members.space.name().clone(), members);
+        self
     }
 
-    /// The user who goes by this name in a space.
+    /// A table with everything looked up. `generation` is another one for each table of a node.
+    pub(crate) fn new(contents: Contents, generation: u64) -> Self {
+        let Contents { spaces: entries, profiles, users, roles } = contents;
+        let profiles: BTreeMap<_, _> =
+            profiles.into_iter().map(|profile| (profile.name.clone(), Arc::new(profile))).collect();
+        let default = Space::default_space();
+        let mut spaces = BTreeMap::from([(default.name().clone(), Members::new(default.clone(), None))]);
+        let mut hosts = BTreeMap::new();
+        for entry in entries {
+            let profile = entry.spec.profile.as_deref().and_then(|name| profiles.get(name));
+            let space = Space::of(&entry.name, &entry.spec, profile.map(|profile| &profile.spec));
+            for host in &entry.spec.hosts {
+                // Two nodes may have given one away at the same time; every node goes by the same one.
+                hosts.entry(host.to_ascii_lowercase().into()).or_insert_with(|| entry.name.clone());
+            }
+            spaces.insert(entry.name.clone(), Members::new(Arc::new(space), Some(entry)));
+        }
+        for (space, role) in roles {
+            if let Some(members) = spaces.get_mut(&space) {
+                members.roles.insert(role.name.clone(), Arc::new(role));
+            }
+        }
+        for (space, user) in users {
+            if let Some(members) = spaces.get_mut(&space) {
+                members.resolve([user]);
+            }
+        }
+        Self { spaces, hosts, profiles, generation }
+    }
+
+    /// A space as it is in force, whether anybody is let in or not.
+    pub fn space(&self, name: &str) -> Option<&Arc<Space>> {
+        self.spaces.get(name).map(|members| &members.space)
+    }
+
+    /// The space that clients choose by the name of a host: its own, or one of those that were given to it.
+    pub fn space_at(&self, host: &str) -> Option<&Arc<Space>> {
+        let host = host.to_ascii_lowercase();
+        self.space(&host).or_else(|| self.space(self.hosts.get(&*host)?))
+    }
+
+    /// The spaces in the order of their names, each with what was asked for it; `None`: nothing, and it is the
+    /// default space.
+    pub fn spaces(&self) -> impl Iterator<Item = (&Arc<Space>, Option<&Arc<SpaceEntry>>)> {
+        self.spaces.values().map(|members| (&members.space, members.entry.as_ref()))
+    }
+
+    /// What was asked for a space; `None`: nothing.
+    pub fn space_entry(&self, name: &str) -> Option<&Arc<SpaceEntry>> {
+        self.spaces.get(name)?.entry.as_ref()
+    }
+
+    /// The profiles in the order of their names.
+    pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
+        self.profiles.values()
+    }
+
+    /// A profile.
+    pub fn profile(&self, name: &str) -> Option<&Arc<Profile>> {
+        self.profiles.get(name)
+    }
+
+    /// The user who goes by this name in a space, whether he and the space let him in or not.
     pub fn find(&self, space: &str, name: &str) -> Option<&Arc<User>> {
-        if space == DEFAULT_SPACE { self.users.get(name) } else { None }
+        self.spaces.get(space)?.users.get(name)
     }
 
     /// Somebody whose roles another one vouches for: the user of this name with those roles, too, or one who is
-    /// known by them alone; `None`: the user is disabled.
+    /// known by them alone; `None`: the user is disabled, or there is no such space.
     pub(crate) fn vouched(&self, space: &str, name: &str, roles: &[String]) -> Option<Arc<User>> {
-        let found = self.find(space, name);
+        let members = self.spaces.get(space)?;
+        let found = members.users.get(name);
         if found.is_some_and(|user| !user.is_enabled()) {
             return None;
         }
@@ -142,10 +281,10 @@ impl UserTable {
         }
         let mut user = match found {
             Some(user) => User::clone(user),
-            None => User::new(name, true, Vec::new(), None),
+            None => User { limits: members.space.user_limits().clone(), ..User::new(name, true, Vec::new(), None) },
         };
         user.spec.roles.extend_from_slice(roles);
-        user.grants = effective(&user.spec, &self.roles);
+        user.grants = effective(&user.spec, &members.roles);
         Some(Arc::new(user))
     }
 
@@ -154,24 +293,24 @@ impl UserTable {
         self.generation
     }
 
-    /// The users in the order of their names.
-    pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
-        self.users.values()
+    /// The users of a space in the order of their names.
+    pub fn users(&self, space: &str) -> impl Iterator<Item = &Arc<User>> {
+        self.spaces.get(space).into_iter().flat_map(|members| members.users.values())
     }
 
-    /// The roles that somebody has made, in the order of their names.
-    pub fn roles(&self) -> impl Iterator<Item = &Arc<Role>> {
-        self.roles.values()
+    /// The roles that somebody has made in a space, in the order of their names.
+    pub fn roles(&self, space: &str) -> impl Iterator<Item = &Arc<Role>> {
+        self.spaces.get(space).into_iter().flat_map(|members| members.roles.values())
     }
 
-    /// A role that somebody has made.
-    pub fn role(&self, name: &str) -> Option<&Arc<Role>> {
-        self.roles.get(name)
+    /// A role that somebody has made in a space.
+    pub fn role(&self, space: &str, name: &str) -> Option<&Arc<Role>> {
+        self.spaces.get(space)?.roles.get(name)
     }
 
-    /// What a role gives; `None`: there is no such role.
-    pub fn role_grants(&self, name: &str) -> Option<Vec<Grant>> {
-        role_grants(&self.roles, name)
+    /// What a role of a space gives; `None`: there is no such role.
+    pub fn role_grants(&self, space: &str, name: &str) -> Option<Vec<Grant>> {
+        role_grants(&self.spaces.get(space)?.roles, name)
     }
 }
 
@@ -201,7 +340,7 @@ mod tests {
     fn user(name: &str, grants: &[&str], roles: &[&str]) -> User {
         let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-        let spec = UserSpec { disabled: false, grants, roles };
+        let spec = UserSpec { grants, roles, ..UserSpec::default() };
         User::of(name.into(), BTreeMap::new(), spec, None, Version::default())
     }
 
@@ -209,6 +348,17 @@ mod tests {
         let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
         let (labels, version) = (BTreeMap::new(), Version::default());
         Role { name: name.into(), labels, spec: RoleSpec { grants }, version }
+    }
+
+    fn table(users: impl IntoIterator<Item = User>, roles: impl IntoIterator<Item = Role>) -> UserTable {
+        let users = users.into_iter().map(|user| (DEFAULT_SPACE.into(), user)).collect();
+        let roles = roles.into_iter().map(|role| (DEFAULT_SPACE.into(), role)).collect();
+        UserTable::new(Contents { users, roles, ..Contents::default() }, 7)
+    }
+
+    fn space(name: &str, spec: AddressSpaceSpec) -> SpaceEntry {
+        let (labels, version) = (BTreeMap::new(), Version::default());
+        SpaceEntry { name: name.into(), labels, spec, version }
     }
 
     fn grants(table: &UserTable, name: &str) -> Vec<String> {
@@ -219,7 +369,7 @@ mod tests {
     fn a_user_has_the_grants_of_his_roles_once_each() {
         let roles = [role("one", &["send:a", "recv:b"]), role("two", &["recv:b", "view:c"])];
         let users = [user("ann", &["send:a", "send:x"], &["one", "two"])];
-        let table = UserTable::new(users, roles, 7);
+        let table = table(users, roles);
         assert_eq!(grants(&table, "ann"), ["send:a", "send:x", "recv:b", "view:c"]);
         assert_eq!(table.generation(), 7);
     }
@@ -228,7 +378,7 @@ mod tests {
     fn built_in_roles_are_what_their_names_say_and_unknown_ones_give_nothing() {
         let users = [user("a", &[], &["admin"]), user("v", &[], &["viewer"]), user("u", &[], &["gone"])];
         // Whoever makes a role of that name all the same changes nothing.
-        let table = UserTable::new(users, [role("viewer", &["manage:#"])], 0);
+        let table = table(users, [role("viewer", &["manage:#"])]);
         assert_eq!(grants(&table, "a"), ["send:#", "recv:#", "browse:#", "view:#", "manage:#"]);
         assert_eq!(grants(&table, "v"), ["view:#"]);
         assert!(grants(&table, "u").is_empty());
@@ -241,5 +391,68 @@ mod tests {
         let table = UserTable::of([user("ann", &["send:#"], &[])]);
         assert!(table.find(DEFAULT_SPACE, "ann").is_some());
         assert!(table.find("acme", "ann").is_none() && table.find("", "ann").is_none());
+    }
+
+    #[test]
+    fn each_space_has_users_and_roles_of_its_own() {
+        let (acme, other): (Arc<str>, Arc<str>) = ("acme".into(), "other".into());
+        let table = UserTable::new(
+            Contents {
+                spaces: vec![space("acme", Default::default()), space("other", Default::default())],
+                users: vec![
+                    (acme.clone(), user("ann", &["send:a"], &["one"])),
+                    (other, user("ann", &["send:b"], &["one"])),
+                    ("gone".into(), user("ann", &["send:c"], &[])),
+                ],
+                roles: vec![(acme, role("one", &["recv:a"]))],
+                ..Contents::default()
+            },
+            1,
+        );
+        let grants = |space| {
+            table.find(space, "ann").map(|user| user.grants().iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(grants("acme").unwrap(), ["send:a", "recv:a"]);
+        assert_eq!(grants("other").unwrap(), ["send:b"], "the role is one of another space");
+        assert_eq!(grants(DEFAULT_SPACE), None);
+        assert_eq!(grants("gone"), None, "nobody is of a space that is not there");
+        assert!(table.vouched("gone", "ann", &["admin".into()]).is_none());
+        assert_eq!(table.users("acme").count() + table.users("gone").count(), 1);
+        assert!(table.role_grants("other", "one").is_none());
+    }
+
+    #[test]
+    fn a_space_is_found_by_its_name_and_its_hosts_and_by_nothing_else() {
+        let hosts = |hosts: &[&str]| AddressSpaceSpec {
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            ..AddressSpaceSpec::default()
+        };
+        let spaces =
+            vec![space("acme", hosts(&["Acme.Example.com", "b"])), space("b", hosts(&["acme.example.com"]))];
+        let table = UserTable::new(Contents { spaces, ..Contents::default() }, 1);
+        let at = |host| table.space_at(host).map(|space| space.name().to_string());
+        assert_eq!(at("acme").as_deref(), Some("acme"));
+        assert_eq!(at("acme.EXAMPLE.com").as_deref(), Some("acme"), "one of two that were given it at a time");
+        assert_eq!(at("b").as_deref(), Some("b"), "a space's own name is its own");
+        assert_eq!(at("default").as_deref(), Some("default"));
+        for nothing in ["", "acme.", "x.acme.example.com", "acme.example.com:5671", "$s/acme"] {
+            assert_eq!(at(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_user_may_take_what_his_space_says_unless_he_has_limits_of_his_own() {
+        let limits = |links, sessions| SpaceLimits { max_links: links, max_sessions: sessions, ..Default::default() };
+        let spec = AddressSpaceSpec { user_limits: limits(Some(1), Some(2)), ..AddressSpaceSpec::default() };
+        let mut own = user("own", &[], &[]);
+        own.spec.limits = limits(Some(9), None);
+        let acme: Arc<str> = "acme".into();
+        let users = vec![(acme.clone(), own), (acme, user("ann", &[], &[]))];
+        let table =
+            UserTable::new(Contents { spaces: vec![space("acme", spec)], users, ..Contents::default() }, 1);
+        let of = |name| table.find("acme", name).unwrap().limits().clone();
+        assert_eq!(of("own"), limits(Some(9), Some(2)));
+        assert_eq!(of("ann"), limits(Some(1), Some(2)));
+        assert_eq!(table.vouched("acme", "bob", &[]).unwrap().limits(), &limits(Some(1), Some(2)));
     }
 }

@@ -52,7 +52,7 @@ pub(super) async fn run(args: UserCommand, settings: &Settings, output: &mut Out
 
 async fn create(args: UserCreate, settings: &Settings, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
     let UserCreate { name, grants, roles } = args;
-    let user = User::new(&name, UserSpec { grants, roles, disabled: false });
+    let user = User::new(&name, UserSpec { grants, roles, ..UserSpec::default() });
     user.validate().map_err(|error| Failure::usage(error.to_string()))?;
     let password = settings.password_of_stdin()?.map(new_password);
     let has_password = password.is_some();

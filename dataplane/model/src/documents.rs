@@ -18,23 +18,29 @@ use crate::manifest::{
 use crate::names::{shown, split_subscription};
 use crate::schema::shapes;
 use crate::shape::Shape;
+use crate::space::{AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, PROFILE_KIND, Profile, ProfileSpec, SPACE_KIND};
 use crate::suggest::nearest;
 use crate::user::{ROLE_KIND, Role, RoleSpec, USER_KIND, User, UserSpec};
 use crate::validate::{self, Violation};
 use crate::yaml::{self, MAX_BYTES, Node, Value};
 
 /// The kinds of documents in manifest files.
-const KINDS: [&str; 5] = [FLEET_KIND, ADDRESS_KIND, USER_KIND, ROLE_KIND, BENCH_KIND];
+const KINDS: [&str; 7] =
+    [FLEET_KIND, ADDRESS_KIND, USER_KIND, ROLE_KIND, SPACE_KIND, PROFILE_KIND, BENCH_KIND];
 
 /// The documents of the files of one command.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Documents {
     pub fleet: Option<Fleet>,
     /// In the order of the files; no name appears twice.
+    pub spaces: Vec<AddressSpace>,
+    /// In the order of the files; no name appears twice.
+    pub profiles: Vec<Profile>,
+    /// In the order of the files; no name appears twice in a space.
     pub addresses: Vec<Address>,
-    /// In the order of the files; no name appears twice.
+    /// In the order of the files; no name appears twice in a space.
     pub users: Vec<User>,
-    /// In the order of the files; no name appears twice.
+    /// In the order of the files; no name appears twice in a space.
     pub roles: Vec<Role>,
     /// In the order of the files; no name appears twice.
     pub benches: Vec<Bench>,
@@ -49,8 +55,8 @@ pub struct Source<'a> {
 }
 
 impl Documents {
-    /// Reads one file of YAML or JSON: any number of `Fleet` (at most one), `Address`, `User`, `Role` and
-    /// `Bench` documents in any order.
+    /// Reads one file of YAML or JSON: any number of `Fleet` (at most one), `Address`, `User`, `Role`,
+    /// `AddressSpace`, `Profile` and `Bench` documents in any order.
     ///
     /// # Errors
     ///
@@ -162,14 +168,14 @@ impl Place<'_> {
 #[derive(Default)]
 struct Reader {
     documents: Documents,
-    /// Where each kind and name was first seen.
-    seen: HashMap<(&'static str, String), String>,
+    /// Where each kind, space and name was first seen.
+    seen: HashMap<(&'static str, String, String), String>,
     /// Where the first fleet was seen.
     fleet: Option<String>,
-    /// The type of each address.
-    types: HashMap<String, AddressType>,
-    /// The subscriptions of the file that is being read: where the name stands, and the topic in it.
-    subscriptions: Vec<(Range<usize>, String)>,
+    /// The type of each address, by space and name.
+    types: HashMap<(String, String), AddressType>,
+    /// The subscriptions of the file that is being read: where the name stands, and the space and topic in it.
+    subscriptions: Vec<(Range<usize>, (String, String))>,
 }
 
 impl Reader {
@@ -179,6 +185,8 @@ impl Reader {
             Some(ADDRESS_KIND) => self.address(node, place, findings),
             Some(USER_KIND) => self.user(node, place, findings),
             Some(ROLE_KIND) => self.role(node, place, findings),
+            Some(SPACE_KIND) => self.space(node, place, findings),
+            Some(PROFILE_KIND) => self.profile(node, place, findings),
             Some(BENCH_KIND) => self.bench(node, place, findings),
             _ => {}
         }
@@ -215,15 +223,16 @@ impl Reader {
         if let Some(spec) = &spec {
             report(validate::name_and_spec(&metadata.name, spec), node, findings);
         }
-        if !self.is_new(ADDRESS_KIND, &metadata.name, node, place, findings) {
+        if !self.is_new(ADDRESS_KIND, &metadata, node, place, findings) {
             return;
         }
         if let Some(spec) = spec {
-            self.types.insert(metadata.name.clone(), spec.kind);
+            let space = metadata.space().to_owned();
             if let Some((topic, _)) = split_subscription(&metadata.name) {
                 let span = locate(node, &["metadata".into(), "name".into()]);
-                self.subscriptions.push((span, topic.to_owned()));
+                self.subscriptions.push((span, (space.clone(), topic.to_owned())));
             }
+            self.types.insert((space, metadata.name.clone()), spec.kind);
             self.documents.addresses.push(Address {
                 api_version: API_VERSION.into(),
                 kind: ADDRESS_KIND.into(),
@@ -241,6 +250,7 @@ impl Reader {
             if self.types.get(&topic).is_none_or(|&kind| kind == AddressType::Topic) {
                 continue;
             }
+            let (_, topic) = topic;
             let message = format!("a subscription of `{0}`, and `{0}` is not a topic", shown(&topic));
             let finding = Finding::new(Code::Reference, span, message);
             findings.push(finding.help(format!("make `{}` a `topic`, or name another", shown(&topic))));
@@ -252,7 +262,7 @@ impl Reader {
         let metadata = parts.take::<Metadata>("metadata", validate::named_metadata, findings);
         let spec = parts.take::<BenchSpec>("spec", |spec| validate::bench_spec(spec, &["spec"]), findings);
         let Some(metadata) = metadata else { return };
-        if !self.is_new(BENCH_KIND, &metadata.name, node, place, findings) {
+        if !self.is_new(BENCH_KIND, &metadata, node, place, findings) {
             return;
         }
         if let Some(spec) = spec {
@@ -272,14 +282,11 @@ impl Reader {
         let spec =
             parts.take_or_default::<UserSpec>("spec", |spec| validate::user_spec(spec, &["spec"]), findings);
         let Some(metadata) = metadata else { return };
-        if !self.is_new(USER_KIND, &metadata.name, node, place, findings) {
+        if !self.is_new(USER_KIND, &metadata, node, place, findings) {
             return;
         }
         if let Some(spec) = spec {
-            let labels = metadata.labels;
-            let mut user = User::new(metadata.name, spec);
-            user.metadata.labels = labels;
-            self.documents.users.push(user);
+            self.documents.users.push(User { metadata, ..User::new("", spec) });
         }
     }
 
@@ -290,14 +297,41 @@ impl Reader {
         let spec =
             parts.take_or_default::<RoleSpec>("spec", |spec| validate::role_spec(spec, &["spec"]), findings);
         let Some(metadata) = metadata else { return };
-        if !self.is_new(ROLE_KIND, &metadata.name, node, place, findings) {
+        if !self.is_new(ROLE_KIND, &metadata, node, place, findings) {
             return;
         }
         if let Some(spec) = spec {
-            let labels = metadata.labels;
-            let mut role = Role::new(metadata.name, spec);
-            role.metadata.labels = labels;
-            self.documents.roles.push(role);
+            self.documents.roles.push(Role { metadata, ..Role::new("", spec) });
+        }
+    }
+
+    fn space(&mut self, node: &Node, place: &Place<'_>, findings: &mut Findings) {
+        let Some(mut parts) = Parts::read(node, &shapes().space, SPACE_KIND, findings) else { return };
+        let metadata = parts.take::<Metadata>("metadata", validate::named_metadata, findings);
+        let rules = |spec: &AddressSpaceSpec| validate::space_spec(spec, &["spec"]);
+        let spec = parts.take_or_default::<AddressSpaceSpec>("spec", rules, findings);
+        let Some(metadata) = metadata else { return };
+        if let Some(spec) = &spec {
+            report(validate::space_name_and_spec(&metadata.name, spec).into_iter().collect(), node, findings);
+        }
+        if !self.is_new(SPACE_KIND, &metadata, node, place, findings) {
+            return;
+        }
+        if let Some(spec) = spec {
+            self.documents.spaces.push(AddressSpace { metadata, ..AddressSpace::new("", spec) });
+        }
+    }
+
+    fn profile(&mut self, node: &Node, place: &Place<'_>, findings: &mut Findings) {
+        let Some(mut parts) = Parts::read(node, &shapes().profile, PROFILE_KIND, findings) else { return };
+        let metadata = parts.take::<Metadata>("metadata", validate::named_metadata, findings);
+        let spec = parts.take_or_default::<ProfileSpec>("spec", |_| Vec::new(), findings);
+        let Some(metadata) = metadata else { return };
+        if !self.is_new(PROFILE_KIND, &metadata, node, place, findings) {
+            return;
+        }
+        if let Some(spec) = spec {
+            self.documents.profiles.push(Profile { metadata, ..Profile::new("", spec) });
         }
     }
 
@@ -305,19 +339,28 @@ impl Reader {
     fn is_new(
         &mut self,
         kind: &'static str,
-        name: &str,
+        metadata: &Metadata,
         node: &Node,
         place: &Place<'_>,
         findings: &mut Findings,
     ) -> bool {
         let span = locate(node, &["metadata".into(), "name".into()]);
-        if let Some(first) = self.seen.get(&(kind, name.to_owned())) {
-            let message = format!("the {} `{}` is defined twice", kind.to_lowercase(), shown(name));
+        let key = (kind, metadata.space().to_owned(), metadata.name.clone());
+        if let Some(first) = self.seen.get(&key) {
+            let of_space = match metadata.space() {
+                DEFAULT_SPACE => String::new(),
+                space => format!(" of the space `{}`", shown(space)),
+            };
+            let kind = match kind {
+                SPACE_KIND => "address space".to_owned(),
+                kind => kind.to_lowercase(),
+            };
+            let message = format!("the {kind} `{}`{of_space} is defined twice", shown(&metadata.name));
             let finding = Finding::new(Code::DuplicateObject, span, message);
             findings.push(finding.help("rename or remove one").note(format!("the first is at {first}")));
             return false;
         }
-        self.seen.insert((kind, name.to_owned()), place.of(&span));
+        self.seen.insert(key, place.of(&span));
         true
     }
 }

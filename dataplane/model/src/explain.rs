@@ -13,6 +13,7 @@ use crate::manifest::{ADDRESS_KIND, FLEET_KIND};
 use crate::names::shown;
 use crate::schema::shapes;
 use crate::shape::{Field, Kind, Shape};
+use crate::space::{PROFILE_KIND, SPACE_KIND};
 use crate::suggest::nearest;
 use crate::user::{ROLE_KIND, USER_KIND};
 
@@ -20,7 +21,16 @@ use crate::user::{ROLE_KIND, USER_KIND};
 const DAEMON_CONFIG: &str = "DaemonConfig";
 
 /// The roots of the paths.
-const ROOTS: [&str; 6] = [FLEET_KIND, ADDRESS_KIND, USER_KIND, ROLE_KIND, BENCH_KIND, DAEMON_CONFIG];
+const ROOTS: [&str; 8] = [
+    FLEET_KIND,
+    ADDRESS_KIND,
+    USER_KIND,
+    ROLE_KIND,
+    SPACE_KIND,
+    PROFILE_KIND,
+    BENCH_KIND,
+    DAEMON_CONFIG,
+];
 
 /// A field, an object, or a diagnostic code, for people (`Display`) and for programs (`Serialize`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -141,6 +151,8 @@ fn root_shape(root: &str) -> &'static Shape {
         ADDRESS_KIND => &shapes.address,
         USER_KIND => &shapes.user,
         ROLE_KIND => &shapes.role,
+        SPACE_KIND => &shapes.space,
+        PROFILE_KIND => &shapes.profile,
         BENCH_KIND => &shapes.bench,
         _ => &shapes.daemon,
     }

@@ -12,6 +12,7 @@ pub use crate::authentication::FleetAuthentication;
 use crate::config::{self, ListenerTls};
 pub use crate::mesh::{FleetLink, FleetMesh};
 pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
+use crate::space::DEFAULT_SPACE;
 pub use crate::target::{SshHost, SshTarget, Supervision, Target};
 pub use crate::tls::FleetTls;
 
@@ -34,10 +35,14 @@ pub struct Metadata {
     /// The object's name, unique among the objects of its kind. Of an address: what clients send to
     /// and receive from, 1 to 255 bytes, levels separated by `/`, no wildcards; of a subscription its
     /// topic, `::` and a name of its own; of the topic for every name that nothing else serves `#`.
-    /// Of a fleet or a load test: 1 to 63 of `a` to `z`, `0` to `9` and `-`. Of a user or a role: 1 to 128 of
-    /// `a` to `z`, `A` to `Z`, `0` to `9`, `.`, `_` and `-`.
+    /// Of a fleet, a load test, an address space or a profile: 1 to 63 of `a` to `z`, `0` to `9` and `-`. Of a
+    /// user or a role: 1 to 128 of `a` to `z`, `A` to `Z`, `0` to `9`, `.`, `_` and `-`.
     #[schemars(length(min = 1, max = 255))]
     pub name: String,
+    /// The address space that the object is of. Of an address, a user or a role. Default: `default`.
+    #[schemars(length(min = 1, max = 63), extend("default" = "default"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<String>,
     /// Notes of the user, such as `team: heating`; mq stores them and shows them. At most 64, keys
     /// of 128 and values of 256 bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -792,7 +797,17 @@ impl Default for FleetListeners {
 
 impl Metadata {
     pub(crate) fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), labels: BTreeMap::new() }
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// The space of an address, a user or a role.
+    pub fn space(&self) -> &str {
+        self.space.as_deref().unwrap_or(DEFAULT_SPACE)
+    }
+
+    /// Says the space of an address, a user or a role.
+    pub fn set_space(&mut self, space: &str) {
+        self.space = (space != DEFAULT_SPACE).then(|| space.to_owned());
     }
 }
 

@@ -14,6 +14,7 @@ use crate::bench::Bench;
 use crate::config::DaemonConfig;
 use crate::manifest::{Address, Fleet};
 use crate::shape::Shape;
+use crate::space::{AddressSpace, Profile};
 use crate::user::{Role, User};
 
 /// Where the schema of the manifests is kept in the repository.
@@ -22,7 +23,8 @@ pub const MANIFEST_SCHEMA_PATH: &str = "manifests/schema/mq.schema.json";
 /// Where the schema of the daemon's configuration is kept in the repository.
 pub const DAEMON_SCHEMA_PATH: &str = "manifests/schema/mqd.schema.json";
 
-/// The schema of one document of a manifest file: a `Fleet`, an `Address`, a `User`, a `Role` or a `Bench`.
+/// The schema of one document of a manifest file: a `Fleet`, an `Address`, a `User`, a `Role`,
+/// an `AddressSpace`, a `Profile` or a `Bench`.
 pub fn manifest_schema() -> Value {
     let mut generator = settings().into_generator();
     let kinds = [
@@ -30,12 +32,15 @@ pub fn manifest_schema() -> Value {
         generator.subschema_for::<Address>(),
         generator.subschema_for::<User>(),
         generator.subschema_for::<Role>(),
+        generator.subschema_for::<AddressSpace>(),
+        generator.subschema_for::<Profile>(),
         generator.subschema_for::<Bench>(),
     ];
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mq manifest",
-        "description": "A document of a manifest file: a Fleet, an Address, a User, a Role or a Bench.",
+        "description": "A document of a manifest file: a Fleet, an Address, a User, a Role, an AddressSpace, a \
+                        Profile or a Bench.",
         "type": "object",
         "required": ["apiVersion", "kind"],
         // An editor that knows the kind reports the problems of that kind only.
@@ -68,6 +73,8 @@ pub(crate) struct Shapes {
     pub(crate) address: Shape,
     pub(crate) user: Shape,
     pub(crate) role: Shape,
+    pub(crate) space: Shape,
+    pub(crate) profile: Shape,
     pub(crate) bench: Shape,
     pub(crate) daemon: Shape,
 }
@@ -80,6 +87,8 @@ pub(crate) fn shapes() -> &'static Shapes {
         address: Shape::of(&root::<Address>()),
         user: Shape::of(&root::<User>()),
         role: Shape::of(&root::<Role>()),
+        space: Shape::of(&root::<AddressSpace>()),
+        profile: Shape::of(&root::<Profile>()),
         bench: Shape::of(&root::<Bench>()),
         daemon: Shape::of(&root::<DaemonConfig>()),
     })

@@ -6,16 +6,165 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::{API_VERSION, API_VERSION_SHORT, Metadata};
 pub use crate::user::DEFAULT_SPACE;
+
+/// The `kind` of an [`AddressSpace`].
+pub const SPACE_KIND: &str = "AddressSpace";
+
+/// The `kind` of a [`Profile`].
+pub const PROFILE_KIND: &str = "Profile";
 
 /// What names inside the fleet begin with that are of a space: `$s/acme/telemetry` is `telemetry` of `acme`.
 pub const SPACE_PREFIX: &str = "$s/";
 
 /// The longest name of a space: one label of a host name (RFC 1035, 2.3.4).
 pub const MAX_SPACE_NAME: usize = crate::MAX_NAME;
+
+/// The most host names of one space.
+pub const MAX_SPACE_HOSTS: usize = 16;
+
+/// A tenant: names, users and limits of his own, of which no other one sees anything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddressSpace {
+    /// The group and version of the document's fields.
+    #[schemars(extend("enum" = [API_VERSION, API_VERSION_SHORT]))]
+    pub api_version: String,
+    /// Always `AddressSpace`.
+    #[schemars(extend("const" = SPACE_KIND))]
+    pub kind: String,
+    /// Name and labels. The name has 1 to 63 of `a` to `z`, `0` to `9` and `-`. `default` is there without anybody
+    /// having made it, and can be given limits.
+    pub metadata: Metadata,
+    /// What is wanted of the space. Without it nothing is limited.
+    #[serde(default)]
+    pub spec: AddressSpaceSpec,
+    /// Written by the node, ignored when sent to it.
+    #[schemars(extend("readOnly" = true))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<AddressSpaceStatus>,
+}
+
+/// What is wanted of a space. Absent fields mean the default; defaults are never written back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AddressSpaceSpec {
+    /// The `Profile` whose limits the space has where it says none of its own. One that does not exist gives
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub profile: Option<String>,
+    /// How much the space may take, for the fleet as a whole.
+    #[serde(skip_serializing_if = "SpaceLimits::is_empty")]
+    pub limits: SpaceLimits,
+    /// How much each user of the space may take, where he has no limit of his own.
+    #[serde(skip_serializing_if = "SpaceLimits::is_empty")]
+    pub user_limits: SpaceLimits,
+    /// Host names by which clients choose the space, as the server's name in TLS or the host name of AMQP; its
+    /// own name is always one. At most 16, each of one space.
+    #[schemars(length(max = 16))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Whether nobody of the space is let in. The connections of a space that is disabled are closed. Not of
+    /// `default`.
+    #[schemars(extend("default" = false))]
+    #[serde(skip_serializing_if = "is_false")]
+    pub disabled: bool,
+}
+
+/// What a node knows of a space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AddressSpaceStatus {
+    /// Whether the space is there without anybody having made it; it cannot be removed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub built_in: bool,
+    /// When the space was changed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Timestamp>,
+    /// Whether the space names a profile that does not exist, which gives it no limits.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unknown_profile: bool,
+    /// Addresses of the space.
+    pub addresses: u64,
+    /// Users of the space.
+    pub users: u64,
+    /// The limits in force, those of the profile among them.
+    #[serde(default, skip_serializing_if = "SpaceLimits::is_empty")]
+    pub limits: SpaceLimits,
+    /// The limits in force of each user who has none of his own.
+    #[serde(default, skip_serializing_if = "SpaceLimits::is_empty")]
+    pub user_limits: SpaceLimits,
+}
+
+/// Limits under a name, for any number of spaces: what belongs to a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Profile {
+    /// The group and version of the document's fields.
+    #[schemars(extend("enum" = [API_VERSION, API_VERSION_SHORT]))]
+    pub api_version: String,
+    /// Always `Profile`.
+    #[schemars(extend("const" = PROFILE_KIND))]
+    pub kind: String,
+    /// Name and labels. The name has 1 to 63 of `a` to `z`, `0` to `9` and `-`.
+    pub metadata: Metadata,
+    /// The limits. Without it nothing is limited.
+    #[serde(default)]
+    pub spec: ProfileSpec,
+    /// Written by the node, ignored when sent to it.
+    #[schemars(extend("readOnly" = true))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<ProfileStatus>,
+}
+
+/// The limits of a profile. Absent fields mean no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ProfileSpec {
+    /// How much each of the spaces may take, for the fleet as a whole.
+    #[serde(skip_serializing_if = "SpaceLimits::is_empty")]
+    pub limits: SpaceLimits,
+    /// How much each user of one of the spaces may take.
+    #[serde(skip_serializing_if = "SpaceLimits::is_empty")]
+    pub user_limits: SpaceLimits,
+}
+
+/// What a node knows of a profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfileStatus {
+    /// Spaces that have the profile.
+    pub spaces: u64,
+    /// When the profile was changed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Timestamp>,
+}
+
+impl AddressSpace {
+    /// A document without labels and status.
+    pub fn new(name: impl Into<String>, spec: AddressSpaceSpec) -> Self {
+        let metadata = Metadata::named(name);
+        Self { api_version: API_VERSION.into(), kind: SPACE_KIND.into(), metadata, spec, status: None }
+    }
+}
+
+impl Profile {
+    /// A document without labels and status.
+    pub fn new(name: impl Into<String>, spec: ProfileSpec) -> Self {
+        let metadata = Metadata::named(name);
+        Self { api_version: API_VERSION.into(), kind: PROFILE_KIND.into(), metadata, spec, status: None }
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
 
 /// How much of everything a space, or one of its users, may take. What is absent has no limit of its own.
 ///
@@ -78,6 +227,25 @@ impl SpaceLimits {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// These limits, and those of `others` where these say nothing.
+    #[must_use]
+    pub fn or(&self, others: &Self) -> Self {
+        Self {
+            max_connections: self.max_connections.or(others.max_connections),
+            max_sessions: self.max_sessions.or(others.max_sessions),
+            max_links: self.max_links.or(others.max_links),
+            max_message_size: self.max_message_size.or(others.max_message_size),
+            max_addresses: self.max_addresses.or(others.max_addresses),
+            max_stored_messages: self.max_stored_messages.or(others.max_stored_messages),
+            max_stored_bytes: self.max_stored_bytes.or(others.max_stored_bytes),
+            max_messages_per_second: self.max_messages_per_second.or(others.max_messages_per_second),
+            max_bytes_per_second: self.max_bytes_per_second.or(others.max_bytes_per_second),
+            max_mqtt_sessions: self.max_mqtt_sessions.or(others.max_mqtt_sessions),
+            max_subscriptions: self.max_subscriptions.or(others.max_subscriptions),
+            max_retained_messages: self.max_retained_messages.or(others.max_retained_messages),
+        }
+    }
 }
 
 /// What a space takes in the fleet, as the node knows it that was asked: of the other nodes by their last word.
@@ -132,6 +300,15 @@ mod tests {
         {
             assert_eq!(split_qualified(&qualified(space, name)), (space, name));
         }
+    }
+
+    #[test]
+    fn limits_of_ones_own_stand_before_those_of_others() {
+        let own = SpaceLimits { max_links: Some(1), ..SpaceLimits::default() };
+        let others = SpaceLimits { max_links: Some(2), max_sessions: Some(3), ..SpaceLimits::default() };
+        let expected = SpaceLimits { max_links: Some(1), max_sessions: Some(3), ..SpaceLimits::default() };
+        assert_eq!(own.or(&others), expected);
+        assert_eq!(SpaceLimits::default().or(&others), others);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::Grant;
 use crate::manifest::{API_VERSION, API_VERSION_SHORT, Metadata};
+use crate::space::SpaceLimits;
 
 /// The `kind` of a [`User`].
 pub const USER_KIND: &str = "User";
@@ -77,6 +78,9 @@ pub struct UserSpec {
     #[schemars(length(max = 64))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
+    /// How much the user may take, where that is not what his space's `userLimits` say.
+    #[serde(skip_serializing_if = "SpaceLimits::is_empty")]
+    pub limits: SpaceLimits,
 }
 
 /// What a node knows of a user.

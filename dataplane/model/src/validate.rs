@@ -24,6 +24,7 @@ use crate::names::{
 use crate::oidc::OidcProvider;
 use crate::schema::shapes;
 use crate::shape::Shape;
+use crate::space::{AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, MAX_SPACE_HOSTS, Profile};
 use crate::target::{MAX_HOSTS, Target};
 use crate::tls::{ClientCertificates, FleetTls, ListenerTls, MAX_NAMES};
 use crate::user::{
@@ -164,6 +165,34 @@ impl Role {
     }
 }
 
+impl AddressSpace {
+    /// Checks the whole document: version, kind, name, labels, limits, profile and hosts.
+    ///
+    /// # Errors
+    ///
+    /// Every rule that is broken.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let mut violations = shape_violations(self, &shapes().space, "AddressSpace");
+        violations.extend(named_metadata(&self.metadata));
+        violations.extend(space_spec(&self.spec, &["spec"]));
+        violations.extend(space_name_and_spec(&self.metadata.name, &self.spec));
+        result(violations)
+    }
+}
+
+impl Profile {
+    /// Checks the whole document: version, kind, name, labels and limits.
+    ///
+    /// # Errors
+    ///
+    /// Every rule that is broken.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let mut violations = shape_violations(self, &shapes().profile, "Profile");
+        violations.extend(named_metadata(&self.metadata));
+        result(violations)
+    }
+}
+
 impl Fleet {
     /// Checks the whole document: version, kind, name, labels, and [`FleetSpec::validate`].
     ///
@@ -209,6 +238,7 @@ impl DaemonConfig {
 
 pub(crate) fn address_metadata(metadata: &Metadata) -> Vec<Violation> {
     let mut violations = labels(metadata);
+    violations.extend(space_of(metadata));
     if let Err(message) = validate_address_name(&metadata.name) {
         violations.push(Violation::new(Code::InvalidValue, &["metadata", "name"], message));
     }
@@ -220,7 +250,18 @@ pub(crate) fn named_metadata(metadata: &Metadata) -> Vec<Violation> {
     if let Err(message) = validate_name(&metadata.name) {
         violations.push(Violation::new(Code::InvalidValue, &["metadata", "name"], message));
     }
+    if metadata.space.is_some() {
+        let message = "metadata.space is there, and this kind of object is of no address space";
+        let violation = Violation::new(Code::Conflict, &["metadata", "space"], message);
+        violations.push(violation.help("remove it; addresses, users and roles are of a space"));
+    }
     violations
+}
+
+/// The space of an object that is of one.
+fn space_of(metadata: &Metadata) -> Option<Violation> {
+    let message = validate_name(metadata.space.as_deref()?).err()?;
+    Some(Violation::new(Code::InvalidValue, &["metadata", "space"], message))
 }
 
 pub(crate) fn user_metadata(metadata: &Metadata) -> Vec<Violation> {
@@ -239,6 +280,7 @@ pub(crate) fn role_metadata(metadata: &Metadata) -> Vec<Violation> {
 
 fn user_or_role_metadata(metadata: &Metadata, reserved: Option<&str>) -> Vec<Violation> {
     let mut violations = labels(metadata);
+    violations.extend(space_of(metadata));
     let path = ["metadata", "name"];
     if let Err(message) = validate_user_name(&metadata.name) {
         violations.push(Violation::new(Code::InvalidValue, &path, message));
@@ -272,6 +314,41 @@ pub(crate) fn user_spec(spec: &UserSpec, parent: &[&str]) -> Vec<Violation> {
 
 pub(crate) fn role_spec(spec: &RoleSpec, parent: &[&str]) -> Vec<Violation> {
     grants(&spec.grants, parent)
+}
+
+pub(crate) fn space_spec(spec: &AddressSpaceSpec, parent: &[&str]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    if let Some(Err(message)) = spec.profile.as_deref().map(validate_name) {
+        violations.push(Violation::new(Code::InvalidValue, &[parent, &["profile"]].concat(), message));
+    }
+    let path = [parent, &["hosts"]].concat();
+    if spec.hosts.len() > MAX_SPACE_HOSTS {
+        let message = format!("the space has {} hosts; use at most {MAX_SPACE_HOSTS}", spec.hosts.len());
+        violations.push(Violation::new(Code::OutOfRange, &path, message));
+    }
+    for (index, host) in spec.hosts.iter().enumerate().take(MAX_SPACE_HOSTS) {
+        let index_text = index.to_string();
+        let path = [&path[..], &[&index_text]].concat();
+        if !is_host(host) || host.parse::<IpAddr>().is_ok() {
+            let message = format!("`{}` is not the name of a host", shown(host));
+            let violation = Violation::new(Code::InvalidValue, &path, message);
+            violations.push(violation.help("use a name such as `acme.example.com`, without a port"));
+        } else if spec.hosts.iter().take(index).any(|earlier| earlier.eq_ignore_ascii_case(host)) {
+            let message = format!("the host `{host}` is named twice");
+            violations.push(Violation::new(Code::Conflict, &path, message).help("remove one"));
+        }
+    }
+    violations
+}
+
+/// What the built-in space cannot be.
+pub(crate) fn space_name_and_spec(name: &str, spec: &AddressSpaceSpec) -> Option<Violation> {
+    let is_closed = name == DEFAULT_SPACE && spec.disabled;
+    is_closed.then(|| {
+        let message = format!("the space `{DEFAULT_SPACE}` cannot be disabled: the fleet's own users are in it");
+        let help = "disable its users one by one, or leave the field out";
+        Violation::new(Code::Conflict, &["spec", "disabled"], message).help(help)
+    })
 }
 
 fn grants(grants: &[Grant], parent: &[&str]) -> Vec<Violation> {

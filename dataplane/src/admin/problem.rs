@@ -74,8 +74,15 @@ impl From<ChangeError> for Refusal {
             | ChangeError::NoHome(_)
             | ChangeError::ShardsOfLastValues(_)
             | ChangeError::PrincipalExists(..)
+            | ChangeError::BuiltInSpace(_)
+            | ChangeError::SpaceInUse { .. }
+            | ChangeError::HostTaken(..)
             | ChangeError::Moving(..) => (StatusCode::CONFLICT, "conflict"),
-            ChangeError::NotFound(_) | ChangeError::NoPrincipal(..) => (StatusCode::NOT_FOUND, "not-found"),
+            ChangeError::NotFound(_) | ChangeError::NoPrincipal(..) | ChangeError::NoSpace(_) => {
+                (StatusCode::NOT_FOUND, "not-found")
+            }
+            // To try again later does not help.
+            ChangeError::AddressLimit(_) => (StatusCode::FORBIDDEN, "limit-reached"),
             ChangeError::InvalidPrincipal(..) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             ChangeError::Full | ChangeError::TooMany(_) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "limit-reached")

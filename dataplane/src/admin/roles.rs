@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use mq_model::admin::{ChangeRights, Page};
-use mq_model::user::{ADMIN_ROLE, Role, RoleSpec, RoleStatus, VIEWER_ROLE, is_built_in_role};
+use mq_model::user::{ADMIN_ROLE, DEFAULT_SPACE, Role, RoleSpec, RoleStatus, VIEWER_ROLE, is_built_in_role};
 
 use super::Api;
 use super::body::{self, Name, Parameters};
@@ -21,7 +21,7 @@ pub(super) async fn list(
 ) -> Json<Page<Role>> {
     let table = api.node.catalogue.user_table();
     let built_in = [ADMIN_ROLE, VIEWER_ROLE].into_iter().filter_map(|name| built_in(&table, name));
-    let made = table.roles().filter(|role| !is_built_in_role(&role.name)).map(|role| document(&table, role));
+    let made = table.roles(DEFAULT_SPACE).filter(|role| !is_built_in_role(&role.name)).map(|role| document(&table, role));
     let mut roles: Vec<(Arc<str>, Role)> =
         built_in.chain(made).map(|role| (role.metadata.name.as_str().into(), role)).collect();
     roles.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -44,7 +44,7 @@ pub(super) async fn create(
         Some(_) => Err(exists),
         None => Ok(Some(value)),
     };
-    api.node.catalogue.edit_role(name.clone(), edit).await?;
+    api.node.catalogue.edit_role(DEFAULT_SPACE.into(), name.clone(), edit).await?;
     Ok((StatusCode::CREATED, Json(shown(&api, &name)?)))
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn put(
     let name: Arc<str> = role.metadata.name.into();
     check_path(&name, &path)?;
     let value = RoleValue { spec: role.spec, labels: role.metadata.labels };
-    let put = api.node.catalogue.edit_role(name.clone(), move |_| Ok(Some(value))).await?;
+    let put = api.node.catalogue.edit_role(DEFAULT_SPACE.into(), name.clone(), move |_| Ok(Some(value))).await?;
     Ok((status(put), Json(shown(&api, &name)?)))
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn remove(State(api): State<Api>, Name(name): Name) -> Result<S
     let name: Arc<str> = name.into();
     let unknown = unknown(&name);
     let edit = move |current: Option<RoleValue>| if current.is_some() { Ok(None) } else { Err(unknown) };
-    api.node.catalogue.edit_role(name, edit).await?;
+    api.node.catalogue.edit_role(DEFAULT_SPACE.into(), name, edit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn change(
         Role::new(&*key, value.spec.clone()).validate().map_err(invalid)?;
         Ok(Some(value))
     };
-    api.node.catalogue.edit_role(name.clone(), edit).await?;
+    api.node.catalogue.edit_role(DEFAULT_SPACE.into(), name.clone(), edit).await?;
     shown(&api, &name).map(Json)
 }
 
@@ -109,12 +109,12 @@ fn unknown(name: &str) -> ChangeError {
 /// A role as it is in force.
 fn shown(api: &Api, name: &str) -> Result<Role, Refusal> {
     let table = api.node.catalogue.user_table();
-    let role = built_in(&table, name).or_else(|| table.role(name).map(|role| document(&table, role)));
+    let role = built_in(&table, name).or_else(|| table.role(DEFAULT_SPACE, name).map(|role| document(&table, role)));
     role.ok_or_else(|| unknown(name).into())
 }
 
 fn built_in(table: &UserTable, name: &str) -> Option<Role> {
-    let grants = table.role_grants(name).filter(|_| is_built_in_role(name))?;
+    let grants = table.role_grants(DEFAULT_SPACE, name).filter(|_| is_built_in_role(name))?;
     let mut role = Role::new(name, RoleSpec { grants });
     role.status = Some(RoleStatus { built_in: true, users: having(table, name), changed_at: None });
     Some(role)
@@ -130,5 +130,5 @@ fn document(table: &UserTable, role: &users::Role) -> Role {
 
 /// How many users have a role.
 fn having(table: &UserTable, role: &str) -> u64 {
-    table.users().filter(|user| user.roles().iter().any(|name| name == role)).count() as u64
+    table.users(DEFAULT_SPACE).filter(|user| user.roles().iter().any(|name| name == role)).count() as u64
 }

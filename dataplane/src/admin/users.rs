@@ -47,7 +47,7 @@ pub(super) async fn list(
     Parameters(query): Parameters<ListQuery>,
 ) -> Json<Page<User>> {
     let table = api.node.catalogue.user_table();
-    let users = table.users().map(|user| (user.name().clone(), document(&table, user)));
+    let users = table.users(DEFAULT_SPACE).map(|user| (user.name().clone(), document(&table, user)));
     Json(query.page(users))
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn create(
         Some(_) => Err(exists),
         None => Ok(Some(value)),
     };
-    api.node.catalogue.edit_user(key, edit).await?;
+    api.node.catalogue.edit_user(DEFAULT_SPACE.into(), key, edit).await?;
     Ok((StatusCode::CREATED, Json(shown(&api, &name)?)))
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn put(
         let verifiers = current.and_then(|current| current.verifiers);
         Ok(Some(UserValue { spec, labels, verifiers }))
     };
-    let put = api.node.catalogue.edit_user(name.clone(), edit).await?;
+    let put = api.node.catalogue.edit_user(DEFAULT_SPACE.into(), name.clone(), edit).await?;
     Ok((status(put), Json(shown(&api, &name)?)))
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn remove(State(api): State<Api>, Name(name): Name) -> Result<S
     let name: Arc<str> = name.into();
     let unknown = unknown(&name);
     let edit = move |current: Option<UserValue>| if current.is_some() { Ok(None) } else { Err(unknown) };
-    api.node.catalogue.edit_user(name, edit).await?;
+    api.node.catalogue.edit_user(DEFAULT_SPACE.into(), name, edit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -118,7 +118,7 @@ pub(super) async fn change(
         User::new(&*key, spec.clone()).validate().map_err(invalid)?;
         Ok(Some(UserValue { spec, labels, verifiers }))
     };
-    api.node.catalogue.edit_user(name.clone(), edit).await?;
+    api.node.catalogue.edit_user(DEFAULT_SPACE.into(), name.clone(), edit).await?;
     shown(&api, &name).map(Json)
 }
 
@@ -156,7 +156,7 @@ pub(super) async fn set_password(
         let current = current.ok_or_else(|| unknown(&key))?;
         Ok(Some(UserValue { verifiers: Some(verifiers), ..current }))
     };
-    api.node.catalogue.edit_user(name, edit).await?;
+    api.node.catalogue.edit_user(DEFAULT_SPACE.into(), name, edit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -193,7 +193,7 @@ fn decide(table: &UserTable, user: &users::User, right: Right, asked: &str, who:
         return Permission { allowed: true, reason: format!("user `{name}` has the grant `{grant}`") };
     }
     for role in user.roles() {
-        if let Some(grant) = table.role_grants(role).and_then(|grants| permits(&grants)) {
+        if let Some(grant) = table.role_grants(DEFAULT_SPACE, role).and_then(|grants| permits(&grants)) {
             return Permission { allowed: true, reason: format!("role `{role}` gives the grant `{grant}`") };
         }
     }
@@ -232,7 +232,7 @@ fn shown(api: &Api, name: &str) -> Result<User, Refusal> {
 fn document(table: &UserTable, user: &users::User) -> User {
     let mut document = User::new(&**user.name(), user.spec().clone());
     document.metadata.labels.clone_from(user.labels());
-    let is_unknown = |role: &&String| table.role_grants(role).is_none();
+    let is_unknown = |role: &&String| table.role_grants(DEFAULT_SPACE, role).is_none();
     document.status = Some(UserStatus {
         has_password: user.verifiers().is_some(),
         changed_at: time_of(user.version()),
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_change_takes_away_before_it_adds_and_adds_once() {
         let spec =
-            UserSpec { grants: vec!["send:a".parse().unwrap()], roles: vec!["one".into()], disabled: false };
+            UserSpec { grants: vec!["send:a".parse().unwrap()], roles: vec!["one".into()], ..UserSpec::default() };
         let change = ChangeRights {
             grant: vec!["send:b".parse().unwrap(), "send:b".parse().unwrap()],
             revoke: vec!["send:a".parse().unwrap(), "recv:none".parse().unwrap()],
@@ -265,6 +265,7 @@ mod tests {
             grants: vec!["send:b".parse().unwrap()],
             roles: vec!["one".into(), "two".into()],
             disabled: true,
+            ..UserSpec::default()
         };
         assert_eq!(changed(spec, change), expected);
         assert_eq!(changed(expected.clone(), ChangeRights::default()), expected);

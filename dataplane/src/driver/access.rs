@@ -94,7 +94,7 @@ pub(super) enum Change {
     None,
     /// Its client may do something else than before.
     Rights,
-    /// There is no such user any more, or he is disabled.
+    /// There is no such user or no such space any more, or one of them is disabled.
     Gone,
 }
 
@@ -233,6 +233,11 @@ impl Access {
 
     /// Goes by another table of users.
     pub(super) fn refresh(&mut self, table: &UserTable) -> Change {
+        // As it is from now on, with its limits.
+        match table.space(self.identity.space.name()).filter(|space| space.is_enabled()) {
+            Some(space) => self.identity.space = space.clone(),
+            None => return Change::Gone,
+        }
         let (Some(user), Some(name)) = (&self.user, &self.identity.user) else { return Change::None };
         let found = match &self.roles {
             Some(roles) => table.vouched(self.identity.space.name(), name, roles),

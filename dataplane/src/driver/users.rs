@@ -39,8 +39,8 @@ impl Shard {
         for (key, change) in changed {
             match change {
                 Change::Gone => {
-                    info!(connection = %self.name_of(key), "the user is gone, or disabled");
-                    let words = "the user has been deleted or disabled";
+                    info!(connection = %self.name_of(key), "the user or his space is gone, or disabled");
+                    let words = "the user or his address space has been deleted or disabled";
                     self.force_close(now, key, Farewell::Unauthorized, words);
                 }
                 Change::Rights => self.look_at_rights(now, key),

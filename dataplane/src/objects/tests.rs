@@ -2,6 +2,7 @@
 
 mod fleet;
 mod principals;
+mod spaces;
 
 use std::sync::Mutex;
 

@@ -25,7 +25,7 @@ use super::record::Change;
 use super::value::{ADDRESS, Value, continues};
 use super::{
     Answer, BATCH, BuiltIn, ChangeError, Exchange, JOIN_PATIENCE, Loaded, MAX_ADDRESSES, Membership, Object,
-    Put, REJOIN_PATIENCE, Relocation, Request, SHARD_DEADLINE, SPREAD_PATIENCE, StoreError, Subject, View,
+    PrincipalName, Put, REJOIN_PATIENCE, Relocation, Request, SHARD_DEADLINE, SPREAD_PATIENCE, StoreError, Subject, View,
     address_of, has_own_home,
 };
 use crate::hub::Hub;
@@ -101,7 +101,7 @@ pub(super) type Declared = BTreeMap<Arc<str>, Arc<Object>>;
 struct Batch {
     /// Every name the batch changes, by which change, and what it will then be.
     outcome: HashMap<Arc<str>, (Version, Option<Arc<Object>>)>,
-    /// The same of users and roles.
+    /// The same of spaces, users and roles.
     principals: Staged,
     answers: Vec<(Subject, Option<Version>, Pending)>,
 }
@@ -163,7 +163,7 @@ impl Writer {
         let declared = declared(&journal);
         let mut principals = Principals::read(&journal);
         let table = principals.table();
-        if table.users().next().is_some() {
+        if !principals.is_empty() {
             // The shards are told before they get any client, and nobody waits for them.
             drop(hub.set_users(&table));
         }
@@ -268,7 +268,7 @@ impl Writer {
                 self.open();
             } else {
                 tracing::warn!(
-                    "no other node of the fleet has answered; addresses, users and roles cannot be changed until one has"
+                    "no other node of the fleet has answered; nothing can be changed until one has"
                 );
                 self.entry = Entry::Refused;
             }
@@ -377,7 +377,7 @@ impl Writer {
         for (subject, version, pending) in answers {
             let is_changed = match &subject {
                 Subject::Address(name) => outcome.contains_key(name),
-                Subject::Principal(..) => principals.contains_key(&subject.key()),
+                Subject::Principal(_) => principals.contains_key(&subject.key()),
             };
             match (&done, version) {
                 (Done::Failed(error), _) if is_changed => {
@@ -685,7 +685,10 @@ fn refuse(request: Request) {
             let _ = reply.send(Err(ChangeError::NotJoined(Subject::Address(name))));
         }
         Request::Edit { change, reply } => {
-            let subject = Subject::Principal(change.kind, change.name);
+            let _ = reply.send(Err(ChangeError::NotJoined(Subject::Principal(change.name))));
+        }
+        Request::RemoveSpace { name, reply, .. } => {
+            let subject = Subject::Principal(PrincipalName::space(name));
             let _ = reply.send(Err(ChangeError::NotJoined(subject)));
         }
     }

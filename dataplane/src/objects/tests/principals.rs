@@ -12,7 +12,7 @@ use super::{Memory, catalogue, names};
 fn user(grants: &[&str], roles: &[&str]) -> UserValue {
     let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-    UserValue { spec: UserSpec { grants, roles, disabled: false }, ..UserValue::default() }
+    UserValue { spec: UserSpec { grants, roles, ..UserSpec::default() }, ..UserValue::default() }
 }
 
 fn grants(table: &UserTable, name: &str) -> Option<Vec<String>> {
@@ -20,13 +20,13 @@ fn grants(table: &UserTable, name: &str) -> Option<Vec<String>> {
 }
 
 async fn put(catalogue: &Catalogue, name: &str, value: UserValue) -> Put {
-    catalogue.edit_user(name.into(), move |_| Ok(Some(value))).await.unwrap()
+    catalogue.edit_user(DEFAULT_SPACE.into(), name.into(), move |_| Ok(Some(value))).await.unwrap()
 }
 
 async fn put_role(catalogue: &Catalogue, name: &str, granted: &[&str]) -> Put {
     let granted = granted.iter().map(|grant| grant.parse().unwrap()).collect();
     let value = RoleValue { spec: RoleSpec { grants: granted }, ..RoleValue::default() };
-    catalogue.edit_role(name.into(), move |_| Ok(Some(value))).await.unwrap()
+    catalogue.edit_role(DEFAULT_SPACE.into(), name.into(), move |_| Ok(Some(value))).await.unwrap()
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_user_is_durable_and_in_the_table_when_his_creation_is_answered() {
     }
     let (catalogue, _tellings) = catalogue(&memory);
     assert_eq!(grants(&catalogue.user_table(), "ann").unwrap(), ["send:a", "recv:b"]);
-    catalogue.edit_user("ann".into(), |_| Ok(None)).await.unwrap();
+    catalogue.edit_user(DEFAULT_SPACE.into(), "ann".into(), |_| Ok(None)).await.unwrap();
     assert!(grants(&catalogue.user_table(), "ann").is_none());
 }
 
@@ -56,8 +56,8 @@ async fn what_changes_nothing_makes_no_other_table() {
     put(&catalogue, "ann", user(&["send:a"], &[])).await;
     let (length, generation) = (memory.content().len(), catalogue.user_table().generation());
     assert_eq!(put(&catalogue, "ann", user(&["send:a"], &[])).await, Put::Unchanged);
-    assert_eq!(catalogue.edit_user("bob".into(), |_| Ok(None)).await.unwrap(), Put::Unchanged);
-    let refused = catalogue.edit_user("bob".into(), |_| Err(ChangeError::Stopping)).await;
+    assert_eq!(catalogue.edit_user(DEFAULT_SPACE.into(), "bob".into(), |_| Ok(None)).await.unwrap(), Put::Unchanged);
+    let refused = catalogue.edit_user(DEFAULT_SPACE.into(), "bob".into(), |_| Err(ChangeError::Stopping)).await;
     assert!(matches!(refused, Err(ChangeError::Stopping)));
     assert_eq!((memory.content().len(), catalogue.user_table().generation()), (length, generation));
 }
@@ -76,7 +76,7 @@ async fn changes_of_one_user_that_arrive_together_lose_none_of_each_other() {
                     value.spec.grants.push(format!("send:a-{number}").parse().unwrap());
                     Ok(Some(value))
                 };
-                catalogue.edit_user("ann".into(), add).await.unwrap()
+                catalogue.edit_user(DEFAULT_SPACE.into(), "ann".into(), add).await.unwrap()
             })
         })
         .collect();
@@ -129,7 +129,7 @@ async fn every_node_has_the_users_of_the_fleet() {
     }
     net.disconnect(&nodes[0], &nodes[1]);
     net.disconnect(&nodes[0], &nodes[2]);
-    nodes[1].catalogue.edit_user("ann".into(), |_| Ok(None)).await.unwrap();
+    nodes[1].catalogue.edit_user(DEFAULT_SPACE.into(), "ann".into(), |_| Ok(None)).await.unwrap();
     assert!(has(&nodes[0], "ann") && !has(&nodes[2], "ann"));
     net.connect_all(&nodes);
     until("the node that was away learns who has gone", || !has(&nodes[0], "ann")).await;

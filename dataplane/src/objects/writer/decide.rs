@@ -6,11 +6,12 @@ use std::sync::Arc;
 use mq_core::{shard_name, split_shard};
 use mq_mesh::replica::{Key, Refused, Version};
 use mq_model::manifest::{AddressSpec, AddressType};
+use mq_model::space::{DEFAULT_SPACE, qualified, split_qualified};
 
-use super::super::principal;
+use super::super::principal::{self, Principal, SpaceValue};
 use super::super::value::ADDRESS;
 use super::super::{
-    Answer, ChangeError, Object, Put, Relocation, Request, StoreError, Subject, has_own_home,
+    Answer, ChangeError, Object, PrincipalKind, PrincipalName, Put, Relocation, Request, StoreError, Subject, has_own_home,
 };
 use super::{
     Batch, Pending, Writer, is_topic, names_from, owns_shard, passes_on, topic_of, unix_millis, value_of,
@@ -34,8 +35,13 @@ impl Writer {
                     let (answer, version) = self.decide_removal(&mut batch, &name).split();
                     batch.answers.push((Subject::Address(name), version, Pending::Remove(reply, answer)));
                 }
+                Request::RemoveSpace { name, cascade, reply } => {
+                    let (answer, version) = self.decide_space_removal(&mut batch, &name, cascade).split();
+                    let subject = Subject::Principal(PrincipalName::space(name));
+                    batch.answers.push((subject, version, Pending::Remove(reply, answer)));
+                }
                 Request::Edit { change, reply } => {
-                    let subject = Subject::Principal(change.kind, change.name.clone());
+                    let subject = Subject::Principal(change.name.clone());
                     let (answer, version) = self.decide_edit(&mut batch, change).split();
                     batch.answers.push((subject, version, Pending::Edit(reply, answer)));
                 }
@@ -52,8 +58,16 @@ impl Writer {
         spec: AddressSpec,
         only_new: bool,
     ) -> Decision<(Put, Arc<Object>)> {
+        let (space, _) = split_qualified(name);
+        let space: Arc<str> = space.into();
+        if !self.principals.has_space(&batch.principals, &space) {
+            return Err(ChangeError::NoSpace(space));
+        }
         self.check_topic(batch, name, spec.kind)?;
         let current = self.current(batch, name);
+        if current.as_ref().is_none_or(|current| current.is_built_in) {
+            self.check_address_limit(batch, &space)?;
+        }
         let declared = current.as_ref().filter(|current| !current.is_built_in);
         match declared {
             Some(_) if only_new => return Err(ChangeError::Exists(name.clone())),
@@ -194,8 +208,11 @@ impl Writer {
     }
 
     fn decide_edit(&mut self, batch: &mut Batch, change: principal::Change) -> Decision<Put> {
-        let principal::Change { kind, name, edit } = change;
-        let key = kind.key(&name);
+        let principal::Change { name, edit } = change;
+        let (key, kind) = (name.key(), name.kind());
+        if let Some(space) = name.in_space().filter(|space| !self.principals.has_space(&batch.principals, space)) {
+            return Err(ChangeError::NoSpace(space.clone()));
+        }
         let current = self.principals.current(&batch.principals, &key);
         let (put, new) = match (current, edit(current)?) {
             (None, None) => return Ok((Put::Unchanged, None)),
@@ -206,19 +223,122 @@ impl Writer {
             (None, new) => (Put::Created, new),
             (Some(_), new) => (Put::Updated, new),
         };
+        let new = match new {
+            Some(Principal::Space(value)) => {
+                self.check_hosts(batch, name.name(), &value)?;
+                Some(Principal::Space(self.begun(batch, name.name(), value, put)))
+            }
+            new => new,
+        };
         let unix = unix_millis();
         let version = match &new {
             Some(new) => {
-                let value = new.encode().map_err(|reason| unwritable(&name, reason))?;
+                let value = new.encode().map_err(|reason| unwritable(name.name(), reason))?;
                 self.replica.put(unix, key.clone(), value).map_err(|refused| match refused {
                     Refused::Full(_) => ChangeError::Full,
-                    refused => unwritable(&name, refused.to_string()),
+                    refused => unwritable(name.name(), refused.to_string()),
                 })?
             }
             None => self.replica.delete(unix, key.clone()),
         };
         batch.principals.insert(key, (version, new));
         Ok((put, Some(version)))
+    }
+
+    /// Whether nobody chooses another space by one of the names of this one.
+    fn check_hosts(&self, batch: &Batch, name: &Arc<str>, value: &SpaceValue) -> Result<(), ChangeError> {
+        let hosts = value.spec.hosts.iter().map(String::as_str);
+        for host in hosts.chain([&**name]) {
+            let taken = self.principals.space_named(&batch.principals, host).filter(|taken| taken != name);
+            let built_in = || (host == DEFAULT_SPACE && &**name != DEFAULT_SPACE).then(|| DEFAULT_SPACE.into());
+            if let Some(taken) = taken.or_else(built_in) {
+                return Err(ChangeError::HostTaken(host.into(), taken));
+            }
+        }
+        Ok(())
+    }
+
+    /// A space that begins knows what was of one of that name before, and takes nothing of it over: some of it may
+    /// have been made on a node that did not know of that one's end.
+    fn begun(&mut self, batch: &mut Batch, name: &Arc<str>, value: SpaceValue, put: Put) -> SpaceValue {
+        if put != Put::Created || &**name == DEFAULT_SPACE {
+            return value;
+        }
+        let key = PrincipalName::space(name.clone()).key();
+        let staged = batch.principals.get(&key).map(|(version, _)| *version);
+        let known = staged.or_else(|| self.replica.entry(&key).map(|entry| entry.version));
+        let ends = known.map_or(0, |version| version.clock);
+        for (key, version) in self.principals.members(&batch.principals, name) {
+            if version.clock <= ends {
+                self.remove_principal(batch, key);
+            }
+        }
+        let addresses = self.addresses_of(batch, name).into_iter();
+        let is_left_over =
+            |address: &Arc<str>| self.current(batch, address).is_none_or(|current| current.birth.clock <= ends);
+        let left_over: Vec<_> = addresses.filter(is_left_over).collect();
+        for address in left_over {
+            self.remove(batch, &address);
+        }
+        SpaceValue { ends, ..value }
+    }
+
+    fn decide_space_removal(&mut self, batch: &mut Batch, name: &Arc<str>, cascade: bool) -> Decision<()> {
+        if &**name == DEFAULT_SPACE {
+            return Err(ChangeError::BuiltInSpace(name.clone()));
+        }
+        let key = PrincipalName::space(name.clone()).key();
+        if self.principals.current(&batch.principals, &key).is_none() {
+            return Err(ChangeError::NoPrincipal(PrincipalKind::Space, name.clone()));
+        }
+        let members = self.principals.members(&batch.principals, name);
+        let addresses = self.addresses_of(batch, name);
+        if !cascade && !(members.is_empty() && addresses.is_empty()) {
+            let addresses = addresses.iter().filter(|name| split_shard(name).is_none()).count();
+            return Err(ChangeError::SpaceInUse { name: name.clone(), addresses, users: members.len() });
+        }
+        // Subscriptions and shards stand behind what they belong to, and go first.
+        for address in addresses.iter().rev() {
+            self.remove(batch, address);
+        }
+        for (key, _) in members {
+            self.remove_principal(batch, key);
+        }
+        let version = self.remove_principal(batch, key);
+        Ok(((), Some(version)))
+    }
+
+    fn remove_principal(&mut self, batch: &mut Batch, key: Key) -> Version {
+        let version = self.replica.delete(unix_millis(), key.clone());
+        batch.principals.insert(key, (version, None));
+        version
+    }
+
+    /// The declared addresses of a space other than the default one in the order of their names, subscriptions and
+    /// further shards among them.
+    fn addresses_of(&self, batch: &Batch, space: &str) -> Vec<Arc<str>> {
+        self.named(batch, &qualified(space, ""))
+    }
+
+    /// Whether a space may have one more address.
+    fn check_address_limit(&self, batch: &Batch, space: &str) -> Result<(), ChangeError> {
+        let limit = self.tables.borrow().space(space).and_then(|space| space.limits().max_addresses);
+        let Some(limit) = limit else { return Ok(()) };
+        let prefix = qualified(space, "");
+        let is_counted =
+            |name: &Arc<str>| split_shard(name).is_none() && split_qualified(name).0 == space;
+        let staged = |is_there: bool| {
+            let names = batch.outcome.iter().filter(move |(_, (_, outcome))| outcome.is_some() == is_there);
+            names.map(|(name, _)| name).filter(move |name| is_counted(name))
+        };
+        let is_declared = |name: &&Arc<str>| self.declared.contains_key(*name);
+        let declared = names_from(&self.declared, &prefix).filter(|name| is_counted(name)).count();
+        let added = staged(true).filter(|name| !is_declared(name)).count();
+        let removed = staged(false).filter(is_declared).count();
+        match declared + added - removed < limit as usize {
+            true => Ok(()),
+            false => Err(ChangeError::AddressLimit(limit)),
+        }
     }
 
     /// Stages an object; gives it as it will be.
@@ -286,9 +406,13 @@ impl Writer {
     /// The names of the subscriptions of a topic, or of the further shards of a queue, or of those that are left
     /// over from one.
     fn subscriptions(&self, batch: &Batch, topic: &str) -> Vec<Arc<str>> {
-        let prefix = format!("{topic}::");
-        let mut names: Vec<Arc<str>> = names_from(&self.declared, &prefix).cloned().collect();
-        names.extend(batch.outcome.keys().filter(|name| name.starts_with(&prefix)).cloned());
+        self.named(batch, &format!("{topic}::"))
+    }
+
+    /// The declared names that begin with this, as they will be after what the batch holds so far.
+    fn named(&self, batch: &Batch, prefix: &str) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = names_from(&self.declared, prefix).cloned().collect();
+        names.extend(batch.outcome.keys().filter(|name| name.starts_with(prefix)).cloned());
         names.sort_unstable();
         names.dedup();
         names.retain(|name| match batch.outcome.get(name) {
