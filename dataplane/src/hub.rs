@@ -12,6 +12,7 @@ use mq_core::{QueueStatistics, Refused, SubscriptionStatistics, home};
 use mq_model::admin::{ClientSession, Connection, Link, Outcomes, Retained, Session};
 use mq_model::grant::Right;
 use mq_model::manifest::AddressSpec;
+use mq_model::space::SpaceUsage;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -460,6 +461,11 @@ impl Hub {
     /// What tenants take.
     pub(crate) fn usage(&self) -> &Arc<Usage> {
         &self.usage
+    }
+
+    /// What an address space takes in the fleet, as far as this node knows.
+    pub fn usage_of(&self, space: &str) -> SpaceUsage {
+        self.usage.usage_of(space)
     }
 
     /// The identity providers whose tokens are taken.

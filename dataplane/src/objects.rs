@@ -184,7 +184,9 @@ pub enum ChangeError {
     TooMany(PrincipalKind),
     #[error("space `{0}` does not exist; `mq space list` shows those that do")]
     NoSpace(Arc<str>),
-    #[error("space `{0}` is there by itself and cannot be removed; to take its limits away, set them to nothing")]
+    #[error(
+        "space `{0}` is there by itself and cannot be removed; to take its limits away, set them to nothing"
+    )]
     BuiltInSpace(Arc<str>),
     #[error(
         "space `{name}` still has {addresses} addresses, {users} users and roles; remove them, or ask for all of it \

@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn a_space_has_the_limits_of_its_profile_where_it_says_none() {
-        let limits = |links, sessions| SpaceLimits { max_links: links, max_sessions: sessions, ..Default::default() };
+        let limits =
+            |links, sessions| SpaceLimits { max_links: links, max_sessions: sessions, ..Default::default() };
         let spec = AddressSpaceSpec { limits: limits(Some(1), None), ..AddressSpaceSpec::default() };
         let profile = ProfileSpec { limits: limits(Some(2), Some(3)), user_limits: limits(Some(4), None) };
         let space = Space::of("acme", &spec, Some(&profile));

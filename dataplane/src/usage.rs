@@ -22,20 +22,19 @@ use std::time::Instant;
 use mq_core::{Stock, StockItem, Stocks};
 use mq_model::space::{SpaceLimits, SpaceUsage, split_qualified};
 
-pub(crate) use self::fleet::run;
 use self::fleet::Others;
+pub(crate) use self::fleet::run;
 pub(crate) use self::rate::Pass;
 use self::rate::Rate;
 use crate::spaces::Space;
 use crate::users::{User, UserTable};
 
-/// What is limited.
+/// What is limited here. How many addresses there are is for who makes them to look at: every node knows them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Limit {
     Connections,
     Sessions,
     Links,
-    Addresses,
     MqttSessions,
     Subscriptions,
     StoredMessages,
@@ -47,10 +46,10 @@ pub(crate) enum Limit {
 }
 
 /// Kinds of limits.
-const KINDS: usize = 12;
+const KINDS: usize = 11;
 
 /// The first of them are of what can be held; a [`Held`] or the core counts it.
-const HELD_KINDS: usize = 9;
+const HELD_KINDS: usize = 8;
 
 /// No limit.
 const UNLIMITED: u64 = u64::MAX;
@@ -60,7 +59,6 @@ impl Limit {
         Self::Connections,
         Self::Sessions,
         Self::Links,
-        Self::Addresses,
         Self::MqttSessions,
         Self::Subscriptions,
         Self::StoredMessages,
@@ -77,7 +75,6 @@ impl Limit {
             Self::Connections => "maxConnections",
             Self::Sessions => "maxSessions",
             Self::Links => "maxLinks",
-            Self::Addresses => "maxAddresses",
             Self::MqttSessions => "maxMqttSessions",
             Self::Subscriptions => "maxSubscriptions",
             Self::StoredMessages => "maxStoredMessages",
@@ -95,7 +92,6 @@ impl Limit {
             Self::Connections => "connections",
             Self::Sessions => "sessions",
             Self::Links => "links",
-            Self::Addresses => "addresses",
             Self::MqttSessions => "MQTT sessions",
             Self::Subscriptions => "subscriptions",
             Self::StoredMessages => "stored messages",
@@ -112,7 +108,6 @@ impl Limit {
             Self::Connections => limits.max_connections.map(u64::from),
             Self::Sessions => limits.max_sessions.map(u64::from),
             Self::Links => limits.max_links.map(u64::from),
-            Self::Addresses => limits.max_addresses.map(u64::from),
             Self::MqttSessions => limits.max_mqtt_sessions.map(u64::from),
             Self::Subscriptions => limits.max_subscriptions.map(u64::from),
             Self::StoredMessages => limits.max_stored_messages,
@@ -168,6 +163,8 @@ pub(crate) struct Account {
     elsewhere: [AtomicU64; HELD_KINDS],
     limits: [AtomicU64; KINDS],
     refused: [AtomicU64; KINDS],
+    /// How often somebody had to wait.
+    delayed: AtomicU64,
     messages: Rate,
     bytes: Rate,
     /// Of a space alone.
@@ -183,6 +180,7 @@ impl Account {
             elsewhere: Default::default(),
             limits: [(); KINDS].map(|()| AtomicU64::new(UNLIMITED)),
             refused: Default::default(),
+            delayed: AtomicU64::new(0),
             messages: Rate::new(epoch),
             bytes: Rate::new(epoch),
             stock,
@@ -239,12 +237,16 @@ impl Account {
     }
 
     fn refused(&self, limit: Limit) -> u64 {
-        let by_core = limit.stock_item().zip(self.stock.as_ref()).map_or(0, |(item, stock)| stock.refused(item));
+        let by_core =
+            limit.stock_item().zip(self.stock.as_ref()).map_or(0, |(item, stock)| stock.refused(item));
         self.refused[limit as usize].load(Ordering::Relaxed) + by_core
     }
 
+    /// Something of the account is refused, which counts for its space, too.
     fn refuse(&self, limit: Limit, value: u64) -> Exceeded {
-        self.refused[limit as usize].fetch_add(1, Ordering::Relaxed);
+        for account in self.all() {
+            account.refused[limit as usize].fetch_add(1, Ordering::Relaxed);
+        }
         Exceeded { account: self.name.clone(), limit, value }
     }
 
@@ -327,9 +329,10 @@ impl Account {
         let mut wait = Pass::default();
         if messages > 0 {
             for account in self.all() {
-                let exceeded = [(&account.messages, Limit::MessagesPerSecond), (&account.bytes, Limit::BytesPerSecond)]
-                    .into_iter()
-                    .find(|(rate, _)| rate.is_swamped(now));
+                let exceeded =
+                    [(&account.messages, Limit::MessagesPerSecond), (&account.bytes, Limit::BytesPerSecond)]
+                        .into_iter()
+                        .find(|(rate, _)| rate.is_swamped(now));
                 if let Some((_, limit)) = exceeded {
                     return Err(account.refuse(limit, account.limit(limit).unwrap_or_default()));
                 }
@@ -338,7 +341,24 @@ impl Account {
         for account in self.all() {
             wait = wait.max(account.messages.take(now, messages)).max(account.bytes.take(now, bytes));
         }
+        if wait > Pass::default() {
+            for account in self.all() {
+                account.delayed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
         Ok(wait)
+    }
+
+    fn figures(&self) -> SpaceFigures {
+        let (mut held, mut refused) = ([0; HELD_KINDS], [0; KINDS]);
+        for limit in Limit::ALL {
+            if let Some(place) = held.get_mut(limit as usize) {
+                *place = self.held(limit);
+            }
+            refused[limit as usize] = self.refused(limit);
+        }
+        let delayed = self.delayed.load(Ordering::Relaxed);
+        SpaceFigures { name: self.name.clone(), held, refused, delayed }
     }
 
     /// Whether nothing is held, and nothing said by others.
@@ -504,31 +524,52 @@ impl Usage {
             stored_bytes: total(Limit::StoredBytes),
             retained_messages: total(Limit::RetainedMessages),
             refused: refused.filter(|(_, count)| *count > 0).collect(),
-            delayed: account.messages.delays() + account.bytes.delays(),
+            delayed: account.delayed.load(Ordering::Relaxed),
         }
     }
 
-    /// Whether a space may have one address more than it has; every node knows all of them.
-    ///
-    /// # Errors
-    /// The limit that this would break.
-    pub(crate) fn check_addresses(&self, space: &str, there_are: u64) -> Result<(), Exceeded> {
-        let account = self.space(space);
-        match account.limit(Limit::Addresses).filter(|limit| there_are >= *limit) {
-            Some(limit) => Err(account.refuse(Limit::Addresses, limit)),
-            None => Ok(()),
-        }
+    /// What each space takes on this node, in the order of their names.
+    pub(crate) fn spaces(&self) -> Vec<SpaceFigures> {
+        let mut accounts = self.all();
+        accounts.retain(|account| account.space.is_none());
+        accounts.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        accounts.iter().map(|account| account.figures()).collect()
+    }
+}
+
+/// What a space takes on this node, and what it was refused since the start.
+#[derive(Clone, Debug)]
+pub(crate) struct SpaceFigures {
+    pub(crate) name: Arc<str>,
+    held: [u64; HELD_KINDS],
+    refused: [u64; KINDS],
+    /// How often a client had to wait.
+    pub(crate) delayed: u64,
+}
+
+impl SpaceFigures {
+    pub(crate) fn held(&self, limit: Limit) -> u64 {
+        self.held.get(limit as usize).copied().unwrap_or(0)
     }
 
-    /// What each space takes and was refused on this node, in the order of their names.
-    pub(crate) fn each_space(&self, mut each: impl FnMut(&str, &dyn Fn(Limit) -> (u64, u64), u64)) {
-        let mut spaces = self.all();
-        spaces.retain(|account| account.space.is_none());
-        spaces.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        for account in spaces {
-            let counts = |limit| (account.held(limit), account.refused(limit));
-            each(&account.name, &counts, account.messages.delays() + account.bytes.delays());
+    pub(crate) fn refused(&self, limit: Limit) -> u64 {
+        self.refused[limit as usize]
+    }
+
+    pub(crate) fn unnamed(self) -> Self {
+        Self { name: Arc::default(), ..self }
+    }
+
+    /// Two as one, under the name of the first.
+    pub(crate) fn with(mut self, other: &Self) -> Self {
+        for (sum, more) in self.held.iter_mut().zip(other.held) {
+            *sum = sum.saturating_add(more);
         }
+        for (sum, more) in self.refused.iter_mut().zip(other.refused) {
+            *sum = sum.saturating_add(more);
+        }
+        self.delayed = self.delayed.saturating_add(other.delayed);
+        self
     }
 }
 

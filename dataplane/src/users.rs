@@ -281,7 +281,10 @@ impl UserTable {
         }
         let mut user = match found {
             Some(user) => User::clone(user),
-            None => User { limits: members.space.user_limits().clone(), ..User::new(name, true, Vec::new(), None) },
+            None => User {
+                limits: members.space.user_limits().clone(),
+                ..User::new(name, true, Vec::new(), None)
+            },
         };
         user.spec.roles.extend_from_slice(roles);
         user.grants = effective(&user.spec, &members.roles);
@@ -410,7 +413,9 @@ mod tests {
             1,
         );
         let grants = |space| {
-            table.find(space, "ann").map(|user| user.grants().iter().map(ToString::to_string).collect::<Vec<_>>())
+            table
+                .find(space, "ann")
+                .map(|user| user.grants().iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         assert_eq!(grants("acme").unwrap(), ["send:a", "recv:a"]);
         assert_eq!(grants("other").unwrap(), ["send:b"], "the role is one of another space");
@@ -432,7 +437,11 @@ mod tests {
         let table = UserTable::new(Contents { spaces, ..Contents::default() }, 1);
         let at = |host| table.space_at(host).map(|space| space.name().to_string());
         assert_eq!(at("acme").as_deref(), Some("acme"));
-        assert_eq!(at("acme.EXAMPLE.com").as_deref(), Some("acme"), "one of two that were given it at a time");
+        assert_eq!(
+            at("acme.EXAMPLE.com").as_deref(),
+            Some("acme"),
+            "one of two that were given it at a time"
+        );
         assert_eq!(at("b").as_deref(), Some("b"), "a space's own name is its own");
         assert_eq!(at("default").as_deref(), Some("default"));
         for nothing in ["", "acme.", "x.acme.example.com", "acme.example.com:5671", "$s/acme"] {
@@ -442,7 +451,8 @@ mod tests {
 
     #[test]
     fn a_user_may_take_what_his_space_says_unless_he_has_limits_of_his_own() {
-        let limits = |links, sessions| SpaceLimits { max_links: links, max_sessions: sessions, ..Default::default() };
+        let limits =
+            |links, sessions| SpaceLimits { max_links: links, max_sessions: sessions, ..Default::default() };
         let spec = AddressSpaceSpec { user_limits: limits(Some(1), Some(2)), ..AddressSpaceSpec::default() };
         let mut own = user("own", &[], &[]);
         own.spec.limits = limits(Some(9), None);

@@ -153,7 +153,9 @@ impl Holding {
     /// # Errors
     /// The limit that messages and bytes like these would break.
     pub(crate) fn has_room(&self, messages: u64, bytes: u64) -> Result<(), StockFull> {
-        self.stock.check(StockItem::Messages, messages).and_then(|()| self.stock.check(StockItem::Bytes, bytes))
+        self.stock
+            .check(StockItem::Messages, messages)
+            .and_then(|()| self.stock.check(StockItem::Bytes, bytes))
     }
 
     /// # Errors

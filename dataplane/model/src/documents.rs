@@ -18,7 +18,9 @@ use crate::manifest::{
 use crate::names::{shown, split_subscription};
 use crate::schema::shapes;
 use crate::shape::Shape;
-use crate::space::{AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, PROFILE_KIND, Profile, ProfileSpec, SPACE_KIND};
+use crate::space::{
+    AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, PROFILE_KIND, Profile, ProfileSpec, SPACE_KIND,
+};
 use crate::suggest::nearest;
 use crate::user::{ROLE_KIND, Role, RoleSpec, USER_KIND, User, UserSpec};
 use crate::validate::{self, Violation};

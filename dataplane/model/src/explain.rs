@@ -21,16 +21,8 @@ use crate::user::{ROLE_KIND, USER_KIND};
 const DAEMON_CONFIG: &str = "DaemonConfig";
 
 /// The roots of the paths.
-const ROOTS: [&str; 8] = [
-    FLEET_KIND,
-    ADDRESS_KIND,
-    USER_KIND,
-    ROLE_KIND,
-    SPACE_KIND,
-    PROFILE_KIND,
-    BENCH_KIND,
-    DAEMON_CONFIG,
-];
+const ROOTS: [&str; 8] =
+    [FLEET_KIND, ADDRESS_KIND, USER_KIND, ROLE_KIND, SPACE_KIND, PROFILE_KIND, BENCH_KIND, DAEMON_CONFIG];
 
 /// A field, an object, or a diagnostic code, for people (`Display`) and for programs (`Serialize`).
 #[derive(Clone, Debug, PartialEq, Serialize)]

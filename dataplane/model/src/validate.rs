@@ -345,7 +345,8 @@ pub(crate) fn space_spec(spec: &AddressSpaceSpec, parent: &[&str]) -> Vec<Violat
 pub(crate) fn space_name_and_spec(name: &str, spec: &AddressSpaceSpec) -> Option<Violation> {
     let is_closed = name == DEFAULT_SPACE && spec.disabled;
     is_closed.then(|| {
-        let message = format!("the space `{DEFAULT_SPACE}` cannot be disabled: the fleet's own users are in it");
+        let message =
+            format!("the space `{DEFAULT_SPACE}` cannot be disabled: the fleet's own users are in it");
         let help = "disable its users one by one, or leave the field out";
         Violation::new(Code::Conflict, &["spec", "disabled"], message).help(help)
     })

@@ -21,7 +21,10 @@ pub(super) async fn list(
 ) -> Json<Page<Role>> {
     let table = api.node.catalogue.user_table();
     let built_in = [ADMIN_ROLE, VIEWER_ROLE].into_iter().filter_map(|name| built_in(&table, name));
-    let made = table.roles(DEFAULT_SPACE).filter(|role| !is_built_in_role(&role.name)).map(|role| document(&table, role));
+    let made = table
+        .roles(DEFAULT_SPACE)
+        .filter(|role| !is_built_in_role(&role.name))
+        .map(|role| document(&table, role));
     let mut roles: Vec<(Arc<str>, Role)> =
         built_in.chain(made).map(|role| (role.metadata.name.as_str().into(), role)).collect();
     roles.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -57,7 +60,8 @@ pub(super) async fn put(
     let name: Arc<str> = role.metadata.name.into();
     check_path(&name, &path)?;
     let value = RoleValue { spec: role.spec, labels: role.metadata.labels };
-    let put = api.node.catalogue.edit_role(DEFAULT_SPACE.into(), name.clone(), move |_| Ok(Some(value))).await?;
+    let put =
+        api.node.catalogue.edit_role(DEFAULT_SPACE.into(), name.clone(), move |_| Ok(Some(value))).await?;
     Ok((status(put), Json(shown(&api, &name)?)))
 }
 
@@ -109,7 +113,8 @@ fn unknown(name: &str) -> ChangeError {
 /// A role as it is in force.
 fn shown(api: &Api, name: &str) -> Result<Role, Refusal> {
     let table = api.node.catalogue.user_table();
-    let role = built_in(&table, name).or_else(|| table.role(DEFAULT_SPACE, name).map(|role| document(&table, role)));
+    let role =
+        built_in(&table, name).or_else(|| table.role(DEFAULT_SPACE, name).map(|role| document(&table, role)));
     role.ok_or_else(|| unknown(name).into())
 }
 

@@ -252,8 +252,11 @@ mod tests {
 
     #[test]
     fn a_change_takes_away_before_it_adds_and_adds_once() {
-        let spec =
-            UserSpec { grants: vec!["send:a".parse().unwrap()], roles: vec!["one".into()], ..UserSpec::default() };
+        let spec = UserSpec {
+            grants: vec!["send:a".parse().unwrap()],
+            roles: vec!["one".into()],
+            ..UserSpec::default()
+        };
         let change = ChangeRights {
             grant: vec!["send:b".parse().unwrap(), "send:b".parse().unwrap()],
             revoke: vec!["send:a".parse().unwrap(), "recv:none".parse().unwrap()],

@@ -446,9 +446,7 @@ impl Shard {
             };
         }
         // What belongs to a message that was let in is let in, too, and paid for.
-        if let Err(exceeded) =
-            self.pace(now, key, u64::from(transfer.first), transfer.payload.len() as u64)
-        {
+        if let Err(exceeded) = self.pace(now, key, u64::from(transfer.first), transfer.payload.len() as u64) {
             self.lose_post(transaction, transfer.settled);
             return self.refuse_delivery(now, key, &transfer, too_much(&exceeded));
         }

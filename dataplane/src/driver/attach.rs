@@ -281,13 +281,15 @@ impl Shard {
         let definition = definition.map(|subscription| {
             Definition::new(subscription, name, container, &filters, &source.capabilities)
         });
-        let is_known = definition.as_ref().is_some_and(|definition| {
-            self.shared.subscriptions.find(definition.name.as_str()).is_some()
-        });
-        let counted = if is_topic && !is_known { self.take(place.connection, Limit::Subscriptions) } else { Ok(None) };
+        let is_known = definition
+            .as_ref()
+            .is_some_and(|definition| self.shared.subscriptions.find(definition.name.as_str()).is_some());
+        let counted =
+            if is_topic && !is_known { self.take(place.connection, Limit::Subscriptions) } else { Ok(None) };
         let counted = counted.map_err(|exceeded| exceeds(&exceeded))?;
         // A durable one goes on without its link.
-        let (held, held_subscription) = if definition.is_some() { (counted, None) } else { (None, counted) };
+        let (held, counted_subscription) =
+            if definition.is_some() { (counted, None) } else { (None, counted) };
         let options = ConsumerOptions {
             browse: is_browser,
             filter: filters.selector.take(),
@@ -323,7 +325,7 @@ impl Shard {
             is_stored: kind.is_some_and(AddressKind::is_stored),
             is_browser,
             waiting: Some(Box::new(Waiting { terms, definition, held })),
-            held_subscription,
+            counted: [None, counted_subscription],
             ..place.link_ref(bits, Some(name.into()))
         });
         if self.core.is_admitted(consumer) {
@@ -627,8 +629,7 @@ impl Place {
             head: None,
             transaction: None,
             withheld: 0,
-            held: None,
-            held_subscription: None,
+            counted: [None, None],
         }
     }
 }

@@ -115,7 +115,9 @@ impl Connection {
     /// Whether more is to be read: it is not while the protocol has no room for it, nor while it is not known
     /// who the client is.
     fn may_read(&self) -> bool {
-        self.protocol.may_read() && !self.is_held_up() && !self.caller.login.as_ref().is_some_and(|login| login.is_waiting())
+        self.protocol.may_read()
+            && !self.is_held_up()
+            && !self.caller.login.as_ref().is_some_and(|login| login.is_waiting())
     }
 
     /// Whether it is not read because its client sends too fast.

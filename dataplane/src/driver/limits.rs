@@ -101,7 +101,8 @@ impl Shard {
 
     /// Lets a link keep what was taken for it.
     pub(super) fn keep_for_link(&mut self, key: usize, role: Role, link: LinkKey, held: Option<Held>) {
-        let Some(Ok(token)) = self.connections.amqp(key).map(|client| client.engine.token_of_link(link)) else {
+        let Some(Ok(token)) = self.connections.amqp(key).map(|client| client.engine.token_of_link(link))
+        else {
             return;
         };
         let links = match role {
@@ -109,7 +110,8 @@ impl Shard {
             Role::Sender => &mut self.consumers,
         };
         if let Some(reference) = links.get_mut(token) {
-            reference.held = held;
+            let [link, _] = &mut reference.counted;
+            *link = held;
         }
     }
 
@@ -119,8 +121,15 @@ impl Shard {
     ///
     /// # Errors
     /// The limit, where so many send too fast that the message cannot be let in.
-    pub(super) fn pace(&mut self, now: Instant, key: usize, messages: u64, bytes: u64) -> Result<(), Exceeded> {
-        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_metered) else {
+    pub(super) fn pace(
+        &mut self,
+        now: Instant,
+        key: usize,
+        messages: u64,
+        bytes: u64,
+    ) -> Result<(), Exceeded> {
+        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_metered)
+        else {
             return Ok(());
         };
         let Some(place) = &connection.caller.place else { return Ok(()) };

@@ -158,10 +158,8 @@ pub(crate) struct LinkRef {
     transaction: Option<TransactionId>,
     /// Producer: credit that the core has given and the client does not have yet.
     withheld: u32,
-    /// What it counts for.
-    held: Option<Held>,
-    /// Consumer: the subscription that goes with it.
-    held_subscription: Option<Held>,
+    /// What it counts for: a link, and perhaps a subscription that goes with it.
+    counted: [Option<Held>; 2],
 }
 
 /// What happens when the home of a consumer's address has let it in. Until then its durable

@@ -537,14 +537,17 @@ mod tests {
     fn the_subscriptions_of_a_topic_are_forgotten_with_it_and_others_are_not() {
         let subscriptions = Subscriptions::default();
         for address in ["events", "events/+/x", "events-of-others"] {
-            subscriptions.add(Definition {
-                name: address.into(),
-                address: address.into(),
-                container: "client".into(),
-                is_shared: false,
-                filter: Vec::new(),
-                capabilities: Vec::new(),
-            }, None);
+            subscriptions.add(
+                Definition {
+                    name: address.into(),
+                    address: address.into(),
+                    container: "client".into(),
+                    is_shared: false,
+                    filter: Vec::new(),
+                    capabilities: Vec::new(),
+                },
+                None,
+            );
         }
         subscriptions.remove_topic("events");
         assert!(subscriptions.find("events").is_none() && subscriptions.find("events/+/x").is_none());
@@ -554,14 +557,17 @@ mod tests {
     #[test]
     fn a_subscription_that_another_link_uses_does_not_end_with_one_of_them() {
         let subscriptions = Subscriptions::default();
-        subscriptions.add(Definition {
-            name: "s".into(),
-            address: "events".into(),
-            container: "".into(),
-            is_shared: true,
-            filter: Vec::new(),
-            capabilities: Vec::new(),
-        }, None);
+        subscriptions.add(
+            Definition {
+                name: "s".into(),
+                address: "events".into(),
+                container: "".into(),
+                is_shared: true,
+                filter: Vec::new(),
+                capabilities: Vec::new(),
+            },
+            None,
+        );
         subscriptions.use_one("s");
         subscriptions.use_one("s");
         subscriptions.remove_unless_used("s");

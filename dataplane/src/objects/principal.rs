@@ -305,8 +305,7 @@ impl Principals {
             named.map(move |(name, version, _)| (Key::new(kind.kind(), name.clone()), version))
         });
         let mut members: Vec<_> = kept.filter(|(key, _)| !staged.contains_key(key)).collect();
-        let is_member =
-            |key: &Key| [USER, ROLE].contains(&key.kind) && key.name.starts_with(&prefix);
+        let is_member = |key: &Key| [USER, ROLE].contains(&key.kind) && key.name.starts_with(&prefix);
         members.extend(staged.iter().filter_map(|(key, (version, value))| {
             (is_member(key) && value.is_some()).then(|| (key.clone(), *version))
         }));
@@ -316,13 +315,15 @@ impl Principals {
     /// The space that clients choose by a name, after what a batch holds so far.
     pub(super) fn space_named(&self, staged: &Staged, host: &str) -> Option<Arc<str>> {
         let kept = self.of(PrincipalKind::Space).map(|(name, _, value)| (name, value));
-        let kept = kept.filter(|(name, _)| !staged.contains_key(&PrincipalName::space((*name).clone()).key()));
+        let kept =
+            kept.filter(|(name, _)| !staged.contains_key(&PrincipalName::space((*name).clone()).key()));
         let staged = staged.iter().filter(|(key, _)| key.kind == SPACE);
         let mut spaces =
             kept.chain(staged.filter_map(|(key, (_, value))| Some((&key.name, value.as_ref()?))));
         let is_named = |(name, value): &(&Arc<str>, &Principal)| {
             let Principal::Space(value) = value else { return false };
-            name.eq_ignore_ascii_case(host) || value.spec.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
+            name.eq_ignore_ascii_case(host)
+                || value.spec.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
         };
         spaces.find(is_named).map(|(name, _)| name.clone())
     }
@@ -332,9 +333,14 @@ impl Principals {
     }
 
     /// Those of a kind in the order of their names, beginning at one.
-    fn from(&self, kind: PrincipalKind, first: &str) -> impl Iterator<Item = (&Arc<str>, Version, &Principal)> {
+    fn from(
+        &self,
+        kind: PrincipalKind,
+        first: &str,
+    ) -> impl Iterator<Item = (&Arc<str>, Version, &Principal)> {
         let number = kind.kind().0;
-        let found = self.kept.range((number, first.into())..).take_while(move |((kind, _), _)| *kind == number);
+        let found =
+            self.kept.range((number, first.into())..).take_while(move |((kind, _), _)| *kind == number);
         found.map(|((_, name), (version, value))| (name, *version, value))
     }
 
@@ -348,7 +354,8 @@ impl Principals {
                 ends.insert(name, value.ends);
             }
         }
-        let is_over = |space: &str, version: Version| ends.get(space).is_some_and(|ends| version.clock <= *ends);
+        let is_over =
+            |space: &str, version: Version| ends.get(space).is_some_and(|ends| version.clock <= *ends);
         for ((_, name), (version, kept)) in &self.kept {
             let (name, version) = (name.clone(), *version);
             let of_space = name.split_once('/').filter(|(space, _)| !is_over(space, version));

@@ -25,8 +25,8 @@ use super::record::Change;
 use super::value::{ADDRESS, Value, continues};
 use super::{
     Answer, BATCH, BuiltIn, ChangeError, Exchange, JOIN_PATIENCE, Loaded, MAX_ADDRESSES, Membership, Object,
-    PrincipalName, Put, REJOIN_PATIENCE, Relocation, Request, SHARD_DEADLINE, SPREAD_PATIENCE, StoreError, Subject, View,
-    address_of, has_own_home,
+    PrincipalName, Put, REJOIN_PATIENCE, Relocation, Request, SHARD_DEADLINE, SPREAD_PATIENCE, StoreError,
+    Subject, View, address_of, has_own_home,
 };
 use crate::hub::Hub;
 use crate::mesh::NodeEvent;

@@ -89,7 +89,8 @@ impl Report {
 pub(super) fn share(limit: u64, others: &[Flow]) -> u64 {
     let busy = others.iter().filter(|flow| flow.rate > 0 || flow.is_short).count() as u64;
     let short = others.iter().filter(|flow| flow.is_short).count() as u64;
-    let used = others.iter().filter(|flow| !flow.is_short).fold(0_u64, |sum, flow| sum.saturating_add(flow.rate));
+    let used =
+        others.iter().filter(|flow| !flow.is_short).fold(0_u64, |sum, flow| sum.saturating_add(flow.rate));
     (limit.saturating_sub(used) / (short + 1)).max(limit / (busy + 1)).max(1)
 }
 
@@ -136,7 +137,7 @@ impl Usage {
     }
 
     /// Takes what another node says, or what has become of it.
-    fn hear(&self, event: NodeEvent) {
+    pub(super) fn hear(&self, event: NodeEvent) {
         match event {
             NodeEvent::Opened { node, .. } => {
                 let mut others = self.others();
@@ -188,7 +189,7 @@ impl Usage {
     }
 
     /// What has changed in such a time, as messages for the nodes that are to hear it.
-    fn tick(&self, now: Instant, period: Duration) -> Vec<(NodeId, Bytes)> {
+    pub(super) fn tick(&self, now: Instant, period: Duration) -> Vec<(NodeId, Bytes)> {
         self.prune();
         let mut changed = Vec::new();
         let mut there = HashMap::new();
@@ -201,7 +202,8 @@ impl Usage {
         let new = new.filter(is_new).map(|(name, report)| (name.clone(), *report));
         changed.extend(new.take(MOST_AT_ONCE));
         let is_gone = |name: &Arc<str>| there.get(name).is_none_or(Report::is_nothing);
-        let gone = others.told.keys().filter(|name| is_gone(name)).map(|name| (name.clone(), Report::default()));
+        let gone =
+            others.told.keys().filter(|name| is_gone(name)).map(|name| (name.clone(), Report::default()));
         changed.extend(gone.take(MOST_AT_ONCE));
         for (name, report) in &changed {
             if report.is_nothing() {

@@ -35,7 +35,6 @@ pub(super) struct Rate {
     taken: AtomicU64,
     /// Somebody had to wait since then.
     is_short: AtomicBool,
-    delays: AtomicU64,
 }
 
 impl Rate {
@@ -47,7 +46,6 @@ impl Rate {
             due: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             is_short: AtomicBool::new(false),
-            delays: AtomicU64::new(0),
         }
     }
 
@@ -79,14 +77,10 @@ impl Rate {
         self.share.store(share.max(1), Ordering::Relaxed);
     }
 
-    /// How often somebody had to wait.
-    pub(super) fn delays(&self) -> u64 {
-        self.delays.load(Ordering::Relaxed)
-    }
-
     /// Whether so many wait that nothing more should be taken.
     pub(super) fn is_swamped(&self, now: Instant) -> bool {
-        self.is_limited() && self.due.load(Ordering::Relaxed) > self.nanos(now).saturating_add(nanos_of(LONGEST_DEBT))
+        self.is_limited()
+            && self.due.load(Ordering::Relaxed) > self.nanos(now).saturating_add(nanos_of(LONGEST_DEBT))
     }
 
     /// Takes so many units; says how long their sender has to wait before he sends more.
@@ -102,7 +96,6 @@ impl Rate {
         let wait = Duration::from_nanos(due - now).saturating_sub(BURST);
         if !wait.is_zero() {
             self.is_short.store(true, Ordering::Relaxed);
-            self.delays.fetch_add(1, Ordering::Relaxed);
         }
         Pass(wait)
     }
@@ -159,7 +152,10 @@ mod tests {
             let (rate, begin) = limited(limit);
             let all: u64 = sent(&rate, begin, 1, units, Duration::from_secs(20)).into_iter().sum();
             let (least, most) = (limit * 20, limit * 20 + limit / 10 + 2 * units);
-            assert!((least..=most).contains(&all), "{all} of {least}..={most} at {limit} in parts of {units}");
+            assert!(
+                (least..=most).contains(&all),
+                "{all} of {least}..={most} at {limit} in parts of {units}"
+            );
         }
     }
 

@@ -5,6 +5,7 @@ mod access;
 mod causality;
 mod client;
 mod life;
+mod limits;
 mod links;
 mod messages;
 mod mqtt_amqp;

@@ -41,9 +41,9 @@ use self::deliver::Outflow;
 use self::flows::Messages;
 use self::moves::Moves;
 use self::publish::Intake;
-use self::session::{Numbers, Sessions};
 pub(super) use self::session::SessionKey as SessionToken;
 use self::session::SessionKey;
+use self::session::{Numbers, Sessions};
 pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
 use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
@@ -271,7 +271,9 @@ impl Shard {
     /// Takes what was read. Stops when [`Client::may_read`] says so; what is left in `buffer` is kept and
     /// given again with what comes. A client that is done afterwards is closed by the caller.
     pub(super) fn handle_mqtt_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
-        while let Some(client) = self.connections.mqtt_mut(key) {
+        while !self.is_held_up(key)
+            && let Some(client) = self.connections.mqtt_mut(key)
+        {
             if !client.may_read() {
                 if client.is_caught() {
                     client.caught_since.get_or_insert(now);
@@ -279,9 +281,6 @@ impl Shard {
                 break;
             }
             client.caught_since = None;
-            if self.is_held_up(key) {
-                break;
-            }
             if !self.core.has_live_room() {
                 // Whoever publishes next would be ahead of another shard, whoever filled its window.
                 self.stall(key);

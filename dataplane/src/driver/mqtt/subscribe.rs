@@ -361,7 +361,12 @@ impl Shard {
                 subscription.granted = granted;
                 subscription.identifier = identifier;
             }
-            return Part { reason: granted_reason(granted), index: Some(index), is_new: false, exceeded: None };
+            return Part {
+                reason: granted_reason(granted),
+                index: Some(index),
+                is_new: false,
+                exceeded: None,
+            };
         }
         let filters = || session.subscriptions.iter().flatten().map(|subscription| &*subscription.filter);
         let limit = self.config.mqtt.max_subscriptions as usize;
@@ -386,7 +391,9 @@ impl Shard {
         });
         self.mqtt.sessions.count_subscriptions(token);
         match self.begin_subscription(now, key, token, index) {
-            Ok(()) => Part { reason: granted_reason(granted), index: Some(index), is_new: true, exceeded: None },
+            Ok(()) => {
+                Part { reason: granted_reason(granted), index: Some(index), is_new: true, exceeded: None }
+            }
             Err(reason) => {
                 self.unsubscribe(now, key, token, index);
                 failed(reason)

@@ -56,8 +56,12 @@ async fn what_changes_nothing_makes_no_other_table() {
     put(&catalogue, "ann", user(&["send:a"], &[])).await;
     let (length, generation) = (memory.content().len(), catalogue.user_table().generation());
     assert_eq!(put(&catalogue, "ann", user(&["send:a"], &[])).await, Put::Unchanged);
-    assert_eq!(catalogue.edit_user(DEFAULT_SPACE.into(), "bob".into(), |_| Ok(None)).await.unwrap(), Put::Unchanged);
-    let refused = catalogue.edit_user(DEFAULT_SPACE.into(), "bob".into(), |_| Err(ChangeError::Stopping)).await;
+    assert_eq!(
+        catalogue.edit_user(DEFAULT_SPACE.into(), "bob".into(), |_| Ok(None)).await.unwrap(),
+        Put::Unchanged
+    );
+    let refused =
+        catalogue.edit_user(DEFAULT_SPACE.into(), "bob".into(), |_| Err(ChangeError::Stopping)).await;
     assert!(matches!(refused, Err(ChangeError::Stopping)));
     assert_eq!((memory.content().len(), catalogue.user_table().generation()), (length, generation));
 }

@@ -49,7 +49,9 @@ async fn a_space_is_durable_and_in_the_table_when_its_creation_is_answered() {
 async fn nothing_is_of_a_space_that_does_not_exist() {
     let memory = Memory::default();
     let (catalogue, _tellings) = catalogue(&memory);
-    assert!(matches!(user(&catalogue, "acme", "ann").await, Err(ChangeError::NoSpace(name)) if &*name == "acme"));
+    assert!(
+        matches!(user(&catalogue, "acme", "ann").await, Err(ChangeError::NoSpace(name)) if &*name == "acme")
+    );
     assert!(matches!(address(&catalogue, "$s/acme/a").await, Err(ChangeError::NoSpace(_))));
     create(&catalogue, "acme", AddressSpaceSpec::default()).await.unwrap();
     user(&catalogue, "acme", "ann").await.unwrap();
@@ -85,7 +87,9 @@ async fn the_default_space_takes_limits_and_stays() {
     let memory = Memory::default();
     let (catalogue, _tellings) = catalogue(&memory);
     let limits = SpaceLimits { max_links: Some(7), ..SpaceLimits::default() };
-    create(&catalogue, DEFAULT_SPACE, AddressSpaceSpec { limits: limits.clone(), ..hosts(&[]) }).await.unwrap();
+    create(&catalogue, DEFAULT_SPACE, AddressSpaceSpec { limits: limits.clone(), ..hosts(&[]) })
+        .await
+        .unwrap();
     assert_eq!(catalogue.user_table().space(DEFAULT_SPACE).unwrap().limits(), &limits);
     let refused = catalogue.remove_space(DEFAULT_SPACE.into(), true).await;
     assert!(matches!(refused, Err(ChangeError::BuiltInSpace(_))), "{refused:?}");
@@ -96,7 +100,8 @@ async fn a_host_chooses_one_space() {
     let memory = Memory::default();
     let (catalogue, _tellings) = catalogue(&memory);
     create(&catalogue, "acme", hosts(&["acme.example.com", "next"])).await.unwrap();
-    for (space, taken) in [("b", hosts(&["ACME.example.com"])), ("b", hosts(&["acme"])), ("next", hosts(&[]))] {
+    for (space, taken) in [("b", hosts(&["ACME.example.com"])), ("b", hosts(&["acme"])), ("next", hosts(&[]))]
+    {
         let refused = create(&catalogue, space, taken).await;
         assert!(matches!(&refused, Err(ChangeError::HostTaken(_, by)) if &**by == "acme"), "{refused:?}");
     }
@@ -128,7 +133,10 @@ async fn a_space_has_as_many_addresses_as_its_limit_says() {
     let is_limited = |made: &Result<_, _>| matches!(made, Ok(_) | Err(ChangeError::AddressLimit(2)));
     assert!(made.iter().all(is_limited));
     let there = names.iter().find(|name| catalogue.address(name).is_some()).unwrap();
-    catalogue.put(there.as_str().into(), BTreeMap::new(), spec(5)).await.expect("what is there can be changed");
+    catalogue
+        .put(there.as_str().into(), BTreeMap::new(), spec(5))
+        .await
+        .expect("what is there can be changed");
     catalogue.remove(there.as_str().into()).await.unwrap();
     address(&catalogue, "$s/acme/another").await.unwrap();
     address(&catalogue, "$s/acme/one-more").await.unwrap_err();

@@ -11,7 +11,8 @@ use mq_model::space::{DEFAULT_SPACE, qualified, split_qualified};
 use super::super::principal::{self, Principal, SpaceValue};
 use super::super::value::ADDRESS;
 use super::super::{
-    Answer, ChangeError, Object, PrincipalKind, PrincipalName, Put, Relocation, Request, StoreError, Subject, has_own_home,
+    Answer, ChangeError, Object, PrincipalKind, PrincipalName, Put, Relocation, Request, StoreError, Subject,
+    has_own_home,
 };
 use super::{
     Batch, Pending, Writer, is_topic, names_from, owns_shard, passes_on, topic_of, unix_millis, value_of,
@@ -210,7 +211,9 @@ impl Writer {
     fn decide_edit(&mut self, batch: &mut Batch, change: principal::Change) -> Decision<Put> {
         let principal::Change { name, edit } = change;
         let (key, kind) = (name.key(), name.kind());
-        if let Some(space) = name.in_space().filter(|space| !self.principals.has_space(&batch.principals, space)) {
+        if let Some(space) =
+            name.in_space().filter(|space| !self.principals.has_space(&batch.principals, space))
+        {
             return Err(ChangeError::NoSpace(space.clone()));
         }
         let current = self.principals.current(&batch.principals, &key);
@@ -250,7 +253,8 @@ impl Writer {
         let hosts = value.spec.hosts.iter().map(String::as_str);
         for host in hosts.chain([&**name]) {
             let taken = self.principals.space_named(&batch.principals, host).filter(|taken| taken != name);
-            let built_in = || (host == DEFAULT_SPACE && &**name != DEFAULT_SPACE).then(|| DEFAULT_SPACE.into());
+            let built_in =
+                || (host == DEFAULT_SPACE && &**name != DEFAULT_SPACE).then(|| DEFAULT_SPACE.into());
             if let Some(taken) = taken.or_else(built_in) {
                 return Err(ChangeError::HostTaken(host.into(), taken));
             }
@@ -274,8 +278,9 @@ impl Writer {
             }
         }
         let addresses = self.addresses_of(batch, name).into_iter();
-        let is_left_over =
-            |address: &Arc<str>| self.current(batch, address).is_none_or(|current| current.birth.clock <= ends);
+        let is_left_over = |address: &Arc<str>| {
+            self.current(batch, address).is_none_or(|current| current.birth.clock <= ends)
+        };
         let left_over: Vec<_> = addresses.filter(is_left_over).collect();
         for address in left_over {
             self.remove(batch, &address);
@@ -325,8 +330,7 @@ impl Writer {
         let limit = self.tables.borrow().space(space).and_then(|space| space.limits().max_addresses);
         let Some(limit) = limit else { return Ok(()) };
         let prefix = qualified(space, "");
-        let is_counted =
-            |name: &Arc<str>| split_shard(name).is_none() && split_qualified(name).0 == space;
+        let is_counted = |name: &Arc<str>| split_shard(name).is_none() && split_qualified(name).0 == space;
         let staged = |is_there: bool| {
             let names = batch.outcome.iter().filter(move |(_, (_, outcome))| outcome.is_some() == is_there);
             names.map(|(name, _)| name).filter(move |name| is_counted(name))
