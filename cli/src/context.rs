@@ -17,6 +17,7 @@ use crate::{
     env,
     exit::Exit,
     failure::{Failure, Outcome, reason},
+    oidc::Oidc,
 };
 
 /// The largest file of contexts that is read: a mebibyte is thousands of contexts.
@@ -26,7 +27,8 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Context {
-    /// `amqp://host:port`.
+    /// `amqp://host:port`; empty when only MQTT is spoken there.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub amqp: String,
     /// `mqtt://host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,12 +39,70 @@ pub struct Context {
     /// Where each node of the fleet is reached, when it has several; the first one is the one above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Place>,
+    /// Who commands are there, and whom they trust.
+    #[serde(default, skip_serializing_if = "Access::is_empty")]
+    pub access: Access,
     /// The directory that holds the fleet's nodes, when `mq deploy` runs them on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
     /// The directory with what is known of the fleet, when `mq deploy` runs its nodes on other machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<PathBuf>,
+}
+
+/// Who commands are in a fleet, and whom they trust. It holds no secret, only where to find one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Access {
+    /// The user; `None`: nobody in particular.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Where his password is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordSource>,
+    /// Who gives him tokens in place of a password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<Oidc>,
+    /// A file with certificates to trust besides those of this system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// A file with the certificate to show, and one with its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+/// Where a password is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PasswordSource {
+    /// `mq login` has put it there.
+    Keyring,
+    /// The first line of this file.
+    File(PathBuf),
+    /// This environment variable.
+    Environment(String),
+    /// The first line that this command prints.
+    Command(String),
+}
+
+impl Access {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl PasswordSource {
+    /// For people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Keyring => "keyring".into(),
+            Self::File(path) => format!("file {}", path.display()),
+            Self::Environment(name) => format!("environment {name}"),
+            Self::Command(command) => format!("command `{command}`"),
+        }
+    }
 }
 
 /// Where one node of a fleet is reached.
@@ -165,7 +225,9 @@ impl Contexts {
     }
 
     /// Writes a context and makes it the current one; says whether that changed anything.
-    pub fn adopt(&mut self, name: &str, context: Context) -> bool {
+    pub fn adopt(&mut self, name: &str, mut context: Context) -> bool {
+        // Who commands are is the user's to say, wherever the fleet is.
+        context.access = self.contexts.get(name).map(|old| old.access.clone()).unwrap_or_default();
         let is_same = self.current.as_deref() == Some(name) && self.contexts.get(name) == Some(&context);
         self.current = Some(name.to_owned());
         self.contexts.insert(name.to_owned(), context);
@@ -269,6 +331,30 @@ mod tests {
         assert!(contexts.remove("a"));
         assert_eq!(contexts.current, None);
         assert!(!contexts.remove("a"));
+    }
+
+    #[test]
+    fn who_commands_are_outlives_the_next_deployment() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::at(directory.path().join("contexts.yaml"));
+        let sources = [
+            PasswordSource::Keyring,
+            PasswordSource::File("/p".into()),
+            PasswordSource::Environment("P".into()),
+            PasswordSource::Command("pass show mq".into()),
+        ];
+        for source in sources {
+            let access = Access { user: Some("ann".into()), password: Some(source), ..Access::default() };
+            store
+                .change(|contexts| {
+                    contexts.contexts.insert("a".into(), Context { access: access.clone(), ..context(1) });
+                    contexts.adopt("a", context(2));
+                    Ok(())
+                })
+                .unwrap();
+            let kept = store.load().unwrap().contexts["a"].clone();
+            assert_eq!((kept.amqp.as_str(), kept.access), ("amqp://127.0.0.1:2", access));
+        }
     }
 
     #[test]

@@ -10,6 +10,12 @@ pub const ADMIN: &str = "MQ_ADMIN";
 pub const USER: &str = "MQ_USER";
 /// The password of that user.
 pub const PASSWORD: &str = "MQ_PASSWORD";
+/// The secret of the client that `mq login --client-credentials` logs in.
+pub const CLIENT_SECRET: &str = "MQ_CLIENT_SECRET";
+/// Where passwords and tokens are kept: `system` or `file`.
+pub const KEYRING: &str = "MQ_KEYRING";
+/// The program that opens a page.
+pub const BROWSER: &str = "BROWSER";
 /// Certificates to trust besides those of this system.
 pub const CA: &str = "MQ_CA";
 /// The path of the daemon's binary.
@@ -32,13 +38,22 @@ pub const CI: &str = "CI";
 /// The name of the user, as the history of deployments shows it.
 pub const LOGIN: &str = "USER";
 
-/// Name and meaning of every variable, as `mq help environment` prints them.
-pub const ALL: [(&str, &str); 15] = [
+/// The name of the pod that this runs in, as the objects of a fleet set it.
+pub const POD_NAME: &str = "POD_NAME";
+/// Where the API of the cluster is that this runs in, as every pod is told.
+pub const KUBERNETES_HOST: &str = "KUBERNETES_SERVICE_HOST";
+pub const KUBERNETES_PORT: &str = "KUBERNETES_SERVICE_PORT";
+
+/// Name and meaning of every variable that is for people, as `mq help environment` prints them.
+pub const ALL: [(&str, &str); 18] = [
     (CONTEXT, "the context to use, in place of the current one"),
     (URL, "the AMQP URL to connect to, in place of the context's"),
     (ADMIN, "the URL of the admin API, in place of the context's"),
     (USER, "the user that commands are, in messaging and in the admin API"),
     (PASSWORD, "the password of that user; --password-file keeps it out of the environment"),
+    (CLIENT_SECRET, "the secret of the client that `mq login --client-credentials` logs in"),
+    (KEYRING, "where `mq login` keeps secrets: `system` (default) or `file`"),
+    (BROWSER, "the program that `mq login --browser` opens a page with"),
     (CA, "a file with certificates to trust, besides those of this system"),
     (MQD, "the path of the mqd binary that `mq deploy` starts"),
     (SSH_CONFIG, "the configuration file of ssh, in place of ~/.ssh/config"),

@@ -14,6 +14,8 @@ pub mod env;
 pub mod exit;
 pub mod failure;
 pub mod generate;
+pub mod keyring;
+pub mod oidc;
 pub mod output;
 pub mod record;
 pub mod settings;

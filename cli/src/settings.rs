@@ -11,22 +11,28 @@ use std::{
 use mq_model::{
     Secret,
     admin::{Listener, Protocol, Runtime},
-    config::ListenerTls,
+    config::{DaemonConfig, ListenerTls},
+    mesh::node_name,
+    user::FLEET_ADMIN,
 };
 use reqwest::Url;
 
 use crate::{
     args::Global,
     client::{admin::Admin, tls::Trust},
-    context::{Context, Contexts, Place, Store, read_bounded},
+    context::{Access, Context, Contexts, PasswordSource, Place, Store, read_bounded},
     deploy::{
         authority::{admin_files, has_admin},
-        local::{node_names, state_of_node},
+        entry::{owner, token},
+        history::History,
+        local::{config_of, node_names, state_of_node},
         ssh::Tunnel,
     },
     env,
     exit::Exit,
-    failure::{Failure, Outcome},
+    failure::{Failure, Outcome, reason},
+    keyring::{Kept, Keyring},
+    oidc::{Oidc, Provider},
 };
 
 /// The port of AMQP without TLS (IANA).
@@ -49,6 +55,8 @@ pub struct Settings {
     tunnel: OnceLock<Arc<Tunnel>>,
     /// The first line of stdin, once it has been read as a password.
     typed: OnceLock<Secret>,
+    /// The token of the context in use, or why there is none, once that is known.
+    token: OnceLock<Outcome<Secret>>,
     /// The password on stdin is not that of whoever gives the command.
     leaves_stdin: bool,
 }
@@ -57,7 +65,20 @@ pub struct Settings {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     Anonymous,
-    Plain { user: String, password: String },
+    /// The password is sent.
+    Plain {
+        user: String,
+        password: String,
+    },
+    /// AMQP: that the password is known is proved, and it is not sent (RFC 7677).
+    Scram {
+        user: String,
+        password: String,
+    },
+    /// A token of an identity provider, which says whose it is: OAUTHBEARER (RFC 7628), and the password of MQTT.
+    Bearer {
+        token: String,
+    },
 }
 
 /// The protocol of a URL, and whether TLS lies below it.
@@ -128,6 +149,19 @@ impl std::fmt::Debug for Credentials {
         match self {
             Self::Anonymous => f.write_str("Anonymous"),
             Self::Plain { user, .. } => write!(f, "Plain({user}, ***)"),
+            Self::Scram { user, .. } => write!(f, "Scram({user}, ***)"),
+            Self::Bearer { .. } => f.write_str("Bearer(***)"),
+        }
+    }
+}
+
+impl Credentials {
+    /// The user and the password; the user of a token is empty. `None`: there are none.
+    pub fn named(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Anonymous => None,
+            Self::Plain { user, password } | Self::Scram { user, password } => Some((user, password)),
+            Self::Bearer { token } => Some(("", token)),
         }
     }
 }
@@ -140,6 +174,7 @@ impl Settings {
             chosen: OnceLock::new(),
             tunnel: OnceLock::new(),
             typed: OnceLock::new(),
+            token: OnceLock::new(),
             leaves_stdin: false,
         }
     }
@@ -204,7 +239,7 @@ impl Settings {
 
     /// As [`endpoint`](Self::endpoint), for a command that speaks the protocols of `schemes`.
     pub fn endpoint_of(&self, target: &str, schemes: &[Scheme]) -> Outcome<Endpoint> {
-        let (base, address, is_deployed) = match target.split_once("://") {
+        let (base, address, is_of_context) = match target.split_once("://") {
             // No host: that of the context.
             Some(("mqtt", path)) if path.starts_with('/') && schemes.contains(&Scheme::Mqtt) => {
                 let topic = path.get(1..).unwrap_or_default();
@@ -212,8 +247,8 @@ impl Settings {
             }
             Some(_) => (peer_url(&with_wildcards(target), schemes)?, None, false),
             None => {
-                let (url, is_deployed) = self.amqp()?;
-                (url, Some(target.to_owned()), is_deployed)
+                let (url, is_of_context) = self.amqp()?;
+                (url, Some(target.to_owned()), is_of_context)
             }
         };
         let address = match address {
@@ -227,10 +262,10 @@ impl Settings {
             scheme,
             host: host(&base),
             port: base.port().unwrap_or_else(|| scheme.port()),
-            credentials: self.credentials(&base)?,
+            credentials: self.credentials(&base, is_of_context, scheme)?,
             trust: self.trust(),
             address,
-            is_deployed,
+            is_deployed: is_of_context && self.fleet_directory().is_some(),
         })
     }
 
@@ -257,10 +292,11 @@ impl Settings {
     /// Whom to trust, and what to show: what the flags say, and for a fleet of this machine its own authority.
     pub fn trust(&self) -> Trust {
         let Global { ca, cert, key, insecure, .. } = &self.global;
-        let identity = cert.clone().zip(key.clone());
+        let access = self.access().unwrap_or_default();
+        let identity = cert.clone().zip(key.clone()).or_else(|| access.certificate.zip(access.key));
         let own = self.fleet_directory().map(|directory| admin_files(&directory).ca);
-        let ca = ca.clone().or_else(|| own.filter(|path| path.is_file()));
-        Trust { ca, identity, is_insecure: *insecure }
+        let ca = ca.clone().or(access.ca).or_else(|| own.filter(|path| path.is_file()));
+        Trust { ca, identity, is_insecure: *insecure, ..Trust::default() }
     }
 
     /// The same for the admin API, where `mq` is the administrator of a fleet of this machine.
@@ -296,7 +332,12 @@ impl Settings {
             Some(url) => Ok((amqp_url(url)?, false)),
             None => {
                 let context = self.context()?;
-                Ok((amqp_url(&context.amqp)?, context.deployed_from().is_some()))
+                if context.amqp.is_empty() {
+                    let name = self.context_name().unwrap_or_default();
+                    return Err(Failure::usage(format!("the context `{name}` does not say where AMQP is"))
+                        .help("write mqtt:///topic, or amqp://host:port/address"));
+                }
+                Ok((amqp_url(&context.amqp)?, true))
             }
         }
     }
@@ -311,8 +352,101 @@ impl Settings {
     pub fn known(&self, admin: Admin) -> Outcome<Admin> {
         match &self.global.user {
             Some(user) => Ok(admin.by(user.clone(), Secret::new(self.password(user)?))),
-            None => Ok(admin),
+            None if self.is_admin_given() => Ok(admin),
+            None => Ok(match self.credentials_of_context()? {
+                Credentials::Bearer { token } => admin.bearing(Secret::new(token)),
+                Credentials::Plain { user, password } | Credentials::Scram { user, password } => {
+                    admin.by(user, Secret::new(password))
+                }
+                Credentials::Anonymous => match self.owner_token() {
+                    Some(token) => admin.bearing(token),
+                    None => admin,
+                },
+            }),
         }
+    }
+
+    /// Who the context says that commands are, and whom they trust.
+    pub fn access(&self) -> Option<Access> {
+        Some(self.contexts.named(self.context_name()?).ok()?.access.clone())
+    }
+
+    /// The user that the flags and the environment name.
+    pub fn user_of_flags(&self) -> Option<&str> {
+        self.global.user.as_deref()
+    }
+
+    /// The identity provider that the fleet trusts, when it was deployed by this user.
+    pub fn issuer_of_fleet(&self) -> Option<String> {
+        Some(self.deployed_config()?.authentication.oidc.first()?.issuer.clone())
+    }
+
+    /// Who commands are by what the context says.
+    fn credentials_of_context(&self) -> Outcome<Credentials> {
+        let access = self.access().unwrap_or_default();
+        if access.oidc.is_some() {
+            let token = self.token.get().cloned().unwrap_or_else(|| Err(nobody_logged_in()))?;
+            return Ok(Credentials::Bearer { token: token.expose().to_owned() });
+        }
+        match access.user {
+            Some(user) => Ok(Credentials::Plain { password: self.password(&user)?, user }),
+            None => Ok(Credentials::Anonymous),
+        }
+    }
+
+    /// Sees to it that the token of the context is good for a while, when it has one and is asked for it.
+    pub async fn renew(&self) {
+        let oidc = self.access().and_then(|access| access.oidc).filter(|_| self.global.user.is_none());
+        let Some((oidc, context)) = oidc.zip(self.context_name()) else { return };
+        // What went wrong is said by the first that needs the token.
+        let _ = self.token.set(current_token(context, &oidc, &self.trust()).await);
+    }
+
+    /// What the owner of the node in use gets in with, when the fleet was deployed by this user.
+    fn owner_token(&self) -> Option<Secret> {
+        let context = self.context().ok()?;
+        if let Some(tunnel) = self.tunnel.get() {
+            return tunnel.owner.clone();
+        }
+        let fleet = context.state.as_deref()?;
+        let names = node_names(fleet).ok()?.into_iter();
+        let mut states = names.map(|name| state_of_node(&fleet.join(name)));
+        let is_it = |state: &std::path::PathBuf| {
+            runtime(state).and_then(|runtime| place(&runtime)).is_some_and(|place| place.amqp == context.amqp)
+        };
+        token(&states.find(is_it)?)
+    }
+
+    /// Who a client of a fleet of this user is that says nothing of itself: nobody where that is enough, else the
+    /// owner of the node.
+    fn own_credentials(&self, scheme: Scheme) -> Credentials {
+        let is_enough = || {
+            let config = self.deployed_config()?;
+            let is_local = config.listeners.is_local(scheme.name());
+            Some(config.authentication.anonymous.includes(is_local))
+        };
+        if is_enough().unwrap_or(true) {
+            return Credentials::Anonymous;
+        }
+        self.owner_token().as_ref().map_or(Credentials::Anonymous, owner)
+    }
+
+    /// How a node of the fleet of the context is configured; `None`: it was not deployed by this user.
+    fn deployed_config(&self) -> Option<DaemonConfig> {
+        let directory = self.fleet_directory()?;
+        let kept = node_names(&directory).ok()?.into_iter().find_map(|node| config_of(&directory.join(node)));
+        kept.or_else(|| {
+            let fleet = History::of_fleet(&directory).newest().ok()??.fleet;
+            Some(DaemonConfig::from_fleet(&fleet, &node_name(1), "state"))
+        })
+    }
+
+    /// The same client at another node of the fleet.
+    pub fn credentials_at(&self, node: &str, credentials: &Credentials) -> Credentials {
+        let is_owner = credentials.named().is_some_and(|(user, _)| user == FLEET_ADMIN);
+        let state = self.context().ok().and_then(|context| context.state);
+        let other = state.filter(|_| is_owner).and_then(|fleet| token(&state_of_node(&fleet.join(node))));
+        other.as_ref().map_or_else(|| credentials.clone(), owner)
     }
 
     /// The password on stdin; `None`: none was announced.
@@ -336,11 +470,18 @@ impl Settings {
         Ok(Some(self.typed.get_or_init(|| password).clone()))
     }
 
-    fn credentials(&self, url: &Url) -> Outcome<Credentials> {
+    fn credentials(&self, url: &Url, is_of_context: bool, scheme: Scheme) -> Outcome<Credentials> {
         let from_url = (!url.username().is_empty()).then(|| decoded(url.username(), "the user name"));
         let user = match (from_url, &self.global.user) {
             (Some(user), _) => user?,
             (None, Some(user)) => user.clone(),
+            // What the context holds is for its own fleet alone.
+            (None, None) if is_of_context => {
+                return Ok(match self.credentials_of_context()? {
+                    Credentials::Anonymous => self.own_credentials(scheme),
+                    credentials => credentials,
+                });
+            }
             (None, None) => return Ok(Credentials::Anonymous),
         };
         let password = match url.password() {
@@ -350,22 +491,127 @@ impl Settings {
         Ok(Credentials::Plain { user, password })
     }
 
-    fn password(&self, user: &str) -> Outcome<String> {
+    /// The password that the flags and the environment say.
+    pub fn password_of_flags(&self, user: &str) -> Outcome<String> {
+        self.said_password()?.ok_or_else(|| no_password(user))
+    }
+
+    fn said_password(&self) -> Outcome<Option<String>> {
         if !self.leaves_stdin
             && let Some(typed) = self.password_of_stdin()?
         {
-            return Ok(typed.expose().to_owned());
+            return Ok(Some(typed.expose().to_owned()));
         }
         if let Some(path) = &self.global.password_file {
-            let text = read_bounded(path, MAX_SMALL_FILE);
-            let text = text.map_err(|error| Failure::file("read the password in", path, &error))?;
-            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+            if self.leaves_stdin && is_stdin(path) {
+                return Err(Failure::usage("stdin holds the password of the user whom the command is about")
+                    .help(format!("say yours in {} or a file", env::PASSWORD)));
+            }
+            return first_line_of(path, "the password").map(|password| Some(password.expose().to_owned()));
         }
-        env::text(env::PASSWORD).ok_or_else(|| {
-            Failure::usage(format!("there is no password for the user `{user}`"))
-                .help(format!("say it with --password-file FILE, --password-stdin or in {}", env::PASSWORD))
-        })
+        Ok(env::text(env::PASSWORD))
     }
+
+    fn password(&self, user: &str) -> Outcome<String> {
+        if let Some(password) = self.said_password()? {
+            return Ok(password);
+        }
+        let access = self.access().filter(|access| access.user.as_deref() == Some(user));
+        match access.and_then(|access| access.password) {
+            Some(source) => kept_password(&source, user, self.context_name().unwrap_or_default()),
+            None => Err(no_password(user)),
+        }
+    }
+}
+
+fn no_password(user: &str) -> Failure {
+    Failure::usage(format!("there is no password for the user `{user}`")).help(format!(
+        "say it with --password-file FILE, --password-stdin or in {}, or keep it with `mq login`",
+        env::PASSWORD
+    ))
+}
+
+fn nobody_logged_in() -> Failure {
+    Failure::new(Exit::Denied, "nobody is logged in")
+        .help("log in with `mq login --oidc`, or leave with `mq logout`")
+}
+
+/// The password of a user, where the context says that it is.
+fn kept_password(source: &PasswordSource, user: &str, context: &str) -> Outcome<String> {
+    let text = match source {
+        PasswordSource::File(path) => first_line_of(path, "the password")?,
+        PasswordSource::Environment(name) => Secret::new(env::text(name).ok_or_else(|| {
+            let message = format!("there is no password for the user `{user}` in {name}");
+            Failure::usage(message).help("set the environment variable, or see `mq context show`")
+        })?),
+        PasswordSource::Command(command) => output_of(command)?,
+        PasswordSource::Keyring => match Keyring::of_user()?.find(context)? {
+            Some(Kept::Password { user: kept, password }) if kept == user => password,
+            _ => {
+                let message = format!("the keyring has no password for the user `{user}`");
+                return Err(Failure::new(Exit::Denied, message)
+                    .help(format!("log in with `mq login --user {user} --password-stdin`")));
+            }
+        },
+    };
+    Ok(text.expose().to_owned())
+}
+
+/// The first line that a command prints.
+fn output_of(command: &str) -> Outcome<Secret> {
+    use std::process::{Command, Stdio};
+    let failed = |why: &str| {
+        Failure::failed(format!("the command that gives the password fails: {why}"))
+            .help(format!("see that `{command}` works in a shell"))
+    };
+    let mut child = Command::new("sh")
+        .args(["-c", command])
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(&reason(&error)))?;
+    let mut line = String::new();
+    if let Some(output) = child.stdout.take() {
+        let mut output = std::io::BufReader::new(output.take(MAX_SMALL_FILE));
+        output.read_line(&mut line).map_err(|error| failed(&reason(&error)))?;
+        // It may have more to say, and is not to end for want of a listener.
+        let _ = std::io::copy(&mut output, &mut std::io::sink());
+    }
+    let status = child.wait().map_err(|error| failed(&reason(&error)))?;
+    let password = Secret::new(line.trim_end_matches(['\r', '\n']));
+    match (status.success(), password.is_empty()) {
+        (true, false) => Ok(password),
+        (true, true) => Err(failed("it prints nothing")),
+        (false, _) => Err(failed(&status.to_string())),
+    }
+}
+
+/// The first line of a file; `-` is stdin.
+pub fn first_line_of(path: &Path, what: &str) -> Outcome<Secret> {
+    let mut line = String::new();
+    let read = if is_stdin(path) {
+        std::io::stdin().lock().take(MAX_SMALL_FILE).read_line(&mut line).map(drop)
+    } else {
+        read_bounded(path, MAX_SMALL_FILE).map(|text| line = text)
+    };
+    read.map_err(|error| Failure::file(&format!("read {what} in"), path, &error))?;
+    Ok(Secret::new(line.lines().next().unwrap_or_default()))
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// The token that is kept for a context, or a newer one when that is about to end.
+async fn current_token(context: &str, oidc: &Oidc, trust: &Trust) -> Outcome<Secret> {
+    let keyring = Keyring::of_user()?;
+    let Some(Kept::Tokens(tokens)) = keyring.find(context)? else { return Err(nobody_logged_in()) };
+    if !tokens.is_due(jiff::Timestamp::now()) {
+        return Ok(tokens.access);
+    }
+    let renewed = Provider::find(oidc, trust).await?.renew(&tokens).await?;
+    let token = renewed.access.clone();
+    keyring.keep(context, &Kept::Tokens(renewed))?;
+    Ok(token)
 }
 
 /// The context with the listeners that its nodes have now.
@@ -415,7 +661,7 @@ fn living(mut context: Context) -> Outcome<(Context, Option<Tunnel>)> {
         context.nodes.iter().cycle().skip(start).take(context.nodes.len()).cloned().collect();
     let mut failed = None;
     for place in turns {
-        match with_tunnel(place) {
+        match with_tunnel(place, context.fleet.as_deref()) {
             Ok((place, tunnel)) if is_living(&place) => {
                 context.stand_in(&place);
                 return Ok((context, tunnel));
@@ -431,9 +677,12 @@ fn living(mut context: Context) -> Outcome<(Context, Option<Tunnel>)> {
 }
 
 /// The place with URLs that this machine can connect to, and the way that they lead over.
-fn with_tunnel(mut place: Place) -> Outcome<(Place, Option<Tunnel>)> {
+fn with_tunnel(mut place: Place, fleet: Option<&Path>) -> Outcome<(Place, Option<Tunnel>)> {
     let Some(via) = place.via.clone() else { return Ok((place, None)) };
-    let is_far = |url: &Url| host(url).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_loopback =
+        |url: &Url| host(url).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    // Without TLS the token of the node's owner could be read on the way.
+    let is_far = |url: &Url| is_loopback(url) || url.scheme() == "http";
     let urls = [Some(&mut place.amqp), place.mqtt.as_mut(), place.admin.as_mut()];
     let mut far: Vec<(&mut String, Url)> = urls
         .into_iter()
@@ -445,7 +694,8 @@ fn with_tunnel(mut place: Place) -> Outcome<(Place, Option<Tunnel>)> {
     }
     let places: Vec<(String, u16)> =
         far.iter().map(|(_, url)| (host(url), url.port_or_known_default().unwrap_or(AMQP_PORT))).collect();
-    let tunnel = Tunnel::open(&via, &places)?;
+    let fleet = fleet.and_then(|path| path.file_name()?.to_str());
+    let tunnel = Tunnel::open(&via, &places, fleet.map(|fleet| (fleet, place.name.as_str())))?;
     for ((text, url), port) in far.iter_mut().zip(&tunnel.ports) {
         **text = format!("{}://127.0.0.1:{port}", url.scheme());
     }
@@ -564,18 +814,21 @@ pub fn peer_url(text: &str, schemes: &[Scheme]) -> Outcome<Url> {
 pub fn http_url(text: &str) -> Outcome<Url> {
     let help = "write it like http://127.0.0.1:8080";
     let url = Url::parse(text)
-        .map_err(|error| Failure::usage(format!("`{text}` is not a URL: {error}")).help(help))?;
+        .map_err(|error| Failure::usage(format!("`{}` is not a URL: {error}", masked(text))).help(help))?;
     if !matches!(url.scheme(), "http" | "https") {
         let why = format!(
-            "cannot use `{text}`: the scheme is `{}`, and the admin API speaks http and https",
+            "cannot use `{}`: the scheme is `{}`, and the admin API speaks http and https",
+            masked(text),
             url.scheme()
         );
         return Err(Failure::usage(why).help(help));
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        return Err(
-            Failure::usage(format!("cannot use `{text}`: only a host and a port are allowed")).help(help)
-        );
+        return Err(Failure::usage(format!(
+            "cannot use `{}`: only a host and a port are allowed",
+            masked(text)
+        ))
+        .help(help));
     }
     Ok(url)
 }
@@ -598,7 +851,8 @@ fn masked(text: &str) -> String {
     }
 }
 
-fn host(url: &Url) -> String {
+/// The host as it is connected to.
+pub fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
 }
 

@@ -23,6 +23,7 @@ mod load {
     pub(crate) mod fleet;
     pub(crate) mod mqtt;
     pub(crate) mod mqtt_client;
+    pub(crate) mod neighbour;
     pub(crate) mod scenario;
 }
 

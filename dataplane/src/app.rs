@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::node::{Node, listener};
 use crate::notify::Notify;
 use crate::objects::{Loaded, Membership, StoreError};
+use crate::owner::Owner;
 use crate::signals::Signals;
 use crate::state::{StateDir, StateError, create_private};
 use crate::statistics::Rates;
@@ -122,9 +123,9 @@ impl App {
     /// See [`BuildError`]. Nothing is left behind: no thread, no socket, no lock.
     pub fn build(config: DaemonConfig, log: LogControl) -> Result<Self, BuildError> {
         let providers = Providers::new(&config.authentication.oidc, Pace::default())?;
-        Self::build_with(config, log, |config, addresses| {
+        Self::build_with(config, log, |config, addresses, owner| {
             let disk = Arc::new(RealDisk::new(config.store_dir())?);
-            shard::spawn(config, addresses, disk, providers)
+            shard::spawn(config, addresses, disk, providers, owner.clone())
         })
     }
 
@@ -136,17 +137,19 @@ impl App {
     pub fn build_with(
         config: DaemonConfig,
         log: LogControl,
-        spawn: impl FnOnce(&DaemonConfig, Vec<Served>) -> io::Result<(Hub, Vec<JoinHandle<()>>)>,
+        spawn: impl FnOnce(&DaemonConfig, Vec<Served>, &Owner) -> io::Result<(Hub, Vec<JoinHandle<()>>)>,
     ) -> Result<Self, BuildError> {
         process::raise_file_limit();
         let runtime = Builder::new_current_thread().enable_all().build().map_err(BuildError::Control)?;
         let state = StateDir::open(&config.state_dir)?;
+        let owner = Owner::new();
+        state.tell_owner(&owner)?;
         let objects = Loaded::read(&state.objects()?, NodeId::new(&config.fleet, &config.node))?;
         let objects = match Membership::of(&config) {
             Some(membership) => objects.in_fleet(membership, config.mqtt.catch_all)?,
             None => objects.alone(config.mqtt.catch_all)?,
         };
-        let orders = Orders::open(&config.state_dir).map_err(|source| StateError::Io {
+        let orders = Orders::open(&config.state_dir, config.router).map_err(|source| StateError::Io {
             action: "read the order in",
             path: config.state_dir.clone(),
             source,
@@ -162,7 +165,7 @@ impl App {
             bound.into_iter().map(|(name, listener)| bind(name, listener)).collect();
         let bound = bound?;
         let mesh = mesh::Prepared::new(&config)?;
-        let (hub, shards) = spawn(&config, objects.addresses()).map_err(BuildError::Workers)?;
+        let (hub, shards) = spawn(&config, objects.addresses(), &owner).map_err(BuildError::Workers)?;
         let catalogue = {
             let _context = runtime.enter();
             objects.serve(hub.clone())
@@ -185,6 +188,7 @@ impl App {
             is_draining: AtomicBool::new(false),
             rates: Mutex::new(Rates::default()),
             orders,
+            owner,
             requests,
             config,
         });

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use mq_model::Diagnostics;
 use mq_model::config::DaemonConfig;
+use mq_model::{Diagnostics, Invalid};
 
 /// Bytes of a configuration file that are read. A longer one is refused for its size, by a limit
 /// well below.
@@ -20,18 +20,43 @@ pub enum ConfigError {
     /// Every problem of the file, each with its line and column.
     #[error("{0}")]
     Invalid(Diagnostics),
+    /// The name on the command line is none.
+    #[error("cannot call the node `{name}`: {reason}; correct --node")]
+    Name { name: String, reason: Invalid },
 }
 
-/// Reads and checks a configuration file.
+/// Reads and checks a configuration file. `node` is the node's name in place of the one in the file: so several
+/// nodes can have one file.
 ///
 /// # Errors
 ///
 /// See [`ConfigError`]; all problems of the file are reported at once.
-pub fn load(path: &Path) -> Result<DaemonConfig, ConfigError> {
+pub fn load(path: &Path, node: Option<String>) -> Result<DaemonConfig, ConfigError> {
     let failed = |source| ConfigError::Io { path: path.to_owned(), source };
     let mut content = Vec::new();
     let file = File::open(path).map_err(failed)?;
     file.take(MAX_READ).read_to_end(&mut content).map_err(failed)?;
     let name = path.display().to_string();
-    DaemonConfig::parse_bytes(&name, &content).map_err(ConfigError::Invalid)
+    let mut config = DaemonConfig::parse_bytes(&name, &content).map_err(ConfigError::Invalid)?;
+    if let Some(node) = node {
+        config.node.clone_from(&node);
+        config.validate().map_err(|reason| ConfigError::Name { name: node, reason })?;
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_on_the_command_line_stands_in_place_of_that_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mqd.yaml");
+        std::fs::write(&file, "state-dir: s\nnode: router\n").unwrap();
+        assert_eq!(load(&file, None).unwrap().node, "router");
+        assert_eq!(load(&file, Some("f-router-x2b".into())).unwrap().node, "f-router-x2b");
+        let error = load(&file, Some("A b".into())).unwrap_err().to_string();
+        assert!(error.contains("`A b`") && error.contains("--node"), "{error}");
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! A node that is *cordoned* gets no new homes. One that is *draining* also gives those that it has to other
 //! nodes, one after the other. It says itself when it is empty: nobody else can know. An order is in the state
-//! directory before it is in force: a node that is restarted while it is emptied goes on with that.
+//! directory before it is in force: a node that is restarted while it is emptied goes on with that. A router is a
+//! node that is being emptied for as long as it lives.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ impl Order {
 #[derive(Debug)]
 pub(crate) struct Orders {
     path: PathBuf,
+    /// A router has one order for good, which is not written down.
+    is_router: bool,
     order: watch::Sender<Order>,
     stuck: Mutex<Stuck>,
 }
@@ -73,14 +76,16 @@ struct Stuck {
 }
 
 impl Orders {
-    /// The order that the node was given before it was last stopped, in whatever way.
+    /// The order that the node was given before it was last stopped, in whatever way; of a router the one that it
+    /// has by what it is.
     ///
     /// # Errors
     /// When the file cannot be read, or says what this version does not understand: a node that was to be
     /// emptied must not take new homes by guess.
-    pub(crate) fn open(state: &Path) -> io::Result<Self> {
+    pub(crate) fn open(state: &Path, is_router: bool) -> io::Result<Self> {
         let path = state.join(FILE);
         let order = match std::fs::read_to_string(&path) {
+            _ if is_router => Order::Drain,
             Ok(text) => {
                 Order::ALL.into_iter().find(|order| order.word() == text.trim()).ok_or_else(|| {
                     let message = "it says neither serve, cordon nor drain; write one of them into it";
@@ -90,7 +95,7 @@ impl Orders {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Order::Serve,
             Err(error) => return Err(error),
         };
-        Ok(Self { path, order: watch::Sender::new(order), stuck: Mutex::default() })
+        Ok(Self { path, is_router, order: watch::Sender::new(order), stuck: Mutex::default() })
     }
 
     fn stuck(&self) -> MutexGuard<'_, Stuck> {
@@ -108,6 +113,10 @@ impl Orders {
     }
 
     fn set(&self, order: Order) -> io::Result<()> {
+        if self.is_router {
+            let message = "a router stores nothing, and takes no order about it";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
         write_atomically(&self.path, format!("{}\n", order.word()).as_bytes())?;
         self.order.send_replace(order);
         *self.stuck() = Stuck::default();
@@ -284,10 +293,10 @@ mod tests {
     #[test]
     fn an_order_survives_the_end_of_the_process() {
         let state = tempfile::tempdir().unwrap();
-        let order = || Orders::open(state.path()).map(|orders| orders.order());
+        let order = || Orders::open(state.path(), false).map(|orders| orders.order());
         assert_eq!(order().unwrap(), Order::Serve);
         for wanted in [Order::Drain, Order::Cordon, Order::Serve] {
-            Orders::open(state.path()).unwrap().set(wanted).unwrap();
+            Orders::open(state.path(), false).unwrap().set(wanted).unwrap();
             assert_eq!(order().unwrap(), wanted);
         }
         std::fs::write(state.path().join(FILE), "drian").unwrap();
@@ -295,9 +304,20 @@ mod tests {
     }
 
     #[test]
+    fn a_router_gives_away_what_comes_to_it_whatever_it_is_told() {
+        let state = tempfile::tempdir().unwrap();
+        Orders::open(state.path(), false).unwrap().set(Order::Serve).unwrap();
+        let orders = Orders::open(state.path(), true).unwrap();
+        assert_eq!(orders.order(), Order::Drain);
+        assert!(orders.set(Order::Serve).is_err());
+        assert_eq!(orders.order(), Order::Drain);
+        assert_eq!(Orders::open(state.path(), false).unwrap().order(), Order::Serve, "and writes nothing down");
+    }
+
+    #[test]
     fn an_order_that_cannot_be_written_down_is_not_in_force() {
         let state = tempfile::tempdir().unwrap();
-        let orders = Orders::open(&state.path().join("gone")).unwrap();
+        let orders = Orders::open(&state.path().join("gone"), false).unwrap();
         assert!(orders.set(Order::Drain).is_err());
         assert_eq!(orders.order(), Order::Serve);
     }

@@ -196,6 +196,13 @@ impl Providers {
         })
     }
 
+    /// The space that a token says to be for, which is not known to be true.
+    pub(crate) fn space_said_by(&self, token: &Secret) -> Option<String> {
+        let token = Token::parse(token).ok()?;
+        let its = |provider: &&Arc<Provider>| Some(provider.rules.issuer.as_str()) == token.issuer();
+        self.0.providers.iter().find(its).and_then(|provider| token.said_space(&provider.rules))
+    }
+
     /// Adds the counters to the node's metrics.
     pub fn register(&self, registry: &mut Registry) {
         let Shared { tokens, refreshes, .. } = &*self.0;
@@ -313,7 +320,7 @@ impl Provider {
             user: Claim(config.user.clone()),
             roles: roles.map(|roles| Claim(roles.claim.clone())),
             role_prefix: roles.map(|roles| roles.prefix.clone()).unwrap_or_default(),
-            space: None,
+            space: config.space.clone().map(Claim),
         };
         let held = watch::Sender::new(Held::default());
         Self { rules, keys_url: config.keys.clone(), source, pace, held, wanted: Notify::new() }

@@ -18,6 +18,7 @@ mod moves;
 mod node;
 mod notify;
 pub mod objects;
+pub mod owner;
 mod process;
 pub mod selector;
 pub mod shard;

@@ -26,6 +26,9 @@ const CONFIGURATION: u8 = 2;
 struct Arguments {
     #[command(flatten)]
     file: File,
+    /// The name of the node, in place of the configuration's
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
     /// What to log, in place of the configuration's log.filter, such as `mqd=debug,info`
     #[arg(long, value_name = "DIRECTIVES")]
     log_filter: Option<String>,
@@ -45,14 +48,14 @@ struct File {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match (arguments.file.config, arguments.file.check_config) {
-        (_, Some(file)) => check(&file),
-        (Some(file), None) => serve(&file, arguments.log_filter),
+        (_, Some(file)) => check(&file, arguments.node),
+        (Some(file), None) => serve(&file, arguments.node, arguments.log_filter),
         (None, None) => ExitCode::from(CONFIGURATION),
     }
 }
 
-fn check(file: &Path) -> ExitCode {
-    match config::load(file) {
+fn check(file: &Path, node: Option<String>) -> ExitCode {
+    match config::load(file, node) {
         Ok(_) => {
             // Nobody reads it where the pipe is closed; the exit code says the same.
             let _ = writeln!(io::stdout(), "{}: valid", file.display());
@@ -62,8 +65,8 @@ fn check(file: &Path) -> ExitCode {
     }
 }
 
-fn serve(file: &Path, log_filter: Option<String>) -> ExitCode {
-    let config = match config::load(file) {
+fn serve(file: &Path, node: Option<String>, log_filter: Option<String>) -> ExitCode {
+    let config = match config::load(file, node) {
         Ok(config) => config,
         Err(error) => return fail(&error, CONFIGURATION),
     };

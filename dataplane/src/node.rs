@@ -17,6 +17,7 @@ use crate::listen::{Bound, Gate, Refusals};
 use crate::log::LogControl;
 use crate::mesh::Requests;
 use crate::objects::Catalogue;
+use crate::owner::Owner;
 use crate::process::Usage;
 use crate::statistics::{Rates, sum};
 use crate::store::{Phase, StoreView};
@@ -42,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) rates: Mutex<Rates>,
     /// What it has been told of its future.
     pub(crate) orders: Orders,
+    /// With what whoever owns it gets in.
+    pub(crate) owner: Owner,
     /// Requests to other nodes; `None`: the node is alone.
     pub(crate) requests: Option<Requests>,
 }

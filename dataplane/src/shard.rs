@@ -29,6 +29,7 @@ use crate::hub::{AddressStatistics, Hub, LeftBehind, Reply, Served, ShardCommand
 use crate::identity::Providers;
 use crate::mailbox::{Mail, Mailbox};
 use crate::mesh::{self, Fabric, serve_links};
+use crate::owner::Owner;
 use crate::selector::Selector;
 use crate::store::{Prepared, Store};
 use crate::usage::Usage;
@@ -64,6 +65,7 @@ pub fn spawn(
     addresses: Vec<Served>,
     disk: Arc<dyn Disk>,
     providers: Providers,
+    owner: Owner,
 ) -> std::io::Result<(Hub, Vec<JoinHandle<()>>)> {
     let workers = match config.workers {
         0 => std::thread::available_parallelism()?.get(),
@@ -98,7 +100,7 @@ pub fn spawn(
         mesh,
         checks,
         usage,
-        login: LoginShared::new(&config.state_dir, providers, Instant::now()),
+        login: LoginShared::new(&config.state_dir, providers, owner, Instant::now()),
     };
     let mut threads = Vec::with_capacity(workers + 2);
     for (index, commands) in receivers.into_iter().enumerate() {

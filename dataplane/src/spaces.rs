@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
-use mq_model::space::{AddressSpaceSpec, DEFAULT_SPACE, ProfileSpec, SPACE_PREFIX, SpaceLimits};
+use mq_model::space::{
+    AddressSpaceSpec, DEFAULT_SPACE, ProfileSpec, SPACE_PREFIX, SpaceLimits, qualified, split_qualified, told,
+};
 
 /// The space that is there without anybody having made it, as it is without limits.
 static DEFAULT: LazyLock<Arc<Space>> = LazyLock::new(|| Arc::new(Space::new(DEFAULT_SPACE)));
@@ -74,21 +76,24 @@ impl Space {
         &self.prefix
     }
 
-    /// What a client's name, pattern or topic filter is called inside the fleet.
+    /// What a client's name, pattern or topic filter is called inside the fleet. No two spaces have a name in
+    /// common there, whatever their clients call things.
     pub fn inside<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        if self.prefix.is_empty() {
-            Cow::Borrowed(name)
-        } else {
-            Cow::Owned(format!("{}{name}", self.prefix))
-        }
+        qualified(&self.name, name)
     }
 
     /// What a name inside the fleet is called by clients of the space; `None`: it is none of its names.
     pub fn outside<'a>(&self, name: &'a str) -> Option<&'a str> {
-        if self.prefix.is_empty() {
-            return (!name.starts_with(SPACE_PREFIX)).then_some(name);
+        if !self.prefix.is_empty() {
+            return name.strip_prefix(&*self.prefix);
         }
-        name.strip_prefix(&*self.prefix)
+        let (space, name) = split_qualified(name);
+        (space == DEFAULT_SPACE).then_some(name)
+    }
+
+    /// A sentence about names inside the fleet, in the words of the space's clients.
+    pub fn told<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        told(&self.name, text)
     }
 }
 
@@ -104,6 +109,24 @@ mod tests {
         assert_eq!(other.outside("$s/acme/a/b"), None);
         assert_eq!(Space::default_space().outside("$s/acme/a/b"), None);
         assert_eq!(Space::default_space().outside("a/b"), Some("a/b"));
+    }
+
+    #[test]
+    fn what_a_client_calls_like_a_name_inside_stays_in_its_own_space() {
+        let (acme, default) = (Space::new("acme"), Space::default_space());
+        assert_eq!(default.inside("$s/acme/a"), "$s//$s/acme/a");
+        assert_eq!(default.outside("$s//$s/acme/a"), Some("$s/acme/a"));
+        assert_eq!(acme.outside("$s//$s/acme/a"), None);
+        assert_eq!(acme.inside("$s/acme/a"), "$s/acme/$s/acme/a");
+        assert_eq!(acme.outside("$s/acme/$s/acme/a"), Some("$s/acme/a"));
+    }
+
+    #[test]
+    fn clients_are_told_their_own_names() {
+        let (acme, default) = (Space::new("acme"), Space::default_space());
+        assert_eq!(acme.told("no address $s/acme/a; create it first"), "no address a; create it first");
+        assert_eq!(default.told("no address $s//$s/acme/a"), "no address $s/acme/a");
+        assert!(matches!(default.told("no address a/b"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use mq_model::admin::Runtime;
+use mq_model::admin::{OWNER_TOKEN_FILE, Runtime};
 
 use crate::objects::write_atomically;
+use crate::owner::Owner;
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,17 @@ impl StateDir {
         let path = self.path.join("objects");
         create_private(&path)?;
         Ok(path)
+    }
+
+    /// Writes down with what whoever may read this directory gets in.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Io`].
+    pub fn tell_owner(&self, owner: &Owner) -> Result<(), StateError> {
+        let path = self.path.join(OWNER_TOKEN_FILE);
+        let written = write_atomically(&path, owner.token().expose().as_bytes());
+        written.map(drop).map_err(|source| StateError::Io { action: "write", path, source })
     }
 
     /// Says in `node.json` that the node serves, and where.
@@ -160,6 +172,21 @@ mod tests {
         for directory in [path, objects] {
             assert_eq!(fs::metadata(directory).unwrap().permissions().mode() & 0o777, 0o700);
         }
+    }
+
+    #[test]
+    fn the_token_of_the_owner_is_a_new_one_each_time_and_nobody_else_can_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let parent = tempfile::tempdir().unwrap();
+        let state = StateDir::open(parent.path()).unwrap();
+        let path = parent.path().join(OWNER_TOKEN_FILE);
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            state.tell_owner(&Owner::new()).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            seen.push(fs::read_to_string(&path).unwrap());
+        }
+        assert_ne!(seen[0], seen[1]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The admin API of a node in this process, over real HTTP.
 
+#[path = "admin/owner.rs"]
+mod owner;
 mod support;
 #[path = "admin/users.rs"]
 mod users;

@@ -14,9 +14,11 @@ pub mod connection;
 pub mod context;
 pub mod deploy;
 pub mod fleet;
+pub mod login;
 pub mod message;
 pub mod meta;
 pub mod node;
+pub mod pod;
 pub mod render;
 pub mod session;
 pub mod subscription;
@@ -58,7 +60,7 @@ pub struct Global {
     /// The user that a command is in messaging and in the admin API; without one it is anonymous.
     #[arg(long, global = true, value_name = "NAME", env = env::USER, hide_env_values = true)]
     pub user: Option<String>,
-    /// A file that holds the password.
+    /// A file whose first line is the password; `-` is stdin.
     ///
     /// The environment variable MQ_PASSWORD and --password-stdin are the alternatives. There is no flag for the password
     /// itself: every user of the machine could read it in the list of processes.
@@ -146,6 +148,8 @@ pub enum Command {
     Upgrade(Box<deploy::Upgrade>),
     Undeploy(deploy::Undeploy),
     Status(node::Status),
+    Login(login::Login),
+    Logout(login::Logout),
     Check(message::Check),
     Send(message::Send),
     Recv(message::Recv),
@@ -185,6 +189,8 @@ pub enum Command {
     Generate(meta::Generate),
     #[command(hide = true)]
     Agent(render::Agent),
+    #[command(hide = true, subcommand)]
+    Pod(pod::PodCommand),
     Version(meta::Version),
     Help(meta::Help),
 }

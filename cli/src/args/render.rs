@@ -8,7 +8,58 @@ use mq_model::manifest::Supervision;
 /// Print what a deployment would write, without a machine to write it on.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RenderCommand {
+    Kubernetes(RenderKubernetes),
+    Secrets(RenderSecrets),
+    Helm(RenderHelm),
     Systemd(RenderSystemd),
+}
+
+/// Print the objects that make a fleet in a Kubernetes cluster.
+///
+/// All of them but the Secrets, as one stream of YAML in an order in which it can be applied. No cluster is asked, and
+/// the same Fleet gives the same text: it can be kept in a repository. The addresses in the files are not among them:
+/// `mq apply` makes those, once the fleet runs.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq render secrets -f fleet.yaml | kubectl apply --server-side -f -
+  mq render kubernetes -f fleet.yaml | kubectl apply --server-side -f -
+  mq render kubernetes -f fleet.yaml --out deploy/")]
+pub struct RenderKubernetes {
+    /// A YAML or JSON file with a Fleet; repeatable; `-` is stdin.
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Write a file for each object below this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Print the Secrets with the certificates of a fleet in a Kubernetes cluster.
+///
+/// The fleet's own authority signs them. It lies where `mq` runs, in the folder of the fleet, beside what it has signed;
+/// what is missing there, or expires before long, is made. The private keys are in what is printed.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example:
+  mq render secrets -f fleet.yaml | kubectl apply --server-side -f -")]
+pub struct RenderSecrets {
+    /// A YAML or JSON file with a Fleet; repeatable; `-` is stdin.
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Write a Helm chart of the objects that make a fleet in a Kubernetes cluster.
+///
+/// Its values are the image, the size of the volumes, what pods are given and where they run. The rest is in the
+/// templates as the Fleet has it: change that, and write the chart again.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example:
+  mq render helm -f fleet.yaml --directory chart/ && helm install prod chart/")]
+pub struct RenderHelm {
+    /// A YAML or JSON file with a Fleet; repeatable; `-` is stdin.
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Write the chart into this folder.
+    #[arg(short, long, value_name = "DIR")]
+    pub directory: PathBuf,
 }
 
 /// Print the units of a fleet's nodes, and their configurations.

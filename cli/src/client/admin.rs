@@ -42,10 +42,20 @@ const FORCE: [(&str, &str); 1] = [("force", "true")];
 pub struct Admin {
     http: Client,
     base: Url,
-    /// Who asks; `None`: nobody in particular.
-    user: Option<(String, Secret)>,
+    /// Who asks.
+    who: Who,
     /// The node of the fleet that is to answer, when it is not the one that is asked.
     node: Option<String>,
+}
+
+/// Who asks an admin API.
+#[derive(Clone, Debug)]
+enum Who {
+    /// Nobody in particular.
+    Anybody,
+    User(String, Secret),
+    /// Whoever has this token.
+    Bearer(Secret),
 }
 
 /// What a request to put an address did.
@@ -73,13 +83,19 @@ impl Admin {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failure::failed(format!("cannot start an HTTP client: {}", causes(&error))))?;
-        Ok(Self { http, base, user: None, node: None })
+        Ok(Self { http, base, who: Who::Anybody, node: None })
     }
 
     /// The same API, asked by this user.
     #[must_use]
     pub fn by(self, user: String, password: Secret) -> Self {
-        Self { user: Some((user, password)), ..self }
+        Self { who: Who::User(user, password), ..self }
+    }
+
+    /// The same API, asked by whoever has this token.
+    #[must_use]
+    pub fn bearing(self, token: Secret) -> Self {
+        Self { who: Who::Bearer(token), ..self }
     }
 
     /// The same API, with the answers of the node called `node`, through the one that is asked.
@@ -91,6 +107,19 @@ impl Admin {
     /// The fleet as the node sees it; not found when the node is in none.
     pub async fn mesh(&self) -> Outcome<Mesh> {
         self.get(&["mesh"], &[]).await
+    }
+
+    /// Whether the node takes the credentials, whatever they allow.
+    pub async fn knows_who_asks(&self) -> Outcome<bool> {
+        let request = self.request(Method::GET, &["node"])?;
+        let answer = request.send().await.map_err(|error| self.unanswered(&error))?;
+        match answer.status() {
+            StatusCode::UNAUTHORIZED => Ok(false),
+            StatusCode::TOO_MANY_REQUESTS => {
+                Err(Failure::new(Exit::Denied, "too many log-ins have failed").help("wait some seconds"))
+            }
+            _ => Ok(true),
+        }
     }
 
     /// What the node holds, and how far it is on its way to being empty.
@@ -347,9 +376,10 @@ impl Admin {
         segments.pop_if_empty().extend(["api", "v1"]).extend(path);
         drop(segments);
         let request = self.http.request(method, url);
-        let request = match &self.user {
-            Some((user, password)) => request.basic_auth(user, Some(password.expose())),
-            None => request,
+        let request = match &self.who {
+            Who::Anybody => request,
+            Who::User(user, password) => request.basic_auth(user, Some(password.expose())),
+            Who::Bearer(token) => request.bearer_auth(token.expose()),
         };
         Ok(match &self.node {
             Some(node) => request.query(&[("node", node)]),

@@ -13,7 +13,7 @@ use fe2o3_amqp::{
         DetachError, LinkStateError, ReceiverAttachError, RecvError, SendError, SenderAttachError,
         SessionStopReason, delivery::Delivery, receiver::CreditMode,
     },
-    sasl_profile::SaslProfile,
+    sasl_profile::{SaslProfile, SaslScramSha256},
     session::SessionHandle,
     types::{
         definitions::{self, AmqpError, ErrorCondition, Fields, SenderSettleMode},
@@ -32,6 +32,7 @@ use tokio::{
 
 use super::{
     drain::{Watch, Watched},
+    sasl,
     tls::Tls,
 };
 
@@ -481,14 +482,22 @@ where
     }
 }
 
-async fn open<S>(endpoint: &Endpoint, container: Option<&str>, stream: S) -> Outcome<ConnectionHandle<()>>
+async fn open<S>(endpoint: &Endpoint, container: Option<&str>, mut stream: S) -> Outcome<ConnectionHandle<()>>
 where
     S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static,
 {
     let profile = match &endpoint.credentials {
-        Credentials::Anonymous => SaslProfile::Anonymous,
+        Credentials::Anonymous => Some(SaslProfile::Anonymous),
         Credentials::Plain { user, password } => {
-            SaslProfile::Plain { username: user.clone(), password: password.clone() }
+            Some(SaslProfile::Plain { username: user.clone(), password: password.clone() })
+        }
+        Credentials::Scram { user, password } => {
+            Some(SaslProfile::ScramSha256(SaslScramSha256::new(user, password)))
+        }
+        Credentials::Bearer { token } => {
+            let logged_in = sasl::bearer(&mut stream, &endpoint.host, token).await;
+            logged_in.map_err(|refused| token_refused(&refused, endpoint))?;
+            None
         }
     };
     let mut properties = Fields::new();
@@ -496,32 +505,46 @@ where
     properties.insert(Symbol::from("version"), Value::from(env!("CARGO_PKG_VERSION")));
     let id = uuid::Uuid::new_v4().simple().to_string();
     let own = || format!("mq-{}", id.get(..12).unwrap_or(&id));
-    let opened = Connection::builder()
+    let builder = Connection::builder()
         .container_id(container.map_or_else(own, str::to_owned))
         .scheme("amqp")
         .hostname(endpoint.host.as_str())
         .idle_time_out(IDLE_TIMEOUT_MS)
-        .properties(properties)
-        .sasl_profile(profile)
-        .open_with_stream(stream)
-        .await;
-    opened.map_err(|error| open_failure(&error, endpoint))
+        .properties(properties);
+    let builder = match profile {
+        Some(profile) => builder.sasl_profile(profile),
+        None => builder,
+    };
+    builder.open_with_stream(stream).await.map_err(|error| open_failure(&error, endpoint))
+}
+
+fn token_refused(refused: &sasl::Refused, endpoint: &Endpoint) -> Failure {
+    let place = endpoint.place();
+    match refused {
+        sasl::Refused::NotOffered => {
+            Failure::new(Exit::Denied, format!("{place} does not take tokens (SASL OAUTHBEARER) there"))
+                .help("it takes them over TLS, or on loopback, when the fleet knows the identity provider")
+        }
+        sasl::Refused::Token => Failure::new(Exit::Denied, format!("{place} does not take the token"))
+            .help("log in again: mq login --oidc"),
+        sasl::Refused::Broken(why) => unreachable(endpoint, why),
+    }
 }
 
 fn open_failure(error: &OpenError, endpoint: &Endpoint) -> Failure {
     let place = endpoint.place();
     match error {
         OpenError::SaslError { .. } => {
-            let who = match &endpoint.credentials {
-                Credentials::Anonymous => "anonymous clients".to_owned(),
-                Credentials::Plain { user, .. } => format!("the user `{user}`"),
+            let who = match endpoint.credentials.named() {
+                None => "anonymous clients".to_owned(),
+                Some((user, _)) => format!("the user `{user}`"),
             };
             Failure::new(Exit::Denied, format!("{place} does not let {who} in"))
                 .help("check --user and the password")
         }
         OpenError::NotImplemented(_) => {
             Failure::new(Exit::Denied, format!("{place} offers no way to authenticate that mq knows"))
-                .help("mq knows SASL ANONYMOUS and PLAIN")
+                .help("mq knows SASL ANONYMOUS, PLAIN and SCRAM-SHA-256")
         }
         OpenError::RemoteClosedWithError(error) => {
             let message = format!("{place} closed the connection: {}", error_text(error));

@@ -4,4 +4,5 @@ pub mod admin;
 pub mod amqp;
 pub mod drain;
 pub mod mqtt;
+mod sasl;
 pub mod tls;

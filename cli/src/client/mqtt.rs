@@ -25,7 +25,7 @@ use super::{amqp::no_tls, tls::Tls};
 use crate::{
     exit::Exit,
     failure::{Failure, Outcome, reason},
-    settings::{Credentials, Endpoint},
+    settings::Endpoint,
 };
 
 /// How long the opening of a connection, or the answer to a subscription, may take.
@@ -316,7 +316,7 @@ fn options(endpoint: &Endpoint, login: &Login, client_id: &str) -> MqttOptions {
             authentication_method: None,
             authentication_data: None,
         });
-    if let Credentials::Plain { user, password } = &endpoint.credentials {
+    if let Some((user, password)) = endpoint.credentials.named() {
         options.set_credentials(user, password);
     }
     options

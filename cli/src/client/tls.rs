@@ -7,7 +7,10 @@ use std::{
 
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
@@ -19,6 +22,10 @@ use crate::failure::{Failure, Outcome};
 pub struct Trust {
     /// The certificates to trust besides those of this system.
     pub ca: Option<PathBuf>,
+    /// More of them, as PEM.
+    pub fleet: Option<String>,
+    /// The certificate, as PEM, that whoever answers is known by, whatever name is in it and whoever has signed it.
+    pub shown: Option<String>,
     /// The client's certificate and its private key.
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Whoever answers is believed.
@@ -45,7 +52,14 @@ impl Trust {
         let builder = if self.is_insecure {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         } else {
-            builder.with_root_certificates(if is_needed { self.roots()? } else { RootCertStore::empty() })
+            let roots = if is_needed { self.roots()? } else { RootCertStore::empty() };
+            match self.known()?.filter(|_| is_needed) {
+                Some(known) => {
+                    let verifier = Acquainted { known, others: others(roots, &provider)?, provider };
+                    builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+                }
+                None => builder.with_root_certificates(roots),
+            }
         };
         let Some((certificate, key)) = self.identity.as_ref().filter(|_| is_needed) else {
             return Ok(builder.with_no_client_auth());
@@ -74,7 +88,19 @@ impl Trust {
                 roots.add(certificate).map_err(|error| unusable(path, &error.to_string()))?;
             }
         }
+        // What lies at a node is written by `mq`: what cannot be read of it is believed as little as a stranger.
+        let fleet = self.fleet.as_deref().unwrap_or_default();
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(fleet.as_bytes()).flatten());
         Ok(roots)
+    }
+
+    /// The certificate that is believed as it is.
+    fn known(&self) -> Outcome<Option<CertificateDer<'static>>> {
+        let Some(text) = &self.shown else { return Ok(None) };
+        CertificateDer::from_pem_slice(text.as_bytes()).map(Some).map_err(|error| {
+            Failure::failed(format!("cannot read the certificate that the node shows: {error}"))
+                .help("see that the file in `tls.certificate` of the fleet holds a certificate as PEM")
+        })
     }
 }
 
@@ -113,6 +139,69 @@ fn certificates(path: &Path) -> Outcome<Vec<CertificateDer<'static>>> {
 fn unusable(path: &Path, why: &str) -> Failure {
     Failure::usage(format!("cannot read certificates in {}: {why}", path.display()))
         .help("it has to hold certificates as PEM, `-----BEGIN CERTIFICATE-----` and so on")
+}
+
+/// Who is believed beside the one that is known.
+fn others(
+    roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+) -> Outcome<Option<Arc<WebPkiServerVerifier>>> {
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let built = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build();
+    built.map(Some).map_err(|error| Failure::failed(format!("cannot use TLS: {error}")))
+}
+
+/// Believes whoever has the key of a certificate that is known, and others as everybody does.
+#[derive(Debug)]
+struct Acquainted {
+    known: CertificateDer<'static>,
+    others: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Acquainted {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if *end_entity == self.known {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let Some(others) = &self.others else {
+            return Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
+        };
+        others.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Believes whoever answers, as the user has asked for. Signatures are checked all the same: what is said comes
@@ -171,6 +260,29 @@ mod tests {
         let failure = Tls::new("localhost", &trusting(&path)).unwrap_err();
         assert!(failure.message.contains("ca.pem") && failure.message.contains("there is none"), "{failure}");
         assert!(Tls::new("localhost", &trusting(&folder.path().join("none"))).is_err());
+    }
+
+    #[test]
+    fn a_certificate_that_is_known_is_believed_under_any_name_and_no_other_one_is() {
+        let own = |name: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap()
+        };
+        let (known, other) = (own("broker.example.org"), own("127.0.0.1"));
+        let trust = Trust { shown: Some(known.pem()), ..Trust::default() };
+        let verifier = Acquainted {
+            known: trust.known().unwrap().unwrap(),
+            others: None,
+            provider: Arc::new(ring::default_provider()),
+        };
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let verify = |der: &[u8]| {
+            verifier.verify_server_cert(&CertificateDer::from(der), &[], &name, &[], UnixTime::now())
+        };
+        assert!(verify(known.der()).is_ok());
+        assert!(verify(other.der()).is_err());
+        assert!(trust.config(true).is_ok());
+        assert!(Trust { shown: Some("nothing".into()), ..Trust::default() }.config(true).is_err());
     }
 
     #[test]

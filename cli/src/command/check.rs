@@ -58,7 +58,7 @@ pub(super) async fn run(args: &Check, settings: &Settings, output: &mut Output) 
     let stores = node.as_ref().is_none_or(|node| node.store.is_some());
     let mqtt = mqtt_endpoint(node.as_ref(), &endpoint);
     let mqtt = mqtt.filter(|_| stores);
-    let fleet = Fleet { args, admin: &admin, endpoint: &endpoint, mqtt, made: Mutex::default() };
+    let fleet = Fleet { args, settings, admin: &admin, endpoint: &endpoint, mqtt, made: Mutex::default() };
     let result = tokio::select! {
         checks = fleet.checks(is_served, stores, settings) => checks,
         exit = interrupted() => {
@@ -144,6 +144,7 @@ impl Checked {
 /// The fleet under test.
 struct Fleet<'a> {
     args: &'a Check,
+    settings: &'a Settings,
     admin: &'a Admin,
     /// Where AMQP is, and the prefix of the temporary addresses.
     endpoint: &'a Endpoint,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use mq_model::{
-    admin::{Protocol, Runtime},
+    admin::Runtime,
     config::DaemonConfig,
     manifest::{API_VERSION, Address, FLEET_KIND, Fleet, FleetSpec, Metadata, Target},
     mesh::node_number,
@@ -38,7 +38,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::{self, Column, Listing, Output, Row},
-    settings::{Settings, http_url, listener_url},
+    settings::Settings,
     shape,
 };
 
@@ -443,7 +443,7 @@ async fn observe<B: Backend>(backend: &B, desired: &Desired) -> Outcome<Observed
     let nodes = backend.observe(&desired.nodes).await?;
     let serving = nodes.iter().find_map(running_node);
     let addresses = match serving {
-        Some(runtime) => Some(admin_of(&backend.reached(runtime))?.addresses().await?),
+        Some(runtime) => Some(admin_of(backend, runtime)?.addresses().await?),
         None => None,
     };
     Ok(Observed { nodes, addresses })
@@ -550,9 +550,13 @@ impl<B: Backend> Deployment<'_, B> {
     /// Applies the plan while a probe runs, when one is wanted.
     async fn verified(&self, plan: &Plan, output: &Output) -> Outcome<Applied> {
         let serving = self.observed.nodes.iter().filter_map(running_node);
-        let serving: Vec<Runtime> = serving.map(|runtime| self.backend.reached(runtime)).collect();
+        let serving: Vec<&Runtime> = serving.collect();
+        let entered = |runtime: &&Runtime| (self.backend.reached(runtime), self.backend.entry(&runtime.node));
         let probe = match serving.first().filter(|_| self.options.verify) {
-            Some(first) => Some(Probe::start(&admin_of(first)?, &serving).await?),
+            Some(first) => {
+                let places: Vec<_> = serving.iter().map(entered).collect();
+                Some(Probe::start(&admin_of(self.backend, first)?, &places).await?)
+            }
             None => None,
         };
         if self.options.verify && probe.is_none() {
@@ -560,7 +564,7 @@ impl<B: Backend> Deployment<'_, B> {
         }
         let learn = |runtime: &Runtime| {
             if let Some(probe) = &probe {
-                probe.learn(&self.backend.reached(runtime));
+                probe.learn(&self.backend.reached(runtime), &self.backend.entry(&runtime.node));
             }
         };
         let mut applied = tokio::select! {
@@ -609,7 +613,7 @@ impl<B: Backend> Deployment<'_, B> {
 
     async fn account(&self, probe: Probe, output: &Output) -> Outcome<Vec<Account>> {
         let runtimes = self.backend.runtimes().await?;
-        let mut admins = runtimes.iter().filter_map(|runtime| admin_of(&self.backend.reached(runtime)).ok());
+        let mut admins = runtimes.iter().filter_map(|runtime| admin_of(self.backend, runtime).ok());
         let Some(mut admin) = admins.next() else { return Ok(Vec::new()) };
         // After a roll that failed the first one need not be one that serves.
         while !admin.is_ready().await {
@@ -641,7 +645,7 @@ impl<B: Backend> Deployment<'_, B> {
         let Some(first) = nodes.first() else {
             return Err(Failure::failed("the fleet has no node"));
         };
-        let admin = admin_of(&self.backend.reached(first))?;
+        let admin = admin_of(self.backend, first)?;
         // What is there is known for certain only now.
         let there = admin.addresses().await?;
         let there: Vec<Address> = there.into_iter().filter(|address| !is_probe(address)).collect();
@@ -787,9 +791,7 @@ fn document(plan: &Plan, applied: Option<&Applied>) -> Value {
     })
 }
 
-pub(super) fn admin_of(runtime: &Runtime) -> Outcome<Admin> {
-    match listener_url(runtime, Protocol::Http) {
-        Some(url) => Admin::new(http_url(&url)?),
-        None => Err(Failure::failed(format!("the node `{}` has no admin API", runtime.node))),
-    }
+/// The admin API of a node, for its owner.
+pub(super) fn admin_of<B: Backend>(backend: &B, runtime: &Runtime) -> Outcome<Admin> {
+    backend.entry(&runtime.node).admin(&backend.reached(runtime))
 }

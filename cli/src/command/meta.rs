@@ -7,7 +7,6 @@ use crate::{
         Cli, Global,
         meta::{Completions, Explain, ExplainFormat, Generate, Help, Version},
     },
-    client::admin::Admin,
     exit::Exit,
     failure::{Failure, Outcome},
     generate,
@@ -51,8 +50,8 @@ pub(super) async fn version(args: &Version, global: Global, output: &mut Output)
         return Ok(Exit::Ok);
     }
     // A fleet that is not there is no error here: the version of mq is what was asked for.
-    if let Ok(url) = Settings::of_user(global).and_then(|settings| settings.admin())
-        && let Ok(node) = Admin::new(url)?.node().await
+    if let Ok(admin) = Settings::of_user(global).and_then(|settings| super::admin(&settings))
+        && let Ok(node) = admin.node().await
     {
         output.line(&format!("mqd {} ({})", node.version, node.name))?;
     }

@@ -19,11 +19,13 @@ mod context;
 mod deploy;
 mod files;
 mod fleet;
+mod login;
 mod logs;
 mod message;
 mod meta;
 mod mqtt;
 mod node;
+mod pod;
 mod recv;
 mod render;
 mod reply;
@@ -54,12 +56,18 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
         Command::Help(args) => meta::help(&args, output),
         Command::Render(args) => render::run(&args, output),
         Command::Agent(args) => render::agent(args).await,
+        Command::Pod(args) => pod::run(&args, global.admin.as_deref(), output).await,
         Command::Deploy(args) => deploy::deploy(*args, &Settings::of_user(global)?, output).await,
         Command::Scale(args) => deploy::scale(*args, &Settings::of_user(global)?, output).await,
         Command::Restart(args) => deploy::restart(*args, &Settings::of_user(global)?, output).await,
         Command::Upgrade(args) => deploy::upgrade(*args, &Settings::of_user(global)?, output).await,
         Command::Undeploy(args) => undeploy::undeploy(args, &Settings::of_user(global)?, output).await,
-        Command::Context(args) => context::run(&args, &Settings::of_user(global)?, output),
+        Command::Context(args) => {
+            let settings = Settings::of_user(global.clone())?;
+            context::run(&args, &global, &settings, output)
+        }
+        Command::Login(args) => login::login(args, &Settings::of_user(global)?, output).await,
+        Command::Logout(_) => login::logout(&Settings::of_user(global)?, output),
         Command::Version(args) => meta::version(&args, global, output).await,
         command => with_fleet(command, &Settings::of_user(global)?, output).await,
     }
@@ -69,6 +77,7 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
     if settings.trust().is_insecure {
         output.warn("--insecure: whoever answers is believed, and gets what you send");
     }
+    settings.renew().await;
     match command {
         Command::Status(args) => node::status(&args, settings, output).await,
         Command::Fleet(args) => fleet::run(&args, settings, output).await,

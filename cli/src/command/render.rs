@@ -6,14 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mq_model::validate_name;
+use jiff::Timestamp;
+use mq_model::{manifest::Fleet, validate_name};
 
 use super::files;
 use crate::{
-    args::render::{Agent, RenderCommand, RenderSystemd},
+    args::render::{Agent, RenderCommand, RenderHelm, RenderKubernetes, RenderSecrets, RenderSystemd},
+    context::Contexts,
     deploy::{
+        Backend,
         agent::{SILENCE, Setup, serve},
-        local::state_of_node,
+        kubernetes::{Rendering, chart::chart, documents},
+        local::{Local, create_private, state_of_node},
         render::configurations,
         service::{Manager, unit, unit_name},
     },
@@ -27,23 +31,75 @@ const UNITS: [&str; 2] = ["/etc/systemd/system", "/etc/systemd/user"];
 
 pub(super) fn run(args: &RenderCommand, output: &mut Output) -> Outcome<Exit> {
     match args {
+        RenderCommand::Kubernetes(args) => kubernetes(args, output),
+        RenderCommand::Secrets(args) => secrets(args, output),
+        RenderCommand::Helm(args) => helm(args, output),
         RenderCommand::Systemd(args) => systemd(args, output),
     }
+}
+
+fn kubernetes(args: &RenderKubernetes, output: &mut Output) -> Outcome<Exit> {
+    let fleet = fleet_of(&args.files)?;
+    let rendering = Rendering::of_fleet(&fleet)?;
+    let objects = rendering.objects()?;
+    match &args.out {
+        Some(folder) => {
+            let files = objects.iter().enumerate().map(|(index, object)| {
+                let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_lowercase();
+                let (kind, name) = (word(&object["kind"]), word(&object["metadata"]["name"]));
+                // Tools that apply a folder go by the names of the files.
+                let name = PathBuf::from(format!("{index:02}-{kind}-{name}.yaml"));
+                documents(std::slice::from_ref(object)).map(|text| (name, text))
+            });
+            write_below(folder, &files.collect::<Outcome<Vec<_>>>()?, output)?;
+        }
+        None => output.bytes(documents(&objects)?.as_bytes())?,
+    }
+    rendering.remarks().iter().for_each(|remark| output.talk(remark));
+    fleet.spec.exposures().iter().for_each(|exposure| output.warn(exposure));
+    Ok(Exit::Ok)
+}
+
+fn secrets(args: &RenderSecrets, output: &mut Output) -> Outcome<Exit> {
+    let fleet = fleet_of(&args.files)?;
+    let local = Local::new(&fleet.metadata.name, None, Contexts::default())?;
+    create_private(local.directory())?;
+    let secrets = Rendering::of_fleet(&fleet)?.secrets(local.directory(), Timestamp::now())?;
+    output.bytes(documents(&secrets)?.as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+fn helm(args: &RenderHelm, output: &mut Output) -> Outcome<Exit> {
+    let fleet = fleet_of(&args.files)?;
+    let files = chart(&fleet)?.into_iter().map(|(path, text)| (PathBuf::from(path), text));
+    write_below(&args.directory, &files.collect::<Vec<_>>(), output)?;
+    Ok(Exit::Ok)
+}
+
+/// The fleet of the files.
+fn fleet_of(files: &[PathBuf]) -> Outcome<Fleet> {
+    files::documents(files)?
+        .fleet
+        .ok_or_else(|| Failure::usage("there is no Fleet in the files").help("add a Fleet document"))
+}
+
+/// Writes files below a folder, and says which.
+fn write_below(folder: &Path, files: &[(PathBuf, String)], output: &Output) -> Outcome {
+    for (path, text) in files {
+        let path = folder.join(path.strip_prefix("/").unwrap_or(path));
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|error| Failure::file("create", parent, &error))?;
+        }
+        fs::write(&path, text).map_err(|error| Failure::file("write", &path, &error))?;
+        output.talk(&path.display().to_string());
+    }
+    Ok(())
 }
 
 fn systemd(args: &RenderSystemd, output: &mut Output) -> Outcome<Exit> {
     let rendered = rendered(args)?;
     match &args.out {
-        Some(folder) => {
-            for (path, text) in &rendered {
-                let path = folder.join(path.strip_prefix("/").unwrap_or(path));
-                if let Some(parent) = path.parent() {
-                    fs::create_dir_all(parent).map_err(|error| Failure::file("create", parent, &error))?;
-                }
-                fs::write(&path, text).map_err(|error| Failure::file("write", &path, &error))?;
-                output.talk(&path.display().to_string());
-            }
-        }
+        Some(folder) => write_below(folder, &rendered, output)?,
         None => {
             for (index, (path, text)) in rendered.iter().enumerate() {
                 if index > 0 {
@@ -59,9 +115,7 @@ fn systemd(args: &RenderSystemd, output: &mut Output) -> Outcome<Exit> {
 
 /// The files by their paths on the machines, in the order of the nodes.
 fn rendered(args: &RenderSystemd) -> Outcome<Vec<(PathBuf, String)>> {
-    let Some(fleet) = files::documents(&args.files)?.fleet else {
-        return Err(Failure::usage("there is no Fleet in the files").help("add a Fleet document"));
-    };
+    let fleet = fleet_of(&args.files)?;
     let default = || Path::new("/var/lib/mq").join(&fleet.metadata.name);
     let directory = args.directory.clone().unwrap_or_else(default);
     let pick = |_: &_| {

@@ -49,6 +49,9 @@ impl Site {
         let name = &fleet.metadata.name;
         let contexts = Store::of_user()?.load()?;
         let local = Local::new(name, daemons.first().cloned(), contexts)?;
+        if fleet.spec.target.kubernetes().is_some() {
+            return Err(in_cluster(name));
+        }
         if fleet.spec.target == Target::Local {
             return Ok(Self::Local(local));
         }
@@ -79,6 +82,12 @@ impl Site {
         }
         Self::of_name(name, output).await
     }
+}
+
+/// A cluster makes of its objects what they say; what is to be applied is printed, and not applied from here.
+fn in_cluster(fleet: &str) -> Failure {
+    Failure::usage(format!("the nodes of the fleet `{fleet}` are in a cluster, where `mq deploy` does nothing"))
+        .help("apply what is printed: `mq render kubernetes -f FILE | kubectl apply --server-side -f -`")
 }
 
 /// What was deployed as `fleet`.

@@ -72,6 +72,8 @@ pub enum Ask {
     Hello,
     /// Nothing.
     Sign,
+    /// The [`Entry`](super::entry::Entry) of the node.
+    Entry { node: String },
     /// Nothing, once the fleet is locked for `by`.
     Lock { command: String, by: String },
     /// The configurations of the nodes by name.
@@ -244,6 +246,7 @@ impl Agent {
         match ask {
             Ask::Hello => done(self.facts().await?),
             Ask::Sign => done(()),
+            Ask::Entry { node } => done(local.entry(&node)),
             Ask::Lock { command, by } => {
                 create_private(&self.setup.directory)?;
                 let lock = Lock::take(&self.setup.directory, &self.setup.fleet, &command, &by)?;

@@ -7,7 +7,7 @@
 //! signal, and never to decide whether it lives.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map},
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom},
     net::{IpAddr, TcpListener},
@@ -24,7 +24,7 @@ use std::{
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 use mq_model::{
-    admin::{self, Mesh, NodeDrain, Protocol, Runtime},
+    admin::{self, Mesh, NodeDrain, Runtime},
     config::{DaemonConfig, MeshListener},
     mesh::node_number,
 };
@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Backend, Order, Stopped,
     authority::{self, Authority},
+    entry::Entry,
     gate::Report,
     lock::Lock,
     plan::{Leaving, NodeState, ObservedNode},
@@ -48,7 +49,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome, reason},
     output::Output,
-    settings::{http_url, listener_url, place, runtime},
+    settings::{place, runtime},
 };
 
 /// How often a condition is looked at while waiting for it.
@@ -122,9 +123,7 @@ impl Local {
     }
 
     fn config(&self, node: &str) -> Option<DaemonConfig> {
-        let path = self.node_directory(node).join("mqd.yaml");
-        let text = read_bounded(&path, MAX_CONFIG).ok()?;
-        DaemonConfig::parse(&path.display().to_string(), &text).ok()
+        config_of(&self.node_directory(node))
     }
 
     /// Asks a node to stop; says whether there was anybody to ask.
@@ -153,7 +152,7 @@ impl Local {
     fn admin(&self, node: &str) -> Outcome<Admin> {
         let state = self.state(node);
         match runtime(&state) {
-            Some(runtime) if is_locked(&state)? => admin_of(&runtime),
+            Some(runtime) if is_locked(&state)? => self.entry(node).admin(&runtime),
             _ => Err(Failure::new(Exit::Unreachable, format!("the node `{node}` does not run"))),
         }
     }
@@ -251,7 +250,7 @@ impl Local {
             return Ok(NodeState::Stopped { is_clean: !state.join("node.json").exists() });
         }
         let Some(runtime) = runtime(&state) else { return Ok(NodeState::Silent) };
-        let admin = admin_of(&runtime)?;
+        let admin = self.entry(node).admin(&runtime)?;
         if !admin.is_ready().await {
             return Ok(NodeState::Silent);
         }
@@ -430,6 +429,12 @@ impl Backend for Local {
         runtime.clone()
     }
 
+    fn entry(&self, node: &str) -> Entry {
+        let state = self.state(node);
+        Entry::of_node(&state, runtime(&state).as_ref(), || self.config(node))
+            .of_administrator(&self.directory)
+    }
+
     fn context(&self, runtimes: &[Runtime]) -> Option<Context> {
         let places: Vec<Place> = runtimes.iter().filter_map(place).collect();
         let Place { amqp, mqtt, admin, .. } = places.first().cloned()?;
@@ -528,7 +533,7 @@ impl Backend for Local {
             // A node.json of an earlier process is not about this one.
             let runtime = runtime(&state).filter(|runtime| life == Life::Runs(runtime.pid));
             if let Some(runtime) = runtime
-                && admin_of(&runtime)?.is_ready().await
+                && self.entry(&node.node).admin(&runtime)?.is_ready().await
             {
                 return Ok(runtime);
             }
@@ -675,15 +680,15 @@ impl Backend for Local {
         let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.node_directory(node).join("mqd.log");
         let tail = match (tails.entry(node.to_owned()), lines) {
-            (Entry::Occupied(open), None) => open.into_mut(),
+            (btree_map::Entry::Occupied(open), None) => open.into_mut(),
             (entry, lines) => {
                 let opened = Tail::open(path, lines.unwrap_or(0) as usize)?;
                 match entry {
-                    Entry::Occupied(mut open) => {
+                    btree_map::Entry::Occupied(mut open) => {
                         open.insert(opened);
                         open.into_mut()
                     }
-                    Entry::Vacant(place) => place.insert(opened),
+                    btree_map::Entry::Vacant(place) => place.insert(opened),
                 }
             }
         };
@@ -902,6 +907,13 @@ impl Drop for Waiting {
     }
 }
 
+/// How a node was told to run, given its directory.
+pub fn config_of(directory: &Path) -> Option<DaemonConfig> {
+    let path = directory.join("mqd.yaml");
+    let text = read_bounded(&path, MAX_CONFIG).ok()?;
+    DaemonConfig::parse(&path.display().to_string(), &text).ok()
+}
+
 /// Where a node keeps its state, given its directory.
 pub fn state_of_node(directory: &Path) -> PathBuf {
     directory.join("state")
@@ -980,15 +992,8 @@ fn owner(state: &Path) -> Option<Pid> {
     Pid::from_raw(from_lock.or_else(from_runtime).filter(|pid| *pid > 1)?)
 }
 
-fn admin_of(runtime: &Runtime) -> Outcome<Admin> {
-    match listener_url(runtime, Protocol::Http) {
-        Some(url) => Admin::new(http_url(&url)?),
-        None => Err(Failure::failed(format!("the node `{}` has no admin API", runtime.node))),
-    }
-}
-
 /// Directories with state are nobody else's business.
-pub(super) fn create_private(path: &Path) -> Outcome {
+pub fn create_private(path: &Path) -> Outcome {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
     created.map_err(|error| Failure::file("create", path, &error))
 }

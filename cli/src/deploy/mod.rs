@@ -25,8 +25,10 @@ pub mod agent;
 pub mod authority;
 #[cfg(test)]
 mod cases;
+pub mod entry;
 pub mod gate;
 pub mod history;
+pub mod kubernetes;
 pub mod local;
 pub mod lock;
 pub mod plan;
@@ -72,6 +74,9 @@ pub trait Backend: Sync {
 
     /// The node with listeners that this machine can connect to.
     fn reached(&self, runtime: &Runtime) -> Runtime;
+
+    /// With what the owner of the node gets into it, as it was when the node was seen last.
+    fn entry(&self, node: &str) -> entry::Entry;
 
     /// What the user's other commands have to know to find the fleet, given where it was observed.
     fn context(&self, runtimes: &[Runtime]) -> Option<Context>;

@@ -17,7 +17,7 @@ use fe2o3_amqp::types::{
     primitives::Value,
 };
 use mq_model::{
-    admin::{Protocol, Runtime},
+    admin::Runtime,
     manifest::{Address, AddressSpec, AddressType},
 };
 use serde::Serialize;
@@ -29,9 +29,10 @@ use crate::{
         admin::Admin,
         amqp::{Arrival, Client},
     },
+    deploy::entry::Entry,
     failure::Outcome,
     record,
-    settings::{Credentials, Endpoint, Scheme, listener_url, peer_url},
+    settings::Endpoint,
     shape,
 };
 
@@ -111,7 +112,7 @@ struct Ledger {
 
 impl Probe {
     /// Creates the addresses and starts to send, once the first message of each has come.
-    pub async fn start(admin: &Admin, nodes: &[Runtime]) -> Outcome<Self> {
+    pub async fn start(admin: &Admin, nodes: &[(Runtime, Entry)]) -> Outcome<Self> {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let kinds = [("queue", AddressType::Queue), ("anycast", AddressType::Anycast)];
         let mut lanes = Vec::new();
@@ -122,7 +123,7 @@ impl Probe {
             lanes.push(Arc::new(Lane { name, address, is_stored: kind.is_stored(), ledger }));
         }
         let places = Arc::new(Places::default());
-        nodes.iter().for_each(|node| places.learn(node));
+        nodes.iter().for_each(|(node, entry)| places.learn(node, entry));
         let (phase, told) = watch::channel(Phase::Sending);
         let (mut senders, mut receivers) = (JoinSet::new(), JoinSet::new());
         for lane in &lanes {
@@ -144,8 +145,8 @@ impl Probe {
     }
 
     /// A node has become ready, perhaps on other ports.
-    pub fn learn(&self, node: &Runtime) {
-        self.places.learn(node);
+    pub fn learn(&self, node: &Runtime, entry: &Entry) {
+        self.places.learn(node, entry);
     }
 
     /// Stops sending, waits for what is under way, removes the addresses and draws up the account.
@@ -195,23 +196,10 @@ impl Account {
 }
 
 impl Places {
-    fn learn(&self, node: &Runtime) {
-        let Some(url) =
-            listener_url(node, Protocol::Amqp).and_then(|url| peer_url(&url, &[Scheme::Amqp]).ok())
-        else {
-            return;
-        };
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let endpoint = Endpoint {
-            scheme: Scheme::Amqp,
-            port: url.port().unwrap_or_else(|| Scheme::Amqp.port()),
-            host,
-            credentials: Credentials::Anonymous,
-            trust: Default::default(),
-            address: String::new(),
-            is_deployed: true,
-        };
-        self.lock().insert(node.node.clone(), endpoint);
+    fn learn(&self, node: &Runtime, entry: &Entry) {
+        if let Some(endpoint) = entry.amqp(node) {
+            self.lock().insert(node.node.clone(), endpoint);
+        }
     }
 
     /// The node whose turn it is.
@@ -400,19 +388,20 @@ mod tests {
         for (node, port) in [("node-1", 1), ("node-2", 2)] {
             let listener = mq_model::admin::Listener {
                 name: "amqp".into(),
-                protocol: Protocol::Amqp,
+                protocol: mq_model::admin::Protocol::Amqp,
                 host: "127.0.0.1".into(),
                 port,
                 tls: Default::default(),
             };
-            places.learn(&Runtime {
+            let runtime = Runtime {
                 node: node.into(),
                 fleet: "f".into(),
                 pid: 1,
                 version: String::new(),
                 config_hash: String::new(),
                 listeners: vec![listener],
-            });
+            };
+            places.learn(&runtime, &Entry::default());
         }
         let ports: Vec<u16> = (0..3).filter_map(|turn| places.choose(turn)).map(|place| place.port).collect();
         assert_eq!(ports, [1, 2, 1]);

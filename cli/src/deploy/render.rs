@@ -27,7 +27,7 @@ pub fn configurations(
         let was_meshed = kept.get(&name).is_some_and(|kept| kept.mesh.is_some());
         // A fleet that shrinks to one node and grows again restarts nobody.
         if config.mesh.is_none() && was_meshed {
-            config.mesh = Some(Mesh::of_member(&fleet.spec, number));
+            config.mesh = Some(Mesh::of_member(fleet, number));
         }
         config
     };

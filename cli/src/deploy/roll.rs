@@ -518,6 +518,7 @@ mod tests {
     use mq_model::manifest::{Fleet, FleetSpec};
 
     use super::*;
+    use crate::deploy::entry::Entry;
     use crate::{
         args::Global,
         context::Context,
@@ -618,6 +619,10 @@ mod tests {
 
         fn reached(&self, runtime: &Runtime) -> Runtime {
             runtime.clone()
+        }
+
+        fn entry(&self, _: &str) -> Entry {
+            Entry::default()
         }
 
         fn context(&self, _: &[Runtime]) -> Option<Context> {

@@ -200,3 +200,70 @@ fn an_address_is_created_shown_changed_and_deleted() {
     assert_eq!(sandbox.run("address delete a").code, 7);
     assert!(sandbox.ok("address delete a --ignore-not-found").starts_with("unchanged"));
 }
+
+/// A fleet of two nodes with this section `spec`.
+fn guarded(spec: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let head =
+        "apiVersion: mq/v1\nkind: Fleet\nmetadata: {name: default}\nspec:\n  nodes: 2\n  drainSeconds: 1\n";
+    sandbox.write("fleet.yaml", &format!("{head}{spec}"));
+    sandbox.ok(&format!("deploy -f fleet.yaml {FREE} --mesh-port 0"));
+    sandbox
+}
+
+/// What whoever has deployed a fleet does with it, without saying who he is.
+fn is_at_home(sandbox: &Sandbox) {
+    assert_eq!(sandbox.run("status").code, 0);
+    sandbox.ok("address create jobs --type queue");
+    sandbox.ok("send jobs -n 5 -m x --durable");
+    assert_eq!(sandbox.ok("recv jobs -n 5").lines().count(), 5);
+    let ended = sandbox.run("restart --rolling --verify --soak 0");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for lane in ["probe queue:", "probe anycast:"] {
+        let line = ended.stderr.lines().find(|line| line.starts_with(lane));
+        assert!(line.is_some_and(|line| line.contains(" 0 lost")), "{ended:?}");
+    }
+    sandbox.ok("node drain node-2");
+    sandbox.ok("node undrain node-2");
+    let checked = sandbox.run("check");
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let scaled = sandbox.run("scale 1 --yes");
+    assert_eq!(scaled.code, 0, "{scaled:?}");
+    assert!(sandbox.ok("deploy").ends_with("\nunchanged\n"));
+}
+
+#[test]
+fn a_fleet_that_lets_nobody_in_unknown_is_at_its_owners_command() {
+    let sandbox = guarded(
+        "  listeners: {http: {host: 0.0.0.0, port: 0}, amqp: {host: 0.0.0.0, port: 0}}\n  authentication: {anonymous: never}\n",
+    );
+    let file = sandbox.fleet("default").join("node-1/state/owner.token");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let token = std::fs::read_to_string(&file).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&sandbox.ok("status -o json")).unwrap();
+    let port = status["items"][0]["listeners"].as_array().unwrap().iter();
+    let port = port.clone().find(|listener| listener["protocol"] == "http").unwrap()["port"].clone();
+    // Who only knows where the node is gets nothing.
+    let stranger = sandbox.run(&format!("address list --admin http://127.0.0.1:{port}"));
+    assert_eq!(stranger.code, 6, "{stranger:?}");
+    for said in ["status -o json", "context show -o json", "deploy history 1 -o json", "deploy -o json"] {
+        assert!(!sandbox.ok(said).contains(token.trim()), "{said}");
+    }
+    for name in ["node-1/mqd.log", "node-1/state/node.json", "node-1/mqd.yaml"] {
+        let text = std::fs::read_to_string(sandbox.fleet("default").join(name)).unwrap();
+        assert!(!text.contains(token.trim()), "{name}");
+    }
+    is_at_home(&sandbox);
+    assert_ne!(std::fs::read_to_string(&file).unwrap(), token, "a restart makes another one");
+}
+
+#[test]
+fn a_fleet_that_speaks_tls_alone_is_at_its_owners_command() {
+    let sandbox = guarded(
+        "  listeners:\n    amqp: {port: 0, enabled: false}\n    mqtt: {port: 0, enabled: false}\n    http: {port: 0, enabled: false}\n    \
+         amqps: {host: 127.0.0.1, port: 0}\n    mqtts: {host: 127.0.0.1, port: 0}\n    \
+         https: {host: 127.0.0.1, port: 0}\n  authentication: {anonymous: never}\n",
+    );
+    is_at_home(&sandbox);
+}

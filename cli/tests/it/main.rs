@@ -3,6 +3,7 @@
 mod command_line;
 mod deploy;
 mod fleet;
+mod login;
 mod messages;
 mod mqtt;
 mod peer;

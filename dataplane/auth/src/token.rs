@@ -241,6 +241,11 @@ impl<'a> Token<'a> {
         Ok(roles)
     }
 
+    /// The space that it says to be for, which is not known to be true.
+    pub fn said_space(&self, rules: &Rules) -> Option<String> {
+        self.space(rules).ok().flatten()
+    }
+
     fn space(&self, rules: &Rules) -> Result<Option<String>, TokenError> {
         let Some(claim) = &rules.space else { return Ok(None) };
         // Whoever says where spaces stand does not want the others in the space that is the default.

@@ -75,17 +75,22 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(to: SocketAddr) -> Result<Self> {
+        Self::connect_to_space(to, None)
+    }
+
+    /// As [`connect`](Self::connect), into an address space.
+    pub(crate) fn connect_to_space(to: SocketAddr, space: Option<&str>) -> Result<Self> {
         let stream = TcpStream::connect(to)?;
         stream.set_nodelay(true)?;
-        Self::over(Wire::Plain(stream))
+        Self::over(Wire::Plain(stream), space)
     }
 
     /// As [`connect`](Self::connect), over TLS.
     pub(crate) fn connect_secure(to: SocketAddr, config: &Arc<ClientConfig>) -> Result<Self> {
-        Self::over(Wire::Tls(Box::new(secure(to, config)?)))
+        Self::over(Wire::Tls(Box::new(secure(to, config)?)), None)
     }
 
-    fn over(stream: Wire) -> Result<Self> {
+    fn over(stream: Wire, space: Option<&str>) -> Result<Self> {
         let name = format!("load-{}", stream.socket().local_addr()?.port());
         let limits = mq_amqp::Limits {
             max_frame_size: 64 << 10,
@@ -93,8 +98,13 @@ impl Client {
             max_unsettled: 1_000_000,
             ..mq_amqp::Limits::default()
         };
-        let config =
-            Config { container_id: Text::from(name), allow_plain_header: true, limits, ..Config::default() };
+        let config = Config {
+            container_id: Text::from(name),
+            hostname: space.map(Text::from),
+            allow_plain_header: true,
+            limits,
+            ..Config::default()
+        };
         let mut engine = Connection::new(Arc::new(config), Side::Client, Instant::now());
         engine.open()?;
         let session = engine.begin(0)?;
@@ -219,6 +229,19 @@ impl Client {
         self.sent += 1;
         self.credit -= 1;
         Ok(())
+    }
+
+    /// Sends without end, until the daemon ends the connection.
+    pub(crate) fn send_for_ever(&mut self, link: LinkKey, body: &Bytes) -> Result<()> {
+        loop {
+            while self.credit > 0 {
+                for _ in 0..self.credit.min(64) {
+                    self.send_one(link, body.clone(), true)?;
+                }
+                self.write()?;
+            }
+            self.pump()?;
+        }
     }
 
     pub(crate) fn has_credit(&self) -> bool {

@@ -128,13 +128,26 @@ impl Daemon {
 
     /// The same with all that is to be said of it, as JSON.
     pub(crate) fn create_with(&self, name: &str, spec: &str) -> Result<()> {
+        self.put(&format!("addresses/{name}"), "Address", name, spec)
+    }
+
+    /// Creates an address space with addresses of this kind.
+    pub(crate) fn create_space(&self, space: &str, addresses: &[&str], kind: &str) -> Result<()> {
+        self.put(&format!("spaces/{space}"), "AddressSpace", space, "{}")?;
+        let spec = format!(r#"{{"type":"{kind}"}}"#);
+        addresses.iter().try_for_each(|name| {
+            self.put(&format!("spaces/{space}/addresses/{name}"), "Address", name, &spec)
+        })
+    }
+
+    fn put(&self, path: &str, kind: &str, name: &str, spec: &str) -> Result<()> {
         let body = format!(
-            r#"{{"apiVersion":"mq.dev/v1","kind":"Address","metadata":{{"name":"{name}"}},"spec":{spec}}}"#
+            r#"{{"apiVersion":"mq.dev/v1","kind":"{kind}","metadata":{{"name":"{name}"}},"spec":{spec}}}"#
         );
         let mut stream = TcpStream::connect(self.http)?;
         write!(
             stream,
-            "PUT /api/v1/addresses/{name} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+            "PUT /api/v1/{path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n{body}",
             self.http,
             body.len()
@@ -147,7 +160,7 @@ impl Daemon {
         }
         let mut rest = String::new();
         let _ = reader.read_to_string(&mut rest);
-        bail!("cannot create {name}: {status} {rest}")
+        bail!("cannot create {path}: {status} {rest}")
     }
 
     /// User and system time of all threads so far.

@@ -18,6 +18,7 @@ use super::client::{Client, body, durable_body, secure};
 use super::daemon::Daemon;
 use super::fleet;
 use super::mqtt::{self, Traffic, traffic};
+use super::neighbour;
 
 /// What the command line asks for.
 pub(crate) struct Options {
@@ -91,7 +92,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
     };
     const MULTICAST: Flow = Flow { kind: "multicast", ends: [1, 10], ..ANYCAST };
     const QUEUE: Flow = Flow { kind: "queue", ..ANYCAST };
-    let work: [(&str, Work); 40] = [
+    let work: [(&str, Work); 41] = [
         ("anycast 1 to 1, unsettled", |options| flow(options, ANYCAST)),
         ("anycast 1 to 1, pre-settled", |options| flow(options, Flow { settled: true, ..ANYCAST })),
         ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, Flow { workers: 2, ..ANYCAST })),
@@ -157,6 +158,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         ("MQTT QoS 0, request/reply", mqtt::round_trips),
         ("MQTT idle subscribers", mqtt::idle),
         ("MQTT clients let in", mqtt::connects),
+        ("a tenant beside a busy neighbour", neighbour::beside),
         ("a fleet that starts and rests", fleet::rest),
     ];
     let mut found = false;

@@ -680,6 +680,11 @@ pub struct LogLevel {
     pub filter: String,
 }
 
+/// The file in a node's state directory with the token of whoever owns the node: a line of text that its owner
+/// alone can read, made anew each time the node starts. The admin API takes it as a bearer token, AMQP and MQTT as
+/// the password of the user [`FLEET_ADMIN`](crate::user::FLEET_ADMIN).
+pub const OWNER_TOKEN_FILE: &str = "owner.token";
+
 /// What a running `mqd` writes to `node.json` in its state directory once it serves: how `mq`
 /// finds it again. Removed on a clean stop; `mqd.lock` beside it is locked while the daemon lives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

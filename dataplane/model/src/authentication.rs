@@ -94,7 +94,7 @@ impl FleetSpec {
     /// What the fleet gives to whoever reaches it from other machines, a sentence each: what was asked for, and
     /// is worth saying again.
     pub fn exposures(&self) -> Vec<String> {
-        let listeners = Listeners::from_fleet(&self.listeners);
+        let listeners = Listeners::of_spec(self);
         let named = listeners.named().into_iter().filter(|(_, listener)| !listener.is_local());
         let open: Vec<String> =
             named.map(|(name, listener)| format!("{name} ({}:{})", listener.host, listener.port)).collect();

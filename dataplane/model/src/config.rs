@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::authentication::{Authentication, Where};
-use crate::manifest::{Fleet, FleetLimits, FleetListener, FleetListeners, FleetStore};
+use crate::kubernetes;
+use crate::manifest::{Fleet, FleetLimits, FleetListener, FleetListeners, FleetSpec, FleetStore};
 use crate::mesh;
 pub use crate::mesh::{Mesh, MeshConnect, MeshListener, MeshTls};
 pub use crate::mqtt::{Mqtt, MqttSession, SessionFull};
@@ -53,6 +54,10 @@ pub struct DaemonConfig {
     /// The other nodes of the fleet. Default: the node is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh: Option<Mesh>,
+    /// Whether the node only passes on what clients send: the queues, topics and sessions of its clients are on
+    /// other nodes of the fleet, as long as one can be reached. It takes a `mesh`. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub router: bool,
     /// What is logged, and how.
     #[serde(default)]
     pub log: Log,
@@ -105,6 +110,11 @@ pub struct ListenerConfig {
     /// `always` for `amqps`, `mqtts` and `https`, which know nothing else, `never` for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
+    /// The address space that clients of the listener are in; who asks for another one there is refused. Default:
+    /// the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub space: Option<String>,
 }
 
 /// What a client may use. Every limit has a hard upper bound, checked when the file is read.
@@ -221,6 +231,7 @@ impl DaemonConfig {
             mqtt: Mqtt::default(),
             store: Store::default(),
             mesh: None,
+            router: false,
             log: Log::default(),
             drain_seconds: default_drain(),
         }
@@ -230,7 +241,7 @@ impl DaemonConfig {
     pub fn from_fleet(fleet: &Fleet, node: &str, state_dir: impl Into<PathBuf>) -> Self {
         let number = mesh::node_number(node).unwrap_or(1);
         let slot = fleet.spec.target.slot(number);
-        let listeners = Listeners::from_fleet(&fleet.spec.listeners).of_slot(slot);
+        let listeners = Listeners::of_spec(&fleet.spec).of_slot(slot);
         Self {
             fleet: fleet.metadata.name.clone(),
             node: node.to_owned(),
@@ -242,7 +253,8 @@ impl DaemonConfig {
             limits: Limits::from_fleet(&fleet.spec.limits),
             mqtt: Mqtt::from_fleet(&fleet.spec.mqtt),
             store: Store::from_fleet(&fleet.spec.store, node),
-            mesh: Mesh::from_fleet(&fleet.spec, number),
+            mesh: Mesh::from_fleet(fleet, number),
+            router: false,
             log: fleet.spec.log.clone(),
             drain_seconds: fleet.spec.drain_seconds.unwrap_or_else(default_drain),
         }
@@ -268,7 +280,16 @@ impl DaemonConfig {
 }
 
 impl Listeners {
-    pub(crate) fn from_fleet(fleet: &FleetListeners) -> Self {
+    /// Those of the first node of a machine.
+    pub(crate) fn of_spec(spec: &FleetSpec) -> Self {
+        let mut listeners = Self::from_fleet(&spec.listeners);
+        if spec.target.kubernetes().is_some() {
+            listeners.https.get_or_insert_with(kubernetes::https);
+        }
+        listeners
+    }
+
+    fn from_fleet(fleet: &FleetListeners) -> Self {
         let FleetListeners { amqp, mqtt, http, amqps, mqtts, https } = fleet;
         let secure = |listener: &Option<FleetListener>| listener.as_ref().map(ListenerConfig::from);
         Self {
@@ -304,9 +325,23 @@ impl Listeners {
         plain.into_iter().chain(secure)
     }
 
+    /// Those whose clients say over TLS, and nothing else, where they want to go.
+    pub fn passed_through(&self) -> impl Iterator<Item = (&'static str, &ListenerConfig)> {
+        let is_secure = |(name, listener): &(&str, &ListenerConfig)| {
+            listener.tls(name) == ListenerTls::Always && !listener.is_local() && name.ends_with('s')
+        };
+        self.named().into_iter().filter(is_secure)
+    }
+
     /// Whether the clients of the listener of this name are on the machine of the daemon.
     pub fn is_local(&self, name: &str) -> bool {
         self.named().into_iter().any(|(known, listener)| known == name && listener.is_local())
+    }
+
+    /// The space that the clients of the listener of this name are in; `None`: they say it.
+    pub fn space(&self, name: &str) -> Option<&str> {
+        let named = self.written().find(|(known, _)| *known == name);
+        named.and_then(|(_, listener)| listener.space.as_deref())
     }
 
     /// Whether the clients of some listener speak TLS.
@@ -318,7 +353,7 @@ impl Listeners {
 impl ListenerConfig {
     /// A port of the loopback interface.
     pub fn loopback(port: u16) -> Self {
-        Self { host: default_host(), port, proxy_protocol: false, enabled: true, tls: None }
+        Self { host: default_host(), port, proxy_protocol: false, enabled: true, tls: None, space: None }
     }
 
     /// Whether the clients of the listener speak TLS, which has this name in the configuration.
@@ -343,6 +378,7 @@ impl From<&FleetListener> for ListenerConfig {
             proxy_protocol: fleet.proxy_protocol,
             enabled: fleet.enabled,
             tls: fleet.tls,
+            space: fleet.space.clone(),
         }
     }
 }
@@ -454,7 +490,6 @@ fn default_drain() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::FleetSpec;
 
     #[test]
     fn the_hash_ignores_how_the_configuration_is_written() {
@@ -473,7 +508,7 @@ mod tests {
     #[test]
     fn the_hash_changes_with_every_field() {
         let base = DaemonConfig::embedded("s");
-        let changes: [fn(&mut DaemonConfig); 37] = [
+        let changes: [fn(&mut DaemonConfig); 38] = [
             |config| config.fleet.push('x'),
             |config| config.node.push('x'),
             |config| config.state_dir = "t".into(),
@@ -514,6 +549,7 @@ mod tests {
             |config| config.store.max_message_size += 1,
             |config| config.log.format = LogFormat::Json,
             |config| config.drain_seconds = 0,
+            |config| config.router = true,
         ];
         let mut hashes = std::collections::HashSet::from([base.hash()]);
         for change in changes {

@@ -211,6 +211,8 @@ impl Reader {
             findings,
         );
         if let (Some(metadata), Some(spec)) = (metadata, spec) {
+            let named = validate::kubernetes::fleet_name(&metadata, &spec);
+            report(named.into_iter().collect(), node, findings);
             self.documents.fleet =
                 Some(Fleet { api_version: API_VERSION.into(), kind: FLEET_KIND.into(), metadata, spec });
         }

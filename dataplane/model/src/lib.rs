@@ -14,6 +14,7 @@ mod diagnostic;
 mod documents;
 mod explain;
 pub mod grant;
+pub mod kubernetes;
 pub mod manifest;
 pub mod mesh;
 mod mqtt;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::authentication::FleetAuthentication;
 use crate::config::{self, ListenerTls};
+pub use crate::kubernetes::KubernetesTarget;
 pub use crate::mesh::{FleetLink, FleetMesh};
 pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
 use crate::space::DEFAULT_SPACE;
@@ -561,6 +562,11 @@ pub struct FleetListener {
     /// `always` for `amqps`, `mqtts` and `https`, which know nothing else, `never` for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
+    /// The address space that clients of the listener are in; who asks for another one there is refused. Default:
+    /// the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub space: Option<String>,
 }
 
 /// What a client of a fleet may use; absent fields mean the daemon's default.
@@ -772,13 +778,14 @@ impl FleetSpec {
 
     /// Whether the nodes are connected to each other, or a single one is ready for others.
     pub fn is_meshed(&self) -> bool {
-        self.nodes() > 1 || !self.mesh.is_empty()
+        self.nodes() > 1 || !self.mesh.is_empty() || self.target.kubernetes().is_some()
     }
 }
 
 impl FleetListener {
     fn loopback(port: u16) -> Self {
-        Self { host: config::default_host(), port, proxy_protocol: false, enabled: true, tls: None }
+        let host = config::default_host();
+        Self { host, port, proxy_protocol: false, enabled: true, tls: None, space: None }
     }
 }
 

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::default_host;
-use crate::manifest::FleetSpec;
+use crate::kubernetes::{self, Names};
+use crate::manifest::{Fleet, FleetSpec};
 
 /// Nodes of a fleet, and neighbours that one node may be told to connect to.
 pub const MAX_NODES: u32 = 1_000;
@@ -104,8 +105,8 @@ pub struct MeshTls {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FleetMesh {
-    /// An IP address of the machine, on which its nodes reach each other. Default: 127.0.0.1; over SSH,
-    /// every address of the machine.
+    /// An IP address of the machine, on which its nodes reach each other. Default: 127.0.0.1; over SSH
+    /// and in a cluster, every address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// The first node's port for other nodes; each further node of a machine has the next one. 0: `mq deploy`
@@ -176,12 +177,13 @@ pub fn node_port(first: u16, number: u32) -> Option<u16> {
 
 impl Mesh {
     /// The section of the node with this number; `None` for a fleet of one node that says nothing of a mesh.
-    pub(crate) fn from_fleet(spec: &FleetSpec, number: u32) -> Option<Self> {
-        spec.is_meshed().then(|| Self::of_member(spec, number))
+    pub(crate) fn from_fleet(fleet: &Fleet, number: u32) -> Option<Self> {
+        fleet.spec.is_meshed().then(|| Self::of_member(fleet, number))
     }
 
     /// The section of the node with this number, even of one that is the only one now.
-    pub fn of_member(spec: &FleetSpec, number: u32) -> Self {
+    pub fn of_member(fleet: &Fleet, number: u32) -> Self {
+        let (name, spec) = (&fleet.metadata.name, &fleet.spec);
         let fleet = &spec.mesh;
         // A port that does not exist is refused when the fleet is validated.
         let port_of = |number| node_port(fleet.port(), spec.target.slot(number)).unwrap_or(0);
@@ -192,7 +194,7 @@ impl Mesh {
             .collect();
         connect.sort_unstable();
         let connect = connect.into_iter().map(|(other, cost)| MeshConnect {
-            host: reached_at(spec, other),
+            host: reached_at(name, spec, other),
             port: port_of(other),
             cost,
         });
@@ -201,7 +203,7 @@ impl Mesh {
             connect: connect.collect(),
             cost: fleet.cost.unwrap_or_else(default_cost),
             connections: fleet.connections.unwrap_or(0),
-            tls: MeshTls::default(),
+            tls: spec.target.kubernetes().map_or_else(MeshTls::default, |_| kubernetes::mesh_tls()),
             heartbeat_ms: fleet.heartbeat_ms(),
             timeout_ms: fleet.timeout_ms(),
         }
@@ -324,6 +326,9 @@ pub(crate) fn cut_off(nodes: u32, links: &[FleetLink]) -> Vec<u32> {
 pub(crate) fn listen_host(spec: &FleetSpec, number: u32) -> String {
     let every_address = |address: &str| if address.contains(':') { "::" } else { "0.0.0.0" };
     let default = || {
+        if spec.target.kubernetes().is_some() {
+            return every_address("").into();
+        }
         // Behind a name, or the address that others see, there need not be an interface that has it.
         spec.target
             .host_of(number)
@@ -333,7 +338,10 @@ pub(crate) fn listen_host(spec: &FleetSpec, number: u32) -> String {
 }
 
 /// Where other nodes reach a node.
-fn reached_at(spec: &FleetSpec, number: u32) -> String {
+fn reached_at(fleet: &str, spec: &FleetSpec, number: u32) -> String {
+    if spec.target.kubernetes().is_some() {
+        return Names::of_fleet(fleet).host(number);
+    }
     if let Some(host) = spec.target.host_of(number) {
         return host.mesh_address().to_owned();
     }
@@ -360,43 +368,43 @@ fn default_timeout() -> u32 {
 mod tests {
     use super::*;
 
-    fn spec(nodes: u32, links: &[(u32, u32)]) -> FleetSpec {
+    fn fleet(nodes: u32, links: &[(u32, u32)]) -> Fleet {
         let links = links.iter().map(|&(from, to)| FleetLink {
             from: node_name(from),
             to: node_name(to),
             cost: None,
         });
         let mesh = FleetMesh { links: links.collect(), ..FleetMesh::default() };
-        FleetSpec { nodes: Some(nodes), mesh, ..FleetSpec::default() }
+        Fleet::new("f", FleetSpec { nodes: Some(nodes), mesh, ..FleetSpec::default() })
     }
 
     #[test]
     fn a_node_alone_has_no_mesh_until_it_is_asked_for_one() {
-        assert_eq!(Mesh::from_fleet(&FleetSpec::default(), 1), None);
-        let mut spec = spec(1, &[]);
-        spec.mesh.port = Some(7000);
-        let mesh = Mesh::from_fleet(&spec, 1).expect("a mesh of one");
+        assert_eq!(Mesh::from_fleet(&fleet(1, &[]), 1), None);
+        let mut fleet = fleet(1, &[]);
+        fleet.spec.mesh.port = Some(7000);
+        let mesh = Mesh::from_fleet(&fleet, 1).expect("a mesh of one");
         assert_eq!((mesh.listen.port, mesh.connect.len()), (7000, 0));
     }
 
     #[test]
     fn a_further_node_changes_nothing_for_those_that_are_there() {
         for number in 1..=3 {
-            assert_eq!(Mesh::from_fleet(&spec(3, &[]), number), Mesh::from_fleet(&spec(5, &[]), number));
+            assert_eq!(Mesh::from_fleet(&fleet(3, &[]), number), Mesh::from_fleet(&fleet(5, &[]), number));
         }
-        assert_eq!(Mesh::targets(&spec(5, &[]), 4), [1, 2, 3]);
+        assert_eq!(Mesh::targets(&fleet(5, &[]).spec, 4), [1, 2, 3]);
     }
 
     #[test]
     fn one_node_alone_founds_the_fleet_whatever_the_links() {
         for links in [&[(1, 3), (2, 3)][..], &[(3, 2), (1, 3), (2, 4), (4, 3)], &[(4, 1), (4, 2), (4, 3)]] {
-            let spec = spec(4, &[links, &[(4, 3)]].concat());
-            let founders: Vec<u32> = (1..=4).filter(|&node| Mesh::targets(&spec, node).is_empty()).collect();
+            let fleet = fleet(4, &[links, &[(4, 3)]].concat());
+            let founders: Vec<u32> = (1..=4).filter(|&node| Mesh::targets(&fleet.spec, node).is_empty()).collect();
             assert_eq!(founders, [1], "{links:?}");
             for number in 1..=4 {
-                let mesh = Mesh::from_fleet(&spec, number).expect("a mesh");
+                let mesh = Mesh::from_fleet(&fleet, number).expect("a mesh");
                 let ports: Vec<u16> = mesh.connect.iter().map(|connect| connect.port).collect();
-                let targets = Mesh::targets(&spec, number).into_iter();
+                let targets = Mesh::targets(&fleet.spec, number).into_iter();
                 let wanted: Vec<u16> = targets.filter_map(|target| node_port(7672, target)).collect();
                 assert_eq!(ports, wanted);
             }
@@ -405,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_node_without_a_path_is_named() {
-        assert_eq!(cut_off(4, &spec(4, &[(1, 2), (3, 4)]).mesh.links), [3, 4]);
+        assert_eq!(cut_off(4, &fleet(4, &[(1, 2), (3, 4)]).spec.mesh.links), [3, 4]);
         assert_eq!(cut_off(4, &[]), Vec::<u32>::new());
     }
 

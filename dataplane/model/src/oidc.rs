@@ -40,6 +40,11 @@ pub struct OidcProvider {
     /// Where the names of roles stand. Default: tokens give no roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<OidcRoles>,
+    /// The claim with the address space of the user, with dots between names for one inside of others; a token
+    /// without it is refused. Default: tokens are good in the space `default` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub space: Option<String>,
 }
 
 /// Where a token names roles.

@@ -275,31 +275,79 @@ pub struct SpaceUsage {
     pub delayed: u64,
 }
 
-/// What a name of a space is called inside the fleet.
+/// What a name of a space is called inside the fleet: two spaces have no name in common there, whatever their
+/// clients call things. A name of the default space is the same inside, unless it looks like one of another space:
+/// then it stands below the space without a name, which nobody has.
 pub fn qualified<'a>(space: &str, name: &'a str) -> Cow<'a, str> {
-    if space == DEFAULT_SPACE {
-        return Cow::Borrowed(name);
+    match space {
+        DEFAULT_SPACE if !name.starts_with(SPACE_PREFIX) => Cow::Borrowed(name),
+        DEFAULT_SPACE => Cow::Owned(format!("{SPACE_PREFIX}/{name}")),
+        space => Cow::Owned(format!("{SPACE_PREFIX}{space}/{name}")),
     }
-    Cow::Owned(format!("{SPACE_PREFIX}{space}/{name}"))
 }
 
-/// The space of a name inside the fleet, and what it is called there.
+/// A sentence about names of a space inside the fleet, in the words of the space's clients.
+pub fn told<'a>(space: &str, text: &'a str) -> Cow<'a, str> {
+    if !text.contains(SPACE_PREFIX) {
+        return Cow::Borrowed(text);
+    }
+    let space = if space == DEFAULT_SPACE { "" } else { space };
+    Cow::Owned(text.replace(&format!("{SPACE_PREFIX}{space}/"), ""))
+}
+
+/// The space of a name inside the fleet, and what it is called there: the inverse of [`qualified`].
 pub fn split_qualified(name: &str) -> (&str, &str) {
-    let below = name.strip_prefix(SPACE_PREFIX);
-    below.and_then(|below| below.split_once('/')).unwrap_or((DEFAULT_SPACE, name))
+    let below = name.strip_prefix(SPACE_PREFIX).and_then(|below| below.split_once('/'));
+    match below {
+        Some(("", name)) => (DEFAULT_SPACE, name),
+        Some(found) => found,
+        None => (DEFAULT_SPACE, name),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Spaces and names, those among them that are made to be taken for others.
+    fn cases() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let spaces = [DEFAULT_SPACE, "acme", "a", "s"];
+        let names = [
+            "",
+            "#",
+            "a/b",
+            "/a",
+            "$x",
+            "$s",
+            "$s/",
+            "$s//",
+            "$s/acme",
+            "$s/acme/a/b",
+            "$s//a",
+            "$s//$s/acme/a/b",
+            "$s/acme/$s/a",
+            "$s/default/a",
+            "../$s/acme/a",
+            "$temp.node-1.0-1",
+        ];
+        spaces.into_iter().flat_map(move |space| names.map(|name| (space, name)))
+    }
+
     #[test]
     fn a_name_inside_the_fleet_says_its_space() {
-        for (space, name) in
-            [("acme", "a/b"), ("acme", "#"), ("acme", "$x"), (DEFAULT_SPACE, "a/b"), ("a", "")]
-        {
+        for (space, name) in cases() {
             assert_eq!(split_qualified(&qualified(space, name)), (space, name));
         }
+        assert_eq!(qualified("acme", "a/b"), "$s/acme/a/b");
+    }
+
+    #[test]
+    fn two_spaces_have_no_name_in_common() {
+        let mut seen: Vec<_> = cases().map(|(space, name)| qualified(space, name)).collect();
+        let count = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), count);
     }
 
     #[test]
@@ -313,7 +361,8 @@ mod tests {
 
     #[test]
     fn the_default_space_has_the_names_that_clients_say() {
-        assert_eq!(qualified(DEFAULT_SPACE, "a"), "a");
-        assert_eq!(split_qualified("$s/acme"), (DEFAULT_SPACE, "$s/acme"), "no name of a space");
+        for name in ["a", "a/b", "$x", "#", "$temp.node-1.0-1", "$share"] {
+            assert_eq!(qualified(DEFAULT_SPACE, name), name);
+        }
     }
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::kubernetes::KubernetesTarget;
+
 /// Hosts of one fleet.
 pub(crate) const MAX_HOSTS: usize = 1_000;
 
@@ -15,6 +17,8 @@ pub enum Target {
     Local,
     /// On other machines, which are reached with `ssh`.
     Ssh(SshTarget),
+    /// In a Kubernetes cluster, as pods.
+    Kubernetes(Box<KubernetesTarget>),
 }
 
 /// Machines that are reached with `ssh`.
@@ -72,8 +76,16 @@ impl Target {
     /// The machines that are reached with `ssh`; none for nodes on this machine.
     pub fn hosts(&self) -> &[SshHost] {
         match self {
-            Self::Local => &[],
+            Self::Local | Self::Kubernetes(_) => &[],
             Self::Ssh(target) => &target.hosts,
+        }
+    }
+
+    /// The cluster that the nodes run in; none for nodes on machines.
+    pub fn kubernetes(&self) -> Option<&KubernetesTarget> {
+        match self {
+            Self::Kubernetes(target) => Some(target),
+            Self::Local | Self::Ssh(_) => None,
         }
     }
 
@@ -85,6 +97,10 @@ impl Target {
 
     /// The how-manieth node of its machine the node with this number is, from 1: what its ports count from.
     pub fn slot(&self, number: u32) -> u32 {
+        if self.kubernetes().is_some() {
+            // Each pod has an address, and so ports, of its own.
+            return 1;
+        }
         let hosts = u32::try_from(self.hosts().len()).unwrap_or(u32::MAX).max(1);
         number.saturating_sub(1) / hosts + 1
     }

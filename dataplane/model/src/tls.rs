@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::kubernetes;
 use crate::manifest::FleetSpec;
 
 /// Names and IP addresses that a fleet may add to the certificates of its nodes.
@@ -129,7 +130,7 @@ impl Tls {
         // On another machine it is called what that is called.
         let host = spec.target.host_of(number).map(|host| host.address.clone());
         let is_new = |name: &String| !fleet.names.contains(name);
-        has_listener.then(|| Self {
+        let tls = Self {
             certificate: fleet.certificate.as_deref().unwrap_or("tls/server.pem").into(),
             key: fleet.key.as_deref().unwrap_or("tls/server.key").into(),
             client_ca: fleet.client_ca.as_ref().map(PathBuf::from),
@@ -137,7 +138,12 @@ impl Tls {
             client_certificates: fleet.client_certificates,
             min_version: fleet.min_version.unwrap_or_default(),
             names: fleet.names.iter().cloned().chain(host.filter(is_new)).collect(),
-        })
+        };
+        let tls = match spec.target.kubernetes() {
+            Some(target) => kubernetes::server_tls(tls, target),
+            None => tls,
+        };
+        has_listener.then_some(tls)
     }
 
     /// Whether clients show a certificate.

@@ -25,7 +25,8 @@ pub const VIEWER_ROLE: &str = "viewer";
 /// What somebody is called who has not said who he is; no user has this name.
 pub const ANONYMOUS: &str = "anonymous";
 
-/// What the certificate of the fleet's administrator calls its owner; no user has this name.
+/// What the certificate of the fleet's administrator calls its owner, and who shows a node's own token is called
+/// in AMQP and MQTT; no user has this name.
 pub const FLEET_ADMIN: &str = "mq-admin";
 
 /// The space of users and addresses that is there without anybody having made it.

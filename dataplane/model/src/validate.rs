@@ -32,6 +32,8 @@ use crate::user::{
 };
 use crate::yaml::Node;
 
+pub(crate) mod kubernetes;
+
 /// Labels of one document.
 const MAX_LABELS: usize = 64;
 
@@ -203,6 +205,7 @@ impl Fleet {
         let mut violations = shape_violations(self, &shapes().fleet, "Fleet");
         violations.extend(named_metadata(&self.metadata));
         violations.extend(fleet_spec(&self.spec, &["spec"]));
+        violations.extend(kubernetes::fleet_name(&self.metadata, &self.spec));
         result(violations)
     }
 }
@@ -720,13 +723,8 @@ fn stage_rules(stage: &Stage) -> Vec<(Code, &'static str, String)> {
 }
 
 pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
-    let written = Listeners::from_fleet(&spec.listeners);
+    let written = Listeners::of_spec(spec);
     let mut violations = listeners(&written, parent);
-    if !written.http.enabled {
-        let path = [parent, &["listeners", "http", "enabled"]].concat();
-        let message = "listeners.http is switched off, and `mq deploy` looks after the nodes with it";
-        violations.push(Violation::new(Code::Conflict, &path, message).help("leave it on, on 127.0.0.1"));
-    }
     violations.extend(fleet_tls(&spec.tls, written.speak_tls(), parent));
     violations.extend(oidc(&spec.authentication.oidc, parent));
     violations.extend(log(&spec.log, parent));
@@ -744,6 +742,9 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     }
     violations.extend(fleet_mesh(spec, parent));
     violations.extend(target(spec, parent));
+    if let Target::Kubernetes(target) = &spec.target {
+        violations.extend(kubernetes::target(target, spec, parent));
+    }
     violations
 }
 
@@ -860,6 +861,11 @@ pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
         violations.extend(message_in_mesh(message, &["store", "max-message-size"]));
     }
     violations.extend(config.mesh.iter().flat_map(|mesh| daemon_mesh(mesh, &config.listeners)));
+    if config.router && config.mesh.as_ref().is_none_or(|mesh| mesh.connect.is_empty()) {
+        let message = "router leaves what is stored to other nodes, and mesh.connect names none";
+        let violation = Violation::new(Code::Conflict, &["router"], message);
+        violations.push(violation.help("set mesh.connect, or leave router out"));
+    }
     for (field, name) in [("fleet", &config.fleet), ("node", &config.node)] {
         if let Err(message) = validate_name(name) {
             violations.push(Violation::new(Code::InvalidValue, &[field], message));
@@ -1047,7 +1053,7 @@ fn fleet_mesh(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
 
 /// The ports of all nodes: that there are such, and that no two listeners want one.
 fn fleet_ports(spec: &FleetSpec, nodes: u32, parent: &[&str]) -> Vec<Violation> {
-    let listeners = Listeners::from_fleet(&spec.listeners);
+    let listeners = Listeners::of_spec(spec);
     let mesh_host = listen_host(spec, 1);
     // Ports count up on each machine by itself.
     let nodes = spec.target.deepest(nodes);
@@ -1208,6 +1214,11 @@ fn listeners(listeners: &Listeners, parent: &[&str]) -> Vec<Violation> {
             let help = "leave it out, or say it of the listener without the `s`";
             let path = [parent, &["listeners", name, "tls"]].concat();
             violations.push(Violation::new(Code::Conflict, &path, message).help(help));
+        }
+        if let Some(Err(reason)) = listener.space.as_deref().map(validate_name) {
+            let message = format!("listeners.{name}.space is no name of a space: {reason}");
+            let path = [parent, &["listeners", name, "space"]].concat();
+            violations.push(Violation::new(Code::InvalidValue, &path, message));
         }
     }
     let serves_admin = named.iter().any(|(name, _)| matches!(*name, "http" | "https"));
@@ -1371,6 +1382,19 @@ mod tests {
     }
 
     #[test]
+    fn the_space_of_a_listener_has_the_name_of_one() {
+        let with = |space: &str| {
+            let mut config = DaemonConfig::embedded("s");
+            config.listeners.amqp.space = Some(space.into());
+            daemon(&config).into_iter().map(|violation| violation.path.join(".")).collect::<Vec<_>>()
+        };
+        assert!(with("acme").is_empty() && with("default").is_empty());
+        for space in ["", "Acme", "a/b", "$s", "acme.example"] {
+            assert_eq!(with(space), ["listeners.amqp.space"], "{space}");
+        }
+    }
+
+    #[test]
     fn listeners_that_are_off_want_no_port() {
         let mut config = with_tls();
         config.listeners.amqp.enabled = false;
@@ -1396,6 +1420,10 @@ mod tests {
         assert_eq!(broken(|fleet| fleet.spec.tls.client_ca = Some("ca.pem".into())), "spec.tls.clientCa");
         assert_eq!(broken(|fleet| fleet.spec.tls.names = vec!["*.192.0.2.1".into()]), "spec.tls.names.0");
         assert_eq!(broken(|fleet| fleet.spec.listeners.http.enabled = false), "spec.listeners.http.enabled");
+        let mut over_tls_alone = secure_fleet();
+        over_tls_alone.spec.listeners.http.enabled = false;
+        over_tls_alone.spec.listeners.https = Some(FleetListener::loopback(8443));
+        assert_eq!(over_tls_alone.validate(), Ok(()));
         let unused = |fleet: &mut Fleet| {
             fleet.spec.listeners.amqps = None;
             fleet.spec.tls.names = vec!["broker.example.org".into()];

@@ -39,6 +39,8 @@ fn examples_of_manifests_are_valid() {
         ("manifests/examples/three-nodes.yaml", true, 3),
         ("manifests/examples/secure.yaml", true, 0),
         ("manifests/examples/ssh.yaml", true, 1),
+        ("manifests/examples/kubernetes.yaml", true, 0),
+        ("manifests/examples/kubernetes-small.yaml", true, 1),
         ("manifests/examples/addresses.yaml", false, 2),
         ("manifests/examples/queues.yaml", false, 7),
         ("manifests/examples/users.yaml", false, 0),

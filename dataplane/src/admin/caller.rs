@@ -64,6 +64,11 @@ impl Caller {
         Self { name: mq_model::user::FLEET_ADMIN.into(), ..Self::anonymous() }
     }
 
+    /// Who owns the node that he asks.
+    pub(super) fn owner() -> Self {
+        Self { name: "local administrator".into(), ..Self::anonymous() }
+    }
+
     pub(super) fn user(user: &User) -> Self {
         let (name, grants) = (user.name().clone(), user.grants().clone());
         Self { name, is_admin: user.is_admin(), grants, is_user: true }

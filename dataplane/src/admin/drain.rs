@@ -44,7 +44,16 @@ fn give(api: &Api, order: Order) -> Result<(), Refusal> {
     })
 }
 
+/// Refuses to give homes to a node that is there to have none.
+fn can_hold(api: &Api) -> Result<(), Refusal> {
+    if api.node.config.router {
+        return Err(Refusal::conflict("the node is a router, which stores nothing; ask another node"));
+    }
+    Ok(())
+}
+
 pub(super) async fn uncordon(State(api): State<Api>) -> Result<Json<NodeDrain>, Refusal> {
+    can_hold(&api)?;
     if api.node.orders.order() == Order::Drain {
         return Err(Refusal::conflict("the node is being drained; stop that first with `mq node undrain`"));
     }
@@ -63,6 +72,7 @@ pub(super) async fn drain(State(api): State<Api>) -> Result<Json<NodeDrain>, Ref
 }
 
 pub(super) async fn undrain(State(api): State<Api>) -> Result<Json<NodeDrain>, Refusal> {
+    can_hold(&api)?;
     // What has gone does not come back by itself, and nothing new comes until the node is uncordoned.
     if api.node.orders.order() == Order::Drain {
         give(&api, Order::Cordon)?;

@@ -247,7 +247,7 @@ fn node_routes() -> Vec<Route> {
         .answers::<NodeDrain>(200, "What it holds")
         .refuses(503, NOT_WHOLE)
         .refuses(500, UNWRITTEN)
-        .refuses(409, "The node is being drained"),
+        .refuses(409, "The node is being drained, or a router"),
         Route::new(
             Post,
             "/api/v1/node/drain",
@@ -269,6 +269,7 @@ fn node_routes() -> Vec<Route> {
         )
         .needs(ORDER)
         .answers::<NodeDrain>(200, "What it holds")
+        .refuses(409, "The node is a router")
         .refuses(503, NOT_WHOLE)
         .refuses(500, UNWRITTEN),
         Route::new(

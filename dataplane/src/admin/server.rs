@@ -108,7 +108,9 @@ async fn accept(listener: TcpListener, name: &'static str, secure: Option<Secure
         };
         match accepted {
             Some((Ok((stream, peer)), permit)) => {
-                let source = Source { address: peer.ip(), listener: name };
+                let is_own = stream.local_addr().is_ok_and(|local| local.ip() == peer.ip());
+                let is_here = is_own || peer.ip().to_canonical().is_loopback();
+                let source = Source { address: peer.ip(), is_here, listener: name };
                 let served = begin(stream, source, name, secure.clone(), common.clone());
                 connections.spawn(async move {
                     served.await;

@@ -6,14 +6,16 @@
 //! table of users: each connection goes by the table that its shard has, and is looked at again when
 //! that changes ([`Shard::set_users`](super::Shard::set_users)).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use mq_core::Outcome;
 use mq_model::TEMPORARY_PREFIX;
 use mq_model::grant::{Permits, Right, Who};
-use mq_model::user::{ANONYMOUS, DEFAULT_SPACE, FLEET_ADMIN};
+use mq_model::user::{ANONYMOUS, FLEET_ADMIN};
 use tracing::debug;
 
 use super::Shard;
@@ -79,6 +81,10 @@ pub(super) struct Caller {
     pub(super) encryption: Option<Arc<Encryption>>,
     /// The client is on the machine of the node that has accepted it.
     pub(super) is_local: bool,
+    /// The space that its listener is for.
+    pub(super) listener_space: Option<Arc<str>>,
+    /// The space of the host that a client of AMQP wants to speak with, while it says who it is.
+    pub(super) host_space: Option<Arc<str>>,
     /// Since when it is connected.
     pub(super) opened_at: Timestamp,
     /// What the connection counts for, once it is known who the client is.
@@ -113,41 +119,32 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// A client that has not said who he is, where that is enough: he may do everything.
-    pub(super) fn anonymous() -> Self {
-        let identity = Identity {
-            space: Space::default_space().clone(),
-            user: None,
-            client: Arc::default(),
-            how: How::Anonymous,
-        };
+    /// A client that has not said who he is, where that is enough: he may do everything in his space.
+    pub(super) fn anonymous(space: Arc<Space>) -> Self {
+        let identity = Identity { space, user: None, client: Arc::default(), how: How::Anonymous };
         Self { identity, user: None, roles: None, permits: Permits::everything(), remembered: None }
     }
 
-    /// A client with the certificate that the fleet gives to who administers it: he may do everything.
-    pub(super) fn fleet_admin() -> Self {
-        let mut access = Self::anonymous();
-        (access.identity.user, access.identity.how) = (Some(FLEET_ADMIN.into()), How::Certificate);
+    /// A client with the certificate that the fleet gives to who administers it, or with the token of whoever owns
+    /// the node: he may do everything in the space that he has chosen.
+    pub(super) fn fleet_admin(space: Arc<Space>, how: How) -> Self {
+        let mut access = Self::anonymous(space);
+        (access.identity.user, access.identity.how) = (Some(FLEET_ADMIN.into()), how);
         access
     }
 
     /// A client that is this user.
-    pub(super) fn of(user: Arc<User>, how: How) -> Self {
-        Self::vouched(user, how, None)
+    pub(super) fn of(space: Arc<Space>, user: Arc<User>, how: How) -> Self {
+        Self::vouched(space, user, how, None)
     }
 
     /// A client that is this user by a token, which has given him these roles.
-    pub(super) fn of_token(user: Arc<User>, roles: Box<[String]>) -> Self {
-        Self::vouched(user, How::Token, Some(roles))
+    pub(super) fn of_token(space: Arc<Space>, user: Arc<User>, roles: Box<[String]>) -> Self {
+        Self::vouched(space, user, How::Token, Some(roles))
     }
 
-    fn vouched(user: Arc<User>, how: How, roles: Option<Box<[String]>>) -> Self {
-        let identity = Identity {
-            space: Space::default_space().clone(),
-            user: Some(user.name().clone()),
-            client: Arc::default(),
-            how,
-        };
+    fn vouched(space: Arc<Space>, user: Arc<User>, how: How, roles: Option<Box<[String]>>) -> Self {
+        let identity = Identity { space, user: Some(user.name().clone()), client: Arc::default(), how };
         let permits = Permits::nothing();
         let mut access = Self { identity, user: Some(user), roles, permits, remembered: None };
         access.resolve();
@@ -176,6 +173,21 @@ impl Access {
     /// He as the table of users has him; `None`: it has not.
     pub(super) fn known(&self) -> Option<&Arc<User>> {
         self.user.as_ref()
+    }
+
+    /// Whether the node knows him by his name: others may do everything where they are.
+    pub(super) fn is_named(&self) -> bool {
+        self.user.is_some()
+    }
+
+    /// Puts a client that no name ties to a space into another one.
+    pub(super) fn move_to(&mut self, space: Arc<Space>) {
+        self.identity.space = space;
+    }
+
+    /// Whether this is the same user of the same space.
+    pub(super) fn is_same_client(&self, other: &Self) -> bool {
+        self.user() == other.user() && self.space().name() == other.space().name()
     }
 
     /// His name; `None`: he has not said who he is.
@@ -233,8 +245,8 @@ impl Access {
 
     /// Goes by another table of users.
     pub(super) fn refresh(&mut self, table: &UserTable) -> Change {
-        // As it is from now on, with its limits.
         match table.space(self.identity.space.name()).filter(|space| space.is_enabled()) {
+            Some(space) if Arc::ptr_eq(space, &self.identity.space) => {}
             Some(space) => self.identity.space = space.clone(),
             None => return Change::Gone,
         }
@@ -272,18 +284,45 @@ impl Shard {
         allowed.inspect_err(|denied| self.count_denial(denied))
     }
 
-    /// Whether a user has a right whose client is not connected.
+    /// The space of a connection's client.
+    pub(super) fn space_of(&self, key: usize) -> Arc<Space> {
+        let access = self.connections.get(key).and_then(|connection| connection.caller.access.as_ref());
+        access.map_or(Space::default_space(), |access| access.space()).clone()
+    }
+
+    /// What the client of a connection calls so is called inside the fleet.
+    pub(super) fn inside<'n>(&self, key: usize, name: &'n str) -> Cow<'n, str> {
+        let access = self.connections.get(key).and_then(|connection| connection.caller.access.as_ref());
+        access.map_or(Space::default_space(), |access| access.space()).inside(name)
+    }
+
+    /// The outcome of a message in the words of the client who sent it.
+    pub(super) fn told_outcome(&self, connection: Option<usize>, outcome: Outcome) -> Outcome {
+        let Outcome::Rejected(Some(mut error)) = outcome else { return outcome };
+        if let Some(told) = connection.zip(error.description.as_deref()).and_then(|(key, text)| {
+            match self.space_of(key).told(text) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(told) => Some(told),
+            }
+        }) {
+            error.description = Some(told.into());
+        }
+        Outcome::Rejected(Some(error))
+    }
+
+    /// Whether a user of a space has a right whose client is not connected.
     ///
     /// # Errors
     /// That he has not, or that there is no such user any more.
     pub(super) fn may_absent(
         &self,
+        space: &str,
         user: &Arc<str>,
         client: &str,
         right: Right,
         asked: &str,
     ) -> Result<(), Denied> {
-        let found = self.users.find(DEFAULT_SPACE, user).filter(|found| found.is_enabled());
+        let found = self.users.find(space, user).filter(|found| found.is_enabled());
         let who = Who { user, client };
         let is_permitted =
             found.is_some_and(|found| Permits::of(&**found.grants(), who).permits(right, asked));

@@ -18,11 +18,13 @@ use mq_core::{
 };
 use mq_model::TEMPORARY_PREFIX;
 use mq_model::config::DaemonConfig;
+use mq_model::space::split_qualified;
 use mq_model::user::ANONYMOUS;
 use tracing::{debug, error, info};
 
-use super::access::{Access, Denied};
+use super::access::{Access, Denied, How};
 use super::attach::{CAPABILITIES, closed, local_name};
+use super::choice::Astray;
 use super::limits::too_much;
 use super::login::Progress;
 use super::message::{
@@ -220,7 +222,11 @@ impl Shard {
                 }
                 self.handle_end(now, key, session, &links);
             }
-            Event::SaslInit { mechanism, response, .. } => {
+            Event::SaslInit { mechanism, response, hostname } => {
+                let host_space = hostname.and_then(|host| self.name_of_host(host.as_str()));
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.caller.host_space = host_space;
+                }
                 self.handle_sasl(now, key, &mechanism, response.as_deref());
             }
             Event::SaslResponse(response) => {
@@ -287,13 +293,17 @@ impl Shard {
 
     fn handle_open(&mut self, now: Instant, key: usize, open: &Open) {
         let is_draining = self.is_draining();
-        self.admit_client(key, open.container_id.as_str());
+        let is_admitted = self.admit_client(key, open).is_ok();
         let Some(connection) = self.connections.amqp_mut(key) else { return };
         connection.container = label(open.container_id.as_str());
         connection.container_id = open.container_id.clone();
         connection.product = product_of(open);
         if is_draining {
             return self.force_close(now, key, Farewell::Stopping, &Refused::Stopping.to_string());
+        }
+        if !is_admitted {
+            info!(connection = %self.name_of(key), "the host is not the client's space, or none for it");
+            return self.force_close(now, key, Farewell::Unauthorized, &Refusal::Credentials.to_string());
         }
         if let Err(exceeded) = self.take_place(key, None) {
             self.note_refused(key, &exceeded);
@@ -306,18 +316,56 @@ impl Shard {
         let Some(connection) = self.connections.get(key) else { return };
         let user = connection.caller.access.as_ref().map_or(ANONYMOUS, |access| access.name());
         let how = connection.caller.access.as_ref().map(|access| access.how());
-        info!(connection = %self.name_of(key), %container, user, ?how, peer = %connection.peer, "opened");
+        let (space, peer) = (self.space_of(key), connection.peer);
+        info!(connection = %self.name_of(key), %container, user, space = %space.name(), ?how, %peer, "opened");
     }
 
-    /// A client that has said who it is says how it calls itself. Who has left SASL out is anonymous: the
-    /// engine lets him, where that is enough.
-    fn admit_client(&mut self, key: usize, container: &str) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let access = connection.caller.access.get_or_insert_with(|| {
-            *self.logins.entry((Mechanism::Anonymous.name(), "accepted")).or_default() += 1;
-            Box::new(Access::anonymous())
-        });
-        access.set_client(container);
+    /// A client that has said who it is says how it calls itself, and with which host it wants to speak. Who has
+    /// left SASL out is anonymous: the engine lets him, where that is enough.
+    ///
+    /// # Errors
+    /// When that host is for another space than the client's own.
+    fn admit_client(&mut self, key: usize, open: &Open) -> Result<(), Astray> {
+        let host = open.hostname.as_ref().and_then(|host| self.name_of_host(host.as_str()));
+        let Some(caller) = self.connections.get_mut(key).map(|connection| &mut connection.caller) else {
+            return Err(Astray);
+        };
+        if let Some(host) = host {
+            let own = caller.access.as_ref().filter(|access| access.is_named());
+            let own = own.map(|access| access.space().name()).or(caller.host_space.as_ref());
+            if own.is_some_and(|own| *own != host) {
+                return Err(Astray);
+            }
+            caller.host_space = Some(host);
+        }
+        let space = match caller.access.as_ref().map(|access| (access.is_named(), access.how())) {
+            Some((true, _)) => None,
+            None | Some((false, How::Anonymous)) => Some(self.placed_anonymously(key)?.clone()),
+            Some((false, _)) => Some(self.placed_without_name(key)?.clone()),
+        };
+        let Some(caller) = self.connections.get_mut(key).map(|connection| &mut connection.caller) else {
+            return Err(Astray);
+        };
+        // It has told, and is where it belongs.
+        caller.host_space = None;
+        if let Some(space) = space {
+            match &mut caller.access {
+                Some(access) => access.move_to(space),
+                None => {
+                    *self.logins.entry((Mechanism::Anonymous.name(), "accepted")).or_default() += 1;
+                    caller.access = Some(Box::new(Access::anonymous(space)));
+                }
+            }
+        }
+        if let Some(access) = &mut caller.access {
+            access.set_client(open.container_id.as_str());
+        }
+        Ok(())
+    }
+
+    /// The name of the space that a host is for, if it is one's.
+    fn name_of_host(&self, host: &str) -> Option<Arc<str>> {
+        self.space_of_host(host).map(|space| space.name().clone())
     }
 
     fn handle_begin(&mut self, now: Instant, key: usize, session: SessionKey) {
@@ -486,12 +534,14 @@ impl Shard {
             }
         };
         let Start { durable, priority, ttl, schedule, retain, header, chunk, to } = start;
+        let to = to.as_deref().map(local_name);
         if wants.to
-            && let Err(denied) = self.may_relay(key, to.as_deref())
+            && let Err(denied) = self.may_relay(key, to)
         {
             self.lose_post(transaction, transfer.settled);
             return self.refuse_delivery(now, key, &transfer, unauthorized(&denied));
         }
+        let to = to.map(|to| self.inside(key, to));
         let (first, rest) = match header {
             Some(header) => (header, Some(chunk)),
             None => (chunk, None),
@@ -501,7 +551,7 @@ impl Shard {
             now,
             producer,
             Incoming {
-                to: to.as_deref().map(local_name),
+                to: to.as_deref(),
                 handle: delivery.to_bits(),
                 // What a transaction loses, it has to hear of.
                 settled: transfer.settled && transaction.is_none(),
@@ -535,7 +585,7 @@ impl Shard {
     fn may_relay(&mut self, key: usize, to: Option<&str>) -> Result<(), Denied> {
         let Some(to) = to else { return Ok(()) };
         let access = self.connections.get_mut(key).and_then(|connection| connection.caller.access.as_mut());
-        let allowed = access.map_or(Ok(()), |access| access.may_send(local_name(to)));
+        let allowed = access.map_or(Ok(()), |access| access.may_send(to));
         allowed.inspect_err(|denied| self.count_denial(denied))
     }
 
@@ -750,7 +800,8 @@ impl Shard {
             }
             Effect::UpdateProducer { producer, handle, outcome, settled } => {
                 let link = self.producer_ref(producer).map(|link| link.connection);
-                let state = self.state_of_post(link, handle, outcome.map(to_state), settled);
+                let state = outcome.map(|outcome| self.told_outcome(link, outcome)).map(to_state);
+                let state = self.state_of_post(link, handle, state, settled);
                 self.tell_state(link, Role::Receiver, handle, state, settled);
             }
             Effect::UpdateConsumer { consumer, handle, outcome, settled } => {
@@ -820,6 +871,7 @@ impl Shard {
         };
         let redelivery = redelivery.map(|redelivery| *redelivery).unwrap_or_default();
         let address = self.consumer_ref(consumer).and_then(|link| link.address.as_deref());
+        let address = address.map(|address| split_qualified(address).1);
         let is_temporary = address.is_some_and(|address| address.starts_with(TEMPORARY_PREFIX));
         let occasion = Occasion {
             now: Some(UnixMillis(unix_millis())),

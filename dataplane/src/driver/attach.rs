@@ -149,6 +149,7 @@ impl Shard {
             self.keep_for_link(key, role, link, counted.take());
         }
         if let Err(error) = done {
+            let error = self.told_error(key, error);
             debug!(connection = %self.name_of(key), link = %attach.name, condition = %error.condition,
                 description = error.description.as_ref().map(Text::as_str), "link refused");
             if let Some(connection) = self.connections.amqp_mut(key) {
@@ -156,6 +157,16 @@ impl Shard {
                 let _ = connection.engine.refuse(link, error);
             }
         }
+    }
+
+    /// An error in the words of the client who gets it.
+    pub(super) fn told_error(&self, key: usize, mut error: Error) -> Error {
+        if let Some(text) = &error.description
+            && let Cow::Owned(told) = self.space_of(key).told(text.as_str())
+        {
+            error.description = Some(told.into());
+        }
+        error
     }
 
     fn container_of(&self, key: usize) -> Text {
@@ -176,13 +187,14 @@ impl Shard {
     }
 
     /// # Errors
-    /// `amqp:unauthorized-access`, when the client may not consume from an address, or look at what it holds.
-    fn may_consume(&mut self, place: Place, name: &str, is_browser: bool) -> Result<(), Error> {
-        if name.starts_with(TEMPORARY_PREFIX) && self.has_made(place.connection, name) {
+    /// `amqp:unauthorized-access`, when the client may not consume from an address, or look at what it holds. The
+    /// address goes by the client's name and by that inside the fleet.
+    fn may_consume(&mut self, place: Place, name: &str, inside: &str, is_browser: bool) -> Result<(), Error> {
+        if name.starts_with(TEMPORARY_PREFIX) && self.has_made(place.connection, inside) {
             return Ok(());
         }
         let right = if is_browser { Right::Browse } else { Right::Recv };
-        let heard = self.heard_at(name);
+        let heard = self.heard_at(name, inside);
         self.may(place.connection, right, &heard)?;
         if name.contains(SESSION_QUEUE) {
             // What waits for a client of MQTT is his, whoever else hears of the topic.
@@ -191,10 +203,11 @@ impl Shard {
         Ok(())
     }
 
-    /// What is heard at a name: a topic's own name stands for all names of the topic.
-    pub(super) fn heard_at<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        let is_topic = self.core.kind(name) == Some(AddressKind::Topic)
-            && self.core.topics_of(name).iter().any(|topic| **topic == *name);
+    /// What is heard at a client's name, which is this one inside the fleet: a topic's own name stands for all names
+    /// of the topic.
+    pub(super) fn heard_at<'a>(&self, name: &'a str, inside: &str) -> Cow<'a, str> {
+        let is_topic = self.core.kind(inside) == Some(AddressKind::Topic)
+            && self.core.topics_of(inside).iter().any(|topic| **topic == *inside);
         if is_topic && name != "#" { Cow::Owned(format!("{name}/#")) } else { Cow::Borrowed(name) }
     }
 
@@ -216,12 +229,14 @@ impl Shard {
         address: Option<Text>,
         capabilities: Vec<Symbol>,
     ) -> Result<(), Error> {
-        let name = address.as_ref().map(|address| local_name(address.as_str()));
-        if let Some(name) = name {
-            self.may(place.connection, Right::Send, name)?;
+        let local = address.as_ref().map(|address| local_name(address.as_str()));
+        if let Some(local) = local {
+            self.may(place.connection, Right::Send, local)?;
         }
+        let name = local.map(|local| self.inside(place.connection, local));
+        let name = name.as_deref();
         let kind = name.and_then(|name| self.core.kind(name));
-        check_kind(name, kind, &capabilities)?;
+        check_kind(local, kind, &capabilities)?;
         let options = ProducerOptions {
             settles_second: attach.rcv_settle_mode == ReceiverSettleMode::Second,
             origin: origin_of(self.container_of(place.connection).as_str()),
@@ -261,11 +276,13 @@ impl Shard {
         source: Source,
     ) -> Result<(), Error> {
         let lane = self.lane(place)?;
-        let name = local_name(address.as_str());
+        let local = local_name(address.as_str());
+        let inside = self.inside(place.connection, local);
+        let name = &*inside;
         let kind = self.core.kind(name);
         let is_browser = kind == Some(AddressKind::Queue) && source.distribution_mode == Some(COPY);
-        self.may_consume(place, name, is_browser)?;
-        check_kind(Some(name), kind, &source.capabilities)?;
+        self.may_consume(place, local, name, is_browser)?;
+        check_kind(Some(local), kind, &source.capabilities)?;
         let is_topic = kind == Some(AddressKind::Topic);
         let container = self.container_of(place.connection);
         let mut filters = Filters::read(&source.filter)?;
@@ -283,7 +300,7 @@ impl Shard {
         });
         let is_known = definition
             .as_ref()
-            .is_some_and(|definition| self.shared.subscriptions.find(definition.name.as_str()).is_some());
+            .is_some_and(|definition| self.shared.subscriptions.find(&definition.key()).is_some());
         let counted =
             if is_topic && !is_known { self.take(place.connection, Limit::Subscriptions) } else { Ok(None) };
         let counted = counted.map_err(|exceeded| exceeds(&exceeded))?;
@@ -321,7 +338,7 @@ impl Shard {
         let bits = consumer.to_bits();
         let terms = Terms { offered_capabilities: offered, ..consumer_terms(attach, source) };
         self.consumers.insert(LinkRef {
-            subscription: definition.as_ref().map(|definition| definition.name.as_str().into()),
+            subscription: definition.as_ref().map(|definition| definition.key().into()),
             is_stored: kind.is_some_and(AddressKind::is_stored),
             is_browser,
             waiting: Some(Box::new(Waiting { terms, definition, held })),
@@ -341,15 +358,16 @@ impl Shard {
     fn attach_resumed(&mut self, now: Instant, place: Place, attach: &Attach) -> Result<(), Error> {
         let owner = self.owner_of(place.connection);
         let name = resumed_name(&owner, attach.name.as_str(), &attach.desired_capabilities);
-        let Some(definition) = self.shared.subscriptions.find(&name) else {
+        let Some(definition) = self.shared.subscriptions.find(&self.inside(place.connection, &name)) else {
             let text = format!(
                 "no durable subscription {} of this container; attach with a source to make one",
                 attach.name
             );
             return Err(refusal(condition::NOT_FOUND, text));
         };
-        let address = definition.address.clone();
-        self.attach_consumer(now, place, attach, &address, definition.source())
+        let source = definition.source();
+        let address = source.address.clone().unwrap_or_default();
+        self.attach_consumer(now, place, attach, &address, source)
     }
 
     fn attach_temporary(
@@ -360,11 +378,12 @@ impl Shard {
         source: Source,
     ) -> Result<(), Error> {
         let lane = self.lane(place)?;
-        let name = self.temporary_name();
+        let local = self.temporary_name();
+        let name: Arc<str> = self.inside(place.connection, &local).into();
         let options = consumer_options(attach, &source);
         let consumer = self.core.add_temporary(now, lane, name.clone(), options);
         let consumer = consumer.map_err(|error| refused(&error))?;
-        let source = Source { address: Some(Text::from(&*name)), ..source };
+        let source = Source { address: Some(Text::from(local)), ..source };
         let source = granted(source, None, Filters::default(), false);
         let bits = consumer.to_bits();
         self.consumers.insert(place.link_ref(bits, Some(name)));
@@ -394,7 +413,8 @@ impl Shard {
             queue: Some(Arc::default()),
             ..AddressSettings::default()
         };
-        let name = self.temporary_name();
+        let local = self.temporary_name();
+        let name: Arc<str> = self.inside(place.connection, &local).into();
         self.temporary_targets += 1;
         self.share_address(now, &name, Some(settings));
         let options = ProducerOptions {
@@ -412,7 +432,7 @@ impl Shard {
         let terms = Terms {
             source: attach.source.clone(),
             target: Some(Box::new(Target::Node(NodeTarget {
-                address: Some(Text::from(&*name)),
+                address: Some(Text::from(local)),
                 dynamic: true,
                 dynamic_node_properties: target.dynamic_node_properties,
                 capabilities: vec![capability],
@@ -486,9 +506,9 @@ impl Shard {
         let place = Place { connection: link.connection, session: link.session, link: link.link };
         let Waiting { terms, definition, held } = *waiting;
         if let Some(definition) = definition {
-            let name = definition.name.clone();
+            let key = definition.key().into_owned();
             self.shared.subscriptions.add(definition, held);
-            self.shared.subscriptions.use_one(name.as_str());
+            self.shared.subscriptions.use_one(&key);
         }
         self.accept(now, place, Role::Sender, terms, token);
         self.mark_dirty(place.connection);
@@ -507,14 +527,14 @@ impl Shard {
         }
     }
 
-    /// A name for a dynamic node: the node and the shard make it unique in the fleet. Knowing one
-    /// name does not help to guess another: it is a keyed hash of a number, under a key that nobody
+    /// A name for a dynamic node, as its client is told it: the node and the shard make it unique in the fleet.
+    /// Knowing one name does not help to guess another: it is a keyed hash of a number, under a key that nobody
     /// outside knows.
-    fn temporary_name(&mut self) -> Arc<str> {
+    fn temporary_name(&mut self) -> String {
         self.next_name = self.next_name.wrapping_add(1);
         let number = self.next_name;
         let [high, low] = [0_u8, 1].map(|half| self.name_secret.hash_one((half, number)));
-        format!("{TEMPORARY_PREFIX}{}.{}-{high:016x}{low:016x}", self.config.node, self.id.0).into()
+        format!("{TEMPORARY_PREFIX}{}.{}-{high:016x}{low:016x}", self.config.node, self.id.0)
     }
 
     // ---- the end of links -------------------------------------------------------------------------
@@ -538,7 +558,7 @@ impl Shard {
     fn keep_definition(&self, definition: Option<Definition>, held: Option<Held>) {
         let subscriptions = &self.shared.subscriptions;
         if let Some(definition) = definition
-            && subscriptions.find(definition.name.as_str()).is_none()
+            && subscriptions.find(&definition.key()).is_none()
         {
             subscriptions.add(definition, held);
         }

@@ -18,6 +18,7 @@ use super::preface::{Adopted, Arrival, Next, Preface};
 use super::protocol::{Farewell, Protocol};
 use super::socket::{Socket, Unserved};
 use super::transport::Transport;
+use super::turns::Place;
 use super::websocket::CloseReason;
 use super::{LINGER, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER, mqtt};
 use crate::hub::{Accepted, Speaks};
@@ -78,6 +79,8 @@ pub(super) struct Connection {
     pub(super) is_metered: bool,
     /// It waits for its turn to agree on TLS.
     pub(super) is_postponed: bool,
+    /// Where it stands among those who want to be served.
+    pub(super) place: Place,
     activity: Activity,
     /// The entry of the heap that counts; others are left-overs.
     pub(super) deadline: Option<Instant>,
@@ -155,6 +158,7 @@ pub(crate) fn accept(handle: &Handle, accepted: Accepted) {
     };
     let arrival = Arrival {
         encryption: socket.encryption(),
+        space: shard.config.listeners.space(&listener).map(Into::into),
         socket,
         peer,
         listener,
@@ -189,8 +193,18 @@ pub(super) fn serve(handle: &Handle, key: Option<usize>) {
 impl Shard {
     /// Takes a connection in, which is counted already; `None` when its socket is of no use.
     pub(super) fn admit_connection(&mut self, arrival: Arrival, protocol: Protocol) -> Option<usize> {
-        let Arrival { socket, peer, listener, is_local, input, opened_at, bytes_in, bytes_out, encryption } =
-            arrival;
+        let Arrival {
+            socket,
+            peer,
+            listener,
+            is_local,
+            space,
+            input,
+            opened_at,
+            bytes_in,
+            bytes_out,
+            encryption,
+        } = arrival;
         let socket = match socket.serve() {
             Ok(socket) => socket,
             Err(error) => {
@@ -219,12 +233,19 @@ impl Shard {
             is_dirty: false,
             is_metered: false,
             is_postponed: false,
+            place: Place::default(),
             // So that its first deadline is the one after which it is looked at, and stays the only one.
             activity: Activity::Busy,
             deadline: None,
             peer,
             listener,
-            caller: Box::new(Caller { encryption, is_local, opened_at, ..Caller::default() }),
+            caller: Box::new(Caller {
+                encryption,
+                is_local,
+                listener_space: space,
+                opened_at,
+                ..Caller::default()
+            }),
             bytes_in,
             bytes_out,
         })))
@@ -255,6 +276,7 @@ impl Shard {
             self.mark_dirty(key);
             self.finish_turn(now);
         }
+        let Some(turn) = self.begin_turn(now, key, context) else { return Poll::Pending };
         self.read_turn(now, key, context);
         if self.hand_over(key) {
             self.finish_turn(now);
@@ -262,6 +284,7 @@ impl Shard {
         }
         self.arm_connection(now, key);
         self.finish_turn(now);
+        self.end_turn(turn);
         if self.connections.get(key).is_some_and(|connection| connection.life == Life::Dead) {
             self.release(now, key);
             self.finish_turn(now);
@@ -590,6 +613,7 @@ impl Shard {
     fn remove(&mut self, key: usize) {
         if let Some(mut connection) = self.connections.try_remove(key) {
             self.tunnels.close(&mut connection);
+            self.turns.leave(&mut connection.place);
             self.handshakes.forget((key, connection.number));
             let name = self.connection_name(connection.number);
             info!(connection = %name, container = %connection.protocol.peer_name(), "closed");

@@ -25,6 +25,7 @@ use mq_amqp::message::{Entries, MessageId, MessageIndex, Properties, Scalar};
 use mq_amqp::value::{Symbol, Text, Value};
 use mq_core::{DeadLetter, Format, MessageKeys, Notes, QueueSettings, RestoredFilter};
 use mq_model::config::Mqtt;
+use mq_model::space::{split_qualified, told};
 use mq_mqtt::property::PropertyView;
 use tracing::warn;
 
@@ -191,17 +192,19 @@ fn with_topic(message: &Bytes, topic: &str) -> Option<Bytes> {
     Some(changed(message.clone(), AMQP_FORMAT, Changes { annotations, ..Changes::default() }))
 }
 
-/// Why a message was moved, as annotations.
+/// Why a message was moved, as annotations: clients read them, in the words of their space.
 fn reasons(moved: &DeadLetter) -> Vec<(Value, Value)> {
+    let (space, from) = split_qualified(&moved.from);
     let mut annotations = vec![
         annotation(REASON, moved.reason.as_str()),
-        annotation(SOURCE, &*moved.from),
+        annotation(SOURCE, from),
         annotation(DELIVERY_COUNT, moved.delivery_count),
     ];
     if let Some(error) = &moved.error {
         annotations.push(annotation(CONDITION, Symbol::from(&*error.condition)));
         let description = error.description.as_deref();
-        annotations.extend(description.map(|text| annotation(DESCRIPTION, Text::from(text))));
+        let told = description.map(|text| told(space, text));
+        annotations.extend(told.map(|text| annotation(DESCRIPTION, Text::from(&*text))));
     }
     annotations
 }

@@ -18,17 +18,21 @@ use mq_auth::{
     Answer, Authenticated, Exchange, Mechanism, Question, Refusal, ScramVerifier, Secret, ServerNonce, Step,
     Throttle, ThrottleOptions,
 };
-use mq_model::user::{ANONYMOUS, DEFAULT_SPACE, FLEET_ADMIN};
+use mq_core::home;
+use mq_model::user::{ANONYMOUS, FLEET_ADMIN};
 use mq_mqtt::packet::Connect;
 use ring::rand::{SecureRandom, SystemRandom};
 use tracing::{info, warn};
 
 use super::Shard;
 use super::access::{Access, How};
+use super::choice::Astray;
 use super::connection::{Connection, Life};
 use super::protocol::{Farewell, Protocol};
 use crate::checks::{Asker, Attempt, Checked, Submitted, Verified};
 use crate::identity::{LEEWAY, Providers, Verdict};
+use crate::owner::Owner;
+use crate::spaces::Space;
 use crate::tls::{ClientCertificate, Encryption};
 use crate::users::User;
 
@@ -46,6 +50,8 @@ pub(crate) struct LoginShared {
     throttle: Arc<Mutex<Throttle>>,
     /// Those whose tokens are taken.
     providers: Providers,
+    /// With what whoever owns the node gets in.
+    owner: Owner,
 }
 
 impl fmt::Debug for LoginShared {
@@ -57,14 +63,19 @@ impl fmt::Debug for LoginShared {
 
 impl LoginShared {
     /// The node's secret is read, or made.
-    pub(crate) fn new(state_dir: &Path, providers: Providers, now: Instant) -> Self {
+    pub(crate) fn new(state_dir: &Path, providers: Providers, owner: Owner, now: Instant) -> Self {
         let throttle = Throttle::new(ThrottleOptions::default(), u64::from_le_bytes(random()), now);
-        Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)), providers }
+        Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)), providers, owner }
     }
 
     /// Whether a password is the token of a provider.
     pub(super) fn is_token(&self, password: &[u8]) -> bool {
         self.providers.is_token(password)
+    }
+
+    /// The space that a token says to be for, which is not known to be true.
+    pub(super) fn space_of_token(&self, token: &Secret) -> Option<String> {
+        self.providers.space_said_by(token)
     }
 
     fn wait(&self, now: Instant, source: std::net::IpAddr, user: &str) -> bool {
@@ -216,12 +227,18 @@ impl Shard {
     /// Answers what an exchange has to know; `None`: the answer comes later.
     fn answer_question(&mut self, now: Instant, key: usize, question: Question) -> Option<Answer> {
         match question {
-            Question::Anonymous => Some(Answer::Accepted(ANONYMOUS.to_owned())),
+            Question::Anonymous => Some(match self.placed_anonymously(key) {
+                Ok(_) => Answer::Accepted(ANONYMOUS.to_owned()),
+                Err(Astray) => Answer::Refused(Refusal::Credentials),
+            }),
             Question::Password { user, password } => {
+                if self.shared.login.owner.is_it(&user, &password) {
+                    return Some(Answer::Accepted(user));
+                }
                 if !self.may_try(now, key, &user) {
                     return Some(Answer::Refused(Refusal::Throttled));
                 }
-                let verifiers = self.user_named(&user).and_then(|user| user.verifiers().cloned());
+                let verifiers = self.user_named(key, &user).and_then(|user| user.verifiers().cloned());
                 let connection = self.connections.get(key)?;
                 let asker = Asker { shard: self.id.shard(), key, number: connection.number };
                 let attempt = Attempt { asker, source: connection.peer.ip(), password, verifiers };
@@ -235,9 +252,15 @@ impl Shard {
                 if !self.may_try(now, key, &user) {
                     return Some(Answer::Refused(Refusal::Throttled));
                 }
-                let verifier = match self.user_named(&user).and_then(|user| user.verifiers()) {
+                if let Some(verifier) = self.shared.login.owner.verifier(&user, hash) {
+                    return Some(Answer::Scram(verifier.clone()));
+                }
+                let verifier = match self.user_named(key, &user).and_then(|user| user.verifiers()) {
                     Some(verifiers) => verifiers.scram(hash).clone(),
-                    None => ScramVerifier::made_up(hash, &user, &self.shared.login.secret),
+                    // Another one in each space, as those have that exist.
+                    None => {
+                        ScramVerifier::made_up(hash, &self.full_name(key, &user), &self.shared.login.secret)
+                    }
                 };
                 Some(Answer::Scram(verifier))
             }
@@ -249,15 +272,27 @@ impl Shard {
         }
     }
 
-    /// The user whose certificate a connection has shown: the wanted one when it names him, else the first whom
-    /// it names, by its common name before the others. The fleet's own administrator is no user of the table.
+    /// The user whose certificate a connection has shown: the wanted one when it names him, in a space or in all
+    /// of them, else the first whom it names, by its common name before the others. The fleet's own administrator
+    /// is no user of the table.
     pub(super) fn user_of_certificate(&self, key: usize, wanted: Option<&str>) -> Option<String> {
         let encryption = self.connections.get(key)?.caller.encryption.as_ref()?;
         let certificate = encryption.certificate.as_ref()?;
-        let mut names = names_of(certificate).filter(|name| wanted.is_none_or(|wanted| wanted == *name));
-        let is_known = |name: &&str| self.user_named(name).is_some();
-        let is_admin = |name: &&str| certificate.is_of_fleet && *name == FLEET_ADMIN;
-        names.find(|name| is_admin(name) || is_known(name)).map(ToOwned::to_owned)
+        let is_known = |name: &str| {
+            (certificate.is_of_fleet && name == FLEET_ADMIN) || self.user_named(key, name).is_some()
+        };
+        let mut names = names_of(certificate);
+        let found = match wanted {
+            Some(wanted) => {
+                let (_, user) = self.split_user(wanted);
+                names
+                    .any(|name| name == wanted || name == user)
+                    .then_some(wanted)
+                    .filter(|name| is_known(name))
+            }
+            None => names.find(|name| is_known(name)),
+        };
+        found.map(ToOwned::to_owned)
     }
 
     /// Notes the name that a client uses. False: whoever has used it, or comes from there, has failed too often.
@@ -266,13 +301,20 @@ impl Shard {
         if let Some(login) = &mut connection.caller.login {
             login.user = Some(user.to_owned());
         }
-        !self.shared.login.wait(now, connection.peer.ip(), user)
+        let source = connection.peer.ip();
+        !self.shared.login.wait(now, source, &self.full_name(key, user))
     }
 
-    /// A user that may log in.
-    fn user_named(&self, name: &str) -> Option<&Arc<User>> {
-        let (space, name) = in_space(name);
-        self.users.find(space, name).filter(|user| user.is_enabled())
+    /// A user that may log in on a connection.
+    fn user_named(&self, key: usize, name: &str) -> Option<&Arc<User>> {
+        let (space, name) = self.placed(key, name).ok()?;
+        self.users.find(space.name(), name).filter(|user| user.is_enabled())
+    }
+
+    /// The client of a connection that has said who it is by this name.
+    fn named(&self, key: usize, name: &str, how: How) -> Option<Access> {
+        let (space, _) = self.placed(key, name).ok()?;
+        self.user_named(key, name).map(|user| Access::of(space.clone(), user.clone(), how))
     }
 
     /// Whose a token is; `None`: its provider has to be asked first.
@@ -337,35 +379,51 @@ impl Shard {
 
     fn logged_in(&mut self, key: usize, who: &Authenticated, last: Option<Vec<u8>>) -> Progress {
         let access = match how(who.mechanism) {
-            How::Anonymous => Some(Access::anonymous()),
-            How::Certificate if who.user == FLEET_ADMIN => Some(Access::fleet_admin()),
+            How::Anonymous => self.placed_anonymously(key).ok().map(|space| Access::anonymous(space.clone())),
+            // No user of the table: by a certificate of the fleet, or by the token of this node.
+            how @ (How::Certificate | How::Password | How::Scram) if who.user == FLEET_ADMIN => {
+                self.placed_without_name(key).ok().map(|space| Access::fleet_admin(space.clone(), how))
+            }
             How::Token => self.vouched(key, &who.user),
-            how => self.user_named(&who.user).map(|user| Access::of(user.clone(), how)),
+            how => self.named(key, &who.user, how),
         };
         // Deleted or disabled since his password was looked at.
         let Some(access) = access else { return self.refuse_login(key, who.mechanism, Refusal::Credentials) };
+        if !self.is_home_of(key, access.space()) {
+            return self.refuse_login(key, who.mechanism, Refusal::Unavailable);
+        }
         if let Some(connection) = self.connections.get(key)
             && access.user().is_some()
         {
             let source = connection.peer.ip();
-            let throttle = &self.shared.login.throttle;
-            throttle.lock().unwrap_or_else(PoisonError::into_inner).succeeded(source, &who.user);
+            let (user, throttle) = (self.full_name(key, &who.user), &self.shared.login.throttle);
+            throttle.lock().unwrap_or_else(PoisonError::into_inner).succeeded(source, &user);
         }
         *self.logins.entry((who.mechanism.name(), "accepted")).or_default() += 1;
         Progress::In { access: Box::new(access), last }
+    }
+
+    /// Whether the session of a client of MQTT that is of this space belongs to this shard: it has been looked for
+    /// before the client was known, and spaces may have changed since.
+    fn is_home_of(&self, key: usize, space: &Space) -> bool {
+        let login = self.connections.get(key).and_then(|connection| connection.caller.login.as_deref());
+        let Some(connect) = login.and_then(|login| login.connect.as_deref()) else { return true };
+        let shards = u16::try_from(self.shared.mailboxes.len()).unwrap_or(u16::MAX);
+        let id = connect.client_id.as_str();
+        id.is_empty() || home(&space.inside(id), shards) == self.id
     }
 
     /// The client of a connection whose token has been verified, until that ends.
     fn vouched(&mut self, key: usize, name: &str) -> Option<Access> {
         let connection = self.connections.get_mut(key)?;
         let number = connection.number;
-        let Claims { roles, expires, .. } = connection.caller.login.as_mut()?.claims.take()?;
+        let Claims { roles, space, expires, .. } = connection.caller.login.as_mut()?.claims.take()?;
         // Names that mean something else here, whatever a provider calls its users.
-        let (space, name) = in_space(name);
         if [ANONYMOUS, FLEET_ADMIN].contains(&name) {
             return None;
         }
-        let user = self.users.vouched(space, name, &roles)?;
+        let space = self.placed_by_provider(key, space.as_deref()).ok()?.clone();
+        let user = self.users.vouched(space.name(), name, &roles)?;
         if self.token_ends.len() > MAX_SPENT_ENDS + 2 * self.connections.len() {
             let connections = &self.connections;
             self.token_ends.retain(|Reverse((_, key, number))| {
@@ -374,7 +432,7 @@ impl Shard {
         }
         // As long as the token would be taken.
         self.token_ends.push(Reverse((expires.saturating_add(LEEWAY.as_secs()), key, number)));
-        Some(Access::of_token(user, roles.into()))
+        Some(Access::of_token(space, user, roles.into()))
     }
 
     /// Ends the connections whose tokens have ended.
@@ -399,8 +457,8 @@ impl Shard {
         let mechanism = login.exchange.mechanism();
         if refusal.counts_as_guess() {
             let (source, user) = (connection.peer.ip(), login.user.as_deref().unwrap_or_default());
-            let throttle = &self.shared.login.throttle;
-            throttle.lock().unwrap_or_else(PoisonError::into_inner).failed(now, source, user);
+            let (user, throttle) = (self.full_name(key, user), &self.shared.login.throttle);
+            throttle.lock().unwrap_or_else(PoisonError::into_inner).failed(now, source, &user);
         }
         if self.warnings.is_due(now)
             && let Some(connection) = self.connections.get(key)
@@ -418,15 +476,6 @@ impl Shard {
         *self.logins.entry((mechanism.name(), refusal.label())).or_default() += 1;
         info!(connection = %self.name_of(key), %mechanism, reason = refusal.label(), "not let in");
         Progress::Refused(refusal)
-    }
-}
-
-/// The space that a name says, and the name in it. One that names no space is of the default one, an address
-/// of mail among them.
-fn in_space(name: &str) -> (&str, &str) {
-    match name.rsplit_once('@') {
-        Some((user, space)) if space == DEFAULT_SPACE => (space, user),
-        _ => (DEFAULT_SPACE, name),
     }
 }
 
@@ -477,14 +526,6 @@ fn write_secret(path: &Path, secret: &[u8; 32]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_says_the_space_that_there_is_and_is_a_name_otherwise() {
-        assert_eq!(in_space("ann"), ("default", "ann"));
-        assert_eq!(in_space("ann@default"), ("default", "ann"));
-        assert_eq!(in_space("ann@example.org"), ("default", "ann@example.org"));
-        assert_eq!(in_space("a@b@default"), ("default", "a@b"));
-    }
 
     #[test]
     fn the_secret_of_a_node_is_the_same_after_a_restart_and_its_owner_s_alone() {

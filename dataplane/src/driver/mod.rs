@@ -8,6 +8,7 @@
 mod access;
 mod amqp;
 mod attach;
+mod choice;
 mod connection;
 mod departure;
 mod format;
@@ -26,6 +27,7 @@ mod terminus;
 mod transaction;
 mod transport;
 mod tunnels;
+mod turns;
 mod users;
 mod view;
 pub mod websocket;
@@ -259,6 +261,8 @@ pub(crate) struct Shard {
     cipher: BytesMut,
     /// Clients that are agreeing on TLS.
     pub(crate) handshakes: Handshakes,
+    /// Whose turn it is when clients of several spaces are busy.
+    turns: turns::Turns,
     events: Events,
     deadlines: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     /// What the timer sleeps for.
@@ -320,6 +324,7 @@ impl Shard {
             buffer: BytesMut::new(),
             cipher: BytesMut::new(),
             handshakes: Handshakes::default(),
+            turns: turns::Turns::default(),
             events: Events::new(),
             deadlines: BinaryHeap::new(),
             armed: None,

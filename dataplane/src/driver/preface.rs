@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use jiff::Timestamp;
 use mq_core::{ShardId, home};
 use mq_mqtt::codec::{decode, next_packet, packet_size};
-use mq_mqtt::packet::Packet;
+use mq_mqtt::packet::{Connect, Packet};
 use mq_mqtt::{Limits, Version};
 use tracing::debug;
 
@@ -131,6 +131,8 @@ pub(super) struct Arrival {
     pub(super) listener: Arc<str>,
     /// The client is on the machine of the node that has accepted it.
     pub(super) is_local: bool,
+    /// The space that the listener is for.
+    pub(super) space: Option<Arc<str>>,
     /// What was read of the socket and not served.
     pub(super) input: BytesMut,
     pub(super) opened_at: Timestamp,
@@ -173,13 +175,10 @@ enum Who {
     Unknown,
     /// It has no identifier, or the engine will refuse what came: any shard will do.
     Anyone,
-    Client {
-        id: Box<str>,
-        is_clean: bool,
-    },
+    Client(Box<Connect>),
 }
 
-/// Finds who the client is whose first bytes these are.
+/// Finds who says to be the client whose first bytes these are.
 fn who_is(input: &[u8], limits: &Limits) -> Who {
     let most = limits.max_handshake_packet_size.min(limits.max_packet_size);
     // What is no CONNECT is refused without waiting for its end.
@@ -194,9 +193,7 @@ fn who_is(input: &[u8], limits: &Limits) -> Who {
     // A copy: the engine of the home takes the bytes as they came.
     let Ok(Some(packet)) = next_packet(&mut BytesMut::from(packet), most) else { return Who::Anyone };
     match decode(packet, Version::V5_0, limits) {
-        Ok(Packet::Connect(connect)) if !connect.client_id.as_str().is_empty() => {
-            Who::Client { id: connect.client_id.as_str().into(), is_clean: connect.clean_start }
-        }
+        Ok(Packet::Connect(connect)) if !connect.client_id.as_str().is_empty() => Who::Client(connect),
         _ => Who::Anyone,
     }
 }
@@ -314,9 +311,16 @@ impl Shard {
                 return;
             }
             Who::Anyone => Belongs::To(self.id),
-            Who::Client { id, is_clean } => {
+            Who::Client(connect) => {
                 let is_patient = preface.held_until.is_none_or(|until| now < until);
-                self.place_of(now, &id, is_clean, is_patient)
+                match self.space_of_connect(key, &connect) {
+                    Some(space) => {
+                        let id = space.inside(connect.client_id.as_str());
+                        self.place_of(now, &id, connect.clean_start, is_patient)
+                    }
+                    // It is not let in, wherever.
+                    None => Belongs::To(self.id),
+                }
             }
         };
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -337,7 +341,7 @@ impl Shard {
         }
     }
 
-    /// Where a client belongs. Whoever wants a new session, or has one elsewhere that ends with its connection,
+    /// Where a client belongs, by its identifier inside the fleet. Whoever wants a new session, or has one elsewhere that ends with its connection,
     /// gets it here, unless the node is being emptied: the other is ended then.
     fn place_of(&self, now: Instant, client_id: &str, is_clean: bool, is_patient: bool) -> Belongs {
         let shards = u16::try_from(self.shared.mailboxes.len()).unwrap_or(u16::MAX);
@@ -382,15 +386,26 @@ impl Shard {
                 return false;
             }
         };
-        let Some(connection) = self.connections.try_remove(key) else { return false };
+        let Some(mut connection) = self.connections.try_remove(key) else { return false };
+        self.turns.leave(&mut connection.place);
         debug!(connection = %self.connection_name(connection.number), shard = home.0, "handed over");
         self.count_connection_out();
         let Connection { protocol, socket, input, peer, listener, bytes_in, bytes_out, caller, .. } =
             *connection;
-        let Caller { encryption, is_local, opened_at, .. } = *caller;
+        let Caller { encryption, is_local, listener_space: space, opened_at, .. } = *caller;
         let (Protocol::Preface(preface), Ok(socket)) = (protocol, socket.leave()) else { return true };
-        let arrival =
-            Arrival { socket, peer, listener, is_local, input, opened_at, bytes_in, bytes_out, encryption };
+        let arrival = Arrival {
+            socket,
+            peer,
+            listener,
+            is_local,
+            space,
+            input,
+            opened_at,
+            bytes_in,
+            bytes_out,
+            encryption,
+        };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(home.shard())) {
             self.shared.count_connection_in(home);
             mailbox.post_adopted(Adopted { arrival, transport: preface.transport });
@@ -402,7 +417,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use mq_mqtt::codec::encode;
-    use mq_mqtt::packet::{Connect, Text};
+    use mq_mqtt::packet::Text;
 
     use super::*;
 
@@ -417,8 +432,9 @@ mod tests {
         bytes
     }
 
-    fn client(id: &str) -> Who {
-        Who::Client { id: id.into(), is_clean: true }
+    fn id_of(who: &Who) -> &str {
+        let Who::Client(connect) = who else { panic!("no client: {who:?}") };
+        connect.client_id.as_str()
     }
 
     #[test]
@@ -426,9 +442,9 @@ mod tests {
         let limits = Limits::default();
         for client_id in ["a", "kitchen", "x".repeat(200).as_str()] {
             let mut bytes = connect(client_id);
-            assert_eq!(who_is(&bytes, &limits), client(client_id));
+            assert_eq!(id_of(&who_is(&bytes, &limits)), client_id);
             bytes.extend_from_slice(b"\xc0\0");
-            assert_eq!(who_is(&bytes, &limits), client(client_id));
+            assert_eq!(id_of(&who_is(&bytes, &limits)), client_id);
         }
     }
 
@@ -454,7 +470,7 @@ mod tests {
             assert_eq!(who_is(wrong, &limits), Who::Anyone, "{}", wrong.escape_ascii());
         }
         let most = limits.max_handshake_packet_size as usize;
-        assert_eq!(who_is(&connect(&"x".repeat(most - 20)), &limits), client(&"x".repeat(most - 20)));
+        assert_eq!(id_of(&who_is(&connect(&"x".repeat(most - 20)), &limits)), "x".repeat(most - 20));
         assert_eq!(who_is(&connect(&"x".repeat(most - 1))[..10], &limits), Who::Anyone, "beyond the bound");
     }
 }

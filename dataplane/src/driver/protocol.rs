@@ -213,7 +213,7 @@ impl Protocol {
         match self {
             Self::Amqp(client) => &client.container,
             Self::Mqtt(client) => client.client_id(),
-            Self::Tunnelled(near) => &near.client_id,
+            Self::Tunnelled(near) => near.client_id(),
             Self::Preface(_) => "",
         }
     }

@@ -4,6 +4,7 @@
 //! A *subscription* outlives a link or has several of them: its name is made from the container and
 //! the link's name (AMQP 2.6.1: the two name a link for ever), and from nothing else.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,7 @@ use mq_amqp::condition;
 use mq_amqp::performative::{Error, Source, TerminusDurability, TerminusExpiryPolicy};
 use mq_amqp::value::{Symbol, Text, Value};
 use mq_core::Filter;
+use mq_model::space::{qualified, split_qualified};
 
 use crate::selector::Selector;
 use crate::usage::Held;
@@ -238,7 +240,7 @@ pub(super) fn granted(
 pub(crate) struct Definition {
     /// The subscription's.
     pub(super) name: Text,
-    /// The source's address.
+    /// The source's address inside the fleet.
     pub(super) address: Text,
     /// The container that subscribed; empty when it belongs to none.
     pub(super) container: Text,
@@ -248,7 +250,7 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    /// The definition of a durable subscription to `address`. Links that mean the same subscription
+    /// The definition of a durable subscription to `address`, a name inside the fleet. Links that mean the same subscription
     /// have the same definition, byte for byte.
     pub(super) fn new(
         subscription: &Subscription,
@@ -269,10 +271,16 @@ impl Definition {
         }
     }
 
+    /// What the subscription is called inside the fleet: that of another space may have the same name.
+    pub(super) fn key(&self) -> Cow<'_, str> {
+        subscription_key(self.address.as_str(), self.name.as_str())
+    }
+
     /// The source of an attach that asks for the subscription.
     pub(super) fn source(&self) -> Source {
+        let (_, address) = split_qualified(self.address.as_str());
         Source {
-            address: Some(self.address.clone()),
+            address: Some(Text::from(address)),
             durable: TerminusDurability::UnsettledState,
             expiry_policy: TerminusExpiryPolicy::Never,
             filter: self.filter.clone(),
@@ -336,10 +344,15 @@ impl Definition {
     }
 }
 
-/// The durable subscriptions that clients of the node have made, by name. Shared by its shards;
+/// What a subscription of a topic, which goes by its name inside the fleet, is called there itself.
+pub(super) fn subscription_key<'n>(topic: &str, name: &'n str) -> Cow<'n, str> {
+    qualified(split_qualified(topic).0, name)
+}
+
+/// The durable subscriptions that clients of the node have made, by [key](Definition::key). Shared by its shards;
 /// asked when a link is attached. They are bounded by the core's limit for them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Subscriptions(Arc<Mutex<BTreeMap<Text, Entry>>>);
+pub(crate) struct Subscriptions(Arc<Mutex<BTreeMap<Box<str>, Entry>>>);
 
 #[derive(Debug)]
 struct Entry {
@@ -355,32 +368,32 @@ impl Subscriptions {
     pub(super) fn add(&self, definition: Definition, counted: Option<Held>) {
         let definition = Arc::new(definition);
         let mut entries = self.lock();
-        match entries.get_mut(definition.name.as_str()) {
+        match entries.get_mut(&*definition.key()) {
             Some(entry) => entry.definition = definition,
             None => {
-                let entry = Entry { definition, links: 0, _counted: counted };
-                entries.insert(entry.definition.name.clone(), entry);
+                let key = definition.key().into();
+                entries.insert(key, Entry { definition, links: 0, _counted: counted });
             }
         }
     }
 
     /// One more link uses the subscription.
-    pub(super) fn use_one(&self, name: &str) {
-        if let Some(entry) = self.lock().get_mut(name) {
+    pub(super) fn use_one(&self, key: &str) {
+        if let Some(entry) = self.lock().get_mut(key) {
             entry.links += 1;
         }
     }
 
     /// One link less uses it.
-    pub(super) fn leave_one(&self, name: &str) {
-        if let Some(entry) = self.lock().get_mut(name) {
+    pub(super) fn leave_one(&self, key: &str) {
+        if let Some(entry) = self.lock().get_mut(key) {
             entry.links = entry.links.saturating_sub(1);
         }
     }
 
     /// The subscription has ended.
-    pub(crate) fn remove(&self, name: &str) {
-        self.lock().remove(name);
+    pub(crate) fn remove(&self, key: &str) {
+        self.lock().remove(key);
     }
 
     /// The topic is gone, and its subscriptions with it.
@@ -392,18 +405,18 @@ impl Subscriptions {
     }
 
     /// The subscription ends when no link but the one that closes uses it.
-    pub(super) fn remove_unless_used(&self, name: &str) {
+    pub(super) fn remove_unless_used(&self, key: &str) {
         let mut entries = self.lock();
-        if entries.get(name).is_some_and(|entry| entry.links <= 1) {
-            entries.remove(name);
+        if entries.get(key).is_some_and(|entry| entry.links <= 1) {
+            entries.remove(key);
         }
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<Arc<Definition>> {
-        self.lock().get(name).map(|entry| entry.definition.clone())
+    pub(super) fn find(&self, key: &str) -> Option<Arc<Definition>> {
+        self.lock().get(key).map(|entry| entry.definition.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Text, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -552,6 +565,30 @@ mod tests {
         subscriptions.remove_topic("events");
         assert!(subscriptions.find("events").is_none() && subscriptions.find("events/+/x").is_none());
         assert!(subscriptions.find("events-of-others").is_some());
+    }
+
+    #[test]
+    fn subscriptions_of_two_spaces_have_nothing_to_do_with_each_other() {
+        let of = |address: &str| Definition {
+            name: "client:billing".into(),
+            address: address.into(),
+            container: "client".into(),
+            is_shared: false,
+            filter: Vec::new(),
+            capabilities: Vec::new(),
+        };
+        let subscriptions = Subscriptions::default();
+        for address in ["$s/acme/events", "$s/other/events", "events"] {
+            subscriptions.add(of(address));
+        }
+        let found = subscriptions.find("$s/acme/client:billing").expect("that of acme");
+        assert_eq!(found.address.as_str(), "$s/acme/events");
+        assert_eq!(found.source().address, Some("events".into()));
+        subscriptions.remove_topic("events");
+        assert!(subscriptions.find("client:billing").is_none());
+        subscriptions.remove(&of("$s/other/events").key());
+        assert!(subscriptions.find("$s/other/client:billing").is_none());
+        assert!(subscriptions.find("$s/acme/client:billing").is_some());
     }
 
     #[test]

@@ -338,8 +338,15 @@ impl Shard {
     ) {
         let Some(control) = self.coordinator.control(token) else { return };
         let (key, link, settles_second) = (control.connection, control.link, control.settles_second);
+        let takes_rejected = control.takes_rejected;
+        let answer = match answer {
+            DeliveryState::Rejected(Some(error)) => {
+                DeliveryState::Rejected(Some(Box::new(self.told_error(key, *error))))
+            }
+            answer => answer,
+        };
         let error = match &answer {
-            DeliveryState::Rejected(error) if settled || !control.takes_rejected => error.clone(),
+            DeliveryState::Rejected(error) if settled || !takes_rejected => error.clone(),
             _ => None,
         };
         if let Some(error) = &error {

@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 use jiff::Timestamp;
 use mq_core::ShardId;
+use mq_model::space::split_qualified;
 use tracing::{debug, info};
 
 use super::connection::{Connection, serve};
@@ -36,12 +37,18 @@ pub(super) struct Tunnelled {
     end: End,
     /// What it has to say, until the turn ends.
     outbox: Outbox,
-    pub(super) client_id: Arc<str>,
+    /// The client's identifier inside the fleet.
+    client_id: Arc<str>,
     /// Its packets come in frames.
     pub(super) has_frames: bool,
 }
 
 impl Tunnelled {
+    /// The client's identifier, as it says it.
+    pub(super) fn client_id(&self) -> &str {
+        split_qualified(&self.client_id).1
+    }
+
     /// What is to be written to the client.
     pub(super) fn incoming(&self) -> &[u8] {
         self.end.incoming()
@@ -206,6 +213,7 @@ impl Shard {
             peer: connection.peer,
             listener: (&*connection.listener).into(),
             is_local: connection.caller.is_local,
+            space: connection.caller.listener_space.as_deref().map(Into::into),
             opened_at: connection.caller.opened_at.as_millisecond(),
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,
@@ -299,8 +307,18 @@ impl Shard {
 
     /// A client comes from another node.
     fn accept_tunnel(&mut self, now: Instant, from: ShardId, id: TunnelId, opening: Opening) {
-        let Opening { peer, listener, is_local, opened_at, bytes_in, bytes_out, frames, encryption, input } =
-            opening;
+        let Opening {
+            peer,
+            listener,
+            is_local,
+            space,
+            opened_at,
+            bytes_in,
+            bytes_out,
+            frames,
+            encryption,
+            input,
+        } = opening;
         let transport = match frames.as_deref().map(WebSocket::restore) {
             None => Some(Transport::Plain),
             Some(frames) => frames.map(|frames| Transport::WebSocket(Box::new(frames))),
@@ -315,6 +333,7 @@ impl Shard {
             peer,
             listener: (&*listener).into(),
             is_local,
+            space: space.map(Into::into),
             input: BytesMut::from(input),
             opened_at: Timestamp::from_millisecond(opened_at).unwrap_or_else(|_| Timestamp::now()),
             bytes_in,

@@ -91,10 +91,12 @@ impl Shard {
             };
             // A relay is looked at with each message, and what the connection has made is its own.
             let address = reference.address.as_deref()?;
-            if address.starts_with(mq_model::TEMPORARY_PREFIX) {
+            // Its space is that of the link: what would be another's, nobody has a right to.
+            let name = access.space().outside(address).unwrap_or(address);
+            if name.starts_with(mq_model::TEMPORARY_PREFIX) {
                 return None;
             }
-            let asked = if info.role == Role::Sender { self.heard_at(address) } else { address.into() };
+            let asked = if info.role == Role::Sender { self.heard_at(name, address) } else { name.into() };
             let denied = access.may(right, &asked).err()?;
             Some(Forbidden { link: reference.link, role: info.role, token: info.token, denied })
         });

@@ -8,6 +8,7 @@ use mq_model::admin;
 
 use super::connection::{Connection, Life};
 use super::protocol::{Farewell, Protocol};
+use super::terminus::subscription_key;
 use super::{Shard, amqp};
 use crate::hub::{MqttStatistics, Subscription};
 use crate::tls::Encryption;
@@ -147,7 +148,7 @@ impl Shard {
     /// The subscriptions of a topic whose home the shard is.
     pub(crate) fn subscriptions_of(&self, topic: &str) -> Vec<Subscription> {
         let of = |statistics: SubscriptionStatistics| {
-            let definition = self.shared.subscriptions.find(&statistics.name);
+            let definition = self.shared.subscriptions.find(&subscription_key(topic, &statistics.name));
             let container = definition.as_ref().filter(|definition| !definition.is_global());
             Subscription {
                 container: container.map(|definition| definition.container.to_string()),
@@ -167,7 +168,7 @@ impl Shard {
     ) -> Result<bool, Refused> {
         let removed = self.core.end_subscription(now, topic, name)?;
         if removed {
-            self.shared.subscriptions.remove(name);
+            self.shared.subscriptions.remove(&subscription_key(topic, name));
         }
         Ok(removed)
     }

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mq_core::ShardId;
+use mq_model::space::MAX_SPACE_NAME;
 
 use crate::tls::Encryption;
 
@@ -108,6 +109,8 @@ pub(crate) struct Opening {
     pub(crate) listener: Box<str>,
     /// The client is on the machine of the node that has its socket.
     pub(crate) is_local: bool,
+    /// The space that the listener is for.
+    pub(crate) space: Option<Box<str>>,
     /// Milliseconds since the epoch.
     pub(crate) opened_at: i64,
     /// Bytes that its socket has carried so far.
@@ -124,8 +127,9 @@ pub(crate) struct Opening {
 /// Set in the flags of an opening whose client has frames, and of one that speaks TLS.
 const HAS_FRAMES: u8 = 1;
 const IS_ENCRYPTED: u8 = 2;
-/// Set in those of one whose client is on the machine of its node.
+/// Set in those of one whose client is on the machine of its node, and of one whose listener is for a space.
 const IS_LOCAL: u8 = 4;
+const HAS_SPACE: u8 = 8;
 
 /// Set in the kind of a message whose sender has opened the tunnel.
 const FROM_NEAR: u8 = 0x80;
@@ -218,12 +222,19 @@ impl Opening {
         out.put_u64(self.bytes_out);
         let has_frames = if self.frames.is_some() { HAS_FRAMES } else { 0 };
         let is_encrypted = if encryption.is_some() { IS_ENCRYPTED } else { 0 };
-        out.put_u8(has_frames | is_encrypted | if self.is_local { IS_LOCAL } else { 0 });
+        let is_local = if self.is_local { IS_LOCAL } else { 0 };
+        let has_space = if self.space.is_some() { HAS_SPACE } else { 0 };
+        out.put_u8(has_frames | is_encrypted | is_local | has_space);
         out.put_u32(u32::try_from(frames.len()).unwrap_or(u32::MAX));
         out.put_slice(frames);
         if encryption.is_some() {
             out.put_u32(u32::try_from(said.len()).unwrap_or(u32::MAX));
             out.put_slice(said);
+        }
+        if let Some(space) = &self.space {
+            let space = beginning(space, MAX_SPACE_NAME);
+            out.put_u8(u8::try_from(space.len()).unwrap_or(u8::MAX));
+            out.put_slice(space.as_bytes());
         }
         out.put_slice(&self.input);
     }
@@ -255,8 +266,26 @@ impl Opening {
         } else {
             None
         };
+        let space = if flags & HAS_SPACE != 0 {
+            let length = usize::from(byte(&mut input)?);
+            let name = need(&mut input, length)?;
+            Some(std::str::from_utf8(&name).map_err(|_| TunnelError::Text)?.into())
+        } else {
+            None
+        };
         let is_local = flags & IS_LOCAL != 0;
-        Ok(Self { peer, listener, is_local, opened_at, bytes_in, bytes_out, frames, encryption, input })
+        Ok(Self {
+            peer,
+            listener,
+            is_local,
+            space,
+            opened_at,
+            bytes_in,
+            bytes_out,
+            frames,
+            encryption,
+            input,
+        })
     }
 }
 
@@ -539,6 +568,7 @@ mod tests {
             peer: "127.0.0.1:4711".parse().unwrap(),
             listener: "mqtt".into(),
             is_local: false,
+            space: None,
             opened_at: -7,
             bytes_in: 1 << 40,
             bytes_out: 3,
@@ -563,6 +593,7 @@ mod tests {
             peer: "[2001:db8::1]:65535".parse().unwrap(),
             frames: Some(Bytes::from_static(b"frames")),
             is_local: true,
+            space: Some("acme".into()),
             input: Bytes::new(),
             ..opening()
         };

@@ -129,6 +129,28 @@ impl Client {
         client
     }
 
+    /// A client that wants to speak with this host, and says who it is, or leaves SASL out; `None`: it is not let in.
+    #[track_caller]
+    pub(crate) fn at_host(
+        stream: TcpStream,
+        host: Option<&str>,
+        login: Option<Login>,
+        container: &str,
+    ) -> Option<Self> {
+        let has_login = login.is_some();
+        let mut client = Self::to_host(stream, Limits::default(), container, login, host);
+        if has_login {
+            client.until("an outcome", |client| client.outcome_of_login.is_some());
+            if client.outcome_of_login != Some(SaslCode::Ok) {
+                return None;
+            }
+        }
+        client.engine.open().unwrap();
+        client.session = client.engine.begin(0).unwrap();
+        client.until("a session or the end", |client| client.begun == 1 || client.closed.is_some());
+        client.closed.is_none().then_some(client)
+    }
+
     /// A client that has said who it is, and knows what came of it.
     #[track_caller]
     pub(crate) fn log_in(stream: TcpStream, login: Login, container: &str) -> Self {
@@ -171,9 +193,20 @@ impl Client {
 
     /// A client that has sent nothing but its protocol header.
     fn of(stream: TcpStream, limits: Limits, container: &str, login: Option<Login>) -> Self {
+        Self::to_host(stream, limits, container, login, None)
+    }
+
+    fn to_host(
+        stream: TcpStream,
+        limits: Limits,
+        container: &str,
+        login: Option<Login>,
+        host: Option<&str>,
+    ) -> Self {
         stream.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
         let config = Config {
             container_id: Text::from(container),
+            hostname: host.map(Text::from),
             allow_plain_header: login.is_none(),
             limits,
             ..Config::default()

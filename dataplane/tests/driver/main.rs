@@ -21,6 +21,7 @@ mod plumbing;
 mod queues;
 mod random;
 mod scram;
+mod spaces;
 mod store;
 mod tokens;
 mod topics;

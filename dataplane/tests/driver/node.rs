@@ -126,7 +126,8 @@ impl Node {
             let providers = providers.clone();
             std::thread::spawn(move || runtime.block_on(providers.run()));
         }
-        let (hub, threads) = mqd::shard::spawn(&config, addresses, disk, providers).unwrap();
+        let (hub, threads) =
+            mqd::shard::spawn(&config, addresses, disk, providers, mqd::owner::Owner::new()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self { hub: Some(hub), threads, listener, runtime }
@@ -179,6 +180,22 @@ impl Node {
     /// Goes by these users.
     pub(crate) fn set_users(&self, users: impl IntoIterator<Item = User>) {
         self.wait_for(self.hub().set_users(&Arc::new(UserTable::of(users))));
+    }
+
+    /// Goes by another table of users and spaces.
+    pub(crate) fn set_table(&self, table: UserTable) {
+        self.wait_for(self.hub().set_users(&Arc::new(table)));
+    }
+
+    /// A client's socket that a listener of this name has accepted, from this machine or from another one.
+    pub(crate) fn connect_at(&self, listener: &str, is_local: bool, speaks: Speaks) -> TcpStream {
+        let stream = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        let (served, peer) = self.listener.accept().unwrap();
+        let (expects_proxy, tls) = (false, Stage::Plain);
+        let listener = listener.into();
+        let accepted = Accepted { stream: served, peer, listener, speaks, expects_proxy, is_local, tls };
+        self.hub().accept(0, accepted);
+        stream
     }
 
     /// A client's socket whose kernel buffers hold little, so that what is not read stays in the node.

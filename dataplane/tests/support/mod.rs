@@ -155,7 +155,7 @@ impl Node {
     /// A node of two workers, one of which has ended.
     pub(crate) fn start_with_a_dead_worker(config: DaemonConfig) -> Self {
         let (subscriber, log) = mqd::log::build(&Log::default(), false, std::io::sink).unwrap();
-        let spawn = |_: &DaemonConfig, _| {
+        let spawn = |_: &DaemonConfig, _, _: &_| {
             let (living, mut commands) = unbounded_channel();
             let (dead, _) = unbounded_channel();
             // Whoever asks the living one for anything else sees it go without an answer.

@@ -146,7 +146,12 @@ impl Amqp {
         let (name, response) = match &self.manner.credentials {
             Credentials::Anonymous => ("ANONYMOUS", Bytes::from_static(b"mq")),
             // RFC 4616: an empty authorization identity, the user and the password, each behind a NUL.
-            Credentials::Plain { user, password } => {
+            // RFC 7628, 3.1.
+            Credentials::Bearer { token } => {
+                let text = format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}");
+                ("OAUTHBEARER", Bytes::from(text.into_bytes()))
+            }
+            Credentials::Plain { user, password } | Credentials::Scram { user, password } => {
                 ("PLAIN", Bytes::from(format!("\0{user}\0{password}").into_bytes()))
             }
         };

@@ -20,7 +20,6 @@ use crate::{
     },
     exit::Exit,
     failure::{Failure, Outcome},
-    settings::Credentials,
 };
 
 /// The library, for the result.
@@ -354,10 +353,12 @@ fn receive_maximum(manner: &Manner) -> u16 {
 
 fn connect(manner: &Manner, version: Version, client_id: &str) -> Result<Connect, Fault> {
     let text = |text: &str| Text::new(text).map_err(|error| Fault::Broken(format!("`{text}`: {error}")));
-    let (user_name, password) = match &manner.credentials {
-        Credentials::Anonymous => (None, None),
-        Credentials::Plain { user, password } => {
-            (Some(text(user)?), Some(Bytes::copy_from_slice(password.as_bytes())))
+    let (user_name, password) = match manner.credentials.named() {
+        None => (None, None),
+        Some((user, password)) => {
+            // A token says itself whose it is.
+            let user = if user.is_empty() { None } else { Some(text(user)?) };
+            (user, Some(Bytes::copy_from_slice(password.as_bytes())))
         }
     };
     Ok(Connect {

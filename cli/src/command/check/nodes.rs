@@ -117,7 +117,8 @@ impl Fleet<'_> {
             // One that listens everywhere does not say where it is reached.
             let is_anywhere = matches!(listener.host.as_str(), "0.0.0.0" | "::");
             let host = if is_anywhere { self.endpoint.host.clone() } else { listener.host.clone() };
-            Some(Endpoint { scheme, host, port: listener.port, ..self.endpoint.clone() })
+            let credentials = self.settings.credentials_at(name, &self.endpoint.credentials);
+            Some(Endpoint { scheme, host, port: listener.port, credentials, ..self.endpoint.clone() })
         };
         let (amqp, mqtt) = (endpoint(Protocol::Amqp), endpoint(Protocol::Mqtt));
         let takes_homes = holds.state == DrainState::Active && node.store.is_some();

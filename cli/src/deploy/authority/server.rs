@@ -71,6 +71,17 @@ impl Authority {
         self.issue(params, FLEET_ADMIN, &certificate, &key, now)
     }
 
+    /// Writes what all nodes show to clients that call them by one of these names, unless what is there is good for
+    /// long enough; says whether it wrote something.
+    pub fn equip_service(&self, names: Vec<String>, files: &Files, now: Timestamp) -> Outcome<bool> {
+        let name = names.join(" ");
+        let mut params = CertificateParams::new(names).map_err(|error| signing(&error))?;
+        params.distinguished_name.push(DnType::OrganizationName, "mq");
+        params.distinguished_name.push(DnType::CommonName, format!("nodes of {}", self.fleet));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(params, &name, &files.certificate, &files.key, now)
+    }
+
     fn issue(
         &self,
         params: CertificateParams,

@@ -17,8 +17,8 @@ use std::{
 
 use jiff::Timestamp;
 use mq_model::{
-    admin::{NodeDrain, Runtime},
-    config::{DaemonConfig, MeshTls},
+    admin::{Listener, NodeDrain, Protocol, Runtime},
+    config::{DaemonConfig, ListenerTls, MeshTls},
     manifest::{Fleet, SshHost, Supervision, Target},
     mesh::{node_name, node_number},
 };
@@ -33,6 +33,7 @@ use super::{
     Backend, Order, Stopped,
     agent::{Ask, Asker, Facts, PROTOCOL, skew, timed},
     authority::{Authority, Issued, PublicKey, Wish},
+    entry::Entry,
     gate::Report,
     local::{Local, Waiting, create_private},
     lock::Lock,
@@ -66,6 +67,8 @@ pub struct Ssh {
     placed: BTreeMap<String, usize>,
     /// The nodes that were last seen running.
     running: Mutex<BTreeSet<String>>,
+    /// With what the nodes are entered that were seen running.
+    entries: Mutex<BTreeMap<String, Entry>>,
     /// The ways to what listens on the loopback of a host.
     ways: Mutex<BTreeMap<(String, u16), Way>>,
     /// Goes when no connection needs it any more.
@@ -116,7 +119,7 @@ impl Ssh {
         let local = Local::new(&name, None, crate::context::Contexts::default())?;
         let releases: Outcome<Vec<Release>> = daemons.iter().map(|daemon| Release::of(daemon)).collect();
         let supervision = match &target {
-            Target::Local => Supervision::None,
+            Target::Local | Target::Kubernetes(_) => Supervision::None,
             Target::Ssh(ssh) => ssh.supervision(),
         };
         let mut all: Vec<SshHost> = hosts_of(fleet).into_iter().map(|(host, _)| host).collect();
@@ -165,6 +168,7 @@ impl Ssh {
             hosts,
             placed: BTreeMap::new(),
             running: Mutex::default(),
+            entries: Mutex::default(),
             ways: Mutex::default(),
             _sockets: sockets,
         };
@@ -317,10 +321,15 @@ impl Ssh {
     async fn reach(&self, runtimes: &[&Runtime]) -> Outcome {
         let mut opening = Vec::new();
         for runtime in runtimes {
+            let ask = Ask::Entry { node: runtime.node.clone() };
+            let entry: Entry = self.host(&runtime.node)?.agent.ask(ask).await?;
+            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            entries.insert(runtime.node.clone(), entry);
+            drop(entries);
             let closed = self.closed(runtime)?;
             if !closed.is_empty() {
                 let (machine, places) = (self.host(&runtime.node)?.host.clone(), closed.clone());
-                let opened = tokio::task::spawn_blocking(move || Tunnel::open(&machine, &places));
+                let opened = tokio::task::spawn_blocking(move || Tunnel::open(&machine, &places, None));
                 opening.push((runtime.node.clone(), closed, opened));
             }
         }
@@ -339,7 +348,12 @@ impl Ssh {
     fn closed(&self, runtime: &Runtime) -> Outcome<Vec<(String, u16)>> {
         let is_indirect = self.host(&runtime.node)?.master.is_indirect;
         let ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
-        let closed = runtime.listeners.iter().filter(|listener| is_indirect || is_loopback(&listener.host));
+        // Without TLS the token of the node's owner could be read on the way.
+        let is_bare =
+            |listener: &Listener| listener.protocol == Protocol::Http && listener.tls == ListenerTls::Never;
+        let closed = runtime.listeners.iter();
+        let closed =
+            closed.filter(|listener| is_indirect || is_loopback(&listener.host) || is_bare(listener));
         let closed = closed.map(|listener| (there(&listener.host), listener.port));
         Ok(closed.filter(|(_, port)| !ways.contains_key(&(runtime.node.clone(), *port))).collect())
     }
@@ -530,6 +544,11 @@ impl Backend for Ssh {
         reached
     }
 
+    fn entry(&self, node: &str) -> Entry {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(node).cloned().unwrap_or_default().of_administrator(&self.directory)
+    }
+
     fn context(&self, runtimes: &[Runtime]) -> Option<Context> {
         let nodes: Vec<Place> = runtimes
             .iter()
@@ -548,7 +567,7 @@ impl Backend for Ssh {
             })
             .collect();
         let Place { amqp, mqtt, admin, .. } = nodes.first().cloned()?;
-        Some(Context { amqp, mqtt, admin, nodes, state: None, fleet: Some(self.directory.clone()) })
+        Some(Context { amqp, mqtt, admin, nodes, fleet: Some(self.directory.clone()), ..Context::default() })
     }
 
     async fn renew(&self, nodes: &[DaemonConfig]) -> Outcome<Vec<String>> {

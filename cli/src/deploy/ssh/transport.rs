@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, DirBuilder, File},
-    io::Read,
+    io::{BufRead, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -14,13 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mq_model::manifest::SshHost;
+use mq_model::{Secret, manifest::SshHost};
 use tokio::{
     io::AsyncReadExt,
     process::{Child, Command},
 };
 
 use crate::{
+    deploy::entry::bearable,
     env,
     exit::Exit,
     failure::{Failure, Outcome, reason},
@@ -127,9 +128,7 @@ impl Master {
 
     /// A command that runs `script` over the connection.
     pub(crate) fn script(&self, script: &str, arguments: &[&str]) -> Command {
-        debug_assert!(!script.contains(['\'', '\\']), "the login shell must not touch it");
-        let words = [script, "mq"].into_iter().chain(arguments.iter().copied()).map(quoted);
-        let command = format!("exec sh -c {}", words.collect::<Vec<_>>().join(" "));
+        let command = remote(script, arguments);
         let mut ssh = ssh(&self.host);
         ssh.args(["-T", "-o", "ControlMaster=no", "-S"]).arg(&self.socket);
         ssh.args(destination(&self.host)).arg(command);
@@ -159,6 +158,34 @@ impl Master {
     }
 }
 
+/// What a host is told to run a script.
+fn remote(script: &str, arguments: &[&str]) -> String {
+    debug_assert!(!script.contains(['\'', '\\']), "the login shell must not touch it");
+    let words = [script, "mq"].into_iter().chain(arguments.iter().copied()).map(quoted);
+    format!("exec sh -c {}", words.collect::<Vec<_>>().join(" "))
+}
+
+/// Says the token of the node `$2` of the fleet `$1`, an empty line when there is none, and stays until its input
+/// ends.
+const OWNER: &str = r#"
+if [ "$(id -u)" = 0 ]; then base=/var/lib/mq; else base=${XDG_STATE_HOME:-$HOME/.local/state}/mq; fi
+cat "$base/$1/$2/state/owner.token" 2>/dev/null
+echo
+exec cat
+"#;
+
+/// The first line that comes, unless it takes too long.
+fn first_line(from: impl Read + Send + 'static) -> Option<String> {
+    let (said, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = std::io::BufReader::new(from.take(MAX_SAID)).read_line(&mut line);
+        // Whoever waits for it may have given up.
+        let _ = said.send(read.ok().map(|_| line));
+    });
+    heard.recv_timeout(CONNECT).ok().flatten()
+}
+
 /// Ways from ports of this machine's loopback to ports that a host can connect to. They end when this is
 /// dropped.
 #[derive(Debug)]
@@ -166,27 +193,33 @@ pub struct Tunnel {
     process: std::process::Child,
     /// The ports here, in the order in which the others were given.
     pub ports: Vec<u16>,
+    /// What the owner of the node gets in with, where that was asked for and is there.
+    pub owner: Option<Secret>,
 }
 
 impl Tunnel {
-    /// Opens ways to `places` as seen from `host`.
-    pub fn open(host: &SshHost, places: &[(String, u16)]) -> Outcome<Self> {
+    /// Opens ways to `places` as seen from `host`, and reads the token of a node there: `node` are the names of
+    /// its fleet and its own.
+    pub fn open(host: &SshHost, places: &[(String, u16)], node: Option<(&str, &str)>) -> Outcome<Self> {
         let ports: Outcome<Vec<u16>> = places.iter().map(|_| unused_port()).collect();
         let ports = ports?;
         let mut command = ssh(host).into_std();
-        command.args(["-N", "-T", "-S", "none", "-o", "ControlMaster=no", "-o", "ExitOnForwardFailure=yes"]);
+        if node.is_none() {
+            command.arg("-N");
+        }
+        command.args(["-T", "-S", "none", "-o", "ControlMaster=no", "-o", "ExitOnForwardFailure=yes"]);
         for (port, (to, there)) in ports.iter().zip(places) {
             let to = if to.contains(':') { format!("[{to}]") } else { to.clone() };
             command.arg("-L").arg(format!("127.0.0.1:{port}:{to}:{there}"));
         }
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let spawned = command
-            .args(destination(host))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut tunnel = Self { process: spawned.map_err(|error| no_ssh(&error))?, ports };
+        command.args(destination(host)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        if let Some((fleet, node)) = node {
+            // What runs there ends with its input, which ends with this.
+            command.arg(remote(OWNER, &[fleet, node])).stdin(Stdio::piped()).stdout(Stdio::piped());
+        }
+        let process = command.spawn().map_err(|error| no_ssh(&error))?;
+        let mut tunnel = Self { process, ports, owner: None };
         let end = Instant::now() + CONNECT;
         while !tunnel.is_open() {
             let ended = tunnel.process.try_wait().map_err(|error| no_ssh(&error))?;
@@ -201,6 +234,7 @@ impl Tunnel {
             }
             std::thread::sleep(POLL);
         }
+        tunnel.owner = tunnel.process.stdout.take().and_then(first_line).as_deref().and_then(bearable);
         Ok(tunnel)
     }
 

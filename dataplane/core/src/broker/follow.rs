@@ -399,7 +399,7 @@ impl Core {
     }
 
     /// Lets a consumer ask the home again in a moment that has just refused it, if that may help.
-    fn ask_later(&mut self, now: Instant, key: ConsumerKey, reason: CloseReason) -> bool {
+    pub(super) fn ask_later(&mut self, now: Instant, key: ConsumerKey, reason: CloseReason) -> bool {
         let Some(consumer) = self.consumers.get_mut(key).filter(|consumer| !consumer.closed) else {
             return false;
         };

@@ -720,8 +720,14 @@ impl Core {
         if shard != self.shard {
             self.ask_in(now, consumer, shard);
         } else if let Err(reason) = self.add_receiver_here(now, consumer) {
-            self.remove_consumer(now, consumer);
-            return Err(Refused::Home(reason));
+            // A home that stands still while it moves is soon another one, as for links of other shards.
+            if reason != CloseReason::HomeGone || !self.ask_later(now, consumer, reason) {
+                self.remove_consumer(now, consumer);
+                return Err(Refused::Home(reason));
+            }
+            if let Some(value) = self.consumers.get_mut(consumer) {
+                value.stored.is_admitted = false;
+            }
         }
         Ok(consumer)
     }

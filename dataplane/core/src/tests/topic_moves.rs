@@ -647,6 +647,25 @@ fn a_topic_that_stands_still_for_too_long_goes_on_where_it_is() {
     bed.clear();
 }
 
+#[test]
+fn a_link_that_attaches_while_its_topic_stands_still_waits_for_the_next_home() {
+    for core in 0..5 {
+        let mut bed = fleet();
+        let keeper = stop_topic(&mut bed);
+        let consumer = bed.join(core, session("late", &["t/#"]), 10);
+        assert_eq!(bed.consumers[&consumer].closed, None, "{core}: it waits");
+        take_all(&mut bed, keeper);
+        assert_eq!(std::mem::take(&mut bed.emptied).len(), 1);
+        set(&mut bed, None, 1);
+        bed.advance(Duration::from_secs(1));
+        let producer = bed.anonymous(0);
+        bed.send_durable_to(producer, "t/x", "after");
+        assert_eq!(take_all(&mut bed, consumer), ["after"], "{core}");
+        take_all(&mut bed, keeper);
+        bed.clear();
+    }
+}
+
 /// At each step of a move one of the two nodes restarts.
 #[test]
 fn a_crash_at_any_step_of_a_move_loses_nothing_and_repeats_nothing() {

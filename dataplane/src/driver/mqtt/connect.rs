@@ -62,11 +62,7 @@ struct Refusal(ReasonCode, String);
 impl Shard {
     /// Serves a CONNECT: refuses it, or finds out whose it is. What it wants is looked at after that.
     pub(super) fn handle_connect(&mut self, now: Instant, key: usize, mut connect: Box<Connect>) {
-        // Who shows a certificate and says nothing else is whom that names.
-        let is_certified = self.user_of_certificate(key, None).is_some();
-        let is_token = connect.password.as_ref().is_some_and(|text| self.shared.login.is_token(text));
-        let checked = self.check_form(&connect).and_then(|()| credentials(&connect, is_certified, is_token));
-        match checked {
+        match self.check_form(&connect).and_then(|()| self.credentials_of(key, &connect)) {
             Ok(Credentials { mechanism, initial }) => {
                 // It is in what is said first, and nobody else needs it.
                 connect.password = None;
@@ -75,6 +71,23 @@ impl Shard {
             }
             Err(Refusal(reason, words)) => self.refuse_client(key, reason, &words),
         }
+    }
+
+    fn credentials_of(&self, key: usize, connect: &Connect) -> Result<Credentials, Refusal> {
+        // Who shows a certificate and says nothing else is whom that names.
+        let is_certified = self.user_of_certificate(key, None).is_some();
+        let is_token = connect.password.as_ref().is_some_and(|text| self.shared.login.is_token(text));
+        credentials(connect, is_certified, is_token)
+    }
+
+    /// How a client says who it is, and what it says first; `None` when it says it in a way that is not known.
+    pub(in crate::driver) fn says_who_it_is(
+        &self,
+        key: usize,
+        connect: &Connect,
+    ) -> Option<(Mechanism, Option<Vec<u8>>)> {
+        let Credentials { mechanism, initial } = self.credentials_of(key, connect).ok()?;
+        Some((mechanism, initial))
     }
 
     /// Says to a client what has come of what it said about itself.
@@ -108,7 +121,7 @@ impl Shard {
             connection.caller.access = Some(access);
             return self.take_client_in(now, key, &connect, proof);
         }
-        let is_same = connection.caller.access.as_ref().is_some_and(|before| before.user() == access.user());
+        let is_same = connection.caller.access.as_ref().is_some_and(|before| before.is_same_client(&access));
         if is_same {
             self.send_auth(key, ReasonCode::Success, proof.as_deref());
         } else {

@@ -235,7 +235,7 @@ impl Shard {
     /// Whether the user whose will it is may send it, now that it is published.
     fn may_leave(&self, client_id: &str, will: &WillRecord) -> Result<(), Denied> {
         let Some(user) = &will.user else { return Ok(()) };
-        self.may_absent(user, client_id, Right::Send, will.topic.as_str())
+        self.may_absent(mq_model::user::DEFAULT_SPACE, user, client_id, Right::Send, will.topic.as_str())
     }
 
     /// Whether a message for this name that comes back was not to be taken yet: what keeps it is out of reach, or
