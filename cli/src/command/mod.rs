@@ -33,6 +33,7 @@ mod request;
 mod send;
 mod session;
 mod site;
+mod space;
 mod stored;
 mod subscription;
 mod undeploy;
@@ -87,6 +88,8 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
         Command::Apply(args) => address::apply(&args, settings, output).await,
         Command::Connection(args) => connection::run(&args, settings, output).await,
         Command::Link(args) => connection::links(&args, settings, output).await,
+        Command::Space(args) => space::run(args, settings, output).await,
+        Command::Profile(args) => space::profiles(args, settings, output).await,
         Command::User(args) => user::run(args, settings, output).await,
         Command::Role(args) => user::roles(args, settings, output).await,
         Command::Check(args) => check::run(&args, settings, output).await,
@@ -104,5 +107,9 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
 }
 
 fn admin(settings: &Settings) -> Outcome<Admin> {
-    settings.known(Admin::trusting(settings.admin()?, &settings.admin_trust())?)
+    let admin = settings.known(Admin::trusting(settings.admin()?, &settings.admin_trust())?)?;
+    Ok(match settings.space()? {
+        Some(space) => admin.in_space(&space),
+        None => admin,
+    })
 }

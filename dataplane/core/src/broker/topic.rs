@@ -39,6 +39,7 @@ use crate::key::{AddressKey, HomeKey, ReceiverKey};
 use crate::outcome::Outcome;
 use crate::queue::{EntryKey, NotTaken};
 use crate::settings::{AddressSettings, OnFull, Overload, QueueSettings, SubscriptionSettings, home};
+use crate::space::is_catch_all;
 use crate::statistics::QueueStatistics;
 use crate::store::{QueueId, Targets};
 use crate::topic::TopicTree;
@@ -870,8 +871,5 @@ pub(super) fn ends_unclaimed(wanted: &crate::SubscriptionOptions) -> bool {
 
 /// The filter for all names of a topic.
 fn everything(topic: &Arc<str>) -> Arc<str> {
-    match &**topic {
-        "#" => topic.clone(),
-        name => format!("{name}/#").into(),
-    }
+    if is_catch_all(topic) { topic.clone() } else { format!("{topic}/#").into() }
 }

@@ -11,6 +11,7 @@ pub(crate) mod envelope;
 mod fleet;
 mod flows;
 mod moves;
+mod names;
 mod parcel;
 mod publish;
 mod record;
@@ -60,7 +61,7 @@ pub(super) struct Client {
     pub(super) transport: Transport,
     /// From the CONNECT on, and until the connection or the session ends.
     pub(super) session: Option<SessionKey>,
-    /// For people to read; empty before the CONNECT.
+    /// As the client knows it, for people to read; empty before the CONNECT.
     client_id: Arc<str>,
     /// It has sent its CONNECT, and the disk does not know of it yet.
     connecting: Option<Box<Connecting>>,
