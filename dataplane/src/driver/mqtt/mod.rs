@@ -45,7 +45,10 @@ use self::publish::Intake;
 pub(super) use self::session::SessionKey as SessionToken;
 use self::session::SessionKey;
 use self::session::{Numbers, Sessions};
-pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
+pub(super) use self::session::Session;
+pub(crate) use self::session::{
+    SHARE_PREFIX, SUBSCRIPTION_PREFIX, filter_inside, object_home, subscription_outside,
+};
 use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
 pub(super) use self::subscribe::queue_settings;
