@@ -8,7 +8,7 @@ pub mod args;
 pub mod bench;
 pub mod client;
 pub mod cluster;
-mod command;
+pub mod command;
 pub mod context;
 pub mod deploy;
 pub mod env;

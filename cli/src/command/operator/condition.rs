@@ -7,7 +7,7 @@ use crate::{exit::Exit, failure::Failure};
 
 /// What came of looking at an object.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
+pub(super) struct Verdict {
     is_ready: bool,
     /// One word, for programs.
     reason: &'static str,
@@ -18,15 +18,15 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub fn ready(message: impl Into<String>) -> Self {
+    pub(super) fn ready(message: impl Into<String>) -> Self {
         Self { is_ready: true, reason: "Applied", message: message.into(), fields: Map::new() }
     }
 
-    pub fn not_ready(reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn not_ready(reason: &'static str, message: impl Into<String>) -> Self {
         Self { is_ready: false, reason, message: message.into(), fields: Map::new() }
     }
 
-    pub fn failed(failure: Failure) -> Self {
+    pub(super) fn failed(failure: Failure) -> Self {
         let reason = match failure.exit {
             Exit::Unreachable => "Unreachable",
             Exit::Denied => "Denied",
@@ -41,21 +41,22 @@ impl Verdict {
     }
 
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.fields.insert(name.to_owned(), value.into());
         self
     }
 }
 
 /// The status that the object should have; `None`: it has it.
-pub fn status_change(object: &Value, verdict: &Verdict, now: Timestamp) -> Option<Value> {
+pub(super) fn status_change(object: &Value, verdict: &Verdict, now: Timestamp) -> Option<Value> {
     let generation = &object["metadata"]["generation"];
     let status = if verdict.is_ready { "True" } else { "False" };
     let before = object["status"]["conditions"]
         .as_array()
         .and_then(|all| all.iter().find(|condition| condition["type"] == "Ready"));
     // It is the change of the state that has a time.
-    let since = before.filter(|before| before["status"] == status).map(|before| before["lastTransitionTime"].clone());
+    let since =
+        before.filter(|before| before["status"] == status).map(|before| before["lastTransitionTime"].clone());
     let now = now.round(jiff::Unit::Second).unwrap_or(now);
     let condition = json!({
         "type": "Ready",
@@ -98,7 +99,8 @@ mod tests {
 
     #[test]
     fn the_time_is_that_of_the_change() {
-        let ready = status_change(&object(Value::Null), &Verdict::ready("served"), at("2030-01-01T00:00:00Z"));
+        let ready =
+            status_change(&object(Value::Null), &Verdict::ready("served"), at("2030-01-01T00:00:00Z"));
         let lost = Verdict::failed(Failure::new(Exit::Unreachable, "nobody answers").help("look"));
         let status = status_change(&object(ready.unwrap()), &lost, at("2030-01-01T00:05:00Z")).unwrap();
         let condition = &status["conditions"][0];

@@ -23,7 +23,7 @@ const GIVE_UP: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_secs(3);
 
 /// The lease of one operator.
-pub struct Lease {
+pub(super) struct Lease {
     cluster: Cluster,
     name: String,
     /// Who this process is.
@@ -39,16 +39,16 @@ struct Seen {
 }
 
 impl Lease {
-    pub fn new(cluster: Cluster, name: &str, identity: &str) -> Self {
+    pub(super) fn new(cluster: Cluster, name: &str, identity: &str) -> Self {
         Self { cluster, name: name.to_owned(), identity: identity.to_owned(), held: None }
     }
 
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     /// Waits until this process holds the lease.
-    pub async fn acquire(&mut self, output: &Output) {
+    pub(super) async fn acquire(&mut self, output: &Output) {
         let mut seen = None;
         loop {
             match self.try_acquire(&mut seen).await {
@@ -93,7 +93,7 @@ impl Lease {
     }
 
     /// Renews the lease until it is lost: somebody else has it, or nobody can be asked for too long.
-    pub async fn keep(&mut self) -> Outcome {
+    pub(super) async fn keep(&mut self) -> Outcome {
         let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(PERIOD).await;
@@ -117,7 +117,7 @@ impl Lease {
     }
 
     /// Gives the lease up, if this process holds it.
-    pub async fn release(&mut self) {
+    pub(super) async fn release(&mut self) {
         let Some(mut lease) = self.held.take() else { return };
         lease["spec"]["holderIdentity"] = "".into();
         // Who cannot say so lets it run out.
@@ -170,6 +170,9 @@ mod tests {
     #[test]
     fn a_holder_stops_before_others_may_begin() {
         assert!(GIVE_UP + PERIOD < DURATION);
-        assert_eq!(duration(&json!({ "spec": { "leaseDurationSeconds": 1_000_000 } })), Duration::from_secs(600));
+        assert_eq!(
+            duration(&json!({ "spec": { "leaseDurationSeconds": 1_000_000 } })),
+            Duration::from_secs(600)
+        );
     }
 }
