@@ -197,8 +197,7 @@ fn facts(space: &AddressSpace) -> Vec<(String, String)> {
     ];
     let limits = listed(&status.limits).into_iter();
     facts.extend(limits.map(|(name, most)| (name, most)));
-    facts
-        .extend(listed(&status.user_limits).into_iter().map(|(name, most)| (format!("{name} (user)"), most)));
+    facts.extend(listed(&status.user_limits).into_iter().map(|(name, most)| (format!("{name} (user)"), most)));
     facts
 }
 
@@ -223,8 +222,7 @@ fn listed(limits: &SpaceLimits) -> Vec<(String, String)> {
 fn words(space: &AddressSpace) -> String {
     let status = space.status.clone().unwrap_or_default();
     let limits = listed(&status.limits).into_iter();
-    let of_users =
-        listed(&status.user_limits).into_iter().map(|(name, most)| (format!("{name} (user)"), most));
+    let of_users = listed(&status.user_limits).into_iter().map(|(name, most)| (format!("{name} (user)"), most));
     let limits: Vec<String> = limits.chain(of_users).map(|(name, most)| format!("{name} {most}")).collect();
     let limits = if limits.is_empty() { "no limits".to_owned() } else { limits.join(", ") };
     if space.spec.disabled { format!("{limits}, and is disabled") } else { limits }
@@ -285,8 +283,7 @@ fn profiles_listing(profiles: &[Profile]) -> Listing {
 fn profile_row(profile: &Profile) -> Row {
     let status = profile.status.clone().unwrap_or_default();
     let line = |limits: &SpaceLimits| {
-        let limits: Vec<_> =
-            listed(limits).into_iter().map(|(name, most)| format!("{name} {most}")).collect();
+        let limits: Vec<_> = listed(limits).into_iter().map(|(name, most)| format!("{name} {most}")).collect();
         or_none(limits.join(", "))
     };
     let cells = vec![

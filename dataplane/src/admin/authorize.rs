@@ -259,9 +259,7 @@ fn known(request: &Request) -> Option<&'static Known> {
 
 /// The space in the path, and the first name besides; empty where there is none.
 async fn parameters(parts: &mut Parts) -> (String, String) {
-    let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else {
-        return Default::default();
-    };
+    let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else { return Default::default() };
     let is_space = |(key, _): &(&str, &str)| *key == SPACE_PARAMETER;
     let space = parameters.iter().find(is_space).map(|(_, value)| value.to_owned());
     let name = parameters.iter().find(|parameter| !is_space(parameter)).map(|(_, value)| value.to_owned());

@@ -157,8 +157,7 @@ impl Caller {
         if self.is_admin && *self.space == *DEFAULT_SPACE {
             return Ok(());
         }
-        let detail =
-            format!("`{}` may not change spaces; that takes the role `admin` of the fleet", self.name);
+        let detail = format!("`{}` may not change spaces; that takes the role `admin` of the fleet", self.name);
         Err(Refusal::forbidden(detail))
     }
 
