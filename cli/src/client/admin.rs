@@ -104,6 +104,11 @@ impl Admin {
         Self { who: Who::Bearer(token), ..self }
     }
 
+    /// What a command begins with that is about the same address space, to tell people.
+    pub fn command(&self) -> String {
+        self.space.as_ref().map_or_else(|| "mq".to_owned(), |space| format!("mq --space {space}"))
+    }
+
     /// The same API, asked about an address space.
     #[must_use]
     pub fn in_space(&self, space: &str) -> Self {

@@ -679,6 +679,7 @@ mod tests {
             proxy_protocol: false,
             enabled: true,
             tls: Some(ListenerTls::Always),
+            space: None,
         });
         let https = DaemonConfig::from_fleet(&fleet, "node-1", "s").listeners.https.expect("a listener");
         assert_eq!((https.host.as_str(), https.port), ("::", 9443));

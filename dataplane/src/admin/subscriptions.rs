@@ -17,6 +17,7 @@ use super::body::{Names, Parameters};
 use super::caller::Caller;
 use super::problem::Refusal;
 use super::remote::{Wanted, done_by_home, gather, segment};
+use crate::driver::{SHARE_PREFIX, filter_inside, subscription_outside};
 use crate::hub;
 use crate::mesh::Question;
 
@@ -72,7 +73,7 @@ fn view(api: &Api, topic: &Arc<str>, subscription: hub::Subscription) -> Subscri
     let address = address.filter(|_| !name.is_empty());
     let selector = address.as_ref().and_then(|object| object.spec.subscription.selector.clone());
     Subscription {
-        name: name.to_owned(),
+        name: subscription_outside(name).into_owned(),
         topic: own(topic).to_owned(),
         administered: address.is_some(),
         durable: statistics.durable,
@@ -97,8 +98,13 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Refusal> {
     served(&api)?;
     let topic = within.inside(&path)?;
+    // The name of a share bears the filter, which is one inside the fleet.
+    let name = match name.starts_with(SHARE_PREFIX) {
+        true => filter_inside(within.space.name(), &name).into_owned(),
+        false => name,
+    };
     let unknown = || {
-        let shown: String = name.chars().take(mq_model::MAX_ADDRESS_NAME).collect();
+        let shown: String = subscription_outside(&name).chars().take(mq_model::MAX_ADDRESS_NAME).collect();
         Refusal::not_found(format!(
             "there is no durable subscription `{shown}` of such a topic; `mq subscription list` shows those \
              that there are"
@@ -118,7 +124,7 @@ pub(super) async fn remove(
         return Err(Refusal::conflict(detail));
     }
     if let Some(home) = other_home(&api, &topic) {
-        let path = within.path(&format!("addresses/{}/subscriptions/{}", segment(&path), segment(&name)));
+        let path = within.path(&format!("addresses/{}/subscriptions/{}", segment(&path), segment(&subscription_outside(&name))));
         return done_by_home(&api, own(&address), &home, Question::delete(path)).await;
     }
     let removed = api.node.hub.remove_subscription(&topic, &name).await.ok_or_else(no_worker)?;

@@ -29,6 +29,7 @@ mod rhea;
 mod routers;
 mod scenarios;
 mod secure;
+mod spaces;
 mod spaces_mqtt;
 mod ssh;
 mod stored;

@@ -43,7 +43,10 @@ use self::flows::Messages;
 use self::moves::Moves;
 use self::publish::Intake;
 use self::session::{Numbers, SessionKey, Sessions};
-pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
+pub(super) use self::session::Session;
+pub(crate) use self::session::{
+    SHARE_PREFIX, SUBSCRIPTION_PREFIX, filter_inside, object_home, subscription_outside,
+};
 use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
 pub(super) use self::subscribe::queue_settings;
