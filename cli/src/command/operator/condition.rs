@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{exit::Exit, failure::Failure};
 
+/// The reason while nobody of the fleet answers.
+const UNREACHABLE: &str = "Unreachable";
+
 /// What came of looking at an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Verdict {
@@ -28,7 +31,7 @@ impl Verdict {
 
     pub(super) fn failed(failure: Failure) -> Self {
         let reason = match failure.exit {
-            Exit::Unreachable => "Unreachable",
+            Exit::Unreachable => UNREACHABLE,
             Exit::Denied => "Denied",
             Exit::Usage => "Invalid",
             _ => "Refused",
@@ -73,6 +76,12 @@ pub(super) fn status_change(object: &Value, verdict: &Verdict, now: Timestamp) -
     (!is_there).then(|| wanted.into())
 }
 
+/// Whether the status says that nobody of the fleet answers.
+pub(super) fn is_unreachable(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|condition| condition["reason"] == UNREACHABLE))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +115,7 @@ mod tests {
         let condition = &status["conditions"][0];
         assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!("Unreachable")));
         assert_eq!(condition["lastTransitionTime"], "2030-01-01T00:05:00Z");
+        assert!(is_unreachable(&object(status.clone())));
         assert_eq!(condition["message"], "nobody answers; look");
     }
 }

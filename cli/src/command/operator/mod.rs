@@ -24,7 +24,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use self::{
-    condition::{Verdict, status_change},
+    condition::{Verdict, is_unreachable, status_change},
     lease::Lease,
 };
 use crate::{
@@ -154,12 +154,18 @@ impl Operator {
         Ok(())
     }
 
-    /// Looks at the objects that are due.
+    /// Looks at the objects that are due. While nobody of the fleet answers, one is enough to know that: the others wait.
     async fn look(&self, kept: &mut Kept, output: &Output) {
-        for name in std::mem::take(&mut kept.due) {
+        while let Some(name) = kept.due.pop_first() {
             let Some(object) = kept.objects.get(&name) else { continue };
             match self.reconcile(kept.kind, object).await {
-                Ok(Some(object)) => kept.put(object),
+                Ok(Some(object)) => {
+                    let is_alone = is_unreachable(&object);
+                    kept.put(object);
+                    if is_alone {
+                        return;
+                    }
+                }
                 Ok(None) => {
                     kept.objects.remove(&name);
                 }
