@@ -12,7 +12,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, header}
 use serde_json::{Value, json};
 
 use crate::{
-    client::tls::Trust,
+    client::{admin::causes, tls::Trust},
     context::read_bounded,
     env,
     exit::Exit,
@@ -185,7 +185,7 @@ impl Cluster {
 
     async fn send(&self, request: RequestBuilder) -> Outcome<Response> {
         let answer = request.send().await.map_err(|error| {
-            let why = error.without_url().to_string();
+            let why = causes(&error);
             Failure::new(Exit::Unreachable, format!("cannot ask the cluster at {}: {why}", self.place()))
         })?;
         let status = answer.status();
@@ -209,7 +209,7 @@ impl Cluster {
         };
         let mut bytes = Vec::new();
         while let Some(chunk) =
-            answer.chunk().await.map_err(|error| failed(error.without_url().to_string()))?
+            answer.chunk().await.map_err(|error| failed(causes(&error)))?
         {
             if bytes.len() + chunk.len() > MAX_ANSWER {
                 return Err(failed(format!("it is longer than {MAX_ANSWER} bytes")));
