@@ -448,15 +448,24 @@ fn shards(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
     violations
 }
 
-/// The fields that say something, although an address of this type does not have them.
-fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
+/// A field of an address: where it is, and which types have it.
+pub(crate) type FieldOfTypes = (&'static [&'static str], &'static [AddressType]);
+
+/// The fields that not every type of address has.
+pub(crate) fn fields_by_type() -> Vec<FieldOfTypes> {
+    let spec = AddressSpec::new(AddressType::Anycast);
+    typed_fields(&spec).into_iter().map(|(path, _, types)| (path, types)).collect()
+}
+
+/// The same, each with whether it says something.
+fn typed_fields(spec: &AddressSpec) -> [(&'static [&'static str], bool, &'static [AddressType]); 22] {
     use AddressType::{Anycast, Multicast, Queue, Subscription, Topic};
     const DIRECT: &[AddressType] = &[Anycast, Multicast];
     const STORED: &[AddressType] = &[Queue, Topic, Subscription];
     const KEPT: &[AddressType] = &[Queue, Subscription];
     const SENT_TO: &[AddressType] = &[Anycast, Multicast, Queue, Topic];
     let limits = &spec.limits;
-    let fields: [(&[&str], bool, &[AddressType]); 22] = [
+    [
         (&["slowConsumer"], spec.slow_consumer.is_some(), DIRECT),
         (&["distribution"], spec.distribution.is_some(), &[Anycast]),
         (&["limits", "maxUndelivered"], limits.max_undelivered.is_some(), DIRECT),
@@ -479,8 +488,12 @@ fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> 
         (&["shards"], spec.shards.is_some(), &[Queue]),
         (&["subscription", "filter"], spec.subscription.filter.is_some(), &[Subscription]),
         (&["subscription", "selector"], spec.subscription.selector.is_some(), &[Subscription]),
-    ];
-    let wrong = fields.into_iter().filter(|(_, is_set, types)| *is_set && !types.contains(&spec.kind));
+    ]
+}
+
+/// The fields that say something, although an address of this type does not have them.
+fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
+    let wrong = typed_fields(spec).into_iter().filter(|(_, is_set, types)| *is_set && !types.contains(&spec.kind));
     wrong
         .map(|(path, _, types)| {
             let message = format!("{} has no `{}`", with_article(spec.kind), path.join("."));
@@ -491,7 +504,7 @@ fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> 
         .collect()
 }
 
-fn word(kind: AddressType) -> &'static str {
+pub(crate) fn word(kind: AddressType) -> &'static str {
     match kind {
         AddressType::Anycast => "anycast",
         AddressType::Multicast => "multicast",

@@ -186,7 +186,8 @@ fn no_request_names_an_address_as_the_fleet_calls_it() {
     assert_eq!(get(node.http, "/api/v1/sessions?prefix=$s/acme/").json()["items"], json!([]));
     let retained = get(node.http, "/api/v1/retained?filter=$s/acme/%23");
     assert_ne!(retained.status, 200, "{retained:?}");
-    let missing = get(node.http, &format!("{below}/b")).text();
+    let missing = get(node.http, &format!("{below}/b"));
+    let missing = missing.text();
     assert!(missing.contains("`b`") && !missing.contains("$s"), "{missing}");
 }
 
