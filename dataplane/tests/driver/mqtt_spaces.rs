@@ -456,6 +456,26 @@ fn what_is_retained_is_replaced_listed_and_forgotten_in_its_space_alone() {
 }
 
 #[test]
+fn what_clients_have_left_in_a_space_that_is_gone_is_not_there_in_the_next_one_of_its_name() {
+    let node = node();
+    for space in SPACES {
+        let mut client = lasting(&node, space, "kitchen");
+        client.subscribe("t/#", Qos::AtLeastOnce);
+        client.sync();
+        client.disconnect();
+    }
+    let mut there = lasting(&node, "acme", "hall");
+    let ann = || user("ann", &["send:#", "recv:#"]);
+    node.set_table(UserTable::of([ann()]).with_space(Space::new("other"), [ann()]));
+    assert_eq!(there.sent_away(), ReasonCode::NotAuthorized);
+    node.set_table(table());
+    for space in SPACES {
+        let back = lasting(&node, space, "kitchen");
+        assert_eq!(back.session_present(), space != "acme", "{space}");
+    }
+}
+
+#[test]
 fn sessions_are_listed_by_space_in_the_words_of_their_clients() {
     let node = node();
     let mut clients = Vec::new();
