@@ -500,12 +500,15 @@ impl Usage {
         }
     }
 
-    /// Forgets whoever takes nothing: a user can be anybody whom somebody vouches for.
+    /// Forgets whoever takes nothing: a user can be anybody whom somebody vouches for, and spaces come and go.
     fn prune(&self) {
+        let table = self.table();
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
         // Nobody gets at one whose only owner is the map while that is locked.
-        accounts.retain(|_, account| {
-            account.space.is_none() || Arc::strong_count(account) > 1 || !account.is_idle()
+        accounts.retain(|name, account| {
+            let is_used = Arc::strong_count(account) > 1 || !account.is_idle();
+            let is_stocked = account.stock.as_ref().is_some_and(|stock| Arc::strong_count(stock) > 1);
+            is_used || is_stocked || (account.space.is_none() && table.space(name).is_some())
         });
     }
 
