@@ -198,7 +198,25 @@ fn facts(space: &AddressSpace) -> Vec<(String, String)> {
     let limits = listed(&status.limits).into_iter();
     facts.extend(limits.map(|(name, most)| (name, most)));
     facts.extend(listed(&status.user_limits).into_iter().map(|(name, most)| (format!("{name} (user)"), most)));
+    facts.extend(taken(&status.usage));
     facts
+}
+
+/// What a space takes, and what it was refused, by the names of the fields and limits.
+fn taken(usage: &SpaceUsage) -> Vec<(String, String)> {
+    let refused = usage.refused.iter().map(|(limit, count)| (format!("{limit} (refused)"), shape::number(*count)));
+    let held = [
+        ("connections", shape::number(usage.connections)),
+        ("sessions", shape::number(usage.sessions)),
+        ("links", shape::number(usage.links)),
+        ("mqttSessions", shape::number(usage.mqtt_sessions)),
+        ("subscriptions", shape::number(usage.subscriptions)),
+        ("storedMessages", shape::number(usage.stored_messages)),
+        ("storedBytes", shape::bytes(usage.stored_bytes)),
+        ("retainedMessages", shape::number(usage.retained_messages)),
+        ("delayed", shape::number(usage.delayed)),
+    ];
+    held.map(|(name, count)| (name.to_owned(), count)).into_iter().chain(refused).collect()
 }
 
 fn state(space: &AddressSpace) -> &'static str {

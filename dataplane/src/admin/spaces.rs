@@ -189,6 +189,7 @@ fn document(api: &Api, table: &UserTable, space: &Space, entry: Option<&Arc<Spac
         users: table.users(space.name()).count() as u64,
         limits: space.limits().clone(),
         user_limits: space.user_limits().clone(),
+        usage: api.node.hub.usage_of(space.name()),
     });
     document
 }
