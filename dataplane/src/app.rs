@@ -183,6 +183,7 @@ impl App {
             listeners,
             admin_host: admin_host(&bound),
             certificates: certificates.clone(),
+            mesh_identity: mesh.as_ref().map(|mesh| mesh.identity.clone()),
             started_at: Timestamp::now(),
             started: Instant::now(),
             is_draining: AtomicBool::new(false),
@@ -388,12 +389,18 @@ async fn settle(node: &Node) {
 
 /// Lets certificates count that were replaced, and warns once a day of one that is not good for long.
 async fn watch_certificates(node: Arc<Node>) {
-    let Some(certificates) = &node.certificates else { return };
+    if node.certificates.is_none() && node.mesh_identity.is_none() {
+        return;
+    }
     let mut ticks = tokio::time::interval(CERTIFICATE_LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned_at = Instant::now();
     loop {
         ticks.tick().await;
+        if let Some(identity) = &node.mesh_identity {
+            identity.look();
+        }
+        let Some(certificates) = &node.certificates else { continue };
         certificates.look();
         if warned_at.elapsed() >= WARN_INTERVAL {
             warned_at = Instant::now();

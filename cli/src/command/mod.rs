@@ -30,6 +30,7 @@ mod recv;
 mod render;
 mod reply;
 mod request;
+mod rotate;
 mod send;
 mod session;
 mod site;

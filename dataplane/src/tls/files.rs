@@ -22,7 +22,7 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVeri
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
-use super::certificate::expiry;
+use super::certificate::{expiry, fingerprint};
 use super::{Secured, Session};
 
 /// Bytes of a file, at most: a system's whole list of authorities has a quarter of it.
@@ -98,10 +98,12 @@ struct Loaded {
     fleet: Option<Arc<dyn ClientCertVerifier>>,
     certificate: CertificateDer<'static>,
     expires: Timestamp,
+    /// The fingerprints of the fleet's authority.
+    authorities: Vec<String>,
 }
 
 /// What tells a file from the one that was in its place: device, inode, length, and when it was written.
-type Mark = Option<(u64, u64, u64, i64, i64)>;
+pub(crate) type Mark = Option<(u64, u64, u64, i64, i64)>;
 
 /// The files of a node, as they are now.
 #[derive(Debug)]
@@ -120,7 +122,7 @@ impl Certificates {
     pub(crate) fn load(tls: &Tls, state_dir: &Path) -> Result<Self, CertificateError> {
         let files = below(tls, state_dir);
         // Before the files are read: a change in between is found at the next look.
-        let marks = marks(&files);
+        let marks = marks(files.files().map(|(_, path)| path));
         let loaded = RwLock::new(Arc::new(Loaded::read(&files)?));
         let certificates = Self { files, loaded, marks: Mutex::new(marks), failures: AtomicU64::new(0) };
         certificates.warn_of_names();
@@ -142,7 +144,7 @@ impl Certificates {
 
     /// Reads the files again when one of them has changed.
     pub(crate) fn look(&self) {
-        let found = marks(&self.files);
+        let found = marks(self.files.files().map(|(_, path)| path));
         {
             let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
             if *marks == found {
@@ -196,7 +198,13 @@ impl Certificates {
 
     /// How the admin API shows it.
     pub(crate) fn view(&self) -> NodeCertificate {
-        NodeCertificate { expires: self.expires(), reload_failures: self.failures.load(Ordering::Relaxed) }
+        let loaded = self.loaded();
+        NodeCertificate {
+            expires: loaded.expires,
+            reload_failures: self.failures.load(Ordering::Relaxed),
+            fingerprint: fingerprint(&loaded.certificate),
+            authorities: loaded.authorities.clone(),
+        }
     }
 
     /// Until when the certificate is good.
@@ -248,7 +256,11 @@ impl Loaded {
             Some(path) => Some(verifier(roots([("fleet-ca", path)])?, false)?),
             None => None,
         };
-        Ok(Self { configs, fleet, certificate, expires })
+        let authorities = match &files.fleet_ca {
+            Some(path) => certificates("the authorities", "fleet-ca", path)?.iter().map(fingerprint).collect(),
+            None => Vec::new(),
+        };
+        Ok(Self { configs, fleet, certificate, expires, authorities })
     }
 }
 
@@ -326,10 +338,10 @@ fn below(tls: &Tls, state_dir: &Path) -> Tls {
     }
 }
 
-fn marks(files: &Tls) -> Vec<Mark> {
+pub(crate) fn marks<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Mark> {
     let mark = |path: &PathBuf| {
         let found = std::fs::metadata(path).ok()?;
         Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
     };
-    files.files().map(|(_, path)| mark(path)).collect()
+    paths.into_iter().map(mark).collect()
 }
