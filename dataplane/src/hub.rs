@@ -171,12 +171,12 @@ pub struct Subscription {
     pub selector: Option<String>,
 }
 
-/// Which sessions of clients of MQTT are wanted.
+/// Which sessions of clients of MQTT are wanted, of the space of `prefix`.
 #[derive(Clone, Debug, Default)]
 pub struct SessionQuery {
-    /// What their client identifiers begin with.
+    /// What their client identifiers begin with, as they are called inside the fleet.
     pub prefix: String,
-    /// Those behind this client identifier.
+    /// Those behind this client identifier, likewise.
     pub after: Option<String>,
     /// Those that are connected, or those that are away.
     pub is_connected: Option<bool>,

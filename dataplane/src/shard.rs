@@ -19,6 +19,7 @@ use mq_mesh::NodeId;
 use mq_model::admin::{Outcomes, Session};
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::{self, AddressSpec, AddressType, SlowConsumer};
+use mq_model::space::{qualified, split_qualified};
 use mq_store::Disk;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
@@ -457,7 +458,7 @@ fn settings(address: &Served, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>)
         ttl_default: millis(spec.ttl.default_ms.or_else(|| spec.ttl.max_ms.filter(|_| is_stored))),
         ttl_min: millis(spec.ttl.min_ms),
         ttl_max: millis(spec.ttl.max_ms),
-        queue: is_stored.then(|| Arc::new(queue_settings(spec))),
+        queue: is_stored.then(|| Arc::new(queue_settings(name, spec))),
         // A node that never was its home has no name for it in its store.
         id: (matches!(spec.kind, AddressType::Queue | AddressType::Subscription) && *id > 0)
             .then_some(QueueId(*id)),
@@ -476,7 +477,10 @@ fn slot_of(node: &str, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>) -> u32
 }
 
 /// How a queue, one of its shards, or each subscription of a topic, keeps messages.
-fn queue_settings(spec: &AddressSpec) -> QueueSettings {
+fn queue_settings(name: &str, spec: &AddressSpec) -> QueueSettings {
+    let (space, _) = split_qualified(name);
+    // What a document names lies in its own space.
+    let inside = |name: &str| Arc::from(&*qualified(space, name));
     let shards = u64::from(spec.shards());
     QueueSettings {
         // Each shard has its part, rounded up, so that none is without room.
@@ -491,8 +495,8 @@ fn queue_settings(spec: &AddressSpec) -> QueueSettings {
         redelivery_delay: spec.redelivery.delay(),
         redelivery_multiplier_percent: spec.redelivery.multiplier_percent(),
         redelivery_delay_max: spec.redelivery.max_delay(),
-        dead_letter: spec.dead_letter.as_deref().map(Into::into),
-        expiry: spec.expiry_address.as_deref().map(Into::into),
+        dead_letter: spec.dead_letter.as_deref().map(inside),
+        expiry: spec.expiry_address.as_deref().map(inside),
         exclusive: spec.exclusive,
         groups: spec.message_groups,
         last_value: spec.last_value,
@@ -514,9 +518,11 @@ fn subscription_settings(name: &str, spec: &AddressSpec) -> Arc<SubscriptionSett
             None
         }
     });
+    let (space, _) = split_qualified(name);
+    let levels = spec.subscription.filter.as_deref();
     Arc::new(SubscriptionSettings {
         topic: topic.into(),
-        levels: spec.subscription.filter.as_deref().map(Into::into),
+        levels: levels.map(|levels| Arc::from(&*qualified(space, levels))),
         filter: selector,
     })
 }

@@ -2,6 +2,8 @@
 
 #[path = "admin/owner.rs"]
 mod owner;
+#[path = "admin/spaces.rs"]
+mod spaces;
 mod support;
 #[path = "admin/users.rs"]
 mod users;

@@ -128,14 +128,21 @@ fn install(
 }
 
 fn install_python(library: Library) -> Result<PathBuf, String> {
-    let requirements = library.sources().join("requirements.txt");
+    install_requirements(library.folder(), &format!("{library:?}"))
+}
+
+/// An environment of Python with what `tests/clients/<folder>/requirements.txt` names.
+fn install_requirements(folder: &str, what: &str) -> Result<PathBuf, String> {
+    let requirements = repository().join("tests/clients").join(folder).join("requirements.txt");
     let python = run(Command::new("python3").arg("--version")).map_err(|reason| {
-        format!("the tests with {library:?} need Python 3: install python3, python3-venv and python3-dev ({reason})")
+        format!(
+            "the tests with {what} need Python 3: install python3, python3-venv and python3-dev ({reason})"
+        )
     })?;
     let recipe = [python.as_bytes(), &read(&requirements)?].concat();
-    install(library.folder(), &recipe, |environment| {
+    install(folder, &recipe, |environment| {
         run(Command::new("python3").args(["-m", "venv"]).arg(environment)).map_err(|reason| {
-            format!("the tests with {library:?} need Python's venv and pip: install python3-venv\n{reason}")
+            format!("the tests with {what} need Python's venv and pip: install python3-venv\n{reason}")
         })?;
         let mut pip = Command::new(environment.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
@@ -143,12 +150,27 @@ fn install_python(library: Library) -> Result<PathBuf, String> {
         pip.env("PKG_CONFIG_LIBDIR", environment).env_remove("PKG_CONFIG_PATH");
         run(&mut pip).map_err(|reason| {
             format!(
-                "{library:?} could not be installed; what has no wheel is built from source, which needs a C \
+                "{what} could not be installed; what has no wheel is built from source, which needs a C \
                  compiler and Python's headers: install gcc and python3-dev\n{reason}"
             )
         })?;
         Ok(())
     })
+}
+
+/// A tool of those who run Kubernetes, `kubectl` or `kubernetes-validate`, at the version that
+/// `tests/clients/kubernetes` pins.
+///
+/// # Panics
+/// When it cannot be installed; the message says what is missing.
+pub fn kubernetes_tool(name: &str) -> Command {
+    static ONCE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match ONCE.get_or_init(|| install_requirements("kubernetes", "Kubernetes' tools")) {
+        Ok(environment) => Command::new(environment.join("bin").join(name)),
+        Err(reason) => {
+            panic!("{reason}\n(MQ_TESTS_SKIP_FOREIGN=1 leaves out the tests with foreign programs)")
+        }
+    }
 }
 
 fn install_node(library: Library) -> Result<PathBuf, String> {

@@ -12,6 +12,7 @@ mod daemon;
 pub mod fleet;
 pub mod foreign;
 pub mod hosts;
+pub mod kubernetes;
 pub mod mqtt;
 pub mod network;
 mod program;

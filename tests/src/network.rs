@@ -151,7 +151,7 @@ fn address(number: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 213, 77, last)
 }
 
-fn ip(arguments: &str) -> Result<(), String> {
+pub(crate) fn ip(arguments: &str) -> Result<(), String> {
     let output = Command::new("ip").args(arguments.split_whitespace()).output();
     let output = output.map_err(|error| format!("ip {arguments}: {error}"))?;
     if output.status.success() {

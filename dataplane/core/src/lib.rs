@@ -103,6 +103,7 @@ pub mod queue;
 mod ready;
 mod settings;
 mod settle;
+mod space;
 mod statistics;
 mod store;
 pub mod topic;
@@ -126,6 +127,7 @@ pub use self::settings::{
     AddressKind, AddressSettings, CoreLimits, Deduplicate, Distribution, MAX_QUEUE_SHARDS, OnFull, Overload,
     QueueSettings, ShardId, SubscriptionSettings, UNKNOWN_SLOT, home, shard_name, split_shard,
 };
+pub use self::space::SPACE_PREFIX;
 pub use self::statistics::{
     AddressStatistics, ConsumerStatistics, OutcomeCounts, ProducerStatistics, QueueStatistics, Statistics,
     SubscriptionStatistics,

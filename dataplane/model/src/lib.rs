@@ -10,6 +10,7 @@ pub mod bench;
 mod check;
 mod code;
 pub mod config;
+pub mod custom;
 mod diagnostic;
 mod documents;
 mod explain;

@@ -41,8 +41,14 @@ const MAX_GRANTS: usize = 256 << 10;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Caller {
     pub(crate) name: Arc<str>,
-    /// He may do everything, users and roles included.
+    /// Where his name and his grants mean what they mean.
+    #[serde(default = "default_space")]
+    space: Arc<str>,
+    /// He may do everything in his space, users and roles included; of the default space, in the fleet.
     is_admin: bool,
+    /// He may see everything there.
+    #[serde(default)]
+    is_viewer: bool,
     grants: Arc<[Grant]>,
     /// The table of users that all this comes from has him.
     is_user: bool,
@@ -51,7 +57,8 @@ pub(crate) struct Caller {
 impl Caller {
     /// Somebody who has not said who he is, where that is enough.
     pub(super) fn anonymous() -> Self {
-        Self { name: ANONYMOUS.into(), is_admin: true, grants: [].into(), is_user: false }
+        let (name, space) = (ANONYMOUS.into(), default_space());
+        Self { name, space, is_admin: true, is_viewer: true, grants: [].into(), is_user: false }
     }
 
     /// A node of the fleet, for itself.
@@ -69,9 +76,32 @@ impl Caller {
         Self { name: "local administrator".into(), ..Self::anonymous() }
     }
 
-    pub(super) fn user(user: &User) -> Self {
+    /// A user of a space.
+    pub(super) fn user(space: Arc<str>, user: &User) -> Self {
         let (name, grants) = (user.name().clone(), user.grants().clone());
-        Self { name, is_admin: user.is_admin(), grants, is_user: true }
+        let (is_admin, is_viewer) = (user.is_admin(), user.is_admin() || user.is_viewer());
+        Self { name, space, is_admin, is_viewer, grants, is_user: true }
+    }
+
+    /// Where his name means him.
+    pub(super) fn space(&self) -> &str {
+        &self.space
+    }
+
+    /// Whether what he may see is that of every space.
+    pub(super) fn sees_fleet(&self) -> bool {
+        *self.space == *DEFAULT_SPACE && self.is_viewer
+    }
+
+    /// Who he is to a space: to another one than his own only who may look after the fleet is somebody. `None`:
+    /// he cannot know whether it exists.
+    pub(super) fn within(&self, space: &str) -> Option<Self> {
+        if *self.space == *space {
+            return Some(self.clone());
+        }
+        // Nobody is a user of two spaces, and grants speak of the names in one's own.
+        let grants = [Grant::everywhere(Right::View)].into();
+        self.sees_fleet().then(|| Self { space: space.into(), grants, is_user: false, ..self.clone() })
     }
 
     /// # Errors
@@ -122,6 +152,16 @@ impl Caller {
     }
 
     /// # Errors
+    /// When he is no administrator of the fleet.
+    pub(super) fn check_fleet_admin(&self) -> Result<(), Refusal> {
+        if self.is_admin && *self.space == *DEFAULT_SPACE {
+            return Ok(());
+        }
+        let detail = format!("`{}` may not change spaces; that takes the role `admin` of the fleet", self.name);
+        Err(Refusal::forbidden(detail))
+    }
+
+    /// # Errors
     /// When he is no administrator.
     pub(super) fn check_admin(&self) -> Result<(), Refusal> {
         if self.is_admin {
@@ -130,6 +170,10 @@ impl Caller {
         let detail = format!("`{}` may not change users and roles; that takes the role `admin`", self.name);
         Err(Refusal::forbidden(detail))
     }
+}
+
+fn default_space() -> Arc<str> {
+    DEFAULT_SPACE.into()
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -198,14 +242,16 @@ impl Gatekeeper {
             Credentials::None => return Ok(None),
             Credentials::Basic(basic) => basic,
         };
-        let user = users.find(DEFAULT_SPACE, &basic.user);
+        let (space, name) = in_space(&basic.user);
+        let space = users.space(space).filter(|space| space.is_enabled());
+        let user = space.and_then(|space| users.find(space.name(), name));
         let verifiers = user.and_then(|user| user.verifiers()).cloned();
         let is_right = match &verifiers {
             Some(verifiers) if self.is_known(verifiers, &basic) => true,
             _ => self.check(source, &basic, verifiers).await?,
         };
-        match user.filter(|user| is_right && user.is_enabled()) {
-            Some(user) => Ok(Some(Caller::user(user))),
+        match space.zip(user).filter(|(_, user)| is_right && user.is_enabled()) {
+            Some((space, user)) => Ok(Some(Caller::user(space.name().clone(), user))),
             None => {
                 let shown: String = basic.user.chars().filter(|c| !c.is_control()).take(64).collect();
                 tracing::warn!(target: "audit", user = shown, %source, outcome = "refused", "log-in");
@@ -299,6 +345,11 @@ impl Gatekeeper {
         }
         known.insert(tag, Known { verifiers, until: now + KNOWN_FOR });
     }
+}
+
+/// The space and the name of a user as he writes them: `user@space`.
+fn in_space(name: &str) -> (&str, &str) {
+    name.rsplit_once('@').map_or((DEFAULT_SPACE, name), |(user, space)| (space, user))
 }
 
 /// Random bytes that nobody can guess.

@@ -83,7 +83,7 @@ impl From<ChangeError> for Refusal {
             }
             // To try again later does not help.
             ChangeError::AddressLimit(_) => (StatusCode::FORBIDDEN, "limit-reached"),
-            ChangeError::InvalidPrincipal(..) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            ChangeError::InvalidPrincipal(..) | ChangeError::Unfit(..) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             ChangeError::Full | ChangeError::TooMany(_) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "limit-reached")
             }

@@ -108,6 +108,8 @@ impl Format for Formats {
     }
 
     fn named(&self, message_format: u32, message: &Bytes, name: &str) -> Option<Bytes> {
+        // What clients are told is what they call it.
+        let (_, name) = split_qualified(name);
         match message_format {
             AMQP_FORMAT => with_topic(message, name),
             MQTT_FORMAT => {

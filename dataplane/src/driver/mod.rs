@@ -54,7 +54,9 @@ pub(crate) use self::login::{LoginShared, random};
 use self::message::Wants;
 pub(crate) use self::mqtt::envelope::MQTT_FORMAT;
 pub(crate) use self::mqtt::to_amqp::as_amqp;
-pub(crate) use self::mqtt::{KeptClients, SUBSCRIPTION_PREFIX, object_home};
+pub(crate) use self::mqtt::{
+    KeptClients, SHARE_PREFIX, SUBSCRIPTION_PREFIX, filter_inside, object_home, subscription_outside,
+};
 pub(crate) use self::preface::Adopted;
 use self::protocol::{Connections, Farewell};
 use self::terminus::Definition;

@@ -13,6 +13,7 @@ mod mqtt_messages;
 mod mqtt_once;
 mod mqtt_pressure;
 mod mqtt_sessions;
+mod mqtt_spaces;
 mod mqtt_subscriptions;
 mod node;
 mod outcomes;

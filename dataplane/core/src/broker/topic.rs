@@ -37,6 +37,7 @@ use crate::format::{Filter, MessageKeys};
 use crate::key::{AddressKey, HomeKey, ReceiverKey};
 use crate::queue::{EntryKey, NotTaken};
 use crate::settings::{AddressSettings, OnFull, Overload, QueueSettings, SubscriptionSettings, home};
+use crate::space::is_catch_all;
 use crate::statistics::QueueStatistics;
 use crate::store::{QueueId, Targets};
 use crate::topic::TopicTree;
@@ -845,8 +846,5 @@ pub(super) fn ends_unclaimed(wanted: &crate::SubscriptionOptions) -> bool {
 
 /// The filter for all names of a topic.
 fn everything(topic: &Arc<str>) -> Arc<str> {
-    match &**topic {
-        "#" => topic.clone(),
-        name => format!("{name}/#").into(),
-    }
+    if is_catch_all(topic) { topic.clone() } else { format!("{topic}/#").into() }
 }

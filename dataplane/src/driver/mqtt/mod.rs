@@ -11,6 +11,7 @@ pub(crate) mod envelope;
 mod fleet;
 mod flows;
 mod moves;
+mod names;
 mod parcel;
 mod publish;
 mod record;
@@ -42,7 +43,10 @@ use self::flows::Messages;
 use self::moves::Moves;
 use self::publish::Intake;
 use self::session::{Numbers, SessionKey, Sessions};
-pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
+pub(super) use self::session::Session;
+pub(crate) use self::session::{
+    SHARE_PREFIX, SUBSCRIPTION_PREFIX, filter_inside, object_home, subscription_outside,
+};
 use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
 pub(super) use self::subscribe::queue_settings;
@@ -58,7 +62,7 @@ pub(super) struct Client {
     pub(super) transport: Transport,
     /// From the CONNECT on, and until the connection or the session ends.
     pub(super) session: Option<SessionKey>,
-    /// For people to read; empty before the CONNECT.
+    /// As the client knows it, for people to read; empty before the CONNECT.
     client_id: Arc<str>,
     /// It has sent its CONNECT, and the disk does not know of it yet.
     connecting: Option<Box<Connecting>>,

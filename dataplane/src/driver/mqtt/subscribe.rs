@@ -25,9 +25,12 @@ use mq_mqtt::{PacketId, Qos, ReasonCode};
 use tracing::debug;
 
 use super::flows::{Feed, Source, Stage};
+use super::names::outside;
 use super::record::SessionRecord;
 use super::retained::wants_retained;
-use super::session::{Session, SessionKey, Subscription, reaches, topic_filter_start};
+use super::session::{
+    Session, SessionKey, Subscription, filter_inside, filter_outside, reaches, topic_filter_start,
+};
 use super::words::explained;
 use crate::driver::format::{MQTT_SESSION, MQTT_SHARE};
 use crate::driver::{LANE_BUDGET, Shard};
@@ -115,14 +118,16 @@ impl Shard {
     /// A client subscribes.
     pub(crate) fn handle_subscribe(&mut self, now: Instant, key: usize, packet: &Subscribe) {
         let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
+        let space = self.space_of(key);
         // 3.8.2.1.2: one for all filters of the packet.
         let identifier = packet.properties.view().subscription_identifiers().next().unwrap_or(0);
         let mut parts = Vec::with_capacity(packet.subscriptions.len());
         let mut touched = BTreeSet::new();
         for asked in &packet.subscriptions {
             // A lower QoS may leave a queue without a filter.
-            touched.extend(self.touched_by(asked.filter.as_str()));
-            parts.push(self.subscribe(now, key, token, asked, identifier));
+            let filter = filter_inside(space.name(), asked.filter.as_str());
+            touched.extend(self.touched_by(&filter));
+            parts.push(self.subscribe(now, key, token, asked, &filter, identifier));
         }
         let request =
             Request { packet_id: packet.packet_id, is_subscribe: true, parts, recorded: Recorded::No };
@@ -132,13 +137,15 @@ impl Shard {
     /// A client unsubscribes.
     pub(crate) fn handle_unsubscribe(&mut self, now: Instant, key: usize, packet: &Unsubscribe) {
         let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
+        let space = self.space_of(key);
         let mut parts = Vec::with_capacity(packet.filters.len());
         let mut touched = BTreeSet::new();
         for filter in &packet.filters {
-            let index = self.mqtt.sessions.get(token).and_then(|session| session.by_filter(filter.as_str()));
+            let filter = filter_inside(space.name(), filter.as_str());
+            let index = self.mqtt.sessions.get(token).and_then(|session| session.by_filter(&filter));
             let reason = match index {
                 Some(index) => {
-                    touched.extend(self.touched_by(filter.as_str()));
+                    touched.extend(self.touched_by(&filter));
                     self.unsubscribe(now, key, token, index);
                     ReasonCode::Success
                 }
@@ -325,12 +332,14 @@ impl Shard {
 
     // ---- one filter -------------------------------------------------------------------------------
 
+    /// Subscribes to what a client asks for, whose filter is called so inside the fleet.
     fn subscribe(
         &mut self,
         now: Instant,
         key: usize,
         token: SessionKey,
         asked: &packet::Subscription,
+        filter: &str,
         identifier: u32,
     ) -> Part {
         let granted =
@@ -344,7 +353,6 @@ impl Shard {
         let Some(session) = self.mqtt.sessions.get_mut(token) else {
             return failed(ReasonCode::UnspecifiedError);
         };
-        let filter = asked.filter.as_str();
         if let Some(index) = session.by_filter(filter) {
             if let Some(Some(subscription)) = session.subscriptions.get_mut(index as usize) {
                 if subscription.granted == Qos::AtMostOnce && granted > Qos::AtMostOnce {
@@ -775,7 +783,7 @@ impl Shard {
         self.end_feed(now, consumer);
         let Some(session) = self.mqtt.sessions.get_mut(token) else { return true };
         let key = session.connection();
-        debug!(client = %session.client_id, %reason, "a subscription is closed");
+        debug!(client_id = session.shown_id(), space = session.space(), %reason, "a subscription is closed");
         let Some(state) = session.flights.get_mut() else { return true };
         let Some(feed) = state.remove_feed(index) else { return true };
         if let (Source::Own { topic, .. } | Source::Shared { topic, .. }, CloseReason::HomeGone) =
@@ -851,8 +859,9 @@ impl Shard {
         let session = self.mqtt.sessions.get(token)?;
         let places = (0..).zip(&session.subscriptions);
         let subscriptions = places.filter_map(|(index, place)| Some((index, place.as_ref()?)));
-        let is_forbidden =
-            |subscription: &Subscription| access.may(Right::Recv, subscription.topic_filter()).is_err();
+        let is_forbidden = |subscription: &Subscription| {
+            access.may(Right::Recv, outside(subscription.topic_filter())).is_err()
+        };
         let forbidden: Vec<(u32, Arc<str>)> = subscriptions
             .filter(|(_, subscription)| is_forbidden(subscription))
             .map(|(index, subscription)| (index, subscription.filter.clone()))
@@ -860,7 +869,8 @@ impl Shard {
         let has_forbidden = !forbidden.is_empty();
         let mut touched = BTreeSet::new();
         for (index, filter) in forbidden {
-            debug!(connection = %self.name_of(key), %filter, "a subscription ends: its user has no right to it");
+            let shown = filter_outside(&filter);
+            debug!(connection = %self.name_of(key), filter = %shown, "a subscription ends: its user has no right to it");
             touched.extend(self.touched_by(&filter));
             self.give_claims_back(now, token, &filter);
             self.unsubscribe(now, key, token, index);

@@ -1,0 +1,130 @@
+//! Where a test deploys: a namespace of a cluster, and `kubectl` to look at it. The cluster is one of the tests'
+//! own, or a real one: `MQ_TEST_KUBECONFIG` names the configuration of somebody who may make namespaces in it.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Cluster, ClusterBuilder};
+use crate::command::{Finished, Running};
+use crate::foreign::kubernetes_tool;
+
+/// A namespace of a cluster. Dropping it ends it, and with it a cluster of the tests' own.
+#[derive(Debug)]
+pub struct Site {
+    cluster: Option<Cluster>,
+    kubeconfig: PathBuf,
+    namespace: String,
+    home: TempDir,
+}
+
+impl Site {
+    /// A namespace in which nobody needs pods to run.
+    ///
+    /// # Panics
+    /// When there is no cluster.
+    #[expect(clippy::new_without_default, reason = "a cluster is made")]
+    pub fn new() -> Self {
+        Self::of(Cluster::builder())
+    }
+
+    /// The same in a cluster of the tests that has more kinds; a real one has those that it has.
+    ///
+    /// # Panics
+    /// When there is no cluster.
+    pub fn of(builder: ClusterBuilder) -> Self {
+        let cluster = real().is_none().then(|| builder.start());
+        Self::in_cluster(cluster)
+    }
+
+    /// A namespace whose pods run, or `None` and a word to the reader of the test's output.
+    ///
+    /// # Panics
+    /// When there is no cluster.
+    pub fn with_pods_or_say_why(builder: ClusterBuilder) -> Option<Self> {
+        if real().is_some() {
+            return Some(Self::in_cluster(None));
+        }
+        builder.start_with_pods_or_say_why().map(|cluster| Self::in_cluster(Some(cluster)))
+    }
+
+    fn in_cluster(cluster: Option<Cluster>) -> Self {
+        let kubeconfig = cluster.as_ref().map(Cluster::kubeconfig).or_else(real);
+        let kubeconfig = kubeconfig.expect("the cluster is real or of the tests");
+        let home = TempDir::with_prefix("mq-site-").expect("a temporary folder can be made");
+        let namespace = format!("mq-tests-{}", super::store::random_name());
+        let site = Self { cluster, kubeconfig, namespace, home };
+        let made =
+            format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{}"}}}}"#, site.namespace);
+        site.kubectl_reading("create -f -", &made).succeeds();
+        site
+    }
+
+    /// The cluster, when it is one of the tests'.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Runs `kubectl` in the namespace, with arguments separated by blanks.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &str) -> Finished {
+        self.kubectl_reading(arguments, "")
+    }
+
+    /// The same with something on standard input.
+    #[track_caller]
+    pub fn kubectl_reading(&self, arguments: &str, input: &str) -> Finished {
+        self.start(arguments, input).finish()
+    }
+
+    /// Starts `kubectl`.
+    #[track_caller]
+    pub fn start(&self, arguments: &str, input: &str) -> Running {
+        let mut command = kubernetes_tool("kubectl");
+        command.args(arguments.split_whitespace());
+        self.environment(&mut command);
+        command.env("KUBECTL_KYAML", "false").args(["--namespace", &self.namespace]);
+        Running::start(command, input)
+    }
+
+    /// Lets a program find the cluster, and nothing of the user's own.
+    pub fn environment(&self, command: &mut Command) {
+        command.env("KUBECONFIG", &self.kubeconfig).env("HOME", self.home.path());
+    }
+
+    /// An object as it is now, or `None`.
+    #[track_caller]
+    pub fn get(&self, what: &str) -> Option<Value> {
+        let finished = self.kubectl(&format!("get {what} --output json"));
+        if finished.code != Some(0) {
+            assert!(finished.stderr.contains("NotFound"), "{finished:#?}");
+            return None;
+        }
+        Some(finished.json())
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if self.cluster.is_none() && !std::thread::panicking() {
+            // In a real cluster nothing is to be left; it takes its time, for which nobody has to wait.
+            drop(self.kubectl(&format!("delete namespace {} --wait=false", self.namespace)));
+        }
+    }
+}
+
+/// The configuration of a real cluster.
+fn real() -> Option<PathBuf> {
+    env::var_os("MQ_TEST_KUBECONFIG").map(PathBuf::from)
+}
