@@ -37,7 +37,7 @@ use crate::signals::{Reload, Signals};
 use crate::state::{StateDir, StateError, create_private};
 use crate::statistics::Rates;
 use crate::tls::{self, CertificateError, Certificates};
-use crate::{held, moves};
+use crate::{held, moves, usage};
 use crate::{process, shard};
 
 /// How often the counters are sampled for the rates.
@@ -307,6 +307,7 @@ async fn live(
     let sampling = tokio::spawn(sample(node.clone(), notify.clone()));
     let emptying = tokio::spawn(drain::run(node.clone()));
     let moving = tokio::spawn(moves::run(node.clone()));
+    let telling = tokio::spawn(usage::run(node.hub.usage().clone(), node.hub.mesh().cloned()));
     let watching = tokio::spawn(watch_files(node.clone(), reload));
     state.announce(&node.runtime())?;
     announce(node);
@@ -329,6 +330,7 @@ async fn live(
     sampling.abort();
     emptying.abort();
     moving.abort();
+    telling.abort();
     watching.abort();
     server.stop().await;
     state.forget_runtime()?;
@@ -338,7 +340,9 @@ async fn live(
 
 fn start_mesh(node: &Node, prepared: Option<mesh::Prepared>) -> io::Result<Option<mesh::Running>> {
     let Some((prepared, fabric)) = prepared.zip(node.hub.mesh()) else { return Ok(None) };
-    let services = node.requests.iter().map(Requests::service).chain(node.catalogue.service()).collect();
+    let usage = node.hub.usage().service();
+    let services = node.requests.iter().map(Requests::service).chain(node.catalogue.service());
+    let services = services.chain([usage]).collect();
     mesh::Running::start(&node.config, prepared, fabric.clone(), services, &node.listeners).map(Some)
 }
 

@@ -28,6 +28,7 @@ pub mod state;
 mod statistics;
 pub mod store;
 pub mod tls;
+mod usage;
 pub mod users;
 
 pub use driver::{proxy, websocket};

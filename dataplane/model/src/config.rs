@@ -512,7 +512,7 @@ mod tests {
     #[test]
     fn the_hash_changes_with_every_field() {
         let base = DaemonConfig::embedded("s");
-        let changes: [fn(&mut DaemonConfig); 38] = [
+        let changes: [fn(&mut DaemonConfig); 39] = [
             |config| config.fleet.push('x'),
             |config| config.node.push('x'),
             |config| config.state_dir = "t".into(),

@@ -494,7 +494,8 @@ fn typed_fields(spec: &AddressSpec) -> [(&'static [&'static str], bool, &'static
 
 /// The fields that say something, although an address of this type does not have them.
 fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
-    let wrong = typed_fields(spec).into_iter().filter(|(_, is_set, types)| *is_set && !types.contains(&spec.kind));
+    let wrong =
+        typed_fields(spec).into_iter().filter(|(_, is_set, types)| *is_set && !types.contains(&spec.kind));
     wrong
         .map(|(path, _, types)| {
             let message = format!("{} has no `{}`", with_article(spec.kind), path.join("."));

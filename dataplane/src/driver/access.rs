@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use mq_core::Outcome;
@@ -21,6 +22,7 @@ use super::Shard;
 use super::login::Login;
 use crate::spaces::Space;
 use crate::tls::Encryption;
+use crate::usage::Held;
 use crate::users::{User, UserTable};
 
 /// Names that are remembered of a client that was let send to them; a power of two.
@@ -85,6 +87,10 @@ pub(super) struct Caller {
     pub(super) host_space: Option<Arc<str>>,
     /// Since when it is connected.
     pub(super) opened_at: Timestamp,
+    /// What the connection counts for, once it is known who the client is.
+    pub(super) place: Option<Held>,
+    /// It has sent too fast and is not read until then.
+    pub(super) resume_at: Option<Instant>,
 }
 
 /// What a new table of users means to a connection.
@@ -163,6 +169,11 @@ impl Access {
     /// Where his names mean what they mean.
     pub(super) fn space(&self) -> &Arc<Space> {
         &self.identity.space
+    }
+
+    /// He as the table of users has him; `None`: it has not.
+    pub(super) fn known(&self) -> Option<&Arc<User>> {
+        self.user.as_ref()
     }
 
     /// Whether the node knows him by his name: others may do everything where they are.

@@ -13,6 +13,7 @@ mod connection;
 mod departure;
 mod format;
 mod handshakes;
+mod limits;
 mod login;
 mod message;
 mod mqtt;
@@ -69,6 +70,7 @@ use crate::listen::Throttle;
 use crate::mailbox::{AddressNews, Mail, Mailbox, post_at_once};
 use crate::mesh::{Fabric, ShardMesh};
 use crate::store::Store;
+use crate::usage::{Held, Usage};
 use crate::users::UserTable;
 
 /// Bytes that one read takes at most.
@@ -116,6 +118,8 @@ pub(crate) struct Shared {
     pub(crate) mesh: Option<Arc<Fabric>>,
     /// Threads that check passwords.
     pub(crate) checks: Checks,
+    /// What tenants take.
+    pub(crate) usage: Arc<Usage>,
     pub(crate) login: LoginShared,
 }
 
@@ -156,6 +160,10 @@ pub(crate) struct LinkRef {
     head: Option<BytesMut>,
     /// Producer: the transaction of that message. Consumer: the one that acquires what it gets.
     transaction: Option<TransactionId>,
+    /// Producer: credit that the core has given and the client does not have yet.
+    withheld: u32,
+    /// What it counts for: a link, and perhaps a subscription that goes with it.
+    counted: [Option<Held>; 2],
 }
 
 /// What happens when the home of a consumer's address has let it in. Until then its durable
@@ -164,8 +172,9 @@ pub(crate) struct LinkRef {
 struct Waiting {
     /// The answer to its attach.
     terms: Terms,
-    /// Its durable subscription.
+    /// Its durable subscription, and what that counts for unless it was there.
     definition: Option<Definition>,
+    held: Option<Held>,
 }
 
 /// The links of one direction, by the slot of the core's key.

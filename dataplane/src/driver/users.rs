@@ -34,7 +34,9 @@ impl Shard {
                 change => changed.push((key, change)),
             }
         }
+        self.shared.usage.set_table(&table);
         let before = std::mem::replace(&mut self.users, table);
+        self.refresh_limits(now);
         for (key, change) in changed {
             match change {
                 Change::Gone => {

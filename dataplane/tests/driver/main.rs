@@ -6,6 +6,7 @@ mod causality;
 mod client;
 mod delegation;
 mod life;
+mod limits;
 mod links;
 mod messages;
 mod mqtt_amqp;
