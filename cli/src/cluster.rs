@@ -12,7 +12,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, header}
 use serde_json::{Value, json};
 
 use crate::{
-    client::tls::Trust,
+    client::{admin::causes, tls::Trust},
     context::read_bounded,
     env,
     exit::Exit,
@@ -72,7 +72,8 @@ impl Cluster {
     ///
     /// When it runs in none, or what a pod is given cannot be read.
     pub fn of_pod() -> Outcome<Self> {
-        let (Some(host), Some(port)) = (env::text(env::KUBERNETES_HOST), env::text(env::KUBERNETES_PORT)) else {
+        let (Some(host), Some(port)) = (env::text(env::KUBERNETES_HOST), env::text(env::KUBERNETES_PORT))
+        else {
             let message = "the environment does not say where the cluster's API is";
             return Err(Failure::usage(message).help("this command is for the pods of a cluster"));
         };
@@ -184,7 +185,7 @@ impl Cluster {
 
     async fn send(&self, request: RequestBuilder) -> Outcome<Response> {
         let answer = request.send().await.map_err(|error| {
-            let why = error.without_url().to_string();
+            let why = causes(&error);
             Failure::new(Exit::Unreachable, format!("cannot ask the cluster at {}: {why}", self.place()))
         })?;
         let status = answer.status();
@@ -203,10 +204,13 @@ impl Cluster {
     }
 
     async fn object(&self, mut answer: Response) -> Outcome<Value> {
-        let failed =
-            |why: String| Failure::failed(format!("cannot read what the cluster at {} says: {why}", self.place()));
+        let failed = |why: String| {
+            Failure::failed(format!("cannot read what the cluster at {} says: {why}", self.place()))
+        };
         let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| failed(error.without_url().to_string()))? {
+        while let Some(chunk) =
+            answer.chunk().await.map_err(|error| failed(causes(&error)))?
+        {
             if bytes.len() + chunk.len() > MAX_ANSWER {
                 return Err(failed(format!("it is longer than {MAX_ANSWER} bytes")));
             }
@@ -232,8 +236,10 @@ pub struct Watch {
 /// What a watch tells.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// An object that is new, has changed, or is gone.
+    /// An object that is new, or has changed.
     Object(Value),
+    /// An object that is gone, as it was.
+    Gone(Value),
     /// Nothing but how far the watch is.
     Bookmark(String),
 }
@@ -252,7 +258,9 @@ impl Watch {
                 return change(&line, &self.place).map(Some);
             }
             if self.rest.len() > MAX_LINE {
-                return Err(Failure::failed(format!("an object of the cluster has more than {MAX_LINE} bytes")));
+                return Err(Failure::failed(format!(
+                    "an object of the cluster has more than {MAX_LINE} bytes"
+                )));
             }
             match self.answer.chunk().await {
                 Ok(Some(chunk)) => self.rest.extend_from_slice(&chunk),
@@ -264,14 +272,16 @@ impl Watch {
 }
 
 fn change(line: &[u8], place: &str) -> Outcome<Change> {
-    let mut event: Value = serde_json::from_slice(line)
-        .map_err(|error| Failure::failed(format!("the cluster at {place} says what cannot be read: {error}")))?;
+    let mut event: Value = serde_json::from_slice(line).map_err(|error| {
+        Failure::failed(format!("the cluster at {place} says what cannot be read: {error}"))
+    })?;
     let object = event.get_mut("object").map(Value::take).unwrap_or_default();
     match event["type"].as_str() {
-        Some("BOOKMARK") => {
-            Ok(Change::Bookmark(object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()))
-        }
-        Some("ADDED" | "MODIFIED" | "DELETED") => Ok(Change::Object(object)),
+        Some("BOOKMARK") => Ok(Change::Bookmark(
+            object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned(),
+        )),
+        Some("ADDED" | "MODIFIED") => Ok(Change::Object(object)),
+        Some("DELETED") => Ok(Change::Gone(object)),
         _ => {
             let message = object["message"].as_str().unwrap_or("it does not say why");
             Err(Failure::failed(format!("the cluster ends a watch: {message}")))
@@ -305,8 +315,11 @@ mod tests {
         let of = |line: &str| change(line.as_bytes(), "https://api");
         let object = json!({ "metadata": { "name": "a" } });
         let line = json!({ "type": "MODIFIED", "object": object }).to_string();
-        assert_eq!(of(&line).unwrap(), Change::Object(object));
-        let line = json!({ "type": "BOOKMARK", "object": { "metadata": { "resourceVersion": "7" } } }).to_string();
+        assert_eq!(of(&line).unwrap(), Change::Object(object.clone()));
+        let line = json!({ "type": "DELETED", "object": object }).to_string();
+        assert_eq!(of(&line).unwrap(), Change::Gone(object));
+        let line =
+            json!({ "type": "BOOKMARK", "object": { "metadata": { "resourceVersion": "7" } } }).to_string();
         assert_eq!(of(&line).unwrap(), Change::Bookmark("7".into()));
     }
 

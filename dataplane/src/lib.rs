@@ -32,3 +32,4 @@ mod usage;
 pub mod users;
 
 pub use driver::{proxy, websocket};
+pub use process::keep_memory;

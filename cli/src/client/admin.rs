@@ -521,7 +521,7 @@ fn put(answer: &Response) -> Put {
 }
 
 /// The innermost reason, which is the one that tells: `connection refused`.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

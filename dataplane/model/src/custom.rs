@@ -1,4 +1,4 @@
-//! Addresses and users as objects of a Kubernetes cluster: their definitions, made from the same types as everything
+//! Address spaces, addresses and users as objects of a Kubernetes cluster: their definitions, made from the same types as everything
 //! else, and the way from such an object to the document that a fleet takes.
 //!
 //! A cluster wants its schemas *structural*: every field says its type, nothing refers to anything else, and what
@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::manifest::{ADDRESS_KIND, Address, AddressSpec, AddressType};
 use crate::schema;
+use crate::space::{AddressSpace, AddressSpaceSpec, SPACE_KIND};
 use crate::user::{USER_KIND, User, UserSpec};
 use crate::validate::{fields_by_type, word};
 
@@ -19,14 +20,15 @@ pub const GROUP: &str = "mq.messaging";
 pub const VERSION: &str = "v1";
 
 /// The kinds that there are, with what they are called in paths.
-pub const KINDS: [(&str, &str); 2] = [(ADDRESS_KIND, "addresses"), (USER_KIND, "users")];
+pub const KINDS: [(&str, &str); 3] =
+    [(ADDRESS_KIND, "addresses"), (SPACE_KIND, "addressspaces"), (USER_KIND, "users")];
 
 /// Bytes of a name that an object gives what it stands for.
 const MAX_NAME: u64 = 255;
 
 /// The definitions of all kinds.
 pub fn definitions() -> Vec<Value> {
-    vec![address_definition(), user_definition()]
+    vec![address_definition(), space_definition(), user_definition()]
 }
 
 /// The address that an object stands for.
@@ -35,8 +37,9 @@ pub fn definitions() -> Vec<Value> {
 ///
 /// A sentence that says what is wrong with the object.
 pub fn address(object: &Value) -> Result<Address, String> {
-    let (name, spec) = parts::<AddressSpec>(object, "address", &[])?;
-    let address = Address::new(name, spec);
+    let (name, space, spec) = parts::<AddressSpec>(object, "address", &[])?;
+    let mut address = Address::new(name, spec);
+    address.metadata.space = space;
     address.validate().map_err(|invalid| invalid.to_string())?;
     Ok(address)
 }
@@ -47,15 +50,35 @@ pub fn address(object: &Value) -> Result<Address, String> {
 ///
 /// A sentence that says what is wrong with the object.
 pub fn user(object: &Value) -> Result<User, String> {
-    let (name, spec) = parts::<UserSpec>(object, "user", &["passwordSecret"])?;
-    let user = User::new(name, spec);
+    let (name, space, spec) = parts::<UserSpec>(object, "user", &["passwordSecret"])?;
+    let mut user = User::new(name, spec);
+    user.metadata.space = space;
     user.validate().map_err(|invalid| invalid.to_string())?;
     Ok(user)
 }
 
-/// Name and specification. `named` is the field that says the name where that of the object cannot be it; `others`
+/// The address space that an object stands for.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with the object.
+pub fn space(object: &Value) -> Result<AddressSpace, String> {
+    let name = object["metadata"]["name"].as_str().ok_or("the object has no name")?;
+    let spec = object["spec"].as_object().cloned().unwrap_or_default();
+    let spec: AddressSpaceSpec =
+        serde_json::from_value(spec.into()).map_err(|error| format!("spec: {error}"))?;
+    let space = AddressSpace::new(name, spec);
+    space.validate().map_err(|invalid| invalid.to_string())?;
+    Ok(space)
+}
+
+/// Name, space and specification. `named` is the field that says the name where that of the object cannot be it; `others`
 /// are fields that the fleet has nothing to do with.
-fn parts<T: DeserializeOwned>(object: &Value, named: &str, others: &[&str]) -> Result<(String, T), String> {
+fn parts<T: DeserializeOwned>(
+    object: &Value,
+    named: &str,
+    others: &[&str],
+) -> Result<(String, Option<String>, T), String> {
     let own = object["metadata"]["name"].as_str().ok_or("the object has no name")?;
     let mut spec = object["spec"].as_object().cloned().unwrap_or_default();
     let name = match spec.shift_remove(named) {
@@ -63,11 +86,16 @@ fn parts<T: DeserializeOwned>(object: &Value, named: &str, others: &[&str]) -> R
         None => own.to_owned(),
         Some(_) => return Err(format!("spec.{named} is not text")),
     };
+    let space = match spec.shift_remove("space") {
+        Some(Value::String(space)) => Some(space),
+        None => None,
+        Some(_) => return Err("spec.space is not text".into()),
+    };
     for other in others {
         spec.shift_remove(*other);
     }
     let spec = serde_json::from_value(spec.into()).map_err(|error| format!("spec: {error}"))?;
-    Ok((name, spec))
+    Ok((name, space, spec))
 }
 
 fn address_definition() -> Value {
@@ -91,7 +119,8 @@ fn address_definition() -> Value {
             &format!("ttl.{lower} is more than ttl.{upper}"),
         ));
     }
-    rules.push(fixed("address"));
+    add(&mut spec, "space", space_field());
+    rules.extend([fixed("address"), fixed("space")]);
     constrain(&mut spec, rules);
     let status = json!({
         "messages": { "type": "integer", "format": "int64", "description": "Messages that are stored." },
@@ -106,6 +135,25 @@ fn address_definition() -> Value {
         ("Consumers", "integer", ".status.consumers"),
     ];
     definition(ADDRESS_KIND, "addresses", "mqaddr", spec, true, status, &columns)
+}
+
+fn space_definition() -> Value {
+    let status = json!({
+        "addresses": { "type": "integer", "format": "int64", "description": "Addresses of the space." },
+        "users": { "type": "integer", "format": "int64", "description": "Users of the space." },
+    });
+    let columns = [("Addresses", "integer", ".status.addresses"), ("Users", "integer", ".status.users")];
+    let spec = structural_spec::<AddressSpace>();
+    definition(SPACE_KIND, "addressspaces", "mqspace", spec, false, status, &columns)
+}
+
+fn space_field() -> Value {
+    json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 63,
+        "description": "The address space. It does not change. Default: `default`.",
+    })
 }
 
 fn user_definition() -> Value {
@@ -132,7 +180,8 @@ fn user_definition() -> Value {
             "properties": { "name": { "type": "string", "minLength": 1, "maxLength": 253 } },
         }),
     );
-    constrain(&mut spec, vec![fixed("user")]);
+    add(&mut spec, "space", space_field());
+    constrain(&mut spec, vec![fixed("user"), fixed("space")]);
     let status = json!({
         "passwordVersion": {
             "type": "string",
@@ -340,12 +389,15 @@ fn structural_object(schema: &Map<String, Value>, definitions: &Map<String, Valu
         }
         "object" => {
             if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
-                let fields = properties.iter().map(|(name, field)| (name.clone(), structural(field, definitions)));
+                let fields =
+                    properties.iter().map(|(name, field)| (name.clone(), structural(field, definitions)));
                 result.insert("properties".into(), fields.collect::<Map<_, _>>().into());
                 if let Some(required) = schema.get("required") {
                     result.insert("required".into(), required.clone());
                 }
-            } else if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object()) {
+            } else if let Some(values) =
+                schema.get("additionalProperties").filter(|values| values.is_object())
+            {
                 result.insert("additionalProperties".into(), structural(values, definitions));
             }
         }
@@ -408,7 +460,8 @@ mod tests {
                 for foreign in ["$ref", "oneOf", "anyOf", "allOf", "const", "default", "readOnly", "title"] {
                     assert!(schema.get(foreign).is_none(), "{at} has {foreign}");
                 }
-                let closed = schema.get("properties").is_some() && schema.get("additionalProperties").is_some();
+                let closed =
+                    schema.get("properties").is_some() && schema.get("additionalProperties").is_some();
                 assert!(!closed, "{at} has fields and others");
             });
         }
@@ -416,7 +469,7 @@ mod tests {
 
     #[test]
     fn every_field_of_the_documents_is_a_field_of_the_objects() {
-        let specs = [schema::of::<Address>(), schema::of::<User>()];
+        let specs = [schema::of::<Address>(), schema::of::<AddressSpace>(), schema::of::<User>()];
         for (definition, schema) in definitions().iter().zip(&specs) {
             let name = schema["properties"]["spec"]["$ref"].as_str().expect("a type of its own");
             let fields = schema["$defs"][name.trim_start_matches("#/$defs/")]["properties"].as_object();
@@ -433,7 +486,9 @@ mod tests {
         let text = |part: &str| rules.iter().any(|rule| rule["rule"].as_str().expect("a rule") == part);
         assert!(text("!has(self.shards) || self.type in ['queue']"));
         assert!(text("!has(self.exclusive) || !self.exclusive || self.type in ['queue', 'subscription']"));
-        assert!(text("!has(self.limits) || !has(self.limits.maxBytes) || self.type in ['queue', 'topic', 'subscription']"));
+        assert!(text(
+            "!has(self.limits) || !has(self.limits.maxBytes) || self.type in ['queue', 'topic', 'subscription']"
+        ));
     }
 
     #[test]
@@ -447,9 +502,12 @@ mod tests {
         assert_eq!((address.spec.kind, address.spec.limits.max_messages), (AddressType::Queue, Some(5)));
         let object = json!({
             "metadata": { "name": "sensor" },
-            "spec": { "grants": ["send:telemetry/#"], "passwordSecret": { "name": "s" } },
+            "spec": { "space": "acme", "grants": ["send:telemetry/#"], "passwordSecret": { "name": "s" } },
         });
-        assert_eq!(user(&object).expect("a user").metadata.name, "sensor");
+        let user = user(&object).expect("a user");
+        assert_eq!((user.metadata.name.as_str(), user.metadata.space.as_deref()), ("sensor", Some("acme")));
+        let object = json!({ "metadata": { "name": "acme" }, "spec": { "hosts": ["acme.example.org"] } });
+        assert_eq!(space(&object).expect("a space").spec.hosts, ["acme.example.org"]);
     }
 
     #[test]

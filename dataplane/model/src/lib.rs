@@ -11,6 +11,7 @@ mod check;
 mod code;
 pub mod config;
 pub mod custom;
+pub mod delegation;
 mod diagnostic;
 mod documents;
 mod explain;

@@ -13,6 +13,7 @@ use crate::bench::{BenchSpec, MAX_DEMANDS, MAX_STAGES, Stage, StageShape};
 use crate::check::{check, grouped, listed};
 use crate::code::Code;
 use crate::config::{DaemonConfig, ListenerConfig, Listeners, Log, Mesh, MeshConnect, MeshListener, Store};
+use crate::delegation::{HttpAuthentication, HttpFault};
 use crate::diagnostic::Findings;
 use crate::grant::Grant;
 use crate::manifest::{Address, AddressSpec, AddressType, Fleet, FleetSpec, Metadata};
@@ -493,7 +494,8 @@ fn typed_fields(spec: &AddressSpec) -> [(&'static [&'static str], bool, &'static
 
 /// The fields that say something, although an address of this type does not have them.
 fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
-    let wrong = typed_fields(spec).into_iter().filter(|(_, is_set, types)| *is_set && !types.contains(&spec.kind));
+    let wrong =
+        typed_fields(spec).into_iter().filter(|(_, is_set, types)| *is_set && !types.contains(&spec.kind));
     wrong
         .map(|(path, _, types)| {
             let message = format!("{} has no `{}`", with_article(spec.kind), path.join("."));
@@ -766,6 +768,7 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     let mut violations = listeners(&written, parent);
     violations.extend(fleet_tls(&spec.tls, written.speak_tls(), parent));
     violations.extend(oidc(&spec.authentication.oidc, parent));
+    violations.extend(delegation(spec.authentication.http.as_ref(), parent));
     violations.extend(log(&spec.log, parent));
     let path = [parent, &["limits", "idleTimeoutMs"]].concat();
     violations.extend(spec.limits.idle_timeout_ms.and_then(|timeout| idle_timeout(timeout, &path)));
@@ -891,6 +894,7 @@ pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
     let mut violations = listeners(&config.listeners, &[]);
     violations.extend(daemon_tls(config));
     violations.extend(oidc(&config.authentication.oidc, &[]));
+    violations.extend(delegation(config.authentication.http.as_ref(), &[]));
     violations.extend(log(&config.log, &[]));
     violations.extend(idle_timeout(config.limits.idle_timeout_ms, &["limits", "idle-timeout-ms"]));
     violations.extend(store_directory(&config.store.directory, &["store", "directory"]));
@@ -936,6 +940,17 @@ fn oidc(providers: &[OidcProvider], parent: &[&str]) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// The service that is asked about users whom the fleet does not know.
+fn delegation(service: Option<&HttpAuthentication>, parent: &[&str]) -> Vec<Violation> {
+    let faults = service.into_iter().flat_map(HttpAuthentication::faults);
+    let violation = |fault: HttpFault| {
+        let path = [parent, &["authentication", "http", fault.field]].concat();
+        let message = format!("authentication.http.{}: {}", fault.field, fault.message);
+        Violation::new(Code::InvalidValue, &path, message)
+    };
+    faults.map(violation).collect()
 }
 
 /// The section `tls` of a daemon, and whether it is wanted.

@@ -110,7 +110,7 @@ pub(super) struct Access {
     identity: Identity,
     /// As the table of users has him; `None`: he may do everything.
     user: Option<Arc<User>>,
-    /// Those of his token; `None`: he has none.
+    /// Those that others have given him; `None`: nobody else has said who he is.
     roles: Option<Box<[String]>>,
     /// What that gives to this connection.
     permits: Permits,
@@ -138,12 +138,13 @@ impl Access {
         Self::vouched(space, user, how, None)
     }
 
-    /// A client that is this user by a token, which has given him these roles.
-    pub(super) fn of_token(space: Arc<Space>, user: Arc<User>, roles: Box<[String]>) -> Self {
-        Self::vouched(space, user, How::Token, Some(roles))
-    }
-
-    fn vouched(space: Arc<Space>, user: Arc<User>, how: How, roles: Option<Box<[String]>>) -> Self {
+    /// A client that is this user because somebody else says so, who has given him these roles, if any.
+    pub(super) fn vouched(
+        space: Arc<Space>,
+        user: Arc<User>,
+        how: How,
+        roles: Option<Box<[String]>>,
+    ) -> Self {
         let identity = Identity { space, user: Some(user.name().clone()), client: Arc::default(), how };
         let permits = Permits::nothing();
         let mut access = Self { identity, user: Some(user), roles, permits, remembered: None };
@@ -252,6 +253,13 @@ impl Access {
         }
         let (Some(user), Some(name)) = (&self.user, &self.identity.user) else { return Change::None };
         let found = match &self.roles {
+            // Whoever was asked about a name that the table has got is asked about it no more.
+            Some(_)
+                if self.identity.how == How::Password
+                    && table.find(self.identity.space.name(), name).is_some() =>
+            {
+                None
+            }
             Some(roles) => table.vouched(self.identity.space.name(), name, roles),
             None => table.find(self.identity.space.name(), name).filter(|found| found.is_enabled()).cloned(),
         };

@@ -51,7 +51,7 @@ pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
 use self::handshakes::Handshakes;
 use self::login::{LoginCounts, TokenEnds};
-pub(crate) use self::login::{LoginShared, random};
+pub(crate) use self::login::{LoginShared, means_another, random};
 use self::message::Wants;
 pub(crate) use self::mqtt::envelope::MQTT_FORMAT;
 pub(crate) use self::mqtt::to_amqp::as_amqp;

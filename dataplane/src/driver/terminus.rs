@@ -579,7 +579,7 @@ mod tests {
         };
         let subscriptions = Subscriptions::default();
         for address in ["$s/acme/events", "$s/other/events", "events"] {
-            subscriptions.add(of(address));
+            subscriptions.add(of(address), None);
         }
         let found = subscriptions.find("$s/acme/client:billing").expect("that of acme");
         assert_eq!(found.address.as_str(), "$s/acme/events");

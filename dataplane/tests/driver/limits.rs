@@ -111,7 +111,7 @@ fn one_session_of_amqp_too_many_is_ended() {
     second.until("the end of a session", |client| client.session_error.is_some());
     let error = second.session_error.clone().expect("an error");
     assert_eq!(error.condition.as_str(), LIMIT_EXCEEDED);
-    assert!(error.description.expect("words").contains("maxSessions: 1"));
+    assert!(error.description.expect("words").as_str().contains("maxSessions: 1"));
     assert_eq!((usage(&node).sessions, refused(&node, "maxSessions")), (1, 1));
     drop((first, second));
     until_nothing_is_held(&node);
@@ -195,7 +195,7 @@ fn subscriptions_of_both_protocols_count_together() {
     assert_eq!(mqtt.subscribe("t/a", Qos::AtMostOnce), ReasonCode::Success, "it has that one");
     let error = client.try_attach("more", Role::Receiver, from("t/x")).unwrap_err();
     assert_eq!(error.condition.as_str(), LIMIT_EXCEEDED);
-    assert!(error.description.expect("words").contains("maxSubscriptions: 2"));
+    assert!(error.description.expect("words").as_str().contains("maxSubscriptions: 2"));
     assert_eq!((usage(&node).subscriptions, refused(&node, "maxSubscriptions")), (2, 2));
     client.detach(link);
     until(&node, "a link to go", |usage| usage.subscriptions == 1);
@@ -222,7 +222,7 @@ fn messages_and_bytes_that_wait_are_bounded_for_all_queues_of_a_space() {
     let number = client.send_text(q, "more");
     let DeliveryState::Rejected(Some(error)) = client.outcome(number) else { panic!("not refused") };
     assert_eq!(error.condition.as_str(), LIMIT_EXCEEDED);
-    assert!(error.description.expect("words").contains("maxStoredMessages"));
+    assert!(error.description.expect("words").as_str().contains("maxStoredMessages"));
     assert_eq!((usage(&node).stored_messages, refused(&node, "maxStoredMessages")), (2, 1));
     client.consumer("r", 1);
     let received = client.receive(1);

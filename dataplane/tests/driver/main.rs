@@ -4,6 +4,7 @@
 mod access;
 mod causality;
 mod client;
+mod delegation;
 mod life;
 mod limits;
 mod links;
@@ -19,9 +20,13 @@ mod mqtt_subscriptions;
 mod node;
 mod outcomes;
 mod plumbing;
+#[path = "../support/provider.rs"]
+mod provider;
 mod queues;
 mod random;
 mod scram;
+#[path = "../support/service.rs"]
+mod service;
 mod spaces;
 mod store;
 mod tokens;

@@ -773,3 +773,26 @@ fn a_transaction_over_two_queues_is_of_its_own_space_and_its_id_is_good_nowhere_
     own.receive(3);
     get_nothing(others);
 }
+
+// ---- what is listed ---------------------------------------------------------------------------------------
+
+#[test]
+fn links_are_listed_by_the_names_of_their_clients() {
+    let node = node();
+    let mut clients = three(&node);
+    for client in &mut clients {
+        client.consumer("q", 1);
+        dynamic_source(client);
+    }
+    let links = node.wait_for(node.hub().links(None, None));
+    assert_eq!(links.len(), 6);
+    for link in links {
+        let address = link.address.expect("an address");
+        assert!(address == "q" || address.starts_with("$temp."), "{address}");
+    }
+    for space in SPACES {
+        let name = qualified(space, "q");
+        let links = node.wait_for(node.hub().links(Some(&name), None));
+        assert_eq!(links.iter().map(|link| link.space.as_str()).collect::<Vec<_>>(), [space]);
+    }
+}

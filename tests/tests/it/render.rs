@@ -27,7 +27,8 @@ fn validated(folder: &Path) -> usize {
     let mut command = kubernetes_tool("kubernetes-validate");
     command.args(["-k", VERSION, "--strict"]).args(&files);
     let output = command.output().expect("kubernetes-validate runs");
-    let talk = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let talk =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{talk}");
     files.len()
 }
@@ -54,7 +55,8 @@ fn secrets_are_made_once_and_are_what_kubernetes_takes() {
     }
     let (mq, folder) = (Mq::new(), tempfile::tempdir().expect("a folder"));
     let file = example("kubernetes.yaml");
-    let render = || mq.run_with(&["render", "secrets", "-f", file.to_str().expect("UTF-8")]).succeeds().stdout.clone();
+    let render =
+        || mq.run_with(&["render", "secrets", "-f", file.to_str().expect("UTF-8")]).succeeds().stdout.clone();
     let first = render();
     assert_eq!(first, render(), "what is good for long enough is kept");
     fs::write(folder.path().join("secrets.yaml"), first).expect("a file");

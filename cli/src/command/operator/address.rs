@@ -17,6 +17,7 @@ const GIVE_UP: &str = "mq.messaging/drop-messages";
 /// Makes the address what the object says, and returns how it is.
 pub(super) async fn ensure(admin: &Admin, object: &Value) -> Outcome<Verdict> {
     let wanted = wanted(object)?;
+    let admin = &in_space(admin, wanted.metadata.space.as_deref());
     let there = found(admin.address(&wanted.metadata.name).await)?;
     let address = match there {
         Some(there) if there.spec == wanted.spec => there,
@@ -61,6 +62,7 @@ fn verdict(address: &Address) -> Verdict {
 pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
     // What the fleet never took is nothing to remove.
     let Ok(wanted) = wanted(object) else { return Ok(None) };
+    let admin = &in_space(admin, wanted.metadata.space.as_deref());
     let Some(there) = found(admin.address(&wanted.metadata.name).await)? else { return Ok(None) };
     let is_given_up = object["metadata"]["annotations"][GIVE_UP] == "true";
     let held = holds(&there);
@@ -81,6 +83,11 @@ pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verd
 fn holds(address: &Address) -> u64 {
     let status = address.status.as_ref();
     status.and_then(|status| status.queue.as_ref()).map_or(0, |queue| queue.messages)
+}
+
+/// The admin API about what is in a space.
+pub(super) fn in_space(admin: &Admin, space: Option<&str>) -> Admin {
+    space.map_or_else(|| admin.clone(), |space| admin.in_space(space))
 }
 
 /// What is there; `None`: nothing is.

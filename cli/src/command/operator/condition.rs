@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{exit::Exit, failure::Failure};
 
+/// The reason while nobody of the fleet answers.
+const UNREACHABLE: &str = "Unreachable";
+
 /// What came of looking at an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Verdict {
@@ -28,7 +31,7 @@ impl Verdict {
 
     pub(super) fn failed(failure: Failure) -> Self {
         let reason = match failure.exit {
-            Exit::Unreachable => "Unreachable",
+            Exit::Unreachable => UNREACHABLE,
             Exit::Denied => "Denied",
             Exit::Usage => "Invalid",
             _ => "Refused",
@@ -55,7 +58,8 @@ pub(super) fn status_change(object: &Value, verdict: &Verdict, now: Timestamp) -
         .as_array()
         .and_then(|all| all.iter().find(|condition| condition["type"] == "Ready"));
     // It is the change of the state that has a time.
-    let since = before.filter(|before| before["status"] == status).map(|before| before["lastTransitionTime"].clone());
+    let since =
+        before.filter(|before| before["status"] == status).map(|before| before["lastTransitionTime"].clone());
     let now = now.round(jiff::Unit::Second).unwrap_or(now);
     let condition = json!({
         "type": "Ready",
@@ -70,6 +74,12 @@ pub(super) fn status_change(object: &Value, verdict: &Verdict, now: Timestamp) -
     wanted.insert("conditions".into(), json!([condition]));
     let is_there = wanted.iter().all(|(name, value)| object["status"][name] == *value);
     (!is_there).then(|| wanted.into())
+}
+
+/// Whether the status says that nobody of the fleet answers.
+pub(super) fn is_unreachable(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|condition| condition["reason"] == UNREACHABLE))
 }
 
 #[cfg(test)]
@@ -98,12 +108,14 @@ mod tests {
 
     #[test]
     fn the_time_is_that_of_the_change() {
-        let ready = status_change(&object(Value::Null), &Verdict::ready("served"), at("2030-01-01T00:00:00Z"));
+        let ready =
+            status_change(&object(Value::Null), &Verdict::ready("served"), at("2030-01-01T00:00:00Z"));
         let lost = Verdict::failed(Failure::new(Exit::Unreachable, "nobody answers").help("look"));
         let status = status_change(&object(ready.unwrap()), &lost, at("2030-01-01T00:05:00Z")).unwrap();
         let condition = &status["conditions"][0];
         assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!("Unreachable")));
         assert_eq!(condition["lastTransitionTime"], "2030-01-01T00:05:00Z");
+        assert!(is_unreachable(&object(status.clone())));
         assert_eq!(condition["message"], "nobody answers; look");
     }
 }

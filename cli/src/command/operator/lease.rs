@@ -170,6 +170,9 @@ mod tests {
     #[test]
     fn a_holder_stops_before_others_may_begin() {
         assert!(GIVE_UP + PERIOD < DURATION);
-        assert_eq!(duration(&json!({ "spec": { "leaseDurationSeconds": 1_000_000 } })), Duration::from_secs(600));
+        assert_eq!(
+            duration(&json!({ "spec": { "leaseDurationSeconds": 1_000_000 } })),
+            Duration::from_secs(600)
+        );
     }
 }

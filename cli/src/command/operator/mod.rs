@@ -1,4 +1,4 @@
-//! `mq operator`: keeps the addresses and users of a fleet as the objects of its cluster say.
+//! `mq operator`: keeps the address spaces, addresses and users of a fleet as the objects of its cluster say.
 //!
 //! One process works at a time: the holder of a lease. It lists the objects of each kind, watches them, and for each makes
 //! the fleet what the object says by the admin API, and the object's status what the fleet says. An object is looked at
@@ -10,6 +10,7 @@
 mod address;
 mod condition;
 mod lease;
+mod space;
 mod user;
 
 use std::{
@@ -23,7 +24,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use self::{
-    condition::{Verdict, status_change},
+    condition::{Verdict, is_unreachable, status_change},
     lease::Lease,
 };
 use crate::{
@@ -46,6 +47,7 @@ const FINALIZER: &str = "mq.messaging/fleet";
 const API: &str = "mq.messaging/v1";
 
 const ADDRESSES: Kind = Kind { version: API, plural: "addresses" };
+const SPACES: Kind = Kind { version: API, plural: "addressspaces" };
 const USERS: Kind = Kind { version: API, plural: "users" };
 
 /// What is kept as the objects say.
@@ -110,21 +112,23 @@ impl Operator {
 
     /// Lists what is there and follows the changes, until they are not known any more.
     async fn follow(&self, output: &Output) -> Outcome {
+        let mut spaces = self.kept(SPACES).await?;
         let mut addresses = self.kept(ADDRESSES).await?;
         let mut users = self.kept(USERS).await?;
         let mut resync = tokio::time::interval(RESYNC);
         loop {
             tokio::select! {
+                change = spaces.watch.next() => self.take(&mut spaces, change?).await?,
                 change = addresses.watch.next() => self.take(&mut addresses, change?).await?,
                 change = users.watch.next() => self.take(&mut users, change?).await?,
                 _ = resync.tick() => {
-                    for kept in [&mut addresses, &mut users] {
+                    for kept in [&mut spaces, &mut addresses, &mut users] {
                         kept.due.extend(kept.objects.keys().cloned());
                     }
                 }
             }
-            // Users first: what they may do is to be there when an address is.
-            for kept in [&mut users, &mut addresses] {
+            // A space is there before what is in it.
+            for kept in [&mut spaces, &mut users, &mut addresses] {
                 self.look(kept, output).await;
             }
         }
@@ -133,7 +137,8 @@ impl Operator {
     async fn kept(&self, kind: Kind) -> Outcome<Kept> {
         let listed = self.cluster.list(kind).await?;
         let watch = self.cluster.watch(kind, &listed.version).await?;
-        let mut kept = Kept { kind, watch, version: listed.version, objects: BTreeMap::new(), due: BTreeSet::new() };
+        let mut kept =
+            Kept { kind, watch, version: listed.version, objects: BTreeMap::new(), due: BTreeSet::new() };
         listed.items.into_iter().for_each(|object| kept.note(object));
         Ok(kept)
     }
@@ -142,18 +147,25 @@ impl Operator {
     async fn take(&self, kept: &mut Kept, change: Option<Change>) -> Outcome {
         match change {
             Some(Change::Object(object)) => kept.note(object),
+            Some(Change::Gone(object)) => kept.forget(&object),
             Some(Change::Bookmark(version)) => kept.version = version,
             None => kept.watch = self.cluster.watch(kept.kind, &kept.version).await?,
         }
         Ok(())
     }
 
-    /// Looks at the objects that are due.
+    /// Looks at the objects that are due. While nobody of the fleet answers, one is enough to know that: the others wait.
     async fn look(&self, kept: &mut Kept, output: &Output) {
-        for name in std::mem::take(&mut kept.due) {
+        while let Some(name) = kept.due.pop_first() {
             let Some(object) = kept.objects.get(&name) else { continue };
             match self.reconcile(kept.kind, object).await {
-                Ok(Some(object)) => kept.put(object),
+                Ok(Some(object)) => {
+                    let is_alone = is_unreachable(&object);
+                    kept.put(object);
+                    if is_alone {
+                        return;
+                    }
+                }
                 Ok(None) => {
                     kept.objects.remove(&name);
                 }
@@ -179,10 +191,10 @@ impl Operator {
     }
 
     async fn ensure(&self, kind: Kind, object: &Value) -> Verdict {
-        let ensured = if kind == ADDRESSES {
-            address::ensure(&self.admin, object).await
-        } else {
-            user::ensure(&self.admin, &self.cluster, object).await
+        let ensured = match kind {
+            SPACES => space::ensure(&self.admin, object).await,
+            ADDRESSES => address::ensure(&self.admin, object).await,
+            _ => user::ensure(&self.admin, &self.cluster, object).await,
         };
         ensured.unwrap_or_else(Verdict::failed)
     }
@@ -192,10 +204,10 @@ impl Operator {
         if !is_protected(object) {
             return Ok(None);
         }
-        let forgotten = if kind == ADDRESSES {
-            address::forget(&self.admin, object).await
-        } else {
-            user::forget(&self.admin, object).await
+        let forgotten = match kind {
+            SPACES => space::forget(&self.admin, object).await,
+            ADDRESSES => address::forget(&self.admin, object).await,
+            _ => user::forget(&self.admin, object).await,
         };
         match forgotten.unwrap_or_else(|failure| Some(Verdict::failed(failure))) {
             Some(verdict) => self.tell(kind, name, object.clone(), &verdict).await.map(Some),
@@ -228,6 +240,16 @@ impl Kept {
             self.due.insert(name.clone());
         }
         self.objects.insert(name, object);
+    }
+
+    /// Forgets an object that is gone. Nothing stands for it any more: else its finalizer would have kept it.
+    fn forget(&mut self, object: &Value) {
+        if let Some(version) = object["metadata"]["resourceVersion"].as_str() {
+            self.version = version.to_owned();
+        }
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        self.objects.remove(name);
+        self.due.remove(name);
     }
 
     /// Keeps the object as it has become by what this process did.

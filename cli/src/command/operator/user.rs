@@ -2,13 +2,17 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mq_model::{
-    Secret, custom,
+    Secret,
     admin::{NewPassword, NewUser},
-    user::User,
+    custom,
+    user::{DEFAULT_SPACE, User},
 };
 use serde_json::{Value, json};
 
-use super::{address::found, condition::Verdict};
+use super::{
+    address::{found, in_space},
+    condition::Verdict,
+};
 use crate::{
     client::admin::Admin,
     cluster::{Cluster, SECRETS, owned_by},
@@ -33,6 +37,7 @@ struct Given {
 /// Makes the user what the object says.
 pub(super) async fn ensure(admin: &Admin, cluster: &Cluster, object: &Value) -> Outcome<Verdict> {
     let wanted = wanted(object)?;
+    let admin = &in_space(admin, wanted.metadata.space.as_deref());
     let given = match object["spec"]["passwordSecret"]["name"].as_str() {
         Some(secret) => Some(given(cluster, object, &wanted, secret).await?),
         None => None,
@@ -50,7 +55,8 @@ pub(super) async fn ensure(admin: &Admin, cluster: &Cluster, object: &Value) -> 
                 admin.put_user(&wanted).await?;
             }
             let has_password = there.status.as_ref().is_some_and(|status| status.has_password);
-            if let Some(given) = given.as_ref().filter(|given| !has_password || known != Some(&given.version)) {
+            if let Some(given) = given.as_ref().filter(|given| !has_password || known != Some(&given.version))
+            {
                 admin.set_password(&name, &NewPassword { password: given.password.clone() }).await?;
             }
         }
@@ -77,7 +83,7 @@ async fn given(cluster: &Cluster, object: &Value, user: &User, name: &str) -> Ou
                 "type": "kubernetes.io/basic-auth",
                 "metadata": owned_by(object, name),
                 "data": {
-                    NAME: STANDARD.encode(&user.metadata.name),
+                    NAME: STANDARD.encode(login(user)),
                     PASSWORD: STANDARD.encode(password()?.expose()),
                 },
             });
@@ -90,6 +96,14 @@ async fn given(cluster: &Cluster, object: &Value, user: &User, name: &str) -> Ou
     let text = String::from_utf8(bytes).map_err(|_| wrong("holds a `password` that is not UTF-8"))?;
     let version = secret["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
     Ok(Given { password: Secret::new(text), version })
+}
+
+/// The name that the user logs in with.
+fn login(user: &User) -> String {
+    match user.metadata.space.as_deref() {
+        Some(space) if space != DEFAULT_SPACE => format!("{}@{space}", user.metadata.name),
+        _ => user.metadata.name.clone(),
+    }
 }
 
 /// A password that nobody can guess.
@@ -105,6 +119,7 @@ fn password() -> Outcome<Secret> {
 /// Removes the user.
 pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
     let Ok(wanted) = wanted(object) else { return Ok(None) };
+    let admin = &in_space(admin, wanted.metadata.space.as_deref());
     match admin.delete_user(&wanted.metadata.name).await {
         Err(failure) if failure.exit != Exit::NotFound => Err(failure),
         _ => Ok(None),

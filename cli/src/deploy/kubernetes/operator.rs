@@ -27,9 +27,7 @@ impl Rendering<'_> {
         let name = self.operator_name();
         let plurals: Vec<&str> = KINDS.iter().map(|(_, plural)| *plural).collect();
         let statuses: Vec<String> = plurals.iter().map(|plural| format!("{plural}/status")).collect();
-        let rule = |groups: Value, resources: Value, verbs: Value| {
-            json!({ "apiGroups": groups, "resources": resources, "verbs": verbs })
-        };
+        let rule = |groups: Value, resources: Value, verbs: Value| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
         let rules = json!([
             rule(json!([GROUP]), json!(plurals), json!(["get", "list", "watch", "patch"])),
             rule(json!([GROUP]), json!(statuses), json!(["patch"])),
@@ -60,12 +58,8 @@ impl Rendering<'_> {
 
     fn operator_deployment(&self) -> Value {
         let name = self.operator_name();
-        let admin = format!(
-            "https://{}.{}.svc:{}",
-            self.names.fleet(),
-            self.target.namespace(),
-            self.https_port()
-        );
+        let admin =
+            format!("https://{}.{}.svc:{}", self.names.fleet(), self.target.namespace(), self.https_port());
         let file = |name: &str| format!("{ADMIN}/{name}");
         let container = json!({
             "name": "operator",
