@@ -2,7 +2,7 @@
 
 use mq_model::{
     Documents,
-    space::{AddressSpace, AddressSpaceSpec, Profile, SpaceLimits},
+    space::{AddressSpace, AddressSpaceSpec, Profile, SpaceLimits, SpaceUsage},
 };
 use serde_json::{Map, Value, json};
 
