@@ -133,11 +133,10 @@ async fn stateful_set(name: &str) -> Outcome<Option<StatefulSet>> {
     };
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     let namespace = read("namespace")?;
-    let url = format!(
-        "https://{host}:{port}/apis/apps/v1/namespaces/{}/statefulsets/{name}",
-        namespace.trim()
-    );
-    let url: Url = url.parse().map_err(|error| Failure::failed(format!("cannot ask the cluster at {url}: {error}")))?;
+    let url =
+        format!("https://{host}:{port}/apis/apps/v1/namespaces/{}/statefulsets/{name}", namespace.trim());
+    let url: Url =
+        url.parse().map_err(|error| Failure::failed(format!("cannot ask the cluster at {url}: {error}")))?;
     let place = url.origin().ascii_serialization();
     let failed = |why: String| {
         Failure::new(Exit::Unreachable, format!("cannot ask the cluster at {place}: {why}"))
@@ -201,14 +200,18 @@ mod tests {
     #[test]
     fn a_pod_beyond_those_that_are_wanted_goes_for_good() {
         let three = set(r#"{"metadata":{},"spec":{"replicas":3,"ordinals":{"start":1}}}"#);
-        assert_eq!([1, 3, 4].map(|ordinal| three.fate(ordinal)), [Fate::Returns, Fate::Returns, Fate::Leaves]);
+        assert_eq!(
+            [1, 3, 4].map(|ordinal| three.fate(ordinal)),
+            [Fate::Returns, Fate::Returns, Fate::Leaves]
+        );
         let one = set(r#"{"metadata":{},"spec":{}}"#);
         assert_eq!([0, 1].map(|ordinal| one.fate(ordinal)), [Fate::Returns, Fate::Leaves]);
     }
 
     #[test]
     fn where_all_go_nobody_takes_what_there_is() {
-        let deleted = set(r#"{"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"},"spec":{"replicas":3}}"#);
+        let deleted =
+            set(r#"{"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"},"spec":{"replicas":3}}"#);
         assert_eq!(deleted.fate(0), Fate::Ends);
         let none = set(r#"{"metadata":{},"spec":{"replicas":0,"ordinals":{"start":1}}}"#);
         assert_eq!(none.fate(1), Fate::Ends);

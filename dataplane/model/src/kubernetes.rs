@@ -636,7 +636,10 @@ mod tests {
         assert_eq!(tls.fleet_ca, Some("/etc/mq/tls/mesh/ca.crt".into()));
         let https = config.listeners.https.expect("the cluster has to reach it");
         assert_eq!((https.host.as_str(), https.port), ("0.0.0.0", 8443));
-        assert_eq!(config.listeners.amqp.port, 5672, "ports do not count up: each pod has an address of its own");
+        assert_eq!(
+            config.listeners.amqp.port, 5672,
+            "ports do not count up: each pod has an address of its own"
+        );
     }
 
     #[test]
@@ -682,7 +685,8 @@ mod tests {
             ..KubernetesTarget::default()
         };
         let names = Names::of_fleet("f").server_names(&fleet.spec, &target);
-        for name in ["f.n.svc", "*.f-nodes.n.svc", "https.apps.example", "mq.example.org", "*.f.mq.internal"] {
+        for name in ["f.n.svc", "*.f-nodes.n.svc", "https.apps.example", "mq.example.org", "*.f.mq.internal"]
+        {
             assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
         }
     }

@@ -11,6 +11,7 @@ mod fleet_size;
 mod fleet_topics;
 mod hostile;
 mod kubernetes_api;
+mod kubernetes_pods;
 mod layers;
 mod life;
 mod logins;

@@ -77,7 +77,10 @@ pub fn chart(fleet: &Fleet) -> Outcome<Vec<(String, String)>> {
         ("Chart.yaml".to_owned(), output::yaml(&about(&fleet))?),
         (
             "values.yaml".to_owned(),
-            format!("# What may differ from one installation to the next.\n{}", output::yaml(&parameters.values())?),
+            format!(
+                "# What may differ from one installation to the next.\n{}",
+                output::yaml(&parameters.values())?
+            ),
         ),
         ("templates/NOTES.txt".to_owned(), notes(&fleet, is_secret_brought)),
     ];
@@ -134,8 +137,7 @@ fn template(text: &str, parameters: &Parameters) -> String {
     let mut template = String::new();
     for line in text.lines() {
         // Not in one step after the other: the second would find what the first has written.
-        let escaped: Vec<String> =
-            line.split("{{").map(|part| part.replace("}}", "{{ \"}}\" }}")).collect();
+        let escaped: Vec<String> = line.split("{{").map(|part| part.replace("}}", "{{ \"}}\" }}")).collect();
         let line = escaped.join("{{ \"{{\" }}");
         let line = match line.strip_suffix(NAMESPACE).filter(|before| before.ends_with(": ")) {
             Some(before) => format!("{before}{{{{ .Release.Namespace | quote }}}}"),

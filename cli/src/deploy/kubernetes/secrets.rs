@@ -36,7 +36,8 @@ impl Rendering<'_> {
     pub fn secrets(&self, directory: &Path, now: Timestamp) -> Outcome<Vec<Value>> {
         if let KubernetesTls::CertManager(_) = self.target.tls() {
             let message = "the certificates of the fleet are made by cert-manager, and nobody else has them";
-            return Err(Failure::usage(message).help("leave target.kubernetes.tls out, or apply what `mq render kubernetes` prints"));
+            return Err(Failure::usage(message)
+                .help("leave target.kubernetes.tls out, or apply what `mq render kubernetes` prints"));
         }
         let folder = directory.join(FOLDER);
         create_private(&folder)?;
