@@ -8,6 +8,8 @@ pub const URL: &str = "MQ_URL";
 pub const ADMIN: &str = "MQ_ADMIN";
 /// The user that commands are.
 pub const USER: &str = "MQ_USER";
+/// The address space that commands are about.
+pub const SPACE: &str = "MQ_SPACE";
 /// The password of that user.
 pub const PASSWORD: &str = "MQ_PASSWORD";
 /// The secret of the client that `mq login --client-credentials` logs in.
@@ -45,11 +47,12 @@ pub const KUBERNETES_HOST: &str = "KUBERNETES_SERVICE_HOST";
 pub const KUBERNETES_PORT: &str = "KUBERNETES_SERVICE_PORT";
 
 /// Name and meaning of every variable that is for people, as `mq help environment` prints them.
-pub const ALL: [(&str, &str); 18] = [
+pub const ALL: [(&str, &str); 19] = [
     (CONTEXT, "the context to use, in place of the current one"),
     (URL, "the AMQP URL to connect to, in place of the context's"),
     (ADMIN, "the URL of the admin API, in place of the context's"),
     (USER, "the user that commands are, in messaging and in the admin API"),
+    (SPACE, "the address space that commands are about, in place of the user's own or `default`"),
     (PASSWORD, "the password of that user; --password-file keeps it out of the environment"),
     (CLIENT_SECRET, "the secret of the client that `mq login --client-credentials` logs in"),
     (KEYRING, "where `mq login` keeps secrets: `system` (default) or `file`"),

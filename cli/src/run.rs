@@ -54,7 +54,7 @@ fn error_format(command: &Command) -> Format {
         address::AddressCommand, connection::ConnectionCommand, connection::LinkCommand,
         context::ContextCommand, deploy::DeployCommand, fleet::FleetCommand, fleet::GraphFormat,
         node::NodeCommand, session::RetainedCommand, session::SessionCommand,
-        subscription::SubscriptionCommand,
+        space::ProfileCommand, space::SpaceCommand, subscription::SubscriptionCommand,
     };
     let record = |format: RecordFormat| match format {
         RecordFormat::Json => Format::Jsonl,
@@ -87,6 +87,12 @@ fn error_format(command: &Command) -> Format {
         Command::Address(AddressCommand::Create(args)) => args.view.output,
         Command::Address(AddressCommand::List(args)) => args.view.output,
         Command::Address(AddressCommand::Show(args)) => args.view.output,
+        Command::Space(SpaceCommand::List(args)) | Command::Profile(ProfileCommand::List(args)) => {
+            args.view.output
+        }
+        Command::Space(SpaceCommand::Show(args)) | Command::Profile(ProfileCommand::Show(args)) => {
+            args.view.output
+        }
         Command::Node(NodeCommand::List(args)) => args.view.output,
         Command::Node(NodeCommand::Show(args)) => args.view.output,
         Command::Connection(ConnectionCommand::List(args)) => args.view.output,

@@ -13,7 +13,9 @@ use mq_model::{
     admin::{Listener, Protocol, Runtime},
     config::{DaemonConfig, ListenerTls},
     mesh::node_name,
+    space::DEFAULT_SPACE,
     user::FLEET_ADMIN,
+    validate_name,
 };
 use reqwest::Url;
 
@@ -136,6 +138,8 @@ pub struct Endpoint {
     pub host: String,
     pub port: u16,
     pub credentials: Credentials,
+    /// The address space to be in, where that is not `default`.
+    pub space: Option<String>,
     /// Whom to trust when the scheme has TLS, and what to show.
     pub trust: Trust,
     /// The address; empty when only the connection was asked for.
@@ -263,6 +267,7 @@ impl Settings {
             host: host(&base),
             port: base.port().unwrap_or_else(|| scheme.port()),
             credentials: self.credentials(&base, is_of_context, scheme)?,
+            space: self.space()?,
             trust: self.trust(),
             address,
             is_deployed: is_of_context && self.fleet_directory().is_some(),
@@ -346,6 +351,23 @@ impl Settings {
     #[must_use]
     pub fn leaving_stdin(&self) -> Self {
         Self { leaves_stdin: true, ..self.clone() }
+    }
+
+    /// The address space that a command is about: the one that was named, else that of its user; `None`: `default`.
+    pub fn space(&self) -> Outcome<Option<String>> {
+        let user = self.global.user.clone().or_else(|| self.access()?.user);
+        let of_user = user.as_deref().and_then(|user| Some(user.rsplit_once('@')?.1));
+        let Some(space) = self.global.space.as_deref().or(of_user) else { return Ok(None) };
+        validate_name(space).map_err(|error| Failure::usage(format!("the address space: {error}")))?;
+        Ok(Some(space.to_owned()).filter(|space| space != DEFAULT_SPACE))
+    }
+
+    /// What a user is called in messaging: nobody is let into a space but those who are of it.
+    fn user_in_space(&self, user: String) -> Outcome<String> {
+        Ok(match self.space()? {
+            Some(space) if !user.contains('@') => format!("{user}@{space}"),
+            _ => user,
+        })
     }
 
     /// The admin API as the user that the flags and the environment name, if they do.
@@ -478,7 +500,11 @@ impl Settings {
             // What the context holds is for its own fleet alone.
             (None, None) if is_of_context => {
                 return Ok(match self.credentials_of_context()? {
-                    Credentials::Anonymous => self.own_credentials(scheme),
+                    // Who owns the fleet is nobody's tenant.
+                    Credentials::Anonymous if self.space()?.is_none() => self.own_credentials(scheme),
+                    Credentials::Plain { user, password } => {
+                        Credentials::Plain { user: self.user_in_space(user)?, password }
+                    }
                     credentials => credentials,
                 });
             }
@@ -488,7 +514,7 @@ impl Settings {
             Some(password) => decoded(password, "the password")?,
             None => self.password(&user)?,
         };
-        Ok(Credentials::Plain { user, password })
+        Ok(Credentials::Plain { user: self.user_in_space(user)?, password })
     }
 
     /// The password that the flags and the environment say.

@@ -14,6 +14,7 @@ mod node;
 mod openapi;
 mod paging;
 mod problem;
+mod profiles;
 mod remote;
 mod retained;
 mod roles;
@@ -21,6 +22,7 @@ mod routes;
 mod server;
 mod sessions;
 mod shards;
+mod spaces;
 mod subscriptions;
 mod users;
 mod websocket;
@@ -67,7 +69,7 @@ impl Api {
 pub(crate) fn router(api: Api) -> Router {
     let router = routes::routes().into_iter().fold(Router::new(), |router, route| {
         // The table's path and method are the ones the document shows.
-        router.route(route.path, route.handler)
+        router.route(&route.path, route.handler)
     });
     router
         .fallback(unknown_route)
@@ -105,8 +107,9 @@ async fn limit_time(request: Request, next: Next) -> Response {
 
 async fn count(State(api): State<Api>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let known = [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::HEAD];
-    let names = ["GET", "PUT", "POST", "DELETE", "HEAD"];
+    let known =
+        [Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE, Method::HEAD];
+    let names = ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD"];
     let method = known.iter().zip(names).find(|(known, _)| *known == request.method());
     let method = method.map_or("other", |(_, name)| name);
     let response = next.run(request).await;

@@ -16,6 +16,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use mq_core::encoding::{Reader, put_bytes, put_number};
 use mq_mesh::NodeId;
+use mq_model::space::{DEFAULT_SPACE, split_qualified};
 use tokio::task::JoinSet;
 use tracing::debug;
 
@@ -184,12 +185,20 @@ impl Node {
         }
         let reason = String::from_utf8_lossy(&reply.body);
         let reason = if reason.is_empty() { reply.status.to_string() } else { reason.into_owned() };
-        Err(format!("node `{}` does not take the session of `{}`: {reason}", it.peer, it.client))
+        Err(format!("node `{}` does not take the session of {}: {reason}", it.peer, shown(&it.client)))
     }
 }
 
 fn failed(client: &str, reason: &str) -> String {
-    format!("the session of `{client}` cannot be moved: {reason}")
+    format!("the session of {} cannot be moved: {reason}", shown(client))
+}
+
+/// A client by its identifier inside the fleet, for people to read.
+fn shown(client: &str) -> String {
+    match split_qualified(client) {
+        (DEFAULT_SPACE, client) => format!("`{client}`"),
+        (space, client) => format!("`{client}` of space `{space}`"),
+    }
 }
 
 const OPEN: u8 = 0;

@@ -180,6 +180,8 @@ pub enum ChangeError {
     NoPrincipal(PrincipalKind, Arc<str>),
     #[error("{0} `{1}` would break the rules: {2}")]
     InvalidPrincipal(PrincipalKind, Arc<str>, mq_model::Invalid),
+    #[error("{0} `{1}` cannot be changed in that way: {2}")]
+    Unfit(PrincipalKind, Arc<str>, String),
     #[error("the fleet has as many {0}s as it may have; remove some first")]
     TooMany(PrincipalKind),
     #[error("space `{0}` does not exist; `mq space list` shows those that do")]
@@ -464,6 +466,13 @@ impl Catalogue {
     pub fn addresses(&self) -> Vec<(Arc<str>, Arc<Object>)> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         view.iter().map(|(name, object)| (name.clone(), object.clone())).collect()
+    }
+
+    /// The addresses whose names begin with this, in the order of the names; see [`addresses`](Self::addresses).
+    pub fn addresses_below(&self, prefix: &str) -> Vec<(Arc<str>, Arc<Object>)> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let names = names_from(&view, prefix);
+        names.filter_map(|name| Some((name.clone(), view.get(name)?.clone()))).collect()
     }
 
     /// The users and roles in force. The receiver learns of every other table.

@@ -19,6 +19,7 @@ use mq_mesh::NodeId;
 use mq_model::admin::{Outcomes, Session};
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::{self, AddressSpec, AddressType, SlowConsumer};
+use mq_model::space::{qualified, split_qualified};
 use mq_store::Disk;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
@@ -32,6 +33,7 @@ use crate::mesh::{self, Fabric, serve_links};
 use crate::owner::Owner;
 use crate::selector::Selector;
 use crate::store::{Prepared, Store};
+use crate::usage::Usage;
 
 /// How often a stopping shard looks whether its connections are gone.
 const CLOSE_POLL: Duration = Duration::from_millis(10);
@@ -80,9 +82,13 @@ pub fn spawn(
         }
         None => None,
     };
-    let hub =
-        Hub::new(senders).with_store(store.view()).with_mesh(mesh.clone()).with_providers(providers.clone());
     let shards = u16::try_from(workers).unwrap_or(u16::MAX);
+    let usage = Arc::new(Usage::new(shards, Instant::now()));
+    let hub = Hub::new(senders)
+        .with_store(store.view())
+        .with_mesh(mesh.clone())
+        .with_providers(providers.clone())
+        .with_usage(usage.clone());
     let homes = addresses.iter().map(|address| (QueueId(address.id), mq_core::home(&address.name, shards)));
     let homes = homes.collect();
     let checks = Checks::new(mailboxes.clone(), workers.div_ceil(CHECKS_PER_WORKERS), &random());
@@ -94,6 +100,7 @@ pub fn spawn(
         running: Arc::new(AtomicUsize::new(workers)),
         mesh,
         checks,
+        usage,
         login: LoginShared::new(&config.state_dir, providers, owner, Instant::now()),
     };
     let mut threads = Vec::with_capacity(workers + 2);
@@ -141,6 +148,7 @@ fn start(
     };
     let mut core = Core::new(id, shards, limits);
     core.set_name(&config.node);
+    core.set_stocks(shared.usage.clone());
     core.set_format(Arc::new(Formats::new(shared.subscriptions.clone(), &config.mqtt)));
     let now = Instant::now();
     core.set_clock(now, UnixMillis(unix_millis()));
@@ -457,7 +465,7 @@ fn settings(address: &Served, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>)
         ttl_default: millis(spec.ttl.default_ms.or_else(|| spec.ttl.max_ms.filter(|_| is_stored))),
         ttl_min: millis(spec.ttl.min_ms),
         ttl_max: millis(spec.ttl.max_ms),
-        queue: is_stored.then(|| Arc::new(queue_settings(spec))),
+        queue: is_stored.then(|| Arc::new(queue_settings(name, spec))),
         // A node that never was its home has no name for it in its store.
         id: (matches!(spec.kind, AddressType::Queue | AddressType::Subscription) && *id > 0)
             .then_some(QueueId(*id)),
@@ -476,7 +484,10 @@ fn slot_of(node: &str, config: &DaemonConfig, mesh: Option<&Arc<Fabric>>) -> u32
 }
 
 /// How a queue, one of its shards, or each subscription of a topic, keeps messages.
-fn queue_settings(spec: &AddressSpec) -> QueueSettings {
+fn queue_settings(name: &str, spec: &AddressSpec) -> QueueSettings {
+    let (space, _) = split_qualified(name);
+    // What a document names lies in its own space.
+    let inside = |name: &str| Arc::from(&*qualified(space, name));
     let shards = u64::from(spec.shards());
     QueueSettings {
         // Each shard has its part, rounded up, so that none is without room.
@@ -491,8 +502,8 @@ fn queue_settings(spec: &AddressSpec) -> QueueSettings {
         redelivery_delay: spec.redelivery.delay(),
         redelivery_multiplier_percent: spec.redelivery.multiplier_percent(),
         redelivery_delay_max: spec.redelivery.max_delay(),
-        dead_letter: spec.dead_letter.as_deref().map(Into::into),
-        expiry: spec.expiry_address.as_deref().map(Into::into),
+        dead_letter: spec.dead_letter.as_deref().map(inside),
+        expiry: spec.expiry_address.as_deref().map(inside),
         exclusive: spec.exclusive,
         groups: spec.message_groups,
         last_value: spec.last_value,
@@ -514,9 +525,11 @@ fn subscription_settings(name: &str, spec: &AddressSpec) -> Arc<SubscriptionSett
             None
         }
     });
+    let (space, _) = split_qualified(name);
+    let levels = spec.subscription.filter.as_deref();
     Arc::new(SubscriptionSettings {
         topic: topic.into(),
-        levels: spec.subscription.filter.as_deref().map(Into::into),
+        levels: levels.map(|levels| Arc::from(&*qualified(space, levels))),
         filter: selector,
     })
 }

@@ -12,7 +12,7 @@ mod stream;
 
 pub use self::certificate::{ClientCertificate, Encryption};
 pub use self::files::{CertificateError, Terms};
-pub(crate) use self::files::{Certificates, Speaks};
+pub(crate) use self::files::{Certificates, Mark, Speaks, mark};
 pub(crate) use self::pace::Pace;
 pub(crate) use self::secured::Secured;
 pub use self::stream::Session;

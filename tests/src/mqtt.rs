@@ -248,6 +248,15 @@ impl Client {
     pub fn try_connect(&mut self, broker: &Broker, options: Value) -> Value {
         let is_websocket = options["websocket"] == true;
         let server = if is_websocket { broker.websocket() } else { broker.server() };
+        self.try_connect_at(server, options)
+    }
+
+    /// The same at an address, where one of several nodes listens.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[track_caller]
+    pub fn try_connect_at(&mut self, server: SocketAddr, options: Value) -> Value {
         let version = if self.dialect.is_v5 { 5 } else { 4 };
         let mut command =
             json!({ "do": "connect", "host": server.ip(), "port": server.port(), "version": version });

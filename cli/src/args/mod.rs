@@ -18,9 +18,11 @@ pub mod login;
 pub mod message;
 pub mod meta;
 pub mod node;
+pub mod operator;
 pub mod pod;
 pub mod render;
 pub mod session;
+pub mod space;
 pub mod subscription;
 pub mod user;
 
@@ -57,9 +59,15 @@ pub struct Global {
     /// The URL of the admin API, in place of the context's: http://host:port.
     #[arg(long, global = true, value_name = "URL", env = env::ADMIN, hide_env_values = true)]
     pub admin: Option<String>,
-    /// The user that a command is in messaging and in the admin API; without one it is anonymous.
+    /// The user that a command is in messaging and in the admin API, `name@space` where he is of another address
+    /// space than `default`; without one it is anonymous.
     #[arg(long, global = true, value_name = "NAME", env = env::USER, hide_env_values = true)]
     pub user: Option<String>,
+    /// The address space that a command is about, in place of the user's own or `default`.
+    ///
+    /// In messaging a user without `@space` is one of it, and an anonymous client of AMQP asks for it.
+    #[arg(long, global = true, value_name = "NAME", env = env::SPACE, hide_env_values = true)]
+    pub space: Option<String>,
     /// A file whose first line is the password; `-` is stdin.
     ///
     /// The environment variable MQ_PASSWORD and --password-stdin are the alternatives. There is no flag for the password
@@ -171,6 +179,10 @@ pub enum Command {
     #[command(subcommand)]
     Node(node::NodeCommand),
     #[command(subcommand)]
+    Space(space::SpaceCommand),
+    #[command(subcommand)]
+    Profile(space::ProfileCommand),
+    #[command(subcommand)]
     User(user::UserCommand),
     #[command(subcommand)]
     Role(user::RoleCommand),
@@ -181,6 +193,7 @@ pub enum Command {
     Logs(node::Logs),
     #[command(subcommand)]
     Render(render::RenderCommand),
+    Operator(operator::Operator),
     #[command(subcommand)]
     Context(context::ContextCommand),
     Explain(meta::Explain),

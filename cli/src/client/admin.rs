@@ -11,6 +11,7 @@ use mq_model::{
     },
     grant::Right,
     manifest::Address,
+    space::{AddressSpace, DEFAULT_SPACE, Profile},
     user::{Role, User},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
@@ -46,8 +47,13 @@ pub struct Admin {
     who: Who,
     /// The node of the fleet that is to answer, when it is not the one that is asked.
     node: Option<String>,
+    /// The address space that requests are about; `None`: the default one.
+    space: Option<String>,
 }
 
+/// What there is of every address space.
+const OF_SPACES: [&str; 8] =
+    ["addresses", "subscriptions", "connections", "links", "sessions", "retained", "users", "roles"];
 /// Who asks an admin API.
 #[derive(Clone, Debug)]
 enum Who {
@@ -83,7 +89,7 @@ impl Admin {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failure::failed(format!("cannot start an HTTP client: {}", causes(&error))))?;
-        Ok(Self { http, base, who: Who::Anybody, node: None })
+        Ok(Self { http, base, who: Who::Anybody, node: None, space: None })
     }
 
     /// The same API, asked by this user.
@@ -96,6 +102,17 @@ impl Admin {
     #[must_use]
     pub fn bearing(self, token: Secret) -> Self {
         Self { who: Who::Bearer(token), ..self }
+    }
+
+    /// What a command begins with that is about the same address space, to tell people.
+    pub fn command(&self) -> String {
+        self.space.as_ref().map_or_else(|| "mq".to_owned(), |space| format!("mq --space {space}"))
+    }
+
+    /// The same API, asked about an address space.
+    #[must_use]
+    pub fn in_space(&self, space: &str) -> Self {
+        Self { space: Some(space.to_owned()).filter(|space| space != DEFAULT_SPACE), ..self.clone() }
     }
 
     /// The same API, with the answers of the node called `node`, through the one that is asked.
@@ -201,6 +218,54 @@ impl Admin {
     pub async fn delete_subscription(&self, topic: &str, name: &str) -> Outcome {
         let path = ["addresses", topic, "subscriptions", name];
         self.accepted(self.request(Method::DELETE, &path)?).await.map(drop)
+    }
+
+    pub async fn spaces(&self) -> Outcome<Vec<AddressSpace>> {
+        Ok(self.pages(&["spaces"], &[], u64::MAX).await?.items)
+    }
+
+    pub async fn space(&self, name: &str) -> Outcome<AddressSpace> {
+        self.get(&["spaces", name], &[]).await
+    }
+
+    /// Creates a space; a conflict when it exists.
+    pub async fn create_space(&self, space: &AddressSpace) -> Outcome<AddressSpace> {
+        Ok(self.read(self.request(Method::POST, &["spaces"])?.json(space)).await?.1)
+    }
+
+    pub async fn put_space(&self, space: &AddressSpace) -> Outcome<Put> {
+        let request = self.request(Method::PUT, &["spaces", &space.metadata.name])?.json(space);
+        self.accepted(request).await.map(|answer| put(&answer))
+    }
+
+    /// Changes some of a space, as a merge patch of its document says (RFC 7396).
+    pub async fn change_space(&self, name: &str, patch: &serde_json::Value) -> Outcome<AddressSpace> {
+        Ok(self.read(self.request(Method::PATCH, &["spaces", name])?.json(patch)).await?.1)
+    }
+
+    /// Removes a space; with `cascade` what is in it, with `force` also what nobody can count of that.
+    pub async fn delete_space(&self, name: &str, cascade: bool, force: bool) -> Outcome {
+        let request = self.request(Method::DELETE, &["spaces", name])?;
+        let request = if cascade { request.query(&[("cascade", "true")]) } else { request };
+        let request = if force { request.query(&FORCE) } else { request };
+        self.accepted(request.timeout(BULK_TIMEOUT)).await.map(drop)
+    }
+
+    pub async fn profiles(&self) -> Outcome<Vec<Profile>> {
+        Ok(self.pages(&["profiles"], &[], u64::MAX).await?.items)
+    }
+
+    pub async fn profile(&self, name: &str) -> Outcome<Profile> {
+        self.get(&["profiles", name], &[]).await
+    }
+
+    pub async fn put_profile(&self, profile: &Profile) -> Outcome<Put> {
+        let request = self.request(Method::PUT, &["profiles", &profile.metadata.name])?.json(profile);
+        self.accepted(request).await.map(|answer| put(&answer))
+    }
+
+    pub async fn delete_profile(&self, name: &str) -> Outcome {
+        self.accepted(self.request(Method::DELETE, &["profiles", name])?).await.map(drop)
     }
 
     pub async fn users(&self) -> Outcome<Vec<User>> {
@@ -373,7 +438,12 @@ impl Admin {
             .path_segments_mut()
             .map_err(|()| Failure::usage(format!("{} cannot be the URL of an admin API", self.base)))?;
         // An address may hold `/`: each segment is percent-encoded as a whole.
-        segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+        segments.pop_if_empty().extend(["api", "v1"]);
+        let is_of_space = path.first().is_some_and(|first| OF_SPACES.contains(first));
+        if let Some(space) = self.space.as_ref().filter(|_| is_of_space) {
+            segments.extend(["spaces", space]);
+        }
+        segments.extend(path);
         drop(segments);
         let request = self.http.request(method, url);
         let request = match &self.who {
@@ -451,7 +521,7 @@ fn put(answer: &Response) -> Put {
 }
 
 /// The innermost reason, which is the one that tells: `connection refused`.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -508,7 +508,8 @@ where
     let builder = Connection::builder()
         .container_id(container.map_or_else(own, str::to_owned))
         .scheme("amqp")
-        .hostname(endpoint.host.as_str())
+        // AMQP 2.4.1: the space is a virtual host.
+        .hostname(endpoint.space.as_deref().unwrap_or(&endpoint.host))
         .idle_time_out(IDLE_TIMEOUT_MS)
         .properties(properties);
     let builder = match profile {

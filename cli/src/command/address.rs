@@ -1,15 +1,16 @@
 //! `mq address` and `mq apply`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use mq_model::{
+    Documents,
     manifest::{Address, AddressSpec, AddressStatus, Deduplication, QueueStatus, ShardStatus},
     split_subscription, validate_address_name,
 };
 use serde_json::json;
 
-use super::{admin, files, stored, user, watch};
+use super::{admin, files, space, stored, user, watch};
 use crate::{
     args::{
         Format,
@@ -54,7 +55,7 @@ async fn create(args: &AddressCreate, admin: &Admin, output: &mut Output) -> Out
         Err(failure) => return Err(failure),
     };
     if args.view.output == Format::Table || args.view.output == Format::Wide {
-        let undo = format!("mq address delete {}", shape::quoted(&args.name));
+        let undo = format!("{} address delete {}", admin.command(), shape::quoted(&args.name));
         output.line(&format!("changed: created address {}; undo: {undo}", args.name))?;
     } else {
         output.object(&listing(vec![created]), args.view)?;
@@ -366,8 +367,10 @@ fn undo_delete(address: &Address) -> String {
     let kind = value(&spec.kind);
     let plain = AddressSpec::new(spec.kind);
     if *spec == plain && address.metadata.labels.is_empty() {
+        let of_space = address.metadata.space.as_ref().map(|space| format!("--space {space} "));
         return format!(
-            "mq address create {} --type {}",
+            "mq {}address create {} --type {}",
+            of_space.unwrap_or_default(),
             shape::quoted(&address.metadata.name),
             kind.as_str().unwrap_or_default()
         );
@@ -381,27 +384,41 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
     let documents = files::documents(&args.files)?;
     if let Some(fleet) = documents.fleet {
         return Err(Failure::usage(format!(
-            "the files hold the Fleet `{}`, and apply is for addresses, users and roles",
+            "the files hold the Fleet `{}`, and apply is for addresses, users, roles, spaces and profiles",
             fleet.metadata.name
         ))
         .help("use `mq deploy -f`"));
     }
-    if documents.addresses.is_empty() && documents.users.is_empty() && documents.roles.is_empty() {
-        return Err(Failure::usage("there is no Address, User or Role in the files")
-            .help("see `mq explain Address`, `mq explain User`"));
+    let is_empty = documents.addresses.is_empty()
+        && documents.users.is_empty()
+        && documents.roles.is_empty()
+        && documents.spaces.is_empty()
+        && documents.profiles.is_empty();
+    if is_empty {
+        return Err(Failure::usage("there is no Address, User, Role, AddressSpace or Profile in the files")
+            .help("see `mq explain Address`, `mq explain User`, `mq explain AddressSpace`"));
     }
     let admin = admin(settings)?;
-    let there = if documents.addresses.is_empty() { Vec::new() } else { admin.addresses().await? };
-    let wanted = plan::in_order(&documents.addresses);
-    let steps: Vec<Step> = wanted.iter().map(|wanted| plan::address_step(wanted, &there)).collect();
+    let documents = in_space(documents, settings)?;
+    let mut planned = Vec::new();
+    for (admin, addresses) in by_space(&documents.addresses, &admin) {
+        let there = user::there_or_none(admin.addresses().await)?;
+        let steps = plan::in_order(&addresses).into_iter();
+        planned.extend(steps.map(|wanted| {
+            let step = plan::address_step(wanted, &there);
+            (admin.clone(), wanted.clone(), step)
+        }));
+    }
     if !args.dry_run {
-        guard(&steps, args, output)?;
+        guard(planned.iter().map(|(_, _, step)| step), args, output)?;
     }
+    // A space is there before what is of it.
+    let mut principals = space::apply(&documents, args.dry_run, &admin, output).await?;
     let mut applied = Applied::default();
-    for (wanted, step) in wanted.into_iter().zip(steps) {
-        applied.one(&step, wanted, args, &admin, output).await?;
+    for (admin, wanted, step) in &planned {
+        applied.one(step, wanted, args, admin, output).await?;
     }
-    let principals = user::apply(&documents, args.dry_run, &admin, output).await?;
+    principals.add(&user::apply(&documents, args.dry_run, &admin, output).await?);
     if args.dry_run {
         output.line("dry run: nothing was changed")?;
     }
@@ -412,9 +429,30 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
     }
 }
 
+/// The documents, with those that say no space in the one that the command is about.
+fn in_space(mut documents: Documents, settings: &Settings) -> Outcome<Documents> {
+    let Some(space) = settings.space()? else { return Ok(documents) };
+    let addresses = documents.addresses.iter_mut().map(|address| &mut address.metadata);
+    let users = documents.users.iter_mut().map(|user| &mut user.metadata);
+    let roles = documents.roles.iter_mut().map(|role| &mut role.metadata);
+    for metadata in addresses.chain(users).chain(roles) {
+        metadata.space.get_or_insert_with(|| space.clone());
+    }
+    Ok(documents)
+}
+
+/// The addresses of each space, and the admin API that is asked about it.
+fn by_space(addresses: &[Address], admin: &Admin) -> Vec<(Admin, Vec<Address>)> {
+    let mut spaces: BTreeMap<&str, Vec<Address>> = BTreeMap::new();
+    for address in addresses {
+        spaces.entry(address.metadata.space()).or_default().push(address.clone());
+    }
+    spaces.into_iter().map(|(space, addresses)| (admin.in_space(space), addresses)).collect()
+}
+
 /// Refuses, or asks, before messages are lost.
-fn guard(steps: &[Step], args: &Apply, output: &Output) -> Outcome {
-    let uncounted = steps.iter().filter_map(|step| Some((step, step.uncounted.as_ref()?))).next();
+fn guard<'a>(steps: impl Iterator<Item = &'a Step> + Clone, args: &Apply, output: &Output) -> Outcome {
+    let uncounted = steps.clone().filter_map(|step| Some((step, step.uncounted.as_ref()?))).next();
     if let Some((step, node)) = uncounted.filter(|_| !args.force) {
         let message = format!("nothing was changed: {}", plan::not_known(&step.name, node));
         return Err(not_counted(Failure::new(Exit::Guarded, message)));
@@ -422,7 +460,7 @@ fn guard(steps: &[Step], args: &Apply, output: &Output) -> Outcome {
     if args.yes {
         return Ok(());
     }
-    let losing: Vec<&Step> = steps.iter().filter(|step| step.messages > 0).collect();
+    let losing: Vec<&Step> = steps.filter(|step| step.messages > 0).collect();
     if losing.is_empty() {
         return Ok(());
     }
@@ -473,7 +511,7 @@ impl Applied {
         }
         self.done += 1;
         let undo = match (args.dry_run, step.action) {
-            (false, Action::Create) => format!("; undo: mq address delete {}", shape::quoted(name)),
+            (false, Action::Create) => format!("; undo: {} address delete {}", admin.command(), shape::quoted(name)),
             _ => String::new(),
         };
         output.line(&format!("{word}: address {name}{undo}"))?;

@@ -59,7 +59,8 @@ async fn nodes(admin: Admin) -> Outcome<Reach> {
     let mut reach = Reach { nodes: Vec::new(), unreachable: Vec::new() };
     let mesh = match admin.mesh().await {
         Ok(mesh) => mesh,
-        Err(failure) if failure.exit == Exit::NotFound => {
+        // Alone, or of a space whose users know nothing of nodes.
+        Err(failure) if matches!(failure.exit, Exit::NotFound | Exit::Denied) => {
             reach.nodes.push(NodeOf { name: None, admin });
             return Ok(reach);
         }
@@ -122,6 +123,7 @@ fn facts(connection: &Connection) -> Vec<(&'static str, String)> {
         ("protocol", protocol(connection)),
         ("client", connection.container.clone()),
         ("user", connection.user.clone()),
+        ("space", connection.space.clone()),
         ("product", connection.product.clone().unwrap_or_else(|| "-".into())),
         ("listener", connection.listener.clone()),
         ("opened", connection.opened_at.to_string()),
@@ -153,6 +155,7 @@ fn listing(rows: Vec<Row>) -> Listing {
         Column::left("PROTOCOL"),
         Column::left("CLIENT"),
         Column::left("USER"),
+        Column::left("SPACE"),
         Column::left("PRODUCT"),
         Column::right("PRODUCERS"),
         Column::right("CONSUMERS"),
@@ -185,6 +188,7 @@ fn row(connection: &Connection, node: Option<&str>) -> Row {
         protocol(connection),
         connection.container.clone(),
         connection.user.clone(),
+        connection.space.clone(),
         connection.product.clone().unwrap_or_else(|| "-".into()),
         shape::number(connection.producers.into()),
         shape::number(connection.consumers.into()),

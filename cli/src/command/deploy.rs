@@ -10,6 +10,7 @@ use mq_model::{
     config::DaemonConfig,
     manifest::{API_VERSION, Address, FLEET_KIND, Fleet, FleetSpec, Metadata, Target},
     mesh::node_number,
+    space::DEFAULT_SPACE,
     validate_name,
 };
 use serde_json::{Value, json};
@@ -369,9 +370,16 @@ fn wanted(args: &Deploy) -> Outcome<(Fleet, Vec<Address>)> {
         validate_name(name).map_err(Failure::usage)?;
     }
     let documents = files::documents(&args.files)?;
-    if !documents.users.is_empty() || !documents.roles.is_empty() {
+    let is_of_space = |address: &Address| address.metadata.space() != DEFAULT_SPACE;
+    let has_others = !documents.users.is_empty()
+        || !documents.roles.is_empty()
+        || !documents.spaces.is_empty()
+        || !documents.profiles.is_empty()
+        || documents.addresses.iter().any(is_of_space);
+    if has_others {
         return Err(Failure::usage(
-            "there are users or roles in the files, and deploy is for fleets and addresses",
+            "there are users, roles, profiles, or address spaces with what is of them in the files, and deploy is for \
+             fleets and their own addresses",
         )
         .help("put them into a file of their own, and run `mq apply -f` with it when the fleet runs"));
     }

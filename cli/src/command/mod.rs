@@ -25,6 +25,7 @@ mod message;
 mod meta;
 mod mqtt;
 mod node;
+mod operator;
 mod pod;
 mod recv;
 mod render;
@@ -33,6 +34,7 @@ mod request;
 mod send;
 mod session;
 mod site;
+mod space;
 mod stored;
 mod subscription;
 mod undeploy;
@@ -56,6 +58,7 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
         Command::Help(args) => meta::help(&args, output),
         Command::Render(args) => render::run(&args, output),
         Command::Agent(args) => render::agent(args).await,
+        Command::Operator(args) => operator::run(&args, global.admin.as_deref(), output).await,
         Command::Pod(args) => pod::run(&args, global.admin.as_deref(), output).await,
         Command::Deploy(args) => deploy::deploy(*args, &Settings::of_user(global)?, output).await,
         Command::Scale(args) => deploy::scale(*args, &Settings::of_user(global)?, output).await,
@@ -87,6 +90,8 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
         Command::Apply(args) => address::apply(&args, settings, output).await,
         Command::Connection(args) => connection::run(&args, settings, output).await,
         Command::Link(args) => connection::links(&args, settings, output).await,
+        Command::Space(args) => space::run(args, settings, output).await,
+        Command::Profile(args) => space::profiles(args, settings, output).await,
         Command::User(args) => user::run(args, settings, output).await,
         Command::Role(args) => user::roles(args, settings, output).await,
         Command::Check(args) => check::run(&args, settings, output).await,
@@ -104,5 +109,9 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
 }
 
 fn admin(settings: &Settings) -> Outcome<Admin> {
-    settings.known(Admin::trusting(settings.admin()?, &settings.admin_trust())?)
+    let admin = settings.known(Admin::trusting(settings.admin()?, &settings.admin_trust())?)?;
+    Ok(match settings.space()? {
+        Some(space) => admin.in_space(&space),
+        None => admin,
+    })
 }

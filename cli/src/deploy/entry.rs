@@ -92,6 +92,7 @@ impl Entry {
             credentials: self.token.as_ref().map_or(Credentials::Anonymous, owner),
             trust: self.trust(),
             address: String::new(),
+            space: None,
             is_deployed: true,
         })
     }

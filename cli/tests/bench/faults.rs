@@ -92,6 +92,7 @@ fn try_load_at(
 /// Where a load goes that trusts whom the system trusts.
 pub(crate) fn endpoint(order: &Order, to: SocketAddr, address: &str) -> Endpoint {
     Endpoint {
+        space: None,
         scheme: match (order.load.protocol, order.load.tls) {
             (Wire::Amqp, false) => Scheme::Amqp,
             (Wire::Amqp, true) => Scheme::Amqps,

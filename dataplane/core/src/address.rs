@@ -23,6 +23,7 @@ use crate::list::List;
 use crate::peer::{Remote, Traffic};
 use crate::ready::Ready;
 use crate::settings::{AddressKind, AddressSettings, Overload, ShardId, home, split_shard};
+use crate::space;
 use crate::statistics::{AddressCounters, AddressStatistics};
 
 /// Why an address is here.
@@ -426,8 +427,8 @@ impl Core {
     }
 
     /// The address that serves a name: the one of that name; else the longest topic that the name lies
-    /// in; else the topic `#`, unless the name begins with `$`: such names are the server's, and a temporary
-    /// address that has gone is gone (MQTT 5.0, 4.7.2).
+    /// in; else the topic `#` of its space, unless the name begins with `$` there: such names are the server's, and a
+    /// temporary address that has gone is gone (MQTT 5.0, 4.7.2).
     pub(crate) fn resolve_name(&self, name: &str) -> Result<AddressKey, Refused> {
         let exact = self.known_address(name);
         if exact.is_ok() || name.contains("::") {
@@ -438,14 +439,13 @@ impl Core {
             let address = self.addresses.get(key)?;
             (address.settings.kind == AddressKind::Topic).then_some(key)
         };
-        let mut prefix = name;
-        while let Some((shorter, _)) = prefix.rsplit_once('/') {
-            if let Some(key) = topic(shorter) {
-                return Ok(key);
-            }
-            prefix = shorter;
+        if let Some(key) = space::above(name).find_map(topic) {
+            return Ok(key);
         }
-        topic("#").filter(|_| !name.starts_with('$')).map_or(exact, Ok)
+        if space::is_reserved(name) {
+            return exact;
+        }
+        topic(&space::catch_all_of(name)).map_or(exact, Ok)
     }
 
     /// The kind of what serves links of this name on this shard, if anything does.

@@ -103,7 +103,9 @@ pub mod queue;
 mod ready;
 mod settings;
 mod settle;
+mod space;
 mod statistics;
+mod stock;
 mod store;
 pub mod topic;
 mod wire;
@@ -126,10 +128,12 @@ pub use self::settings::{
     AddressKind, AddressSettings, CoreLimits, Deduplicate, Distribution, MAX_QUEUE_SHARDS, OnFull, Overload,
     QueueSettings, ShardId, SubscriptionSettings, UNKNOWN_SLOT, home, shard_name, split_shard,
 };
+pub use self::space::SPACE_PREFIX;
 pub use self::statistics::{
     AddressStatistics, ConsumerStatistics, OutcomeCounts, ProducerStatistics, QueueStatistics, Statistics,
     SubscriptionStatistics,
 };
+pub use self::stock::{Stock, StockFull, StockItem, Stocks};
 pub use self::store::{
     QueueId, RecoveredMessage, Reference, StoreAnswer, StoreError, StoreRequest, Targets, Ticket,
     TransactionId, UnixMillis,

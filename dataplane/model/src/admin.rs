@@ -328,6 +328,9 @@ pub struct Connection {
     pub container: String,
     /// The authenticated user; `anonymous` without authentication.
     pub user: String,
+    /// The address space that the client is in; empty before that is known.
+    #[serde(default)]
+    pub space: String,
     /// The peer's product and version from its connection properties, when it says so.
     pub product: Option<String>,
     pub opened_at: Timestamp,
@@ -488,6 +491,9 @@ pub enum LinkDirection {
 #[serde(rename_all = "camelCase")]
 pub struct Link {
     pub connection: String,
+    /// The address space of the connection.
+    #[serde(default)]
+    pub space: String,
     pub name: String,
     pub direction: LinkDirection,
     /// `None`: an anonymous relay.

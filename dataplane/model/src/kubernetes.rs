@@ -97,6 +97,10 @@ pub struct KubernetesTarget {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "never"))]
     pub monitoring: Option<Monitoring>,
+    /// Whether a process of `mq` looks after objects of the cluster that stand for addresses and users. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false))]
+    pub operator: Option<bool>,
     /// Seconds that a node which goes for good has to give what it stores to the others. 60 to 86,400. Default
     /// 3,600.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -373,6 +377,11 @@ impl KubernetesTarget {
     /// Nodes that store nothing, or the fewest of them.
     pub fn routers(&self) -> u32 {
         self.routers.unwrap_or(0)
+    }
+
+    /// Whether objects of the cluster stand for addresses and users.
+    pub fn has_operator(&self) -> bool {
+        self.operator.unwrap_or(false)
     }
 
     /// Seconds that a node which goes for good has to become empty.
@@ -670,6 +679,7 @@ mod tests {
             proxy_protocol: false,
             enabled: true,
             tls: Some(ListenerTls::Always),
+            space: None,
         });
         let https = DaemonConfig::from_fleet(&fleet, "node-1", "s").listeners.https.expect("a listener");
         assert_eq!((https.host.as_str(), https.port), ("::", 9443));

@@ -12,51 +12,60 @@ use mq_core::{QueueStatistics, shard_name, split_shard};
 use mq_model::admin::{List, MoveMessages, Moved, NOT_KNOWN, Purged};
 use mq_model::grant::Right;
 use mq_model::manifest::{Address, AddressStatus, AddressType, QueueStatus};
+use mq_model::space::split_qualified;
 use mq_model::validate_address_name;
 use serde::Deserialize;
 
 use super::Api;
+use super::authorize::Within;
 use super::body::{self, Name, Parameters};
 use super::caller::Caller;
 use super::problem::Refusal;
 use super::remote::{Wanted, from_home, gather, is_ready, is_up, out_of_reach, segment};
 use super::shards::{self, Shard};
+use super::users::{check_path, check_space};
 use crate::hub::AddressStatistics;
 use crate::mesh::Question;
 use crate::objects::{ChangeError, Object, Put};
 use crate::selector::Selector;
+use crate::spaces::Space;
 
 pub(super) async fn list(
     State(api): State<Api>,
     Wanted(scope): Wanted,
+    within: Within,
     caller: Caller,
 ) -> Json<List<Address>> {
+    let space = &within.space;
     let permits = caller.permits();
     let mut statuses: HashMap<Arc<str>, AddressStatus> = HashMap::new();
     for shard in api.node.hub.addresses(None).await {
         add(statuses.entry(shard.name.clone()).or_default(), &shard);
     }
-    let is_shown = |(name, _): &(Arc<str>, Arc<Object>)| split_shard(name).is_none();
-    let addresses: Vec<_> = api.node.catalogue.addresses().into_iter().filter(is_shown).collect();
+    let is_shown = |(name, _): &(Arc<str>, Arc<Object>)| {
+        split_shard(name).is_none()
+            && space.outside(name).is_some_and(|name| permits.permits(Right::View, name))
+    };
+    let below = api.node.catalogue.addresses_below(space.prefix()).into_iter();
+    let addresses: Vec<_> = below.filter(is_shown).collect();
     for (name, _) in addresses.iter().filter(|(_, object)| object.spec.kind == AddressType::Queue) {
         let further = api.node.catalogue.shards(name).into_iter();
         let mut status = |number| statuses.remove(&shard_name(name, number)).unwrap_or_default();
         let further: Vec<_> = further.map(|(number, _)| (number, status(number))).collect();
         shards::gather_in(statuses.entry(name.clone()).or_default(), further);
     }
-    let gathered = gather::<List<Address>>(&api, scope, "/api/v1/addresses").await;
+    let gathered = gather::<List<Address>>(&api, scope, &within.path("addresses")).await;
     let (silent, unanswered) = (gathered.silent.clone(), gathered.unanswered(&api));
     for (_, part) in gathered.parts {
         for Address { metadata, status, .. } in part.items {
             let there = status.unwrap_or_default();
-            merge(statuses.entry(metadata.name.into()).or_default(), there);
+            merge(statuses.entry(space.inside(&metadata.name).into()).or_default(), there);
         }
     }
     let is_whole = api.node.is_whole();
-    let addresses = addresses.into_iter().filter(|(name, _)| permits.permits(Right::View, name));
-    let items = addresses.map(|(name, object)| {
+    let items = addresses.into_iter().map(|(name, object)| {
         let status = statuses.remove(&name).unwrap_or_default();
-        document(&api, &name, &object, &silent, AddressStatus { ready: is_whole, ..status })
+        document(&api, space, &name, &object, &silent, AddressStatus { ready: is_whole, ..status })
     });
     Json(List { items: items.collect(), unanswered })
 }
@@ -64,30 +73,32 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(api): State<Api>,
     Wanted(scope): Wanted,
-    Name(name): Name,
+    within: Within,
+    Name(path): Name,
 ) -> Result<Json<Address>, Refusal> {
-    let name: Arc<str> = name.into();
+    let name = within.inside(&path)?;
     let Some(object) = api.node.catalogue.address(&name) else { return Err(unknown(&name).into()) };
     let mut status = status(&api, &name).await;
-    let target = format!("/api/v1/addresses/{}", segment(&name));
+    let target = within.path(&format!("addresses/{}", segment(&path)));
     let gathered = gather::<Address>(&api, scope, &target).await;
     for (_, part) in gathered.parts {
         merge(&mut status, part.status.unwrap_or_default());
     }
-    Ok(Json(document(&api, &name, &object, &gathered.silent, status)))
+    Ok(Json(document(&api, &within.space, &name, &object, &gathered.silent, status)))
 }
 
 pub(super) async fn create(
     State(api): State<Api>,
+    within: Within,
     caller: Caller,
     body::Json(address): body::Json<Address>,
 ) -> Result<(StatusCode, Json<Address>), Refusal> {
-    let name = valid_name(&api, &address)?;
-    caller.check(Right::Manage, &name)?;
+    let name = valid_name(&api, &within, &address)?;
+    caller.check(Right::Manage, &address.metadata.name)?;
     check_destinations(&caller, &address)?;
     let object = api.node.catalogue.create(name.clone(), address.metadata.labels, address.spec).await?;
     tracing::info!(address = %name, "created an address");
-    Ok((StatusCode::CREATED, Json(describe(&api, &name, &object).await)))
+    Ok((StatusCode::CREATED, Json(describe(&api, &within.space, &name, &object).await)))
 }
 
 /// Whether what nobody can count may be dropped.
@@ -100,20 +111,18 @@ pub(super) struct ForceQuery {
 
 pub(super) async fn put(
     State(api): State<Api>,
+    within: Within,
     Name(path): Name,
     Parameters(query): Parameters<ForceQuery>,
     caller: Caller,
     body::Json(address): body::Json<Address>,
 ) -> Result<(StatusCode, Json<Address>), Refusal> {
-    let name = valid_name(&api, &address)?;
-    if *name != *path {
-        let detail = format!("metadata.name is `{name}`, which is not the name in the path; make them equal");
-        return Err(Refusal::invalid(detail));
-    }
+    let name = valid_name(&api, &within, &address)?;
+    check_path(&address.metadata.name, &path)?;
     check_destinations(&caller, &address)?;
     // An address of another type is another one: what the old one holds goes.
     if !query.force && kind(&api, &name).is_some_and(|kind| kind != address.spec.kind) {
-        check_holders(&api, &name).await?;
+        check_holders(&api, &within.space, &name).await?;
     }
     let (put, object) = api.node.catalogue.put(name.clone(), address.metadata.labels, address.spec).await?;
     let status = match put {
@@ -127,22 +136,23 @@ pub(super) async fn put(
         }
         Put::Unchanged => StatusCode::OK,
     };
-    Ok((status, Json(describe(&api, &name, &object).await)))
+    Ok((status, Json(describe(&api, &within.space, &name, &object).await)))
 }
 
 pub(super) async fn remove(
     State(api): State<Api>,
-    Name(name): Name,
+    within: Within,
+    Name(path): Name,
     Parameters(query): Parameters<ForceQuery>,
 ) -> Result<StatusCode, Refusal> {
-    let name: Arc<str> = name.into();
     // Spares the journal's queue names that cannot exist, however long.
-    if validate_address_name(&name).is_err() {
-        return Err(unknown(&name).into());
+    if validate_address_name(&path).is_err() {
+        return Err(unknown(&path).into());
     }
+    let name = within.inside(&path)?;
     served(&api)?;
     if !query.force {
-        check_holders(&api, &name).await?;
+        check_holders(&api, &within.space, &name).await?;
     }
     api.node.catalogue.remove(name.clone()).await?;
     tracing::info!(address = %name, "removed an address");
@@ -150,24 +160,29 @@ pub(super) async fn remove(
 }
 
 /// Removes what waits in a queue, or in the subscriptions of a topic.
-pub(super) async fn purge(State(api): State<Api>, Name(name): Name) -> Result<Json<Purged>, Refusal> {
+pub(super) async fn purge(
+    State(api): State<Api>,
+    within: Within,
+    Name(path): Name,
+) -> Result<Json<Purged>, Refusal> {
+    let name = within.inside(&path)?;
     let one = Shard::parse(&name);
     let name = stored(&api, one.queue)?;
     let mut messages = 0;
     for shard in one.of(&api, &name) {
-        messages += purge_one(&api, &shard).await?;
+        messages += purge_one(&api, &within, &shard).await?;
     }
     tracing::info!(address = %name, messages, "purged an address");
     Ok(Json(Purged { messages }))
 }
 
 /// Removes what waits in one place.
-async fn purge_one(api: &Api, shard: &Shard<'_>) -> Result<u64, Refusal> {
+async fn purge_one(api: &Api, within: &Within, shard: &Shard<'_>) -> Result<u64, Refusal> {
     let name = shard.name();
     if let Some(home) = other_home(api, &name) {
-        let target = format!("/api/v1/addresses/{}/purge", segment(&shard.path()));
+        let target = within.path(&format!("addresses/{}/purge", segment(own(&shard.path()))));
         let question = Question::post(target, Bytes::new());
-        let Purged { messages } = from_home(api, &name, &home, question).await?;
+        let Purged { messages } = from_home(api, own(&name), &home, question).await?;
         return Ok(messages);
     }
     let purged = api.node.hub.purge(&name).await.ok_or_else(no_worker)?;
@@ -177,26 +192,28 @@ async fn purge_one(api: &Api, shard: &Shard<'_>) -> Result<u64, Refusal> {
 /// Moves messages of a queue to another address.
 pub(super) async fn move_messages(
     State(api): State<Api>,
-    Name(name): Name,
+    within: Within,
+    Name(path): Name,
     caller: Caller,
     body::Json(order): body::Json<MoveMessages>,
 ) -> Result<Json<Moved>, Refusal> {
+    let name = within.inside(&path)?;
     let one = Shard::parse(&name);
     let from = stored(&api, one.queue)?;
     check_destination(&caller, &order.to)?;
+    let to = within.inside(&order.to)?;
     if kind(&api, &from) == Some(AddressType::Topic) {
-        let detail = format!("address `{from}` is a topic, which holds nothing itself; name a subscription");
+        let detail = format!("address `{}` is a topic, which holds nothing itself; name a subscription", own(&from));
         return Err(Refusal::conflict(detail));
     }
-    if api.node.catalogue.address(&order.to).is_none() {
+    if api.node.catalogue.address(&to).is_none() {
         let detail =
             format!("there is no address `{}` to move messages to; create it first", shown(&order.to));
         return Err(Refusal::invalid(detail));
     }
-    if *from == *order.to {
-        return Err(Refusal::invalid(format!(
-            "messages of `{from}` are there already; name another address"
-        )));
+    if from == to {
+        let detail = format!("messages of `{}` are there already; name another address", own(&from));
+        return Err(Refusal::invalid(detail));
     }
     let mut messages = 0;
     for shard in one.of(&api, &from) {
@@ -204,22 +221,27 @@ pub(super) async fn move_messages(
         if limit == Some(0) {
             break;
         }
-        messages += move_from(&api, &shard, MoveMessages { to: order.to.clone(), limit }).await?;
+        messages += move_from(&api, &within, &shard, MoveMessages { to: order.to.clone(), limit }).await?;
     }
-    tracing::info!(from = %from, to = %order.to, messages, "moved messages");
+    tracing::info!(from = %from, to = %to, messages, "moved messages");
     Ok(Json(Moved { messages }))
 }
 
 /// Moves messages of one place to another address.
-async fn move_from(api: &Api, shard: &Shard<'_>, order: MoveMessages) -> Result<u64, Refusal> {
+async fn move_from(
+    api: &Api,
+    within: &Within,
+    shard: &Shard<'_>,
+    order: MoveMessages,
+) -> Result<u64, Refusal> {
     let from = shard.name();
     if let Some(home) = other_home(api, &from) {
         let body = serde_json::to_vec(&order).unwrap_or_default().into();
-        let target = format!("/api/v1/addresses/{}/move", segment(&shard.path()));
-        let Moved { messages } = from_home(api, &from, &home, Question::post(target, body)).await?;
+        let target = within.path(&format!("addresses/{}/move", segment(own(&shard.path()))));
+        let Moved { messages } = from_home(api, own(&from), &home, Question::post(target, body)).await?;
         return Ok(messages);
     }
-    let (to, limit) = (order.to.as_str().into(), order.limit.unwrap_or(0));
+    let (to, limit) = (within.inside(&order.to)?, order.limit.unwrap_or(0));
     let moved = api.node.hub.move_messages(&from, &to, limit).await.ok_or_else(no_worker)?;
     moved.map_err(|refused| Refusal::conflict(refused.to_string()))
 }
@@ -229,7 +251,7 @@ fn stored(api: &Api, name: &str) -> Result<Arc<str>, Refusal> {
     served(api)?;
     let kind = kind(api, name).ok_or_else(|| unknown(name))?;
     if !kind.is_stored() {
-        return Err(Refusal::conflict(format!("address `{name}` keeps no messages; use a queue")));
+        return Err(Refusal::conflict(format!("address `{}` keeps no messages; use a queue", own(name))));
     }
     Ok(name.into())
 }
@@ -250,9 +272,14 @@ pub(super) fn no_worker() -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
 }
 
+/// An address's name as its own space calls it.
+pub(super) fn own(name: &str) -> &str {
+    split_qualified(name).1
+}
+
 /// A name that came from outside, for a message.
 fn shown(name: &str) -> String {
-    name.chars().take(mq_model::MAX_ADDRESS_NAME).collect()
+    own(name).chars().take(mq_model::MAX_ADDRESS_NAME).collect()
 }
 
 /// Where an address sends messages on its own, whoever declares it has to be let send to.
@@ -269,15 +296,16 @@ fn check_destination(caller: &Caller, to: &str) -> Result<(), Refusal> {
     if caller.may(Right::Manage, to) { Ok(()) } else { caller.check(Right::Send, to) }
 }
 
-/// The name of an address document that is valid as a whole.
-fn valid_name(api: &Api, address: &Address) -> Result<Arc<str>, Refusal> {
+/// What the address of a document that is valid as a whole is called inside the fleet.
+fn valid_name(api: &Api, within: &Within, address: &Address) -> Result<Arc<str>, Refusal> {
     served(api)?;
     address.validate().map_err(|error| Refusal::invalid(error.to_string()))?;
+    check_space(&address.metadata, &within.space)?;
     if let Some(selector) = &address.spec.subscription.selector {
         Selector::parse(selector)
             .map_err(|error| Refusal::invalid(format!("spec.subscription.selector: {error}")))?;
     }
-    Ok(address.metadata.name.as_str().into())
+    Ok(within.inside(&address.metadata.name)?)
 }
 
 pub(super) fn unknown(name: &str) -> ChangeError {
@@ -285,9 +313,9 @@ pub(super) fn unknown(name: &str) -> ChangeError {
 }
 
 /// The address with its status, gathered from the shards.
-pub(super) async fn describe(api: &Api, name: &Arc<str>, object: &Object) -> Address {
+pub(super) async fn describe(api: &Api, space: &Space, name: &Arc<str>, object: &Object) -> Address {
     let status = status(api, name).await;
-    document(api, name, object, &[], status)
+    document(api, space, name, object, &[], status)
 }
 
 /// What the shards of this node know of an address.
@@ -344,11 +372,11 @@ fn other_holders(api: &Api, name: &str, object: &Object) -> Vec<Arc<str>> {
 }
 
 /// Refuses what would drop messages that nobody can count: unreachable is not empty.
-async fn check_holders(api: &Api, name: &str) -> Result<(), Refusal> {
+pub(super) async fn check_holders(api: &Api, space: &Space, name: &str) -> Result<(), Refusal> {
     let Some(object) = api.node.catalogue.address(name) else { return Ok(()) };
     for holder in other_holders(api, name, &object) {
         if !is_ready(api, &holder).await {
-            let detail = format!("{}: what it holds is not known", out_of_reach(&holder, name));
+            let detail = format!("{}: what it holds is not known", out_of_reach(&holder, space.outside(name).unwrap_or(name)));
             return Err(Refusal::new(StatusCode::CONFLICT, NOT_KNOWN, detail));
         }
     }
@@ -358,6 +386,7 @@ async fn check_holders(api: &Api, name: &str) -> Result<(), Refusal> {
 /// An address as the API shows it; `silent` are nodes that have not said what they know of it.
 fn document(
     api: &Api,
+    space: &Space,
     name: &Arc<str>,
     object: &Object,
     silent: &[Arc<str>],
@@ -375,8 +404,9 @@ fn document(
     status.ready &= status.unreachable.is_empty();
     shards::name_homes(api, name, object, &mut status);
     status.built_in = object.is_built_in;
-    let mut address = Address::new(&**name, object.spec.clone());
+    let mut address = Address::new(own(name), object.spec.clone());
     address.metadata.labels.clone_from(&object.labels);
+    address.metadata.set_space(space.name());
     address.status = Some(status);
     address
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -71,32 +71,56 @@ fn refusal(error: &serde_json::Error) -> Refusal {
     }
 }
 
-/// The one parameter of the path, percent-decoded.
+/// What the space in a path is called in the table of routes.
+pub(super) const SPACE_PARAMETER: &str = "space";
+
+/// The parameter of the path besides the space, percent-decoded.
 pub(super) struct Name(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let name: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
-        let Path(name) = name
-            .map_err(|error| Refusal::malformed(format!("the path cannot be read: {}", error.body_text())))?;
-        Ok(Self(name))
+        let mut names = names(parts, state).await?.into_iter();
+        names.next().map(Self).ok_or_else(|| Refusal::malformed("the path lacks a name"))
     }
 }
 
-/// The two parameters of the path, percent-decoded.
+/// The two parameters of the path besides the space, percent-decoded.
 pub(super) struct Names(pub(super) String, pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Names {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let names: Result<Path<(String, String)>, PathRejection> =
-            Path::from_request_parts(parts, state).await;
-        let Path((first, second)) = names
+        let mut names = names(parts, state).await?.into_iter();
+        let (first, second) = (names.next(), names.next());
+        let names = first.zip(second).map(|(first, second)| Self(first, second));
+        names.ok_or_else(|| Refusal::malformed("the path lacks a name"))
+    }
+}
+
+async fn names<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<String>, Refusal> {
+    let names: Result<RawPathParams, _> = RawPathParams::from_request_parts(parts, state).await;
+    let names =
+        names.map_err(|error| Refusal::malformed(format!("the path cannot be read: {}", error.body_text())))?;
+    let own = names.iter().filter(|(key, _)| *key != SPACE_PARAMETER);
+    Ok(own.map(|(_, name)| name.to_owned()).collect())
+}
+
+/// The space in the path, percent-decoded.
+pub(super) struct SpaceName(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for SpaceName {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let names: Result<RawPathParams, _> = RawPathParams::from_request_parts(parts, state).await;
+        let names = names
             .map_err(|error| Refusal::malformed(format!("the path cannot be read: {}", error.body_text())))?;
-        Ok(Self(first, second))
+        let space = names.iter().find(|(key, _)| *key == SPACE_PARAMETER);
+        let missing = || Refusal::malformed("the path lacks the name of a space");
+        space.map(|(_, name)| Self(name.to_owned())).ok_or_else(missing)
     }
 }
 

@@ -10,7 +10,8 @@ use mq_model::admin::{MoveHome, NodeDrain};
 use mq_model::manifest::{Address, AddressType};
 
 use super::Api;
-use super::addresses::{describe, other_home, served, unknown};
+use super::addresses::{describe, other_home, own, served, unknown};
+use super::authorize::Within;
 use super::body::{self, Name};
 use super::problem::Refusal;
 use super::remote::{Wanted, find, from_home, is_up, no_node, segment};
@@ -84,15 +85,17 @@ pub(super) async fn undrain(State(api): State<Api>) -> Result<Json<NodeDrain>, R
 pub(super) async fn move_home(
     State(api): State<Api>,
     Wanted(scope): Wanted,
-    Name(name): Name,
+    within: Within,
+    Name(path): Name,
     body::Json(order): body::Json<MoveHome>,
 ) -> Result<Json<Address>, Refusal> {
     served(&api)?;
+    let name = within.inside(&path)?;
     let one = Shard::parse(&name);
     let queue: Arc<str> = one.queue.into();
     let object = api.node.catalogue.address(&queue).ok_or_else(|| unknown(&queue))?;
     if !object.spec.kind.is_stored() || object.spec.kind == AddressType::Subscription {
-        let detail = format!("address `{queue}` has no home of its own; name a queue or a topic");
+        let detail = format!("address `{}` has no home of its own; name a queue or a topic", own(&queue));
         return Err(Refusal::conflict(detail));
     }
     let (_, to) = find(&api, &order.to).map_err(|_| Refusal::invalid(no_node(&order.to)))?;
@@ -101,15 +104,16 @@ pub(super) async fn move_home(
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail));
     }
     for shard in one.of(&api, &queue) {
-        move_one(&api, &shard, &order, &to, scope).await?;
+        move_one(&api, &within, &shard, &order, &to, scope).await?;
     }
     let object = api.node.catalogue.address(&queue).ok_or_else(|| unknown(&queue))?;
-    Ok(Json(describe(&api, &queue, &object).await))
+    Ok(Json(describe(&api, &within.space, &queue, &object).await))
 }
 
 /// Makes a node the home of an address, or of one shard of a queue.
 async fn move_one(
     api: &Api,
+    within: &Within,
     shard: &Shard<'_>,
     order: &MoveHome,
     to: &Arc<str>,
@@ -119,8 +123,8 @@ async fn move_one(
     // The home gives away what it has: nobody else knows what that is.
     if let Some(home) = other_home(api, &name).filter(|_| scope == Scope::Fleet) {
         let body: Bytes = serde_json::to_vec(order).unwrap_or_default().into();
-        let target = format!("/api/v1/addresses/{}/move-home", segment(&shard.path()));
-        return from_home::<Address>(api, &name, &home, Question::post(target, body)).await.map(drop);
+        let target = within.path(&format!("addresses/{}/move-home", segment(own(&shard.path()))));
+        return from_home::<Address>(api, own(&name), &home, Question::post(target, body)).await.map(drop);
     }
     let object = api.node.catalogue.address(&name).ok_or_else(|| unknown(&name))?;
     if object.home.as_deref() != Some(&**to) {

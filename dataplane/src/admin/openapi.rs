@@ -39,7 +39,7 @@ pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for route in routes() {
         let operation = operation(&route, &mut generator);
-        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        let path = paths.entry(route.path.into_owned()).or_insert_with(|| json!({}));
         path[route.method.key()] = operation;
     }
     let schemas = generator.take_definitions(true);

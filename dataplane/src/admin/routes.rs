@@ -1,6 +1,8 @@
 //! The table of routes: the router and the OpenAPI document are both made from it, so they cannot
 //! differ.
 
+use std::borrow::Cow;
+
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use mq_model::admin::{
@@ -11,21 +13,23 @@ use mq_model::admin::{
 use mq_model::config::DaemonConfig;
 use mq_model::grant::Right;
 use mq_model::manifest::Address;
+use mq_model::space::{AddressSpace, Profile};
 use mq_model::user::{Role, User};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::authorize::Needs;
+use super::body::SPACE_PARAMETER;
 use super::{
-    Api, addresses, clients, drain, health, mesh, node, openapi, retained, roles, sessions, subscriptions,
-    users, websocket,
+    Api, addresses, clients, drain, health, mesh, node, openapi, profiles, retained, roles, sessions, spaces,
+    subscriptions, users, websocket,
 };
 
 /// One method of one path.
 pub(super) struct Route {
     pub(super) method: Method,
-    pub(super) path: &'static str,
+    pub(super) path: Cow<'static, str>,
     /// Unique among the routes; what generated clients call it.
-    pub(super) id: &'static str,
+    pub(super) id: Cow<'static, str>,
     pub(super) summary: &'static str,
     pub(super) parameters: Vec<Parameter>,
     pub(super) request: Option<SchemaOf>,
@@ -36,15 +40,17 @@ pub(super) struct Route {
 }
 
 /// The methods that the API uses.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
     Get,
     Put,
     Post,
+    Patch,
     Delete,
 }
 
 /// A string in the path or the query.
+#[derive(Clone)]
 pub(super) struct Parameter {
     pub(super) name: &'static str,
     pub(super) place: Place,
@@ -58,12 +64,14 @@ pub(super) enum Place {
 }
 
 /// An answer that a route may give.
+#[derive(Clone)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) description: &'static str,
     pub(super) content: Content,
 }
 
+#[derive(Clone)]
 pub(super) enum Content {
     Empty,
     Json(SchemaOf),
@@ -90,6 +98,7 @@ impl Method {
             Self::Get => "get",
             Self::Put => "put",
             Self::Post => "post",
+            Self::Patch => "patch",
             Self::Delete => "delete",
         }
     }
@@ -99,6 +108,7 @@ impl Method {
             Self::Get => MethodFilter::GET,
             Self::Put => MethodFilter::PUT,
             Self::Post => MethodFilter::POST,
+            Self::Patch => MethodFilter::PATCH,
             Self::Delete => MethodFilter::DELETE,
         }
     }
@@ -120,6 +130,7 @@ impl Route {
         let (parameters, answers) = (vec![], vec![]);
         // Forgetting to say so closes a route, and does not open it.
         let needs = Needs::Admin;
+        let (path, id) = (Cow::Borrowed(path), Cow::Borrowed(id));
         Self { method, path, id, summary, parameters, request: None, answers, needs, handler }
     }
 
@@ -138,8 +149,12 @@ impl Route {
         self
     }
 
-    fn takes<T: JsonSchema>(mut self) -> Self {
-        self.request = Some(schema::<T>);
+    fn takes<T: JsonSchema>(self) -> Self {
+        self.takes_json(schema::<T>)
+    }
+
+    fn takes_json(mut self, schema: SchemaOf) -> Self {
+        self.request = Some(schema);
         self.refuses(400, "The body is not JSON")
             .refuses(413, "The body is longer than 1 MiB")
             .refuses(415, "The body is not declared as JSON")
@@ -171,6 +186,14 @@ impl Route {
     }
 }
 
+/// What the paths of the API begin with.
+const API: &str = "/api/v1/";
+
+/// Where the spaces are; below each is what there is of it.
+pub(super) const SPACES: &str = "/api/v1/spaces";
+
+const SPACE_NAME: &str = "The space's name; `default` is there always";
+
 const LIMIT: &str = "How many a page has at most, 1 to 1,000; 100 when it is left out";
 const CONTINUE: &str = "The `continue` of the page before";
 
@@ -182,25 +205,49 @@ const ORDER: Needs = Needs::Everywhere(Right::Manage);
 
 /// Every route of the API.
 pub(super) fn routes() -> Vec<Route> {
-    [
-        node_routes(),
+    let of_spaces = [
         address_routes(),
         stored_routes(),
         client_routes(),
         mqtt_routes(),
         user_routes(),
         role_routes(),
-        root_routes(),
-    ]
-    .into_iter()
-    .flatten()
-    .map(of_any_node)
-    .collect()
+    ];
+    let of_spaces: Vec<Route> = of_spaces.into_iter().flatten().collect();
+    let others = [node_routes(), space_routes(), profile_routes(), root_routes()];
+    let homes = home_routes();
+    let homes_below = homes.iter().map(|route| below_space(route).needs(Needs::FleetAdmin));
+    let below: Vec<Route> = of_spaces.iter().map(below_space).chain(homes_below).collect();
+    others.into_iter().flatten().chain(of_spaces).chain(homes).chain(below).map(of_any_node).collect()
+}
+
+/// The same of the space that the path names. Without one it is of the default space.
+fn below_space(route: &Route) -> Route {
+    let rest = route.path.strip_prefix(API).unwrap_or(&route.path);
+    let space = Parameter { name: SPACE_PARAMETER, place: Place::Path, description: SPACE_NAME };
+    let mut parameters = vec![space];
+    parameters.extend_from_slice(&route.parameters);
+    let mut answers = route.answers.clone();
+    if answers.iter().all(|answer| answer.status != 404) {
+        let description = "There is no such space";
+        answers.push(Answer { status: 404, description, content: Content::Problem });
+    }
+    Route {
+        method: route.method,
+        path: format!("{SPACES}/{{{SPACE_PARAMETER}}}/{rest}").into(),
+        id: format!("{}OfSpace", route.id).into(),
+        summary: route.summary,
+        parameters,
+        request: route.request,
+        answers,
+        needs: route.needs,
+        handler: route.handler.clone(),
+    }
 }
 
 /// Any node of a fleet can be asked for the answer of another one.
 fn of_any_node(route: Route) -> Route {
-    if route.path.starts_with("/api/v1/") {
+    if route.path.starts_with(API) {
         route.query_parameter(
             "node",
             "The node of the fleet that is to answer; the one that is asked when left out",
@@ -368,20 +415,6 @@ fn stored_routes() -> Vec<Route> {
         .refuses(409, "The address keeps no messages")
         .refuses(503, UNAVAILABLE),
         Route::new(
-            Post,
-            "/api/v1/addresses/{name}/move-home",
-            "moveHome",
-            "Make another node the home of a queue or topic",
-            drain::move_home,
-        )
-        .needs(ORDER)
-        .path_parameter("name", NAME)
-        .takes::<MoveHome>()
-        .answers::<Address>(200, "The address, with its new home")
-        .refuses(404, "There is no such address")
-        .refuses(409, "The address has no home of its own, or cannot be moved now")
-        .refuses(503, "One of the nodes cannot be reached"),
-        Route::new(
             Get,
             "/api/v1/subscriptions",
             "listSubscriptions",
@@ -405,6 +438,28 @@ fn stored_routes() -> Vec<Route> {
         .refuses(404, "There is no such subscription")
         .refuses(409, "The subscription has an address of its own: delete that")
         .refuses(503, UNAVAILABLE),
+    ]
+}
+
+/// Of the fleet, though it names an address: those of a space know nothing of nodes.
+fn home_routes() -> Vec<Route> {
+    use Method::Post;
+    const NAME: &str = "The address's name, percent-encoded";
+    vec![
+        Route::new(
+            Post,
+            "/api/v1/addresses/{name}/move-home",
+            "moveHome",
+            "Make another node the home of a queue or topic",
+            drain::move_home,
+        )
+        .needs(ORDER)
+        .path_parameter("name", NAME)
+        .takes::<MoveHome>()
+        .answers::<Address>(200, "The address, with its new home")
+        .refuses(404, "There is no such address")
+        .refuses(409, "The address has no home of its own, or cannot be moved now")
+        .refuses(503, "One of the nodes cannot be reached"),
     ]
 }
 
@@ -452,7 +507,6 @@ fn mqtt_routes() -> Vec<Route> {
     const ONE: &str = "/api/v1/sessions/{client}";
     const CLIENT: &str = "The client identifier, percent-encoded";
     const RETAINED: &str = "/api/v1/retained";
-    const UPGRADE: &str = "Turn the connection into a WebSocket that carries MQTT (subprotocol `mqtt`)";
     const UNAVAILABLE: &str = "The node reads its message log, or a worker does not answer";
     vec![
         Route::new(Get, "/api/v1/sessions", "listClientSessions", "Sessions of MQTT clients", sessions::list)
@@ -493,12 +547,112 @@ fn mqtt_routes() -> Vec<Route> {
             .answers::<Purged>(200, "How many were forgotten")
             .refuses(422, "The filter is none")
             .refuses(503, UNAVAILABLE),
-        Route::new(Get, "/mqtt", "openWebSocket", UPGRADE, websocket::upgrade)
-            .needs(Needs::Nothing)
-            .answer(101, "The connection is a WebSocket", Content::Empty)
-            .answer(426, "The client wants another version than 13", Content::Empty)
-            .refuses(400, "This is no opening handshake, or the subprotocol `mqtt` is not offered")
-            .refuses(503, UNAVAILABLE),
+    ]
+}
+
+fn space_routes() -> Vec<Route> {
+    use Method::{Delete, Get, Patch, Post, Put};
+    const ONE: &str = "/api/v1/spaces/{space}";
+    const TAKEN: &str = "A space of that name exists, or one of the names is another one's";
+    const UNKNOWN: &str = "There is no such space";
+    const CASCADE: &str = "`true`: with its addresses, users and roles";
+    const FORCE: &str = "`true`: also drop what is on a node that cannot be reached";
+    vec![
+        Route::new(Get, SPACES, "listSpaces", "Address spaces, of those who are of one that one", spaces::list)
+            .needs(Needs::Name)
+            .query_parameter("limit", LIMIT)
+            .query_parameter("continue", CONTINUE)
+            .answers::<Page<AddressSpace>>(200, "The spaces in the order of their names"),
+        Route::new(Post, SPACES, "createSpace", "Create an address space", spaces::create)
+            .needs(Needs::FleetAdmin)
+            .takes::<AddressSpace>()
+            .answers::<AddressSpace>(201, "Created, and in force on this node")
+            .refuses(409, TAKEN)
+            .stores(),
+        Route::new(Get, ONE, "showSpace", "One address space", spaces::show)
+            .needs(SEE)
+            .path_parameter(SPACE_PARAMETER, SPACE_NAME)
+            .answers::<AddressSpace>(200, "The space")
+            .refuses(404, UNKNOWN),
+        Route::new(Put, ONE, "putSpace", "Create an address space or change it", spaces::put)
+            .needs(Needs::FleetAdmin)
+            .path_parameter(SPACE_PARAMETER, SPACE_NAME)
+            .takes::<AddressSpace>()
+            .answers::<AddressSpace>(200, "Changed, or as it was")
+            .answers::<AddressSpace>(201, "Created, and in force on this node")
+            .refuses(409, TAKEN)
+            .stores(),
+        Route::new(
+            Patch,
+            ONE,
+            "changeSpace",
+            "Change some of an address space, as a JSON merge patch of its document (RFC 7396) says",
+            spaces::change,
+        )
+        .needs(Needs::FleetAdmin)
+        .path_parameter(SPACE_PARAMETER, SPACE_NAME)
+        .takes_json(any_object)
+        .answers::<AddressSpace>(200, "Changed, or as it was")
+        .refuses(404, UNKNOWN)
+        .refuses(409, TAKEN)
+        .stores(),
+        Route::new(
+            Delete,
+            ONE,
+            "deleteSpace",
+            "Remove an address space and close the connections of its clients",
+            spaces::remove,
+        )
+        .needs(Needs::FleetAdmin)
+        .path_parameter(SPACE_PARAMETER, SPACE_NAME)
+        .query_parameter("cascade", CASCADE)
+        .query_parameter("force", FORCE)
+        .answers_nothing("Removed")
+        .refuses(404, UNKNOWN)
+        .refuses(409, "The space has something in it, or is there by itself, or a node cannot be reached")
+        .stores(),
+    ]
+}
+
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "object" })
+}
+
+fn profile_routes() -> Vec<Route> {
+    use Method::{Delete, Get, Put};
+    const ONE: &str = "/api/v1/profiles/{name}";
+    const NAME: &str = "The profile's name";
+    const UNKNOWN: &str = "There is no such profile";
+    vec![
+        Route::new(Get, "/api/v1/profiles", "listProfiles", "Limits under a name", profiles::list)
+            .needs(SEE)
+            .query_parameter("limit", LIMIT)
+            .query_parameter("continue", CONTINUE)
+            .answers::<Page<Profile>>(200, "The profiles in the order of their names"),
+        Route::new(Get, ONE, "showProfile", "One profile", profiles::show)
+            .needs(SEE)
+            .path_parameter("name", NAME)
+            .answers::<Profile>(200, "The profile")
+            .refuses(404, UNKNOWN),
+        Route::new(Put, ONE, "putProfile", "Create a profile or change it", profiles::put)
+            .needs(Needs::FleetAdmin)
+            .path_parameter("name", NAME)
+            .takes::<Profile>()
+            .answers::<Profile>(200, "Changed, or as it was")
+            .answers::<Profile>(201, "Created, and in force on this node")
+            .stores(),
+        Route::new(
+            Delete,
+            ONE,
+            "deleteProfile",
+            "Remove a profile; spaces that name it lose its limits",
+            profiles::remove,
+        )
+        .needs(Needs::FleetAdmin)
+        .path_parameter("name", NAME)
+        .answers_nothing("Removed")
+        .refuses(404, UNKNOWN)
+        .stores(),
     ]
 }
 
@@ -639,7 +793,15 @@ fn role_routes() -> Vec<Route> {
 fn root_routes() -> Vec<Route> {
     use Method::Get;
     const PLAIN: &str = "text/plain; charset=utf-8";
+    const UPGRADE: &str = "Turn the connection into a WebSocket that carries MQTT (subprotocol `mqtt`)";
+    const UNAVAILABLE: &str = "The node reads its message log, or a worker does not answer";
     vec![
+        Route::new(Get, "/mqtt", "openWebSocket", UPGRADE, websocket::upgrade)
+            .needs(Needs::Nothing)
+            .answer(101, "The connection is a WebSocket", Content::Empty)
+            .answer(426, "The client wants another version than 13", Content::Empty)
+            .refuses(400, "This is no opening handshake, or the subprotocol `mqtt` is not offered")
+            .refuses(503, UNAVAILABLE),
         Route::new(Get, "/api/v1/openapi.json", "showOpenApi", "This document", openapi::show)
             .needs(Needs::Nothing)
             .answer(200, "The OpenAPI 3.1 document of the API", Content::AnyJson),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::Api;
 use super::addresses::{no_worker, served};
+use super::authorize::Within;
 use super::body::{Name, Parameters};
 use super::paging::Limit;
 use super::problem::Refusal;
@@ -32,10 +33,16 @@ pub(super) struct ListQuery {
 pub(super) async fn list(
     State(api): State<Api>,
     Wanted(scope): Wanted,
+    within: Within,
     Parameters(query): Parameters<ListQuery>,
 ) -> Json<Page<ClientSession>> {
-    let target = target(&query);
+    let target = target(&within, &query);
     let ListQuery { prefix, connected: is_connected, limit, after } = query;
+    // No identifier of the default space begins with what another one's begin with.
+    let Ok(prefix) = within.inside(&prefix) else {
+        return Json(Page { items: Vec::new(), next: None, unanswered: Vec::new() });
+    };
+    let (prefix, after) = (prefix.to_string(), after.map(|after| within.space.inside(&after).into_owned()));
     let query = SessionQuery { prefix, after, is_connected, limit: limit.0 };
     let (views, mut is_more) = api.node.hub.client_sessions(query).await;
     let mut items = api.node.with_held(views).await;
@@ -54,8 +61,9 @@ pub(super) async fn list(
 }
 
 /// The same question to another node.
-fn target(query: &ListQuery) -> String {
-    let mut target = format!("/api/v1/sessions?limit={}&prefix={}", query.limit.0, segment(&query.prefix));
+fn target(within: &Within, query: &ListQuery) -> String {
+    let path = format!("sessions?limit={}&prefix={}", query.limit.0, segment(&query.prefix));
+    let mut target = within.path(&path);
     if let Some(is_connected) = query.connected {
         target += &format!("&connected={is_connected}");
     }
@@ -68,34 +76,41 @@ fn target(query: &ListQuery) -> String {
 pub(super) async fn show(
     State(api): State<Api>,
     Wanted(scope): Wanted,
+    within: Within,
     Name(client): Name,
 ) -> Result<Json<ClientSession>, Refusal> {
-    let client: Arc<str> = client.into();
-    let view = api.node.hub.client_session(&client).await;
+    let inside = within.inside(&client).map_err(|_| unknown(&client))?;
+    let view = api.node.hub.client_session(&inside).await;
     if let Some(session) = api.node.with_held(view.into_iter().collect()).await.pop() {
         return Ok(Json(session));
     }
-    elsewhere(&api, scope, &client).await.map(|(_, session)| Json(session)).ok_or_else(|| unknown(&client))
+    elsewhere(&api, scope, &within, &client).await.map(|(_, session)| Json(session)).ok_or_else(|| unknown(&client))
 }
 
 /// The session of a client on another node, and that node.
-async fn elsewhere(api: &Api, scope: Scope, client: &str) -> Option<(Arc<str>, ClientSession)> {
-    gather(api, scope, &format!("/api/v1/sessions/{}", segment(client))).await.parts.into_iter().next()
+async fn elsewhere(
+    api: &Api,
+    scope: Scope,
+    within: &Within,
+    client: &str,
+) -> Option<(Arc<str>, ClientSession)> {
+    gather(api, scope, &within.path(&format!("sessions/{}", segment(client)))).await.parts.into_iter().next()
 }
 
 pub(super) async fn remove(
     State(api): State<Api>,
     Wanted(scope): Wanted,
+    within: Within,
     Name(client): Name,
 ) -> Result<StatusCode, Refusal> {
     served(&api)?;
-    let client: Arc<str> = client.into();
-    if !api.node.hub.end_client_session(&client).await.ok_or_else(no_worker)? {
-        let Some((home, _)) = elsewhere(&api, scope, &client).await else { return Err(unknown(&client)) };
-        let question = Question::delete(format!("/api/v1/sessions/{}", segment(&client)));
+    let inside = within.inside(&client).map_err(|_| unknown(&client))?;
+    if !api.node.hub.end_client_session(&inside).await.ok_or_else(no_worker)? {
+        let Some((home, _)) = elsewhere(&api, scope, &within, &client).await else { return Err(unknown(&client)) };
+        let question = Question::delete(within.path(&format!("sessions/{}", segment(&client))));
         return done_by_node(&api, &home, question).await;
     }
-    tracing::info!(%client, "ended a session on request");
+    tracing::info!(client = %inside, "ended a session on request");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -9,14 +9,17 @@ use jiff::Timestamp;
 use mq_mesh::replica::Version;
 use mq_model::admin::{ChangeRights, NewPassword, NewUser, Page, Permission};
 use mq_model::grant::{Grant, Right, Who, permitting};
-use mq_model::user::{DEFAULT_SPACE, User, UserSpec, UserStatus};
+use mq_model::manifest::Metadata;
+use mq_model::user::{User, UserSpec, UserStatus};
 use serde::Deserialize;
 
 use super::Api;
+use super::authorize::Within;
 use super::body::{self, Name, Parameters};
 use super::paging::Limit;
 use super::problem::Refusal;
 use crate::objects::{ChangeError, PrincipalKind, Put, UserValue};
+use crate::spaces::Space;
 use crate::users::{self, UserTable};
 
 /// Which part of a list is wanted.
@@ -44,24 +47,28 @@ impl ListQuery {
 
 pub(super) async fn list(
     State(api): State<Api>,
+    Within { space, .. }: Within,
     Parameters(query): Parameters<ListQuery>,
 ) -> Json<Page<User>> {
     let table = api.node.catalogue.user_table();
-    let users = table.users(DEFAULT_SPACE).map(|user| (user.name().clone(), document(&table, user)));
+    let users = table.users(space.name()).map(|user| (user.name().clone(), document(&table, &space, user)));
     Json(query.page(users))
 }
 
-pub(super) async fn show(State(api): State<Api>, Name(name): Name) -> Result<Json<User>, Refusal> {
-    shown(&api, &name).map(Json)
+pub(super) async fn show(State(api): State<Api>,
+    Within { space, .. }: Within, Name(name): Name) -> Result<Json<User>, Refusal> {
+    shown(&api, &space, &name).map(Json)
 }
 
 pub(super) async fn create(
     State(api): State<Api>,
+    Within { space, .. }: Within,
     body::Json(NewUser { user, password }): body::Json<NewUser>,
 ) -> Result<(StatusCode, Json<User>), Refusal> {
     user.validate().map_err(|error| Refusal::invalid(error.to_string()))?;
+    check_space(&user.metadata, &space)?;
     let name: Arc<str> = user.metadata.name.into();
-    if api.node.catalogue.user_table().find(DEFAULT_SPACE, &name).is_some() {
+    if api.node.catalogue.user_table().find(space.name(), &name).is_some() {
         return Err(ChangeError::PrincipalExists(PrincipalKind::User, name).into());
     }
     let verifiers = match password {
@@ -74,16 +81,18 @@ pub(super) async fn create(
         Some(_) => Err(exists),
         None => Ok(Some(value)),
     };
-    api.node.catalogue.edit_user(DEFAULT_SPACE.into(), key, edit).await?;
-    Ok((StatusCode::CREATED, Json(shown(&api, &name)?)))
+    api.node.catalogue.edit_user(space.name().clone(), key, edit).await?;
+    Ok((StatusCode::CREATED, Json(shown(&api, &space, &name)?)))
 }
 
 pub(super) async fn put(
     State(api): State<Api>,
+    Within { space, .. }: Within,
     Name(path): Name,
     body::Json(user): body::Json<User>,
 ) -> Result<(StatusCode, Json<User>), Refusal> {
     user.validate().map_err(|error| Refusal::invalid(error.to_string()))?;
+    check_space(&user.metadata, &space)?;
     let name: Arc<str> = user.metadata.name.into();
     check_path(&name, &path)?;
     let (spec, labels) = (user.spec, user.metadata.labels);
@@ -91,21 +100,23 @@ pub(super) async fn put(
         let verifiers = current.and_then(|current| current.verifiers);
         Ok(Some(UserValue { spec, labels, verifiers }))
     };
-    let put = api.node.catalogue.edit_user(DEFAULT_SPACE.into(), name.clone(), edit).await?;
-    Ok((status(put), Json(shown(&api, &name)?)))
+    let put = api.node.catalogue.edit_user(space.name().clone(), name.clone(), edit).await?;
+    Ok((status(put), Json(shown(&api, &space, &name)?)))
 }
 
-pub(super) async fn remove(State(api): State<Api>, Name(name): Name) -> Result<StatusCode, Refusal> {
+pub(super) async fn remove(State(api): State<Api>,
+    Within { space, .. }: Within, Name(name): Name) -> Result<StatusCode, Refusal> {
     let name: Arc<str> = name.into();
     let unknown = unknown(&name);
     let edit = move |current: Option<UserValue>| if current.is_some() { Ok(None) } else { Err(unknown) };
-    api.node.catalogue.edit_user(DEFAULT_SPACE.into(), name, edit).await?;
+    api.node.catalogue.edit_user(space.name().clone(), name, edit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Changes some of what a user may do; what others change at the same time stays.
 pub(super) async fn change(
     State(api): State<Api>,
+    Within { space, .. }: Within,
     Name(name): Name,
     body::Json(change): body::Json<ChangeRights>,
 ) -> Result<Json<User>, Refusal> {
@@ -118,8 +129,8 @@ pub(super) async fn change(
         User::new(&*key, spec.clone()).validate().map_err(invalid)?;
         Ok(Some(UserValue { spec, labels, verifiers }))
     };
-    api.node.catalogue.edit_user(DEFAULT_SPACE.into(), name.clone(), edit).await?;
-    shown(&api, &name).map(Json)
+    api.node.catalogue.edit_user(space.name().clone(), name.clone(), edit).await?;
+    shown(&api, &space, &name).map(Json)
 }
 
 fn changed(mut spec: UserSpec, change: ChangeRights) -> UserSpec {
@@ -142,12 +153,13 @@ pub(super) fn change_list<T: PartialEq>(list: &mut Vec<T>, added: Vec<T>, remove
 
 pub(super) async fn set_password(
     State(api): State<Api>,
+    Within { space, .. }: Within,
     Name(name): Name,
     body::Json(NewPassword { password }): body::Json<NewPassword>,
 ) -> Result<StatusCode, Refusal> {
     let name: Arc<str> = name.into();
     // Spares the work for one who does not exist.
-    if api.node.catalogue.user_table().find(DEFAULT_SPACE, &name).is_none() {
+    if api.node.catalogue.user_table().find(space.name(), &name).is_none() {
         return Err(unknown(&name).into());
     }
     let verifiers = api.gatekeeper.derive(password).await?;
@@ -156,7 +168,7 @@ pub(super) async fn set_password(
         let current = current.ok_or_else(|| unknown(&key))?;
         Ok(Some(UserValue { verifiers: Some(verifiers), ..current }))
     };
-    api.node.catalogue.edit_user(DEFAULT_SPACE.into(), name, edit).await?;
+    api.node.catalogue.edit_user(space.name().clone(), name, edit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -172,19 +184,30 @@ pub(super) struct PermissionQuery {
 
 pub(super) async fn permission(
     State(api): State<Api>,
+    Within { space, .. }: Within,
     Name(name): Name,
     Parameters(query): Parameters<PermissionQuery>,
 ) -> Result<Json<Permission>, Refusal> {
     let right: Right = query.right.parse().map_err(|error| Refusal::invalid(format!("right: {error}")))?;
     let table = api.node.catalogue.user_table();
-    let user = table.find(DEFAULT_SPACE, &name).ok_or_else(|| unknown(&name))?;
+    let user = table.find(space.name(), &name).ok_or_else(|| unknown(&name))?;
     let asked: String = query.address.chars().take(mq_model::MAX_ADDRESS_NAME).collect();
     let who = Who { user: &name, client: &query.client };
-    Ok(Json(decide(&table, user, right, &asked, who)))
+    Ok(Json(decide(&table, &space, user, right, &asked, who)))
 }
 
-fn decide(table: &UserTable, user: &users::User, right: Right, asked: &str, who: Who<'_>) -> Permission {
+fn decide(
+    table: &UserTable,
+    space: &Space,
+    user: &users::User,
+    right: Right,
+    asked: &str,
+    who: Who<'_>,
+) -> Permission {
     let name = user.name();
+    if !space.is_enabled() {
+        return Permission { allowed: false, reason: "the address space is disabled".to_owned() };
+    }
     if !user.is_enabled() {
         return Permission { allowed: false, reason: format!("user `{name}` is disabled") };
     }
@@ -193,12 +216,23 @@ fn decide(table: &UserTable, user: &users::User, right: Right, asked: &str, who:
         return Permission { allowed: true, reason: format!("user `{name}` has the grant `{grant}`") };
     }
     for role in user.roles() {
-        if let Some(grant) = table.role_grants(DEFAULT_SPACE, role).and_then(|grants| permits(&grants)) {
+        if let Some(grant) = table.role_grants(space.name(), role).and_then(|grants| permits(&grants)) {
             return Permission { allowed: true, reason: format!("role `{role}` gives the grant `{grant}`") };
         }
     }
     let reason = format!("no grant of user `{name}` or of his roles gives `{right}` at `{asked}`");
     Permission { allowed: false, reason }
+}
+
+/// The space of the path counts; another one in the document is a mistake.
+pub(super) fn check_space(metadata: &Metadata, space: &Space) -> Result<(), Refusal> {
+    match &metadata.space {
+        Some(named) if **named != **space.name() => {
+            let detail = format!("metadata.space is `{named}`, which is not that of the path; make them equal");
+            Err(Refusal::invalid(detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The name in the path counts; another one in the document is a mistake.
@@ -223,16 +257,17 @@ fn unknown(name: &str) -> ChangeError {
 }
 
 /// A user as he is in force.
-fn shown(api: &Api, name: &str) -> Result<User, Refusal> {
+fn shown(api: &Api, space: &Space, name: &str) -> Result<User, Refusal> {
     let table = api.node.catalogue.user_table();
-    let user = table.find(DEFAULT_SPACE, name).ok_or_else(|| unknown(name))?;
-    Ok(document(&table, user))
+    let user = table.find(space.name(), name).ok_or_else(|| unknown(name))?;
+    Ok(document(&table, space, user))
 }
 
-fn document(table: &UserTable, user: &users::User) -> User {
+fn document(table: &UserTable, space: &Space, user: &users::User) -> User {
     let mut document = User::new(&**user.name(), user.spec().clone());
     document.metadata.labels.clone_from(user.labels());
-    let is_unknown = |role: &&String| table.role_grants(DEFAULT_SPACE, role).is_none();
+    document.metadata.set_space(space.name());
+    let is_unknown = |role: &&String| table.role_grants(space.name(), role).is_none();
     document.status = Some(UserStatus {
         has_password: user.verifiers().is_some(),
         changed_at: time_of(user.version()),

@@ -108,6 +108,8 @@ impl Format for Formats {
     }
 
     fn named(&self, message_format: u32, message: &Bytes, name: &str) -> Option<Bytes> {
+        // What clients are told is what they call it.
+        let (_, name) = split_qualified(name);
         match message_format {
             AMQP_FORMAT => with_topic(message, name),
             MQTT_FORMAT => {
@@ -145,7 +147,7 @@ impl Format for Formats {
         // It was understood when the subscription was made.
         let filters = Filters::read(&definition.filter).unwrap_or_default();
         let not_from = filters.no_local.then(|| origin_of(definition.container.as_str()));
-        self.subscriptions.add(definition);
+        self.subscriptions.add(definition, None);
         RestoredFilter { filter: filters.selector, not_from, ..RestoredFilter::default() }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use mq_amqp::performative::Role;
 use mq_core::{ConsumerKey, ProducerKey, Refused, SubscriptionStatistics};
 use mq_model::admin;
+use mq_model::space::split_qualified;
 
 use super::connection::{Connection, Life};
 use super::protocol::{Farewell, Protocol};
@@ -66,6 +67,7 @@ impl Shard {
             container: connection.protocol.peer_name().to_owned(),
             // Nobody, as long as it is not known.
             user: connection.caller.access.as_ref().map_or("", |access| access.name()).to_owned(),
+            space: space_of(connection),
             product: None,
             opened_at: connection.caller.opened_at,
             worker: self.id.0,
@@ -111,19 +113,26 @@ impl Shard {
         Some(client.engine.sessions().map(view).collect())
     }
 
-    /// Links, of one address and of one connection when given.
+    /// Links, of one address (as the fleet calls it) and of one connection when given.
     pub(crate) fn links(&self, address: Option<&str>, connection: Option<&str>) -> Vec<admin::Link> {
         let wanted = connection.map(|name| self.find(name));
         let clients =
             self.amqp_clients().filter(|(key, ..)| wanted.is_none_or(|wanted| wanted == Some(*key)));
         let links = clients.flat_map(|(_, connection, client)| {
-            let name = self.connection_name(connection.number);
-            client.engine.links().filter_map(move |link| self.link_view(&name, &link))
+            let (name, space) = (self.connection_name(connection.number), space_of(connection));
+            client.engine.links().filter_map(move |link| self.link_view(&name, &space, address, &link))
         });
-        links.filter(|link| address.is_none() || link.address.as_deref() == address).collect()
+        links.collect()
     }
 
-    fn link_view(&self, connection: &str, link: &mq_amqp::LinkInfo<'_>) -> Option<admin::Link> {
+    /// A link, when it is one of the wanted address.
+    fn link_view(
+        &self,
+        connection: &str,
+        space: &str,
+        wanted: Option<&str>,
+        link: &mq_amqp::LinkInfo<'_>,
+    ) -> Option<admin::Link> {
         let (reference, direction, unsettled) = match link.role {
             Role::Receiver => {
                 let statistics = self.core.producer(ProducerKey::from_bits(link.token)?)?;
@@ -134,11 +143,16 @@ impl Shard {
                 (self.consumers.get(link.token)?, admin::LinkDirection::Consumer, statistics.unsettled)
             }
         };
+        let address = reference.address.as_deref();
+        if wanted.is_some() && wanted != address {
+            return None;
+        }
         Some(admin::Link {
             connection: connection.into(),
+            space: space.into(),
             name: link.name.to_string(),
             direction,
-            address: reference.address.as_deref().map(Into::into),
+            address: address.map(|address| split_qualified(address).1.into()),
             credit: link.credit,
             unsettled,
             deliveries: link.deliveries,
@@ -187,6 +201,11 @@ impl Shard {
         self.finish_turn(now);
         true
     }
+}
+
+/// The space that the client of a connection is in; empty before that is known.
+fn space_of(connection: &Connection) -> String {
+    connection.caller.access.as_ref().map_or_else(String::new, |access| access.space().name().to_string())
 }
 
 /// What only a client of AMQP has.

@@ -17,6 +17,8 @@ use crate::{failure::Outcome, output};
 
 /// What a mark begins with: no value that a fleet can have holds it, since no name holds capitals.
 const MARK: &str = "MqOpen.";
+/// The kind of what says of which kind objects are, in small letters.
+const DEFINITION: &str = "customresourcedefinition";
 /// The mark of the namespace.
 const NAMESPACE: &str = "MqRelease.Namespace";
 
@@ -85,7 +87,12 @@ pub fn chart(fleet: &Fleet) -> Outcome<Vec<(String, String)>> {
         ("templates/NOTES.txt".to_owned(), notes(&fleet, is_secret_brought)),
     ];
     for (kind, objects) in by_kind(objects) {
-        files.push((format!("templates/{kind}.yaml"), template(&documents(&objects)?, &parameters)));
+        let text = documents(&objects)?;
+        files.push(match kind.as_str() {
+            // They are there before everything else, and are no templates.
+            DEFINITION => (format!("crds/{kind}.yaml"), text),
+            _ => (format!("templates/{kind}.yaml"), template(&text, &parameters)),
+        });
     }
     Ok(files)
 }
@@ -212,8 +219,8 @@ mod tests {
 
     #[test]
     fn a_chart_makes_no_namespace() {
-        let files = chart(&fleet(json!({ "namespace": "messaging" }))).unwrap();
+        let files = chart(&fleet(json!({ "namespace": "elsewhere" }))).unwrap();
         assert!(files.iter().all(|(path, _)| path != "templates/namespace.yaml"));
-        assert!(files.iter().all(|(_, text)| !text.contains("messaging")), "{files:?}");
+        assert!(files.iter().all(|(_, text)| !text.contains("elsewhere")), "{files:?}");
     }
 }

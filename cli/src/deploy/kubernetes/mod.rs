@@ -12,6 +12,7 @@ mod access;
 pub mod chart;
 mod network;
 mod observe;
+mod operator;
 mod pods;
 pub mod secrets;
 
@@ -19,6 +20,7 @@ use std::cell::RefCell;
 
 use mq_model::{
     config::{DaemonConfig, Listeners},
+    custom::definitions,
     kubernetes::{KubernetesTarget, KubernetesTls, Monitoring, Names, mounts},
     manifest::Fleet,
     mesh::node_name,
@@ -78,6 +80,9 @@ impl<'a> Rendering<'a> {
         if self.parameters.is_none() && self.target.namespace() != "default" {
             objects.push(self.namespace());
         }
+        if self.target.has_operator() {
+            objects.extend(definitions());
+        }
         objects.extend(self.accounts());
         if let KubernetesTls::CertManager(manager) = self.target.tls() {
             objects.extend(self.certificates(&manager));
@@ -91,6 +96,9 @@ impl<'a> Rendering<'a> {
         objects.extend(self.ways_in());
         if self.target.monitoring.unwrap_or_default() == Monitoring::Always {
             objects.extend(self.monitoring());
+        }
+        if self.target.has_operator() {
+            objects.extend(self.operator());
         }
         Ok(objects)
     }

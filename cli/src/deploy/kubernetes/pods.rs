@@ -16,7 +16,7 @@ const NOTICE: u32 = 5;
 /// Seconds beyond the drain's in which a process has to end.
 const STOP_GRACE: u32 = 30;
 /// Read by the owner and the group: how the files of Secrets are given to the pods.
-const PRIVATE: u32 = 0o440;
+pub(super) const PRIVATE: u32 = 0o440;
 /// Over which machines nodes are spread where the fleet does not say.
 const SPREAD: [&str; 2] = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"];
 
@@ -79,19 +79,13 @@ impl Rendering<'_> {
     }
 
     fn template(&self, component: &str, container: Value, own: Map<String, Value>) -> Value {
-        let target = self.target;
         let mut spec = map([
             ("serviceAccountName", self.names.fleet().into()),
             ("enableServiceLinks", false.into()),
             ("securityContext", self.pod_security()),
         ]);
         spec.extend(own);
-        let secrets: Vec<Value> =
-            target.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
-        self.table(&mut spec, "imagePullSecrets", secrets.into());
-        self.table(&mut spec, "nodeSelector", json!(target.node_selector));
-        let tolerations: Vec<Value> = target.tolerations.iter().map(toleration).collect();
-        self.table(&mut spec, "tolerations", tolerations.into());
+        self.placement(&mut spec);
         spec.insert("topologySpreadConstraints".into(), self.spread(component));
         spec.insert("containers".into(), json!([container]));
         let volumes = self.volumes(component);
@@ -103,6 +97,17 @@ impl Rendering<'_> {
             "kubectl.kubernetes.io/default-container": "mqd",
         });
         json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": spec })
+    }
+
+    /// Where pods run, and from where their image comes.
+    pub(super) fn placement(&self, spec: &mut Map<String, Value>) {
+        let target = self.target;
+        let secrets: Vec<Value> =
+            target.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
+        self.table(spec, "imagePullSecrets", secrets.into());
+        self.table(spec, "nodeSelector", json!(target.node_selector));
+        let tolerations: Vec<Value> = target.tolerations.iter().map(toleration).collect();
+        self.table(spec, "tolerations", tolerations.into());
     }
 
     /// A field that is left out where it is empty, unless a chart leaves it open.
@@ -181,11 +186,7 @@ impl Rendering<'_> {
                 "httpGet": asked("/readyz"), "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 2,
             },
             "lifecycle": { "preStop": before_stop },
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": { "drop": ["ALL"] },
-            },
+            "securityContext": container_security(),
             "volumeMounts": self.mounts(),
         })
     }
@@ -221,7 +222,7 @@ impl Rendering<'_> {
     }
 
     /// OpenShift gives each namespace users of its own, and refuses pods that choose theirs.
-    fn pod_security(&self) -> Value {
+    pub(super) fn pod_security(&self) -> Value {
         let mut security =
             map([("runAsNonRoot", true.into()), ("seccompProfile", json!({ "type": "RuntimeDefault" }))]);
         if !matches!(self.target.ingress(), Ingress::Route(_)) {
@@ -306,6 +307,15 @@ impl Rendering<'_> {
         object.insert("spec".into(), spec);
         Some(object.into())
     }
+}
+
+/// What no process of a fleet needs.
+pub(super) fn container_security() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": { "drop": ["ALL"] },
+    })
 }
 
 fn drain_seconds(fleet: &Fleet) -> u32 {

@@ -21,6 +21,7 @@ use crate::core::Core;
 use crate::effect::{CloseReason, Effect, Refused};
 use crate::key::{ConsumerKey, HomeKey, ReceiverKey};
 use crate::settings::{AddressKind, ShardId};
+use crate::space;
 use crate::statistics::SubscriptionStatistics;
 use crate::store::{StoreRequest, Ticket};
 use crate::topic::validate_filter;
@@ -190,25 +191,19 @@ impl Core {
             let address = self.addresses.get(key)?;
             (address.settings.kind == AddressKind::Topic).then(|| address.name.clone())
         };
-        let Some(prefix) = filter.find(['+', '#']).and_then(|wildcard| filter.get(..wildcard)) else {
+        let Some(literal) = filter.find(['+', '#']).and_then(|wildcard| filter.get(..wildcard)) else {
             // It matches its own name alone.
             let address = self.resolve_name(filter).ok().and_then(|key| self.addresses.get(key));
             let topic = address.filter(|address| address.settings.kind == AddressKind::Topic);
             return topic.map(|address| address.name.clone()).into_iter().collect();
         };
         // Above the first wildcard the longest topic serves every name; the others serve none of them.
-        let mut above = prefix.strip_suffix('/');
-        let mut found = None;
-        while let Some(name) = above
-            && found.is_none()
-        {
-            found = is_topic(name);
-            above = name.rsplit_once('/').map(|(shorter, _)| shorter);
-        }
-        let mut topics: Vec<Arc<str>> = found.or_else(|| is_topic("#")).into_iter().collect();
-        let below = self.broker.topics.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
-        let below = below.take_while(|name| name.starts_with(prefix));
-        topics.extend(below.filter(|name| &***name != "#" && reaches(filter, name)).cloned());
+        let found = space::above(literal).find_map(is_topic);
+        let found = found.or_else(|| is_topic(&space::catch_all_of(filter)));
+        let mut topics: Vec<Arc<str>> = found.into_iter().collect();
+        let below = self.broker.topics.range::<str, _>((Bound::Included(literal), Bound::Unbounded));
+        let below = below.take_while(|name| name.starts_with(literal));
+        topics.extend(below.filter(|name| !space::is_catch_all(name) && reaches(filter, name)).cloned());
         topics.sort_unstable();
         topics
     }
@@ -547,9 +542,12 @@ impl Core {
 
 /// Whether a filter may match names that lie in a topic.
 fn reaches(filter: &str, name: &str) -> bool {
-    if name.starts_with('$') && filter.starts_with(['+', '#']) {
+    let (filter, name) = (space::split(filter), space::split(name));
+    let (Some(wanted), Some(local)) = (filter.local, name.local) else { return false };
+    if filter.prefix != name.prefix || (local.starts_with('$') && wanted.starts_with(['+', '#'])) {
         return false;
     }
+    let (filter, name) = (wanted, local);
     let mut levels = filter.split('/');
     for level in name.split('/') {
         match levels.next() {

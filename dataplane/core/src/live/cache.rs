@@ -4,7 +4,8 @@
 //! One without wildcards can concern a single name, whose route is dropped. Of the others the literal
 //! levels at their beginning are looked at, two at most: all routes whose names begin alike have a version
 //! in common that moves on. So a thousand clients that subscribe below names of their own end few routes
-//! beside their own.
+//! beside their own. In a space the levels count behind its prefix, and what concerns the whole of it, or
+//! all that begins with one level, ends the routes of that space alone.
 //!
 //! Invariant: a route that [`RouteCache::find`] gives is the one that would be made now.
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use super::Route;
 use super::filters::has_wildcard;
+use crate::space::{self, Spaced};
 
 /// Routes that are kept at most.
 const MAX_ROUTES: usize = 32_768;
@@ -23,7 +25,8 @@ const MAX_BYTES: usize = 16 << 20;
 /// Places that a name can have.
 const WAYS: usize = 4;
 
-/// Versions of names that begin with the same level, and with the same two.
+/// Versions of names that begin with the same level, or are of the same space; and of those that begin with the
+/// same two.
 const FIRST: usize = 256;
 const SECOND: usize = 16_384;
 
@@ -202,11 +205,13 @@ impl RouteCache {
         if !has_wildcard(filter) {
             return self.remove(hash(filter.as_bytes()), filter);
         }
-        let literal = filter.split('/').take_while(|level| !matches!(*level, "+" | "#")).count();
+        let Spaced { prefix, local } = space::split(filter);
+        let levels = local.into_iter().flat_map(|local| local.split('/'));
+        let literal = levels.take_while(|level| !matches!(*level, "+" | "#")).count();
         let (one, two) = prefixes(filter);
         let version = match literal {
-            0 => Some(&mut self.versions.all),
-            1 => self.versions.first.get_mut((hash(one.as_bytes()) % FIRST as u64) as usize),
+            0 if prefix.is_empty() => Some(&mut self.versions.all),
+            0 | 1 => self.versions.first.get_mut((hash(one.as_bytes()) % FIRST as u64) as usize),
             _ => self.versions.second.get_mut((hash(two.as_bytes()) % SECOND as u64) as usize),
         };
         if let Some(version) = version {
@@ -221,7 +226,7 @@ impl RouteCache {
             self.filter_changed(&format!("{name}/#"));
         } else if is_topic {
             // The topic of all, which serves what nothing else does.
-            self.filter_changed("#");
+            self.filter_changed(name);
         }
     }
 
@@ -242,12 +247,15 @@ fn cost(route: &Route) -> usize {
     ROUTE_COST + route.name.len() + size_of_val(&*route.local) + size_of_val(&*route.shards)
 }
 
-/// The first level of a name, and its first two.
+/// The first level of a name, or in a space its prefix; and what ends with the first two levels.
 fn prefixes(name: &str) -> (&str, &str) {
-    let one = name.split('/').next().unwrap_or_default();
-    let rest = name.get(one.len() + 1..).unwrap_or_default();
-    let end = rest.find('/').map_or(name.len(), |end| one.len() + 1 + end);
-    (one, name.get(..end).unwrap_or(name))
+    let Spaced { prefix, local } = space::split(name);
+    let local = local.unwrap_or_default();
+    let one = local.find('/').unwrap_or(local.len());
+    let rest = local.get(one + 1..).unwrap_or_default();
+    let two = rest.find('/').map_or(local.len(), |end| one + 1 + end);
+    let first = if prefix.is_empty() { one } else { prefix.len() };
+    (name.get(..first).unwrap_or(name), name.get(..prefix.len() + two).unwrap_or(name))
 }
 
 /// A quick hash. Names that are chosen to have the same one get in each other's way, and no further.
@@ -294,6 +302,9 @@ mod tests {
         assert_eq!(prefixes("a/"), ("a", "a/"));
         assert_eq!(prefixes("/b/c"), ("", "/b"));
         assert_eq!(prefixes("é/ü/c"), ("é", "é/ü"));
+        assert_eq!(prefixes("$s/acme/a/b/c"), ("$s/acme/", "$s/acme/a/b"));
+        assert_eq!(prefixes("$s/acme/a"), ("$s/acme/", "$s/acme/a"));
+        assert_eq!(prefixes("$s/acme"), ("$s/acme", "$s/acme"));
     }
 
     #[test]
@@ -311,6 +322,32 @@ mod tests {
             }
         }
         assert!(kept >= 39 * 4, "{kept} of those that do not match");
+    }
+
+    #[test]
+    fn what_changes_in_a_space_ends_routes_of_that_space_alone() {
+        let local: Vec<String> = (0..40).map(|n| format!("{}/{}/{}", n % 4, n % 10, n)).collect();
+        let spaces = ["", "$s/acme/", "$s/b/"];
+        let names: Vec<String> =
+            spaces.iter().flat_map(|space| local.iter().map(move |name| format!("{space}{name}"))).collect();
+        for filter in ["3/3/3", "3/3/+", "3/3/#", "3/+/3", "3/#", "+/3/3", "#"] {
+            let filter = format!("$s/acme/{filter}");
+            let mut cache = RouteCache::new();
+            names.iter().for_each(|name| keep(&mut cache, name));
+            let kept: Vec<&String> = names.iter().filter(|name| has(&cache, name)).collect();
+            cache.filter_changed(&filter);
+            for name in kept {
+                assert!(!(has(&cache, name) && topic::matches(&filter, name)), "{filter} and {name}");
+                assert!(has(&cache, name) || name.starts_with("$s/acme/"), "{filter} and {name}");
+            }
+        }
+        let mut cache = RouteCache::new();
+        names.iter().for_each(|name| keep(&mut cache, name));
+        let kept: Vec<&String> = names.iter().filter(|name| has(&cache, name)).collect();
+        cache.address_changed("$s/acme/#", true);
+        for name in kept {
+            assert_eq!(has(&cache, name), !name.starts_with("$s/acme/"), "{name}");
+        }
     }
 
     #[test]

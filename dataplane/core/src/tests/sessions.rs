@@ -331,7 +331,7 @@ fn what_the_store_calls_a_message_is_known_where_its_consumer_is() {
 #[test]
 fn the_topics_of_a_filter_are_those_that_may_serve_what_it_matches() {
     let mut bed = bed(2);
-    let addresses = ["#", "a", "a/b", "a/b/c", "b/c", "$s", "q"];
+    let addresses = ["#", "a", "a/b", "a/b/c", "b/c", "$t", "q"];
     for address in addresses {
         bed.set(address, topic());
     }
@@ -355,7 +355,7 @@ fn the_topics_of_a_filter_are_those_that_may_serve_what_it_matches() {
         ("a/+/c/#", "a a/b a/b/c"),
         ("b/#", "# b/c"),
         ("/+", "#"),
-        ("$s/#", "$s"),
+        ("$t/#", "$t"),
         ("$x/#", "#"),
         ("a/queue", ""),
         ("q/+", "q"),
@@ -365,6 +365,56 @@ fn the_topics_of_a_filter_are_those_that_may_serve_what_it_matches() {
     }
     bed.remove("a");
     assert_eq!(bed.cores[0].topics_of("a/+").iter().map(|topic| &**topic).collect::<Vec<_>>(), ["#", "a/b"]);
+}
+
+#[test]
+fn what_serves_a_name_and_what_a_filter_reaches_stays_in_its_space() {
+    let mut bed = bed(2);
+    for address in ["#", "a", "b/c", "$s/acme/#", "$s/acme/a/b", "$s/acme/$x", "$s/dry/a", "$s/dry/a/b"] {
+        bed.set(address, topic());
+    }
+    let core = &bed.cores[0];
+    let serves = |name: &str| {
+        let key = core.resolve_name(name).ok()?;
+        core.addresses.get(key).map(|address| address.name.to_string())
+    };
+    for (name, expected) in [
+        ("a/b", Some("a")),
+        ("x", Some("#")),
+        ("$s", None),
+        ("$s/acme", None),
+        ("$s/other/a", None),
+        ("$s//$s/acme/a", None),
+        ("$s/acme/a", Some("$s/acme/#")),
+        ("$s/acme/a/b/c", Some("$s/acme/a/b")),
+        ("$s/acme/b/c", Some("$s/acme/#")),
+        ("$s/acme/$x/y", Some("$s/acme/$x")),
+        ("$s/acme/$temp.n", None),
+        ("$s/dry/a/x", Some("$s/dry/a")),
+        ("$s/dry/x", None),
+        ("$s/dry/b/c", None),
+    ] {
+        assert_eq!(serves(name).as_deref(), expected, "{name}");
+    }
+    let topics = |filter: &str| {
+        core.topics_of(filter).iter().map(|topic| topic.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    for (filter, expected) in [
+        ("#", "# a b/c"),
+        ("+", "# a"),
+        ("+/acme/#", "# a"),
+        ("$s/#", ""),
+        ("$s/+/a", ""),
+        ("$s/acme/#", "$s/acme/# $s/acme/a/b"),
+        ("$s/acme/+/b", "$s/acme/# $s/acme/a/b"),
+        ("$s/acme/a/b/+", "$s/acme/a/b"),
+        ("$s/acme/$x/#", "$s/acme/$x"),
+        ("$s/dry/#", "$s/dry/a $s/dry/a/b"),
+        ("$s/dry/x/+", ""),
+        ("$s/acm/#", ""),
+    ] {
+        assert_eq!(topics(filter), expected, "{filter}");
+    }
 }
 
 /// What `topics_of` says, checked with every name of a small world.

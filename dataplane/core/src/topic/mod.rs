@@ -2,7 +2,8 @@
 //!
 //! Names have levels divided by `/`. In a filter, `+` stands for one level and `#`, at its end, for any
 //! number of levels, none among them: `a/#` matches `a`, `a/b` and `a/b/c`. A filter that begins with a
-//! wildcard does not match names that begin with `$` (MQTT 5.0, 4.7).
+//! wildcard does not match names that begin with `$` (MQTT 5.0, 4.7). In a space all of this begins behind the
+//! prefix of its names (`crate::space`).
 
 mod few;
 mod names;
@@ -13,10 +14,11 @@ mod tree;
 pub(crate) use self::few::Few;
 pub(crate) use self::names::{Names, Walk};
 pub use self::tree::TopicTree;
+use crate::space::{self, Spaced};
 
-/// Levels of a name or a filter.
+/// Levels of a name or a filter, without the prefix of its space.
 pub const MAX_LEVELS: usize = 128;
-/// Bytes of a name or a filter.
+/// Bytes of a name or a filter, likewise.
 pub const MAX_BYTES: usize = 65_535;
 
 /// Why a name or a filter is wrong.
@@ -45,6 +47,7 @@ pub enum TopicError {
 /// What is wrong with it, and where.
 pub fn validate_name(name: &str) -> Result<(), TopicError> {
     validate_both(name)?;
+    let name = space::split(name).local.unwrap_or(name);
     match name.find(['+', '#']) {
         Some(at) => {
             let wildcard = if name.as_bytes().get(at) == Some(&b'+') { '+' } else { '#' };
@@ -60,6 +63,8 @@ pub fn validate_name(name: &str) -> Result<(), TopicError> {
 /// What is wrong with it, and where.
 pub fn validate_filter(filter: &str) -> Result<(), TopicError> {
     validate_both(filter)?;
+    // Where it is said to be wrong is where its client has written it.
+    let filter = space::split(filter).local.unwrap_or(filter);
     let mut start = 0;
     for level in filter.split('/') {
         let end = start + level.len();
@@ -79,6 +84,8 @@ pub fn validate_filter(filter: &str) -> Result<(), TopicError> {
 }
 
 fn validate_both(topic: &str) -> Result<(), TopicError> {
+    // A prefix that ends early has nothing behind it.
+    let topic = space::split(topic).local.unwrap_or_default();
     if topic.is_empty() {
         return Err(TopicError::Empty);
     }
@@ -96,6 +103,13 @@ fn validate_both(topic: &str) -> Result<(), TopicError> {
 
 /// Whether a filter matches a name; both are valid.
 pub fn matches(filter: &str, name: &str) -> bool {
+    let (Spaced { prefix, local: filter }, name) = (space::split(filter), space::split(name));
+    let both = filter.zip(name.local).filter(|_| prefix == name.prefix);
+    both.is_some_and(|(filter, name)| matches_local(filter, name))
+}
+
+/// The same for what stands behind the prefix of a space.
+fn matches_local(filter: &str, name: &str) -> bool {
     if name.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }

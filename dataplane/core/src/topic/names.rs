@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::space::{self, Spaced};
+
 /// Values by topic name, found by filter in the order of the names.
 ///
 /// Where a name does not match, the walk goes on at the next one that could: what lies below a level that
@@ -71,6 +73,10 @@ impl<T> Names<T> {
             let found = found.filter(|_| after.is_none_or(|after| after < filter));
             return found.map_or(Walk::End, |(name, value)| Walk::Found(name, value));
         };
+        if space::split(filter).prefix.len() > wildcard {
+            // No wildcard stands for a part of a prefix.
+            return Walk::End;
+        }
         let literal = filter.get(..wildcard).unwrap_or_default();
         // `a/#` matches `a`, too.
         let literal = literal.strip_suffix('/').filter(|_| filter.ends_with('#')).unwrap_or(literal);
@@ -109,9 +115,15 @@ pub(crate) enum Walk<'a, T> {
 /// Compares a name with a filter level by level. Names are in the order of their bytes, so `a-b` stands
 /// between `a` and `a/b`.
 fn step(filter: &str, name: &str) -> Step {
-    if name.starts_with('$') && filter.starts_with(['+', '#']) {
-        // `%` is what follows `$`.
-        return Step::Seek("%".to_owned());
+    let Spaced { prefix, local } = space::split(filter);
+    if local.is_some_and(|local| local.starts_with(['+', '#'])) {
+        match name.strip_prefix(prefix) {
+            // `%` is what follows `$`.
+            Some(local) if local.starts_with('$') => return Step::Seek(format!("{prefix}%")),
+            // The prefix without its end, which is no name of the space.
+            None if prefix.strip_suffix('/') == Some(name) => return Step::Next,
+            _ => {}
+        }
     }
     let mut wanted = filter.split('/').peekable();
     // Where the level begins that is looked at, and where the last one ended that a `+` matched.
@@ -227,6 +239,34 @@ mod tests {
                 .filter(|name| matches(&filter, name))
                 .map(|name| name.to_string())
                 .collect();
+            assert_eq!(walk(&names, &filter), expected, "{filter} of {:?}", names.by_name);
+        }
+    }
+
+    #[test]
+    fn random_walks_through_spaces_find_what_matches_one_by_one() {
+        let mut random = fastrand::Rng::with_seed(9);
+        let prefixes = ["", "$s/a/", "$s/a-/", "$s/b/", "$s/", "$s//"];
+        let levels = ["", "a", "a-", "b", "$s", "$a"];
+        for _ in 0..2_000 {
+            let mut names = Names::default();
+            for _ in 0..random.usize(..60) {
+                let parts: Vec<&str> = (0..random.usize(..4)).map(|_| levels[random.usize(..6)]).collect();
+                let name = format!("{}{}", prefixes[random.usize(..6)], parts.join("/"));
+                names.insert(name.into(), ());
+            }
+            let mut parts: Vec<&str> = (0..random.usize(..4))
+                .map(|_| if random.bool() { "+" } else { levels[random.usize(..6)] })
+                .collect();
+            if random.bool() {
+                parts.push("#");
+            }
+            let filter = format!("{}{}", prefixes[random.usize(..6)], parts.join("/"));
+            if validate_filter(&filter).is_err() {
+                continue;
+            }
+            let all = names.by_name.keys().filter(|name| matches(&filter, name));
+            let expected: Vec<String> = all.map(|name| name.to_string()).collect();
             assert_eq!(walk(&names, &filter), expected, "{filter} of {:?}", names.by_name);
         }
     }

@@ -173,3 +173,142 @@ fn random_filters_are_found_as_each_of_them_matches() {
         assert_eq!(tree.nodes.len(), 0, "seed {seed}");
     }
 }
+
+/// What a space adds, said without any of it: names and filters of one space are a world of their own, and the
+/// beginning of a prefix is no name.
+fn matches_in_its_world(filter: &str, name: &str) -> bool {
+    let world = |text: &str| {
+        let levels: Vec<String> = text.split('/').map(str::to_owned).collect();
+        match levels.as_slice() {
+            [first, space, rest @ ..] if first == "$s" => (Some(space.clone()), rest.to_vec()),
+            [first] if first == "$s" => (Some(String::new()), Vec::new()),
+            _ => (None, levels),
+        }
+    };
+    let ((filter_world, wanted), (name_world, levels)) = (world(filter), world(name));
+    if filter_world != name_world || wanted.is_empty() || levels.is_empty() {
+        return false;
+    }
+    let is_reserved = levels[0].starts_with('$');
+    fn fits(wanted: &[String], levels: &[String]) -> bool {
+        match (wanted, levels) {
+            ([last], _) if last == "#" => true,
+            ([], []) => true,
+            ([one, wanted @ ..], [level, levels @ ..]) => {
+                (one == "+" || one == level) && fits(wanted, levels)
+            }
+            _ => false,
+        }
+    }
+    fits(&wanted, &levels) && !(is_reserved && ["+", "#"].contains(&&*wanted[0]))
+}
+
+#[test]
+fn a_wildcard_stands_for_names_of_its_own_space_alone() {
+    for (filter, name, expected) in [
+        ("#", "$s/acme/a", false),
+        ("+/acme/a", "$s/acme/a", false),
+        ("+/+/a", "$s/acme/a", false),
+        ("$s/#", "$s/acme/a", false),
+        ("$s/#", "$s", false),
+        ("$s/+/a", "$s/acme/a", false),
+        ("$s/+/#", "$s/acme/a", false),
+        ("$s/acme/#", "$s/acme/a", true),
+        ("$s/acme/#", "$s/acme", false),
+        ("$s/acme/#", "$s/acme/$x", false),
+        ("$s/acme/+", "$s/acme/$x", false),
+        ("$s/acme/$x/#", "$s/acme/$x", true),
+        ("$s/acme/#", "$s/acme2/a", false),
+        ("$s/acme/#", "$s/acm/a", false),
+        ("$s/acme/a/#", "$s/acme/a", true),
+        ("$s/acme/a", "a", false),
+        ("a", "$s/acme/a", false),
+        ("$s/acme/+/b", "$s/acme/a/b", true),
+        ("$s/acme/#", "$s/acme/$s/b", false),
+        ("$s//$s/#", "$s/acme/b", false),
+    ] {
+        assert_eq!(matches(filter, name), expected, "{filter} and {name}");
+        assert_eq!(matches_in_its_world(filter, name), expected, "{filter} and {name}, in the model");
+        if validate_filter(filter).is_ok() {
+            let in_tree = found(&tree_of(&[filter]), name).len() == 1;
+            assert_eq!(in_tree, expected, "{filter} and {name}, in the tree");
+        }
+    }
+}
+
+#[test]
+fn a_prefix_with_nothing_behind_it_is_no_name() {
+    for text in ["$s", "$s/", "$s/acme", "$s/acme/", "$s/#"] {
+        assert_eq!(validate_filter(text), Err(TopicError::Empty), "{text}");
+        assert!(validate_name(text).is_err(), "{text}");
+    }
+    assert_eq!(validate_name("$sys"), Ok(()));
+}
+
+#[test]
+fn random_names_and_filters_of_spaces_match_as_if_each_space_were_alone() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let levels = ["a", "b", "", "$s", "$x", "acme"];
+    let some = |random: &mut fastrand::Rng, wildcards: bool| {
+        let prefix = ["", "$s/acme/", "$s/b/", "$s//", "$s/", "$s"][random.usize(..6)];
+        let mut parts: Vec<&str> = (0..random.usize(..4))
+            .map(|_| if wildcards && random.u8(..3) == 0 { "+" } else { levels[random.usize(..6)] })
+            .collect();
+        if wildcards && random.bool() {
+            parts.push("#");
+        }
+        format!("{prefix}{}", parts.join("/"))
+    };
+    for round in 0..1_500 {
+        let filters: Vec<String> = (0..30).map(|_| some(&mut random, true)).collect();
+        let filters: Vec<&str> =
+            filters.iter().map(String::as_str).filter(|filter| validate_filter(filter).is_ok()).collect();
+        let mut tree = TopicTree::default();
+        let mut kept = BTreeSet::new();
+        for (value, filter) in filters.iter().enumerate() {
+            tree.insert(filter, value as u32).expect("it is valid");
+            kept.insert((*filter, value as u32));
+        }
+        for _ in 0..20 {
+            let name = some(&mut random, false);
+            if validate_name(&name).is_err() {
+                continue;
+            }
+            let expected: Vec<u32> = (0..)
+                .zip(&filters)
+                .filter(|(_, filter)| matches_in_its_world(filter, &name))
+                .map(|(value, _)| value)
+                .collect();
+            let one_by_one: Vec<u32> = (0..)
+                .zip(&filters)
+                .filter(|(_, filter)| matches(filter, &name))
+                .map(|(value, _)| value)
+                .collect();
+            assert_eq!(one_by_one, expected, "round {round}: {name} of {filters:?}");
+            assert_eq!(found(&tree, &name), expected, "round {round}: {name} of {filters:?}, in the tree");
+        }
+        for (filter, value) in kept {
+            assert_eq!(tree.remove(filter, &value), Some(value), "{filter}");
+        }
+        assert_eq!(tree.nodes.len(), 0);
+    }
+}
+
+#[test]
+fn the_prefix_of_a_space_takes_none_of_the_levels_and_bytes_of_its_clients() {
+    let deep = vec!["a"; MAX_LEVELS].join("/");
+    let long = "a".repeat(MAX_BYTES);
+    for text in [&deep, &long] {
+        let inside = format!("$s/acme/{text}");
+        assert_eq!((validate_name(&inside), validate_filter(&inside)), (Ok(()), Ok(())));
+        let mut tree = tree_of(&[&inside]);
+        assert_eq!(found(&tree, &inside), [0]);
+        assert_eq!(tree.remove(&inside, &0), Some(0));
+        assert!(validate_name(&format!("{inside}/a")).is_err());
+    }
+    assert_eq!(
+        validate_filter("$s/acme/a+"),
+        Err(TopicError::PartOfLevel { at: 1 }),
+        "as its client wrote it"
+    );
+}

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use super::few::Few;
 use super::{MAX_LEVELS, TopicError, validate_filter, validate_name};
+use crate::space::{self, SPACE_LEVELS, Spaced};
 
 /// The place of the root. As it is nobody's child, it also stands for none.
 const ROOT: u32 = 0;
@@ -201,7 +202,8 @@ impl<T: Ord> TopicTree<T> {
     pub fn remove(&mut self, filter: &str, value: &T) -> Option<T> {
         validate_filter(filter).ok()?;
         // The nodes on the way, each with the level that leads on from it.
-        let mut path: [(u32, &str); MAX_LEVELS] = [(ROOT, ""); MAX_LEVELS];
+        const LEVELS: usize = SPACE_LEVELS + MAX_LEVELS;
+        let mut path: [(u32, &str); LEVELS] = [(ROOT, ""); LEVELS];
         let mut at = ROOT;
         let mut steps = 0;
         for (step, level) in path.iter_mut().zip(filter.split('/')) {
@@ -241,18 +243,28 @@ impl<T: Ord> TopicTree<T> {
         if self.len == 0 || validate_name(name).is_err() {
             return looks;
         }
+        let Spaced { prefix, local } = space::split(name);
+        // No wildcard stands for a part of the prefix.
+        let mut start = ROOT;
+        for level in prefix.split_terminator('/') {
+            looks += 1;
+            start = self.node(start).map_or(ROOT, |node| node.children.get(level));
+            if start == ROOT {
+                return looks;
+            }
+        }
         // What is still to be looked at: a node, and what is left of the name there. Each step takes one
         // and puts back two at most, one level deeper, so there are never more than levels and one.
         let mut stack: [(u32, Option<&str>); MAX_LEVELS + 2] = [(ROOT, None); MAX_LEVELS + 2];
         let mut height = 0;
-        push(&mut height, &mut stack, (ROOT, Some(name)));
-        let is_reserved = name.starts_with('$');
+        push(&mut height, &mut stack, (start, local));
+        let is_reserved = space::is_reserved(name);
         while height > 0 {
             height -= 1;
             let Some((at, rest)) = stack.get(height).copied() else { break };
             let Some(node) = self.node(at) else { break };
             looks += 1;
-            let allows_wildcards = at != ROOT || !is_reserved;
+            let allows_wildcards = at != start || !is_reserved;
             if node.hash != ROOT && allows_wildcards {
                 looks += 1;
                 self.node(node.hash).into_iter().for_each(|node| node.values.for_each(&mut visit));

@@ -268,6 +268,14 @@ impl Rules<'_> {
     }
 
     fn secrets(&mut self, target: &KubernetesTarget) {
+        let is_foreign = target.server_secret.is_some()
+            || matches!(target.tls(), KubernetesTls::CertManager(manager) if manager.issuer.is_some());
+        if target.has_operator() && is_foreign {
+            let message =
+                "the operator believes the fleet's own authority, which does not sign what nodes show";
+            let help = "leave serverSecret and tls.certManager.issuer out, or the operator";
+            self.of_target(Code::Conflict, &["operator"], message.to_owned(), help);
+        }
         let KubernetesTls::CertManager(manager) = target.tls() else { return };
         if target.server_secret.is_some() && manager.issuer.is_some() {
             let message = "tls.certManager.issuer makes what serverSecret brings".to_owned();

@@ -16,6 +16,7 @@ use mq_mqtt::topic::{TopicLimits, check_name};
 use mq_mqtt::{Accept, ReasonCode, Version};
 use tracing::{debug, info, warn};
 
+use super::names::outside;
 use super::record::Begun;
 use super::session::{
     LONGEST_CLIENT_ID, Presence, Resumption, Session, SessionKey, home_of, owner_of, resumption,
@@ -26,6 +27,8 @@ use crate::driver::access::Access;
 use crate::driver::login::Progress;
 use crate::driver::protocol::Protocol;
 use crate::mesh::directory::UNKNOWN;
+use crate::spaces::Space;
+use crate::usage::Limit;
 
 /// A client that has sent its CONNECT and has no answer yet.
 #[derive(Debug)]
@@ -165,13 +168,14 @@ impl Shard {
         {
             access.set_client(connect.client_id.as_str());
         }
-        if let Err(Refusal(reason, words)) = self.check_connect(now, key, connect) {
+        let space = self.space_of(key);
+        let wanted = space.inside(connect.client_id.as_str());
+        if let Err(Refusal(reason, words)) = self.check_connect(now, key, &space, &wanted, connect) {
             self.refuse_client(key, reason, &words);
             return;
         }
         let is_assigned = connect.client_id.is_empty();
-        let client_id: Arc<str> =
-            if is_assigned { self.assigned_client_id() } else { connect.client_id.as_str().into() };
+        let client_id: Arc<str> = if is_assigned { self.assigned_client_id(&space) } else { wanted.into() };
         let user = self.user_of(key);
         let (expiry, told_expiry) = self.session_expiry(connect);
         let Taken { session, is_resumed, ended } =
@@ -192,12 +196,13 @@ impl Shard {
             error: None,
         };
         if let Some(connection) = self.connections.get_mut(key) {
+            let shown = outside(&client_id);
             if let Some(access) = &mut connection.caller.access {
-                access.set_client(&client_id);
+                access.set_client(shown);
             }
             if let Protocol::Mqtt(client) = &mut connection.protocol {
                 client.session = Some(session);
-                client.client_id = client_id;
+                client.client_id = if shown.len() == client_id.len() { client_id } else { shown.into() };
                 client.connecting = Some(Box::new(connecting));
             }
         }
@@ -223,10 +228,22 @@ impl Shard {
         Ok(())
     }
 
-    /// What is wrong with a CONNECT of who sent it.
-    fn check_connect(&mut self, now: Instant, key: usize, connect: &Connect) -> Result<(), Refusal> {
+    /// What is wrong with a CONNECT of who sent it. `id` is the client identifier as it is called inside the fleet.
+    fn check_connect(
+        &mut self,
+        now: Instant,
+        key: usize,
+        space: &Space,
+        id: &str,
+        connect: &Connect,
+    ) -> Result<(), Refusal> {
         let refusal = |reason, words: &str| Err(Refusal(reason, words.to_owned()));
-        let id = connect.client_id.as_str();
+        if id.len() > LONGEST_CLIENT_ID {
+            let length = connect.client_id.as_str().len();
+            let most = LONGEST_CLIENT_ID - (id.len() - length).min(LONGEST_CLIENT_ID);
+            let words = format!("the client identifier has {length} bytes, {most} is the most");
+            return Err(Refusal(ReasonCode::ClientIdentifierNotValid, words));
+        }
         if !self.may_have_session(now, key, id) {
             let words = "the client identifier is another user's; choose one of your own";
             return refusal(ReasonCode::ClientIdentifierNotValid, words);
@@ -234,7 +251,7 @@ impl Shard {
         if let Some(words) = self.session_elsewhere(now, id, connect.clean_start) {
             return Err(Refusal(ReasonCode::ServerUnavailable, words));
         }
-        let is_new = id.is_empty() || self.mqtt.sessions.find(id).is_none();
+        let is_new = connect.client_id.is_empty() || self.mqtt.sessions.find(id).is_none();
         if is_new && !self.mqtt.sessions.has_room() {
             return refusal(ReasonCode::QuotaExceeded, "the node has no room for another session");
         }
@@ -245,12 +262,27 @@ impl Shard {
         }
         if let Some(will) = &connect.will
             && will.topic.as_str().starts_with('$')
-            && self.core.route(will.topic.as_str()).kind.is_none()
+            && self.core.route(&space.inside(will.topic.as_str())).kind.is_none()
         {
             let words = format!("the will goes to {}, which no address serves", will.topic);
             return Err(Refusal(ReasonCode::TopicNameInvalid, words));
         }
-        Ok(())
+        self.check_limits(key, id)
+    }
+
+    /// Counts the client in, in the place of the one that it takes over from if there is one. The last thing that
+    /// can go wrong.
+    fn check_limits(&mut self, key: usize, client_id: &str) -> Result<(), Refusal> {
+        let found = self.mqtt.sessions.find(client_id).filter(|_| !client_id.is_empty());
+        let before = found.and_then(|found| self.mqtt.sessions.get(found)).and_then(Session::connection);
+        let taken = self.take_place(key, before).and_then(|()| match (found, self.account_of(key)) {
+            (None, Some(account)) => account.check(Limit::MqttSessions),
+            _ => Ok(()),
+        });
+        taken.map_err(|exceeded| {
+            self.note_refused(key, &exceeded);
+            Refusal(ReasonCode::QuotaExceeded, exceeded.to_string())
+        })
     }
 
     /// Whether the session of a client identifier, if there is one, belongs to the user of this connection.
@@ -283,14 +315,14 @@ impl Shard {
         self.mark_dirty(key);
     }
 
-    /// A client identifier that nobody has, whose home is here.
-    fn assigned_client_id(&mut self) -> Arc<str> {
+    /// A client identifier that nobody in the space has, whose home is here.
+    fn assigned_client_id(&mut self, space: &Space) -> Arc<str> {
         let shards = u16::try_from(self.shared.mailboxes.len()).unwrap_or(u16::MAX);
         loop {
             self.next_name = self.next_name.wrapping_add(1);
             // A secret key that differs in every run: identifiers do not repeat and are not guessed.
             let [high, low] = [0, 1].map(|half| self.name_secret.hash_one((self.next_name, half)));
-            let id = format!("auto-{high:016x}{low:016x}");
+            let id = space.inside(&format!("auto-{high:016x}{low:016x}")).into_owned();
             if home_of(&id, shards) == self.id && self.mqtt.sessions.find(&id).is_none() {
                 return id.into();
             }
@@ -346,6 +378,7 @@ impl Shard {
         session.set_begun(begun);
         self.forget_departure(client_id, None);
         let session = self.mqtt.sessions.insert(session);
+        self.count_session(session);
         Taken { session, is_resumed: false, ended }
     }
 
@@ -416,10 +449,15 @@ impl Shard {
             session: connecting.is_resumed.then(|| session.flights.engine_state()),
             keep_alive: connecting.keep_alive,
             session_expiry_interval: connecting.expiry,
-            assigned_client_id: connecting.is_assigned.then_some(&*session.client_id),
+            assigned_client_id: connecting.is_assigned.then_some(session.shown_id()),
             properties: properties.view(),
         };
-        debug!(client_id = %session.client_id, is_resumed = connecting.is_resumed, "let in");
+        debug!(
+            client_id = session.shown_id(),
+            space = session.space(),
+            is_resumed = connecting.is_resumed,
+            "let in"
+        );
         client.engine.accept(now, accept).map_err(|misuse| misuse.to_string())
     }
 }
@@ -485,7 +523,7 @@ fn reason_of_login(refusal: mq_auth::Refusal) -> ReasonCode {
 /// What response topics of a client begin with (3.2.2.3.15): `reply/` and its identifier, or a number
 /// for it where that cannot stand in a topic name.
 fn response_information(session: &Session) -> String {
-    let topic = format!("reply/{}", session.client_id);
+    let topic = format!("reply/{}", session.shown_id());
     match check_name(&topic, TopicLimits::NONE) {
         Ok(()) => topic,
         Err(_) => format!("reply/{:016x}", session.origin),

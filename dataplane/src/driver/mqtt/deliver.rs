@@ -27,6 +27,7 @@ use super::flows::{
     Assembly, Counters, Deed, Entry, Errand, Identifiers, Known, Pushed, Source, Stage, State, Token,
     WaitingLimits,
 };
+use super::names::outside;
 use super::publish::count;
 use super::record::{OutgoingRecord, incoming_key, outgoing_key};
 use super::retained::Pages;
@@ -478,10 +479,10 @@ impl Shard {
         };
         let subscription = feed.source.subscription();
         let is_shared = matches!(feed.source, Source::Shared { .. });
-        let message = match converted(message_format, message, name.as_deref()) {
+        let message = match converted(message_format, message, name.as_deref().map(outside)) {
             Ok(converted) => converted.message,
             Err(unfit) => {
-                debug!(client = %session.client_id, %unfit, "a message cannot be sent over MQTT");
+                debug!(client_id = session.shown_id(), space = session.space(), %unfit, "a message cannot be sent over MQTT");
                 self.mqtt.messages.counters.dropped_unfit += 1;
                 let outcome = Outcome::rejected(mq_core::condition::NOT_IMPLEMENTED, unfit.to_string());
                 return self.settle(now, leg, outcome);
@@ -493,7 +494,8 @@ impl Shard {
         let merged = match subscription {
             Some(index) => merge(session, std::iter::once(index), 0),
             None => {
-                let route = self.core.route(envelope.topic);
+                let name = self.mqtt.messages.room.inside(session.space(), envelope.topic);
+                let route = self.core.route(name);
                 let mine = subscribers_of(&route, token.to_bits());
                 merge(session, mine.iter().map(|subscriber| subscriber.index), envelope.origin)
                     .filter(|merged| merged.is_stored)

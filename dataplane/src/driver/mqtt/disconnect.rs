@@ -170,7 +170,7 @@ impl Shard {
             let Some(key) = self.mqtt.sessions.due(unix) else { break };
             let Some(session) = self.mqtt.sessions.get(key) else { break };
             if session.expires().is_some_and(|expires| expires <= unix) {
-                debug!(client_id = %session.client_id, "the session has expired");
+                debug!(client_id = session.shown_id(), space = session.space(), "the session has expired");
                 self.mqtt.counters.expired += 1;
                 self.end_session(now, key);
             } else {

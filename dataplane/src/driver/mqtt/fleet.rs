@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mq_mesh::NodeId;
+use mq_model::space::split_qualified;
 use tracing::{debug, info};
 
 use super::session::{SessionKey, of_subscription, parse_owner};
@@ -108,7 +109,8 @@ impl Shard {
         let Some((key, session)) = session.filter(|(_, session)| session.number == since) else {
             return self.order_carried_out(order);
         };
-        info!(client_id = client, "the session ends: its client has another one on another node");
+        let (space, shown) = split_qualified(client);
+        info!(client_id = shown, space, "the session ends: its client has another one on another node");
         if let Some(connection) = session.connection() {
             self.take_over(now, connection, true);
         }

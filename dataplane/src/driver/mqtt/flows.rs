@@ -15,6 +15,7 @@ use mq_mqtt::{OutgoingState, PacketId, Qos, SessionState, Unacknowledged};
 use slab::Slab;
 
 use super::deliver::Shapes;
+use super::names::Room;
 use super::parcel::{Carried, Parcel, UnderWay};
 use super::record::OutgoingRecord;
 use super::retained::Query;
@@ -683,6 +684,8 @@ pub(crate) struct Messages {
     pub(super) stalled: Vec<usize>,
     /// The message of the moment, encoded for those who take it in the same bytes.
     pub(super) shapes: Shapes,
+    /// For the name of the moment.
+    pub(super) room: Room,
     /// Questions for retained messages that have not been answered.
     pub(super) queries: HashMap<u64, Query>,
     pub(super) next_query: u64,

@@ -11,6 +11,7 @@ pub(crate) mod envelope;
 mod fleet;
 mod flows;
 mod moves;
+mod names;
 mod parcel;
 mod publish;
 mod record;
@@ -41,8 +42,13 @@ use self::deliver::Outflow;
 use self::flows::Messages;
 use self::moves::Moves;
 use self::publish::Intake;
-use self::session::{Numbers, SessionKey, Sessions};
-pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
+pub(super) use self::session::SessionKey as SessionToken;
+use self::session::SessionKey;
+use self::session::{Numbers, Sessions};
+pub(super) use self::session::Session;
+pub(crate) use self::session::{
+    SHARE_PREFIX, SUBSCRIPTION_PREFIX, filter_inside, object_home, subscription_outside,
+};
 use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
 pub(super) use self::subscribe::queue_settings;
@@ -58,7 +64,7 @@ pub(super) struct Client {
     pub(super) transport: Transport,
     /// From the CONNECT on, and until the connection or the session ends.
     pub(super) session: Option<SessionKey>,
-    /// For people to read; empty before the CONNECT.
+    /// As the client knows it, for people to read; empty before the CONNECT.
     client_id: Arc<str>,
     /// It has sent its CONNECT, and the disk does not know of it yet.
     connecting: Option<Box<Connecting>>,
@@ -269,7 +275,9 @@ impl Shard {
     /// Takes what was read. Stops when [`Client::may_read`] says so; what is left in `buffer` is kept and
     /// given again with what comes. A client that is done afterwards is closed by the caller.
     pub(super) fn handle_mqtt_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
-        while let Some(client) = self.connections.mqtt_mut(key) {
+        while !self.is_held_up(key)
+            && let Some(client) = self.connections.mqtt_mut(key)
+        {
             if !client.may_read() {
                 if client.is_caught() {
                     client.caught_since.get_or_insert(now);
@@ -349,6 +357,7 @@ impl Shard {
             Farewell::Stopping => (ReasonCode::ServerShuttingDown, End::Stopping),
             Farewell::Administrative => (ReasonCode::AdministrativeAction, End::Unclean),
             Farewell::Unauthorized => (ReasonCode::NotAuthorized, End::Unclean),
+            Farewell::Limit => (ReasonCode::QuotaExceeded, End::Unclean),
         };
         self.disconnect_mqtt(key, reason_code, reason, end);
     }

@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use mq_core::{Reference, StoreError, Ticket, UnixMillis};
+use mq_model::space::split_qualified;
 use mq_mqtt::{OutgoingState, ReasonCode};
 use tracing::{debug, info, warn};
 
@@ -267,7 +268,12 @@ impl Shard {
         parcel.lighten();
         if parcel.dropped > dropped {
             let dropped = parcel.dropped - dropped;
-            warn!(client_id = %session.client_id, dropped, "messages in memory are too large to move");
+            warn!(
+                client_id = session.shown_id(),
+                space = session.space(),
+                dropped,
+                "messages in memory are too large to move"
+            );
         }
         Some(parcel)
     }
@@ -345,7 +351,8 @@ impl Shard {
         departure.record.is_done = true;
         let orders = std::mem::take(&mut departure.orders);
         let record = departure.record.encode();
-        info!(client_id = %client, to = %departure.record.to, "the session has moved");
+        let (space, shown) = split_qualified(client);
+        info!(client_id = shown, space, to = %departure.record.to, "the session has moved");
         if orders.is_empty() {
             self.put_object(departure_key(client, number), record);
         } else {
@@ -522,7 +529,9 @@ impl Shard {
         }
         let claim = Claim { has_moved: true, ..session.claim() };
         let key = self.mqtt.sessions.insert(session);
-        info!(client_id = %client, "the session has come from another node");
+        self.count_session(key);
+        let (space, shown) = split_qualified(&client);
+        info!(client_id = shown, space, "the session has come from another node");
         self.keep_all_for_later(now, key);
         if let Some(fabric) = self.shared.mesh.as_deref() {
             let who = Who::Giver { number: self.mqtt.moves.note_unknown(&client) };
@@ -537,7 +546,8 @@ impl Shard {
 
     /// The client of a session that has come has a later one here.
     fn end_arrived(&mut self, now: Instant, mut session: Session) {
-        info!(client_id = %session.client_id, "the session that has come ends: its client has another one");
+        let (space, shown) = (session.space(), session.shown_id());
+        info!(client_id = shown, space, "the session that has come ends: its client has another one");
         for (topic, name, claim) in self.subscriptions_to_end(&session) {
             self.core.end_durable(now, &topic, &name, claim.as_deref());
         }

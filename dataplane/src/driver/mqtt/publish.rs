@@ -10,6 +10,7 @@
 //! publications, and may be what those wait for.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use mq_core::{
     Refused, Retain, Route, TransactionId, condition,
 };
 use mq_model::TEMPORARY_PREFIX;
+use mq_model::space::DEFAULT_SPACE;
 use mq_mqtt::packet::Publish;
 use mq_mqtt::property::{PropertyIn, PropertyView};
 use mq_mqtt::{PacketId, Qos, ReasonCode, Version};
@@ -26,12 +28,14 @@ use tracing::{debug, error};
 use super::deliver::Live;
 use super::envelope::{Envelope, MQTT_FORMAT};
 use super::flows::{Deed, Errand, Taking};
+use super::names::outside;
 use super::record::{incoming_key, incoming_value};
 use super::session::SessionKey;
 use super::subscribe::Requests;
 use super::to_mqtt::converted;
-use super::words::explained;
+use super::words::{explained, in_words};
 use crate::driver::Shard;
+use crate::usage::Exceeded;
 
 /// Bytes of a connection's publications that the core may hold before it is no longer read.
 const HELD_LIMIT: u64 = 1 << 20;
@@ -173,20 +177,58 @@ impl Shard {
         if publish.qos == Qos::ExactlyOnce && self.is_taken_already(now, publisher, &publish) {
             return;
         }
+        if let Err(exceeded) = self.check_message(now, key, &publish) {
+            return self.refuse_exceeding(now, key, &publish, &exceeded);
+        }
         let topic = publish.topic();
         if !self.may_publish(key, topic) {
             return self.answer_publish(now, key, &publish, ReasonCode::NotAuthorized);
         }
-        let route = self.core.route(topic);
+        let route = self.route_for(key, topic);
         match route.kind {
             // 4.7.2: names that begin with `$` are the server's own.
             _ if topic.starts_with('$') && !self.is_open_to_clients(topic, &route) => {
                 self.answer_publish(now, key, &publish, ReasonCode::TopicNameInvalid);
             }
             Some(AddressKind::Topic) => self.publish_to_topic(now, publisher, &route, &publish),
-            Some(_) => self.publish_to_address(now, publisher, &publish),
+            Some(_) => self.publish_to_address(now, publisher, &route, &publish),
             None => self.answer_publish(now, key, &publish, ReasonCode::TopicNameInvalid),
         }
+    }
+
+    /// Counts a message towards what its client may send.
+    ///
+    /// # Errors
+    /// The limit that it breaks.
+    fn check_message(&mut self, now: Instant, key: usize, publish: &Publish) -> Result<(), Exceeded> {
+        let bytes = publish.payload_bytes().len() as u64;
+        self.check_size(key, bytes)?;
+        self.pace(now, key, 1, bytes)
+    }
+
+    /// Refuses a message that breaks a limit, and says which where that can be said.
+    fn refuse_exceeding(&mut self, now: Instant, key: usize, publish: &Publish, exceeded: &Exceeded) {
+        let client = self.connections.mqtt_mut(key);
+        let is_next = client.as_ref().is_some_and(|client| {
+            client.intake.answers.is_empty() && client.engine.version() == Version::V5_0
+        });
+        match (publish.packet_id.filter(|_| is_next), client) {
+            (Some(packet_id), Some(client)) => {
+                self.mqtt.messages.counters.refused += 1;
+                let words = in_words(PropertyIn::Ack, &exceeded.to_string());
+                let result = client.engine.acknowledge(packet_id, ReasonCode::QuotaExceeded, words.view());
+                debug_assert!(result.is_ok(), "the engine asked for an answer");
+            }
+            // Without words: it stands behind others, or has no answer.
+            _ => self.answer_publish(now, key, publish, ReasonCode::QuotaExceeded),
+        }
+    }
+
+    /// Where a name goes that the client of a connection says.
+    fn route_for(&mut self, key: usize, name: &str) -> Arc<Route> {
+        let access = self.connections.get(key).and_then(|connection| connection.caller.access.as_ref());
+        let space = access.map_or(DEFAULT_SPACE, |access| access.space().name());
+        self.core.route(self.mqtt.messages.room.inside(space, name))
     }
 
     /// Whether a client has the right to publish to a name.
@@ -203,7 +245,7 @@ impl Shard {
     fn is_open_to_clients(&self, topic: &str, route: &Route) -> bool {
         match route.kind {
             Some(AddressKind::Topic) => {
-                self.core.topics_of(topic).iter().any(|address| address.starts_with('$'))
+                self.core.topics_of(&route.name).iter().any(|address| outside(address).starts_with('$'))
             }
             Some(_) => true,
             None => topic.starts_with(TEMPORARY_PREFIX),
@@ -249,8 +291,10 @@ impl Shard {
             envelope: None,
         };
         let copies = self.fan_out(now, route, &mut live);
+        // Who has it from the message takes it for a name of the default space.
+        let is_elsewhere = route.name.len() != publish.topic().len();
         let message = (!route.shards.is_empty()).then(|| LiveMessage {
-            name: None,
+            name: is_elsewhere.then(|| route.name.clone()),
             message_format: MQTT_FORMAT,
             body: live.envelope(),
             durable: is_durable,
@@ -270,7 +314,7 @@ impl Shard {
                 retain,
                 ttl: stated,
                 durable: is_durable,
-                ..incoming(publish, publisher)
+                ..incoming(publish, publisher, route)
             };
             return match transaction {
                 Some(transaction) => self.publish_once(now, publisher, publish, incoming, transaction),
@@ -288,7 +332,7 @@ impl Shard {
     }
 
     /// Publishes to what is no topic, or to an address that lives with a link.
-    fn publish_to_address(&mut self, now: Instant, publisher: Publisher, publish: &Publish) {
+    fn publish_to_address(&mut self, now: Instant, publisher: Publisher, route: &Route, publish: &Publish) {
         let stated = lifetime(publish.properties());
         let Some(body) = enclosed(publish, publisher) else {
             return self.answer_publish(now, publisher.key, publish, ReasonCode::ImplementationSpecificError);
@@ -297,10 +341,10 @@ impl Shard {
             chunk: body,
             ttl: stated,
             durable: publish.qos != Qos::AtMostOnce,
-            ..incoming(publish, publisher)
+            ..incoming(publish, publisher, route)
         };
         let is_once = publish.qos == Qos::ExactlyOnce && publisher.is_lasting;
-        let is_kept = self.core.kind(publish.topic()) == Some(AddressKind::Queue);
+        let is_kept = self.core.kind(&route.name) == Some(AddressKind::Queue);
         if is_once && is_kept {
             return match self.core.declare_across(now) {
                 Ok(transaction) => self.publish_once(now, publisher, publish, incoming, transaction),
@@ -684,7 +728,7 @@ impl Shard {
     /// A live message has come from another shard, or from a publisher that knows no live subscribers.
     pub(super) fn mqtt_live(&mut self, now: Instant, message: &LiveMessage) {
         let name = message.name.as_deref();
-        let body = match converted(message.message_format, &message.body, name) {
+        let body = match converted(message.message_format, &message.body, name.map(outside)) {
             Ok(converted) => converted.message,
             Err(unfit) => {
                 debug!(%unfit, "a live message cannot be sent over MQTT");
@@ -693,7 +737,8 @@ impl Shard {
             }
         };
         let Ok(envelope) = Envelope::parse(&body) else { return };
-        let route = self.core.route(envelope.topic);
+        // A message that says its name itself is one of the default space, where that is the same inside.
+        let route = self.core.route(name.unwrap_or(envelope.topic));
         let payload = envelope.payload_bytes(&body);
         let mut live = Live {
             topic: envelope.topic,
@@ -762,9 +807,9 @@ impl Shard {
 }
 
 /// What every message of a client for the core has in common.
-fn incoming<'a>(publish: &'a Publish, publisher: Publisher) -> Incoming<'a> {
+fn incoming<'a>(publish: &Publish, publisher: Publisher, route: &'a Route) -> Incoming<'a> {
     Incoming {
-        to: Some(publish.topic()),
+        to: Some(&route.name),
         settled: publish.qos == Qos::AtMostOnce,
         priority: PRIORITY,
         message_format: MQTT_FORMAT,

@@ -18,6 +18,7 @@ use tracing::debug;
 
 use super::envelope::Envelope;
 use super::flows::{Entry, Identifiers};
+use super::names::outside;
 use super::session::SessionKey;
 use super::to_mqtt::converted;
 use crate::driver::{OUTBOX_LIMIT, Shard};
@@ -48,7 +49,7 @@ pub(crate) struct Pages {
     again_at: Option<Instant>,
     /// The question that has not been answered.
     asked: Option<u64>,
-    /// Names of which the client has been sent something newer.
+    /// Names of which the client has been sent something newer, as it knows them.
     superseded: BTreeSet<Box<str>>,
 }
 
@@ -224,11 +225,12 @@ impl Shard {
         wanted: &Wanted,
         message: &RetainedMessage,
     ) {
+        let name = outside(&message.name);
         let pages = self.connections.mqtt(key).and_then(|client| client.outflow.pages.as_ref());
-        if pages.is_some_and(|pages| pages.superseded.contains(&*message.name)) {
+        if pages.is_some_and(|pages| pages.superseded.contains(name)) {
             return;
         }
-        let body = match converted(message.message_format, &message.body, Some(&message.name)) {
+        let body = match converted(message.message_format, &message.body, Some(name)) {
             Ok(converted) => converted.message,
             Err(unfit) => {
                 debug!(%unfit, "a retained message cannot be sent over MQTT");

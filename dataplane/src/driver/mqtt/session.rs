@@ -2,23 +2,30 @@
 //!
 //! A client has one session, on the shard that [`home_of`] says; its connections live there, too. So who
 //! takes over from whom, what is resumed, when it expires and when a will fires is decided in one place.
+//!
+//! Client identifiers and filters of a space are kept as they are called inside the fleet
+//! ([`crate::spaces::Space::inside`]), so that those of two spaces have nothing in common: not in the directory, not
+//! on disk, not in the core. What clients and people are told is put into their words where it leaves.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use mq_core::{ShardId, UnixMillis, home};
+use mq_model::CATCH_ALL_TOPIC;
+use mq_model::space::{qualified, split_qualified};
 use mq_mqtt::Qos;
 use mq_mqtt::packet::SubscriptionOptions;
-use mq_mqtt::topic::{TopicLimits, parse_filter};
 
 use super::flows::Flights;
 use super::record::{Begun, ObjectKey, SessionRecord, SubscriptionRecord};
 use super::subscribe;
 use super::will::{Will, after};
 use crate::mesh::directory::{Claim, NOBODY, REPLACES};
+use crate::usage::{Held, Limit};
 
-/// Bytes of a client identifier that are let in.
+/// Bytes of a client identifier that are let in, with the prefix of its space.
 pub(crate) const LONGEST_CLIENT_ID: usize = 1_024;
 
 /// Sessions that a shard keeps, connected or not; one more is refused (0x97).
@@ -147,6 +154,7 @@ pub(crate) enum Presence {
 /// What the node keeps of a client.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// As it is called inside the fleet.
     pub(crate) client_id: Arc<str>,
     /// Tells it from other sessions of the client, also in the store.
     pub(crate) number: u64,
@@ -191,7 +199,7 @@ struct Rare {
 /// A subscription of a session.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    /// As the client wrote it, with its share.
+    /// What the client wrote, with its share, as it is called inside the fleet.
     pub(crate) filter: Arc<str>,
     /// Where in `filter` begins what topics are matched against; 0 unless it is shared.
     pub(crate) topic_filter_start: u32,
@@ -211,16 +219,55 @@ impl Subscription {
         self.filter.get(self.topic_filter_start as usize..).unwrap_or_default()
     }
 
-    /// The core's name of the share's queue, `$share/NAME/FILTER`: what the client wrote.
+    /// The core's name of the share's queue, `$share/NAME/FILTER`.
     pub(crate) fn share(&self) -> Option<&str> {
         (self.topic_filter_start > 0).then_some(&*self.filter)
     }
 }
 
-/// Where in a filter begins what topics are matched against.
+/// Where in a filter begins what topics are matched against. The filter is valid (4.8.2).
 pub(crate) fn topic_filter_start(filter: &str) -> u32 {
-    let parsed = parse_filter(filter, TopicLimits::NONE).map_or(filter, |parsed| parsed.filter);
-    u32::try_from(filter.len() - parsed.len()).unwrap_or(0)
+    let group = filter.strip_prefix(SHARE_PREFIX).and_then(|rest| rest.find('/'));
+    group.map_or(0, |end| u32::try_from(SHARE_PREFIX.len() + end + 1).unwrap_or(0))
+}
+
+/// A filter in two parts: its share, with all that divides the two, and what topics are matched against.
+fn share_and_filter(filter: &str) -> (&str, &str) {
+    filter.split_at_checked(topic_filter_start(filter) as usize).unwrap_or(("", filter))
+}
+
+/// What a filter of a client, with its share, is called inside the fleet.
+pub(crate) fn filter_inside<'a>(space: &str, filter: &'a str) -> Cow<'a, str> {
+    let (share, wanted) = share_and_filter(filter);
+    match qualified(space, wanted) {
+        Cow::Borrowed(_) => Cow::Borrowed(filter),
+        Cow::Owned(inside) if share.is_empty() => Cow::Owned(inside),
+        Cow::Owned(inside) => Cow::Owned(format!("{share}{inside}")),
+    }
+}
+
+/// What the client wrote whose filter is called so inside the fleet.
+pub(crate) fn filter_outside(filter: &str) -> Cow<'_, str> {
+    let (share, wanted) = share_and_filter(filter);
+    let (_, local) = split_qualified(wanted);
+    match share {
+        "" => Cow::Borrowed(local),
+        _ if local.len() == wanted.len() => Cow::Borrowed(filter),
+        share => Cow::Owned(format!("{share}{local}")),
+    }
+}
+
+/// The name of a durable subscription as people of its space are told it: without the prefix of the space that
+/// those of sessions and of shares bear.
+pub(crate) fn subscription_outside(name: &str) -> Cow<'_, str> {
+    let Some((birth, client_id)) = of_subscription(name).and_then(|owner| owner.split_once(':')) else {
+        return if name.starts_with(SHARE_PREFIX) { filter_outside(name) } else { Cow::Borrowed(name) };
+    };
+    let (_, local) = split_qualified(client_id);
+    if local.len() == client_id.len() {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(format!("{SUBSCRIPTION_PREFIX}{birth}:{local}"))
 }
 
 impl Session {
@@ -243,6 +290,16 @@ impl Session {
             written: 0,
             deadline: None,
         }
+    }
+
+    /// The name of its space.
+    pub(crate) fn space(&self) -> &str {
+        split_qualified(&self.client_id).0
+    }
+
+    /// The client identifier as its client knows it.
+    pub(crate) fn shown_id(&self) -> &str {
+        split_qualified(&self.client_id).1
     }
 
     /// Whether what is kept for it is in the store.
@@ -323,7 +380,7 @@ impl Session {
         format!("{SUBSCRIPTION_PREFIX}{}:{}", self.birth(node), self.client_id).into()
     }
 
-    /// The index of the subscription with this filter, as the client wrote it.
+    /// The index of the subscription with this filter.
     pub(crate) fn by_filter(&self, filter: &str) -> Option<u32> {
         if let Some(by_filter) = self.rare.as_ref().and_then(|rare| rare.by_filter.as_ref()) {
             return by_filter.get(filter).copied();
@@ -332,6 +389,11 @@ impl Session {
             subscription.as_ref().is_some_and(|subscription| &*subscription.filter == filter)
         })?;
         u32::try_from(index).ok()
+    }
+
+    /// How many subscriptions it has.
+    fn subscription_count(&self) -> u32 {
+        u32::try_from(self.subscriptions.len()).unwrap_or(u32::MAX).saturating_sub(self.free)
     }
 
     /// A subscription by its index.
@@ -473,10 +535,11 @@ pub(crate) fn resumption(session: &Session, clean_start: bool, now: UnixMillis) 
 }
 
 /// Whether a filter may match a name that the address serves if it is a topic: its own name, or one below
-/// it. The topic `#` serves any.
+/// it. The topic `#` serves any of its space.
 pub(crate) fn reaches(filter: &str, address: &str) -> bool {
-    if address == "#" {
-        return true;
+    let ((space, filter), (of, address)) = (split_qualified(filter), split_qualified(address));
+    if space != of || address == CATCH_ALL_TOPIC {
+        return space == of;
     }
     let mut filter_levels = filter.split('/');
     for level in address.split('/') {
@@ -505,7 +568,19 @@ pub(crate) struct Sessions {
 #[derive(Debug, Default)]
 struct Slot {
     generation: u32,
+    /// Subscriptions of the session that are counted towards limits.
+    counted: u32,
     session: Option<Box<Session>>,
+    /// What the session counts for.
+    held: Option<Held>,
+}
+
+impl Slot {
+    fn count_subscriptions(&mut self, count: u32) {
+        let Some(held) = &self.held else { return };
+        held.account().change(Limit::Subscriptions, self.counted.into(), count.into());
+        self.counted = count;
+    }
 }
 
 impl Default for Sessions {
@@ -550,7 +625,10 @@ impl Sessions {
     /// Removes a session.
     pub(crate) fn remove(&mut self, key: SessionKey) -> Option<Box<Session>> {
         self.get(key)?;
-        let session = self.slots.get_mut(key.index as usize)?.session.take()?;
+        let slot = self.slots.get_mut(key.index as usize)?;
+        let session = slot.session.take()?;
+        slot.count_subscriptions(0);
+        slot.held = None;
         self.free.push(key.index);
         self.by_id.remove(&session.client_id);
         self.connected -= usize::from(session.connection().is_some());
@@ -568,6 +646,26 @@ impl Sessions {
     pub(crate) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
         let slot = self.slots.get_mut(key.index as usize)?;
         slot.session.as_deref_mut().filter(|_| slot.generation == key.generation)
+    }
+
+    /// Says what a session counts for; its subscriptions count from then on, too.
+    pub(crate) fn set_held(&mut self, key: SessionKey, held: Held) {
+        if self.get(key).is_none() {
+            return;
+        }
+        if let Some(slot) = self.slots.get_mut(key.index as usize) {
+            slot.count_subscriptions(0);
+            slot.held = Some(held);
+        }
+        self.count_subscriptions(key);
+    }
+
+    /// The subscriptions of a session have changed.
+    pub(crate) fn count_subscriptions(&mut self, key: SessionKey) {
+        let Some(count) = self.get(key).map(Session::subscription_count) else { return };
+        if let Some(slot) = self.slots.get_mut(key.index as usize) {
+            slot.count_subscriptions(count);
+        }
     }
 
     /// The session of a client.
@@ -769,6 +867,53 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_inside_the_fleet_has_its_space_behind_its_share() {
+        for (space, filter, inside) in [
+            ("default", "a/+", "a/+"),
+            ("default", "$share/g/a", "$share/g/a"),
+            ("acme", "a/+", "$s/acme/a/+"),
+            ("acme", "#", "$s/acme/#"),
+            ("acme", "$share/g/a/#", "$share/g/$s/acme/a/#"),
+            ("acme", "$share/$s/b/c", "$share/$s/$s/acme/b/c"),
+            ("default", "$share/g/$s/acme/a", "$share/g/$s//$s/acme/a"),
+        ] {
+            assert_eq!(filter_inside(space, filter), inside);
+            assert_eq!(filter_outside(inside), filter);
+        }
+        let shared = subscription("$share/g/$s/acme/a/#", Qos::AtMostOnce);
+        let parts = (shared.topic_filter(), shared.share());
+        assert_eq!(parts, ("$s/acme/a/#", Some("$share/g/$s/acme/a/#")));
+    }
+
+    #[test]
+    fn people_are_told_of_subscriptions_in_the_words_of_their_space() {
+        for (name, told) in [
+            ("%mqtt:n+7:kitchen", "%mqtt:n+7:kitchen"),
+            ("%mqtt:n+7:$s/acme/a:b", "%mqtt:n+7:a:b"),
+            ("$share/g/$s/acme/a/#", "$share/g/a/#"),
+            ("$share/g/a/#", "$share/g/a/#"),
+            ("container:billing", "container:billing"),
+        ] {
+            assert_eq!(subscription_outside(name), told);
+        }
+    }
+
+    #[test]
+    fn clients_of_two_spaces_have_sessions_of_their_own() {
+        let session = |id: &str| Session::new(id.into(), 0, 3);
+        let mut sessions = Sessions::default();
+        let keys = ["a", "$s/acme/a", "$s/b/a"].map(|id| sessions.insert(session(id)));
+        assert_eq!(sessions.find("$s/acme/a"), Some(keys[1]));
+        let told =
+            keys.map(|key| sessions.get(key).map(|it| (it.space().to_owned(), it.shown_id().to_owned())));
+        let expected = ["default", "acme", "b"].map(|space| Some((space.to_owned(), "a".to_owned())));
+        assert_eq!(told, expected);
+        let names: BTreeSet<_> = keys.map(|key| sessions.get(key).unwrap().owner_name("n")).into();
+        let origins: BTreeSet<_> = keys.map(|key| sessions.get(key).unwrap().origin).into();
+        assert_eq!((names.len(), origins.len()), (3, 3));
+    }
+
+    #[test]
     fn what_is_recovered_is_what_was_recorded_with_the_client_away() {
         let mut session = away("a", 5_000, 60);
         session.add(subscription("a/+", Qos::ExactlyOnce));
@@ -875,10 +1020,22 @@ mod tests {
             ("#", "a/b"),
             ("a/+", "a/b"),
             ("x", "#"),
+            ("$s/acme/x", "$s/acme/#"),
+            ("$s/acme/#", "$s/acme/a"),
         ] {
             assert!(reaches(filter, address), "{filter} {address}");
         }
-        for (filter, address) in [("a", "b"), ("a", "a/b"), ("+", "a/b"), ("a/c/#", "a/b"), ("ab", "a")] {
+        for (filter, address) in [
+            ("a", "b"),
+            ("a", "a/b"),
+            ("+", "a/b"),
+            ("a/c/#", "a/b"),
+            ("ab", "a"),
+            ("$s/acme/x", "#"),
+            ("#", "$s/acme/a"),
+            ("#", "$s/acme/#"),
+            ("$s/acme/#", "$s/b/a"),
+        ] {
             assert!(!reaches(filter, address), "{filter} {address}");
         }
     }

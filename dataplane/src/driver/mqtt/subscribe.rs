@@ -25,12 +25,16 @@ use mq_mqtt::{PacketId, Qos, ReasonCode};
 use tracing::debug;
 
 use super::flows::{Feed, Source, Stage};
+use super::names::outside;
 use super::record::SessionRecord;
 use super::retained::wants_retained;
-use super::session::{Session, SessionKey, Subscription, reaches, topic_filter_start};
-use super::words::explained;
+use super::session::{
+    Session, SessionKey, Subscription, filter_inside, filter_outside, reaches, topic_filter_start,
+};
+use super::words::{explained, in_words};
 use crate::driver::format::{MQTT_SESSION, MQTT_SHARE};
 use crate::driver::{LANE_BUDGET, Shard};
+use crate::usage::{Exceeded, Limit};
 
 /// How the messages of a subscription come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +89,8 @@ struct Part {
     index: Option<u32>,
     /// The session did not have it.
     is_new: bool,
+    /// The limit that it would break.
+    exceeded: Option<Box<Exceeded>>,
 }
 
 /// Whether the session is on disk as the request has made it.
@@ -115,14 +121,16 @@ impl Shard {
     /// A client subscribes.
     pub(crate) fn handle_subscribe(&mut self, now: Instant, key: usize, packet: &Subscribe) {
         let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
+        let space = self.space_of(key);
         // 3.8.2.1.2: one for all filters of the packet.
         let identifier = packet.properties.view().subscription_identifiers().next().unwrap_or(0);
         let mut parts = Vec::with_capacity(packet.subscriptions.len());
         let mut touched = BTreeSet::new();
         for asked in &packet.subscriptions {
             // A lower QoS may leave a queue without a filter.
-            touched.extend(self.touched_by(asked.filter.as_str()));
-            parts.push(self.subscribe(now, key, token, asked, identifier));
+            let filter = filter_inside(space.name(), asked.filter.as_str());
+            touched.extend(self.touched_by(&filter));
+            parts.push(self.subscribe(now, key, token, asked, &filter, identifier));
         }
         let request =
             Request { packet_id: packet.packet_id, is_subscribe: true, parts, recorded: Recorded::No };
@@ -132,19 +140,21 @@ impl Shard {
     /// A client unsubscribes.
     pub(crate) fn handle_unsubscribe(&mut self, now: Instant, key: usize, packet: &Unsubscribe) {
         let Some(token) = self.connections.mqtt(key).and_then(|client| client.session) else { return };
+        let space = self.space_of(key);
         let mut parts = Vec::with_capacity(packet.filters.len());
         let mut touched = BTreeSet::new();
         for filter in &packet.filters {
-            let index = self.mqtt.sessions.get(token).and_then(|session| session.by_filter(filter.as_str()));
+            let filter = filter_inside(space.name(), filter.as_str());
+            let index = self.mqtt.sessions.get(token).and_then(|session| session.by_filter(&filter));
             let reason = match index {
                 Some(index) => {
-                    touched.extend(self.touched_by(filter.as_str()));
+                    touched.extend(self.touched_by(&filter));
                     self.unsubscribe(now, key, token, index);
                     ReasonCode::Success
                 }
                 None => ReasonCode::NoSubscriptionExisted,
             };
-            parts.push(Part { reason, index: None, is_new: false });
+            parts.push(Part { reason, index: None, is_new: false, exceeded: None });
         }
         let request =
             Request { packet_id: packet.packet_id, is_subscribe: false, parts, recorded: Recorded::No };
@@ -243,7 +253,11 @@ impl Shard {
         let reasons: Vec<ReasonCode> = request.parts.iter().map(|part| part.reason).collect();
         let refusal = reasons.iter().copied().find(|reason| reason.is_error()).unwrap_or(ReasonCode::Success);
         let answered = if request.is_subscribe {
-            let words = explained(PropertyIn::SubAck, refusal);
+            let exceeded = request.parts.iter().find_map(|part| part.exceeded.as_deref());
+            let words = match exceeded {
+                Some(exceeded) => in_words(PropertyIn::SubAck, &exceeded.to_string()),
+                None => explained(PropertyIn::SubAck, refusal),
+            };
             client.engine.suback(request.packet_id, &reasons, words.view())
         } else {
             let words = explained(PropertyIn::UnsubAck, refusal);
@@ -325,17 +339,19 @@ impl Shard {
 
     // ---- one filter -------------------------------------------------------------------------------
 
+    /// Subscribes to what a client asks for, whose filter is called so inside the fleet.
     fn subscribe(
         &mut self,
         now: Instant,
         key: usize,
         token: SessionKey,
         asked: &packet::Subscription,
+        filter: &str,
         identifier: u32,
     ) -> Part {
         let granted =
             asked.options.qos.min(Qos::from_byte(self.config.mqtt.max_qos).unwrap_or(Qos::ExactlyOnce));
-        let failed = |reason| Part { reason, index: None, is_new: false };
+        let failed = |reason| Part { reason, index: None, is_new: false, exceeded: None };
         let start = topic_filter_start(asked.filter.as_str()) as usize;
         let heard = asked.filter.as_str().get(start..).unwrap_or_default();
         if self.check_right(key, Right::Recv, heard).is_err() {
@@ -344,7 +360,6 @@ impl Shard {
         let Some(session) = self.mqtt.sessions.get_mut(token) else {
             return failed(ReasonCode::UnspecifiedError);
         };
-        let filter = asked.filter.as_str();
         if let Some(index) = session.by_filter(filter) {
             if let Some(Some(subscription)) = session.subscriptions.get_mut(index as usize) {
                 if subscription.granted == Qos::AtMostOnce && granted > Qos::AtMostOnce {
@@ -354,13 +369,25 @@ impl Shard {
                 subscription.granted = granted;
                 subscription.identifier = identifier;
             }
-            return Part { reason: granted_reason(granted), index: Some(index), is_new: false };
+            return Part {
+                reason: granted_reason(granted),
+                index: Some(index),
+                is_new: false,
+                exceeded: None,
+            };
         }
         let filters = || session.subscriptions.iter().flatten().map(|subscription| &*subscription.filter);
         let limit = self.config.mqtt.max_subscriptions as usize;
         if filters().count() >= limit || !SessionRecord::is_fit(filters().chain([filter])) {
             return failed(ReasonCode::QuotaExceeded);
         }
+        if let Err(exceeded) = self.take(key, Limit::Subscriptions) {
+            self.note_refused(key, &exceeded);
+            return Part { exceeded: Some(Box::new(exceeded)), ..failed(ReasonCode::QuotaExceeded) };
+        }
+        let Some(session) = self.mqtt.sessions.get_mut(token) else {
+            return failed(ReasonCode::UnspecifiedError);
+        };
         let index = session.add(Subscription {
             filter: filter.into(),
             topic_filter_start: topic_filter_start(filter),
@@ -370,8 +397,11 @@ impl Shard {
             state: State::Idle,
             standing: Standing::New,
         });
+        self.mqtt.sessions.count_subscriptions(token);
         match self.begin_subscription(now, key, token, index) {
-            Ok(()) => Part { reason: granted_reason(granted), index: Some(index), is_new: true },
+            Ok(()) => {
+                Part { reason: granted_reason(granted), index: Some(index), is_new: true, exceeded: None }
+            }
             Err(reason) => {
                 self.unsubscribe(now, key, token, index);
                 failed(reason)
@@ -468,6 +498,8 @@ impl Shard {
         self.want_no_more(key, index);
         let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
         let Some(subscription) = session.remove(index) else { return };
+        self.mqtt.sessions.count_subscriptions(token);
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
         if subscription.state == State::Topics {
             let subscriber = Subscriber { token: token.to_bits(), index };
             self.core.remove_live(subscription.topic_filter(), subscriber);
@@ -775,7 +807,7 @@ impl Shard {
         self.end_feed(now, consumer);
         let Some(session) = self.mqtt.sessions.get_mut(token) else { return true };
         let key = session.connection();
-        debug!(client = %session.client_id, %reason, "a subscription is closed");
+        debug!(client_id = session.shown_id(), space = session.space(), %reason, "a subscription is closed");
         let Some(state) = session.flights.get_mut() else { return true };
         let Some(feed) = state.remove_feed(index) else { return true };
         if let (Source::Own { topic, .. } | Source::Shared { topic, .. }, CloseReason::HomeGone) =
@@ -851,8 +883,9 @@ impl Shard {
         let session = self.mqtt.sessions.get(token)?;
         let places = (0..).zip(&session.subscriptions);
         let subscriptions = places.filter_map(|(index, place)| Some((index, place.as_ref()?)));
-        let is_forbidden =
-            |subscription: &Subscription| access.may(Right::Recv, subscription.topic_filter()).is_err();
+        let is_forbidden = |subscription: &Subscription| {
+            access.may(Right::Recv, outside(subscription.topic_filter())).is_err()
+        };
         let forbidden: Vec<(u32, Arc<str>)> = subscriptions
             .filter(|(_, subscription)| is_forbidden(subscription))
             .map(|(index, subscription)| (index, subscription.filter.clone()))
@@ -860,7 +893,8 @@ impl Shard {
         let has_forbidden = !forbidden.is_empty();
         let mut touched = BTreeSet::new();
         for (index, filter) in forbidden {
-            debug!(connection = %self.name_of(key), %filter, "a subscription ends: its user has no right to it");
+            let shown = filter_outside(&filter);
+            debug!(connection = %self.name_of(key), filter = %shown, "a subscription ends: its user has no right to it");
             touched.extend(self.touched_by(&filter));
             self.give_claims_back(now, token, &filter);
             self.unsubscribe(now, key, token, index);

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use mq_core::{RetainedMessage, RetainedPage, RetainedQuery, UnixMillis};
 use mq_model::admin;
+use mq_model::space::split_qualified;
 
 use super::envelope::Envelope;
-use super::session::{Presence, Session, SessionKey, Subscription};
+use super::names::outside;
+use super::session::{Presence, Session, SessionKey, Subscription, filter_outside};
 use super::to_mqtt::converted;
 use super::will::Will;
 use crate::driver::Shard;
@@ -36,14 +38,18 @@ pub(crate) struct Listings {
 impl Shard {
     /// The sessions of the shard that are wanted, in the order of the client identifiers.
     pub(crate) fn client_sessions(&self, query: &SessionQuery) -> Vec<SessionView> {
+        let (wanted, prefix) = split_qualified(&query.prefix);
+        let after = query.after.as_deref().map(outside);
         let is_wanted = |session: &Session| {
-            session.client_id.starts_with(&query.prefix)
-                && query.after.as_deref().is_none_or(|after| *session.client_id > *after)
+            let (space, id) = (session.space(), session.shown_id());
+            space == wanted
+                && id.starts_with(prefix)
+                && after.is_none_or(|after| id > after)
                 && query.is_connected.is_none_or(|wanted| session.connection().is_some() == wanted)
         };
         let mut found: Vec<&Session> = self.mqtt.sessions.iter().map(|(_, session)| session).collect();
         found.retain(|session| is_wanted(session));
-        let order = |one: &&Session, other: &&Session| -> Ordering { one.client_id.cmp(&other.client_id) };
+        let order = |one: &&Session, other: &&Session| -> Ordering { one.shown_id().cmp(other.shown_id()) };
         // A page of a million sessions is not worth sorting them all.
         if query.limit < found.len() {
             found.select_nth_unstable_by(query.limit, order);
@@ -53,7 +59,7 @@ impl Shard {
         found.into_iter().map(|session| self.client_session_view(session)).collect()
     }
 
-    /// The session of a client, with its subscriptions.
+    /// The session of a client, with its subscriptions. `client` is its identifier inside the fleet.
     pub(crate) fn client_session(&self, client: &str) -> Option<SessionView> {
         let session = self.mqtt.sessions.get(self.mqtt.sessions.find(client)?)?;
         let mut view = self.client_session_view(session);
@@ -61,7 +67,8 @@ impl Shard {
         Some(view)
     }
 
-    /// Ends the session of a client, and its connection; false when it has none here.
+    /// Ends the session of a client, and its connection; false when it has none here. `client` is its identifier
+    /// inside the fleet.
     pub(crate) fn end_client_session(&mut self, now: Instant, client: &str) -> bool {
         let key: Option<SessionKey> = self.mqtt.sessions.find(client);
         let Some((key, session)) = key.and_then(|key| Some((key, self.mqtt.sessions.get(key)?))) else {
@@ -90,7 +97,7 @@ impl Shard {
             None => (figures.in_flight, figures.incoming),
         };
         let view = admin::ClientSession {
-            client: session.client_id.to_string(),
+            client: session.shown_id().to_owned(),
             node: self.config.node.clone(),
             worker: self.id.0,
             connection: connection.map(|connection| self.connection_name(connection.number)),
@@ -156,7 +163,7 @@ fn timestamp(time: UnixMillis) -> Option<Timestamp> {
 
 fn filter(subscription: &Subscription) -> admin::SessionFilter {
     admin::SessionFilter {
-        filter: subscription.filter.to_string(),
+        filter: filter_outside(&subscription.filter).into_owned(),
         qos: subscription.granted as u8,
         identifier: (subscription.identifier > 0).then_some(subscription.identifier),
         no_local: subscription.options.no_local,
@@ -176,12 +183,13 @@ fn will(will: &Will) -> admin::Will {
 
 /// A retained message as the API shows it, whatever protocol it came with.
 fn retained(topic: &str, message: &RetainedMessage) -> admin::Retained {
-    let converted = converted(message.message_format, &message.body, Some(&message.name)).ok();
+    let name = outside(&message.name);
+    let converted = converted(message.message_format, &message.body, Some(name)).ok();
     let envelope = converted.as_ref().and_then(|converted| Envelope::parse(&converted.message).ok());
     let payload = envelope.as_ref().map(|envelope| envelope.payload);
     admin::Retained {
-        name: message.name.to_string(),
-        topic: topic.to_owned(),
+        name: name.to_owned(),
+        topic: outside(topic).to_owned(),
         qos: envelope.as_ref().map_or(0, |envelope| envelope.qos as u8),
         bytes: payload.map_or(message.body.len(), <[u8]>::len) as u64,
         expires_in_ms: message.ttl_left.map(millis),

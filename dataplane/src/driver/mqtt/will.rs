@@ -13,6 +13,7 @@ use mq_core::{
     AddressKind, Incoming, Outcome, ProducerKey, ProducerOptions, ProducerTarget, Refused, Retain, UnixMillis,
 };
 use mq_model::grant::Right;
+use mq_model::space::{qualified, split_qualified};
 use mq_mqtt::property::{PropertyIn, PropertyWriter};
 use mq_mqtt::{Qos, Version, packet};
 use tracing::{debug, warn};
@@ -190,8 +191,9 @@ impl Shard {
     fn send_will(&mut self, now: Instant, client_id: Arc<str>, will: Will) {
         let Some(producer) = self.mqtt.wills.producer else { return };
         let record = &will.record;
+        let (space, shown) = split_qualified(&client_id);
         if let Err(denied) = self.may_leave(&client_id, record) {
-            warn!(%client_id, %denied, "a will is not published: its user has no right to it any more");
+            warn!(client_id = shown, space, %denied, "a will is not published: its user has no right to it any more");
             self.count_denial(&denied);
             self.mqtt.counters.wills_refused += 1;
             return self.forget_will(&client_id, will.number);
@@ -199,7 +201,7 @@ impl Shard {
         let (chunk, ttl) = match message(record, &client_id) {
             Ok(message) => message,
             Err(error) => {
-                warn!(%client_id, %error, "a will cannot be published");
+                warn!(client_id = shown, space, %error, "a will cannot be published");
                 self.mqtt.counters.wills_refused += 1;
                 return self.forget_will(&client_id, will.number);
             }
@@ -214,8 +216,9 @@ impl Shard {
         wills.next_handle = wills.next_handle.wrapping_add(1);
         let handle = wills.next_handle;
         let origin = origin_of(&client_id);
+        let name = qualified(space, record.topic.as_str());
         let incoming = Incoming {
-            to: Some(record.topic.as_str()),
+            to: Some(&name),
             handle,
             priority: DEFAULT_PRIORITY,
             // 3.1.3.2.4: it begins when the will is published.
@@ -235,7 +238,8 @@ impl Shard {
     /// Whether the user whose will it is may send it, now that it is published.
     fn may_leave(&self, client_id: &str, will: &WillRecord) -> Result<(), Denied> {
         let Some(user) = &will.user else { return Ok(()) };
-        self.may_absent(mq_model::user::DEFAULT_SPACE, user, client_id, Right::Send, will.topic.as_str())
+        let (space, client_id) = split_qualified(client_id);
+        self.may_absent(space, user, client_id, Right::Send, will.topic.as_str())
     }
 
     /// Whether a message for this name that comes back was not to be taken yet: what keeps it is out of reach, or
@@ -248,24 +252,24 @@ impl Shard {
     pub(crate) fn will_settled(&mut self, now: Instant, handle: u64, outcome: Option<&Outcome>) {
         let Some((client_id, will)) = self.mqtt.wills.under_way.remove(&handle) else { return };
         let number = will.number;
+        let (space, shown) = split_qualified(&client_id);
+        let name = qualified(space, will.record.topic.as_str());
         if self.mqtt.wills.under_way.is_empty() && self.mqtt.wills.waiting.is_empty() {
             self.close_wills(now);
         }
         match outcome {
             None | Some(Outcome::Accepted) => {
-                debug!(%client_id, "the will has been published");
+                debug!(client_id = shown, space, "the will has been published");
                 self.mqtt.counters.wills += 1;
             }
             // The next run tries again.
             Some(_) if self.is_draining() => return,
-            Some(Outcome::Released | Outcome::Modified { .. })
-                if self.may_be_taken_later(will.record.topic.as_str()) =>
-            {
-                debug!(%client_id, topic = %will.record.topic, "a will cannot be delivered yet");
+            Some(Outcome::Released | Outcome::Modified { .. }) if self.may_be_taken_later(&name) => {
+                debug!(client_id = shown, space, topic = %will.record.topic, "a will cannot be delivered yet");
                 return self.postpone(now, [(client_id, will)]);
             }
             Some(outcome) => {
-                warn!(%client_id, ?outcome, "nobody took a will");
+                warn!(client_id = shown, space, ?outcome, "nobody took a will");
                 self.mqtt.counters.wills_refused += 1;
             }
         }
