@@ -208,9 +208,7 @@ impl Cluster {
             Failure::failed(format!("cannot read what the cluster at {} says: {why}", self.place()))
         };
         let mut bytes = Vec::new();
-        while let Some(chunk) =
-            answer.chunk().await.map_err(|error| failed(causes(&error)))?
-        {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| failed(causes(&error)))? {
             if bytes.len() + chunk.len() > MAX_ANSWER {
                 return Err(failed(format!("it is longer than {MAX_ANSWER} bytes")));
             }

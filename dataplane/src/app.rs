@@ -183,6 +183,7 @@ impl App {
             listeners,
             admin_host: admin_host(&bound),
             certificates: certificates.clone(),
+            mesh_identity: mesh.as_ref().map(|mesh| mesh.identity.clone()),
             started_at: Timestamp::now(),
             started: Instant::now(),
             is_draining: AtomicBool::new(false),
@@ -406,6 +407,9 @@ async fn watch_files(node: Arc<Node>, mut reload: Reload) {
         if is_asked {
             tracing::info!("asked to read certificates and secrets again");
             node.hub.providers().reload();
+        }
+        if let Some(identity) = &node.mesh_identity {
+            identity.look();
         }
         let Some(certificates) = &node.certificates else { continue };
         match is_asked {

@@ -511,7 +511,9 @@ impl Applied {
         }
         self.done += 1;
         let undo = match (args.dry_run, step.action) {
-            (false, Action::Create) => format!("; undo: {} address delete {}", admin.command(), shape::quoted(name)),
+            (false, Action::Create) => {
+                format!("; undo: {} address delete {}", admin.command(), shape::quoted(name))
+            }
             _ => String::new(),
         };
         output.line(&format!("{word}: address {name}{undo}"))?;

@@ -31,6 +31,7 @@ mod recv;
 mod render;
 mod reply;
 mod request;
+mod rotate;
 mod send;
 mod session;
 mod site;

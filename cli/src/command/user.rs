@@ -245,7 +245,8 @@ pub(super) async fn apply(
         for wanted in roles {
             let name = &wanted.metadata.name;
             let found = there.iter().find(|there| there.metadata.name == *name);
-            let same = found.map(|there| is_same(&there.metadata, &wanted.metadata) && there.spec == wanted.spec);
+            let same =
+                found.map(|there| is_same(&there.metadata, &wanted.metadata) && there.spec == wanted.spec);
             let put = async { if is_dry_run { Ok(None) } else { admin.put_role(wanted).await.map(Some) } };
             applied.one("role", &shown(&wanted.metadata), same, put, output).await?;
         }
@@ -254,7 +255,8 @@ pub(super) async fn apply(
         for wanted in users {
             let name = &wanted.metadata.name;
             let found = there.iter().find(|there| there.metadata.name == *name);
-            let same = found.map(|there| is_same(&there.metadata, &wanted.metadata) && there.spec == wanted.spec);
+            let same =
+                found.map(|there| is_same(&there.metadata, &wanted.metadata) && there.spec == wanted.spec);
             let put = async { if is_dry_run { Ok(None) } else { admin.put_user(wanted).await.map(Some) } };
             applied.one("user", &shown(&wanted.metadata), same, put, output).await?;
         }

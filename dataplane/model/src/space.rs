@@ -100,6 +100,9 @@ pub struct AddressSpaceStatus {
     /// The limits in force of each user who has none of his own.
     #[serde(default, skip_serializing_if = "SpaceLimits::is_empty")]
     pub user_limits: SpaceLimits,
+    /// What the space takes in the fleet; absent while that is nothing.
+    #[serde(default, skip_serializing_if = "SpaceUsage::is_nothing")]
+    pub usage: SpaceUsage,
 }
 
 /// Limits under a name, for any number of spaces: what belongs to a plan.
@@ -273,6 +276,13 @@ pub struct SpaceUsage {
     pub refused: BTreeMap<String, u64>,
     /// How often a client had to wait on the node that was asked since its start, because it sent too fast.
     pub delayed: u64,
+}
+
+impl SpaceUsage {
+    /// Whether nothing is taken, and nothing was refused.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a name of a space is called inside the fleet: two spaces have no name in common there, whatever their

@@ -115,16 +115,23 @@ pub(super) async fn remove(
     api.node.catalogue.address(&topic).and_then(is_topic).ok_or_else(unknown)?;
     let address = format!("{topic}{SEPARATOR}{name}");
     if api.node.catalogue.address(&address).is_some() {
-        let detail = format!("subscription `{name}` has an address of its own; delete address `{}`", own(&address));
+        let detail =
+            format!("subscription `{name}` has an address of its own; delete address `{}`", own(&address));
         return Err(Refusal::conflict(detail));
     }
     if let Some((_, client)) = name.strip_prefix(SESSION).and_then(|owner| owner.split_once(':')) {
-        let detail =
-            format!("subscription `{name}` is part of the session of an MQTT client; end session `{}`", own(client));
+        let detail = format!(
+            "subscription `{name}` is part of the session of an MQTT client; end session `{}`",
+            own(client)
+        );
         return Err(Refusal::conflict(detail));
     }
     if let Some(home) = other_home(&api, &topic) {
-        let path = within.path(&format!("addresses/{}/subscriptions/{}", segment(&path), segment(&subscription_outside(&name))));
+        let path = within.path(&format!(
+            "addresses/{}/subscriptions/{}",
+            segment(&path),
+            segment(&subscription_outside(&name))
+        ));
         return done_by_home(&api, own(&address), &home, Question::delete(path)).await;
     }
     let removed = api.node.hub.remove_subscription(&topic, &name).await.ok_or_else(no_worker)?;

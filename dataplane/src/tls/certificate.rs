@@ -123,7 +123,7 @@ impl ClientCertificate {
             emails: names(|name| {
                 if let GeneralName::RFC822Name(name) = name { Some((*name).to_owned()) } else { None }
             }),
-            fingerprint: hexadecimal(digest(&SHA256, first).as_ref()),
+            fingerprint: fingerprint(first),
             expires: end_of(&certificate),
             is_of_fleet,
         })
@@ -153,7 +153,7 @@ pub(super) fn check_again(
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Result<Timestamp, X509Error> {
+pub(crate) fn expiry(certificate: &CertificateDer<'_>) -> Result<Timestamp, X509Error> {
     let (_, certificate) =
         X509Certificate::from_der(certificate).map_err(|_| X509Error::InvalidCertificate)?;
     Ok(end_of(&certificate))
@@ -162,6 +162,11 @@ pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Result<Timestamp, X509
 /// "No well-defined expiration date" is the end of the year 9999 (RFC 5280, 4.1.2.5).
 fn end_of(certificate: &X509Certificate<'_>) -> Timestamp {
     Timestamp::from_second(certificate.validity().not_after.timestamp()).unwrap_or(Timestamp::MAX)
+}
+
+/// SHA-256 of a certificate, as 64 hexadecimal digits.
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    hexadecimal(digest(&SHA256, certificate).as_ref())
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -24,7 +24,7 @@ use rustls::ticketer::TicketRotator;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
-use super::certificate::expiry;
+use super::certificate::{expiry, fingerprint};
 use super::{Secured, Session};
 
 /// Bytes of a file, at most: a system's whole list of authorities has a quarter of it.
@@ -113,6 +113,8 @@ struct Loaded {
     verifiers: Verifiers,
     certificate: CertificateDer<'static>,
     expires: Timestamp,
+    /// The fingerprints of the fleet's authority.
+    authorities: Vec<String>,
 }
 
 /// What tells a file from the one that was in its place: device, inode, length, and when it was written.
@@ -135,7 +137,7 @@ impl Certificates {
     pub(crate) fn load(tls: &Tls, state_dir: &Path) -> Result<Self, CertificateError> {
         let files = below(tls, state_dir);
         // Before the files are read: a change in between is found at the next look.
-        let marks = marks(&files);
+        let marks = marks(files.files().map(|(_, path)| path));
         let loaded = RwLock::new(Arc::new(Loaded::read(&files)?));
         let certificates = Self { files, loaded, marks: Mutex::new(marks), failures: AtomicU64::new(0) };
         certificates.warn_of_names();
@@ -157,7 +159,7 @@ impl Certificates {
 
     /// Reads the files again when one of them has changed.
     pub(crate) fn look(&self) {
-        let found = marks(&self.files);
+        let found = marks(self.files.files().map(|(_, path)| path));
         if *self.marks.lock().unwrap_or_else(PoisonError::into_inner) != found {
             self.reload();
         }
@@ -165,7 +167,8 @@ impl Certificates {
 
     /// Reads the files again. The tickets of before are good no more.
     pub(crate) fn reload(&self) {
-        *self.marks.lock().unwrap_or_else(PoisonError::into_inner) = marks(&self.files);
+        *self.marks.lock().unwrap_or_else(PoisonError::into_inner) =
+            marks(self.files.files().map(|(_, path)| path));
         match Loaded::read(&self.files) {
             Ok(loaded) => {
                 tracing::info!(
@@ -212,7 +215,13 @@ impl Certificates {
 
     /// How the admin API shows it.
     pub(crate) fn view(&self) -> NodeCertificate {
-        NodeCertificate { expires: self.expires(), reload_failures: self.failures.load(Ordering::Relaxed) }
+        let loaded = self.loaded();
+        NodeCertificate {
+            expires: loaded.expires,
+            reload_failures: self.failures.load(Ordering::Relaxed),
+            fingerprint: fingerprint(&loaded.certificate),
+            authorities: loaded.authorities.clone(),
+        }
     }
 
     /// Until when the certificate is good.
@@ -268,7 +277,13 @@ impl Loaded {
             Some(path) => Some(verifier(roots([("fleet-ca", path)])?, false)?),
             None => None,
         };
-        Ok(Self { configs, verifiers: Verifiers { clients, fleet }, certificate, expires })
+        let authorities = match &files.fleet_ca {
+            Some(path) => {
+                certificates("the authorities", "fleet-ca", path)?.iter().map(fingerprint).collect()
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { configs, verifiers: Verifiers { clients, fleet }, certificate, expires, authorities })
     }
 }
 
@@ -373,8 +388,9 @@ fn below(tls: &Tls, state_dir: &Path) -> Tls {
     }
 }
 
-fn marks(files: &Tls) -> Vec<Mark> {
-    files.files().map(|(_, path)| mark(path)).collect()
+/// The files that are there now.
+pub(crate) fn marks<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Mark> {
+    paths.into_iter().map(|path| mark(path)).collect()
 }
 
 /// The file that is there now; `None`: there is none.

@@ -94,7 +94,9 @@ fn what_is_of_the_fleet_is_nothing_to_those_of_a_space() {
     user(&node, "acme", "ann", &[], &["admin"]);
     let ann = As::new(&node, "ann@acme", "pencil");
     let of_fleet = routes(&node).into_iter().filter(|(path, _, asks)| *asks && !path.contains("{space}"));
-    for (path, method, _) in of_fleet.filter(|(path, method, _)| (path.as_str(), method.as_str()) != (SPACES, "GET")) {
+    for (path, method, _) in
+        of_fleet.filter(|(path, method, _)| (path.as_str(), method.as_str()) != (SPACES, "GET"))
+    {
         let refused = ann.send(&method, &filled(&path, "", "a"), Some(&json!({})));
         assert_eq!(refused.status, 403, "{method} {path}: {refused:?}");
         assert!(!refused.text().contains("hidden"), "{refused:?}");
@@ -210,11 +212,16 @@ fn a_space_is_created_changed_and_removed() {
     let profile = json!({ "apiVersion": "mq.dev/v1", "kind": "Profile", "metadata": { "name": "free" },
         "spec": { "limits": { "maxConnections": 5, "maxLinks": 7 } } });
     assert_eq!(send_json(node.http, "PUT", "/api/v1/profiles/free", &profile).status, 201);
-    let spec = json!({ "profile": "free", "limits": { "maxConnections": 10 }, "hosts": ["acme.example.com"] });
+    let spec =
+        json!({ "profile": "free", "limits": { "maxConnections": 10 }, "hosts": ["acme.example.com"] });
     assert_eq!(send_json(node.http, "POST", SPACES, &space("acme", &spec)).status, 201);
     problem(&send_json(node.http, "POST", SPACES, &space("acme", &spec)), 409, "conflict");
     problem(&send_json(node.http, "POST", SPACES, &space("default", &json!({}))), 409, "conflict");
-    problem(&send_json(node.http, "POST", SPACES, &space("other", &json!({ "hosts": ["acme"] }))), 409, "conflict");
+    problem(
+        &send_json(node.http, "POST", SPACES, &space("other", &json!({ "hosts": ["acme"] }))),
+        409,
+        "conflict",
+    );
     problem(&send_json(node.http, "POST", SPACES, &space("a/b", &json!({}))), 422, "invalid");
     let one = format!("{SPACES}/acme");
     let shown = get(node.http, &one).json();

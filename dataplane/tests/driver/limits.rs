@@ -366,8 +366,11 @@ fn nothing_is_left_of_clients_that_have_done_anything() {
             2 | 3 => {
                 if let Some(client) = amqp_clients.last_mut() {
                     let address = ["q", "t", "a"][random.usize(..3)];
-                    let (role, terms) =
-                        if random.bool() { (Role::Sender, to(address)) } else { (Role::Receiver, from(address)) };
+                    let (role, terms) = if random.bool() {
+                        (Role::Sender, to(address))
+                    } else {
+                        (Role::Receiver, from(address))
+                    };
                     let _ = client.try_attach(&format!("l{round}"), role, terms);
                 }
             }
@@ -376,8 +379,12 @@ fn nothing_is_left_of_clients_that_have_done_anything() {
                     client.subscribe(&format!("t/{}", random.u32(..4)), Qos::AtLeastOnce);
                 }
             }
-            6 if !amqp_clients.is_empty() => drop(amqp_clients.swap_remove(random.usize(..amqp_clients.len()))),
-            7 if !mqtt_clients.is_empty() => drop(mqtt_clients.swap_remove(random.usize(..mqtt_clients.len()))),
+            6 if !amqp_clients.is_empty() => {
+                drop(amqp_clients.swap_remove(random.usize(..amqp_clients.len())))
+            }
+            7 if !mqtt_clients.is_empty() => {
+                drop(mqtt_clients.swap_remove(random.usize(..mqtt_clients.len())))
+            }
             _ => {}
         }
         // Whom another of the same name has sent away says nothing any more.

@@ -46,8 +46,8 @@ function begin() {
     let length = 0;
     socket.on('data', (bytes) => {
         length += bytes.length;
-        // Beyond the header and the list of mechanisms it is the answer.
-        if (length > 8 && bytes.includes(Buffer.from([0x53, kind === 'plain' ? 0x44 : 0x42]))) {
+        // Beyond the header and the list of mechanisms it is a challenge or the outcome.
+        if (length > 8 && [0x42, 0x44].some((code) => bytes.includes(Buffer.from([0x53, code])))) {
             socket.destroy();
         }
     });

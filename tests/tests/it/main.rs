@@ -12,6 +12,7 @@ mod fleet_topics;
 mod floods;
 mod hostile;
 mod kubernetes_api;
+mod kubernetes_pods;
 mod layers;
 mod life;
 mod logins;

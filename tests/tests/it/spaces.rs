@@ -90,8 +90,9 @@ fn tenants_are_made_and_served_from_the_command_line() {
     let file = mq.home().join("gw.pw");
     fs::write(&file, "correct horse\n").expect("a file of the test");
     let file = file.to_str().expect("a path of text");
-    let by_gateway =
-        |arguments: &[&str]| mq.run_with(&[&["--user", "gw@acme", "--password-file", file], arguments].concat());
+    let by_gateway = |arguments: &[&str]| {
+        mq.run_with(&[&["--user", "gw@acme", "--password-file", file], arguments].concat())
+    };
     by_gateway(&["send", "telemetry/a", "hello"]).succeeds();
     by_gateway(&["recv", "telemetry/a", "-n", "1"]).succeeds().prints("hello");
     by_gateway(&["address", "create", "telemetry/b", "--type", "queue"]).exits_with(6);

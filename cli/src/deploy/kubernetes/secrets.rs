@@ -48,7 +48,7 @@ impl Rendering<'_> {
         authority.equip("*", &folder, &mesh, now)?;
         let mesh = mesh.below(&folder);
         let mesh = Files { ca: mesh.ca, certificate: mesh.certificate, key: mesh.key };
-        let mut secrets = vec![self.tls_secret(&self.names.mesh_secret(), &mesh, authority.certificate())?];
+        let mut secrets = vec![self.tls_secret(&self.names.mesh_secret(), &mesh, authority.trusted())?];
         if self.target.server_secret.is_none() {
             let server = Files {
                 ca: mesh.ca.clone(),
@@ -56,11 +56,11 @@ impl Rendering<'_> {
                 key: folder.join("server.key"),
             };
             authority.equip_service(self.certified_names(), &server, now)?;
-            secrets.push(self.tls_secret(&self.names.server_secret(), &server, authority.certificate())?);
+            secrets.push(self.tls_secret(&self.names.server_secret(), &server, authority.trusted())?);
         }
         authority.equip_admin(directory, now)?;
         let admin = admin_files(directory);
-        secrets.push(self.tls_secret(&self.names.admin_secret(), &admin, authority.certificate())?);
+        secrets.push(self.tls_secret(&self.names.admin_secret(), &admin, authority.trusted())?);
         Ok(secrets)
     }
 

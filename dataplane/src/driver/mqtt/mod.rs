@@ -42,10 +42,10 @@ use self::deliver::Outflow;
 use self::flows::Messages;
 use self::moves::Moves;
 use self::publish::Intake;
+pub(super) use self::session::Session;
 pub(super) use self::session::SessionKey as SessionToken;
 use self::session::SessionKey;
 use self::session::{Numbers, Sessions};
-pub(super) use self::session::Session;
 pub(crate) use self::session::{
     SHARE_PREFIX, SUBSCRIPTION_PREFIX, filter_inside, object_home, subscription_outside,
 };
