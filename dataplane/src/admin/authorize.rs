@@ -229,7 +229,7 @@ fn admit(
                 return Err(entered(space).err().unwrap_or(refusal));
             }
             // It may be about to be created.
-            let space = table.space(space).unwrap_or_else(|| Space::default_space());
+            let space = table.space(space).unwrap_or_else(Space::default_space);
             (space.clone(), caller, false)
         }
         Reach::OneSpace => {
