@@ -57,6 +57,9 @@ pub struct Access {
     /// The user; `None`: nobody in particular.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// The address space that commands are about; `None`: his own, or `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub space: Option<String>,
     /// Where his password is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<PasswordSource>,

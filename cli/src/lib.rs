@@ -7,6 +7,7 @@
 pub mod args;
 pub mod bench;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod context;
 pub mod deploy;

@@ -53,8 +53,8 @@ fn error_format(command: &Command) -> Format {
     use crate::args::{
         address::AddressCommand, connection::ConnectionCommand, connection::LinkCommand,
         context::ContextCommand, deploy::DeployCommand, fleet::FleetCommand, fleet::GraphFormat,
-        node::NodeCommand, session::RetainedCommand, session::SessionCommand,
-        space::ProfileCommand, space::SpaceCommand, subscription::SubscriptionCommand,
+        node::NodeCommand, session::RetainedCommand, session::SessionCommand, space::ProfileCommand,
+        space::SpaceCommand, subscription::SubscriptionCommand,
     };
     let record = |format: RecordFormat| match format {
         RecordFormat::Json => Format::Jsonl,

@@ -355,11 +355,17 @@ impl Settings {
 
     /// The address space that a command is about: the one that was named, else that of its user; `None`: `default`.
     pub fn space(&self) -> Outcome<Option<String>> {
-        let user = self.global.user.clone().or_else(|| self.access()?.user);
-        let of_user = user.as_deref().and_then(|user| Some(user.rsplit_once('@')?.1));
-        let Some(space) = self.global.space.as_deref().or(of_user) else { return Ok(None) };
-        validate_name(space).map_err(|error| Failure::usage(format!("the address space: {error}")))?;
-        Ok(Some(space.to_owned()).filter(|space| space != DEFAULT_SPACE))
+        let access = self.access().unwrap_or_default();
+        let of_user = |user: &Option<String>| Some(user.as_ref()?.rsplit_once('@')?.1.to_owned());
+        let of_flags = self.global.space.clone().or_else(|| of_user(&self.global.user));
+        // A user whom a flag names is not of the space of the context's.
+        let of_context = match &self.global.user {
+            Some(_) => None,
+            None => access.space.or_else(|| of_user(&access.user)),
+        };
+        let Some(space) = of_flags.or(of_context) else { return Ok(None) };
+        validate_name(&space).map_err(|error| Failure::usage(format!("the address space: {error}")))?;
+        Ok(Some(space).filter(|space| space != DEFAULT_SPACE))
     }
 
     /// What a user is called in messaging: nobody is let into a space but those who are of it.

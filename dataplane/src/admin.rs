@@ -107,8 +107,7 @@ async fn limit_time(request: Request, next: Next) -> Response {
 
 async fn count(State(api): State<Api>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let known =
-        [Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE, Method::HEAD];
+    let known = [Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE, Method::HEAD];
     let names = ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD"];
     let method = known.iter().zip(names).find(|(known, _)| *known == request.method());
     let method = method.map_or("other", |(_, name)| name);

@@ -33,11 +33,11 @@ use crate::node::{Node, listener};
 use crate::notify::Notify;
 use crate::objects::{Loaded, Membership, StoreError};
 use crate::owner::Owner;
-use crate::signals::Signals;
+use crate::signals::{Reload, Signals};
 use crate::state::{StateDir, StateError, create_private};
 use crate::statistics::Rates;
 use crate::tls::{self, CertificateError, Certificates};
-use crate::{held, moves};
+use crate::{held, moves, usage};
 use crate::{process, shard};
 
 /// How often the counters are sampled for the rates.
@@ -122,7 +122,7 @@ impl App {
     ///
     /// See [`BuildError`]. Nothing is left behind: no thread, no socket, no lock.
     pub fn build(config: DaemonConfig, log: LogControl) -> Result<Self, BuildError> {
-        let providers = Providers::new(&config.authentication.oidc, Pace::default())?;
+        let providers = Providers::new(&config.authentication, Pace::default())?;
         Self::build_with(config, log, |config, addresses, owner| {
             let disk = Arc::new(RealDisk::new(config.store_dir())?);
             shard::spawn(config, addresses, disk, providers, owner.clone())
@@ -183,6 +183,7 @@ impl App {
             listeners,
             admin_host: admin_host(&bound),
             certificates: certificates.clone(),
+            mesh_identity: mesh.as_ref().map(|mesh| mesh.identity.clone()),
             started_at: Timestamp::now(),
             started: Instant::now(),
             is_draining: AtomicBool::new(false),
@@ -253,12 +254,14 @@ async fn live(
     mesh: Option<mesh::Prepared>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    // Before anybody can send it: by itself it would end the process.
+    let reload = Reload::register();
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     node.hub.providers().register(&mut registry);
     // From the beginning, so that the keys are there when clients come.
     tokio::spawn(node.hub.providers().clone().run());
-    let gatekeeper = Gatekeeper::new(Instant::now());
+    let gatekeeper = Gatekeeper::new(node.hub.providers().clone(), Instant::now());
     let api = Api { node: node.clone(), metrics, registry: Arc::new(registry), gatekeeper };
     let router = admin::router(api);
     if let Some(requests) = &node.requests {
@@ -305,7 +308,8 @@ async fn live(
     let sampling = tokio::spawn(sample(node.clone(), notify.clone()));
     let emptying = tokio::spawn(drain::run(node.clone()));
     let moving = tokio::spawn(moves::run(node.clone()));
-    let watching = tokio::spawn(watch_certificates(node.clone()));
+    let telling = tokio::spawn(usage::run(node.hub.usage().clone(), node.hub.mesh().cloned()));
+    let watching = tokio::spawn(watch_files(node.clone(), reload));
     state.announce(&node.runtime())?;
     announce(node);
     notify.ready();
@@ -327,6 +331,7 @@ async fn live(
     sampling.abort();
     emptying.abort();
     moving.abort();
+    telling.abort();
     watching.abort();
     server.stop().await;
     state.forget_runtime()?;
@@ -336,7 +341,9 @@ async fn live(
 
 fn start_mesh(node: &Node, prepared: Option<mesh::Prepared>) -> io::Result<Option<mesh::Running>> {
     let Some((prepared, fabric)) = prepared.zip(node.hub.mesh()) else { return Ok(None) };
-    let services = node.requests.iter().map(Requests::service).chain(node.catalogue.service()).collect();
+    let usage = node.hub.usage().service();
+    let services = node.requests.iter().map(Requests::service).chain(node.catalogue.service());
+    let services = services.chain([usage]).collect();
     mesh::Running::start(&node.config, prepared, fabric.clone(), services, &node.listeners).map(Some)
 }
 
@@ -386,15 +393,29 @@ async fn settle(node: &Node) {
     }
 }
 
-/// Lets certificates count that were replaced, and warns once a day of one that is not good for long.
-async fn watch_certificates(node: Arc<Node>) {
-    let Some(certificates) = &node.certificates else { return };
+/// Lets files count that were replaced, at once when that is asked for, and warns once a day of a certificate that
+/// is not good for long.
+async fn watch_files(node: Arc<Node>, mut reload: Reload) {
     let mut ticks = tokio::time::interval(CERTIFICATE_LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned_at = Instant::now();
     loop {
-        ticks.tick().await;
-        certificates.look();
+        let is_asked = tokio::select! {
+            _ = ticks.tick() => false,
+            () = reload.requested() => true,
+        };
+        if is_asked {
+            tracing::info!("asked to read certificates and secrets again");
+            node.hub.providers().reload();
+        }
+        if let Some(identity) = &node.mesh_identity {
+            identity.look();
+        }
+        let Some(certificates) = &node.certificates else { continue };
+        match is_asked {
+            true => certificates.reload(),
+            false => certificates.look(),
+        }
         if warned_at.elapsed() >= WARN_INTERVAL {
             warned_at = Instant::now();
             certificates.warn_of_end(Timestamp::now());

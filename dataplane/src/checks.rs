@@ -234,7 +234,7 @@ impl State {
 }
 
 /// A source as it is counted: of an IPv6 address the first 64 bits, which one customer has for himself.
-fn of_one_customer(source: IpAddr) -> IpAddr {
+pub(crate) fn of_one_customer(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
         address => address,

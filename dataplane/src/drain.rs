@@ -311,7 +311,11 @@ mod tests {
         assert_eq!(orders.order(), Order::Drain);
         assert!(orders.set(Order::Serve).is_err());
         assert_eq!(orders.order(), Order::Drain);
-        assert_eq!(Orders::open(state.path(), false).unwrap().order(), Order::Serve, "and writes nothing down");
+        assert_eq!(
+            Orders::open(state.path(), false).unwrap().order(),
+            Order::Serve,
+            "and writes nothing down"
+        );
     }
 
     #[test]

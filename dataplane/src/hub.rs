@@ -12,6 +12,7 @@ use mq_core::{QueueStatistics, Refused, SubscriptionStatistics, home};
 use mq_model::admin::{ClientSession, Connection, Link, Outcomes, Retained, Session};
 use mq_model::grant::Right;
 use mq_model::manifest::AddressSpec;
+use mq_model::space::SpaceUsage;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +20,7 @@ use crate::identity::Providers;
 use crate::mesh::Fabric;
 use crate::store::{Recovered, StoreView};
 use crate::tls::Stage;
+use crate::usage::Usage;
 use crate::users::UserTable;
 
 /// How often a draining node looks whether everything has settled.
@@ -425,6 +427,7 @@ pub struct Hub {
     store: Option<StoreView>,
     mesh: Option<Arc<Fabric>>,
     providers: Providers,
+    usage: Arc<Usage>,
 }
 
 impl Hub {
@@ -432,7 +435,9 @@ impl Hub {
     /// number the callers bound: each waits for its answer.
     pub fn new(shards: Vec<mpsc::UnboundedSender<ShardCommand>>) -> Self {
         let counts = shards.iter().map(|_| AtomicUsize::new(0)).collect();
-        Self { shards: shards.into(), counts, store: None, mesh: None, providers: Providers::default() }
+        let usage = Arc::new(Usage::new(u16::try_from(shards.len()).unwrap_or(u16::MAX), Instant::now()));
+        let providers = Providers::default();
+        Self { shards: shards.into(), counts, store: None, mesh: None, providers, usage }
     }
 
     /// The same hub, which knows of the store behind the shards.
@@ -445,6 +450,22 @@ impl Hub {
     #[must_use]
     pub(crate) fn with_providers(self, providers: Providers) -> Self {
         Self { providers, ..self }
+    }
+
+    /// The same, with what tenants take.
+    #[must_use]
+    pub(crate) fn with_usage(self, usage: Arc<Usage>) -> Self {
+        Self { usage, ..self }
+    }
+
+    /// What tenants take.
+    pub(crate) fn usage(&self) -> &Arc<Usage> {
+        &self.usage
+    }
+
+    /// What an address space takes in the fleet, as far as this node knows.
+    pub fn usage_of(&self, space: &str) -> SpaceUsage {
+        self.usage.usage_of(space)
     }
 
     /// The identity providers whose tokens are taken.

@@ -1,19 +1,21 @@
-//! Identity providers: whose tokens are taken, and the keys that those are signed with.
+//! Those outside of the fleet who say who a client is: identity providers, whose tokens are taken, with the keys
+//! that those are signed with, and the service that is asked about names ([`Delegate`]).
 //!
 //! A task for each provider fetches its keys, again every ten minutes, and at once when a token names one
 //! that is not known, but not more often than every five seconds: strangers decide on what tokens name. A
 //! provider that cannot be reached keeps the keys that it had: it neither shuts the node nor opens it. The
 //! threads of the shards look at keys that are there and never wait.
 
+mod delegate;
 mod fetch;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mq_auth::token::{Claim, Claims, Keys, MAX_KEYS_DOCUMENT, Rules, Token, TokenError};
 use mq_auth::{Refusal, Secret};
+use mq_model::config::Authentication;
 use mq_model::oidc::OidcProvider;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -25,7 +27,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use fetch::{Client, FetchError, Source};
+use fetch::{Client, FetchError, Files, Source};
+
+pub use delegate::{Delegate, Question, Shown, Told};
+pub use fetch::ClientError;
 
 /// How far the clocks of a provider and of this node may be apart.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
@@ -37,14 +42,10 @@ const MAX_ASKED: usize = 1_024;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProviderError {
-    #[error(
-        "cannot read the certificates in {}: {reason}; set authentication.oidc.ca to a PEM file with those of \
-         the provider's CA",
-        path.display()
-    )]
-    Ca { path: PathBuf, reason: String },
-    #[error("cannot use TLS towards {issuer}: {reason}")]
-    Tls { issuer: String, reason: String },
+    #[error("authentication.oidc, {issuer}: {source}")]
+    Oidc { issuer: String, source: ClientError },
+    #[error("authentication.http: {0}")]
+    Http(ClientError),
 }
 
 /// Why the keys of a provider could not be brought up to date.
@@ -92,6 +93,7 @@ pub struct Providers(Arc<Shared>);
 
 struct Shared {
     providers: Vec<Arc<Provider>>,
+    delegate: Option<Delegate>,
     asking: mpsc::Sender<Asked>,
     /// Taken by the task that answers.
     asked: Mutex<Option<mpsc::Receiver<Asked>>>,
@@ -156,7 +158,7 @@ struct Held {
 impl Default for Providers {
     /// None: no token is taken.
     fn default() -> Self {
-        Self::of(Vec::new())
+        Self::with(Vec::new(), None)
     }
 }
 
@@ -164,19 +166,44 @@ impl Providers {
     /// # Errors
     ///
     /// [`ProviderError`] when a file with certificates cannot be used.
-    pub fn new(providers: &[OidcProvider], pace: Pace) -> Result<Self, ProviderError> {
-        let providers = providers.iter().map(|config| {
-            let client = Client::new(&config.issuer, config.ca.as_deref())?;
+    pub fn new(authentication: &Authentication, pace: Pace) -> Result<Self, ProviderError> {
+        let providers = authentication.oidc.iter().map(|config| {
+            let files = Files { ca: config.ca.clone(), ..Files::default() };
+            let failed = |source| ProviderError::Oidc { issuer: config.issuer.clone(), source };
+            let client = Client::new(files).map_err(failed)?;
             Ok(Arc::new(Provider::new(config, pace, Box::new(client))))
         });
-        Ok(Self::of(providers.collect::<Result<_, _>>()?))
+        let providers = providers.collect::<Result<_, _>>()?;
+        let delegate = authentication.http.as_ref().map(Delegate::new).transpose();
+        Ok(Self::with(providers, delegate.map_err(ProviderError::Http)?))
     }
 
+    #[cfg(test)]
     fn of(providers: Vec<Arc<Provider>>) -> Self {
+        Self::with(providers, None)
+    }
+
+    fn with(providers: Vec<Arc<Provider>>, delegate: Option<Delegate>) -> Self {
         let (asking, asked) = mpsc::channel(MAX_ASKED);
         let asked = Mutex::new(Some(asked));
         let (tokens, refreshes) = (Family::default(), Family::default());
-        Self(Arc::new(Shared { providers, asking, asked, tokens, refreshes }))
+        Self(Arc::new(Shared { providers, delegate, asking, asked, tokens, refreshes }))
+    }
+
+    /// Has files read again that were replaced, and the keys of the providers fetched: now, and not with the next
+    /// question.
+    pub(crate) fn reload(&self) {
+        if let Some(delegate) = &self.0.delegate {
+            delegate.forget();
+        }
+        for provider in &self.0.providers {
+            provider.wanted.notify_one();
+        }
+    }
+
+    /// Who is asked about users whom the fleet does not know; `None`: nobody is.
+    pub fn delegate(&self) -> Option<&Delegate> {
+        self.0.delegate.as_ref()
     }
 
     /// Whether tokens are taken at all.
@@ -209,6 +236,9 @@ impl Providers {
         registry.register("mq_tokens", "Tokens of identity providers that were checked", tokens.clone());
         let help = "Attempts to bring the keys of an identity provider up to date";
         registry.register("mq_identity_provider_refreshes", help, refreshes.clone());
+        if let Some(delegate) = &self.0.delegate {
+            delegate.register(registry);
+        }
     }
 
     /// Keeps the keys of all providers up to date and answers what is asked, for as long as it is polled.
@@ -216,6 +246,9 @@ impl Providers {
         let asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut asked) = asked else { return };
         let mut tasks = JoinSet::new();
+        if let Some(delegate) = self.0.delegate.clone() {
+            tasks.spawn(delegate.run());
+        }
         for provider in &self.0.providers {
             tasks.spawn(provider.clone().keep(self.0.refreshes.clone()));
         }

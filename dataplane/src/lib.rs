@@ -28,6 +28,8 @@ pub mod state;
 mod statistics;
 pub mod store;
 pub mod tls;
+mod usage;
 pub mod users;
 
 pub use driver::{proxy, websocket};
+pub use process::keep_memory;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use mqd::app::App;
-use mqd::{config, log};
+use mqd::{config, keep_memory, log};
 
 /// Exit code of a node that could not be started or did not stop cleanly.
 const FAILED: u8 = 1;
@@ -79,6 +79,7 @@ fn serve(file: &Path, node: Option<String>, log_filter: Option<String>) -> ExitC
         Ok(control) => control,
         Err(error) => return fail(&error, CONFIGURATION),
     };
+    keep_memory();
     let ran = App::build(config, control)
         .context("cannot start")
         .and_then(|app| app.run_until_signalled().context("cannot go on"));

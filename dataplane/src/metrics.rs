@@ -1,5 +1,5 @@
-//! The node's metrics. Labels are bounded: workers, neighbours, directions, outcomes and reasons, never
-//! addresses, connections or users.
+//! The node's metrics. Labels are bounded: workers, neighbours, directions, outcomes, reasons and a number of
+//! address spaces, never addresses, connections or users.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::hub::{MqttStatistics, ShardStatistics};
 use crate::process::Usage;
+use crate::usage::{Limit, SpaceFigures};
 
 /// The metrics of a node, once they are registered. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub(crate) struct Snapshot {
     pub(crate) certificate: Option<admin::NodeCertificate>,
     /// The other nodes of the fleet, when it belongs to one.
     pub(crate) mesh: Option<MeshFigures>,
+    /// What address spaces take, in the order of their names.
+    pub(crate) spaces: Vec<SpaceFigures>,
     pub(crate) usage: Usage,
     /// Seconds since the epoch.
     pub(crate) start_seconds: f64,
@@ -117,9 +120,13 @@ impl Collector for Latest {
         if let Some(mesh) = &snapshot.mesh {
             page.mesh(mesh)?;
         }
+        page.spaces(&snapshot.spaces)?;
         page.process(&snapshot)
     }
 }
+
+/// Address spaces that have figures of their own; those of the others are added up under an empty name.
+const MAX_SPACES: usize = 256;
 
 /// Writes families of constants.
 struct Page<'a> {
@@ -367,6 +374,44 @@ impl Page<'_> {
         self.gauge("mq_store_disk", help, Some(&Unit::Bytes), store.disk_bytes as f64)
     }
 
+    fn spaces(&mut self, spaces: &[SpaceFigures]) -> fmt::Result {
+        let spaces = bounded(spaces);
+        let gauges = [
+            ("mq_space_connections", "Client connections of an address space", None, Limit::Connections),
+            ("mq_space_sessions", "AMQP sessions of an address space", None, Limit::Sessions),
+            ("mq_space_links", "AMQP links of an address space", None, Limit::Links),
+            ("mq_space_mqtt_sessions", "MQTT sessions of an address space", None, Limit::MqttSessions),
+            (
+                "mq_space_subscriptions",
+                "Subscriptions of clients of an address space",
+                None,
+                Limit::Subscriptions,
+            ),
+            ("mq_space_stored_messages", "Messages stored for an address space", None, Limit::StoredMessages),
+            ("mq_space_stored", "Bytes stored for an address space", Some(&Unit::Bytes), Limit::StoredBytes),
+            ("mq_space_retained", "Retained messages of an address space", None, Limit::RetainedMessages),
+        ];
+        for (name, help, unit, limit) in gauges {
+            let mut family =
+                self.encoder.encode_descriptor(name, &sentence(help), unit, MetricType::Gauge)?;
+            for space in &spaces {
+                let labels = [("space", space.name.to_string())];
+                ConstGauge::new(space.held(limit) as f64).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let refused = spaces.iter().flat_map(|space| {
+            let refused = Limit::ALL.into_iter().map(|limit| (limit, space.refused(limit)));
+            refused.filter(|(_, count)| *count > 0).map(|(limit, count)| {
+                ([("space", space.name.to_string()), ("limit", limit.name().to_owned())], count)
+            })
+        });
+        let help = "What was refused because an address space, or a user of it, is at a limit";
+        self.counters("mq_space_refused", help, None, refused)?;
+        let delayed = spaces.iter().map(|space| ([("space", space.name.to_string())], space.delayed));
+        let help = "How often a client had to wait because it, or its address space, sends too fast";
+        self.counters("mq_space_delayed", help, None, delayed)
+    }
+
     fn process(&mut self, snapshot: &Snapshot) -> fmt::Result {
         let usage = snapshot.usage;
         let cpu = ConstCounter::new(usage.cpu.as_secs_f64());
@@ -425,6 +470,15 @@ impl Page<'_> {
 /// The registry ends the help of its own families with a full stop.
 fn sentence(help: &str) -> String {
     format!("{help}.")
+}
+
+/// The first spaces, and the sum of all others.
+fn bounded(spaces: &[SpaceFigures]) -> Vec<SpaceFigures> {
+    let (shown, others) = spaces.split_at(spaces.len().min(MAX_SPACES));
+    let mut shown = shown.to_vec();
+    let sum = others.iter().cloned().reduce(|sum, other| sum.with(&other));
+    shown.extend(sum.map(SpaceFigures::unnamed));
+    shown
 }
 
 fn worker(index: usize) -> (&'static str, String) {

@@ -15,7 +15,7 @@ use crate::drain::Orders;
 use crate::hub::{Hub, ShardStatistics};
 use crate::listen::{Bound, Gate, Refusals};
 use crate::log::LogControl;
-use crate::mesh::Requests;
+use crate::mesh::{Identity, Requests};
 use crate::objects::Catalogue;
 use crate::owner::Owner;
 use crate::process::Usage;
@@ -39,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) started: Instant,
     /// What the node shows to clients that speak TLS; `None`: none does.
     pub(crate) certificates: Option<Arc<Certificates>>,
+    /// What it shows to other nodes; `None`: it is alone.
+    pub(crate) mesh_identity: Option<Identity>,
     pub(crate) is_draining: AtomicBool,
     pub(crate) rates: Mutex<Rates>,
     /// What it has been told of its future.
@@ -68,6 +70,7 @@ impl Node {
             resident_bytes: usage.resident_bytes.unwrap_or_default(),
             cpu_seconds: usage.cpu.as_secs_f64(),
             certificate: self.certificates.as_deref().map(Certificates::view),
+            mesh_certificate: self.mesh_identity.as_ref().map(Identity::view),
             store: self.hub.store().map(StoreView::status),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -45,6 +47,20 @@ fn field(status: &str, name: &str) -> Option<u64> {
 fn open_files() -> Option<u64> {
     let size = std::fs::metadata("/proc/self/fd").ok()?.len();
     (size > 0).then_some(size)
+}
+
+/// Keeps the memory of the process, in which passwords and keys are, to itself: it leaves no core behind, whoever
+/// would take it, and no other process of the same user reads it.
+pub fn keep_memory() {
+    let limit = Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum };
+    if let Err(error) = setrlimit(Resource::Core, limit) {
+        tracing::warn!(%error, "cannot forbid a core dump; a crash may write secrets to the disk");
+    }
+    // The limit means nothing where cores are piped to a program.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "cannot keep the memory from other processes of this user");
+    }
 }
 
 /// Lets the process open as many files as it may: each connection is one. Returns the limit that is

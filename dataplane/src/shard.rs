@@ -33,6 +33,7 @@ use crate::mesh::{self, Fabric, serve_links};
 use crate::owner::Owner;
 use crate::selector::Selector;
 use crate::store::{Prepared, Store};
+use crate::usage::Usage;
 
 /// How often a stopping shard looks whether its connections are gone.
 const CLOSE_POLL: Duration = Duration::from_millis(10);
@@ -81,9 +82,13 @@ pub fn spawn(
         }
         None => None,
     };
-    let hub =
-        Hub::new(senders).with_store(store.view()).with_mesh(mesh.clone()).with_providers(providers.clone());
     let shards = u16::try_from(workers).unwrap_or(u16::MAX);
+    let usage = Arc::new(Usage::new(shards, Instant::now()));
+    let hub = Hub::new(senders)
+        .with_store(store.view())
+        .with_mesh(mesh.clone())
+        .with_providers(providers.clone())
+        .with_usage(usage.clone());
     let homes = addresses.iter().map(|address| (QueueId(address.id), mq_core::home(&address.name, shards)));
     let homes = homes.collect();
     let checks = Checks::new(mailboxes.clone(), workers.div_ceil(CHECKS_PER_WORKERS), &random());
@@ -95,6 +100,7 @@ pub fn spawn(
         running: Arc::new(AtomicUsize::new(workers)),
         mesh,
         checks,
+        usage,
         login: LoginShared::new(&config.state_dir, providers, owner, Instant::now()),
     };
     let mut threads = Vec::with_capacity(workers + 2);
@@ -142,6 +148,7 @@ fn start(
     };
     let mut core = Core::new(id, shards, limits);
     core.set_name(&config.node);
+    core.set_stocks(shared.usage.clone());
     core.set_format(Arc::new(Formats::new(shared.subscriptions.clone(), &config.mqtt)));
     let now = Instant::now();
     core.set_clock(now, UnixMillis(unix_millis()));

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks the node to stop, the second makes it.
+//! SIGTERM and SIGINT: the first asks the node to stop, the second makes it. SIGHUP has it read its files again.
 
 use std::io;
 use std::path::PathBuf;
@@ -40,6 +40,29 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => TERMINATED,
             _ = self.interrupt.recv() => INTERRUPTED,
+        }
+    }
+}
+
+/// The signal that has the node read files again.
+#[derive(Debug)]
+pub(crate) struct Reload(Option<Signal>);
+
+impl Reload {
+    /// From here on the signal no longer ends the process. Must be called within a tokio runtime.
+    pub(crate) fn register() -> Self {
+        // A node that cannot hear it looks at its files all the same.
+        Self(signal(SignalKind::hangup()).ok())
+    }
+
+    /// Waits for the next one. Cancel-safe.
+    pub(crate) async fn requested(&mut self) {
+        let is_asked = match &mut self.0 {
+            Some(signal) => signal.recv().await.is_some(),
+            None => false,
+        };
+        if !is_asked {
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -11,8 +11,9 @@ mod secured;
 mod stream;
 
 pub use self::certificate::{ClientCertificate, Encryption};
+pub(crate) use self::certificate::{expiry, fingerprint};
 pub use self::files::{CertificateError, Terms};
-pub(crate) use self::files::{Certificates, Speaks};
+pub(crate) use self::files::{Certificates, Mark, Speaks, mark, marks};
 pub(crate) use self::pace::Pace;
 pub(crate) use self::secured::Secured;
 pub use self::stream::Session;

@@ -3,6 +3,7 @@
 //! A table is made whole from the configuration objects and never changed; another one takes its place.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use mq_auth::Verifiers;
@@ -110,6 +111,17 @@ pub struct Role {
     pub version: Version,
 }
 
+/// What a fleet makes the salts of that no user has: every node the same, so that nobody learns by comparing
+/// them who exists. It prints nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SaltSecret(pub [u8; 32]);
+
+impl fmt::Debug for SaltSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
 /// An address space as somebody wants it.
 #[derive(Clone, Debug)]
 pub struct SpaceEntry {
@@ -173,6 +185,7 @@ pub struct UserTable {
     /// The names of spaces by those of hosts in lower case, without the spaces' own names.
     hosts: BTreeMap<Box<str>, Arc<str>>,
     profiles: BTreeMap<Arc<str>, Arc<Profile>>,
+    salts: Option<SaltSecret>,
     generation: u64,
 }
 
@@ -199,6 +212,16 @@ impl UserTable {
         members.resolve(users);
         self.spaces.insert(members.space.name().clone(), members);
         self
+    }
+
+    /// The table with the fleet's secret.
+    pub(crate) fn with_salts(self, salts: Option<SaltSecret>) -> Self {
+        Self { salts, ..self }
+    }
+
+    /// What the salts are made of that no user has; `None`: the fleet has had no user yet.
+    pub fn salts(&self) -> Option<&SaltSecret> {
+        self.salts.as_ref()
     }
 
     /// A table with everything looked up. `generation` is another one for each table of a node.
@@ -228,7 +251,7 @@ impl UserTable {
                 members.resolve([user]);
             }
         }
-        Self { spaces, hosts, profiles, generation }
+        Self { spaces, hosts, profiles, salts: None, generation }
     }
 
     /// A space as it is in force, whether anybody is let in or not.

@@ -1,7 +1,15 @@
 //! The admin API of a node in this process, over real HTTP.
 
+#[path = "admin/identity.rs"]
+mod identity;
 #[path = "admin/owner.rs"]
 mod owner;
+#[path = "support/provider.rs"]
+mod provider;
+#[path = "support/service.rs"]
+mod service;
+#[path = "admin/spaces.rs"]
+mod spaces;
 mod support;
 #[path = "admin/users.rs"]
 mod users;

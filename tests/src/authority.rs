@@ -1,4 +1,4 @@
-//! The certificates of a fleet that no `mq deploy` has made.
+//! Authorities, and the certificates of nodes and clients that no `mq deploy` has made.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use mq_model::config::MeshTls;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 
 /// The authority of a fleet, which signs the certificates of its nodes.
@@ -47,17 +47,57 @@ impl Authority {
     /// # Panics
     /// When the folder cannot be written, or the name is none.
     pub fn issue_for(&self, name: &str, folder: &Path) -> MeshTls {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("the name is one of DNS");
+        let pair = self.certify(folder, "node", |params| {
+            params.subject_alt_names =
+                vec![SanType::DnsName(name.try_into().expect("the name is one of DNS"))];
+        });
+        MeshTls { ca: self.certificate(folder), certificate: pair.certificate, key: pair.key }
+    }
+
+    /// Writes the certificate of the authority itself into a folder.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    pub fn certificate(&self, folder: &Path) -> PathBuf {
+        write(folder, "ca.pem", &self.certificate)
+    }
+
+    /// Writes a certificate that is good for both sides unless `change` makes it another one, and its key, into a
+    /// folder, under a name.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    pub fn certify(&self, folder: &Path, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Pair {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         let key = KeyPair::generate().expect("the system has randomness");
         let certificate = params.signed_by(&key, &self.issuer).expect("the authority signs");
-        MeshTls {
-            ca: write(folder, "ca.pem", &self.certificate),
-            certificate: write(folder, "node.pem", &certificate.pem()),
-            key: write(folder, "node.key", &key.serialize_pem()),
+        Pair {
+            certificate: write(folder, &format!("{name}.pem"), &certificate.pem()),
+            key: write(folder, &format!("{name}.key"), &key.serialize_pem()),
         }
     }
+
+    /// Writes a certificate for a client of this name.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    pub fn certify_client(&self, folder: &Path, name: &str) -> Pair {
+        self.certify(folder, name, |params| {
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+    }
+}
+
+/// A certificate and its key, as files.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Writes a file that nobody else may read.

@@ -175,6 +175,17 @@ impl Daemon {
         Admin::new(self.listener(Protocol::Http))
     }
 
+    /// Where the listener of this name is.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn listener_named(&self, name: &str) -> SocketAddr {
+        let listener = self.runtime.listeners.iter().find(|listener| listener.name == name);
+        let listener = listener.unwrap_or_else(|| panic!("the daemon has no listener {name}"));
+        SocketAddr::new(listener.host.parse().expect("listeners name IP addresses"), listener.port)
+    }
+
     fn listener(&self, protocol: Protocol) -> SocketAddr {
         let listener = self.runtime.listeners.iter().find(|listener| listener.protocol == protocol);
         let listener = listener.expect("the daemon has a listener of each protocol");

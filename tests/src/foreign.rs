@@ -1,5 +1,5 @@
 //! Clients written by others: Qpid Proton (C, through Python) and rhea (JavaScript) for AMQP; Paho and
-//! aiomqtt (Python) and MQTT.js for MQTT.
+//! aiomqtt (Python) and MQTT.js for MQTT; and an identity provider, oidc-provider (JavaScript).
 //!
 //! The tests install them once, at the versions pinned in `tests/clients`, into `tests/.env`.
 //! `MQ_TESTS_SKIP_FOREIGN=1` leaves out every test that needs one.
@@ -33,6 +33,8 @@ pub enum Library {
     /// Paho's client for Python, and aiomqtt, which stands on it.
     Paho,
     MqttJs,
+    /// No client: a provider of OpenID Connect.
+    OidcProvider,
 }
 
 impl Library {
@@ -54,7 +56,7 @@ impl Library {
                 command.arg(file).env("PYTHONDONTWRITEBYTECODE", "1");
                 command
             }
-            Self::Rhea | Self::MqttJs => {
+            Self::Rhea | Self::MqttJs | Self::OidcProvider => {
                 let mut command = Command::new("node");
                 command.arg(file).env("NODE_PATH", environment.join("node_modules"));
                 command
@@ -75,6 +77,7 @@ impl Library {
             Self::Rhea => "node",
             Self::Paho => "mqtt-python",
             Self::MqttJs => "mqtt-node",
+            Self::OidcProvider => "identity",
         }
     }
 
@@ -84,10 +87,10 @@ impl Library {
 
     /// Where the library is installed.
     fn environment(self) -> Result<&'static Path, String> {
-        static ONCE: [OnceLock<Result<PathBuf, String>>; 4] = [const { OnceLock::new() }; 4];
+        static ONCE: [OnceLock<Result<PathBuf, String>>; 5] = [const { OnceLock::new() }; 5];
         let install = match self {
             Self::Proton | Self::Paho => install_python,
-            Self::Rhea | Self::MqttJs => install_node,
+            Self::Rhea | Self::MqttJs | Self::OidcProvider => install_node,
         };
         ONCE[self as usize].get_or_init(|| install(self)).as_deref().map_err(Clone::clone)
     }
@@ -237,6 +240,7 @@ impl Peer {
         let name = match library {
             Library::Proton | Library::Paho => "peer.py",
             Library::Rhea | Library::MqttJs => "peer.js",
+            Library::OidcProvider => "provider.mjs",
         };
         let mut command = library.program(name);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -275,7 +279,7 @@ impl Peer {
     }
 
     /// Starts a client and connects it with options: `container`, `user`, `password`, `mechanism`,
-    /// `heartbeat_ms`, `sasl`.
+    /// `heartbeat_ms`, `sasl`, and `host`, `port` and `tls` (`ca`, `certificate`, `key`: files).
     ///
     /// # Panics
     /// When the connection is not opened.

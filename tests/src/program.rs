@@ -9,11 +9,13 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// The folder of the sources that a program is built from; tests and benchmarks are left out.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     "cli/src",
     "dataplane/src",
     "dataplane/amqp/src",
+    "dataplane/auth/src",
     "dataplane/core/src",
+    "dataplane/mesh/src",
     "dataplane/model/src",
     "dataplane/mqtt/src",
     "dataplane/store/src",

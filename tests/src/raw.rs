@@ -8,12 +8,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use mq_amqp::codec::{decode_performative, encode_performative};
+use mq_amqp::codec::{decode_performative, decode_sasl, encode_performative, encode_sasl};
 use mq_amqp::frame::{FrameKind, begin_frame, finish_frame, next_frame};
 use mq_amqp::message::Message;
 use mq_amqp::performative::{
     Attach, Begin, DeliveryState, Disposition, Error, Flow, NodeTarget, Open, Performative,
-    ReceiverSettleMode, Role, SenderSettleMode, Source, Tag, Target, Transfer,
+    ReceiverSettleMode, Role, SaslCode, SaslFrame, SenderSettleMode, Source, Tag, Target, Transfer,
 };
 
 use crate::wait::{PATIENCE, eventually};
@@ -68,6 +68,61 @@ impl Raw {
         match raw.read() {
             Some((0, Performative::Open(_), _)) => raw,
             other => panic!("no open, but {other:?}"),
+        }
+    }
+
+    /// Connects and says who it is by a SASL mechanism: its first message, and what `respond` makes of each
+    /// challenge. Returns what comes of it.
+    ///
+    /// # Panics
+    /// When the peer speaks no SASL, or ends the stream.
+    #[track_caller]
+    pub fn log_in(
+        server: SocketAddr,
+        mechanism: &str,
+        initial: &[u8],
+        mut respond: impl FnMut(&[u8]) -> Vec<u8>,
+    ) -> (Self, SaslCode) {
+        let mut raw = Self::connect(server);
+        raw.send_bytes(SASL_HEADER);
+        raw.send_sasl(&SaslFrame::Init {
+            mechanism: mechanism.into(),
+            initial_response: Some(Bytes::copy_from_slice(initial)),
+            hostname: None,
+        });
+        raw.expect_header(SASL_HEADER);
+        loop {
+            match raw.read_sasl() {
+                SaslFrame::Mechanisms(_) => {}
+                SaslFrame::Challenge(challenge) => {
+                    raw.send_sasl(&SaslFrame::Response(respond(&challenge).into()));
+                }
+                SaslFrame::Outcome { code, .. } => return (raw, code),
+                other => panic!("{other:?}, not what a server says"),
+            }
+        }
+    }
+
+    fn send_sasl(&mut self, sasl: &SaslFrame) {
+        let mut body = BytesMut::new();
+        encode_sasl(&mut body, sasl);
+        let mut out = BytesMut::new();
+        let start = begin_frame(&mut out, FrameKind::Sasl, 0);
+        out.extend_from_slice(&body);
+        finish_frame(&mut out, start);
+        self.send_bytes(&out);
+    }
+
+    #[track_caller]
+    fn read_sasl(&mut self) -> SaslFrame {
+        loop {
+            let next = next_frame(&mut self.input, MAX_FRAME_SIZE).expect("the daemon writes frames");
+            if let Some(frame) = next {
+                let mut body = frame.body;
+                return decode_sasl(&mut body).expect("the daemon writes frames of SASL");
+            }
+            let is_open = self.fill().unwrap_or_else(|error| panic!("no frame of SASL: {error}"));
+            assert!(is_open, "the end of the stream, not a frame of SASL");
         }
     }
 
@@ -456,6 +511,11 @@ impl Witness {
             }
         });
         Self { exchanged, is_stopped, thread: Some(thread) }
+    }
+
+    /// Messages exchanged so far.
+    pub fn exchanged(&self) -> u64 {
+        self.exchanged.load(Ordering::Relaxed)
     }
 
     /// Waits until more messages have been exchanged.

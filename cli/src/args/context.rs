@@ -46,8 +46,8 @@ pub struct ContextShow {
 
 /// Add a context for a fleet that something else deployed, or for any other broker, or change one.
 ///
-/// `--user`, `--password-file`, `--ca`, `--cert` and `--key` say who the commands of the context are and whom they
-/// trust. The context holds no secret: a password on stdin goes into the keyring, as with `mq login`.
+/// `--user`, `--password-file`, `--space`, `--ca`, `--cert` and `--key` say who the commands of the context are and
+/// whom they trust. The context holds no secret: a password on stdin goes into the keyring, as with `mq login`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   mq context add prod --amqp amqps://broker.example.org --http https://broker.example.org:8443
@@ -102,6 +102,8 @@ pub struct PasswordFrom {
 pub enum AccessField {
     /// The user, and where his password is.
     User,
+    /// The address space.
+    Space,
     /// The identity provider.
     Oidc,
     /// Whom to trust.

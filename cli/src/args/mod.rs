@@ -18,6 +18,7 @@ pub mod login;
 pub mod message;
 pub mod meta;
 pub mod node;
+pub mod operator;
 pub mod pod;
 pub mod render;
 pub mod session;
@@ -192,6 +193,7 @@ pub enum Command {
     Logs(node::Logs),
     #[command(subcommand)]
     Render(render::RenderCommand),
+    Operator(operator::Operator),
     #[command(subcommand)]
     Context(context::ContextCommand),
     Explain(meta::Explain),

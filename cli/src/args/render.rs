@@ -10,6 +10,11 @@ use mq_model::manifest::Supervision;
 pub enum RenderCommand {
     Kubernetes(RenderKubernetes),
     Secrets(RenderSecrets),
+    /// Print the definitions of the objects that the operator looks after.
+    ///
+    /// They are there once for a whole cluster. Where the Fleet says `operator: true` they are among its objects.
+    #[command(after_help = "Example:\n  mq render crds | kubectl apply --server-side -f -")]
+    Crds,
     Helm(RenderHelm),
     Systemd(RenderSystemd),
 }

@@ -104,6 +104,11 @@ impl Admin {
         Self { who: Who::Bearer(token), ..self }
     }
 
+    /// What a command begins with that is about the same address space, to tell people.
+    pub fn command(&self) -> String {
+        self.space.as_ref().map_or_else(|| "mq".to_owned(), |space| format!("mq --space {space}"))
+    }
+
     /// The same API, asked about an address space.
     #[must_use]
     pub fn in_space(&self, space: &str) -> Self {
@@ -516,7 +521,7 @@ fn put(answer: &Response) -> Put {
 }
 
 /// The innermost reason, which is the one that tells: `connection refused`.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

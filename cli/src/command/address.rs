@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use mq_model::{
     Documents,
     manifest::{Address, AddressSpec, AddressStatus, Deduplication, QueueStatus, ShardStatus},
-    space::DEFAULT_SPACE,
     split_subscription, validate_address_name,
 };
 use serde_json::json;
@@ -56,7 +55,7 @@ async fn create(args: &AddressCreate, admin: &Admin, output: &mut Output) -> Out
         Err(failure) => return Err(failure),
     };
     if args.view.output == Format::Table || args.view.output == Format::Wide {
-        let undo = format!("mq address delete {}", shape::quoted(&args.name));
+        let undo = format!("{} address delete {}", admin.command(), shape::quoted(&args.name));
         output.line(&format!("changed: created address {}; undo: {undo}", args.name))?;
     } else {
         output.object(&listing(vec![created]), args.view)?;
@@ -368,8 +367,10 @@ fn undo_delete(address: &Address) -> String {
     let kind = value(&spec.kind);
     let plain = AddressSpec::new(spec.kind);
     if *spec == plain && address.metadata.labels.is_empty() {
+        let of_space = address.metadata.space.as_ref().map(|space| format!("--space {space} "));
         return format!(
-            "mq address create {} --type {}",
+            "mq {}address create {} --type {}",
+            of_space.unwrap_or_default(),
             shape::quoted(&address.metadata.name),
             kind.as_str().unwrap_or_default()
         );
@@ -491,10 +492,6 @@ impl Applied {
         output: &mut Output,
     ) -> Outcome {
         let name = &wanted.metadata.name;
-        let of_space = match wanted.metadata.space() {
-            DEFAULT_SPACE => String::new(),
-            space => format!("--space {space} "),
-        };
         let mut word = match step.action {
             Action::Create => "created",
             Action::Update => "updated",
@@ -514,7 +511,9 @@ impl Applied {
         }
         self.done += 1;
         let undo = match (args.dry_run, step.action) {
-            (false, Action::Create) => format!("; undo: mq {of_space}address delete {}", shape::quoted(name)),
+            (false, Action::Create) => {
+                format!("; undo: {} address delete {}", admin.command(), shape::quoted(name))
+            }
             _ => String::new(),
         };
         output.line(&format!("{word}: address {name}{undo}"))?;

@@ -154,6 +154,7 @@ fn set(
         match field {
             AccessField::User => (before.user, before.password) = (None, None),
             AccessField::Oidc => before.oidc = None,
+            AccessField::Space => before.space = None,
             AccessField::Ca => before.ca = None,
             AccessField::Cert => (before.certificate, before.key) = (None, None),
         }
@@ -218,6 +219,10 @@ fn said(
             }
         }
         _ => {}
+    }
+    if let Some(space) = &global.space {
+        validate_name(space).map_err(|error| Failure::usage(format!("the address space: {error}")))?;
+        access.space = Some(space.clone());
     }
     if let Some(ca) = &global.ca {
         access.ca = Some(absolute(ca)?);

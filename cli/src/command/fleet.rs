@@ -19,6 +19,7 @@ use crate::{
 pub(super) async fn run(args: &FleetCommand, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     match args {
         FleetCommand::Graph(args) => graph(args, settings, output).await,
+        FleetCommand::RotateCa(args) => super::rotate::rotate(args, settings, output).await,
         FleetCommand::Drift(args) => super::deploy::drift(args, settings, output).await,
     }
 }

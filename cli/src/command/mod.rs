@@ -25,11 +25,13 @@ mod message;
 mod meta;
 mod mqtt;
 mod node;
+mod operator;
 mod pod;
 mod recv;
 mod render;
 mod reply;
 mod request;
+mod rotate;
 mod send;
 mod session;
 mod site;
@@ -57,6 +59,7 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
         Command::Help(args) => meta::help(&args, output),
         Command::Render(args) => render::run(&args, output),
         Command::Agent(args) => render::agent(args).await,
+        Command::Operator(args) => operator::run(&args, global.admin.as_deref(), output).await,
         Command::Pod(args) => pod::run(&args, global.admin.as_deref(), output).await,
         Command::Deploy(args) => deploy::deploy(*args, &Settings::of_user(global)?, output).await,
         Command::Scale(args) => deploy::scale(*args, &Settings::of_user(global)?, output).await,

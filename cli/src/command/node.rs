@@ -612,7 +612,12 @@ mod tests {
     fn a_certificate_that_ends_soon_is_trouble_in_time() {
         let mut node = node("ready", None);
         let expires: Timestamp = "2030-03-01T00:00:00Z".parse().expect("a time");
-        node.certificate = Some(NodeCertificate { expires, reload_failures: 0 });
+        node.certificate = Some(NodeCertificate {
+            expires,
+            reload_failures: 0,
+            fingerprint: String::new(),
+            authorities: Vec::new(),
+        });
         let at = |node: &Node, time: &str| certificate_trouble(node, time.parse().expect("a time"));
         assert_eq!(at(&node, "2030-01-01T00:00:00Z"), None);
         assert!(at(&node, "2030-02-20T12:00:00Z").is_some_and(|text| text.contains("ends in 8d12h")));

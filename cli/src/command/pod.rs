@@ -7,13 +7,12 @@ use std::{
 };
 
 use mq_model::{admin::DrainState, mesh::node_number};
-use reqwest::Url;
 use serde::Deserialize;
 
 use crate::{
     args::pod::{Leave, PodCommand},
-    client::{admin::Admin, tls::Trust},
-    context::read_bounded,
+    client::admin::Admin,
+    cluster::{Cluster, STATEFUL_SETS},
     deploy::Order,
     env,
     exit::Exit,
@@ -22,15 +21,8 @@ use crate::{
     settings::http_url,
 };
 
-/// Where a pod finds what it proves itself to the cluster with.
-const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// The largest file that is read there, and the largest answer.
-const MAX_FILE: u64 = 64 << 10;
-const MAX_ANSWER: u64 = 4 << 20;
 /// How often it is looked how far the node is.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long the cluster may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Where the node answers that is in the same pod.
 const DEFAULT_ADMIN: &str = "http://127.0.0.1:8080";
 /// The file in which a node keeps the order to give away what it holds.
@@ -123,44 +115,9 @@ fn place(pod: &str) -> Outcome<(&str, u32)> {
 
 /// The StatefulSet as the cluster knows it; `None`: it is no more.
 async fn stateful_set(name: &str) -> Outcome<Option<StatefulSet>> {
-    let read = |file: &str| {
-        let path = Path::new(ACCOUNT).join(file);
-        read_bounded(&path, MAX_FILE).map_err(|error| Failure::file("read", &path, &error))
-    };
-    let (host, port) = (env::text(env::KUBERNETES_HOST), env::text(env::KUBERNETES_PORT));
-    let (Some(host), Some(port)) = (host, port) else {
-        return Err(Failure::failed("the environment does not say where the cluster's API is"));
-    };
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    let namespace = read("namespace")?;
-    let url = format!(
-        "https://{host}:{port}/apis/apps/v1/namespaces/{}/statefulsets/{name}",
-        namespace.trim()
-    );
-    let url: Url = url.parse().map_err(|error| Failure::failed(format!("cannot ask the cluster at {url}: {error}")))?;
-    let place = url.origin().ascii_serialization();
-    let failed = |why: String| {
-        Failure::new(Exit::Unreachable, format!("cannot ask the cluster at {place}: {why}"))
-            .help("see whether the ServiceAccount of the pod may `get` its StatefulSet")
-    };
-    let trust = Trust { ca: Some(Path::new(ACCOUNT).join("ca.crt")), ..Trust::default() };
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .tls_backend_preconfigured(trust.config(true)?)
-        .timeout(PATIENCE)
-        .build()
-        .map_err(|error| failed(error.to_string()))?;
-    let answer = http.get(url).bearer_auth(read("token")?.trim()).send().await;
-    let answer = answer.map_err(|error| failed(error.without_url().to_string()))?;
-    match answer.status() {
-        reqwest::StatusCode::NOT_FOUND => return Ok(None),
-        status if !status.is_success() => return Err(failed(format!("it answers {status}"))),
-        _ => {}
-    }
-    if answer.content_length().is_some_and(|length| length > MAX_ANSWER) {
-        return Err(failed(format!("the answer is longer than {MAX_ANSWER} bytes")));
-    }
-    answer.json().await.map(Some).map_err(|error| failed(error.without_url().to_string()))
+    let Some(object) = Cluster::of_pod()?.get(STATEFUL_SETS, name).await? else { return Ok(None) };
+    let set = serde_json::from_value(object);
+    set.map(Some).map_err(|error| Failure::failed(format!("cannot read the StatefulSet `{name}`: {error}")))
 }
 
 /// Has the node give away what it holds, and waits until it has.
@@ -201,14 +158,18 @@ mod tests {
     #[test]
     fn a_pod_beyond_those_that_are_wanted_goes_for_good() {
         let three = set(r#"{"metadata":{},"spec":{"replicas":3,"ordinals":{"start":1}}}"#);
-        assert_eq!([1, 3, 4].map(|ordinal| three.fate(ordinal)), [Fate::Returns, Fate::Returns, Fate::Leaves]);
+        assert_eq!(
+            [1, 3, 4].map(|ordinal| three.fate(ordinal)),
+            [Fate::Returns, Fate::Returns, Fate::Leaves]
+        );
         let one = set(r#"{"metadata":{},"spec":{}}"#);
         assert_eq!([0, 1].map(|ordinal| one.fate(ordinal)), [Fate::Returns, Fate::Leaves]);
     }
 
     #[test]
     fn where_all_go_nobody_takes_what_there_is() {
-        let deleted = set(r#"{"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"},"spec":{"replicas":3}}"#);
+        let deleted =
+            set(r#"{"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z"},"spec":{"replicas":3}}"#);
         assert_eq!(deleted.fate(0), Fate::Ends);
         let none = set(r#"{"metadata":{},"spec":{"replicas":0,"ordinals":{"start":1}}}"#);
         assert_eq!(none.fate(1), Fate::Ends);

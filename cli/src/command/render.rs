@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use mq_model::{manifest::Fleet, validate_name};
+use mq_model::{custom::definitions, manifest::Fleet, validate_name};
 
 use super::files;
 use crate::{
@@ -33,6 +33,10 @@ pub(super) fn run(args: &RenderCommand, output: &mut Output) -> Outcome<Exit> {
     match args {
         RenderCommand::Kubernetes(args) => kubernetes(args, output),
         RenderCommand::Secrets(args) => secrets(args, output),
+        RenderCommand::Crds => {
+            output.bytes(documents(&definitions())?.as_bytes())?;
+            Ok(Exit::Ok)
+        }
         RenderCommand::Helm(args) => helm(args, output),
         RenderCommand::Systemd(args) => systemd(args, output),
     }

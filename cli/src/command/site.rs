@@ -86,8 +86,10 @@ impl Site {
 
 /// A cluster makes of its objects what they say; what is to be applied is printed, and not applied from here.
 fn in_cluster(fleet: &str) -> Failure {
-    Failure::usage(format!("the nodes of the fleet `{fleet}` are in a cluster, where `mq deploy` does nothing"))
-        .help("apply what is printed: `mq render kubernetes -f FILE | kubectl apply --server-side -f -`")
+    Failure::usage(format!(
+        "the nodes of the fleet `{fleet}` are in a cluster, where `mq deploy` does nothing"
+    ))
+    .help("apply what is printed: `mq render kubernetes -f FILE | kubectl apply --server-side -f -`")
 }
 
 /// What was deployed as `fleet`.

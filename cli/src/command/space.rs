@@ -2,7 +2,7 @@
 
 use mq_model::{
     Documents,
-    space::{AddressSpace, AddressSpaceSpec, Profile, SpaceLimits},
+    space::{AddressSpace, AddressSpaceSpec, Profile, SpaceLimits, SpaceUsage},
 };
 use serde_json::{Map, Value, json};
 
@@ -197,8 +197,28 @@ fn facts(space: &AddressSpace) -> Vec<(String, String)> {
     ];
     let limits = listed(&status.limits).into_iter();
     facts.extend(limits.map(|(name, most)| (name, most)));
-    facts.extend(listed(&status.user_limits).into_iter().map(|(name, most)| (format!("{name} (user)"), most)));
     facts
+        .extend(listed(&status.user_limits).into_iter().map(|(name, most)| (format!("{name} (user)"), most)));
+    facts.extend(taken(&status.usage));
+    facts
+}
+
+/// What a space takes, and what it was refused, by the names of the fields and limits.
+fn taken(usage: &SpaceUsage) -> Vec<(String, String)> {
+    let refused =
+        usage.refused.iter().map(|(limit, count)| (format!("{limit} (refused)"), shape::number(*count)));
+    let held = [
+        ("connections", shape::number(usage.connections)),
+        ("sessions", shape::number(usage.sessions)),
+        ("links", shape::number(usage.links)),
+        ("mqttSessions", shape::number(usage.mqtt_sessions)),
+        ("subscriptions", shape::number(usage.subscriptions)),
+        ("storedMessages", shape::number(usage.stored_messages)),
+        ("storedBytes", shape::bytes(usage.stored_bytes)),
+        ("retainedMessages", shape::number(usage.retained_messages)),
+        ("delayed", shape::number(usage.delayed)),
+    ];
+    held.map(|(name, count)| (name.to_owned(), count)).into_iter().chain(refused).collect()
 }
 
 fn state(space: &AddressSpace) -> &'static str {
@@ -222,7 +242,8 @@ fn listed(limits: &SpaceLimits) -> Vec<(String, String)> {
 fn words(space: &AddressSpace) -> String {
     let status = space.status.clone().unwrap_or_default();
     let limits = listed(&status.limits).into_iter();
-    let of_users = listed(&status.user_limits).into_iter().map(|(name, most)| (format!("{name} (user)"), most));
+    let of_users =
+        listed(&status.user_limits).into_iter().map(|(name, most)| (format!("{name} (user)"), most));
     let limits: Vec<String> = limits.chain(of_users).map(|(name, most)| format!("{name} {most}")).collect();
     let limits = if limits.is_empty() { "no limits".to_owned() } else { limits.join(", ") };
     if space.spec.disabled { format!("{limits}, and is disabled") } else { limits }
@@ -283,7 +304,8 @@ fn profiles_listing(profiles: &[Profile]) -> Listing {
 fn profile_row(profile: &Profile) -> Row {
     let status = profile.status.clone().unwrap_or_default();
     let line = |limits: &SpaceLimits| {
-        let limits: Vec<_> = listed(limits).into_iter().map(|(name, most)| format!("{name} {most}")).collect();
+        let limits: Vec<_> =
+            listed(limits).into_iter().map(|(name, most)| format!("{name} {most}")).collect();
         or_none(limits.join(", "))
     };
     let cells = vec![

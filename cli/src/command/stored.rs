@@ -53,7 +53,7 @@ pub(super) async fn relocate(args: &AddressMove, admin: &Admin, output: &mut Out
     let moved = admin.move_messages(from, &wanted).await.map_err(|failure| not_found(failure, from))?;
     let undo = match moved.messages {
         0 => String::new(),
-        messages => format!("; undo: mq address move {to} {from} -n {messages}"),
+        messages => format!("; undo: {} address move {to} {from} -n {messages}", admin.command()),
     };
     let (word, what) = (changed(moved.messages), shape::plural(moved.messages, "message"));
     output.line(&format!("{word}: moved {what} from {from} to {to}{undo}"))?;

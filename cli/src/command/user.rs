@@ -67,16 +67,17 @@ fn of_space<'a>(admin: &Admin, name: &'a str) -> Outcome<(Admin, &'a str)> {
 
 async fn create(args: UserCreate, settings: &Settings, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
     let UserCreate { name, grants, roles } = args;
+    let mq = admin.command();
     let (admin, own_name) = of_space(admin, &name)?;
     let user = User::new(own_name, UserSpec { grants, roles, ..UserSpec::default() });
     user.validate().map_err(|error| Failure::usage(error.to_string()))?;
     let password = settings.password_of_stdin()?.map(new_password);
     let has_password = password.is_some();
     admin.create_user(&NewUser { user, password }).await?;
-    output.line(&format!("changed: created user {name}; undo: mq user delete {name}"))?;
+    output.line(&format!("changed: created user {name}; undo: {mq} user delete {name}"))?;
     if !has_password {
         output.talk(&format!(
-            "{name} has no password yet; set one with `mq user passwd {name} --password-stdin`"
+            "{name} has no password yet; set one with `{mq} user passwd {name} --password-stdin`"
         ));
     }
     Ok(Exit::Ok)
@@ -134,6 +135,7 @@ async fn set_password(
 
 async fn switch(args: &UserName, disabled: bool, admin: &Admin, output: &mut Output) -> Outcome<Exit> {
     let name = &args.name;
+    let mq = admin.command();
     let (admin, own_name) = of_space(admin, name)?;
     let before = admin.user(own_name).await?.spec;
     let change = ChangeRights { disabled: Some(disabled), ..ChangeRights::default() };
@@ -141,7 +143,7 @@ async fn switch(args: &UserName, disabled: bool, admin: &Admin, output: &mut Out
     let (state, undo) = if disabled { ("disabled", "enable") } else { ("enabled", "disable") };
     output.line(&match before.disabled == disabled {
         true => format!("unchanged: user {name} is {state}"),
-        false => format!("changed: user {name} is {state}; undo: mq user {undo} {name}"),
+        false => format!("changed: user {name} is {state}; undo: {mq} user {undo} {name}"),
     })?;
     Ok(Exit::Ok)
 }
@@ -179,11 +181,12 @@ pub(super) async fn roles(args: RoleCommand, settings: &Settings, output: &mut O
     let admin = admin(settings)?;
     match args {
         RoleCommand::Create(args) => {
+            let mq = admin.command();
             let (admin, name) = of_space(&admin, &args.name)?;
             let role = Role::new(name, RoleSpec { grants: args.grants });
             role.validate().map_err(|error| Failure::usage(error.to_string()))?;
             admin.create_role(&role).await?;
-            output.line(&format!("changed: created role {0}; undo: mq role delete {0}", args.name))?;
+            output.line(&format!("changed: created role {0}; undo: {mq} role delete {0}", args.name))?;
             Ok(Exit::Ok)
         }
         RoleCommand::List(args) => {
@@ -242,7 +245,8 @@ pub(super) async fn apply(
         for wanted in roles {
             let name = &wanted.metadata.name;
             let found = there.iter().find(|there| there.metadata.name == *name);
-            let same = found.map(|there| is_same(&there.metadata, &wanted.metadata) && there.spec == wanted.spec);
+            let same =
+                found.map(|there| is_same(&there.metadata, &wanted.metadata) && there.spec == wanted.spec);
             let put = async { if is_dry_run { Ok(None) } else { admin.put_role(wanted).await.map(Some) } };
             applied.one("role", &shown(&wanted.metadata), same, put, output).await?;
         }
@@ -251,7 +255,8 @@ pub(super) async fn apply(
         for wanted in users {
             let name = &wanted.metadata.name;
             let found = there.iter().find(|there| there.metadata.name == *name);
-            let same = found.map(|there| is_same(&there.metadata, &wanted.metadata) && there.spec == wanted.spec);
+            let same =
+                found.map(|there| is_same(&there.metadata, &wanted.metadata) && there.spec == wanted.spec);
             let put = async { if is_dry_run { Ok(None) } else { admin.put_user(wanted).await.map(Some) } };
             applied.one("user", &shown(&wanted.metadata), same, put, output).await?;
         }

@@ -92,6 +92,10 @@ pub enum Ask {
     NewKey { node: String, tls: MeshTls },
     /// Nothing.
     Accept { node: String, tls: MeshTls, signed: Signed },
+    /// Whether the node was told something new of whom to believe.
+    Trust { node: String, tls: MeshTls, ca: String },
+    /// The certificates that lie at the node.
+    Certificates { node: Box<DaemonConfig> },
     /// What the node needs for clients that speak TLS, when some do.
     Wish { node: Box<DaemonConfig> },
     /// Nothing.
@@ -263,7 +267,18 @@ impl Agent {
                 create_private(&local.state(&node))?;
                 done(authority::new_key(&local.state(&node), &tls)?)
             }
-            Ask::Accept { node, tls, signed } => done(authority::accept(&local.state(&node), &tls, &signed)?),
+            Ask::Accept { node, tls, signed } => {
+                authority::accept(&local.state(&node), &tls, &signed)?;
+                done(local.hand_over(&node).await?)
+            }
+            Ask::Trust { node, tls, ca } => {
+                let is_new = authority::trust(&local.state(&node), &tls, &ca)?;
+                if is_new {
+                    local.hand_over(&node).await?;
+                }
+                done(is_new)
+            }
+            Ask::Certificates { node } => done(local.certificates(&node).await?),
             Ask::Wish { node } => {
                 create_private(&local.state(&node.node))?;
                 done(authority::wish(&node, &local.state(&node.node))?)

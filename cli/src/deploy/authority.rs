@@ -14,7 +14,7 @@ use std::{
 };
 
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
-use mq_model::config::MeshTls;
+use mq_model::config::{DaemonConfig, MeshTls};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PublicKeyData,
@@ -26,6 +26,7 @@ use crate::{
     failure::{Failure, Outcome},
 };
 
+pub mod rotation;
 mod server;
 
 pub use server::{Files, Wish, accept_for_clients, admin_files, has_admin, is_brought, wish};
@@ -48,8 +49,10 @@ const FILES: [&str; 3] = ["ca.pem", "ca.key", "ca.json"];
 pub struct Authority {
     fleet: String,
     issuer: Issuer<'static, KeyPair>,
-    /// The certificate, which nodes trust.
     certificate: String,
+    /// What is trusted, with its own certificate in front: that of another authority, too, while one takes the place
+    /// of the other.
+    trusted: String,
     expires: Timestamp,
 }
 
@@ -85,7 +88,7 @@ impl PublicKeyData for PublicKey {
 pub struct Signed {
     /// The node's certificate, in PEM.
     pub certificate: String,
-    /// The authority's own, in PEM.
+    /// Those of the authorities to trust, in PEM.
     pub ca: String,
     pub issued: Issued,
 }
@@ -105,6 +108,7 @@ impl Authority {
     /// The authority below the fleet's directory, made when there is none.
     pub fn of_fleet(directory: &Path, fleet: &str, now: Timestamp) -> Outcome<Self> {
         let folder = directory.join("ca");
+        rotation::recover(&folder)?;
         let [certificate, key, note] = FILES.map(|name| folder.join(name));
         match (read(&certificate)?, read(&key)?, read(&note)?) {
             (Some(certificate), Some(private), Some(issued)) => {
@@ -114,7 +118,8 @@ impl Authority {
                 let private =
                     KeyPair::from_pem(&private).map_err(|error| broken(&key, &error.to_string()))?;
                 let issuer = Issuer::new(authority_params(fleet, now, issued.expires)?, private);
-                Ok(Self { fleet: fleet.to_owned(), issuer, certificate, expires: issued.expires })
+                let (trusted, certificate) = (certificate.clone(), rotation::first(&certificate).to_owned());
+                Ok(Self { fleet: fleet.to_owned(), issuer, certificate, trusted, expires: issued.expires })
             }
             // The folder gets its name when it is whole: nothing is missing from one that was interrupted.
             (None, None, None) => Self::create(&folder, fleet, now),
@@ -123,34 +128,16 @@ impl Authority {
     }
 
     fn create(folder: &Path, fleet: &str, now: Timestamp) -> Outcome<Self> {
-        let expires = authority_expiry(now)?;
-        let params = authority_params(fleet, now, expires)?;
-        let private = generate()?;
-        let certificate = params.self_signed(&private).map_err(|error| signing(&error))?.pem();
-        let issued = Issued { name: fleet.to_owned(), expires, authority: fingerprint(&certificate) };
-        let new = folder.with_extension("new");
-        match fs::remove_dir_all(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Failure::file("delete", &new, &error));
-            }
-            _ => {}
-        }
-        super::local::create_private(&new)?;
-        let contents = [certificate.clone(), private.serialize_pem(), json(&issued)];
-        for (name, content) in FILES.iter().zip(&contents) {
-            write_private(&new.join(name), content.as_bytes())?;
-        }
-        fs::rename(&new, folder)
-            .and_then(|()| sync_parent(folder))
-            .map_err(|error| Failure::file("write", folder, &error))?;
-        Ok(Self { fleet: fleet.to_owned(), issuer: Issuer::new(params, private), certificate, expires })
+        let (issuer, certificate, expires) = make(folder, fleet, now)?;
+        let trusted = certificate.clone();
+        Ok(Self { fleet: fleet.to_owned(), issuer, certificate, trusted, expires })
     }
 
     /// Writes what the node called `node` needs, unless what is there is good for long enough; says whether
     /// it wrote something.
     pub fn equip(&self, node: &str, state: &Path, tls: &MeshTls, now: Timestamp) -> Outcome<bool> {
         if self.is_good(node, held(state, tls)?.as_ref(), now) {
-            return Ok(false);
+            return trust(state, tls, &self.trusted);
         }
         let public = new_key(state, tls)?;
         accept(state, tls, &self.sign(node, &public, now)?)?;
@@ -162,6 +149,16 @@ impl Authority {
         let Some(issued) = held else { return false };
         let is_long = !is_due(issued, now) || issued.expires == self.expires;
         is_long && issued.name == dns_name(&self.fleet, node) && self.is_ours(issued)
+    }
+
+    /// Whether it was signed by one of the authorities that are trusted.
+    pub fn believes(&self, issued: &Issued) -> bool {
+        rotation::each(&self.trusted).any(|certificate| issued.authority == fingerprint(certificate))
+    }
+
+    /// What nodes trust, and clients: certificates as PEM.
+    pub fn trusted(&self) -> &str {
+        &self.trusted
     }
 
     /// Whether this authority has signed it.
@@ -176,7 +173,7 @@ impl Authority {
         let params = node_params(&name, now, expires)?;
         let certificate = params.signed_by(public, &self.issuer).map_err(|error| signing(&error))?.pem();
         let issued = Issued { name, expires, authority: fingerprint(&self.certificate) };
-        Ok(Signed { certificate, ca: self.certificate.clone(), issued })
+        Ok(Signed { certificate, ca: self.trusted.clone(), issued })
     }
 
     /// Until when the authority is good.
@@ -185,11 +182,58 @@ impl Authority {
     }
 }
 
+/// A new authority in a folder, which gets its name when it is whole.
+fn make(
+    folder: &Path,
+    fleet: &str,
+    now: Timestamp,
+) -> Outcome<(Issuer<'static, KeyPair>, String, Timestamp)> {
+    let expires = authority_expiry(now)?;
+    let params = authority_params(fleet, now, expires)?;
+    let private = generate()?;
+    let certificate = params.self_signed(&private).map_err(|error| signing(&error))?.pem();
+    let issued = Issued { name: fleet.to_owned(), expires, authority: fingerprint(&certificate) };
+    let new = folder.with_extension("new");
+    match fs::remove_dir_all(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Failure::file("delete", &new, &error));
+        }
+        _ => {}
+    }
+    super::local::create_private(&new)?;
+    let contents = [certificate.clone(), private.serialize_pem(), json(&issued)];
+    for (name, content) in FILES.iter().zip(&contents) {
+        write_private(&new.join(name), content.as_bytes())?;
+    }
+    fs::rename(&new, folder)
+        .and_then(|()| sync_parent(folder))
+        .map_err(|error| Failure::file("write", folder, &error))?;
+    Ok((Issuer::new(params, private), certificate, expires))
+}
+
 /// What is known of the certificate that lies at a node; `None`: there is none, or a part of it is missing.
 pub fn held(state: &Path, tls: &MeshTls) -> Outcome<Option<Issued>> {
     let paths = tls.below(state);
     let is_whole = [&paths.ca, &paths.certificate, &paths.key].into_iter().all(|path| path.is_file());
     if is_whole { issued(&note(&paths.certificate)) } else { Ok(None) }
+}
+
+/// Tells a node whom to believe; says whether that is news.
+pub fn trust(state: &Path, tls: &MeshTls, ca: &str) -> Outcome<bool> {
+    let path = tls.below(state).ca;
+    let is_known = read(&path)?.is_some_and(|found| found == ca);
+    if !is_known {
+        write_private(&path, ca.as_bytes())?;
+    }
+    Ok(!is_known)
+}
+
+/// The certificates that lie at a node, as PEM, but for those that the user has brought.
+pub fn shown(node: &DaemonConfig, state: &Path) -> Outcome<Vec<String>> {
+    let mesh = node.mesh.as_ref().map(|mesh| mesh.tls.below(state).certificate);
+    let server = node.tls.as_ref().filter(|_| !is_brought(node)).map(|tls| state.join(&tls.certificate));
+    let read: Outcome<Vec<Option<String>>> = mesh.iter().chain(&server).map(|path| read(path)).collect();
+    Ok(read?.into_iter().flatten().collect())
 }
 
 /// Makes a key for a node, beside the one that it has, and returns its public half.
@@ -226,18 +270,6 @@ pub fn accept(state: &Path, tls: &MeshTls, signed: &Signed) -> Outcome {
 /// Where a key waits for its certificate.
 fn unused(key: &Path) -> PathBuf {
     key.with_extension("key.new")
-}
-
-/// Whether the certificate of a node has to be made, or made again, before it is started.
-pub fn is_renewal_due(fleet: &str, node: &str, state: &Path, tls: &MeshTls, now: Timestamp) -> Outcome<bool> {
-    let paths = tls.below(state);
-    let Some(issued) = issued(&note(&paths.certificate))? else { return Ok(true) };
-    Ok(is_due(&issued, now) || issued.name != dns_name(fleet, node))
-}
-
-/// When the certificate of a node was written, and until when it is good.
-pub fn expiry(state: &Path, tls: &MeshTls) -> Outcome<Option<Timestamp>> {
-    Ok(issued(&note(&tls.below(state).certificate))?.map(|issued| issued.expires))
 }
 
 /// Whether a certificate has little time left, or more than it was ever given: then it was made when the clock
@@ -434,12 +466,13 @@ mod tests {
         let now = Timestamp::now();
         let tls = MeshTls::default();
         let authority = Authority::of_fleet(directory.path(), "prod", now).unwrap();
-        assert!(is_renewal_due("prod", "node-1", directory.path(), &tls, now).unwrap());
+        let is_due = |now| !authority.is_good("node-1", held(directory.path(), &tls).unwrap().as_ref(), now);
+        assert!(is_due(now));
         assert!(authority.equip("node-1", directory.path(), &tls, now).unwrap());
         assert!(!authority.equip("node-1", directory.path(), &tls, now).unwrap());
-        assert!(!is_renewal_due("prod", "node-1", directory.path(), &tls, now + YEAR).unwrap());
+        assert!(!is_due(now + YEAR));
         let late = now + YEAR + YEAR / 2;
-        assert!(is_renewal_due("prod", "node-1", directory.path(), &tls, late).unwrap());
+        assert!(is_due(late));
         assert!(authority.equip("node-1", directory.path(), &tls, late).unwrap());
         assert!(authority.equip("node-2", directory.path(), &tls, late).unwrap(), "another name");
     }
@@ -492,15 +525,27 @@ mod tests {
         let ahead = now + 10 * YEAR;
         let authority = Authority::of_fleet(directory.path(), "prod", now).unwrap();
         assert!(authority.equip("node-1", directory.path(), &tls, ahead).unwrap());
-        assert!(is_renewal_due("prod", "node-1", directory.path(), &tls, now).unwrap());
         assert!(authority.equip("node-1", directory.path(), &tls, now).unwrap());
-        assert!(!is_renewal_due("prod", "node-1", directory.path(), &tls, now).unwrap());
+        assert!(!authority.equip("node-1", directory.path(), &tls, now).unwrap());
 
         let directory = tempfile::tempdir().unwrap();
         drop(Authority::of_fleet(directory.path(), "prod", ahead).unwrap());
         let failure = Authority::of_fleet(directory.path(), "prod", now).unwrap_err();
         assert!(failure.message.contains("yet to come"), "{failure}");
         assert!(failure.help.unwrap().contains("clock"));
+    }
+
+    #[test]
+    fn at_the_end_of_an_authority_no_certificate_is_renewed_in_vain() {
+        let directory = tempfile::tempdir().unwrap();
+        let tls = MeshTls::default();
+        let now = Timestamp::now();
+        let authority = Authority::of_fleet(directory.path(), "prod", now).unwrap();
+        let late = authority.expires() - YEAR / 4;
+        assert!(authority.equip("node-1", directory.path(), &tls, late).unwrap());
+        let held = held(directory.path(), &tls).unwrap().unwrap();
+        assert_eq!(held.expires, authority.expires(), "no longer than the authority itself");
+        assert!(!authority.equip("node-1", directory.path(), &tls, late).unwrap());
     }
 
     #[test]

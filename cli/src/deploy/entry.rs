@@ -66,7 +66,9 @@ impl Entry {
     pub fn of_administrator(self, directory: &Path) -> Self {
         let files = has_admin(directory).then(|| admin_files(directory));
         let identity = files.map(|files| (files.certificate, files.key));
-        Self { identity: identity.or(self.identity), ..self }
+        // What was read of the node may be older.
+        let ca = read_bounded(&admin_files(directory).ca, MAX_FILE).ok();
+        Self { identity: identity.or(self.identity), ca: ca.or(self.ca), ..self }
     }
 
     /// The admin API of the node.

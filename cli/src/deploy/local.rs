@@ -188,18 +188,6 @@ impl Local {
         }
     }
 
-    /// Whether the node runs with a certificate that ends soon, or that has been replaced since it started.
-    fn is_certificate_old(&self, node: &DaemonConfig) -> Outcome<bool> {
-        let Some(mesh) = &node.mesh else { return Ok(false) };
-        let state = self.state(&node.node);
-        let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
-        let certificate = changed(&mesh.tls.below(&state).certificate);
-        let started = changed(&state.join("node.json"));
-        let is_replaced = certificate.zip(started).is_some_and(|(certificate, start)| certificate > start);
-        let now = Timestamp::now();
-        Ok(is_replaced || authority::is_renewal_due(&self.fleet, &node.node, &state, &mesh.tls, now)?)
-    }
-
     /// The binary of the daemon.
     pub fn daemon(&self) -> Outcome<PathBuf> {
         if let Some(path) = self.mqd.clone().or_else(|| env::path(env::MQD)) {
@@ -238,7 +226,6 @@ impl Local {
         if let (NodeState::Running { .. }, Some(config)) = (&node.state, &node.config)
             && config.mesh.is_some()
         {
-            node.is_certificate_old = self.is_certificate_old(config)?;
             node.holds = self.holds(name).await.ok();
         }
         Ok(node)
@@ -446,19 +433,32 @@ impl Backend for Local {
     async fn renew(&self, nodes: &[DaemonConfig]) -> Outcome<Vec<String>> {
         let now = Timestamp::now();
         let mut renewed = Vec::new();
-        for node in nodes.iter().filter(|node| node.tls.is_some()) {
+        for node in nodes.iter().filter(|node| node.tls.is_some() || node.mesh.is_some()) {
             let state = self.state(&node.node);
             // What the node runs with: one that gets other names is restarted for them.
-            let Some(running) = self.config(&node.node).filter(|running| running.tls.is_some()) else {
+            let Some(running) = self.config(&node.node) else { continue };
+            let mesh = running.mesh.as_ref().filter(|_| self.directory.join("ca").exists());
+            if mesh.is_none() && running.tls.is_none() {
                 continue;
-            };
+            }
             let authority = Authority::of_fleet(&self.directory, &self.fleet, now)?;
-            authority.equip_admin(&self.directory, now)?;
-            if authority.equip_for_clients(&running, &state, now)? {
+            let mut is_new = match mesh {
+                Some(mesh) => authority.equip(&node.node, &state, &mesh.tls, now)?,
+                None => false,
+            };
+            if running.tls.is_some() {
+                authority.equip_admin(&self.directory, now)?;
+                is_new |= authority.equip_for_clients(&running, &state, now)?;
+            }
+            if is_new {
                 renewed.push(node.node.clone());
             }
         }
         Ok(renewed)
+    }
+
+    async fn certificates(&self, node: &DaemonConfig) -> Outcome<Vec<String>> {
+        authority::shown(node, &self.state(&node.node))
     }
 
     async fn sweep(&self, now: Timestamp) -> Outcome {

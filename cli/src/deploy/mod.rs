@@ -81,9 +81,13 @@ pub trait Backend: Sync {
     /// What the user's other commands have to know to find the fleet, given where it was observed.
     fn context(&self, runtimes: &[Runtime]) -> Option<Context>;
 
-    /// Renews what running nodes show to clients, where that is due: they take it without a restart. Returns
-    /// the names of those that got something.
+    /// Renews what nodes show to clients and to each other, where that is due, and tells them whom to believe: those
+    /// that run take it without a restart. Returns the names of those that got something.
     fn renew(&self, nodes: &[DaemonConfig]) -> impl Future<Output = Outcome<Vec<String>>>;
+
+    /// The certificates that lie at a node, as PEM, for other nodes and for clients, as far as the fleet's authority
+    /// makes them.
+    fn certificates(&self, node: &DaemonConfig) -> impl Future<Output = Outcome<Vec<String>>>;
 
     /// Deletes what nobody needs any more: the data of removed nodes whose time is over.
     fn sweep(&self, now: Timestamp) -> impl Future<Output = Outcome>;

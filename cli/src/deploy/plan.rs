@@ -79,8 +79,6 @@ pub struct ObservedNode {
     pub holds: Option<NodeDrain>,
     /// It was on its way out of the fleet.
     pub leaving: Option<Leaving>,
-    /// It runs with a certificate that is about to expire, or that has been replaced.
-    pub is_certificate_old: bool,
     /// It was started from other files than the ones that it would be started from now.
     pub is_binary_old: bool,
 }
@@ -99,15 +97,7 @@ impl ObservedNode {
     /// A node of which nothing but its state is known.
     pub fn new(name: impl Into<String>, state: NodeState) -> Self {
         let name = name.into();
-        Self {
-            name,
-            state,
-            config: None,
-            holds: None,
-            leaving: None,
-            is_certificate_old: false,
-            is_binary_old: false,
-        }
+        Self { name, state, config: None, holds: None, leaving: None, is_binary_old: false }
     }
 }
 
@@ -424,8 +414,6 @@ fn running_step(
         format!("mqd {} becomes {version}", runtime.version)
     } else if found.is_binary_old && desired.version.is_some() {
         format!("another build of mqd {}", runtime.version)
-    } else if found.is_certificate_old {
-        "its certificate is renewed".to_owned()
     } else if desired.restart.includes(&node.node) {
         "as asked for".to_owned()
     } else if found.leaving.is_some() {

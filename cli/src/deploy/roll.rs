@@ -633,6 +633,10 @@ mod tests {
             Ok(Vec::new())
         }
 
+        async fn certificates(&self, _: &DaemonConfig) -> Outcome<Vec<String>> {
+            Ok(Vec::new())
+        }
+
         async fn sweep(&self, _: Timestamp) -> Outcome {
             Ok(())
         }

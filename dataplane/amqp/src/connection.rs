@@ -839,6 +839,11 @@ impl Connection {
         }
     }
 
+    /// The caller has not read the socket until now: the peer's silence is none.
+    pub fn excuse_silence(&mut self, now: Instant) {
+        self.last_received = self.last_received.max(now);
+    }
+
     /// Time has passed: heartbeats leave, and a silent peer is given up.
     ///
     /// # Errors
@@ -934,6 +939,15 @@ impl Connection {
         let session = self.sessions.get(usize::from(link.session.channel)).and_then(Option::as_ref);
         session.ok_or(Misuse::NoSession)?.link(link)?;
         Ok(link.session)
+    }
+
+    /// The token of a link; [`NO_TOKEN`] before it has one.
+    ///
+    /// # Errors
+    /// When the link is gone.
+    pub fn token_of_link(&self, link: LinkKey) -> Result<u64, Misuse> {
+        let session = self.sessions.get(usize::from(link.session.channel)).and_then(Option::as_ref);
+        Ok(session.ok_or(Misuse::NoSession)?.link(link)?.token)
     }
 
     /// Bytes of a session that wait for the peer's window: payloads, and what keeping each takes.

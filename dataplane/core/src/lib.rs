@@ -105,6 +105,7 @@ mod settings;
 mod settle;
 mod space;
 mod statistics;
+mod stock;
 mod store;
 pub mod topic;
 mod wire;
@@ -132,6 +133,7 @@ pub use self::statistics::{
     AddressStatistics, ConsumerStatistics, OutcomeCounts, ProducerStatistics, QueueStatistics, Statistics,
     SubscriptionStatistics,
 };
+pub use self::stock::{Stock, StockFull, StockItem, Stocks};
 pub use self::store::{
     QueueId, RecoveredMessage, Reference, StoreAnswer, StoreError, StoreRequest, Targets, Ticket,
     TransactionId, UnixMillis,

@@ -166,17 +166,27 @@ pub struct Node {
     /// What is shown to clients that speak TLS; absent when none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<NodeCertificate>,
+    /// What is shown to other nodes; absent when the node is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh_certificate: Option<NodeCertificate>,
 }
 
-/// What a node shows to clients that speak TLS.
+/// What a node shows over TLS, and whom it believes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeCertificate {
-    /// Until when the certificate is good. Clients refuse the node from then on.
+    /// Until when the certificate is good. Others refuse the node from then on.
     pub expires: Timestamp,
     /// Replacements of its files that were of no use since the node was started: the files before them stay in
     /// use, and the log says why.
     pub reload_failures: u64,
+    /// SHA-256 of the certificate, as 64 hexadecimal digits.
+    #[serde(default)]
+    pub fingerprint: String,
+    /// The same of each certificate of the fleet's authority that the node believes: two while one takes the place
+    /// of the other.
+    #[serde(default)]
+    pub authorities: Vec<String>,
 }
 
 /// How the log of queues and topics is.

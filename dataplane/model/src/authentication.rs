@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Listeners;
+use crate::delegation::HttpAuthentication;
 use crate::manifest::FleetSpec;
 use crate::oidc::OidcProvider;
 
@@ -23,6 +24,10 @@ pub struct Authentication {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub oidc: Vec<OidcProvider>,
+    /// A service that is asked over HTTP whether a password is that of a user whom the fleet does not know
+    /// itself: SASL PLAIN, the password of MQTT, HTTP Basic of the admin API. Default: nobody is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpAuthentication>,
 }
 
 /// On which listeners something is allowed.
@@ -69,6 +74,10 @@ pub struct FleetAuthentication {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub oidc: Vec<OidcProvider>,
+    /// A service that is asked over HTTP whether a password is that of a user whom the fleet does not know
+    /// itself: SASL PLAIN, the password of MQTT, HTTP Basic of the admin API. Default: nobody is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpAuthentication>,
 }
 
 impl Authentication {
@@ -79,6 +88,7 @@ impl Authentication {
             anonymous: fleet.anonymous.unwrap_or(default.anonymous),
             plain_without_tls: fleet.plain_without_tls.unwrap_or(default.plain_without_tls),
             oidc: fleet.oidc.clone(),
+            http: fleet.http.clone(),
         }
     }
 }

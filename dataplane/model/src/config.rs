@@ -505,10 +505,14 @@ mod tests {
         serde_json::from_str(text).expect("it says what it has to")
     }
 
+    fn service() -> crate::delegation::HttpAuthentication {
+        serde_json::from_str(r#"{"url":"https://auth.example"}"#).expect("it says what it has to")
+    }
+
     #[test]
     fn the_hash_changes_with_every_field() {
         let base = DaemonConfig::embedded("s");
-        let changes: [fn(&mut DaemonConfig); 38] = [
+        let changes: [fn(&mut DaemonConfig); 39] = [
             |config| config.fleet.push('x'),
             |config| config.node.push('x'),
             |config| config.state_dir = "t".into(),
@@ -528,6 +532,7 @@ mod tests {
             |config| config.authentication.anonymous = Where::Never,
             |config| config.authentication.plain_without_tls = Where::Never,
             |config| config.authentication.oidc.push(provider()),
+            |config| config.authentication.http = Some(service()),
             |config| config.mqtt.catch_all = false,
             |config| config.mqtt.max_qos = 1,
             |config| config.mqtt.receive_maximum -= 1,

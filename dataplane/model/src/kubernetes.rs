@@ -97,6 +97,10 @@ pub struct KubernetesTarget {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "never"))]
     pub monitoring: Option<Monitoring>,
+    /// Whether a process of `mq` looks after objects of the cluster that stand for addresses and users. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false))]
+    pub operator: Option<bool>,
     /// Seconds that a node which goes for good has to give what it stores to the others. 60 to 86,400. Default
     /// 3,600.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -375,6 +379,11 @@ impl KubernetesTarget {
         self.routers.unwrap_or(0)
     }
 
+    /// Whether objects of the cluster stand for addresses and users.
+    pub fn has_operator(&self) -> bool {
+        self.operator.unwrap_or(false)
+    }
+
     /// Seconds that a node which goes for good has to become empty.
     pub fn leave_seconds(&self) -> u32 {
         self.leave_seconds.unwrap_or(3_600)
@@ -636,7 +645,10 @@ mod tests {
         assert_eq!(tls.fleet_ca, Some("/etc/mq/tls/mesh/ca.crt".into()));
         let https = config.listeners.https.expect("the cluster has to reach it");
         assert_eq!((https.host.as_str(), https.port), ("0.0.0.0", 8443));
-        assert_eq!(config.listeners.amqp.port, 5672, "ports do not count up: each pod has an address of its own");
+        assert_eq!(
+            config.listeners.amqp.port, 5672,
+            "ports do not count up: each pod has an address of its own"
+        );
     }
 
     #[test]
@@ -667,6 +679,7 @@ mod tests {
             proxy_protocol: false,
             enabled: true,
             tls: Some(ListenerTls::Always),
+            space: None,
         });
         let https = DaemonConfig::from_fleet(&fleet, "node-1", "s").listeners.https.expect("a listener");
         assert_eq!((https.host.as_str(), https.port), ("::", 9443));
@@ -682,7 +695,8 @@ mod tests {
             ..KubernetesTarget::default()
         };
         let names = Names::of_fleet("f").server_names(&fleet.spec, &target);
-        for name in ["f.n.svc", "*.f-nodes.n.svc", "https.apps.example", "mq.example.org", "*.f.mq.internal"] {
+        for name in ["f.n.svc", "*.f-nodes.n.svc", "https.apps.example", "mq.example.org", "*.f.mq.internal"]
+        {
             assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
         }
     }

@@ -10,6 +10,8 @@ pub mod bench;
 mod check;
 mod code;
 pub mod config;
+pub mod custom;
+pub mod delegation;
 mod diagnostic;
 mod documents;
 mod explain;

@@ -783,7 +783,7 @@ impl FleetSpec {
 }
 
 impl FleetListener {
-    fn loopback(port: u16) -> Self {
+    pub(crate) fn loopback(port: u16) -> Self {
         let host = config::default_host();
         Self { host, port, proxy_protocol: false, enabled: true, tls: None, space: None }
     }

@@ -399,7 +399,8 @@ mod tests {
     fn one_node_alone_founds_the_fleet_whatever_the_links() {
         for links in [&[(1, 3), (2, 3)][..], &[(3, 2), (1, 3), (2, 4), (4, 3)], &[(4, 1), (4, 2), (4, 3)]] {
             let fleet = fleet(4, &[links, &[(4, 3)]].concat());
-            let founders: Vec<u32> = (1..=4).filter(|&node| Mesh::targets(&fleet.spec, node).is_empty()).collect();
+            let founders: Vec<u32> =
+                (1..=4).filter(|&node| Mesh::targets(&fleet.spec, node).is_empty()).collect();
             assert_eq!(founders, [1], "{links:?}");
             for number in 1..=4 {
                 let mesh = Mesh::from_fleet(&fleet, number).expect("a mesh");

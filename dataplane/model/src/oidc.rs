@@ -84,8 +84,8 @@ impl OidcProvider {
     }
 }
 
-/// Why keys cannot be fetched from a URL: whoever is on the way could put in his own.
-fn url_fault(url: &str) -> Option<String> {
+/// Why a URL cannot be asked: whoever is on the way could answer in its place.
+pub(crate) fn url_fault(url: &str) -> Option<String> {
     let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@\\\"<>".contains(&byte));
     if !is_plain || url.len() > MAX_URL {
         return Some(format!("`{}` is no URL without user, query and fragment", url.escape_debug()));

@@ -94,6 +94,11 @@ pub(crate) fn shapes() -> &'static Shapes {
     })
 }
 
+/// The schema of one type, with the types that it refers to below `$defs`.
+pub(crate) fn of<T: JsonSchema>() -> Value {
+    root::<T>().to_value()
+}
+
 fn root<T: JsonSchema>() -> Schema {
     settings().into_generator().into_root_schema_for::<T>()
 }

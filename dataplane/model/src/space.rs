@@ -4,6 +4,7 @@
 //! everything that goes by names keeps spaces apart by itself. Clients and documents never see that form.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -99,6 +100,9 @@ pub struct AddressSpaceStatus {
     /// The limits in force of each user who has none of his own.
     #[serde(default, skip_serializing_if = "SpaceLimits::is_empty")]
     pub user_limits: SpaceLimits,
+    /// What the space takes in the fleet; absent while that is nothing.
+    #[serde(default, skip_serializing_if = "SpaceUsage::is_nothing")]
+    pub usage: SpaceUsage,
 }
 
 /// Limits under a name, for any number of spaces: what belongs to a plan.
@@ -244,6 +248,40 @@ impl SpaceLimits {
             max_subscriptions: self.max_subscriptions.or(others.max_subscriptions),
             max_retained_messages: self.max_retained_messages.or(others.max_retained_messages),
         }
+    }
+}
+
+/// What a space takes in the fleet, as the node knows it that was asked: of the other nodes by their last word.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SpaceUsage {
+    /// Open connections of clients.
+    pub connections: u64,
+    /// Sessions of AMQP.
+    pub sessions: u64,
+    /// Links of AMQP.
+    pub links: u64,
+    /// Sessions of MQTT, with and without a client.
+    pub mqtt_sessions: u64,
+    /// Subscriptions of clients, whichever protocol.
+    pub subscriptions: u64,
+    /// Messages that wait in queues and subscriptions.
+    pub stored_messages: u64,
+    /// Bytes of the messages that wait in queues and subscriptions.
+    pub stored_bytes: u64,
+    /// Retained messages.
+    pub retained_messages: u64,
+    /// What was refused on the node that was asked since its start, by the name of the limit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, u64>,
+    /// How often a client had to wait on the node that was asked since its start, because it sent too fast.
+    pub delayed: u64,
+}
+
+impl SpaceUsage {
+    /// Whether nothing is taken, and nothing was refused.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
     }
 }
 

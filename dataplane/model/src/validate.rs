@@ -13,6 +13,7 @@ use crate::bench::{BenchSpec, MAX_DEMANDS, MAX_STAGES, Stage, StageShape};
 use crate::check::{check, grouped, listed};
 use crate::code::Code;
 use crate::config::{DaemonConfig, ListenerConfig, Listeners, Log, Mesh, MeshConnect, MeshListener, Store};
+use crate::delegation::{HttpAuthentication, HttpFault};
 use crate::diagnostic::Findings;
 use crate::grant::Grant;
 use crate::manifest::{Address, AddressSpec, AddressType, Fleet, FleetSpec, Metadata};
@@ -24,7 +25,9 @@ use crate::names::{
 use crate::oidc::OidcProvider;
 use crate::schema::shapes;
 use crate::shape::Shape;
-use crate::space::{AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, MAX_SPACE_HOSTS, Profile};
+use crate::space::{
+    AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, MAX_SPACE_HOSTS, Profile, ProfileSpec, SpaceLimits,
+};
 use crate::target::{MAX_HOSTS, Target};
 use crate::tls::{ClientCertificates, FleetTls, ListenerTls, MAX_NAMES};
 use crate::user::{
@@ -191,6 +194,7 @@ impl Profile {
     pub fn validate(&self) -> Result<(), Invalid> {
         let mut violations = shape_violations(self, &shapes().profile, "Profile");
         violations.extend(named_metadata(&self.metadata));
+        violations.extend(profile_spec(&self.spec, &["spec"]));
         result(violations)
     }
 }
@@ -297,6 +301,7 @@ fn user_or_role_metadata(metadata: &Metadata, reserved: Option<&str>) -> Vec<Vio
 
 pub(crate) fn user_spec(spec: &UserSpec, parent: &[&str]) -> Vec<Violation> {
     let mut violations = grants(&spec.grants, parent);
+    violations.extend(user_limits(&spec.limits, &[parent, &["limits"]].concat()));
     let path = [parent, &["roles"]].concat();
     if spec.roles.len() > MAX_ROLES {
         let message = format!("the user has {} roles; use at most {MAX_ROLES}", spec.roles.len());
@@ -324,6 +329,7 @@ pub(crate) fn space_spec(spec: &AddressSpaceSpec, parent: &[&str]) -> Vec<Violat
     if let Some(Err(message)) = spec.profile.as_deref().map(validate_name) {
         violations.push(Violation::new(Code::InvalidValue, &[parent, &["profile"]].concat(), message));
     }
+    violations.extend(user_limits(&spec.user_limits, &[parent, &["userLimits"]].concat()));
     let path = [parent, &["hosts"]].concat();
     if spec.hosts.len() > MAX_SPACE_HOSTS {
         let message = format!("the space has {} hosts; use at most {MAX_SPACE_HOSTS}", spec.hosts.len());
@@ -342,6 +348,27 @@ pub(crate) fn space_spec(spec: &AddressSpaceSpec, parent: &[&str]) -> Vec<Violat
         }
     }
     violations
+}
+
+pub(crate) fn profile_spec(spec: &ProfileSpec, parent: &[&str]) -> Vec<Violation> {
+    user_limits(&spec.user_limits, &[parent, &["userLimits"]].concat())
+}
+
+/// What a user cannot be limited in: what is declared and stored is the space's, and no single user's.
+fn user_limits(limits: &SpaceLimits, path: &[&str]) -> Vec<Violation> {
+    let of_space = [
+        ("maxAddresses", limits.max_addresses.is_some()),
+        ("maxStoredMessages", limits.max_stored_messages.is_some()),
+        ("maxStoredBytes", limits.max_stored_bytes.is_some()),
+        ("maxRetainedMessages", limits.max_retained_messages.is_some()),
+    ];
+    let named = of_space.into_iter().filter(|(_, is_named)| *is_named);
+    let violations = named.map(|(field, _)| {
+        let message = format!("{field} limits what is of a space as a whole, and of no single user");
+        let violation = Violation::new(Code::Conflict, &[path, &[field]].concat(), message);
+        violation.help("remove it, or set it in the `limits` of the space")
+    });
+    violations.collect()
 }
 
 /// What the built-in space cannot be.
@@ -422,15 +449,24 @@ fn shards(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
     violations
 }
 
-/// The fields that say something, although an address of this type does not have them.
-fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
+/// A field of an address: where it is, and which types have it.
+pub(crate) type FieldOfTypes = (&'static [&'static str], &'static [AddressType]);
+
+/// The fields that not every type of address has.
+pub(crate) fn fields_by_type() -> Vec<FieldOfTypes> {
+    let spec = AddressSpec::new(AddressType::Anycast);
+    typed_fields(&spec).into_iter().map(|(path, _, types)| (path, types)).collect()
+}
+
+/// The same, each with whether it says something.
+fn typed_fields(spec: &AddressSpec) -> [(&'static [&'static str], bool, &'static [AddressType]); 22] {
     use AddressType::{Anycast, Multicast, Queue, Subscription, Topic};
     const DIRECT: &[AddressType] = &[Anycast, Multicast];
     const STORED: &[AddressType] = &[Queue, Topic, Subscription];
     const KEPT: &[AddressType] = &[Queue, Subscription];
     const SENT_TO: &[AddressType] = &[Anycast, Multicast, Queue, Topic];
     let limits = &spec.limits;
-    let fields: [(&[&str], bool, &[AddressType]); 22] = [
+    [
         (&["slowConsumer"], spec.slow_consumer.is_some(), DIRECT),
         (&["distribution"], spec.distribution.is_some(), &[Anycast]),
         (&["limits", "maxUndelivered"], limits.max_undelivered.is_some(), DIRECT),
@@ -453,8 +489,13 @@ fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> 
         (&["shards"], spec.shards.is_some(), &[Queue]),
         (&["subscription", "filter"], spec.subscription.filter.is_some(), &[Subscription]),
         (&["subscription", "selector"], spec.subscription.selector.is_some(), &[Subscription]),
-    ];
-    let wrong = fields.into_iter().filter(|(_, is_set, types)| *is_set && !types.contains(&spec.kind));
+    ]
+}
+
+/// The fields that say something, although an address of this type does not have them.
+fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> {
+    let wrong =
+        typed_fields(spec).into_iter().filter(|(_, is_set, types)| *is_set && !types.contains(&spec.kind));
     wrong
         .map(|(path, _, types)| {
             let message = format!("{} has no `{}`", with_article(spec.kind), path.join("."));
@@ -465,7 +506,7 @@ fn fields_of_other_types(spec: &AddressSpec, parent: &[&str]) -> Vec<Violation> 
         .collect()
 }
 
-fn word(kind: AddressType) -> &'static str {
+pub(crate) fn word(kind: AddressType) -> &'static str {
     match kind {
         AddressType::Anycast => "anycast",
         AddressType::Multicast => "multicast",
@@ -727,6 +768,7 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     let mut violations = listeners(&written, parent);
     violations.extend(fleet_tls(&spec.tls, written.speak_tls(), parent));
     violations.extend(oidc(&spec.authentication.oidc, parent));
+    violations.extend(delegation(spec.authentication.http.as_ref(), parent));
     violations.extend(log(&spec.log, parent));
     let path = [parent, &["limits", "idleTimeoutMs"]].concat();
     violations.extend(spec.limits.idle_timeout_ms.and_then(|timeout| idle_timeout(timeout, &path)));
@@ -852,6 +894,7 @@ pub(crate) fn daemon(config: &DaemonConfig) -> Vec<Violation> {
     let mut violations = listeners(&config.listeners, &[]);
     violations.extend(daemon_tls(config));
     violations.extend(oidc(&config.authentication.oidc, &[]));
+    violations.extend(delegation(config.authentication.http.as_ref(), &[]));
     violations.extend(log(&config.log, &[]));
     violations.extend(idle_timeout(config.limits.idle_timeout_ms, &["limits", "idle-timeout-ms"]));
     violations.extend(store_directory(&config.store.directory, &["store", "directory"]));
@@ -897,6 +940,17 @@ fn oidc(providers: &[OidcProvider], parent: &[&str]) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// The service that is asked about users whom the fleet does not know.
+fn delegation(service: Option<&HttpAuthentication>, parent: &[&str]) -> Vec<Violation> {
+    let faults = service.into_iter().flat_map(HttpAuthentication::faults);
+    let violation = |fault: HttpFault| {
+        let path = [parent, &["authentication", "http", fault.field]].concat();
+        let message = format!("authentication.http.{}: {}", fault.field, fault.message);
+        Violation::new(Code::InvalidValue, &path, message)
+    };
+    faults.map(violation).collect()
 }
 
 /// The section `tls` of a daemon, and whether it is wanted.

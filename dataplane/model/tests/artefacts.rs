@@ -40,10 +40,11 @@ fn examples_of_manifests_are_valid() {
         ("manifests/examples/secure.yaml", true, 0),
         ("manifests/examples/ssh.yaml", true, 1),
         ("manifests/examples/kubernetes.yaml", true, 0),
-        ("manifests/examples/kubernetes-small.yaml", true, 1),
+        ("manifests/examples/kubernetes-small.yaml", true, 0),
         ("manifests/examples/addresses.yaml", false, 2),
         ("manifests/examples/queues.yaml", false, 7),
         ("manifests/examples/users.yaml", false, 0),
+        ("manifests/examples/tenants.yaml", false, 3),
     ] {
         let documents = Documents::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((documents.fleet.is_some(), documents.addresses.len()), (has_fleet, addresses), "{path}");
@@ -59,6 +60,19 @@ fn the_example_of_users_is_valid() {
     assert_eq!((users, roles), (vec!["sensor-1", "heating"], vec!["sensors"]));
     assert!(documents.users.iter().all(|user| user.validate().is_ok()));
     assert!(documents.roles.iter().all(|role| role.validate().is_ok()));
+}
+
+#[test]
+fn the_example_of_tenants_is_valid() {
+    let path = "manifests/examples/tenants.yaml";
+    let documents = Documents::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
+    let spaces: Vec<_> = documents.spaces.iter().map(|space| space.metadata.name.as_str()).collect();
+    let users: Vec<_> =
+        documents.users.iter().map(|user| (user.metadata.space(), user.metadata.name.as_str())).collect();
+    assert_eq!(spaces, ["acme", "umbrella"]);
+    assert_eq!(users, [("acme", "gateway"), ("umbrella", "gateway"), ("acme", "admin")]);
+    assert!(documents.spaces.iter().all(|space| space.validate().is_ok()));
+    assert!(documents.profiles.iter().all(|profile| profile.validate().is_ok()));
 }
 
 #[test]
@@ -79,6 +93,7 @@ fn examples_obey_the_published_schemas() {
         ("manifests/examples/addresses.yaml", schema::manifest_schema()),
         ("manifests/examples/queues.yaml", schema::manifest_schema()),
         ("manifests/examples/users.yaml", schema::manifest_schema()),
+        ("manifests/examples/tenants.yaml", schema::manifest_schema()),
         ("manifests/ci/bench.yaml", schema::manifest_schema()),
         ("manifests/examples/mqd.yaml", schema::daemon_schema()),
     ] {

@@ -203,7 +203,8 @@ pub(super) async fn move_messages(
     check_destination(&caller, &order.to)?;
     let to = within.inside(&order.to)?;
     if kind(&api, &from) == Some(AddressType::Topic) {
-        let detail = format!("address `{}` is a topic, which holds nothing itself; name a subscription", own(&from));
+        let detail =
+            format!("address `{}` is a topic, which holds nothing itself; name a subscription", own(&from));
         return Err(Refusal::conflict(detail));
     }
     if api.node.catalogue.address(&to).is_none() {
@@ -376,7 +377,10 @@ pub(super) async fn check_holders(api: &Api, space: &Space, name: &str) -> Resul
     let Some(object) = api.node.catalogue.address(name) else { return Ok(()) };
     for holder in other_holders(api, name, &object) {
         if !is_ready(api, &holder).await {
-            let detail = format!("{}: what it holds is not known", out_of_reach(&holder, space.outside(name).unwrap_or(name)));
+            let detail = format!(
+                "{}: what it holds is not known",
+                out_of_reach(&holder, space.outside(name).unwrap_or(name))
+            );
             return Err(Refusal::new(StatusCode::CONFLICT, NOT_KNOWN, detail));
         }
     }

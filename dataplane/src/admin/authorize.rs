@@ -26,8 +26,14 @@ use crate::objects::ChangeError;
 use crate::spaces::Space;
 use crate::tls::{ClientCertificate, Encryption};
 
-/// How clients are asked to say who they are.
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"mq\", charset=\"UTF-8\"");
+/// How clients are asked to say who they are: by a password (RFC 7617, 2.1), by a token (RFC 6750, 3), and after
+/// a token that was refused.
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"mq\", charset=\"UTF-8\"");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"mq\"");
+const BAD_BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"mq\", error=\"invalid_token\"");
+
+/// What a browser says of a request that a script has made (Fetch Metadata, `Sec-Fetch-Dest`).
+const FETCH_DESTINATION: &str = "sec-fetch-dest";
 
 /// What a route asks of who uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +65,7 @@ impl Needs {
             Self::Address(right) => format!("{right}:{{name}}"),
             Self::Everywhere(right) => format!("{right}:#"),
             Self::EverywhereOrSelf(right) => format!("{right}:#, or to be the user"),
-            Self::AdminOrSelf => "role admin, or to be the user".to_owned(),
+            Self::AdminOrSelf => "role admin, or to be the user and known by his password".to_owned(),
             Self::Admin => "role admin".to_owned(),
             Self::FleetAdmin => "role admin of the fleet".to_owned(),
         })
@@ -70,7 +76,8 @@ impl Needs {
             Self::Nothing | Self::Name => Ok(()),
             // Whose queue it is, is whose shards they are.
             Self::Address(right) => caller.check(right, Shard::parse(name).queue),
-            Self::EverywhereOrSelf(_) | Self::AdminOrSelf if caller.is(name) => Ok(()),
+            Self::EverywhereOrSelf(_) if caller.is(name) => Ok(()),
+            Self::AdminOrSelf if caller.owns(name) => Ok(()),
             Self::Everywhere(right) | Self::EverywhereOrSelf(right) => caller.check_everywhere(right),
             Self::AdminOrSelf | Self::Admin => caller.check_admin(),
             Self::FleetAdmin => caller.check_fleet_admin(),
@@ -171,6 +178,7 @@ pub(super) async fn authorize(State(api): State<Api>, request: Request, next: Ne
     // What comes from no listener comes from another node.
     let elsewhere = Source { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), is_here: false, listener: "mesh" };
     let source = request.extensions().get::<Source>().copied().unwrap_or(elsewhere);
+    let ways = Ways::of(&api, &request);
     let is_change = request.method() != Method::GET && request.method() != Method::HEAD;
     let path = request.uri().path().to_owned();
     let (mut parts, body) = request.into_parts();
@@ -178,6 +186,7 @@ pub(super) async fn authorize(State(api): State<Api>, request: Request, next: Ne
     let identified = identify(&api, &parts, source).await;
     let who = identified.as_ref().map(|caller| (caller.space().to_owned(), caller.name.clone())).ok();
     let admitted = identified.and_then(|caller| admit(&api, known, caller, &space, &name));
+    let is_bad_token = admitted.as_ref().is_err_and(Refusal::is_of_token);
     let response = match admitted {
         Ok((caller, within)) => {
             parts.extensions.insert(caller);
@@ -194,7 +203,7 @@ pub(super) async fn authorize(State(api): State<Api>, request: Request, next: Ne
         let action = &*known.id;
         tracing::info!(target: "audit", user, space, %source, action, object = shown, status, "change");
     }
-    challenged(response)
+    ways.challenge(is_bad_token, response)
 }
 
 /// Who somebody is to what he asks for, and where that is.
@@ -259,7 +268,9 @@ fn known(request: &Request) -> Option<&'static Known> {
 
 /// The space in the path, and the first name besides; empty where there is none.
 async fn parameters(parts: &mut Parts) -> (String, String) {
-    let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else { return Default::default() };
+    let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else {
+        return Default::default();
+    };
     let is_space = |(key, _): &(&str, &str)| *key == SPACE_PARAMETER;
     let space = parameters.iter().find(is_space).map(|(_, value)| value.to_owned());
     let name = parameters.iter().find(|parameter| !is_space(parameter)).map(|(_, value)| value.to_owned());
@@ -299,10 +310,39 @@ fn is_fleet_admin(certificate: &ClientCertificate) -> bool {
     certificate.is_of_fleet && certificate.common_name.as_deref() == Some(FLEET_ADMIN)
 }
 
-/// Says how one says who one is, where that is missing (RFC 9110, 11.6.1).
-fn challenged(mut response: Response) -> Response {
-    if response.status() == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+/// How a client may say who it is.
+#[derive(Clone, Copy)]
+struct Ways {
+    /// Tokens are taken.
+    has_tokens: bool,
+    /// The request comes from a page that asks by itself.
+    is_scripted: bool,
+}
+
+impl Ways {
+    fn of(api: &Api, request: &Request) -> Self {
+        let destination = request.headers().get(FETCH_DESTINATION);
+        Self {
+            has_tokens: !api.node.hub.providers().is_empty(),
+            is_scripted: destination.is_some_and(|destination| destination == "empty"),
+        }
     }
-    response
+
+    /// Says how one says who one is, where that is missing (RFC 9110, 11.6.1).
+    fn challenge(self, is_bad_token: bool, mut response: Response) -> Response {
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return response;
+        }
+        let headers = response.headers_mut();
+        // A browser would answer for the page, with a dialogue of its own.
+        if !(self.is_scripted && self.has_tokens) {
+            headers.append(header::WWW_AUTHENTICATE, BASIC);
+        }
+        if is_bad_token {
+            headers.append(header::WWW_AUTHENTICATE, BAD_BEARER);
+        } else if self.has_tokens {
+            headers.append(header::WWW_AUTHENTICATE, BEARER);
+        }
+        response
+    }
 }

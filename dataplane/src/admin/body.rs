@@ -102,8 +102,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Names {
 
 async fn names<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<String>, Refusal> {
     let names: Result<RawPathParams, _> = RawPathParams::from_request_parts(parts, state).await;
-    let names =
-        names.map_err(|error| Refusal::malformed(format!("the path cannot be read: {}", error.body_text())))?;
+    let names = names
+        .map_err(|error| Refusal::malformed(format!("the path cannot be read: {}", error.body_text())))?;
     let own = names.iter().filter(|(key, _)| *key != SPACE_PARAMETER);
     Ok(own.map(|(_, name)| name.to_owned()).collect())
 }

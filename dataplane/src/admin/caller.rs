@@ -12,13 +12,18 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use mq_auth::{MAX_NAME, MAX_PASSWORD, Salts, Secret, Throttle, ThrottleOptions, Unprepared, Verifiers};
+use mq_auth::token::Claims;
+use mq_auth::{
+    MAX_NAME, MAX_PASSWORD, Salts, Secret, Throttle, ThrottleOptions, Unprepared, Verifiers, prepare_name,
+};
 use mq_model::grant::{Grant, Permits, Right, Who};
 use mq_model::user::{ANONYMOUS, DEFAULT_SPACE};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::problem::Refusal;
+use crate::driver::means_another;
+use crate::identity::{Delegate, Providers, Question};
 use crate::users::{User, UserTable};
 
 /// Passwords that are checked or made checkable at once: each takes some 20 ms of a core and 19 MiB.
@@ -32,6 +37,9 @@ const KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Passwords that are known to be right at once.
 const MAX_KNOWN: usize = 1_024;
+
+/// The kind of problem that a token is refused with (RFC 6750, 3.1).
+pub(super) const INVALID_TOKEN: &str = "invalid-token";
 
 /// Bytes of grants that travel with a request.
 const MAX_GRANTS: usize = 256 << 10;
@@ -52,13 +60,23 @@ pub(crate) struct Caller {
     grants: Arc<[Grant]>,
     /// The table of users that all this comes from has him.
     is_user: bool,
+    /// Others have said who he is: what is his own is not his to change.
+    #[serde(default)]
+    is_vouched_for: bool,
 }
 
 impl Caller {
     /// Somebody who has not said who he is, where that is enough.
     pub(super) fn anonymous() -> Self {
-        let (name, space) = (ANONYMOUS.into(), default_space());
-        Self { name, space, is_admin: true, is_viewer: true, grants: [].into(), is_user: false }
+        Self {
+            name: ANONYMOUS.into(),
+            space: default_space(),
+            is_admin: true,
+            is_viewer: true,
+            grants: [].into(),
+            is_user: false,
+            is_vouched_for: false,
+        }
     }
 
     /// A node of the fleet, for itself.
@@ -80,7 +98,12 @@ impl Caller {
     pub(super) fn user(space: Arc<str>, user: &User) -> Self {
         let (name, grants) = (user.name().clone(), user.grants().clone());
         let (is_admin, is_viewer) = (user.is_admin(), user.is_admin() || user.is_viewer());
-        Self { name, space, is_admin, is_viewer, grants, is_user: true }
+        Self { name, space, is_admin, is_viewer, grants, is_user: true, is_vouched_for: false }
+    }
+
+    /// Somebody of whom others say who he is, with the roles that they give him.
+    fn vouched(space: Arc<str>, user: &User, is_user: bool) -> Self {
+        Self { is_user, is_vouched_for: true, ..Self::user(space, user) }
     }
 
     /// Where his name means him.
@@ -120,6 +143,12 @@ impl Caller {
         self.is_user && *self.name == *user
     }
 
+    /// Whether he is that user and may change what is his own. Whoever has come with a token may not: it ends
+    /// soon, and a password that was set with it would not.
+    pub(super) fn owns(&self, user: &str) -> bool {
+        self.is(user) && !self.is_vouched_for
+    }
+
     pub(super) fn permits(&self) -> Permits {
         if self.is_admin {
             return Permits::everything();
@@ -157,7 +186,8 @@ impl Caller {
         if self.is_admin && *self.space == *DEFAULT_SPACE {
             return Ok(());
         }
-        let detail = format!("`{}` may not change spaces; that takes the role `admin` of the fleet", self.name);
+        let detail =
+            format!("`{}` may not change spaces; that takes the role `admin` of the fleet", self.name);
         Err(Refusal::forbidden(detail))
     }
 
@@ -195,6 +225,8 @@ struct Basic {
 enum Credentials {
     None,
     Basic(Basic),
+    /// A token of an identity provider (RFC 6750).
+    Bearer(Secret),
 }
 
 /// Finds out who asks. Cheap to clone.
@@ -202,6 +234,8 @@ enum Credentials {
 pub(crate) struct Gatekeeper(Arc<Inner>);
 
 struct Inner {
+    /// Those who say who somebody is whom the table of users does not know.
+    providers: Providers,
     checks: Semaphore,
     waiting: Semaphore,
     throttle: Mutex<Throttle>,
@@ -217,9 +251,10 @@ struct Known {
 }
 
 impl Gatekeeper {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(providers: Providers, now: Instant) -> Self {
         let key = RandomState::new().hash_one(());
         Self(Arc::new(Inner {
+            providers,
             checks: Semaphore::new(MAX_CHECKS),
             waiting: Semaphore::new(MAX_WAITING),
             throttle: Mutex::new(Throttle::new(ThrottleOptions::default(), key, now)),
@@ -238,26 +273,121 @@ impl Gatekeeper {
         source: IpAddr,
         users: &UserTable,
     ) -> Result<Option<Caller>, Refusal> {
-        let basic = match credentials(headers)? {
+        let (shown, identified) = match credentials(headers)? {
             Credentials::None => return Ok(None),
-            Credentials::Basic(basic) => basic,
+            Credentials::Basic(basic) => {
+                let identified = self.by_password(source, &basic, users).await?;
+                (basic.user, identified.ok_or_else(wrong))
+            }
+            Credentials::Bearer(token) => {
+                let identified = self.by_token(source, &token, users).await?;
+                (String::new(), identified.ok_or_else(bad_token))
+            }
         };
-        let (space, name) = in_space(&basic.user);
+        if identified.is_err() {
+            let shown: String = shown.chars().filter(|c| !c.is_control()).take(64).collect();
+            tracing::warn!(target: "audit", user = shown, %source, outcome = "refused", "log-in");
+        }
+        identified.map(Some)
+    }
+
+    /// The user whose name and password these are; `None`: nobody's.
+    async fn by_password(
+        &self,
+        source: IpAddr,
+        basic: &Basic,
+        users: &UserTable,
+    ) -> Result<Option<Caller>, Refusal> {
+        let (space, name) = in_space(users, &basic.user);
         let space = users.space(space).filter(|space| space.is_enabled());
         let user = space.and_then(|space| users.find(space.name(), name));
+        if let Some(delegate) = self.0.providers.delegate()
+            && space.is_some()
+            && user.is_none()
+            && !means_another(name)
+        {
+            return self.by_delegate(delegate, source, basic, users).await;
+        }
         let verifiers = user.and_then(|user| user.verifiers()).cloned();
         let is_right = match &verifiers {
-            Some(verifiers) if self.is_known(verifiers, &basic) => true,
-            _ => self.check(source, &basic, verifiers).await?,
+            Some(verifiers) if self.is_known(verifiers, basic) => true,
+            _ => self.check(source, basic, verifiers).await?,
         };
-        match space.zip(user).filter(|(_, user)| is_right && user.is_enabled()) {
-            Some((space, user)) => Ok(Some(Caller::user(space.name().clone(), user))),
-            None => {
-                let shown: String = basic.user.chars().filter(|c| !c.is_control()).take(64).collect();
-                tracing::warn!(target: "audit", user = shown, %source, outcome = "refused", "log-in");
-                Err(wrong())
+        let user = space.zip(user).filter(|(_, user)| is_right && user.is_enabled());
+        Ok(user.map(|(space, user)| Caller::user(space.name().clone(), user)))
+    }
+
+    /// The user whom the service of others knows by this name and password.
+    async fn by_delegate(
+        &self,
+        delegate: &Delegate,
+        source: IpAddr,
+        basic: &Basic,
+        users: &UserTable,
+    ) -> Result<Option<Caller>, Refusal> {
+        // In the form in which names are compared; what has none is nobody's.
+        let Ok(prepared) = prepare_name(&basic.user) else { return Ok(None) };
+        let (space, user) = in_space(users, &prepared);
+        self.admit(source, &prepared)?;
+        let question = Question {
+            space,
+            user,
+            password: basic.password.expose(),
+            protocol: "http",
+            address: source,
+            client: None,
+            certificate: None,
+        };
+        let claims = self.come_of(delegate.check(&question).await, source, &prepared)?;
+        Ok(claims.and_then(|claims| vouched(users, space, user, &claims)))
+    }
+
+    /// The user whose token this is; `None`: nobody's. Its provider alone says of which space he is.
+    async fn by_token(
+        &self,
+        source: IpAddr,
+        token: &Secret,
+        users: &UserTable,
+    ) -> Result<Option<Caller>, Refusal> {
+        self.admit(source, "")?;
+        let claims = self.come_of(self.0.providers.check(token).await, source, "")?;
+        Ok(claims.and_then(|claims| {
+            vouched(users, claims.space.as_deref().unwrap_or(DEFAULT_SPACE), &claims.user, &claims)
+        }))
+    }
+
+    /// What others say of somebody; `None`: that he is nobody, which counts as a guess.
+    fn come_of(
+        &self,
+        verdict: Result<Claims, mq_auth::Refusal>,
+        source: IpAddr,
+        user: &str,
+    ) -> Result<Option<Claims>, Refusal> {
+        match verdict {
+            Ok(claims) => {
+                if !user.is_empty() {
+                    self.throttle().succeeded(source, user);
+                }
+                Ok(Some(claims))
+            }
+            Err(refusal) if refusal.is_temporary() => {
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", refusal.to_string()))
+            }
+            Err(refusal) => {
+                if refusal.counts_as_guess() {
+                    self.throttle().failed(Instant::now(), source, user);
+                }
+                Ok(None)
             }
         }
+    }
+
+    /// Has whoever has failed too often wait before the next attempt.
+    fn admit(&self, source: IpAddr, user: &str) -> Result<(), Refusal> {
+        let Some(wait) = self.throttle().wait(Instant::now(), source, user) else { return Ok(()) };
+        let seconds = wait.as_secs() + 1;
+        let detail = format!("too many log-ins have failed; try again in {seconds} s");
+        Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", detail))
     }
 
     /// Checks a password, not before whoever has guessed wrong has waited.
@@ -267,11 +397,7 @@ impl Gatekeeper {
         basic: &Basic,
         verifiers: Option<Arc<Verifiers>>,
     ) -> Result<bool, Refusal> {
-        if let Some(wait) = self.throttle().wait(Instant::now(), source, &basic.user) {
-            let seconds = wait.as_secs() + 1;
-            let detail = format!("too many log-ins have failed; try again in {seconds} s");
-            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", detail));
-        }
+        self.admit(source, &basic.user)?;
         let (password, checked) = (basic.password.clone(), verifiers.clone());
         let is_right = self.work(move || Verifiers::check(checked.as_deref(), &password)).await?;
         let mut throttle = self.throttle();
@@ -347,9 +473,10 @@ impl Gatekeeper {
     }
 }
 
-/// The space and the name of a user as he writes them: `user@space`.
-fn in_space(name: &str) -> (&str, &str) {
-    name.rsplit_once('@').map_or((DEFAULT_SPACE, name), |(user, space)| (space, user))
+/// The space and the name of a user as he writes them: `user@space`. A name whose end is no space is a name.
+fn in_space<'n>(users: &UserTable, name: &'n str) -> (&'n str, &'n str) {
+    let split = name.rsplit_once('@').filter(|(_, space)| users.space(space).is_some());
+    split.map_or((DEFAULT_SPACE, name), |(user, space)| (space, user))
 }
 
 /// Random bytes that nobody can guess.
@@ -368,10 +495,25 @@ fn wrong() -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", "the user name or the password is wrong")
 }
 
-/// That a password is not taken where others can read it.
+/// The same whatever is wrong with a token.
+fn bad_token() -> Refusal {
+    let detail = "the token is not valid here; get a new one from the identity provider";
+    Refusal::new(StatusCode::UNAUTHORIZED, INVALID_TOKEN, detail)
+}
+
+/// Somebody of whom others say who he is; `None`: he is disabled, or called what means another one.
+fn vouched(users: &UserTable, space: &str, name: &str, claims: &Claims) -> Option<Caller> {
+    if means_another(name) {
+        return None;
+    }
+    let space = users.space(space).filter(|space| space.is_enabled())?;
+    let user = users.vouched(space.name(), name, &claims.roles)?;
+    Some(Caller::vouched(space.name().clone(), &user, users.find(space.name(), name).is_some()))
+}
+
+/// That a password or a token is not taken where others can read it.
 pub(super) fn readable() -> Refusal {
-    let detail =
-        "this listener takes no password without TLS; use https, or set authentication.plain-without-tls";
+    let detail = "this listener takes no password and no token without TLS; use https, or set authentication.plain-without-tls";
     Refusal::forbidden(detail)
 }
 
@@ -388,8 +530,12 @@ fn credentials(headers: &HeaderMap) -> Result<Credentials, Refusal> {
         return Err(Refusal::malformed("the header authorization comes more than once; send one"));
     }
     let (scheme, rest) = value.to_str().ok().and_then(|value| value.split_once(' ')).unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Credentials::Bearer(Secret::new(rest.trim())));
+    }
     if !scheme.eq_ignore_ascii_case("basic") {
-        let detail = "the credentials are of a kind that the node does not take; use HTTP Basic";
+        let detail =
+            "the credentials are of a kind that the node does not take; use HTTP Basic, or a Bearer token";
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
     }
     let malformed = || Refusal::malformed("the credentials cannot be read; send base64 of `user:password`");
@@ -429,7 +575,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_right_until_it_or_its_user_is_changed() {
-        let gatekeeper = Gatekeeper::new(Instant::now());
+        let gatekeeper = Gatekeeper::new(Providers::default(), Instant::now());
         let user = |is_enabled, password| {
             UserTable::of([User::new(
                 "ann",
@@ -454,7 +600,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_goes_on_guessing_is_told_to_wait_and_whoever_knows_is_not() {
-        let gatekeeper = Gatekeeper::new(Instant::now());
+        let gatekeeper = Gatekeeper::new(Providers::default(), Instant::now());
         let users = UserTable::of([User::new("ann", true, Vec::new(), Some(verifiers("pencil")))]);
         assert_eq!(status(&gatekeeper, &basic("ann", "pencil"), &users).await, None);
         let mut last = None;
@@ -470,7 +616,7 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_that_cannot_be_read_are_refused_before_anything_is_checked() {
-        let gatekeeper = Gatekeeper::new(Instant::now());
+        let gatekeeper = Gatekeeper::new(Providers::default(), Instant::now());
         let users = UserTable::default();
         assert_eq!(status(&gatekeeper, &HeaderMap::new(), &users).await, None);
         let long = format!("Basic {}", BASE64_STANDARD.encode("x".repeat(4_096)));

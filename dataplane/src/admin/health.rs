@@ -36,6 +36,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Refusal>
         store: node.hub.store().map(StoreView::status),
         certificate: node.certificates.as_deref().map(Certificates::view),
         mesh: node.hub.mesh().map(|fabric| figures(fabric)),
+        spaces: node.hub.usage().spaces(),
         usage: Usage::now(),
         start_seconds: node.started_at.as_millisecond() as f64 / 1e3,
     });

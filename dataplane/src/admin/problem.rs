@@ -27,6 +27,11 @@ impl Refusal {
         Self { status, kind: problem.kind.into(), detail: problem.detail }
     }
 
+    /// Whether a token is what is wrong.
+    pub(super) fn is_of_token(&self) -> bool {
+        self.kind == super::caller::INVALID_TOKEN
+    }
+
     /// For those who have to know whether it is worth a second attempt.
     #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
@@ -83,7 +88,9 @@ impl From<ChangeError> for Refusal {
             }
             // To try again later does not help.
             ChangeError::AddressLimit(_) => (StatusCode::FORBIDDEN, "limit-reached"),
-            ChangeError::InvalidPrincipal(..) | ChangeError::Unfit(..) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            ChangeError::InvalidPrincipal(..) | ChangeError::Unfit(..) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid")
+            }
             ChangeError::Full | ChangeError::TooMany(_) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "limit-reached")
             }

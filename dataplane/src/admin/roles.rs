@@ -24,15 +24,21 @@ pub(super) async fn list(
 ) -> Json<Page<Role>> {
     let table = api.node.catalogue.user_table();
     let built_in = [ADMIN_ROLE, VIEWER_ROLE].into_iter().filter_map(|name| built_in(&table, &space, name));
-    let made = table.roles(space.name()).filter(|role| !is_built_in_role(&role.name)).map(|role| document(&table, &space, role));
+    let made = table
+        .roles(space.name())
+        .filter(|role| !is_built_in_role(&role.name))
+        .map(|role| document(&table, &space, role));
     let mut roles: Vec<(Arc<str>, Role)> =
         built_in.chain(made).map(|role| (role.metadata.name.as_str().into(), role)).collect();
     roles.sort_by(|(one, _), (other, _)| one.cmp(other));
     Json(query.page(roles.into_iter()))
 }
 
-pub(super) async fn show(State(api): State<Api>,
-    Within { space, .. }: Within, Name(name): Name) -> Result<Json<Role>, Refusal> {
+pub(super) async fn show(
+    State(api): State<Api>,
+    Within { space, .. }: Within,
+    Name(name): Name,
+) -> Result<Json<Role>, Refusal> {
     shown(&api, &space, &name).map(Json)
 }
 
@@ -65,12 +71,16 @@ pub(super) async fn put(
     let name: Arc<str> = role.metadata.name.into();
     check_path(&name, &path)?;
     let value = RoleValue { spec: role.spec, labels: role.metadata.labels };
-    let put = api.node.catalogue.edit_role(space.name().clone(), name.clone(), move |_| Ok(Some(value))).await?;
+    let put =
+        api.node.catalogue.edit_role(space.name().clone(), name.clone(), move |_| Ok(Some(value))).await?;
     Ok((status(put), Json(shown(&api, &space, &name)?)))
 }
 
-pub(super) async fn remove(State(api): State<Api>,
-    Within { space, .. }: Within, Name(name): Name) -> Result<StatusCode, Refusal> {
+pub(super) async fn remove(
+    State(api): State<Api>,
+    Within { space, .. }: Within,
+    Name(name): Name,
+) -> Result<StatusCode, Refusal> {
     check_made(&name)?;
     let name: Arc<str> = name.into();
     let unknown = unknown(&name);
@@ -119,7 +129,8 @@ fn unknown(name: &str) -> ChangeError {
 /// A role as it is in force.
 fn shown(api: &Api, space: &Space, name: &str) -> Result<Role, Refusal> {
     let table = api.node.catalogue.user_table();
-    let role = built_in(&table, space, name).or_else(|| table.role(space.name(), name).map(|role| document(&table, space, role)));
+    let role = built_in(&table, space, name)
+        .or_else(|| table.role(space.name(), name).map(|role| document(&table, space, role)));
     role.ok_or_else(|| unknown(name).into())
 }
 

@@ -205,14 +205,8 @@ const ORDER: Needs = Needs::Everywhere(Right::Manage);
 
 /// Every route of the API.
 pub(super) fn routes() -> Vec<Route> {
-    let of_spaces = [
-        address_routes(),
-        stored_routes(),
-        client_routes(),
-        mqtt_routes(),
-        user_routes(),
-        role_routes(),
-    ];
+    let of_spaces =
+        [address_routes(), stored_routes(), client_routes(), mqtt_routes(), user_routes(), role_routes()];
     let of_spaces: Vec<Route> = of_spaces.into_iter().flatten().collect();
     let others = [node_routes(), space_routes(), profile_routes(), root_routes()];
     let homes = home_routes();
@@ -558,11 +552,17 @@ fn space_routes() -> Vec<Route> {
     const CASCADE: &str = "`true`: with its addresses, users and roles";
     const FORCE: &str = "`true`: also drop what is on a node that cannot be reached";
     vec![
-        Route::new(Get, SPACES, "listSpaces", "Address spaces, of those who are of one that one", spaces::list)
-            .needs(Needs::Name)
-            .query_parameter("limit", LIMIT)
-            .query_parameter("continue", CONTINUE)
-            .answers::<Page<AddressSpace>>(200, "The spaces in the order of their names"),
+        Route::new(
+            Get,
+            SPACES,
+            "listSpaces",
+            "Address spaces, of those who are of one that one",
+            spaces::list,
+        )
+        .needs(Needs::Name)
+        .query_parameter("limit", LIMIT)
+        .query_parameter("continue", CONTINUE)
+        .answers::<Page<AddressSpace>>(200, "The spaces in the order of their names"),
         Route::new(Post, SPACES, "createSpace", "Create an address space", spaces::create)
             .needs(Needs::FleetAdmin)
             .takes::<AddressSpace>()

@@ -84,7 +84,10 @@ pub(super) async fn show(
     if let Some(session) = api.node.with_held(view.into_iter().collect()).await.pop() {
         return Ok(Json(session));
     }
-    elsewhere(&api, scope, &within, &client).await.map(|(_, session)| Json(session)).ok_or_else(|| unknown(&client))
+    elsewhere(&api, scope, &within, &client)
+        .await
+        .map(|(_, session)| Json(session))
+        .ok_or_else(|| unknown(&client))
 }
 
 /// The session of a client on another node, and that node.
@@ -106,7 +109,9 @@ pub(super) async fn remove(
     served(&api)?;
     let inside = within.inside(&client).map_err(|_| unknown(&client))?;
     if !api.node.hub.end_client_session(&inside).await.ok_or_else(no_worker)? {
-        let Some((home, _)) = elsewhere(&api, scope, &within, &client).await else { return Err(unknown(&client)) };
+        let Some((home, _)) = elsewhere(&api, scope, &within, &client).await else {
+            return Err(unknown(&client));
+        };
         let question = Question::delete(within.path(&format!("sessions/{}", segment(&client))));
         return done_by_node(&api, &home, question).await;
     }

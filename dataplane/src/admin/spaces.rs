@@ -101,7 +101,8 @@ pub(super) async fn change(
 
 /// What a merge patch of its document makes of a space (RFC 7396).
 fn patched(name: &Arc<str>, current: SpaceValue, patch: &Value) -> Result<SpaceValue, ChangeError> {
-    let unfit = |error: serde_json::Error| ChangeError::Unfit(PrincipalKind::Space, name.clone(), error.to_string());
+    let unfit =
+        |error: serde_json::Error| ChangeError::Unfit(PrincipalKind::Space, name.clone(), error.to_string());
     let mut document = AddressSpace::new(&**name, current.spec.clone());
     document.metadata.labels.clone_from(&current.labels);
     let mut merged = serde_json::to_value(&document).map_err(unfit)?;
@@ -189,6 +190,7 @@ fn document(api: &Api, table: &UserTable, space: &Space, entry: Option<&Arc<Spac
         users: table.users(space.name()).count() as u64,
         limits: space.limits().clone(),
         user_limits: space.user_limits().clone(),
+        usage: api.node.hub.usage_of(space.name()),
     });
     document
 }

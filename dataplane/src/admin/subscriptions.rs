@@ -17,6 +17,7 @@ use super::body::{Names, Parameters};
 use super::caller::Caller;
 use super::problem::Refusal;
 use super::remote::{Wanted, done_by_home, gather, segment};
+use crate::driver::{SHARE_PREFIX, filter_inside, subscription_outside};
 use crate::hub;
 use crate::mesh::Question;
 
@@ -72,7 +73,7 @@ fn view(api: &Api, topic: &Arc<str>, subscription: hub::Subscription) -> Subscri
     let address = address.filter(|_| !name.is_empty());
     let selector = address.as_ref().and_then(|object| object.spec.subscription.selector.clone());
     Subscription {
-        name: name.to_owned(),
+        name: subscription_outside(name).into_owned(),
         topic: own(topic).to_owned(),
         administered: address.is_some(),
         durable: statistics.durable,
@@ -97,8 +98,13 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Refusal> {
     served(&api)?;
     let topic = within.inside(&path)?;
+    // The name of a share bears the filter, which is one inside the fleet.
+    let name = match name.starts_with(SHARE_PREFIX) {
+        true => filter_inside(within.space.name(), &name).into_owned(),
+        false => name,
+    };
     let unknown = || {
-        let shown: String = name.chars().take(mq_model::MAX_ADDRESS_NAME).collect();
+        let shown: String = subscription_outside(&name).chars().take(mq_model::MAX_ADDRESS_NAME).collect();
         Refusal::not_found(format!(
             "there is no durable subscription `{shown}` of such a topic; `mq subscription list` shows those \
              that there are"
@@ -109,16 +115,23 @@ pub(super) async fn remove(
     api.node.catalogue.address(&topic).and_then(is_topic).ok_or_else(unknown)?;
     let address = format!("{topic}{SEPARATOR}{name}");
     if api.node.catalogue.address(&address).is_some() {
-        let detail = format!("subscription `{name}` has an address of its own; delete address `{}`", own(&address));
+        let detail =
+            format!("subscription `{name}` has an address of its own; delete address `{}`", own(&address));
         return Err(Refusal::conflict(detail));
     }
     if let Some((_, client)) = name.strip_prefix(SESSION).and_then(|owner| owner.split_once(':')) {
-        let detail =
-            format!("subscription `{name}` is part of the session of an MQTT client; end session `{}`", own(client));
+        let detail = format!(
+            "subscription `{name}` is part of the session of an MQTT client; end session `{}`",
+            own(client)
+        );
         return Err(Refusal::conflict(detail));
     }
     if let Some(home) = other_home(&api, &topic) {
-        let path = within.path(&format!("addresses/{}/subscriptions/{}", segment(&path), segment(&name)));
+        let path = within.path(&format!(
+            "addresses/{}/subscriptions/{}",
+            segment(&path),
+            segment(&subscription_outside(&name))
+        ));
         return done_by_home(&api, own(&address), &home, Question::delete(path)).await;
     }
     let removed = api.node.hub.remove_subscription(&topic, &name).await.ok_or_else(no_worker)?;

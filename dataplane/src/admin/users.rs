@@ -55,8 +55,11 @@ pub(super) async fn list(
     Json(query.page(users))
 }
 
-pub(super) async fn show(State(api): State<Api>,
-    Within { space, .. }: Within, Name(name): Name) -> Result<Json<User>, Refusal> {
+pub(super) async fn show(
+    State(api): State<Api>,
+    Within { space, .. }: Within,
+    Name(name): Name,
+) -> Result<Json<User>, Refusal> {
     shown(&api, &space, &name).map(Json)
 }
 
@@ -104,8 +107,11 @@ pub(super) async fn put(
     Ok((status(put), Json(shown(&api, &space, &name)?)))
 }
 
-pub(super) async fn remove(State(api): State<Api>,
-    Within { space, .. }: Within, Name(name): Name) -> Result<StatusCode, Refusal> {
+pub(super) async fn remove(
+    State(api): State<Api>,
+    Within { space, .. }: Within,
+    Name(name): Name,
+) -> Result<StatusCode, Refusal> {
     let name: Arc<str> = name.into();
     let unknown = unknown(&name);
     let edit = move |current: Option<UserValue>| if current.is_some() { Ok(None) } else { Err(unknown) };
@@ -228,7 +234,8 @@ fn decide(
 pub(super) fn check_space(metadata: &Metadata, space: &Space) -> Result<(), Refusal> {
     match &metadata.space {
         Some(named) if **named != **space.name() => {
-            let detail = format!("metadata.space is `{named}`, which is not that of the path; make them equal");
+            let detail =
+                format!("metadata.space is `{named}`, which is not that of the path; make them equal");
             Err(Refusal::invalid(detail))
         }
         _ => Ok(()),

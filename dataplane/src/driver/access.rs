@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use mq_core::Outcome;
@@ -21,6 +22,7 @@ use super::Shard;
 use super::login::Login;
 use crate::spaces::Space;
 use crate::tls::Encryption;
+use crate::usage::Held;
 use crate::users::{User, UserTable};
 
 /// Names that are remembered of a client that was let send to them; a power of two.
@@ -85,6 +87,10 @@ pub(super) struct Caller {
     pub(super) host_space: Option<Arc<str>>,
     /// Since when it is connected.
     pub(super) opened_at: Timestamp,
+    /// What the connection counts for, once it is known who the client is.
+    pub(super) place: Option<Held>,
+    /// It has sent too fast and is not read until then.
+    pub(super) resume_at: Option<Instant>,
 }
 
 /// What a new table of users means to a connection.
@@ -104,7 +110,7 @@ pub(super) struct Access {
     identity: Identity,
     /// As the table of users has him; `None`: he may do everything.
     user: Option<Arc<User>>,
-    /// Those of his token; `None`: he has none.
+    /// Those that others have given him; `None`: nobody else has said who he is.
     roles: Option<Box<[String]>>,
     /// What that gives to this connection.
     permits: Permits,
@@ -132,12 +138,13 @@ impl Access {
         Self::vouched(space, user, how, None)
     }
 
-    /// A client that is this user by a token, which has given him these roles.
-    pub(super) fn of_token(space: Arc<Space>, user: Arc<User>, roles: Box<[String]>) -> Self {
-        Self::vouched(space, user, How::Token, Some(roles))
-    }
-
-    fn vouched(space: Arc<Space>, user: Arc<User>, how: How, roles: Option<Box<[String]>>) -> Self {
+    /// A client that is this user because somebody else says so, who has given him these roles, if any.
+    pub(super) fn vouched(
+        space: Arc<Space>,
+        user: Arc<User>,
+        how: How,
+        roles: Option<Box<[String]>>,
+    ) -> Self {
         let identity = Identity { space, user: Some(user.name().clone()), client: Arc::default(), how };
         let permits = Permits::nothing();
         let mut access = Self { identity, user: Some(user), roles, permits, remembered: None };
@@ -162,6 +169,11 @@ impl Access {
     /// Where his names mean what they mean.
     pub(super) fn space(&self) -> &Arc<Space> {
         &self.identity.space
+    }
+
+    /// He as the table of users has him; `None`: it has not.
+    pub(super) fn known(&self) -> Option<&Arc<User>> {
+        self.user.as_ref()
     }
 
     /// Whether the node knows him by his name: others may do everything where they are.
@@ -241,6 +253,13 @@ impl Access {
         }
         let (Some(user), Some(name)) = (&self.user, &self.identity.user) else { return Change::None };
         let found = match &self.roles {
+            // Whoever was asked about a name that the table has got is asked about it no more.
+            Some(_)
+                if self.identity.how == How::Password
+                    && table.find(self.identity.space.name(), name).is_some() =>
+            {
+                None
+            }
             Some(roles) => table.vouched(self.identity.space.name(), name, roles),
             None => table.find(self.identity.space.name(), name).filter(|found| found.is_enabled()).cloned(),
         };

@@ -25,6 +25,7 @@ use tracing::{debug, error, info};
 use super::access::{Access, Denied, How};
 use super::attach::{CAPABILITIES, closed, local_name};
 use super::choice::Astray;
+use super::limits::too_much;
 use super::login::Progress;
 use super::message::{
     AMQP_FORMAT, Changes, Schedule, Start, Ttl, Wants, annotation, changed, is_cut_short, map_of, read_start,
@@ -36,6 +37,7 @@ use super::protocol::{Farewell, Protocol};
 use super::{LANE_BUDGET, LEAST_LANE_BUDGET, Shard};
 use crate::shard::unix_millis;
 use crate::tls::Encryption;
+use crate::usage::{Held, Limit};
 
 /// Events for which the shard keeps room.
 const EVENTS_KEPT: usize = 1_024;
@@ -84,6 +86,8 @@ pub(super) struct SessionState {
     pub(super) owed: u32,
     /// Something was sent on the session since its lane was filled up.
     pub(super) has_sent: bool,
+    /// What it counts for.
+    _counted: Option<Held>,
 }
 
 /// Bytes that the core may have in flight towards each of so many sessions of a connection.
@@ -164,7 +168,7 @@ impl Shard {
                 info!(connection = %self.name_of(key), %error, "closing");
                 break;
             }
-            if !had_events || buffer.is_empty() {
+            if !had_events || buffer.is_empty() || self.is_held_up(key) {
                 break;
             }
         }
@@ -301,6 +305,10 @@ impl Shard {
             info!(connection = %self.name_of(key), "the host is not the client's space, or none for it");
             return self.force_close(now, key, Farewell::Unauthorized, &Refusal::Credentials.to_string());
         }
+        if let Err(exceeded) = self.take_place(key, None) {
+            self.note_refused(key, &exceeded);
+            return self.force_close(now, key, Farewell::Limit, &exceeded.to_string());
+        }
         let Some(connection) = self.connections.amqp_mut(key) else { return };
         let result = connection.engine.open();
         debug_assert!(result.is_ok(), "the engine asked for an answer");
@@ -361,6 +369,10 @@ impl Shard {
     }
 
     fn handle_begin(&mut self, now: Instant, key: usize, session: SessionKey) {
+        let counted = match self.take(key, Limit::Sessions) {
+            Ok(counted) => counted,
+            Err(exceeded) => return self.refuse_session(key, session, &exceeded),
+        };
         let lane = self.core.add_lane();
         let Some(connection) = self.connections.amqp_mut(key) else { return };
         let sessions = connection.sessions.iter().flatten().count() + 1;
@@ -371,7 +383,7 @@ impl Shard {
         }
         self.sessions += 1;
         connection.sessions[index] =
-            Some(SessionState { key: session, lane, held: 0, owed: 0, has_sent: false });
+            Some(SessionState { key: session, lane, held: 0, owed: 0, has_sent: false, _counted: counted });
     }
 
     fn handle_end(&mut self, now: Instant, key: usize, session: SessionKey, links: &[(Role, u64)]) {
@@ -402,6 +414,7 @@ impl Shard {
         let Some(connection) = self.connections.amqp_mut(key) else { return };
         let condition = match farewell {
             Farewell::Unauthorized => condition::UNAUTHORIZED_ACCESS,
+            Farewell::Limit => condition::RESOURCE_LIMIT_EXCEEDED,
             Farewell::Stopping | Farewell::Administrative => condition::CONNECTION_FORCED,
         };
         let error = mq_amqp::performative::Error::new(condition, reason);
@@ -452,6 +465,7 @@ impl Shard {
         } else {
             self.continue_delivery(now, key, transfer)
         };
+        self.give_credit(token);
         if is_consumed {
             self.consume(key, session, 1);
         } else {
@@ -478,6 +492,11 @@ impl Shard {
                 Ok(transaction) => transaction,
                 Err(outcome) => return self.refuse_delivery(now, key, &transfer, outcome),
             };
+        }
+        // What belongs to a message that was let in is let in, too, and paid for.
+        if let Err(exceeded) = self.pace(now, key, u64::from(transfer.first), transfer.payload.len() as u64) {
+            self.lose_post(transaction, transfer.settled);
+            return self.refuse_delivery(now, key, &transfer, too_much(&exceeded));
         }
         if transfer.message_format == MQTT_FORMAT {
             self.lose_post(transaction, transfer.settled);
@@ -639,6 +658,8 @@ impl Shard {
             self.core.abort(now, delivery);
             return true;
         }
+        let paced = self.pace(now, key, 0, transfer.payload.len() as u64);
+        debug_assert!(paced.is_ok(), "only the beginning of a message is refused");
         if transfer.settled && !self.is_awaited(key, transfer.delivery) {
             // The core ignores what it knows already.
             self.core.settle_by_producer(now, delivery, None, true);
@@ -791,9 +812,7 @@ impl Shard {
                 self.grant_wills(now, credit);
             }
             Effect::Grant { producer, credit } => {
-                self.on_producer(producer, |engine, link| {
-                    let _ = engine.grant(link, credit);
-                });
+                self.grant(producer, credit);
             }
             Effect::Peer { to, message } if !to.is_here() => self.say_to_node(now, to, &message),
             Effect::Peer { to, message } => {
@@ -922,6 +941,9 @@ impl Shard {
 
     /// Takes unused credit back. Without any there is nothing to ask the peer for.
     fn stop_producer(&mut self, now: Instant, producer: ProducerKey) {
+        if let Some(link) = self.producers.get_mut(producer.to_bits()) {
+            link.withheld = 0;
+        }
         let mut has_credit = false;
         self.on_producer(producer, |engine, link| {
             has_credit = engine.credit(link).is_ok_and(|credit| credit > 0);

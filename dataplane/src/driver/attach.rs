@@ -19,6 +19,7 @@ use mq_model::grant::Right;
 use tracing::debug;
 
 use super::access::Denied;
+use super::limits::exceeds;
 use super::message::Wants;
 use super::outcome::from_state;
 use super::terminus::{
@@ -27,6 +28,7 @@ use super::terminus::{
 };
 use super::{LinkRef, Shard, Waiting};
 use crate::mailbox::AddressNews;
+use crate::usage::{Held, Limit};
 
 /// Messages say themselves where they go (AMQP, anonymous terminus for message routing).
 const ANONYMOUS_RELAY: Symbol = Symbol::from_static("ANONYMOUS-RELAY");
@@ -123,7 +125,11 @@ impl Shard {
         let Some(connection) = self.connections.amqp(key) else { return };
         let Ok(session) = connection.engine.session_of_link(link) else { return };
         let place = Place { connection: key, session, link };
-        let done = wanted(attach).and_then(|wanted| match wanted {
+        let (mut counted, wanted) = match (self.take(key, Limit::Links), wanted(attach)) {
+            (Ok(counted), wanted) => (counted, wanted),
+            (Err(exceeded), _) => (None, Err(exceeds(&exceeded))),
+        };
+        let done = wanted.and_then(|wanted| match wanted {
             Wanted::Producer { address, capabilities } => {
                 self.attach_producer(now, place, attach, address, capabilities)
             }
@@ -138,6 +144,10 @@ impl Shard {
                 Ok(())
             }
         });
+        if done.is_ok() {
+            let role = if attach.role == Role::Sender { Role::Receiver } else { Role::Sender };
+            self.keep_for_link(key, role, link, counted.take());
+        }
         if let Err(error) = done {
             let error = self.told_error(key, error);
             debug!(connection = %self.name_of(key), link = %attach.name, condition = %error.condition,
@@ -245,7 +255,7 @@ impl Shard {
             }))),
             snd_settle_mode: attach.snd_settle_mode,
             rcv_settle_mode: attach.rcv_settle_mode,
-            max_message_size: Some(self.max_message_size(producer)),
+            max_message_size: Some(self.max_message_size(place.connection, producer)),
             offered_capabilities: if can_wait { vec![DELAYED_DELIVERY] } else { Vec::new() },
             ..Terms::default()
         };
@@ -288,6 +298,15 @@ impl Shard {
         let definition = definition.map(|subscription| {
             Definition::new(subscription, name, container, &filters, &source.capabilities)
         });
+        let is_known = definition
+            .as_ref()
+            .is_some_and(|definition| self.shared.subscriptions.find(&definition.key()).is_some());
+        let counted =
+            if is_topic && !is_known { self.take(place.connection, Limit::Subscriptions) } else { Ok(None) };
+        let counted = counted.map_err(|exceeded| exceeds(&exceeded))?;
+        // A durable one goes on without its link.
+        let (held, counted_subscription) =
+            if definition.is_some() { (counted, None) } else { (None, counted) };
         let options = ConsumerOptions {
             browse: is_browser,
             filter: filters.selector.take(),
@@ -322,7 +341,8 @@ impl Shard {
             subscription: definition.as_ref().map(|definition| definition.key().into()),
             is_stored: kind.is_some_and(AddressKind::is_stored),
             is_browser,
-            waiting: Some(Box::new(Waiting { terms, definition })),
+            waiting: Some(Box::new(Waiting { terms, definition, held })),
+            counted: [None, counted_subscription],
             ..place.link_ref(bits, Some(name.into()))
         });
         if self.core.is_admitted(consumer) {
@@ -420,7 +440,7 @@ impl Shard {
             }))),
             snd_settle_mode: attach.snd_settle_mode,
             rcv_settle_mode: attach.rcv_settle_mode,
-            max_message_size: Some(self.max_message_size(producer)),
+            max_message_size: Some(self.max_message_size(place.connection, producer)),
             offered_capabilities: vec![DELAYED_DELIVERY],
             ..Terms::default()
         };
@@ -484,10 +504,10 @@ impl Shard {
         let Some(link) = self.consumers.get_mut(token) else { return };
         let Some(waiting) = link.waiting.take() else { return };
         let place = Place { connection: link.connection, session: link.session, link: link.link };
-        let Waiting { terms, definition } = *waiting;
+        let Waiting { terms, definition, held } = *waiting;
         if let Some(definition) = definition {
             let key = definition.key().into_owned();
-            self.shared.subscriptions.add(definition);
+            self.shared.subscriptions.add(definition, held);
             self.shared.subscriptions.use_one(&key);
         }
         self.accept(now, place, Role::Sender, terms, token);
@@ -496,10 +516,14 @@ impl Shard {
 
     /// Bytes of a message that a producer's link takes; 0 means no limit. A lower limit that the
     /// address gets later holds as well: the core rejects what is larger.
-    fn max_message_size(&self, producer: ProducerKey) -> u64 {
-        match self.core.max_message_bytes(producer) {
+    fn max_message_size(&self, key: usize, producer: ProducerKey) -> u64 {
+        let bytes = match self.core.max_message_bytes(producer) {
             0 => self.config.limits.max_message_size,
             bytes => bytes,
+        };
+        match self.most_bytes(key) {
+            Some(most) if bytes == 0 || most < bytes => most,
+            _ => bytes,
         }
     }
 
@@ -531,12 +555,12 @@ impl Shard {
 
     /// A link goes that has not been answered. What it subscribed to for good is there from the moment its
     /// home has heard of it, and a client can come back to it.
-    fn keep_definition(&self, definition: Option<Definition>) {
+    fn keep_definition(&self, definition: Option<Definition>, held: Option<Held>) {
         let subscriptions = &self.shared.subscriptions;
         if let Some(definition) = definition
             && subscriptions.find(&definition.key()).is_none()
         {
-            subscriptions.add(definition);
+            subscriptions.add(definition, held);
         }
     }
 
@@ -593,7 +617,7 @@ impl Shard {
                 let Some(consumer) = ConsumerKey::from_bits(token) else { return };
                 let Some(link) = self.consumers.remove(token) else { return };
                 match link.waiting {
-                    Some(waiting) => self.keep_definition(waiting.definition),
+                    Some(waiting) => self.keep_definition(waiting.definition, waiting.held),
                     None => {
                         if let Some(name) = &link.subscription {
                             self.shared.subscriptions.leave_one(name);
@@ -624,6 +648,8 @@ impl Place {
             held: 0,
             head: None,
             transaction: None,
+            withheld: 0,
+            counted: [None, None],
         }
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct Connection {
     /// The peer has shut its end of the socket.
     has_input_ended: bool,
     pub(super) is_dirty: bool,
+    /// What it sends counts towards limits.
+    pub(super) is_metered: bool,
     /// It waits for its turn to agree on TLS.
     pub(super) is_postponed: bool,
     /// Where it stands among those who want to be served.
@@ -116,7 +118,14 @@ impl Connection {
     /// Whether more is to be read: it is not while the protocol has no room for it, nor while it is not known
     /// who the client is.
     fn may_read(&self) -> bool {
-        self.protocol.may_read() && !self.caller.login.as_ref().is_some_and(|login| login.is_waiting())
+        self.protocol.may_read()
+            && !self.is_held_up()
+            && !self.caller.login.as_ref().is_some_and(|login| login.is_waiting())
+    }
+
+    /// Whether it is not read because its client sends too fast.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.is_metered && self.caller.resume_at.is_some()
     }
 
     /// Lets the connection's task run.
@@ -222,6 +231,7 @@ impl Shard {
             is_paused: true,
             has_input_ended: false,
             is_dirty: false,
+            is_metered: false,
             is_postponed: false,
             place: Place::default(),
             // So that its first deadline is the one after which it is looked at, and stays the only one.
@@ -498,7 +508,8 @@ impl Shard {
         let next = match connection.life {
             Life::Serving => {
                 let tidy = (connection.activity != Activity::Tidy).then(|| now + TIDY_AFTER);
-                connection.protocol.poll_timeout().into_iter().chain(tidy).min()
+                let resume = connection.caller.resume_at;
+                connection.protocol.poll_timeout().into_iter().chain(tidy).chain(resume).min()
             }
             Life::Closing { deadline } | Life::Lingering { deadline } => Some(deadline),
             Life::Dead => None,
@@ -514,6 +525,13 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.deadline = None;
         match connection.life {
+            // Not a sign that it is quiet.
+            Life::Serving if connection.caller.resume_at.is_some() => {
+                if connection.caller.resume_at.is_some_and(|at| at <= now) {
+                    self.end_pause(now, key);
+                }
+                self.time_out(now, key);
+            }
             Life::Serving => self.tidy_or_time_out(now, key),
             Life::Closing { deadline } | Life::Lingering { deadline } if now >= deadline => self.kill(key),
             Life::Closing { .. } | Life::Lingering { .. } | Life::Dead => {}
@@ -530,6 +548,10 @@ impl Shard {
                 Activity::Tidy
             }
         };
+        self.time_out(now, key);
+    }
+
+    fn time_out(&mut self, now: Instant, key: usize) {
         self.excuse_silence(now, key);
         match self.handle_protocol_timeout(now, key) {
             Ok(()) => {
@@ -548,6 +570,9 @@ impl Shard {
     fn excuse_silence(&mut self, now: Instant, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.is_paused && connection.has_unread() {
+            if connection.is_held_up() {
+                connection.protocol.excuse_wait(now);
+            }
             connection.protocol.excuse_silence(now);
         }
     }

@@ -147,7 +147,7 @@ impl Format for Formats {
         // It was understood when the subscription was made.
         let filters = Filters::read(&definition.filter).unwrap_or_default();
         let not_from = filters.no_local.then(|| origin_of(definition.container.as_str()));
-        self.subscriptions.add(definition);
+        self.subscriptions.add(definition, None);
         RestoredFilter { filter: filters.selector, not_from, ..RestoredFilter::default() }
     }
 }

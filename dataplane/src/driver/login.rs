@@ -30,7 +30,7 @@ use super::choice::Astray;
 use super::connection::{Connection, Life};
 use super::protocol::{Farewell, Protocol};
 use crate::checks::{Asker, Attempt, Checked, Submitted, Verified};
-use crate::identity::{LEEWAY, Providers, Verdict};
+use crate::identity::{self, LEEWAY, Providers, Shown, Told, Verdict};
 use crate::owner::Owner;
 use crate::spaces::Space;
 use crate::tls::{ClientCertificate, Encryption};
@@ -45,7 +45,7 @@ const MAX_LOGGED: usize = 64;
 /// What the shards of a node have in common of logging in.
 #[derive(Clone)]
 pub(crate) struct LoginShared {
-    /// What salts are made of that no user has.
+    /// What salts are made of before the fleet has a secret for that: it has one with its first user.
     secret: [u8; 32],
     throttle: Arc<Mutex<Throttle>>,
     /// Those whose tokens are taken.
@@ -100,7 +100,7 @@ pub(super) struct Login {
     user: Option<String>,
     /// The answer of somebody else is waited for.
     is_waiting: bool,
-    /// What its token says, once it is verified.
+    /// What others say of it: its token, once it is verified, or whoever was asked.
     claims: Option<Claims>,
     /// MQTT: what it wants when it is let in. `None`: it is in already, and says it again (4.12.1).
     pub(super) connect: Option<Box<Connect>>,
@@ -116,11 +116,13 @@ impl Login {
         self.connect.is_some() && self.exchange.mechanism().scram_hash().is_none()
     }
 
-    /// Goes by what a provider says of the client.
+    /// Goes by what others say of the client.
     fn vouched_for(&mut self, claims: Result<Claims, Refusal>) -> Answer {
         match claims {
             Ok(claims) => {
-                let user = claims.user.clone();
+                // A token names its user; who was asked about a name has answered for that.
+                let said = self.user.clone().filter(|_| self.exchange.mechanism() == Mechanism::Plain);
+                let user = said.unwrap_or_else(|| claims.user.clone());
                 self.claims = Some(claims);
                 Answer::Accepted(user)
             }
@@ -238,6 +240,9 @@ impl Shard {
                 if !self.may_try(now, key, &user) {
                     return Some(Answer::Refused(Refusal::Throttled));
                 }
+                if let Some(told) = self.ask_delegate(key, &user, &password) {
+                    return self.told(key, told);
+                }
                 let verifiers = self.user_named(key, &user).and_then(|user| user.verifiers().cloned());
                 let connection = self.connections.get(key)?;
                 let asker = Asker { shard: self.id.shard(), key, number: connection.number };
@@ -259,7 +264,8 @@ impl Shard {
                     Some(verifiers) => verifiers.scram(hash).clone(),
                     // Another one in each space, as those have that exist.
                     None => {
-                        ScramVerifier::made_up(hash, &self.full_name(key, &user), &self.shared.login.secret)
+                        let secret = self.users.salts().map_or(&self.shared.login.secret, |salts| &salts.0);
+                        ScramVerifier::made_up(hash, &self.full_name(key, &user), secret)
                     }
                 };
                 Some(Answer::Scram(verifier))
@@ -327,16 +333,54 @@ impl Shard {
             Verdict::Known(claims) => Some(connection.caller.login.as_mut()?.vouched_for(claims)),
             Verdict::Later => {
                 let asker = Asker { shard: self.id.shard(), key, number: connection.number };
-                let mailboxes = self.shared.mailboxes.clone();
-                let reply = move |claims| {
-                    if let Some(mailbox) = mailboxes.get(usize::from(asker.shard)) {
-                        mailbox.post_verified(Verified { asker, claims });
-                    }
-                };
-                self.shared.login.providers.ask(token, Box::new(reply));
+                self.shared.login.providers.ask(token, self.reply_to(asker));
                 None
             }
         }
+    }
+
+    /// Asks somebody else about a name that the table of users has not; `None`: nobody is to be asked.
+    fn ask_delegate(&self, key: usize, name: &str, password: &Secret) -> Option<Told> {
+        let delegate = self.shared.login.providers.delegate()?;
+        let (space, user) = self.placed(key, name).ok()?;
+        // Whom the table has, it alone decides on, also when he is disabled.
+        if self.users.find(space.name(), user).is_some() || means_another(user) {
+            return None;
+        }
+        let connection = self.connections.get(key)?;
+        let asker = Asker { shard: self.id.shard(), key, number: connection.number };
+        let caller = &connection.caller;
+        let connect = caller.login.as_ref().and_then(|login| login.connect.as_ref());
+        let certificate = caller.encryption.as_ref().and_then(|encryption| encryption.certificate.as_ref());
+        let question = identity::Question {
+            space: space.name(),
+            user,
+            password: password.expose(),
+            protocol: if matches!(connection.protocol, Protocol::Mqtt(_)) { "mqtt" } else { "amqp" },
+            address: connection.peer.ip(),
+            client: connect.map(|connect| connect.client_id.as_str()).filter(|client| !client.is_empty()),
+            certificate: certificate.map(Shown::from),
+        };
+        Some(delegate.ask(&question, self.reply_to(asker)))
+    }
+
+    fn told(&mut self, key: usize, told: Told) -> Option<Answer> {
+        match told {
+            Told::Known(claims) => {
+                Some(self.connections.get_mut(key)?.caller.login.as_mut()?.vouched_for(claims))
+            }
+            Told::Later => None,
+        }
+    }
+
+    /// Posts what others say of a client to the shard of its connection.
+    fn reply_to(&self, asker: Asker) -> identity::Reply {
+        let mailboxes = self.shared.mailboxes.clone();
+        Box::new(move |claims| {
+            if let Some(mailbox) = mailboxes.get(usize::from(asker.shard)) {
+                mailbox.post_verified(Verified { asker, claims });
+            }
+        })
     }
 
     /// It is known whether a password is right.
@@ -384,7 +428,8 @@ impl Shard {
             how @ (How::Certificate | How::Password | How::Scram) if who.user == FLEET_ADMIN => {
                 self.placed_without_name(key).ok().map(|space| Access::fleet_admin(space.clone(), how))
             }
-            How::Token => self.vouched(key, &who.user),
+            how @ (How::Token | How::Password) if self.has_claims(key) => self.vouched(key, &who.user, how),
+            How::Token => None,
             how => self.named(key, &who.user, how),
         };
         // Deleted or disabled since his password was looked at.
@@ -413,26 +458,49 @@ impl Shard {
         id.is_empty() || home(&space.inside(id), shards) == self.id
     }
 
-    /// The client of a connection whose token has been verified, until that ends.
-    fn vouched(&mut self, key: usize, name: &str) -> Option<Access> {
+    /// Whether somebody else has said who the client of a connection is.
+    fn has_claims(&self, key: usize) -> bool {
+        let login = self.connections.get(key).and_then(|connection| connection.caller.login.as_ref());
+        login.is_some_and(|login| login.claims.is_some())
+    }
+
+    /// The client of a connection of whom somebody else has said who he is, until that ends.
+    fn vouched(&mut self, key: usize, name: &str, how: How) -> Option<Access> {
         let connection = self.connections.get_mut(key)?;
         let number = connection.number;
-        let Claims { roles, space, expires, .. } = connection.caller.login.as_mut()?.claims.take()?;
-        // Names that mean something else here, whatever a provider calls its users.
-        if [ANONYMOUS, FLEET_ADMIN].contains(&name) {
+        let Claims { roles, space: said, expires, .. } = connection.caller.login.as_mut()?.claims.take()?;
+        let (space, name) = match how {
+            // Of a token's user the provider alone says of which space he is.
+            How::Token => (self.placed_by_provider(key, said.as_deref()).ok()?.clone(), name),
+            _ => self.placed(key, name).ok().map(|(space, name)| (space.clone(), name))?,
+        };
+        if means_another(name) {
             return None;
         }
-        let space = self.placed_by_provider(key, space.as_deref()).ok()?.clone();
+        // Whom the table has got meanwhile, it alone decides on; and a space may be another one now.
+        let is_another = said.is_some_and(|said| *said != **space.name());
+        if how == How::Password && (is_another || self.users.find(space.name(), name).is_some()) {
+            return None;
+        }
         let user = self.users.vouched(space.name(), name, &roles)?;
+        match how {
+            // As long as the token would be taken: the provider's clock may be another.
+            How::Token => self.end_with(key, number, expires.saturating_add(LEEWAY.as_secs())),
+            _ if expires == u64::MAX => {}
+            _ => self.end_with(key, number, expires),
+        }
+        Some(Access::vouched(space, user, how, Some(roles.into())))
+    }
+
+    /// Has a connection end at a time of day, in Unix seconds.
+    fn end_with(&mut self, key: usize, number: u64, expires: u64) {
         if self.token_ends.len() > MAX_SPENT_ENDS + 2 * self.connections.len() {
             let connections = &self.connections;
             self.token_ends.retain(|Reverse((_, key, number))| {
                 connections.get(*key).is_some_and(|connection| connection.number == *number)
             });
         }
-        // As long as the token would be taken.
-        self.token_ends.push(Reverse((expires.saturating_add(LEEWAY.as_secs()), key, number)));
-        Some(Access::of_token(space, user, roles.into()))
+        self.token_ends.push(Reverse((expires, key, number)));
     }
 
     /// Ends the connections whose tokens have ended.
@@ -443,8 +511,8 @@ impl Shard {
             }
             self.token_ends.pop();
             if self.connections.get(key).is_some_and(|connection| connection.number == number) {
-                info!(connection = %self.name_of(key), "the token has expired");
-                let words = "the token has expired; connect again with a new one";
+                info!(connection = %self.name_of(key), "its log-in has expired");
+                let words = "the log-in or its token has expired; connect again";
                 self.force_close(now, key, Farewell::Unauthorized, words);
                 self.run_effects(now);
             }
@@ -477,6 +545,11 @@ impl Shard {
         info!(connection = %self.name_of(key), %mechanism, reason = refusal.label(), "not let in");
         Progress::Refused(refusal)
     }
+}
+
+/// Whether a name means something else here, whatever others call their users.
+pub(crate) fn means_another(name: &str) -> bool {
+    [ANONYMOUS, FLEET_ADMIN].contains(&name)
 }
 
 /// The names of a certificate that can be those of users.

@@ -13,6 +13,7 @@ mod connection;
 mod departure;
 mod format;
 mod handshakes;
+mod limits;
 mod login;
 mod message;
 mod mqtt;
@@ -50,11 +51,13 @@ pub(crate) use self::connection::{accept, adopt};
 pub(crate) use self::format::Formats;
 use self::handshakes::Handshakes;
 use self::login::{LoginCounts, TokenEnds};
-pub(crate) use self::login::{LoginShared, random};
+pub(crate) use self::login::{LoginShared, means_another, random};
 use self::message::Wants;
 pub(crate) use self::mqtt::envelope::MQTT_FORMAT;
 pub(crate) use self::mqtt::to_amqp::as_amqp;
-pub(crate) use self::mqtt::{KeptClients, SUBSCRIPTION_PREFIX, object_home};
+pub(crate) use self::mqtt::{
+    KeptClients, SHARE_PREFIX, SUBSCRIPTION_PREFIX, filter_inside, object_home, subscription_outside,
+};
 pub(crate) use self::preface::Adopted;
 use self::protocol::{Connections, Farewell};
 use self::terminus::Definition;
@@ -67,6 +70,7 @@ use crate::listen::Throttle;
 use crate::mailbox::{AddressNews, Mail, Mailbox, post_at_once};
 use crate::mesh::{Fabric, ShardMesh};
 use crate::store::Store;
+use crate::usage::{Held, Usage};
 use crate::users::UserTable;
 
 /// Bytes that one read takes at most.
@@ -114,6 +118,8 @@ pub(crate) struct Shared {
     pub(crate) mesh: Option<Arc<Fabric>>,
     /// Threads that check passwords.
     pub(crate) checks: Checks,
+    /// What tenants take.
+    pub(crate) usage: Arc<Usage>,
     pub(crate) login: LoginShared,
 }
 
@@ -154,6 +160,10 @@ pub(crate) struct LinkRef {
     head: Option<BytesMut>,
     /// Producer: the transaction of that message. Consumer: the one that acquires what it gets.
     transaction: Option<TransactionId>,
+    /// Producer: credit that the core has given and the client does not have yet.
+    withheld: u32,
+    /// What it counts for: a link, and perhaps a subscription that goes with it.
+    counted: [Option<Held>; 2],
 }
 
 /// What happens when the home of a consumer's address has let it in. Until then its durable
@@ -162,8 +172,9 @@ pub(crate) struct LinkRef {
 struct Waiting {
     /// The answer to its attach.
     terms: Terms,
-    /// Its durable subscription.
+    /// Its durable subscription, and what that counts for unless it was there.
     definition: Option<Definition>,
+    held: Option<Held>,
 }
 
 /// The links of one direction, by the slot of the core's key.

@@ -28,6 +28,8 @@ pub(super) enum Farewell {
     Administrative,
     /// The client has no right to it any more.
     Unauthorized,
+    /// It would be one more than there may be.
+    Limit,
 }
 
 /// What a connection speaks, and its state. Boxed: the socket's part is the same size for all.
@@ -373,6 +375,7 @@ impl Shard {
 
     /// Takes everything of a connection out of the core. Called more than once: what is gone is gone.
     pub(super) fn release(&mut self, now: Instant, key: usize) {
+        self.leave_place(key);
         match self.connections.get(key).map(|connection| &connection.protocol) {
             Some(Protocol::Amqp(_)) => self.release_amqp(now, key),
             Some(Protocol::Mqtt(_)) => self.release_mqtt(now, key),

@@ -17,6 +17,7 @@ use mq_core::Filter;
 use mq_model::space::{qualified, split_qualified};
 
 use crate::selector::Selector;
+use crate::usage::Held;
 
 /// A selector over properties and headers (`apache.org:selector-filter:string`).
 const SELECTOR: (&str, u64) = ("apache.org:selector-filter:string", 0x0000_468C_0000_0004);
@@ -358,16 +359,21 @@ struct Entry {
     definition: Arc<Definition>,
     /// Links that use it now.
     links: usize,
+    /// What it counts for, where it was made on this node.
+    _counted: Option<Held>,
 }
 
 impl Subscriptions {
     /// The subscription is there, with this definition.
-    pub(super) fn add(&self, definition: Definition) {
+    pub(super) fn add(&self, definition: Definition, counted: Option<Held>) {
         let definition = Arc::new(definition);
         let mut entries = self.lock();
         match entries.get_mut(&*definition.key()) {
             Some(entry) => entry.definition = definition,
-            None => drop(entries.insert(definition.key().into(), Entry { definition, links: 0 })),
+            None => {
+                let key = definition.key().into();
+                entries.insert(key, Entry { definition, links: 0, _counted: counted });
+            }
         }
     }
 
@@ -544,14 +550,17 @@ mod tests {
     fn the_subscriptions_of_a_topic_are_forgotten_with_it_and_others_are_not() {
         let subscriptions = Subscriptions::default();
         for address in ["events", "events/+/x", "events-of-others"] {
-            subscriptions.add(Definition {
-                name: address.into(),
-                address: address.into(),
-                container: "client".into(),
-                is_shared: false,
-                filter: Vec::new(),
-                capabilities: Vec::new(),
-            });
+            subscriptions.add(
+                Definition {
+                    name: address.into(),
+                    address: address.into(),
+                    container: "client".into(),
+                    is_shared: false,
+                    filter: Vec::new(),
+                    capabilities: Vec::new(),
+                },
+                None,
+            );
         }
         subscriptions.remove_topic("events");
         assert!(subscriptions.find("events").is_none() && subscriptions.find("events/+/x").is_none());
@@ -570,7 +579,7 @@ mod tests {
         };
         let subscriptions = Subscriptions::default();
         for address in ["$s/acme/events", "$s/other/events", "events"] {
-            subscriptions.add(of(address));
+            subscriptions.add(of(address), None);
         }
         let found = subscriptions.find("$s/acme/client:billing").expect("that of acme");
         assert_eq!(found.address.as_str(), "$s/acme/events");
@@ -585,14 +594,17 @@ mod tests {
     #[test]
     fn a_subscription_that_another_link_uses_does_not_end_with_one_of_them() {
         let subscriptions = Subscriptions::default();
-        subscriptions.add(Definition {
-            name: "s".into(),
-            address: "events".into(),
-            container: "".into(),
-            is_shared: true,
-            filter: Vec::new(),
-            capabilities: Vec::new(),
-        });
+        subscriptions.add(
+            Definition {
+                name: "s".into(),
+                address: "events".into(),
+                container: "".into(),
+                is_shared: true,
+                filter: Vec::new(),
+                capabilities: Vec::new(),
+            },
+            None,
+        );
         subscriptions.use_one("s");
         subscriptions.use_one("s");
         subscriptions.remove_unless_used("s");

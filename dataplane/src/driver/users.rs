@@ -11,6 +11,7 @@ use tracing::info;
 use super::Shard;
 use super::access::{Change, Denied};
 use super::attach::unauthorized;
+use super::mqtt::Session;
 use super::protocol::{Farewell, Protocol};
 use crate::users::UserTable;
 
@@ -33,7 +34,9 @@ impl Shard {
                 change => changed.push((key, change)),
             }
         }
-        self.users = table;
+        self.shared.usage.set_table(&table);
+        let before = std::mem::replace(&mut self.users, table);
+        self.refresh_limits(now);
         for (key, change) in changed {
             match change {
                 Change::Gone => {
@@ -44,6 +47,21 @@ impl Shard {
                 Change::Rights => self.look_at_rights(now, key),
                 Change::None => {}
             }
+            self.run_effects(now);
+        }
+        if before.spaces().any(|(space, _)| self.users.space(space.name()).is_none()) {
+            self.end_sessions_of_gone_spaces(now);
+        }
+    }
+
+    /// What clients that are away have left in a space that is gone is not there for those of the next one of its
+    /// name.
+    fn end_sessions_of_gone_spaces(&mut self, now: Instant) {
+        let is_left = |session: &Session| self.users.space(session.space()).is_none();
+        let sessions = self.mqtt.sessions.iter().filter(|(_, session)| is_left(session));
+        let left: Vec<Arc<str>> = sessions.map(|(_, session)| session.client_id.clone()).collect();
+        for client in left {
+            self.end_client_session(now, &client);
             self.run_effects(now);
         }
     }

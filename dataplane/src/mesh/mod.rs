@@ -58,7 +58,7 @@ const JOIN_POLL: Duration = Duration::from_millis(5);
 /// What a node of a fleet needs before it starts.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    identity: Identity,
+    pub(crate) identity: Identity,
     pub(crate) bound: Bound,
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Tag {
     Sessions,
     /// Requests of the admin API, and their answers.
     Requests,
+    /// What tenants take.
+    Usage,
 }
 
 impl Tag {
@@ -22,11 +24,13 @@ impl Tag {
             Self::Objects => 1,
             Self::Sessions => 2,
             Self::Requests => 3,
+            Self::Usage => 4,
         }
     }
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Objects, Self::Sessions, Self::Requests].into_iter().find(|tag| tag.to_byte() == byte)
+        let all = [Self::Objects, Self::Sessions, Self::Requests, Self::Usage];
+        all.into_iter().find(|tag| tag.to_byte() == byte)
     }
 }
 

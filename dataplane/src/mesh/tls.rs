@@ -5,8 +5,11 @@
 //! certificate is for that node: its DNS name is `<node>.<fleet>.mq.internal`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use jiff::Timestamp;
+use mq_model::admin::NodeCertificate;
 use mq_model::config::MeshTls;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -21,6 +24,7 @@ use rustls::{
 };
 
 pub(crate) use crate::tls::Secured;
+use crate::tls::{Mark, expiry, fingerprint, marks};
 
 /// The domain of the names in the certificates of nodes. It is looked up nowhere.
 const DOMAIN: &str = "mq.internal";
@@ -49,13 +53,30 @@ pub(crate) enum PeerError {
     Name(String),
 }
 
-/// What a node shows to others, and how it checks what they show. Cheap to clone.
+/// What a node shows to others, and how it checks what they show: what its files hold now. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
+pub(crate) struct Identity(Arc<Own>);
+
+#[derive(Debug)]
+struct Own {
+    files: MeshTls,
+    node: String,
+    fleet: String,
+    loaded: RwLock<Arc<Loaded>>,
+    marks: Mutex<Vec<Mark>>,
+    failures: AtomicU64,
+}
+
+/// What the files hold.
+#[derive(Debug)]
+struct Loaded {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
     /// Nobody is asked for by this name: what the peer says of itself counts.
     any: ServerName<'static>,
+    expires: Timestamp,
+    fingerprint: String,
+    authorities: Vec<String>,
 }
 
 impl Identity {
@@ -64,7 +85,74 @@ impl Identity {
     /// # Errors
     /// See [`TlsError`].
     pub(crate) fn load(files: &MeshTls, node: &str, fleet: &str) -> Result<Self, TlsError> {
-        let roots = Arc::new(roots(&files.ca)?);
+        // Before the files are read: a change in between is found at the next look.
+        let marks = Mutex::new(marks_of(files));
+        let loaded = RwLock::new(Arc::new(Loaded::read(files, node, fleet)?));
+        let (files, node, fleet) = (files.clone(), node.to_owned(), fleet.to_owned());
+        Ok(Self(Arc::new(Own { files, node, fleet, loaded, marks, failures: AtomicU64::new(0) })))
+    }
+
+    /// Reads the files again when one of them has changed: they count for new connections.
+    pub(crate) fn look(&self) {
+        let Own { files, node, fleet, loaded, marks, failures } = &*self.0;
+        let found = marks_of(files);
+        {
+            let mut marks = marks.lock().unwrap_or_else(PoisonError::into_inner);
+            if *marks == found {
+                return;
+            }
+            *marks = found;
+        }
+        match Loaded::read(files, node, fleet) {
+            Ok(new) => {
+                let path = files.certificate.display();
+                tracing::info!(%path, expires = %new.expires, "other nodes are shown another certificate");
+                *loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+            }
+            Err(error) => {
+                failures.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "the files of mesh.tls have changed and are of no use; those before stay in use");
+            }
+        }
+    }
+
+    /// How the admin API shows it.
+    pub(crate) fn view(&self) -> NodeCertificate {
+        let loaded = self.loaded();
+        NodeCertificate {
+            expires: loaded.expires,
+            reload_failures: self.0.failures.load(Ordering::Relaxed),
+            fingerprint: loaded.fingerprint.clone(),
+            authorities: loaded.authorities.clone(),
+        }
+    }
+
+    /// The side that has connected.
+    pub(crate) fn connecting(&self) -> Result<Secured, rustls::Error> {
+        let loaded = self.loaded();
+        let connection = ClientConnection::new(loaded.client.clone(), loaded.any.clone())?;
+        Ok(Secured::new(connection.into()))
+    }
+
+    /// The side that was connected to.
+    pub(crate) fn accepting(&self) -> Result<Secured, rustls::Error> {
+        Ok(Secured::new(ServerConnection::new(self.loaded().server.clone())?.into()))
+    }
+
+    fn loaded(&self) -> Arc<Loaded> {
+        self.0.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn marks_of(files: &MeshTls) -> Vec<Mark> {
+    marks([&files.ca, &files.certificate, &files.key])
+}
+
+impl Loaded {
+    fn read(files: &MeshTls, node: &str, fleet: &str) -> Result<Self, TlsError> {
+        let authorities = certificates("the CA", "ca", &files.ca)?;
+        let roots = Arc::new(roots(&authorities, &files.ca)?);
+        let authorities = authorities.iter().map(fingerprint).collect();
         let chain = certificates("the certificate", "certificate", &files.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&files.key)
             .map_err(|error| unreadable("the private key", "key", &files.key, &error.to_string()))?;
@@ -74,6 +162,8 @@ impl Identity {
         check_own(&chain, &name, &files.certificate)?;
         check_signed(&chain, &roots, files)?;
         let any = ServerName::try_from(name).map_err(|error| of_certificate(error.to_string()))?;
+        let expires = chain.first().and_then(|first| expiry(first).ok()).unwrap_or(Timestamp::MAX);
+        let own = chain.first().map(fingerprint).unwrap_or_default();
         let provider = Arc::new(ring::default_provider());
         let of_tls = |error: rustls::Error| of_certificate(error.to_string());
         let client = ClientConfig::builder_with_provider(provider.clone())
@@ -97,18 +187,14 @@ impl Identity {
             .map_err(of_tls)?;
         // Connections live for days; resuming one would save nothing and skip the check of certificates.
         server.send_tls13_tickets = 0;
-        Ok(Self { client: Arc::new(client), server: Arc::new(server), any })
-    }
-
-    /// The side that has connected.
-    pub(crate) fn connecting(&self) -> Result<Secured, rustls::Error> {
-        let connection = ClientConnection::new(self.client.clone(), self.any.clone())?;
-        Ok(Secured::new(connection.into()))
-    }
-
-    /// The side that was connected to.
-    pub(crate) fn accepting(&self) -> Result<Secured, rustls::Error> {
-        Ok(Secured::new(ServerConnection::new(self.server.clone())?.into()))
+        Ok(Self {
+            client: Arc::new(client),
+            server: Arc::new(server),
+            any,
+            expires,
+            fingerprint: own,
+            authorities,
+        })
     }
 }
 
@@ -117,10 +203,12 @@ pub(crate) fn dns_name(node: &str, fleet: &str) -> String {
     format!("{node}.{fleet}.{DOMAIN}")
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+fn roots(authorities: &[CertificateDer<'static>], path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("the CA", "ca", path)? {
-        roots.add(certificate).map_err(|error| unreadable("the CA", "ca", path, &error.to_string()))?;
+    for certificate in authorities {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| unreadable("the CA", "ca", path, &error.to_string()))?;
     }
     Ok(roots)
 }
@@ -387,6 +475,34 @@ pub(super) mod tests {
         let mut one = foreign.identity("n1").connecting().unwrap();
         let mut other = own.identity("n2").accepting().unwrap();
         assert!(shake(&mut one, &mut other)[1].is_some(), "the one that was connected to");
+    }
+
+    #[test]
+    fn files_that_have_changed_count_for_new_connections_and_those_of_no_use_do_not() {
+        let (old, new) = (Authority::new(), Authority::new());
+        let (_folder, files) = old.issue(&dns_name("n1", "f"));
+        let one = Identity::load(&files, "n1", "f").unwrap();
+        let meets = |authority: &Authority| {
+            let mut here = one.connecting().unwrap();
+            let mut there = authority.identity("n2").accepting().unwrap();
+            // A peer believes whichever authority has signed its own.
+            shake(&mut here, &mut there) == [None, None]
+        };
+        assert!(meets(&old) && !meets(&new));
+        let (_other, others) = new.issue(&dns_name("n1", "f"));
+        std::fs::write(&files.certificate, "nothing").unwrap();
+        one.look();
+        assert!(meets(&old), "those before stay in use");
+        assert_eq!(one.view().reload_failures, 1);
+        for (from, to) in
+            [(&others.ca, &files.ca), (&others.certificate, &files.certificate), (&others.key, &files.key)]
+        {
+            std::fs::copy(from, to).unwrap();
+        }
+        one.look();
+        assert!(meets(&new) && !meets(&old));
+        let view = one.view();
+        assert_eq!((view.authorities.len(), view.fingerprint.len()), (1, 64));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ChangeError;
 use super::journal::Journal;
-use crate::users::{Contents, Profile, Role, SpaceEntry, User, UserTable};
+use crate::users::{Contents, Profile, Role, SaltSecret, SpaceEntry, User, UserTable};
 
 /// The kind of objects that are users.
 const USER: Kind = Kind(2);
@@ -27,6 +27,9 @@ const SPACE: Kind = Kind(4);
 
 /// The kind of objects that are profiles.
 const PROFILE: Kind = Kind(5);
+
+/// The kind of the one object that is the fleet's secret for salts. A number with room before it for further kinds.
+const SALTS: Kind = Kind(16);
 
 /// Users that a fleet may have.
 pub const MAX_USERS: usize = 100_000;
@@ -240,7 +243,13 @@ pub(super) type Staged = HashMap<Key, (Version, Option<Principal>)>;
 #[derive(Debug, Default)]
 pub(super) struct Principals {
     kept: BTreeMap<(u8, Arc<str>), (Version, Principal)>,
+    salts: Option<SaltSecret>,
     generation: u64,
+}
+
+/// The key of the fleet's secret for salts.
+pub(super) fn salts_key() -> Key {
+    Key::new(SALTS, "salts")
 }
 
 impl Principals {
@@ -253,11 +262,16 @@ impl Principals {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.kept.is_empty() && self.salts.is_none()
     }
 
     /// Takes over what a record says; false when it speaks of something else.
     pub(super) fn take(&mut self, record: &Record) -> bool {
+        if record.key.kind == SALTS {
+            let secret = record.value.as_ref().and_then(|value| value.as_ref().try_into().ok());
+            self.salts = secret.map(SaltSecret);
+            return true;
+        }
         let Some(kind) = PrincipalKind::of(record.key.kind) else { return false };
         let decoded = record.value.as_ref().map(|value| Principal::decode(kind, value)).transpose();
         let failed = |error: &serde_json::Error| {
@@ -376,6 +390,6 @@ impl Principals {
                 (Principal::User(_) | Principal::Role(_), None) => {}
             }
         }
-        Arc::new(UserTable::new(contents, self.generation))
+        Arc::new(UserTable::new(contents, self.generation).with_salts(self.salts))
     }
 }

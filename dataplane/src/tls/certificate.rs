@@ -123,10 +123,29 @@ impl ClientCertificate {
             emails: names(|name| {
                 if let GeneralName::RFC822Name(name) = name { Some((*name).to_owned()) } else { None }
             }),
-            fingerprint: hexadecimal(digest(&SHA256, first).as_ref()),
+            fingerprint: fingerprint(first),
             expires: end_of(&certificate),
             is_of_fleet,
         })
+    }
+}
+
+/// Looks at the certificate of a client that goes on with the keys of an earlier connection. It has shown it then,
+/// and may go on like that without end.
+///
+/// # Errors
+/// When the certificate is good no more.
+pub(super) fn check_again(
+    tls: &Connection,
+    clients: &dyn ClientCertVerifier,
+    now: UnixTime,
+) -> Result<(), rustls::Error> {
+    if tls.handshake_kind() != Some(HandshakeKind::Resumed) {
+        return Ok(());
+    }
+    match tls.peer_certificates().unwrap_or_default().split_first() {
+        Some((first, between)) => clients.verify_client_cert(first, between, now).map(|_| ()),
+        None => Ok(()),
     }
 }
 
@@ -134,7 +153,7 @@ impl ClientCertificate {
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Result<Timestamp, X509Error> {
+pub(crate) fn expiry(certificate: &CertificateDer<'_>) -> Result<Timestamp, X509Error> {
     let (_, certificate) =
         X509Certificate::from_der(certificate).map_err(|_| X509Error::InvalidCertificate)?;
     Ok(end_of(&certificate))
@@ -145,10 +164,106 @@ fn end_of(certificate: &X509Certificate<'_>) -> Timestamp {
     Timestamp::from_second(certificate.validity().not_after.timestamp()).unwrap_or(Timestamp::MAX)
 }
 
+/// SHA-256 of a certificate, as 64 hexadecimal digits.
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    hexadecimal(digest(&SHA256, certificate).as_ref())
+}
+
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rustls::crypto::ring;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+
+    use super::*;
+
+    type Authority = CertifiedIssuer<'static, KeyPair>;
+
+    fn authority() -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    fn pair(authority: &Authority) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2100, 1, 1);
+        let certificate = params.signed_by(&key, authority).unwrap();
+        (vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+    }
+
+    fn roots(authority: &Authority) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).unwrap();
+        Arc::new(roots)
+    }
+
+    fn verifier(authority: &Authority) -> Arc<dyn ClientCertVerifier> {
+        let provider = Arc::new(ring::default_provider());
+        WebPkiClientVerifier::builder_with_provider(roots(authority), provider).build().unwrap()
+    }
+
+    /// One connection, until both have said what there is to say.
+    fn connect(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Connection {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = ClientConnection::new(client.clone(), name).unwrap();
+        let mut server = ServerConnection::new(server.clone()).unwrap();
+        let mut bytes = Vec::new();
+        while client.wants_write() || server.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut bytes.as_slice()).unwrap();
+            server.process_new_packets().unwrap();
+            bytes.clear();
+            server.write_tls(&mut bytes).unwrap();
+            client.read_tls(&mut bytes.as_slice()).unwrap();
+            client.process_new_packets().unwrap();
+            bytes.clear();
+        }
+        server.into()
+    }
+
+    #[test]
+    fn a_resumed_connection_has_a_certificate_that_is_good_now() {
+        let (authority, other) = (authority(), authority());
+        let provider = Arc::new(ring::default_provider());
+        let (chain, key) = pair(&authority);
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier(&authority))
+            .with_single_cert(chain, key)
+            .unwrap();
+        server.ticketer = ring::Ticketer::new().unwrap();
+        let (chain, key) = pair(&authority);
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots(&authority))
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        let (client, server) = (Arc::new(client), Arc::new(server));
+        let year = |year: u64| UnixTime::since_unix_epoch(Duration::from_secs((year - 1_970) * 365 * 86_400));
+        let first = connect(&client, &server);
+        assert_eq!(first.handshake_kind(), Some(HandshakeKind::Full));
+        assert_eq!(check_again(&first, &*verifier(&other), year(2_200)), Ok(()), "it has just been checked");
+        let again = connect(&client, &server);
+        assert_eq!(again.handshake_kind(), Some(HandshakeKind::Resumed));
+        assert_eq!(check_again(&again, &*verifier(&authority), year(2_050)), Ok(()));
+        assert!(check_again(&again, &*verifier(&authority), year(2_200)).is_err(), "it has expired");
+        assert!(check_again(&again, &*verifier(&other), year(2_050)).is_err(), "nobody trusts its authority");
+    }
 }

@@ -14,15 +14,17 @@ use jiff::{SignedDuration, Timestamp};
 use mq_model::admin::NodeCertificate;
 use mq_model::config::{ClientCertificates, Tls, TlsVersion};
 use rustls::client::verify_server_name;
+use rustls::crypto::GetRandomFailed;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, ProducesTickets, WebPkiClientVerifier};
+use rustls::ticketer::TicketRotator;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
-use super::certificate::expiry;
+use super::certificate::{expiry, fingerprint};
 use super::{Secured, Session};
 
 /// Bytes of a file, at most: a system's whole list of authorities has a quarter of it.
@@ -30,6 +32,10 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// How long before its end a certificate is warned of.
 const WARN_AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Seconds after which other keys make the tickets of clients that may have shown a certificate: a ticket is good
+/// for an hour at most. A client whose certificate is replaced before it ends comes with the new one by then.
+const CERTIFIED_TICKETS: u32 = 30 * 60;
 
 /// Why a node cannot prove to clients who it is.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +81,7 @@ impl Speaks {
 #[derive(Clone, Debug)]
 pub struct Terms {
     config: Arc<ServerConfig>,
-    fleet: Option<Arc<dyn ClientCertVerifier>>,
+    verifiers: Verifiers,
     /// A client that does not begin with TLS speaks without.
     pub(crate) is_optional: bool,
 }
@@ -87,21 +93,32 @@ impl Terms {
     /// When there is no randomness.
     pub(crate) fn begin(&self) -> Result<Session, rustls::Error> {
         let tls = ServerConnection::new(self.config.clone())?;
-        Ok(Session::new(Secured::new(tls.into()), self.fleet.clone()))
+        Ok(Session::new(Secured::new(tls.into()), self.verifiers.clone()))
     }
+}
+
+/// Who looks at the certificates of clients.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verifiers {
+    /// Says which are taken; `None`: clients show none.
+    pub(super) clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// Tells those of the fleet's own authority from others.
+    pub(super) fleet: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// What the files hold.
 #[derive(Debug)]
 struct Loaded {
     configs: [Arc<ServerConfig>; 3],
-    fleet: Option<Arc<dyn ClientCertVerifier>>,
+    verifiers: Verifiers,
     certificate: CertificateDer<'static>,
     expires: Timestamp,
+    /// The fingerprints of the fleet's authority.
+    authorities: Vec<String>,
 }
 
 /// What tells a file from the one that was in its place: device, inode, length, and when it was written.
-type Mark = Option<(u64, u64, u64, i64, i64)>;
+pub(crate) type Mark = Option<(u64, u64, u64, i64, i64)>;
 
 /// The files of a node, as they are now.
 #[derive(Debug)]
@@ -120,7 +137,7 @@ impl Certificates {
     pub(crate) fn load(tls: &Tls, state_dir: &Path) -> Result<Self, CertificateError> {
         let files = below(tls, state_dir);
         // Before the files are read: a change in between is found at the next look.
-        let marks = marks(&files);
+        let marks = marks(files.files().map(|(_, path)| path));
         let loaded = RwLock::new(Arc::new(Loaded::read(&files)?));
         let certificates = Self { files, loaded, marks: Mutex::new(marks), failures: AtomicU64::new(0) };
         certificates.warn_of_names();
@@ -137,19 +154,21 @@ impl Certificates {
             Speaks::Mqtt => mqtt,
             Speaks::Http => http,
         };
-        Terms { config: config.clone(), fleet: loaded.fleet.clone(), is_optional }
+        Terms { config: config.clone(), verifiers: loaded.verifiers.clone(), is_optional }
     }
 
     /// Reads the files again when one of them has changed.
     pub(crate) fn look(&self) {
-        let found = marks(&self.files);
-        {
-            let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-            if *marks == found {
-                return;
-            }
-            *marks = found;
+        let found = marks(self.files.files().map(|(_, path)| path));
+        if *self.marks.lock().unwrap_or_else(PoisonError::into_inner) != found {
+            self.reload();
         }
+    }
+
+    /// Reads the files again. The tickets of before are good no more.
+    pub(crate) fn reload(&self) {
+        *self.marks.lock().unwrap_or_else(PoisonError::into_inner) =
+            marks(self.files.files().map(|(_, path)| path));
         match Loaded::read(&self.files) {
             Ok(loaded) => {
                 tracing::info!(
@@ -196,7 +215,13 @@ impl Certificates {
 
     /// How the admin API shows it.
     pub(crate) fn view(&self) -> NodeCertificate {
-        NodeCertificate { expires: self.expires(), reload_failures: self.failures.load(Ordering::Relaxed) }
+        let loaded = self.loaded();
+        NodeCertificate {
+            expires: loaded.expires,
+            reload_failures: self.failures.load(Ordering::Relaxed),
+            fingerprint: fingerprint(&loaded.certificate),
+            authorities: loaded.authorities.clone(),
+        }
     }
 
     /// Until when the certificate is good.
@@ -225,8 +250,9 @@ impl Loaded {
             TlsVersion::Tls13 => &[&TLS13],
         };
         let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
-        let builder = match client_verifier(files)? {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
+        let clients = client_verifier(files)?;
+        let builder = match &clients {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(|error| CertificateError::Pair {
@@ -234,9 +260,12 @@ impl Loaded {
             key: files.key.clone(),
             reason: error.to_string(),
         })?;
-        // A client that comes back need not be checked again for twelve hours: its ticket is good under keys
-        // that only this process knows, and that go with the files.
-        config.ticketer = ring::Ticketer::new()?;
+        // A client that comes back shows nothing again: its ticket is good under keys that only this process
+        // knows, and that go with the files. What it has shown is looked at again nevertheless.
+        config.ticketer = match &clients {
+            Some(_) => Arc::new(TicketRotator::new(CERTIFIED_TICKETS, ticketer)?),
+            None => ring::Ticketer::new()?,
+        };
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 1;
         let configs = [Speaks::Amqp, Speaks::Mqtt, Speaks::Http].map(|speaks| {
@@ -248,7 +277,40 @@ impl Loaded {
             Some(path) => Some(verifier(roots([("fleet-ca", path)])?, false)?),
             None => None,
         };
-        Ok(Self { configs, fleet, certificate, expires })
+        let authorities = match &files.fleet_ca {
+            Some(path) => {
+                certificates("the authorities", "fleet-ca", path)?.iter().map(fingerprint).collect()
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { configs, verifiers: Verifiers { clients, fleet }, certificate, expires, authorities })
+    }
+}
+
+/// Keys for tickets, which somebody else replaces in time.
+fn ticketer() -> Result<Box<dyn ProducesTickets>, GetRandomFailed> {
+    Ok(Box::new(Tickets(ring::Ticketer::new().map_err(|_| GetRandomFailed)?)))
+}
+
+/// Tickets under the keys of another one, for a shorter time.
+#[derive(Debug)]
+struct Tickets(Arc<dyn ProducesTickets>);
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        self.0.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        2 * CERTIFIED_TICKETS
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.0.encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.0.decrypt(cipher)
     }
 }
 
@@ -326,10 +388,13 @@ fn below(tls: &Tls, state_dir: &Path) -> Tls {
     }
 }
 
-fn marks(files: &Tls) -> Vec<Mark> {
-    let mark = |path: &PathBuf| {
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
-    };
-    files.files().map(|(_, path)| mark(path)).collect()
+/// The files that are there now.
+pub(crate) fn marks<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Mark> {
+    paths.into_iter().map(|path| mark(path)).collect()
+}
+
+/// The file that is there now; `None`: there is none.
+pub(crate) fn mark(path: &Path) -> Mark {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::pki_types::UnixTime;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use super::certificate::check_again;
+use super::files::Verifiers;
 use super::{Encryption, Secured};
 
 /// Bytes that are encrypted at once: what a slow socket makes a connection hold.
@@ -25,7 +27,7 @@ const SLICES: usize = 64;
 #[derive(Debug)]
 pub struct Session {
     secured: Secured,
-    fleet: Option<Arc<dyn ClientCertVerifier>>,
+    verifiers: Verifiers,
     /// What was read of the socket before it was known that TLS begins.
     early: BytesMut,
     encryption: Option<Arc<Encryption>>,
@@ -37,10 +39,10 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(secured: Secured, fleet: Option<Arc<dyn ClientCertVerifier>>) -> Self {
+    pub(super) fn new(secured: Secured, verifiers: Verifiers) -> Self {
         Self {
             secured,
-            fleet,
+            verifiers,
             early: BytesMut::new(),
             encryption: None,
             has_ended: false,
@@ -75,12 +77,17 @@ impl Session {
             Err(error) => return Err(self.fail(error)),
         }
         if self.encryption.is_none() && !self.secured.is_handshaking() {
-            match Encryption::of(self.secured.agreed(), self.fleet.as_deref()) {
+            // Needed no more, and everything that is gone is memory for others.
+            let Verifiers { clients, fleet } = std::mem::take(&mut self.verifiers);
+            if let Some(clients) = clients
+                && let Err(error) = check_again(self.secured.agreed(), &*clients, UnixTime::now())
+            {
+                return Err(self.fail(error));
+            }
+            match Encryption::of(self.secured.agreed(), fleet.as_deref()) {
                 Ok(encryption) => self.encryption = Some(Arc::new(encryption)),
                 Err(error) => return Err(self.fail(error)),
             }
-            // Needed no more, and everything that is gone is memory for others.
-            self.fleet = None;
         }
         Ok(())
     }

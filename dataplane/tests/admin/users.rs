@@ -15,23 +15,23 @@ const ROLES: &str = "/api/v1/roles";
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 /// Somebody who says who he is.
-struct As<'a> {
+pub(super) struct As<'a> {
     node: &'a Node,
     authorization: String,
 }
 
 impl<'a> As<'a> {
-    fn new(node: &'a Node, user: &str, password: &str) -> Self {
+    pub(super) fn new(node: &'a Node, user: &str, password: &str) -> Self {
         let encoded = BASE64_STANDARD.encode(format!("{user}:{password}"));
         Self { node, authorization: format!("Basic {encoded}") }
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    pub(super) fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let body = body.map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
         request(self.node.http, method, path, &[JSON, ("Authorization", &self.authorization)], &body)
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(super) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, None)
     }
 }

@@ -70,6 +70,8 @@ pub(crate) struct Client {
     pub(crate) consumes: bool,
     /// The connection and its session may end at any time.
     pub(crate) is_lenient: bool,
+    /// The error with which the node has ended the session.
+    pub(crate) session_error: Option<Error>,
     begun: u32,
     next: u64,
     login: Option<Login>,
@@ -179,6 +181,16 @@ impl Client {
         client
     }
 
+    /// A client that has asked for a connection and a session, and may get neither.
+    pub(crate) fn hopeful(stream: TcpStream) -> Self {
+        let mut client = Self::of(stream, Limits::default(), "test", None);
+        client.is_lenient = true;
+        client.engine.open().unwrap();
+        client.session = client.engine.begin(0).unwrap();
+        client.write();
+        client
+    }
+
     /// A client that has sent nothing but its protocol header.
     fn of(stream: TcpStream, limits: Limits, container: &str, login: Option<Login>) -> Self {
         Self::to_host(stream, limits, container, login, None)
@@ -216,6 +228,7 @@ impl Client {
             has_ended: false,
             consumes: true,
             is_lenient: false,
+            session_error: None,
             begun: 0,
             next: 0,
             login,
@@ -455,7 +468,10 @@ impl Client {
             Event::Disposition { delivery, state, settled, .. } => {
                 self.answers.insert(delivery, (state, settled));
             }
-            Event::SessionEnded { .. } if self.is_lenient => self.has_ended = true,
+            Event::SessionEnded { error, .. } if self.is_lenient => {
+                self.session_error = error.map(|error| *error);
+                self.has_ended = true;
+            }
             Event::SessionEnded { error, .. } => panic!("the session ended: {error:?}"),
             Event::Closed { error } => self.closed = Some(error.map(|error| *error)),
             _ => {}

@@ -4,7 +4,9 @@
 mod access;
 mod causality;
 mod client;
+mod delegation;
 mod life;
+mod limits;
 mod links;
 mod messages;
 mod mqtt_amqp;
@@ -18,9 +20,13 @@ mod mqtt_subscriptions;
 mod node;
 mod outcomes;
 mod plumbing;
+#[path = "../support/provider.rs"]
+mod provider;
 mod queues;
 mod random;
 mod scram;
+#[path = "../support/service.rs"]
+mod service;
 mod spaces;
 mod store;
 mod tokens;

@@ -6,12 +6,13 @@ use mq_amqp::message::Message;
 use mq_amqp::value::Value;
 use mq_auth::{Salts, Secret, Verifiers};
 use mq_model::admin::{ClientSession, Retained};
+use mq_model::config::DaemonConfig;
 use mq_model::manifest::AddressType;
 use mq_model::space::{DEFAULT_SPACE, qualified};
 use mq_mqtt::property::PropertyView;
 use mq_mqtt::{Qos, ReasonCode};
 use mq_store::testing::FaultyDisk;
-use mqd::hub::{RetainedRequest, SessionQuery};
+use mqd::hub::{RetainedRequest, SessionQuery, Speaks};
 use mqd::spaces::Space;
 use mqd::users::{User, UserTable};
 
@@ -91,10 +92,19 @@ fn place_on(disk: &FaultyDisk) -> Place {
     place
 }
 
-fn node_on(disk: &FaultyDisk) -> Node {
-    let node = Node::at(&place_on(disk), |_| {});
+/// A node with a listener for each space.
+fn node_with(disk: &FaultyDisk, change: impl FnOnce(&mut DaemonConfig)) -> Node {
+    let node = Node::at(&place_on(disk), |config| {
+        config.listeners.mqtt.space = Some("acme".into());
+        config.listeners.amqp.space = Some("other".into());
+        change(config);
+    });
     node.set_table(table());
     node
+}
+
+fn node_on(disk: &FaultyDisk) -> Node {
+    node_with(disk, |_| {})
 }
 
 fn node() -> Node {
@@ -124,12 +134,27 @@ fn lasting(node: &Node, space: &str, id: &str) -> Mqtt {
     Mqtt::connect(node, 0, of(space, Options::lasting(id, 600)))
 }
 
-/// One of a space on each shard.
+/// Somebody of a space whom nobody knows, and who may therefore do everything that his space allows.
+#[track_caller]
+fn stranger(node: &Node, space: &str, options: Options) -> Mqtt {
+    let listener = match space {
+        "acme" => "mqtt",
+        "other" => "amqp",
+        _ => "test",
+    };
+    let mut client = Mqtt::begin(node.connect_at(listener, true, Speaks::Mqtt), options);
+    client.until("the answer to a CONNECT", |client| client.has_connack());
+    client
+}
+
+/// One of a space on each shard, whom no right stands in the way of.
 fn on_each_shard(node: &Node, space: &str, prefix: &str) -> [Mqtt; 2] {
     [0, 1].map(|shard| {
         let is_there = |id: &String| usize::from(mq_core::home(&qualified(space, id), 2).shard()) == shard;
         let id = (0..).map(|number| format!("{prefix}{number}")).find(is_there).unwrap();
-        client(node, space, &id)
+        let client = stranger(node, space, Options::new(&id));
+        assert_eq!(client.connack().reason, ReasonCode::Success);
+        client
     })
 }
 
@@ -375,8 +400,12 @@ fn a_will_is_published_in_the_space_of_its_client() {
         assert_eq!(witness.received, []);
     }
     // A name that nothing serves, whatever another space calls so.
-    let refused = of(DEFAULT_SPACE, Options::new("sly").will("$s/acme/t/gone", "x", 0));
-    assert_eq!(Mqtt::try_connect(&node, 0, refused).connack().reason, ReasonCode::TopicNameInvalid);
+    for space in SPACES {
+        let sly = || Options::new("sly").will("$s/acme/t/gone", "x", 0);
+        assert_eq!(stranger(&node, space, sly()).connack().reason, ReasonCode::TopicNameInvalid);
+        let refused = Mqtt::try_connect(&node, 0, of(space, sly()));
+        assert_eq!(refused.connack().reason, ReasonCode::NotAuthorized);
+    }
 }
 
 #[test]
@@ -456,6 +485,26 @@ fn what_is_retained_is_replaced_listed_and_forgotten_in_its_space_alone() {
 }
 
 #[test]
+fn what_clients_have_left_in_a_space_that_is_gone_is_not_there_in_the_next_one_of_its_name() {
+    let node = node();
+    for space in SPACES {
+        let mut client = lasting(&node, space, "kitchen");
+        client.subscribe("t/#", Qos::AtLeastOnce);
+        client.sync();
+        client.disconnect();
+    }
+    let mut there = lasting(&node, "acme", "hall");
+    let ann = || user("ann", &["send:#", "recv:#"]);
+    node.set_table(UserTable::of([ann()]).with_space(Space::new("other"), [ann()]));
+    assert_eq!(there.sent_away(), ReasonCode::NotAuthorized);
+    node.set_table(table());
+    for space in SPACES {
+        let back = lasting(&node, space, "kitchen");
+        assert_eq!(back.session_present(), space != "acme", "{space}");
+    }
+}
+
+#[test]
 fn sessions_are_listed_by_space_in_the_words_of_their_clients() {
     let node = node();
     let mut clients = Vec::new();
@@ -503,8 +552,7 @@ fn rights_speak_of_names_in_the_space() {
 
 #[test]
 fn a_topic_alias_stands_for_a_name_of_the_space() {
-    let node = Node::at(&place_on(&FaultyDisk::new(0)), |config| config.mqtt.topic_alias_maximum = 10);
-    node.set_table(table());
+    let node = node_with(&FaultyDisk::new(0), |config| config.mqtt.topic_alias_maximum = 10);
     let mut witnesses = SPACES.map(|space| client(&node, space, "witness"));
     let mut publishers = SPACES.map(|space| {
         let mut options = of(space, Options::new("publisher"));

@@ -119,8 +119,8 @@ impl Node {
         config.store.max_message_size = 512 << 10;
         change(&mut config);
         let (addresses, disk) = (place.addresses.clone(), place.disk.clone());
-        let providers = Providers::new(&config.authentication.oidc, Pace::default()).unwrap();
-        if !providers.is_empty() {
+        let providers = Providers::new(&config.authentication, Pace::default()).unwrap();
+        if !providers.is_empty() || providers.delegate().is_some() {
             // What the control thread does; it ends with the process.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let providers = providers.clone();

@@ -4,6 +4,7 @@
 
 'use strict'
 
+const fs = require('node:fs')
 const mqtt = require('mqtt')
 const readline = require('node:readline')
 
@@ -86,7 +87,7 @@ const held = new Map()
 
 const commands = {
   connect ({ host, port, version: wanted = 5, client_id: clientId = '', clean = true, keep_alive: keepalive = 60,
-    will, properties, hold = false, websocket = false, user, password, resume = false }) {
+    will, properties, hold = false, websocket = false, user, password, resume = false, tls }) {
     byServer = undefined
     if (resume) {
       // The same client: it remembers what is under way. Of QoS 2 it hands on what it has stored when the
@@ -116,7 +117,12 @@ const commands = {
     if (hold) {
       options.customHandleAcks = (_topic, _message, _packet, done) => held.set(count + 1, done)
     }
-    client = mqtt.connect(websocket ? `ws://${host}:${port}/mqtt` : `mqtt://${host}:${port}`, options)
+    if (tls) {
+      options.ca = fs.readFileSync(tls.ca)
+      if (tls.certificate) Object.assign(options, { cert: fs.readFileSync(tls.certificate), key: fs.readFileSync(tls.key) })
+    }
+    const scheme = (websocket ? 'ws' : 'mqtt') + (tls ? 's' : '')
+    client = mqtt.connect(`${scheme}://${host}:${port}${websocket ? '/mqtt' : ''}`, options)
     client.on('connect', connack => say('connected', {
       reason: connack.reasonCode ?? connack.returnCode ?? 0,
       session_present: connack.sessionPresent,

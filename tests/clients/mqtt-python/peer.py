@@ -95,7 +95,7 @@ class Peer:
             getattr(self, "do_" + command.pop("do"))(**command)
 
     def do_connect(self, host, port, version=5, client_id="", clean=True, keep_alive=60, will=None, properties=None,
-                   hold=False, websocket=False, user=None, password=None, resume=False, in_flight=None):
+                   hold=False, websocket=False, user=None, password=None, resume=False, in_flight=None, tls=None):
         self.version = version
         if resume:
             # The same client: it remembers what is under way.
@@ -109,6 +109,8 @@ class Peer:
         )
         if websocket:
             client.ws_set_options(path="/mqtt")
+        if tls is not None:
+            client.tls_set(tls["ca"], tls.get("certificate"), tls.get("key"))
         if user is not None:
             client.username_pw_set(user, password)
         if in_flight is not None:

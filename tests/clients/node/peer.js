@@ -5,6 +5,7 @@
 'use strict';
 
 const crypto = require('crypto');
+const fs = require('fs');
 const readline = require('readline');
 
 const rhea = require('rhea');
@@ -119,10 +120,15 @@ function push(name) {
 }
 
 const commands = {
-    connect({ host, port, container: id, user, password, heartbeat_ms, sasl }) {
+    connect({ host, port, container: id, user, password, heartbeat_ms, sasl, mechanism, tls }) {
+        const secure = tls && {
+            transport: 'tls', servername: host, rejectUnauthorized: true, ca: fs.readFileSync(tls.ca),
+            cert: tls.certificate && fs.readFileSync(tls.certificate), key: tls.key && fs.readFileSync(tls.key),
+        };
         connection = container.connect({
+            ...secure, enable_sasl_external: mechanism === 'EXTERNAL',
             host, port, container_id: id, reconnect: false,
-            username: user || (sasl === false ? undefined : 'anonymous'), password,
+            username: user || (sasl === false || mechanism === 'EXTERNAL' ? undefined : 'anonymous'), password,
             idle_time_out: heartbeat_ms || undefined,
         });
     },

@@ -11,7 +11,7 @@ import threading
 import uuid
 
 from proton import (
-    UNDESCRIBED, Array, Condition, Data, Delivery, Described, Endpoint, Handler, Link, Message, SASL, Terminus,
+    UNDESCRIBED, Array, Condition, Data, Delivery, Described, Endpoint, Handler, Link, Message, SASL, SSLDomain, Terminus,
     byte, char, decimal32, decimal64, decimal128, float32, int32, short, symbol, timestamp, ubyte, uint,
     ulong, ushort,
 )
@@ -121,7 +121,7 @@ class Peer(Handler):
         getattr(self, "do_" + command.pop("do"))(**command)
 
     def do_connect(self, host, port, container=None, user=None, password=None, mechanism=None,
-                   heartbeat_ms=None, sasl=True):
+                   heartbeat_ms=None, sasl=True, tls=None):
         self.container.container_id = container or str(uuid.uuid4())
         options = {"reconnect": False, "handler": self, "sasl_enabled": sasl}
         if mechanism:
@@ -131,7 +131,15 @@ class Peer(Handler):
         if heartbeat_ms:
             # Proton tells the peer half of it.
             options.update(heartbeat=heartbeat_ms / 1000)
-        self.connection = self.container.connect(f"amqp://{host}:{port}", **options)
+        if tls:
+            domain = SSLDomain(SSLDomain.MODE_CLIENT)
+            domain.set_trusted_ca_db(tls["ca"])
+            if "certificate" in tls:
+                domain.set_credentials(tls["certificate"], tls["key"], None)
+            domain.set_peer_authentication(SSLDomain.VERIFY_PEER_NAME)
+            options["ssl_domain"] = domain
+        scheme = "amqps" if tls else "amqp"
+        self.connection = self.container.connect(f"{scheme}://{host}:{port}", **options)
 
     def do_receiver(self, link, address=None, credit=0, outcome="accepted", settled=False, browse=False,
                     selector=None, no_local=False, durable=False, capabilities=None):

@@ -15,7 +15,7 @@ use super::removal::Deletion;
 use super::request::{Path, Query};
 use super::selector::{Fields, Labels};
 use super::store::{Key, Store, Writing, Written, manager, now, schema};
-use super::{apply, patch, table};
+use super::{apply, patch, protobuf, table};
 
 /// The store, and how to wait for it.
 #[derive(Debug)]
@@ -277,7 +277,7 @@ fn is_table(request: &Request) -> bool {
 fn parse(request: &Request) -> Answer<Value> {
     if request.content_type.contains("protobuf") {
         let why = "the body of the request was in an unknown format - accepted media types include: application/json";
-        return Err(Refusal::unsupported_media_type(why));
+        return protobuf::parse(&request.body).ok_or_else(|| Refusal::unsupported_media_type(why));
     }
     let json = serde_json::from_slice(&request.body);
     json.map_err(|error| Refusal::bad_request(format!("the body of the request is no JSON: {error}")))

@@ -6,7 +6,7 @@
 //! other patches, optimistic concurrency, watches with bookmarks and an end of history, finalizers and owners,
 //! evictions and disruption budgets, definitions of kinds, roles, defaults that are filled in, and refusals in
 //! the words of the real one. What it leaves out: admission webhooks, quotas, CEL rules, network policies
-//! (kept, not enforced), autoscaling (kept, not acted upon), protobuf, HTTP/2, and SPDY.
+//! (kept, not enforced), autoscaling (kept, not acted upon), HTTP/2, SPDY, and answers in protobuf.
 //!
 //! [`ClusterBuilder::start`] takes no rights, and nobody runs its pods. For
 //! [`ClusterBuilder::start_with_pods_or_say_why`] it takes those to make namespaces of networks and mounts.
@@ -27,6 +27,7 @@ mod network;
 mod node;
 mod openapi;
 mod patch;
+mod protobuf;
 mod refusal;
 mod relay;
 mod removal;
@@ -73,6 +74,7 @@ use self::server::Server;
 use self::store::{Key, Store};
 use crate::daemon::report;
 use crate::network::within;
+use crate::program::{mq_path, mqd_path};
 
 pub use self::kubelet::Image;
 pub use self::site::Site;
@@ -112,6 +114,18 @@ impl ClusterBuilder {
     pub fn with_image(mut self, reference: &str, image: Image) -> Self {
         self.images.insert(reference.into(), image);
         self
+    }
+
+    /// Lets pods have an image with the programs under test, as the `Containerfile` makes it.
+    #[must_use]
+    pub fn with_programs(self, reference: &str) -> Self {
+        let files = [("/usr/local/bin/mqd", mqd_path()), ("/usr/local/bin/mq", mq_path())];
+        let image = Image {
+            files: files.into_iter().map(|(place, program)| (place.into(), program)).collect(),
+            entrypoint: vec!["/usr/local/bin/mqd".into()],
+            user: 65_532,
+        };
+        self.with_image(reference, image)
     }
 
     /// Starts the cluster; nobody runs its pods.

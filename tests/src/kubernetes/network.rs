@@ -12,6 +12,8 @@ use crate::network::ip;
 pub(super) struct PodNetwork {
     prefix: String,
     next: AtomicU16,
+    /// Where on loopback the load balancers of this cluster are: 127.96.x.0.
+    pub(super) balancers: u8,
 }
 
 /// Where a pod is.
@@ -28,7 +30,7 @@ impl PodNetwork {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("mqk{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         // The value that removes what there is exists before anything is made.
-        let network = Self { prefix, next: AtomicU16::new(2) };
+        let network = Self { prefix, next: AtomicU16::new(2), balancers: fastrand::u8(..) };
         let hub = network.hub();
         ip(&format!("netns add {hub}"))?;
         ip(&format!("-n {hub} link set lo up"))?;

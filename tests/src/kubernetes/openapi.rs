@@ -37,6 +37,12 @@ pub(super) fn document(kinds: &Kinds, path: &str) -> Option<Value> {
         let name = if name.is_empty() { "io.k8s.api.core".into() } else { name.join(".") };
         schemas.insert(format!("{name}.{}.{}", kind.version, kind.kind), schema);
     }
+    if group.is_empty() {
+        // `kubectl` asks whether a list in a file can be validated, and would look at the older document next, which
+        // is there in protobuf alone.
+        let list = Kind::known("v1", "List", "lists", "", "");
+        paths.insert("/api/v1/lists/{name}".into(), json!({ "patch": operation(&list, "patch") }));
+    }
     let document = json!({
         "openapi": "3.0.0", "info": { "title": "Kubernetes", "version": "v1.36.0" },
         "paths": paths, "components": { "schemas": schemas },

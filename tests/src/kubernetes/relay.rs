@@ -58,7 +58,7 @@ impl Relays {
             let is_own =
                 service["metadata"]["name"] == "kubernetes" && service["metadata"]["namespace"] == "default";
             if !is_own && service["spec"]["selector"].is_object() {
-                doors(store, &service, &mut wanted);
+                doors(store, &service, self.network.balancers, &mut wanted);
             }
         }
         let closed: Vec<Door> = self
@@ -120,14 +120,15 @@ impl Drop for Relays {
     }
 }
 
-fn doors(store: &mut Store, service: &Value, wanted: &mut BTreeMap<Door, Service>) {
+fn doors(store: &mut Store, service: &Value, balancers: u8, wanted: &mut BTreeMap<Door, Service>) {
     let metadata = &service["metadata"];
     let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
     let kind = service["spec"]["type"].as_str().unwrap_or_default();
     let cluster: Option<Ipv4Addr> = service["spec"]["clusterIP"].as_str().and_then(|ip| ip.parse().ok());
     // The address of a load balancer is one of loopback, and its own as that in the cluster is.
-    let balancer =
-        cluster.filter(|_| kind == "LoadBalancer").map(|ip| Ipv4Addr::new(127, 96, 0, ip.octets()[3]));
+    let balancer = cluster
+        .filter(|_| kind == "LoadBalancer")
+        .map(|ip| Ipv4Addr::new(127, 96, balancers, ip.octets()[3]));
     for port in service["spec"]["ports"].as_array().into_iter().flatten() {
         let number = |value: &Value| value.as_u64().and_then(|port| u16::try_from(port).ok());
         let Some(own) = number(&port["port"]) else { continue };

@@ -2,6 +2,7 @@
 //! are to a real one. It holds the rules of writing: admission, optimistic concurrency, ownership of fields.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -405,12 +406,19 @@ impl Store {
         let mut taken: BTreeSet<u64> = ports.filter_map(|port| port["nodePort"].as_u64()).collect();
         for port in spec["ports"].as_array_mut().into_iter().flatten() {
             if port["nodePort"].is_null() {
-                let free = (30_000..32_768).find(|number| !taken.contains(number));
-                port["nodePort"] = json!(free);
+                port["nodePort"] = json!(free_node_port(&taken));
             }
             taken.extend(port["nodePort"].as_u64());
         }
     }
+}
+
+/// A port that nobody has: clusters share the loopback of their machine.
+fn free_node_port(taken: &BTreeSet<u64>) -> Option<u64> {
+    let begin = fastrand::u16(..2_768);
+    let all = (0..2_768).map(|step| 30_000 + (begin + step) % 2_768);
+    let mut free = all.filter(|port| !taken.contains(&u64::from(*port)));
+    free.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).map(u64::from)
 }
 
 /// The object that a write leaves, from the live one and what was sent.

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mq_tests::Mq;
 use mq_tests::foreign::{is_skipped, kubernetes_tool};
-use mq_tests::program::repository;
+use mq_tests::{Mq, repository};
 
 /// The version whose schemas count.
 const VERSION: &str = "1.36";
@@ -28,7 +27,8 @@ fn validated(folder: &Path) -> usize {
     let mut command = kubernetes_tool("kubernetes-validate");
     command.args(["-k", VERSION, "--strict"]).args(&files);
     let output = command.output().expect("kubernetes-validate runs");
-    let talk = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let talk =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{talk}");
     files.len()
 }
@@ -55,10 +55,23 @@ fn secrets_are_made_once_and_are_what_kubernetes_takes() {
     }
     let (mq, folder) = (Mq::new(), tempfile::tempdir().expect("a folder"));
     let file = example("kubernetes.yaml");
-    let render = || mq.run_with(&["render", "secrets", "-f", file.to_str().expect("UTF-8")]).succeeds().stdout.clone();
+    let render =
+        || mq.run_with(&["render", "secrets", "-f", file.to_str().expect("UTF-8")]).succeeds().stdout.clone();
     let first = render();
     assert_eq!(first, render(), "what is good for long enough is kept");
     fs::write(folder.path().join("secrets.yaml"), first).expect("a file");
+    assert_eq!(validated(folder.path()), 1);
+}
+
+#[test]
+fn definitions_of_objects_are_what_kubernetes_takes() {
+    if is_skipped() {
+        return;
+    }
+    let (mq, folder) = (Mq::new(), tempfile::tempdir().expect("a folder"));
+    let printed = mq.run("render crds").succeeds().stdout.clone();
+    assert!(printed.contains("name: addresses.mq.messaging"), "{printed}");
+    fs::write(folder.path().join("crds.yaml"), printed).expect("a file");
     assert_eq!(validated(folder.path()), 1);
 }
 

@@ -38,7 +38,7 @@ impl Authority {
     pub fn equip_for_clients(&self, node: &DaemonConfig, state: &Path, now: Timestamp) -> Outcome<bool> {
         let Some(wish) = wish(node, state)? else { return Ok(false) };
         let signed = self.sign_for_clients(&wish, now)?;
-        accept_for_clients(node, state, &self.certificate, signed.as_ref())?;
+        accept_for_clients(node, state, &self.trusted, signed.as_ref())?;
         Ok(signed.is_some())
     }
 
@@ -54,11 +54,6 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, format!("{} of {}", wish.node, self.fleet));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.certify(params, name, public, now).map(Some)
-    }
-
-    /// The certificate of the authority, which clients trust.
-    pub fn certificate(&self) -> &str {
-        &self.certificate
     }
 
     /// Writes what the administrator of the fleet shows to its nodes, unless what is there is good for long
@@ -117,7 +112,7 @@ impl Authority {
         limit(&mut params, now, expires)?;
         let certificate = params.signed_by(public, &self.issuer).map_err(|error| signing(&error))?.pem();
         let issued = Issued { name, expires, authority: fingerprint(&self.certificate) };
-        Ok(Signed { certificate, ca: self.certificate.clone(), issued })
+        Ok(Signed { certificate, ca: self.trusted.clone(), issued })
     }
 }
 

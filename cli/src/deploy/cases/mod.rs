@@ -44,7 +44,6 @@ struct FoundNode {
     holds: Option<NodeHolds>,
     /// `draining` or `empty`.
     leaving: Option<String>,
-    old_certificate: bool,
     old_binary: bool,
 }
 
@@ -204,7 +203,6 @@ fn observed(fleet: &Fleet, name: &str, found: FoundNode) -> ObservedNode {
         config: Some(config),
         holds,
         leaving,
-        is_certificate_old: found.old_certificate,
         is_binary_old: found.old_binary,
         ..ObservedNode::new(name, state)
     }

@@ -99,10 +99,8 @@ impl Rendering<'_> {
             ),
         ];
         if self.target.server_secret.is_none() {
-            let (addresses, hosts): (Vec<String>, Vec<String>) = self
-                .certified_names()
-                .into_iter()
-                .partition(|name| name.parse::<std::net::IpAddr>().is_ok());
+            let (addresses, hosts): (Vec<String>, Vec<String>) =
+                self.certified_names().into_iter().partition(|name| name.parse::<std::net::IpAddr>().is_ok());
             let mut spec = json!({
                 "dnsNames": hosts,
                 "usages": ["digital signature", "server auth"],

@@ -17,6 +17,8 @@ use crate::{failure::Outcome, output};
 
 /// What a mark begins with: no value that a fleet can have holds it, since no name holds capitals.
 const MARK: &str = "MqOpen.";
+/// The kind of what says of which kind objects are, in small letters.
+const DEFINITION: &str = "customresourcedefinition";
 /// The mark of the namespace.
 const NAMESPACE: &str = "MqRelease.Namespace";
 
@@ -77,12 +79,20 @@ pub fn chart(fleet: &Fleet) -> Outcome<Vec<(String, String)>> {
         ("Chart.yaml".to_owned(), output::yaml(&about(&fleet))?),
         (
             "values.yaml".to_owned(),
-            format!("# What may differ from one installation to the next.\n{}", output::yaml(&parameters.values())?),
+            format!(
+                "# What may differ from one installation to the next.\n{}",
+                output::yaml(&parameters.values())?
+            ),
         ),
         ("templates/NOTES.txt".to_owned(), notes(&fleet, is_secret_brought)),
     ];
     for (kind, objects) in by_kind(objects) {
-        files.push((format!("templates/{kind}.yaml"), template(&documents(&objects)?, &parameters)));
+        let text = documents(&objects)?;
+        files.push(match kind.as_str() {
+            // They are there before everything else, and are no templates.
+            DEFINITION => (format!("crds/{kind}.yaml"), text),
+            _ => (format!("templates/{kind}.yaml"), template(&text, &parameters)),
+        });
     }
     Ok(files)
 }
@@ -134,8 +144,7 @@ fn template(text: &str, parameters: &Parameters) -> String {
     let mut template = String::new();
     for line in text.lines() {
         // Not in one step after the other: the second would find what the first has written.
-        let escaped: Vec<String> =
-            line.split("{{").map(|part| part.replace("}}", "{{ \"}}\" }}")).collect();
+        let escaped: Vec<String> = line.split("{{").map(|part| part.replace("}}", "{{ \"}}\" }}")).collect();
         let line = escaped.join("{{ \"{{\" }}");
         let line = match line.strip_suffix(NAMESPACE).filter(|before| before.ends_with(": ")) {
             Some(before) => format!("{before}{{{{ .Release.Namespace | quote }}}}"),
@@ -210,8 +219,8 @@ mod tests {
 
     #[test]
     fn a_chart_makes_no_namespace() {
-        let files = chart(&fleet(json!({ "namespace": "messaging" }))).unwrap();
+        let files = chart(&fleet(json!({ "namespace": "elsewhere" }))).unwrap();
         assert!(files.iter().all(|(path, _)| path != "templates/namespace.yaml"));
-        assert!(files.iter().all(|(_, text)| !text.contains("messaging")), "{files:?}");
+        assert!(files.iter().all(|(_, text)| !text.contains("elsewhere")), "{files:?}");
     }
 }

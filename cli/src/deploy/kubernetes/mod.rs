@@ -12,6 +12,7 @@ mod access;
 pub mod chart;
 mod network;
 mod observe;
+mod operator;
 mod pods;
 pub mod secrets;
 
@@ -19,6 +20,7 @@ use std::cell::RefCell;
 
 use mq_model::{
     config::{DaemonConfig, Listeners},
+    custom::definitions,
     kubernetes::{KubernetesTarget, KubernetesTls, Monitoring, Names, mounts},
     manifest::Fleet,
     mesh::node_name,
@@ -78,6 +80,9 @@ impl<'a> Rendering<'a> {
         if self.parameters.is_none() && self.target.namespace() != "default" {
             objects.push(self.namespace());
         }
+        if self.target.has_operator() {
+            objects.extend(definitions());
+        }
         objects.extend(self.accounts());
         if let KubernetesTls::CertManager(manager) = self.target.tls() {
             objects.extend(self.certificates(&manager));
@@ -91,6 +96,9 @@ impl<'a> Rendering<'a> {
         objects.extend(self.ways_in());
         if self.target.monitoring.unwrap_or_default() == Monitoring::Always {
             objects.extend(self.monitoring());
+        }
+        if self.target.has_operator() {
+            objects.extend(self.operator());
         }
         Ok(objects)
     }
@@ -152,7 +160,10 @@ impl<'a> Rendering<'a> {
     /// Each listener that is reached from outside of its pod, with its name.
     fn exposed(&self) -> Vec<(&'static str, u16)> {
         let named = self.listeners.named().into_iter();
-        named.filter(|(_, listener)| !listener.is_local()).map(|(name, listener)| (name, listener.port)).collect()
+        named
+            .filter(|(_, listener)| !listener.is_local())
+            .map(|(name, listener)| (name, listener.port))
+            .collect()
     }
 
     fn https_port(&self) -> u16 {
@@ -182,9 +193,11 @@ impl<'a> Rendering<'a> {
         if self.has_routers() {
             data.insert(format!("{ROUTER}.yaml"), yaml(&DaemonConfig::of_router(self.fleet))?.into());
         }
-        let size: usize = data.iter().map(|(name, text)| name.len() + text.as_str().map_or(0, str::len)).sum();
+        let size: usize =
+            data.iter().map(|(name, text)| name.len() + text.as_str().map_or(0, str::len)).sum();
         if size > MAX_CONFIG {
-            let message = format!("the configurations of the nodes have {size} bytes, and a ConfigMap takes 1 MiB");
+            let message =
+                format!("the configurations of the nodes have {size} bytes, and a ConfigMap takes 1 MiB");
             return Err(Failure::usage(message).help("have fewer nodes, or set mesh.links"));
         }
         let mut object = self.object("v1", "ConfigMap", &self.names.config(), None);
@@ -253,12 +266,14 @@ mod tests {
                 "target": { "kubernetes": target },
             },
         });
-        let documents = Documents::parse("fleet", &text.to_string()).unwrap_or_else(|problems| panic!("{problems}"));
+        let documents =
+            Documents::parse("fleet", &text.to_string()).unwrap_or_else(|problems| panic!("{problems}"));
         documents.fleet.unwrap()
     }
 
     pub(super) fn find<'v>(objects: &'v [Value], kind: &str, name: &str) -> &'v Value {
-        let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+        let found =
+            objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
         found.unwrap_or_else(|| panic!("no {kind} {name}"))
     }
 
@@ -269,7 +284,8 @@ mod tests {
         four.spec.nodes = Some(4);
         let of = |fleet| Rendering::of_fleet(fleet).unwrap().objects().unwrap();
         let (before, after) = (of(&three), of(&four));
-        let template = |objects: &[Value]| find(objects, "StatefulSet", "prod-node")["spec"]["template"].clone();
+        let template =
+            |objects: &[Value]| find(objects, "StatefulSet", "prod-node")["spec"]["template"].clone();
         assert_eq!(template(&before), template(&after));
         let config = |objects: &[Value]| find(objects, "ConfigMap", "prod-config")["data"].clone();
         for pod in ["prod-node-1.yaml", "prod-node-2.yaml", "prod-node-3.yaml"] {
@@ -330,7 +346,8 @@ mod tests {
         for name in ["kubernetes", "kubernetes-small"] {
             let path = root.join(format!("../manifests/examples/{name}.yaml"));
             let text = std::fs::read_to_string(&path).unwrap();
-            let fleet = Documents::parse(name, &text).unwrap_or_else(|problems| panic!("{problems}")).fleet.unwrap();
+            let fleet =
+                Documents::parse(name, &text).unwrap_or_else(|problems| panic!("{problems}")).fleet.unwrap();
             let rendered = documents(&Rendering::of_fleet(&fleet).unwrap().objects().unwrap()).unwrap();
             let expected = golden.join(format!("{name}.yaml"));
             if std::env::var_os("MQ_WRITE_RENDERED").is_some() {

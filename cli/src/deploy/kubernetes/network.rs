@@ -83,7 +83,9 @@ impl Rendering<'_> {
         let Some(domain) = ingress.domain() else { return Vec::new() };
         let through = self.listeners.passed_through();
         through
-            .filter_map(|(name, listener)| self.way_in(&ingress, name, listener.port, &format!("{name}.{domain}")))
+            .filter_map(|(name, listener)| {
+                self.way_in(&ingress, name, listener.port, &format!("{name}.{domain}"))
+            })
             .collect()
     }
 
@@ -202,6 +204,9 @@ mod tests {
     fn nodes_find_each_other_before_they_are_ready() {
         let objects = objects(json!({}));
         let service = &find(&objects, "Service", "prod-nodes")["spec"];
-        assert_eq!((&service["clusterIP"], &service["publishNotReadyAddresses"]), (&json!("None"), &json!(true)));
+        assert_eq!(
+            (&service["clusterIP"], &service["publishNotReadyAddresses"]),
+            (&json!("None"), &json!(true))
+        );
     }
 }

@@ -132,7 +132,9 @@ mod tests {
         let services: Vec<&Value> = objects
             .iter()
             .filter(|object| object["kind"] == "Service")
-            .filter(|object| wanted.iter().all(|(key, value)| object["metadata"]["labels"].get(key) == Some(value)))
+            .filter(|object| {
+                wanted.iter().all(|(key, value)| object["metadata"]["labels"].get(key) == Some(value))
+            })
             .collect();
         assert_eq!(services.len(), 1, "each pod is asked once");
         assert_eq!(services[0]["metadata"]["name"], "prod-nodes");

@@ -16,7 +16,7 @@ const NOTICE: u32 = 5;
 /// Seconds beyond the drain's in which a process has to end.
 const STOP_GRACE: u32 = 30;
 /// Read by the owner and the group: how the files of Secrets are given to the pods.
-const PRIVATE: u32 = 0o440;
+pub(super) const PRIVATE: u32 = 0o440;
 /// Over which machines nodes are spread where the fleet does not say.
 const SPREAD: [&str; 2] = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"];
 
@@ -79,18 +79,13 @@ impl Rendering<'_> {
     }
 
     fn template(&self, component: &str, container: Value, own: Map<String, Value>) -> Value {
-        let target = self.target;
         let mut spec = map([
             ("serviceAccountName", self.names.fleet().into()),
             ("enableServiceLinks", false.into()),
             ("securityContext", self.pod_security()),
         ]);
         spec.extend(own);
-        let secrets: Vec<Value> = target.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
-        self.table(&mut spec, "imagePullSecrets", secrets.into());
-        self.table(&mut spec, "nodeSelector", json!(target.node_selector));
-        let tolerations: Vec<Value> = target.tolerations.iter().map(toleration).collect();
-        self.table(&mut spec, "tolerations", tolerations.into());
+        self.placement(&mut spec);
         spec.insert("topologySpreadConstraints".into(), self.spread(component));
         spec.insert("containers".into(), json!([container]));
         let volumes = self.volumes(component);
@@ -102,6 +97,17 @@ impl Rendering<'_> {
             "kubectl.kubernetes.io/default-container": "mqd",
         });
         json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": spec })
+    }
+
+    /// Where pods run, and from where their image comes.
+    pub(super) fn placement(&self, spec: &mut Map<String, Value>) {
+        let target = self.target;
+        let secrets: Vec<Value> =
+            target.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();
+        self.table(spec, "imagePullSecrets", secrets.into());
+        self.table(spec, "nodeSelector", json!(target.node_selector));
+        let tolerations: Vec<Value> = target.tolerations.iter().map(toleration).collect();
+        self.table(spec, "tolerations", tolerations.into());
     }
 
     /// A field that is left out where it is empty, unless a chart leaves it open.
@@ -119,7 +125,8 @@ impl Rendering<'_> {
     /// What differs in pods with a volume: they may ask whether they come back, and have time to give away what
     /// they hold when they do not.
     fn node_spec(&self) -> Map<String, Value> {
-        let grace = self.target.leave_seconds().saturating_add(drain_seconds(self.fleet)).saturating_add(STOP_GRACE);
+        let grace =
+            self.target.leave_seconds().saturating_add(drain_seconds(self.fleet)).saturating_add(STOP_GRACE);
         map([("automountServiceAccountToken", true.into()), ("terminationGracePeriodSeconds", grace.into())])
     }
 
@@ -132,7 +139,17 @@ impl Rendering<'_> {
         let config = format!("{}/$(POD_NAME).yaml", mounts::CONFIG);
         let admin = format!("http://127.0.0.1:{}", self.listeners.http.port);
         let seconds = self.target.leave_seconds().to_string();
-        let leave = json!(["/usr/local/bin/mq", "pod", "leave", "--admin", admin, "--seconds", seconds, "--state", mounts::STATE]);
+        let leave = json!([
+            "/usr/local/bin/mq",
+            "pod",
+            "leave",
+            "--admin",
+            admin,
+            "--seconds",
+            seconds,
+            "--state",
+            mounts::STATE
+        ]);
         self.container(json!(["--config", config]), json!({ "exec": { "command": leave } }))
     }
 
@@ -151,9 +168,7 @@ impl Rendering<'_> {
             .map(|(name, port)| json!({ "name": name, "containerPort": port, "protocol": "TCP" }))
             .collect();
         ports.push(json!({ "name": "mesh", "containerPort": self.mesh_port(), "protocol": "TCP" }));
-        let asked = |path: &str| {
-            json!({ "path": path, "port": "https", "scheme": "HTTPS" })
-        };
+        let asked = |path: &str| json!({ "path": path, "port": "https", "scheme": "HTTPS" });
         json!({
             "name": "mqd",
             "image": self.open("image", self.target.image().into()),
@@ -171,19 +186,13 @@ impl Rendering<'_> {
                 "httpGet": asked("/readyz"), "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 2,
             },
             "lifecycle": { "preStop": before_stop },
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": { "drop": ["ALL"] },
-            },
+            "securityContext": container_security(),
             "volumeMounts": self.mounts(),
         })
     }
 
     fn mounts(&self) -> Value {
-        let mount = |name: &str, path: &str, is_fixed: bool| {
-            json!({ "name": name, "mountPath": path, "readOnly": is_fixed })
-        };
+        let mount = |name: &str, path: &str, is_fixed: bool| json!({ "name": name, "mountPath": path, "readOnly": is_fixed });
         let mut mounted = vec![
             mount("config", mounts::CONFIG, true),
             mount("mesh", mounts::MESH, true),
@@ -197,9 +206,7 @@ impl Rendering<'_> {
     }
 
     fn volumes(&self, component: &str) -> Vec<Value> {
-        let secret = |volume: &str, name: &str| {
-            json!({ "name": volume, "secret": { "secretName": name, "defaultMode": PRIVATE } })
-        };
+        let secret = |volume: &str, name: &str| json!({ "name": volume, "secret": { "secretName": name, "defaultMode": PRIVATE } });
         let server = self.target.server_secret.clone().unwrap_or_else(|| self.names.server_secret());
         let mut volumes = vec![
             json!({ "name": "config", "configMap": { "name": self.names.config() } }),
@@ -215,11 +222,9 @@ impl Rendering<'_> {
     }
 
     /// OpenShift gives each namespace users of its own, and refuses pods that choose theirs.
-    fn pod_security(&self) -> Value {
-        let mut security = map([
-            ("runAsNonRoot", true.into()),
-            ("seccompProfile", json!({ "type": "RuntimeDefault" })),
-        ]);
+    pub(super) fn pod_security(&self) -> Value {
+        let mut security =
+            map([("runAsNonRoot", true.into()), ("seccompProfile", json!({ "type": "RuntimeDefault" }))]);
         if !matches!(self.target.ingress(), Ingress::Route(_)) {
             security.extend(map([
                 ("runAsUser", USER.into()),
@@ -267,7 +272,8 @@ impl Rendering<'_> {
     pub(super) fn disruption_budgets(&self) -> Vec<Value> {
         let budget = |name: String, component| {
             let mut object = self.object("policy/v1", "PodDisruptionBudget", &name, Some(component));
-            let spec = json!({ "maxUnavailable": 1, "selector": { "matchLabels": self.selector(Some(component)) } });
+            let spec =
+                json!({ "maxUnavailable": 1, "selector": { "matchLabels": self.selector(Some(component)) } });
             object.insert("spec".into(), spec);
             Value::Object(object)
         };
@@ -303,6 +309,15 @@ impl Rendering<'_> {
     }
 }
 
+/// What no process of a fleet needs.
+pub(super) fn container_security() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": { "drop": ["ALL"] },
+    })
+}
+
 fn drain_seconds(fleet: &Fleet) -> u32 {
     fleet.spec.drain_seconds.unwrap_or(10)
 }
@@ -333,7 +348,11 @@ fn toleration(toleration: &Toleration) -> Value {
         ("effect", effect.map(Value::from)),
         ("tolerationSeconds", toleration.toleration_seconds.map(Value::from)),
     ];
-    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<Map<_, _>>().into()
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ impl Rendering<'_> {
     pub fn secrets(&self, directory: &Path, now: Timestamp) -> Outcome<Vec<Value>> {
         if let KubernetesTls::CertManager(_) = self.target.tls() {
             let message = "the certificates of the fleet are made by cert-manager, and nobody else has them";
-            return Err(Failure::usage(message).help("leave target.kubernetes.tls out, or apply what `mq render kubernetes` prints"));
+            return Err(Failure::usage(message)
+                .help("leave target.kubernetes.tls out, or apply what `mq render kubernetes` prints"));
         }
         let folder = directory.join(FOLDER);
         create_private(&folder)?;
@@ -47,7 +48,7 @@ impl Rendering<'_> {
         authority.equip("*", &folder, &mesh, now)?;
         let mesh = mesh.below(&folder);
         let mesh = Files { ca: mesh.ca, certificate: mesh.certificate, key: mesh.key };
-        let mut secrets = vec![self.tls_secret(&self.names.mesh_secret(), &mesh, authority.certificate())?];
+        let mut secrets = vec![self.tls_secret(&self.names.mesh_secret(), &mesh, authority.trusted())?];
         if self.target.server_secret.is_none() {
             let server = Files {
                 ca: mesh.ca.clone(),
@@ -55,11 +56,11 @@ impl Rendering<'_> {
                 key: folder.join("server.key"),
             };
             authority.equip_service(self.certified_names(), &server, now)?;
-            secrets.push(self.tls_secret(&self.names.server_secret(), &server, authority.certificate())?);
+            secrets.push(self.tls_secret(&self.names.server_secret(), &server, authority.trusted())?);
         }
         authority.equip_admin(directory, now)?;
         let admin = admin_files(directory);
-        secrets.push(self.tls_secret(&self.names.admin_secret(), &admin, authority.certificate())?);
+        secrets.push(self.tls_secret(&self.names.admin_secret(), &admin, authority.trusted())?);
         Ok(secrets)
     }
 

@@ -262,16 +262,18 @@ impl Ssh {
         self.equip_for_clients(&authority, node).await.map(drop)
     }
 
-    async fn equip_for_nodes(&self, authority: &Authority, name: &str, tls: &MeshTls) -> Outcome {
+    /// Says whether the node got something.
+    async fn equip_for_nodes(&self, authority: &Authority, name: &str, tls: &MeshTls) -> Outcome<bool> {
         let (agent, now) = (&self.host(name)?.agent, Timestamp::now());
         let (node, tls) = (name.to_owned(), tls.clone());
         let held: Option<Issued> = agent.ask(Ask::Held { node: node.clone(), tls: tls.clone() }).await?;
         if authority.is_good(name, held.as_ref(), now) {
-            return Ok(());
+            return agent.ask(Ask::Trust { node, tls, ca: authority.trusted().to_owned() }).await;
         }
         let public: PublicKey = agent.ask(Ask::NewKey { node: node.clone(), tls: tls.clone() }).await?;
         let signed = authority.sign(name, &public, now)?;
-        agent.ask(Ask::Accept { node, tls, signed }).await
+        agent.ask::<()>(Ask::Accept { node, tls, signed }).await?;
+        Ok(true)
     }
 
     /// The same for what it shows to clients; says whether it got something.
@@ -287,7 +289,7 @@ impl Ssh {
         };
         let signed = authority.sign_for_clients(&wish, now)?;
         let is_new = signed.is_some();
-        let ca = authority.certificate().to_owned();
+        let ca = authority.trusted().to_owned();
         agent.ask::<()>(Ask::AcceptForClients { node, ca, signed }).await?;
         Ok(is_new)
     }
@@ -297,7 +299,8 @@ impl Ssh {
         let is_there = self.directory.join("ca").exists();
         let authority = is_there.then(|| Authority::of_fleet(&self.directory, &self.fleet, Timestamp::now()));
         let authority = authority.transpose()?;
-        let is_ours = |issued: &Issued| authority.as_ref().is_some_and(|authority| authority.is_ours(issued));
+        let is_ours =
+            |issued: &Issued| authority.as_ref().is_some_and(|authority| authority.believes(issued));
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut problems = Vec::new();
         for (node, config) in self.kept().await? {
@@ -574,14 +577,27 @@ impl Backend for Ssh {
         let mut renewed = Vec::new();
         let kept = self.kept().await?;
         // What the node runs with: one that gets other names is restarted for them.
-        let running = nodes.iter().filter_map(|node| kept.get(&node.node)).filter(|node| node.tls.is_some());
-        for node in running {
+        let running = nodes.iter().filter_map(|node| kept.get(&node.node));
+        let has_authority = self.directory.join("ca").exists();
+        for node in running.filter(|node| node.tls.is_some() || (node.mesh.is_some() && has_authority)) {
             let authority = Authority::of_fleet(&self.directory, &self.fleet, Timestamp::now())?;
-            if self.equip_for_clients(&authority, node).await? {
+            let mut is_new = match &node.mesh {
+                Some(mesh) if has_authority => {
+                    self.equip_for_nodes(&authority, &node.node, &mesh.tls).await?
+                }
+                _ => false,
+            };
+            is_new |= self.equip_for_clients(&authority, node).await?;
+            if is_new {
                 renewed.push(node.node.clone());
             }
         }
         Ok(renewed)
+    }
+
+    async fn certificates(&self, node: &DaemonConfig) -> Outcome<Vec<String>> {
+        let ask = Ask::Certificates { node: Box::new(node.clone()) };
+        self.host(&node.node)?.agent.ask(ask).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Outcome {

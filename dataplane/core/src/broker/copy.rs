@@ -1259,7 +1259,7 @@ impl Core {
         let queue = What::Queue(Box::new(QueueHome::new(settings, id)));
         let mut new = Home::new(name, address, queue);
         new.senders.clone_from(&senders);
-        let new = self.broker.homes.insert(new);
+        let new = self.insert_home(new);
         if let Some(id) = id {
             self.broker.by_id.insert(id, new);
         }

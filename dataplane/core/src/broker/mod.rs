@@ -64,12 +64,14 @@ use crate::key::{
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
 use crate::statistics::{QueueStatistics, SubscriptionStatistics};
+use crate::stock::{Holding, Stocks};
 use crate::store::{QueueId, UnixMillis};
 
 /// Everything that a core has for stored addresses.
 #[derive(Debug)]
 pub(crate) struct Broker {
     format: Option<Arc<dyn Format>>,
+    stocks: Option<Arc<dyn Stocks>>,
     clock: Clock,
     /// The last time that anything happened to a home.
     now: Option<Instant>,
@@ -253,6 +255,7 @@ impl Broker {
     pub(crate) fn new() -> Self {
         Self {
             format: None,
+            stocks: None,
             clock: Clock::default(),
             now: None,
             homes: Arena::new(),
@@ -309,6 +312,26 @@ impl Core {
     /// and dead letters carry no annotations. Set it before addresses.
     pub fn set_format(&mut self, format: Arc<dyn Format>) {
         self.broker.format = Some(format);
+    }
+
+    /// Where what tenants store is counted. Without it nothing is. Set it before addresses.
+    pub fn set_stocks(&mut self, stocks: Arc<dyn Stocks>) {
+        self.broker.stocks = Some(stocks);
+    }
+
+    /// Adds a home, whose queue counts towards the stock of its tenant.
+    fn insert_home(&mut self, mut home: Home) -> HomeKey {
+        let holding = self.holding(&home.name);
+        if let (Some(queue), Some(holding)) = (home.queue_mut(), holding) {
+            queue.queue.set_holding(holding);
+        }
+        self.broker.homes.insert(home)
+    }
+
+    /// A part of the stock of the tenant whose name this is.
+    fn holding(&self, name: &str) -> Option<Holding> {
+        let stock = self.broker.stocks.as_ref()?.stock_of(name);
+        Some(Holding::new(stock, self.shard.shard()))
     }
 
     /// How the wall clock and `Instant` relate. To be called at the start, and when the wall clock was

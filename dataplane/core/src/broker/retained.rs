@@ -30,6 +30,7 @@ use crate::delivery::Retain;
 use crate::effect::Refused;
 use crate::key::HomeKey;
 use crate::outcome::Outcome;
+use crate::stock::{Holding, StockFull, StockItem};
 use crate::store::{QueueId, RecoveredMessage, Reference, StoreRequest, Ticket, UnixMillis};
 use crate::topic::{Names, Walk, validate_filter};
 
@@ -57,6 +58,8 @@ pub(crate) struct Retained {
     /// Questions that wait until no change up to this number is under way.
     pub(super) waiting: VecDeque<(u64, Question)>,
     count: u64,
+    /// What it holds of its tenant's stock, where that is counted: its slots.
+    holding: Option<Holding>,
     bytes: u64,
     /// Bytes of bodies in memory.
     pub(crate) memory: u64,
@@ -119,7 +122,7 @@ impl Slot {
 }
 
 impl Retained {
-    fn new(id: QueueId, written: bool) -> Self {
+    fn new(id: QueueId, written: bool, holding: Option<Holding>) -> Self {
         Self {
             id,
             written,
@@ -130,6 +133,7 @@ impl Retained {
             under_way: BTreeSet::new(),
             waiting: VecDeque::new(),
             count: 0,
+            holding,
             bytes: 0,
             memory: 0,
             expired: 0,
@@ -204,7 +208,18 @@ impl Retained {
             Content::None => None,
         };
         self.names.remove(name);
+        if let Some(holding) = &mut self.holding {
+            holding.subtract(StockItem::Retained, 1);
+        }
         cleared
+    }
+
+    /// Adds a slot for a name that has none.
+    fn add_slot(&mut self, name: Arc<str>) {
+        self.names.insert(name, Slot::default());
+        if let Some(holding) = &mut self.holding {
+            holding.add(StockItem::Retained, 1);
+        }
     }
 
     /// Checks its counts against what it holds.
@@ -266,13 +281,16 @@ impl Core {
             );
             return Err(Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, sentence));
         }
+        if !has_slot && let Err(full) = self.check_retained_stock(topic) {
+            return Err(Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, full.to_string()));
+        }
         self.broker.last_change += 1;
         let number = self.broker.last_change;
         let queue = self.retained_queue(now, topic);
         let Some(retained) = self.retained_mut(topic) else { return Ok(None) };
         retained.under_way.insert(number);
         if !has_slot {
-            retained.names.insert(name.clone(), Slot::default());
+            retained.add_slot(name.clone());
             self.broker.retained_names += 1;
         }
         if let Some(slot) = self.retained_mut(topic).and_then(|retained| retained.names.get_mut(&name)) {
@@ -291,6 +309,16 @@ impl Core {
         Ok(Some(Box::new(Change { topic, queue, name, number, kept })))
     }
 
+    /// Whether the tenant of a topic may retain one message more.
+    fn check_retained_stock(&self, topic: HomeKey) -> Result<(), StockFull> {
+        let known = self.retained(topic).and_then(|retained| retained.holding.as_ref());
+        let made = match (known, self.broker.homes.get(topic)) {
+            (None, Some(home)) => self.holding(&home.name),
+            _ => None,
+        };
+        known.or(made.as_ref()).map_or(Ok(()), |holding| holding.check_one(StockItem::Retained, 1))
+    }
+
     /// The queue in the store for what a topic retains; with its number in the store, or on its way.
     fn retained_queue(&mut self, now: Instant, topic: HomeKey) -> QueueId {
         let known = self.retained(topic).map(|retained| (retained.id, retained.asked));
@@ -298,10 +326,10 @@ impl Core {
             return id;
         }
         let id = known.map_or_else(|| self.next_queue_id(now), |(id, _)| id);
-        let Some(home) = self.broker.homes.get_mut(topic) else { return id };
-        let address = home.name.clone();
-        let Some(value) = home.topic_mut() else { return id };
-        value.retained.get_or_insert_with(|| Box::new(Retained::new(id, false))).asked = true;
+        let Some(address) = self.broker.homes.get(topic).map(|home| home.name.clone()) else { return id };
+        let holding = if known.is_none() { self.holding(&address) } else { None };
+        let Some(value) = self.broker.homes.get_mut(topic).and_then(Home::topic_mut) else { return id };
+        value.retained.get_or_insert_with(|| Box::new(Retained::new(id, false, holding))).asked = true;
         self.broker.by_id.insert(id, topic);
         let pending = self.broker.pending.insert(Pending::PutRetained { topic });
         self.ask_store(StoreRequest::Put {
@@ -486,8 +514,9 @@ impl Core {
     pub(super) fn recover_retained(&mut self, record: &RetainedRecord) -> bool {
         self.note_queue_id(record.queue);
         let Ok(key) = self.home_named(&record.topic) else { return false };
+        let holding = self.holding(&record.topic);
         let Some(topic) = self.broker.homes.get_mut(key).and_then(Home::topic_mut) else { return false };
-        topic.retained = Some(Box::new(Retained::new(record.queue, true)));
+        topic.retained = Some(Box::new(Retained::new(record.queue, true, holding)));
         self.broker.by_id.insert(record.queue, key);
         true
     }
@@ -516,7 +545,7 @@ impl Core {
         });
         let is_new = retained.names.get(&name).is_none();
         if is_new {
-            retained.names.insert(name.clone(), Slot::default());
+            retained.add_slot(name.clone());
         }
         let change = Change { topic, queue: retained.id, name: name.clone(), number, kept };
         let mut dead = retained.apply(change, message.reference);

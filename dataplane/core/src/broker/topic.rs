@@ -30,11 +30,13 @@ use super::live::Wanted;
 use super::protocol::{Publication, ReceiverOptions, Wire};
 use super::record::SubscriptionRecord;
 use super::retained::Retained;
+use crate::condition;
 use crate::core::Core;
 use crate::delivery::Retain;
 use crate::effect::{CloseReason, Refused};
 use crate::format::{Filter, MessageKeys};
 use crate::key::{AddressKey, HomeKey, ReceiverKey};
+use crate::outcome::Outcome;
 use crate::queue::{EntryKey, NotTaken};
 use crate::settings::{AddressSettings, OnFull, Overload, QueueSettings, SubscriptionSettings, home};
 use crate::space::is_catch_all;
@@ -197,7 +199,7 @@ impl Core {
             Some(home) => self.change_home(now, home, &settings),
             None if settings.kind == crate::AddressKind::Topic => {
                 let topic = What::Topic(Box::new(TopicHome::new(&settings)));
-                let home = self.broker.homes.insert(Home::new(name.clone(), Some(key), topic));
+                let home = self.insert_home(Home::new(name.clone(), Some(key), topic));
                 self.set_address_home(key, Some(home));
                 self.live.topics.insert(home);
                 self.adopt_subscriptions(now, &name);
@@ -205,7 +207,7 @@ impl Core {
             None => {
                 let queue = QueueHome::new(settings.queue.clone().unwrap_or_default(), settings.id);
                 let home = Home::new(name, Some(key), What::Queue(Box::new(queue)));
-                let home = self.broker.homes.insert(home);
+                let home = self.insert_home(home);
                 self.set_address_home(key, Some(home));
                 if let Some(id) = settings.id {
                     self.broker.by_id.insert(id, home);
@@ -504,7 +506,7 @@ impl Core {
             None => subscription.topic_name.clone(),
         };
         let queue = QueueHome::new(settings, id);
-        let key = self.broker.homes.insert(Home::new(label, None, What::Queue(Box::new(queue))));
+        let key = self.insert_home(Home::new(label, None, What::Queue(Box::new(queue))));
         self.broker.subscriptions += 1;
         if let Some(id) = id {
             self.broker.by_id.insert(id, key);
@@ -637,7 +639,8 @@ impl Core {
         // For every subscription, and perhaps live subscribers of other shards.
         publication.keep();
         let Some(mut publication) = self.divert(now, key, publication) else { return };
-        let change = match self.plan_change(now, key, &publication) {
+        let planned = self.check_topic_stock(key, &publication);
+        let change = match planned.and_then(|()| self.plan_change(now, key, &publication)) {
             Ok(change) => change,
             Err(outcome) => {
                 if publication.source.is_settled() {
@@ -666,6 +669,28 @@ impl Core {
             _ => Stored::Many(stored.into_boxed_slice()),
         };
         self.append_to_store(publication, &keys, targets, entries, change);
+    }
+
+    /// Refuses a message that a durable subscription is to keep when the topic's tenant has no room for it: who
+    /// is told that it was accepted relies on it. What a single subscription has no room for is its own loss.
+    pub(super) fn check_topic_stock(&self, key: HomeKey, publication: &Publication) -> Result<(), Outcome> {
+        let Some(home) = self.broker.homes.get(key).filter(|_| publication.durable) else { return Ok(()) };
+        let What::Topic(topic) = &home.what else { return Ok(()) };
+        let queue_of = |key: &HomeKey| self.broker.homes.get(*key).and_then(Home::queue);
+        // All of a topic's subscriptions are of its tenant.
+        let Some(any) = topic.subscriptions.first().and_then(queue_of) else { return Ok(()) };
+        let Err(full) = any.queue.has_stock(1, publication.body.len() as u64) else { return Ok(()) };
+        let name = publication.name.as_ref().unwrap_or(&home.name);
+        let mut is_wanted = false;
+        topic.tree.matches(name, |one| {
+            let is_durable = queue_of(one).is_some_and(|queue| queue.id.is_some());
+            is_wanted |= is_durable && self.wants(*one, publication);
+        });
+        if !is_wanted {
+            return Ok(());
+        }
+        any.queue.count_refused(full);
+        Err(Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, full.to_string()))
     }
 
     /// What the queues go by of a message, all together.

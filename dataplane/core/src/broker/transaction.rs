@@ -677,7 +677,12 @@ impl Core {
         if is_topic && let Some(post) = self.live_post(now, home, &publication) {
             self.part(key).live.push(post);
         }
-        let planned = if is_topic { self.plan_change(now, home, &publication) } else { Ok(None) };
+        let planned = if is_topic {
+            let checked = self.check_topic_stock(home, &publication);
+            checked.and_then(|()| self.plan_change(now, home, &publication))
+        } else {
+            Ok(None)
+        };
         let change = match planned {
             Ok(change) => change,
             Err(refused) => {

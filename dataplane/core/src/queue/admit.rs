@@ -4,6 +4,7 @@ use super::entry::{Arrival, Entry, EntryKey, Flag, ROWS, State};
 use super::row::Row;
 use super::{Action, NotTaken, Queue};
 use crate::settings::OnFull;
+use crate::stock::StockItem;
 use crate::store::{Reference, UnixMillis};
 
 impl Queue {
@@ -135,8 +136,18 @@ impl Queue {
         self.keys.as_mut().is_some_and(|keys| keys.recent.contains(now, settings, id))
     }
 
-    /// Sees to it that the message is within the limits.
+    /// Sees to it that the message is within the limits of the queue and of its tenant.
     fn make_room(&mut self, arrival: &Arrival) -> Result<(), NotTaken> {
+        self.make_own_room(arrival)?;
+        // The message takes the place of the one with its last-value key.
+        let replaced = self.replaced_by(arrival).and_then(|key| self.entry(key));
+        let (less, fewer) = replaced.map_or((0, 0), |entry| (u64::from(entry.size), 1));
+        let size = arrival.body.len() as u64;
+        Ok(self.check_stock(1 - fewer, size.saturating_sub(less))?)
+    }
+
+    /// Sees to it that the message is within the limits of the queue.
+    fn make_own_room(&mut self, arrival: &Arrival) -> Result<(), NotTaken> {
         let (max_messages, max_bytes) = (self.settings.max_messages, self.settings.max_bytes);
         if max_messages == 0 && max_bytes == 0 || self.settings.on_full == OnFull::Block {
             return Ok(());
@@ -224,6 +235,10 @@ impl Queue {
         let index = ROWS - 1 - usize::from(entry.priority).min(ROWS - 1);
         self.counts.add(state.stage());
         self.counts.bytes += u64::from(entry.size);
+        if let Some(holding) = &mut self.holding {
+            holding.add(StockItem::Messages, 1);
+            holding.add(StockItem::Bytes, u64::from(entry.size));
+        }
         self.counts.bytes_in_memory += entry.bytes_in_memory();
         let floor = self.floor;
         let Some(place) = self.rows.get_mut(index) else { return EntryKey::new(index, u64::MAX) };

@@ -47,6 +47,7 @@ use self::row::Row;
 use crate::format::DeadLetterReason;
 use crate::settings::QueueSettings;
 use crate::statistics::QueueStatistics;
+use crate::stock::{Holding, StockFull, StockItem};
 use crate::store::{Reference, UnixMillis};
 
 /// One queue. The module says how to drive it.
@@ -66,6 +67,8 @@ pub struct Queue {
     keys: Option<Box<Keys>>,
     actions: VecDeque<Action>,
     counts: Counts,
+    /// What it holds of its tenant's stock, where that is counted.
+    holding: Option<Box<Holding>>,
     counters: Counters,
     /// When to look whether it has had nothing to do; `NEVER` when it keeps no memory for later.
     idle: UnixMillis,
@@ -152,6 +155,9 @@ pub enum NotTaken {
         "the queue has no room for the message within its limit of {limit} bytes; consume some or raise the limit"
     )]
     TooManyBytes { limit: u64 },
+    /// Its tenant holds as much as he may.
+    #[error(transparent)]
+    Stock(#[from] StockFull),
 }
 
 /// Why a consumer is not let in.
@@ -245,9 +251,35 @@ impl Queue {
             keys: None,
             actions: VecDeque::new(),
             counts: Counts::default(),
+            holding: None,
             counters: Counters::default(),
             idle: NEVER,
             enqueued_before: 0,
+        }
+    }
+
+    /// Counts what it holds towards a tenant's stock. To be called while it holds nothing.
+    pub(crate) fn set_holding(&mut self, holding: Holding) {
+        self.holding = Some(Box::new(holding));
+    }
+
+    /// Whether its tenant may store a message of so many bytes more.
+    ///
+    /// # Errors
+    /// The limit that this would break.
+    pub(crate) fn check_stock(&self, messages: u64, bytes: u64) -> Result<(), StockFull> {
+        self.holding.as_ref().map_or(Ok(()), |holding| holding.check(messages, bytes))
+    }
+
+    /// The same, without counting it as refused.
+    pub(crate) fn has_stock(&self, messages: u64, bytes: u64) -> Result<(), StockFull> {
+        self.holding.as_ref().map_or(Ok(()), |holding| holding.has_room(messages, bytes))
+    }
+
+    /// Counts that something was refused because its tenant has no room.
+    pub(crate) fn count_refused(&self, full: StockFull) {
+        if let Some(holding) = &self.holding {
+            holding.count_refused(full);
         }
     }
 
@@ -434,6 +466,10 @@ impl Queue {
         self.counts.end_ahead(&mut entry);
         self.counts.subtract(stage);
         self.counts.bytes -= u64::from(entry.size);
+        if let Some(holding) = &mut self.holding {
+            holding.subtract(StockItem::Messages, 1);
+            holding.subtract(StockItem::Bytes, u64::from(entry.size));
+        }
         let freed = entry.bytes_in_memory();
         self.counts.bytes_in_memory -= freed;
         if let Some(keys) = &mut self.keys {

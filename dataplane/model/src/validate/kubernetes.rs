@@ -6,8 +6,8 @@ use super::{Violation, is_host};
 use crate::code::Code;
 use crate::config::{ListenerConfig, Listeners, Where};
 use crate::kubernetes::{
-    Amounts, Autoscale, Ingress, KubernetesTarget, KubernetesTls, MAX_FLEET_NAME, MAX_ITEMS, MAX_PODS, Toleration,
-    TolerationOperator,
+    Amounts, Autoscale, Ingress, KubernetesTarget, KubernetesTls, MAX_FLEET_NAME, MAX_ITEMS, MAX_PODS,
+    Toleration, TolerationOperator,
 };
 use crate::manifest::{FleetSpec, Metadata};
 use crate::names::shown;
@@ -90,14 +90,17 @@ impl Rules<'_> {
             Ingress::Gateway(gateway) => {
                 vec![(vec!["ingress", "gateway", "name"], Some(gateway.name.as_str()))]
             }
-            Ingress::Ingress(ingress) => vec![(vec!["ingress", "ingress", "class"], ingress.class.as_deref())],
+            Ingress::Ingress(ingress) => {
+                vec![(vec!["ingress", "ingress", "class"], ingress.class.as_deref())]
+            }
         };
         let tls = target.tls();
         let issuer = match &tls {
             KubernetesTls::Own => None,
             KubernetesTls::CertManager(manager) => manager.issuer.as_deref(),
         };
-        let all = subdomains.into_iter().chain(of_ingress).chain([(vec!["tls", "certManager", "issuer"], issuer)]);
+        let all =
+            subdomains.into_iter().chain(of_ingress).chain([(vec!["tls", "certManager", "issuer"], issuer)]);
         for (path, name) in all.filter_map(|(path, name)| Some((path, name?))) {
             self.subdomain(&path, name);
         }
@@ -122,7 +125,12 @@ impl Rules<'_> {
         ] {
             if let Some(name) = name.filter(|name| !is_label(name)) {
                 let message = format!("`{}` is not the name of a namespace", shown(name));
-                self.of_target(Code::InvalidValue, path, message, "use up to 63 of `a` to `z`, `0` to `9` and `-`");
+                self.of_target(
+                    Code::InvalidValue,
+                    path,
+                    message,
+                    "use up to 63 of `a` to `z`, `0` to `9` and `-`",
+                );
             }
         }
         if let Some(image) = &target.image
@@ -156,7 +164,12 @@ impl Rules<'_> {
         for (key, value) in &target.node_selector {
             if !is_key(key) || !is_label_value(value) {
                 let message = format!("`{}: {}` is not a label of a machine", shown(key), shown(value));
-                self.of_target(Code::InvalidValue, &["nodeSelector", key], message, "see `kubectl get nodes --show-labels`");
+                self.of_target(
+                    Code::InvalidValue,
+                    &["nodeSelector", key],
+                    message,
+                    "see `kubectl get nodes --show-labels`",
+                );
             }
         }
         for (index, key) in target.topology_spread.keys.iter().enumerate().filter(|(_, key)| !is_key(key)) {
@@ -227,21 +240,42 @@ impl Rules<'_> {
             && toleration.effect != Some(crate::kubernetes::TaintEffect::NoExecute)
         {
             let message = "tolerationSeconds counts for taints alone that make pods go".to_owned();
-            self.of_target(Code::NoEffect, &at("tolerationSeconds"), message, "set `effect: no-execute`, or remove it");
+            self.of_target(
+                Code::NoEffect,
+                &at("tolerationSeconds"),
+                message,
+                "set `effect: no-execute`, or remove it",
+            );
         }
     }
 
     fn autoscale(&mut self, routers: u32, autoscale: &Autoscale) {
         if routers == 0 {
             let message = "autoscale is about routers, and there are none".to_owned();
-            self.of_target(Code::Conflict, &["autoscale"], message, "set `routers` to the fewest that there are to be");
+            self.of_target(
+                Code::Conflict,
+                &["autoscale"],
+                message,
+                "set `routers` to the fewest that there are to be",
+            );
         } else if autoscale.max_routers < routers {
-            let message = format!("autoscale.maxRouters is {}, less than routers with {routers}", autoscale.max_routers);
+            let message = format!(
+                "autoscale.maxRouters is {}, less than routers with {routers}",
+                autoscale.max_routers
+            );
             self.of_target(Code::Conflict, &["autoscale", "maxRouters"], message, "raise it");
         }
     }
 
     fn secrets(&mut self, target: &KubernetesTarget) {
+        let is_foreign = target.server_secret.is_some()
+            || matches!(target.tls(), KubernetesTls::CertManager(manager) if manager.issuer.is_some());
+        if target.has_operator() && is_foreign {
+            let message =
+                "the operator believes the fleet's own authority, which does not sign what nodes show";
+            let help = "leave serverSecret and tls.certManager.issuer out, or the operator";
+            self.of_target(Code::Conflict, &["operator"], message.to_owned(), help);
+        }
         let KubernetesTls::CertManager(manager) = target.tls() else { return };
         if target.server_secret.is_some() && manager.issuer.is_some() {
             let message = "tls.certManager.issuer makes what serverSecret brings".to_owned();
@@ -249,17 +283,32 @@ impl Rules<'_> {
         }
         if manager.kind.is_some() && manager.issuer.is_none() {
             let message = "tls.certManager.kind says where an issuer is that is not named".to_owned();
-            self.of_target(Code::NoEffect, &["tls", "certManager", "kind"], message, "set `issuer`, or remove it");
+            self.of_target(
+                Code::NoEffect,
+                &["tls", "certManager", "kind"],
+                message,
+                "set `issuer`, or remove it",
+            );
         }
     }
 
     /// What else the fleet says, where it means nothing to a cluster.
     fn fleet(&mut self, spec: &FleetSpec) {
         if spec.nodes() > MAX_PODS {
-            let message = format!("the fleet has {} nodes; in a cluster it has at most {MAX_PODS}", spec.nodes());
-            self.of_fleet(Code::OutOfRange, &["nodes"], message, "use `target.kubernetes.routers` for more clients");
+            let message =
+                format!("the fleet has {} nodes; in a cluster it has at most {MAX_PODS}", spec.nodes());
+            self.of_fleet(
+                Code::OutOfRange,
+                &["nodes"],
+                message,
+                "use `target.kubernetes.routers` for more clients",
+            );
         }
-        let files = [("certificate", &spec.tls.certificate), ("key", &spec.tls.key), ("clientCa", &spec.tls.client_ca)];
+        let files = [
+            ("certificate", &spec.tls.certificate),
+            ("key", &spec.tls.key),
+            ("clientCa", &spec.tls.client_ca),
+        ];
         for (field, _) in files.into_iter().filter(|(_, path)| path.is_some()) {
             let message = format!("tls.{field} is a file of a machine, and pods have none of it");
             let help = "use target.kubernetes.serverSecret or clientCaSecret";
@@ -267,9 +316,19 @@ impl Rules<'_> {
         }
         if spec.store.directory.as_ref().is_some_and(|directory| directory.starts_with('/')) {
             let message = "store.directory lies outside of the volume".to_owned();
-            self.of_fleet(Code::Conflict, &["store", "directory"], message, "use a relative path, or leave it out");
+            self.of_fleet(
+                Code::Conflict,
+                &["store", "directory"],
+                message,
+                "use a relative path, or leave it out",
+            );
         }
-        if spec.mesh.host.as_ref().is_some_and(|host| host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())) {
+        if spec
+            .mesh
+            .host
+            .as_ref()
+            .is_some_and(|host| host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()))
+        {
             let message = "mesh.host is a loopback address, and other pods do not reach it".to_owned();
             self.of_fleet(Code::Conflict, &["mesh", "host"], message, "leave it out");
         }
@@ -278,17 +337,20 @@ impl Rules<'_> {
             self.https(https);
         }
         if listeners.http.enabled && !listeners.http.is_local() {
-            let message = "listeners.http is not bound to loopback, and in a pod that is the way of the pod itself";
+            let message =
+                "listeners.http is not bound to loopback, and in a pod that is the way of the pod itself";
             let help = "leave it on 127.0.0.1: clients have listeners.https";
             self.of_fleet(Code::Conflict, &["listeners", "http", "host"], message.to_owned(), help);
         }
         if spec.tls.client_certificates == Some(ClientCertificates::Require) {
-            let message = "tls.clientCertificates is `require`, and the cluster has none when it asks how a pod is";
+            let message =
+                "tls.clientCertificates is `require`, and the cluster has none when it asks how a pod is";
             let help = "use `request`: who shows none has to log in";
             self.of_fleet(Code::Conflict, &["tls", "clientCertificates"], message.to_owned(), help);
         }
         if spec.authentication.anonymous == Some(Where::Never) {
-            let message = "authentication.anonymous is `never`, and a pod that goes for good is emptied by itself";
+            let message =
+                "authentication.anonymous is `never`, and a pod that goes for good is emptied by itself";
             let help = "leave it at `loopback`: nobody but the pod has its loopback";
             self.of_fleet(Code::Conflict, &["authentication", "anonymous"], message.to_owned(), help);
         }
@@ -316,7 +378,12 @@ impl Rules<'_> {
             return;
         };
         let message = format!("listeners.https {reason}, and the cluster asks there how a pod is");
-        self.of_fleet(Code::Conflict, &["listeners", "https"], message, "leave it out: then it is on 0.0.0.0:8443");
+        self.of_fleet(
+            Code::Conflict,
+            &["listeners", "https"],
+            message,
+            "leave it out: then it is on 0.0.0.0:8443",
+        );
     }
 }
 
@@ -354,7 +421,8 @@ fn is_label_value(text: &str) -> bool {
 
 /// A number with a suffix, decimal or binary; more than nothing.
 fn is_quantity(text: &str) -> bool {
-    let end = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let end =
+        text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let is_some = number.parse::<f64>().is_ok_and(|number| number > 0.0) && number.len() <= 18;
     is_some && ["", "m", "k", "M", "G", "T", "P", "Ki", "Mi", "Gi", "Ti", "Pi"].contains(&suffix)
@@ -373,9 +441,7 @@ mod tests {
         fleet.spec.target = Target::Kubernetes(Box::new(target));
         match fleet.validate() {
             Ok(()) => vec![],
-            Err(invalid) => {
-                invalid.violations().iter().map(|violation| violation.path.join(".")).collect()
-            }
+            Err(invalid) => invalid.violations().iter().map(|violation| violation.path.join(".")).collect(),
         }
     }
 
@@ -407,7 +473,8 @@ mod tests {
             }),
             ("spec.target.kubernetes.ingress.ingress.class", |_, target| {
                 let (domain, class) = ("a.example".into(), Some("X".into()));
-                target.ingress = Some(Ingress::Ingress(ClassIngress { domain, class, annotations: BTreeMap::new() }));
+                target.ingress =
+                    Some(Ingress::Ingress(ClassIngress { domain, class, annotations: BTreeMap::new() }));
             }),
             ("spec.target.kubernetes.tolerations.0.operator", |_, target| {
                 target.tolerations.push(Toleration::default());

@@ -28,6 +28,7 @@ use crate::driver::login::Progress;
 use crate::driver::protocol::Protocol;
 use crate::mesh::directory::UNKNOWN;
 use crate::spaces::Space;
+use crate::usage::Limit;
 
 /// A client that has sent its CONNECT and has no answer yet.
 #[derive(Debug)]
@@ -266,7 +267,22 @@ impl Shard {
             let words = format!("the will goes to {}, which no address serves", will.topic);
             return Err(Refusal(ReasonCode::TopicNameInvalid, words));
         }
-        Ok(())
+        self.check_limits(key, id)
+    }
+
+    /// Counts the client in, in the place of the one that it takes over from if there is one. The last thing that
+    /// can go wrong.
+    fn check_limits(&mut self, key: usize, client_id: &str) -> Result<(), Refusal> {
+        let found = self.mqtt.sessions.find(client_id).filter(|_| !client_id.is_empty());
+        let before = found.and_then(|found| self.mqtt.sessions.get(found)).and_then(Session::connection);
+        let taken = self.take_place(key, before).and_then(|()| match (found, self.account_of(key)) {
+            (None, Some(account)) => account.check(Limit::MqttSessions),
+            _ => Ok(()),
+        });
+        taken.map_err(|exceeded| {
+            self.note_refused(key, &exceeded);
+            Refusal(ReasonCode::QuotaExceeded, exceeded.to_string())
+        })
     }
 
     /// Whether the session of a client identifier, if there is one, belongs to the user of this connection.
@@ -362,6 +378,7 @@ impl Shard {
         session.set_begun(begun);
         self.forget_departure(client_id, None);
         let session = self.mqtt.sessions.insert(session);
+        self.count_session(session);
         Taken { session, is_resumed: false, ended }
     }
 

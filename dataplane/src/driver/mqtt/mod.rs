@@ -42,8 +42,13 @@ use self::deliver::Outflow;
 use self::flows::Messages;
 use self::moves::Moves;
 use self::publish::Intake;
-use self::session::{Numbers, SessionKey, Sessions};
-pub(crate) use self::session::{SUBSCRIPTION_PREFIX, object_home};
+pub(super) use self::session::Session;
+pub(super) use self::session::SessionKey as SessionToken;
+use self::session::SessionKey;
+use self::session::{Numbers, Sessions};
+pub(crate) use self::session::{
+    SHARE_PREFIX, SUBSCRIPTION_PREFIX, filter_inside, object_home, subscription_outside,
+};
 use self::store::Awaited;
 pub(crate) use self::store::KeptClients;
 pub(super) use self::subscribe::queue_settings;
@@ -270,7 +275,9 @@ impl Shard {
     /// Takes what was read. Stops when [`Client::may_read`] says so; what is left in `buffer` is kept and
     /// given again with what comes. A client that is done afterwards is closed by the caller.
     pub(super) fn handle_mqtt_input(&mut self, now: Instant, key: usize, buffer: &mut BytesMut) {
-        while let Some(client) = self.connections.mqtt_mut(key) {
+        while !self.is_held_up(key)
+            && let Some(client) = self.connections.mqtt_mut(key)
+        {
             if !client.may_read() {
                 if client.is_caught() {
                     client.caught_since.get_or_insert(now);
@@ -350,6 +357,7 @@ impl Shard {
             Farewell::Stopping => (ReasonCode::ServerShuttingDown, End::Stopping),
             Farewell::Administrative => (ReasonCode::AdministrativeAction, End::Unclean),
             Farewell::Unauthorized => (ReasonCode::NotAuthorized, End::Unclean),
+            Farewell::Limit => (ReasonCode::QuotaExceeded, End::Unclean),
         };
         self.disconnect_mqtt(key, reason_code, reason, end);
     }

@@ -529,6 +529,7 @@ impl Shard {
         }
         let claim = Claim { has_moved: true, ..session.claim() };
         let key = self.mqtt.sessions.insert(session);
+        self.count_session(key);
         let (space, shown) = split_qualified(&client);
         info!(client_id = shown, space, "the session has come from another node");
         self.keep_all_for_later(now, key);

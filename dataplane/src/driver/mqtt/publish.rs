@@ -33,8 +33,9 @@ use super::record::{incoming_key, incoming_value};
 use super::session::SessionKey;
 use super::subscribe::Requests;
 use super::to_mqtt::converted;
-use super::words::explained;
+use super::words::{explained, in_words};
 use crate::driver::Shard;
+use crate::usage::Exceeded;
 
 /// Bytes of a connection's publications that the core may hold before it is no longer read.
 const HELD_LIMIT: u64 = 1 << 20;
@@ -176,6 +177,9 @@ impl Shard {
         if publish.qos == Qos::ExactlyOnce && self.is_taken_already(now, publisher, &publish) {
             return;
         }
+        if let Err(exceeded) = self.check_message(now, key, &publish) {
+            return self.refuse_exceeding(now, key, &publish, &exceeded);
+        }
         let topic = publish.topic();
         if !self.may_publish(key, topic) {
             return self.answer_publish(now, key, &publish, ReasonCode::NotAuthorized);
@@ -189,6 +193,34 @@ impl Shard {
             Some(AddressKind::Topic) => self.publish_to_topic(now, publisher, &route, &publish),
             Some(_) => self.publish_to_address(now, publisher, &route, &publish),
             None => self.answer_publish(now, key, &publish, ReasonCode::TopicNameInvalid),
+        }
+    }
+
+    /// Counts a message towards what its client may send.
+    ///
+    /// # Errors
+    /// The limit that it breaks.
+    fn check_message(&mut self, now: Instant, key: usize, publish: &Publish) -> Result<(), Exceeded> {
+        let bytes = publish.payload_bytes().len() as u64;
+        self.check_size(key, bytes)?;
+        self.pace(now, key, 1, bytes)
+    }
+
+    /// Refuses a message that breaks a limit, and says which where that can be said.
+    fn refuse_exceeding(&mut self, now: Instant, key: usize, publish: &Publish, exceeded: &Exceeded) {
+        let client = self.connections.mqtt_mut(key);
+        let is_next = client.as_ref().is_some_and(|client| {
+            client.intake.answers.is_empty() && client.engine.version() == Version::V5_0
+        });
+        match (publish.packet_id.filter(|_| is_next), client) {
+            (Some(packet_id), Some(client)) => {
+                self.mqtt.messages.counters.refused += 1;
+                let words = in_words(PropertyIn::Ack, &exceeded.to_string());
+                let result = client.engine.acknowledge(packet_id, ReasonCode::QuotaExceeded, words.view());
+                debug_assert!(result.is_ok(), "the engine asked for an answer");
+            }
+            // Without words: it stands behind others, or has no answer.
+            _ => self.answer_publish(now, key, publish, ReasonCode::QuotaExceeded),
         }
     }
 

@@ -23,6 +23,7 @@ use super::record::{Begun, ObjectKey, SessionRecord, SubscriptionRecord};
 use super::subscribe;
 use super::will::{Will, after};
 use crate::mesh::directory::{Claim, NOBODY, REPLACES};
+use crate::usage::{Held, Limit};
 
 /// Bytes of a client identifier that are let in, with the prefix of its space.
 pub(crate) const LONGEST_CLIENT_ID: usize = 1_024;
@@ -390,6 +391,11 @@ impl Session {
         u32::try_from(index).ok()
     }
 
+    /// How many subscriptions it has.
+    fn subscription_count(&self) -> u32 {
+        u32::try_from(self.subscriptions.len()).unwrap_or(u32::MAX).saturating_sub(self.free)
+    }
+
     /// A subscription by its index.
     pub(crate) fn subscription(&self, index: u32) -> Option<&Subscription> {
         self.subscriptions.get(index as usize)?.as_ref()
@@ -562,7 +568,19 @@ pub(crate) struct Sessions {
 #[derive(Debug, Default)]
 struct Slot {
     generation: u32,
+    /// Subscriptions of the session that are counted towards limits.
+    counted: u32,
     session: Option<Box<Session>>,
+    /// What the session counts for.
+    held: Option<Held>,
+}
+
+impl Slot {
+    fn count_subscriptions(&mut self, count: u32) {
+        let Some(held) = &self.held else { return };
+        held.account().change(Limit::Subscriptions, self.counted.into(), count.into());
+        self.counted = count;
+    }
 }
 
 impl Default for Sessions {
@@ -607,7 +625,10 @@ impl Sessions {
     /// Removes a session.
     pub(crate) fn remove(&mut self, key: SessionKey) -> Option<Box<Session>> {
         self.get(key)?;
-        let session = self.slots.get_mut(key.index as usize)?.session.take()?;
+        let slot = self.slots.get_mut(key.index as usize)?;
+        let session = slot.session.take()?;
+        slot.count_subscriptions(0);
+        slot.held = None;
         self.free.push(key.index);
         self.by_id.remove(&session.client_id);
         self.connected -= usize::from(session.connection().is_some());
@@ -625,6 +646,26 @@ impl Sessions {
     pub(crate) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
         let slot = self.slots.get_mut(key.index as usize)?;
         slot.session.as_deref_mut().filter(|_| slot.generation == key.generation)
+    }
+
+    /// Says what a session counts for; its subscriptions count from then on, too.
+    pub(crate) fn set_held(&mut self, key: SessionKey, held: Held) {
+        if self.get(key).is_none() {
+            return;
+        }
+        if let Some(slot) = self.slots.get_mut(key.index as usize) {
+            slot.count_subscriptions(0);
+            slot.held = Some(held);
+        }
+        self.count_subscriptions(key);
+    }
+
+    /// The subscriptions of a session have changed.
+    pub(crate) fn count_subscriptions(&mut self, key: SessionKey) {
+        let Some(count) = self.get(key).map(Session::subscription_count) else { return };
+        if let Some(slot) = self.slots.get_mut(key.index as usize) {
+            slot.count_subscriptions(count);
+        }
     }
 
     /// The session of a client.

@@ -455,6 +455,7 @@ impl Shard {
         }
         session.will = last.map(Box::new);
         let key = self.mqtt.sessions.insert(session);
+        self.count_session(key);
         if was_connected {
             // Its time runs from now on, and not from the next restart.
             self.keep_away(key);

@@ -31,9 +31,10 @@ use super::retained::wants_retained;
 use super::session::{
     Session, SessionKey, Subscription, filter_inside, filter_outside, reaches, topic_filter_start,
 };
-use super::words::explained;
+use super::words::{explained, in_words};
 use crate::driver::format::{MQTT_SESSION, MQTT_SHARE};
 use crate::driver::{LANE_BUDGET, Shard};
+use crate::usage::{Exceeded, Limit};
 
 /// How the messages of a subscription come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +89,8 @@ struct Part {
     index: Option<u32>,
     /// The session did not have it.
     is_new: bool,
+    /// The limit that it would break.
+    exceeded: Option<Box<Exceeded>>,
 }
 
 /// Whether the session is on disk as the request has made it.
@@ -151,7 +154,7 @@ impl Shard {
                 }
                 None => ReasonCode::NoSubscriptionExisted,
             };
-            parts.push(Part { reason, index: None, is_new: false });
+            parts.push(Part { reason, index: None, is_new: false, exceeded: None });
         }
         let request =
             Request { packet_id: packet.packet_id, is_subscribe: false, parts, recorded: Recorded::No };
@@ -250,7 +253,11 @@ impl Shard {
         let reasons: Vec<ReasonCode> = request.parts.iter().map(|part| part.reason).collect();
         let refusal = reasons.iter().copied().find(|reason| reason.is_error()).unwrap_or(ReasonCode::Success);
         let answered = if request.is_subscribe {
-            let words = explained(PropertyIn::SubAck, refusal);
+            let exceeded = request.parts.iter().find_map(|part| part.exceeded.as_deref());
+            let words = match exceeded {
+                Some(exceeded) => in_words(PropertyIn::SubAck, &exceeded.to_string()),
+                None => explained(PropertyIn::SubAck, refusal),
+            };
             client.engine.suback(request.packet_id, &reasons, words.view())
         } else {
             let words = explained(PropertyIn::UnsubAck, refusal);
@@ -344,7 +351,7 @@ impl Shard {
     ) -> Part {
         let granted =
             asked.options.qos.min(Qos::from_byte(self.config.mqtt.max_qos).unwrap_or(Qos::ExactlyOnce));
-        let failed = |reason| Part { reason, index: None, is_new: false };
+        let failed = |reason| Part { reason, index: None, is_new: false, exceeded: None };
         let start = topic_filter_start(asked.filter.as_str()) as usize;
         let heard = asked.filter.as_str().get(start..).unwrap_or_default();
         if self.check_right(key, Right::Recv, heard).is_err() {
@@ -362,13 +369,25 @@ impl Shard {
                 subscription.granted = granted;
                 subscription.identifier = identifier;
             }
-            return Part { reason: granted_reason(granted), index: Some(index), is_new: false };
+            return Part {
+                reason: granted_reason(granted),
+                index: Some(index),
+                is_new: false,
+                exceeded: None,
+            };
         }
         let filters = || session.subscriptions.iter().flatten().map(|subscription| &*subscription.filter);
         let limit = self.config.mqtt.max_subscriptions as usize;
         if filters().count() >= limit || !SessionRecord::is_fit(filters().chain([filter])) {
             return failed(ReasonCode::QuotaExceeded);
         }
+        if let Err(exceeded) = self.take(key, Limit::Subscriptions) {
+            self.note_refused(key, &exceeded);
+            return Part { exceeded: Some(Box::new(exceeded)), ..failed(ReasonCode::QuotaExceeded) };
+        }
+        let Some(session) = self.mqtt.sessions.get_mut(token) else {
+            return failed(ReasonCode::UnspecifiedError);
+        };
         let index = session.add(Subscription {
             filter: filter.into(),
             topic_filter_start: topic_filter_start(filter),
@@ -378,8 +397,11 @@ impl Shard {
             state: State::Idle,
             standing: Standing::New,
         });
+        self.mqtt.sessions.count_subscriptions(token);
         match self.begin_subscription(now, key, token, index) {
-            Ok(()) => Part { reason: granted_reason(granted), index: Some(index), is_new: true },
+            Ok(()) => {
+                Part { reason: granted_reason(granted), index: Some(index), is_new: true, exceeded: None }
+            }
             Err(reason) => {
                 self.unsubscribe(now, key, token, index);
                 failed(reason)
@@ -476,6 +498,8 @@ impl Shard {
         self.want_no_more(key, index);
         let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
         let Some(subscription) = session.remove(index) else { return };
+        self.mqtt.sessions.count_subscriptions(token);
+        let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
         if subscription.state == State::Topics {
             let subscriber = Subscriber { token: token.to_bits(), index };
             self.core.remove_live(subscription.topic_filter(), subscriber);

@@ -9,6 +9,11 @@ pub(super) fn explained(place: PropertyIn, reason: ReasonCode) -> Properties {
     let Some(words) = words(place, reason).filter(|_| reason.is_error()) else {
         return Properties::default();
     };
+    in_words(place, words)
+}
+
+/// The same with other words.
+pub(super) fn in_words(place: PropertyIn, words: &str) -> Properties {
     let mut writer = PropertyWriter::new(place);
     // It may stand in every packet that has a reason.
     let _ = writer.reason_string(words);

@@ -98,7 +98,7 @@ async fn an_address_and_a_user_of_one_name_know_nothing_of_each_other() {
     catalogue.create("default/a".into(), BTreeMap::new(), super::spec(1)).await.unwrap();
     catalogue.remove("default/a".into()).await.unwrap();
     assert!(grants(&catalogue.user_table(), "a").is_some());
-    assert_eq!(names(&memory.open().unwrap()), ["default/a"], "the user, in his space");
+    assert_eq!(names(&memory.open().unwrap()), ["default/a", "salts"], "the user, in his space");
 }
 
 #[tokio::test]
@@ -131,6 +131,9 @@ async fn every_node_has_the_users_of_the_fleet() {
             node.name
         );
     }
+    let salts = nodes[0].catalogue.user_table().salts().copied();
+    assert!(salts.is_some());
+    assert!(nodes.iter().all(|node| node.catalogue.user_table().salts().copied() == salts));
     net.disconnect(&nodes[0], &nodes[1]);
     net.disconnect(&nodes[0], &nodes[2]);
     nodes[1].catalogue.edit_user(DEFAULT_SPACE.into(), "ann".into(), |_| Ok(None)).await.unwrap();
@@ -141,4 +144,22 @@ async fn every_node_has_the_users_of_the_fleet() {
 
 fn has(node: &TestNode, name: &str) -> bool {
     grants(&node.catalogue.user_table(), name).is_some()
+}
+
+#[tokio::test]
+async fn salts_of_nobody_are_made_with_the_first_user_and_stay() {
+    let memory = Memory::default();
+    let salts = {
+        let (catalogue, _tellings) = catalogue(&memory);
+        put_role(&catalogue, "one", &["recv:b"]).await;
+        assert_eq!(catalogue.user_table().salts(), None, "there is nobody to be told apart");
+        put(&catalogue, "ann", user(&[], &[])).await;
+        let salts = *catalogue.user_table().salts().unwrap();
+        put(&catalogue, "bob", user(&[], &[])).await;
+        assert_eq!(catalogue.user_table().salts(), Some(&salts));
+        salts
+    };
+    let (catalogue, _tellings) = catalogue(&memory);
+    assert_eq!(catalogue.user_table().salts(), Some(&salts));
+    assert!(format!("{:?}", catalogue.user_table()).contains("salts: Some(***)"));
 }

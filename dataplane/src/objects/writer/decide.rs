@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mq_core::{shard_name, split_shard};
-use mq_mesh::replica::{Key, Refused, Version};
+use mq_mesh::replica::{Key, Refused, UnixMillis, Version};
 use mq_model::manifest::{AddressSpec, AddressType};
 use mq_model::space::{DEFAULT_SPACE, qualified, split_qualified};
 
@@ -17,6 +18,7 @@ use super::super::{
 use super::{
     Batch, Pending, Writer, is_topic, names_from, owns_shard, passes_on, topic_of, unix_millis, value_of,
 };
+use crate::driver::random;
 
 impl Writer {
     pub(super) fn decide(&mut self, requests: impl Iterator<Item = Request>) -> Batch {
@@ -244,8 +246,23 @@ impl Writer {
             }
             None => self.replica.delete(unix, key.clone()),
         };
+        if kind == PrincipalKind::User && new.is_some() {
+            self.make_salts(unix);
+        }
         batch.principals.insert(key, (version, new));
         Ok((put, Some(version)))
+    }
+
+    /// Makes what the salts are made of that no user has, if nobody has: as long as there are no users, there is
+    /// nobody to be told apart. Of what two nodes make at once, one counts everywhere.
+    fn make_salts(&mut self, unix: UnixMillis) {
+        if self.replica.entry(&principal::salts_key()).is_some() {
+            return;
+        }
+        let secret: [u8; 32] = random();
+        if let Err(error) = self.replica.put(unix, principal::salts_key(), Bytes::copy_from_slice(&secret)) {
+            tracing::warn!(%error, "the nodes of the fleet go on with salts of their own");
+        }
     }
 
     /// Whether nobody chooses another space by one of the names of this one.

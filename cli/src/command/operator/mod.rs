@@ -1,0 +1,294 @@
+//! `mq operator`: keeps the address spaces, addresses and users of a fleet as the objects of its cluster say.
+//!
+//! One process works at a time: the holder of a lease. It lists the objects of each kind, watches them, and for each makes
+//! the fleet what the object says by the admin API, and the object's status what the fleet says. An object is looked at
+//! when it changes, and every minute, so that what somebody else has done to the fleet is made good again.
+//!
+//! An object gets a finalizer before anything is made for it, so that the cluster forgets it only when the fleet has: an
+//! address that holds messages keeps its object.
+
+mod address;
+mod condition;
+mod lease;
+mod space;
+mod user;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use mq_model::custom::{GROUP, VERSION};
+use reqwest::Url;
+use serde_json::{Value, json};
+
+use self::{
+    condition::{Verdict, is_unreachable, status_change},
+    lease::Lease,
+};
+use crate::{
+    args::operator::Operator as Arguments,
+    client::{admin::Admin, amqp::interrupted, tls::Trust},
+    cluster::{Change, Cluster, Kind, Watch},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::Output,
+    settings::http_url,
+};
+
+/// How often every object is looked at, whether it has changed or not.
+const RESYNC: Duration = Duration::from_secs(60);
+/// How long to wait after a failure that concerns everything.
+const PAUSE: Duration = Duration::from_secs(2);
+/// What keeps an object until the fleet has forgotten what it stands for.
+const FINALIZER: &str = "mq.messaging/fleet";
+/// The version of the objects.
+const API: &str = "mq.messaging/v1";
+
+const ADDRESSES: Kind = Kind { version: API, plural: "addresses" };
+const SPACES: Kind = Kind { version: API, plural: "addressspaces" };
+const USERS: Kind = Kind { version: API, plural: "users" };
+
+/// What is kept as the objects say.
+struct Operator {
+    cluster: Cluster,
+    admin: Admin,
+}
+
+/// What the operator is at with one kind.
+struct Kept {
+    kind: Kind,
+    watch: Watch,
+    version: String,
+    objects: BTreeMap<String, Value>,
+    /// The objects that are to be looked at.
+    due: BTreeSet<String>,
+}
+
+pub(super) async fn run(args: &Arguments, admin: Option<&str>, output: &Output) -> Outcome<Exit> {
+    debug_assert_eq!(API, format!("{GROUP}/{VERSION}"));
+    let url: Url = http_url(admin.ok_or_else(|| {
+        Failure::usage("the operator has to know where the admin API is").help("say so with --admin")
+    })?)?;
+    let identity = args.certificate.clone().zip(args.certificate_key.clone());
+    let trust = Trust { ca: args.authority.clone(), identity, ..Trust::default() };
+    let operator = Operator { cluster: Cluster::of_pod()?, admin: Admin::trusting(url, &trust)? };
+    let mut lease = Lease::new(operator.cluster.clone(), &args.lease, &args.identity);
+    tokio::select! {
+        ended = operator.lead(&mut lease, output) => {
+            ended?;
+            Err(Failure::failed("another process holds the lease now"))
+        }
+        // Whoever comes next need not wait for the lease to run out.
+        exit = interrupted() => {
+            lease.release().await;
+            Ok(exit)
+        }
+    }
+}
+
+impl Operator {
+    /// Waits for the lease, and works while it is held. Ends when it is lost.
+    async fn lead(&self, lease: &mut Lease, output: &Output) -> Outcome {
+        output.talk(&format!("waiting for the lease `{}`", lease.name()));
+        lease.acquire(output).await;
+        output.talk("the lease is held: objects are looked after");
+        tokio::select! {
+            lost = lease.keep() => lost,
+            () = self.work(output) => Ok(()),
+        }
+    }
+
+    /// Looks after the objects of every kind; never ends.
+    async fn work(&self, output: &Output) {
+        loop {
+            if let Err(failure) = self.follow(output).await {
+                output.warn(&format!("{failure}; everything is looked at again"));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Lists what is there and follows the changes, until they are not known any more.
+    async fn follow(&self, output: &Output) -> Outcome {
+        let mut spaces = self.kept(SPACES).await?;
+        let mut addresses = self.kept(ADDRESSES).await?;
+        let mut users = self.kept(USERS).await?;
+        let mut resync = tokio::time::interval(RESYNC);
+        loop {
+            tokio::select! {
+                change = spaces.watch.next() => self.take(&mut spaces, change?).await?,
+                change = addresses.watch.next() => self.take(&mut addresses, change?).await?,
+                change = users.watch.next() => self.take(&mut users, change?).await?,
+                _ = resync.tick() => {
+                    for kept in [&mut spaces, &mut addresses, &mut users] {
+                        kept.due.extend(kept.objects.keys().cloned());
+                    }
+                }
+            }
+            // A space is there before what is in it.
+            for kept in [&mut spaces, &mut users, &mut addresses] {
+                self.look(kept, output).await;
+            }
+        }
+    }
+
+    async fn kept(&self, kind: Kind) -> Outcome<Kept> {
+        let listed = self.cluster.list(kind).await?;
+        let watch = self.cluster.watch(kind, &listed.version).await?;
+        let mut kept =
+            Kept { kind, watch, version: listed.version, objects: BTreeMap::new(), due: BTreeSet::new() };
+        listed.items.into_iter().for_each(|object| kept.note(object));
+        Ok(kept)
+    }
+
+    /// Takes a change, or begins another watch where one is over.
+    async fn take(&self, kept: &mut Kept, change: Option<Change>) -> Outcome {
+        match change {
+            Some(Change::Object(object)) => kept.note(object),
+            Some(Change::Gone(object)) => kept.forget(&object),
+            Some(Change::Bookmark(version)) => kept.version = version,
+            None => kept.watch = self.cluster.watch(kept.kind, &kept.version).await?,
+        }
+        Ok(())
+    }
+
+    /// Looks at the objects that are due. While nobody of the fleet answers, one is enough to know that: the others wait.
+    async fn look(&self, kept: &mut Kept, output: &Output) {
+        while let Some(name) = kept.due.pop_first() {
+            let Some(object) = kept.objects.get(&name) else { continue };
+            match self.reconcile(kept.kind, object).await {
+                Ok(Some(object)) => {
+                    let is_alone = is_unreachable(&object);
+                    kept.put(object);
+                    if is_alone {
+                        return;
+                    }
+                }
+                Ok(None) => {
+                    kept.objects.remove(&name);
+                }
+                // It comes again with what has changed, or with the next look at everything.
+                Err(failure) => output.warn(&format!("{} {name}: {failure}", kept.kind.plural)),
+            }
+        }
+    }
+
+    /// Makes the fleet what the object says, and the object's status what the fleet says. `None`: the object is gone.
+    async fn reconcile(&self, kind: Kind, object: &Value) -> Outcome<Option<Value>> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        if object["metadata"]["deletionTimestamp"].is_string() {
+            return self.forget(kind, name, object).await;
+        }
+        let mut object = object.clone();
+        if !is_protected(&object) {
+            let change = finalizers(&object, true);
+            object = self.cluster.merge(kind, &[name], &change).await?;
+        }
+        let verdict = self.ensure(kind, &object).await;
+        self.tell(kind, name, object, &verdict).await.map(Some)
+    }
+
+    async fn ensure(&self, kind: Kind, object: &Value) -> Verdict {
+        let ensured = match kind {
+            SPACES => space::ensure(&self.admin, object).await,
+            ADDRESSES => address::ensure(&self.admin, object).await,
+            _ => user::ensure(&self.admin, &self.cluster, object).await,
+        };
+        ensured.unwrap_or_else(Verdict::failed)
+    }
+
+    /// Takes from the fleet what the object stood for, and lets the object go.
+    async fn forget(&self, kind: Kind, name: &str, object: &Value) -> Outcome<Option<Value>> {
+        if !is_protected(object) {
+            return Ok(None);
+        }
+        let forgotten = match kind {
+            SPACES => space::forget(&self.admin, object).await,
+            ADDRESSES => address::forget(&self.admin, object).await,
+            _ => user::forget(&self.admin, object).await,
+        };
+        match forgotten.unwrap_or_else(|failure| Some(Verdict::failed(failure))) {
+            Some(verdict) => self.tell(kind, name, object.clone(), &verdict).await.map(Some),
+            None => {
+                self.cluster.merge(kind, &[name], &finalizers(object, false)).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes the status, when it is another one than before.
+    async fn tell(&self, kind: Kind, name: &str, object: Value, verdict: &Verdict) -> Outcome<Value> {
+        match status_change(&object, verdict, Timestamp::now()) {
+            Some(status) => self.cluster.merge(kind, &[name, "status"], &json!({ "status": status })).await,
+            None => Ok(object),
+        }
+    }
+}
+
+impl Kept {
+    /// Notes what a list or a watch has told.
+    fn note(&mut self, object: Value) {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        self.version = object["metadata"]["resourceVersion"].as_str().unwrap_or(&self.version).to_owned();
+        // What this process has written comes back; it has been looked at.
+        let is_known = self.objects.get(&name).is_some_and(|known| {
+            known["metadata"]["resourceVersion"] == object["metadata"]["resourceVersion"]
+        });
+        if !is_known {
+            self.due.insert(name.clone());
+        }
+        self.objects.insert(name, object);
+    }
+
+    /// Forgets an object that is gone. Nothing stands for it any more: else its finalizer would have kept it.
+    fn forget(&mut self, object: &Value) {
+        if let Some(version) = object["metadata"]["resourceVersion"].as_str() {
+            self.version = version.to_owned();
+        }
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        self.objects.remove(name);
+        self.due.remove(name);
+    }
+
+    /// Keeps the object as it has become by what this process did.
+    fn put(&mut self, object: Value) {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        self.objects.insert(name, object);
+    }
+}
+
+fn is_protected(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|all| all.iter().any(|one| one == FINALIZER))
+}
+
+/// The change that adds the finalizer to those of others, or takes it away. It is refused when the object has changed.
+fn finalizers(object: &Value, is_wanted: bool) -> Value {
+    let others = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+    let mut finalizers: Vec<Value> = others.filter(|one| *one != FINALIZER).cloned().collect();
+    if is_wanted {
+        finalizers.push(FINALIZER.into());
+    }
+    json!({
+        "metadata": {
+            "finalizers": finalizers,
+            "resourceVersion": object["metadata"]["resourceVersion"],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_finalizers_of_others_stay() {
+        let object = json!({ "metadata": { "finalizers": ["a/b"], "resourceVersion": "7" } });
+        let change = finalizers(&object, true);
+        assert_eq!(change["metadata"]["finalizers"], json!(["a/b", FINALIZER]));
+        assert_eq!(change["metadata"]["resourceVersion"], "7");
+        assert!(is_protected(&change));
+        assert_eq!(finalizers(&change, false)["metadata"]["finalizers"], json!(["a/b"]));
+    }
+}

@@ -1,0 +1,43 @@
+//! Address spaces of the fleet, as their objects say.
+
+use mq_model::custom;
+use serde_json::Value;
+
+use super::{address::found, condition::Verdict};
+use crate::{
+    client::admin::Admin,
+    exit::Exit,
+    failure::{Failure, Outcome},
+};
+
+/// Makes the space what the object says, and returns how it is.
+pub(super) async fn ensure(admin: &Admin, object: &Value) -> Outcome<Verdict> {
+    let wanted = custom::space(object).map_err(Failure::usage)?;
+    let there = found(admin.space(&wanted.metadata.name).await)?;
+    let space = match there {
+        Some(there) if there.spec == wanted.spec => there,
+        _ => {
+            admin.put_space(&wanted).await?;
+            admin.space(&wanted.metadata.name).await?
+        }
+    };
+    let status = space.status.unwrap_or_default();
+    let verdict = if status.unknown_profile {
+        Verdict::not_ready(
+            "UnknownProfile",
+            "the profile of the space does not exist, and gives it no limits",
+        )
+    } else {
+        Verdict::ready("the fleet has the space")
+    };
+    Ok(verdict.with("addresses", status.addresses).with("users", status.users))
+}
+
+/// Removes the space. One that is not empty is refused by the fleet, whose words are the verdict.
+pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
+    let Ok(wanted) = custom::space(object) else { return Ok(None) };
+    match admin.delete_space(&wanted.metadata.name, false, false).await {
+        Err(failure) if failure.exit != Exit::NotFound => Err(failure),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,600 @@
+//! How much each tenant, and each of his users, takes of what is limited.
+//!
+//! Whoever takes something gets a [`Held`], and gives it back by dropping it: whichever way a connection, a link
+//! or a session ends, nothing is left behind. An [`Account`] counts what is held by name and lives as long as it
+//! is used, so that another table of users finds the same counts. What is stored is counted by the cores
+//! ([`mq_core::Stock`]), how fast something is sent by [`rate`].
+//!
+//! A limit holds for the fleet as a whole. Nodes tell each other four times a second what they hold
+//! ([`fleet`]); each of them subtracts what the others have said. So a limit is exact on one node, and can be
+//! overshot by what the other nodes take within such a quarter of a second. A limit that is lowered below what is
+//! held refuses what is new and ends nothing.
+
+mod fleet;
+mod rate;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use mq_core::{Stock, StockItem, Stocks};
+use mq_model::space::{SpaceLimits, SpaceUsage, split_qualified};
+
+use self::fleet::Others;
+pub(crate) use self::fleet::run;
+pub(crate) use self::rate::Pass;
+use self::rate::Rate;
+use crate::spaces::Space;
+use crate::users::{User, UserTable};
+
+/// What is limited here. How many addresses there are is for who makes them to look at: every node knows them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Limit {
+    Connections,
+    Sessions,
+    Links,
+    MqttSessions,
+    Subscriptions,
+    StoredMessages,
+    StoredBytes,
+    RetainedMessages,
+    MessageSize,
+    MessagesPerSecond,
+    BytesPerSecond,
+}
+
+/// Kinds of limits.
+const KINDS: usize = 11;
+
+/// The first of them are of what can be held; a [`Held`] or the core counts it.
+const HELD_KINDS: usize = 8;
+
+/// No limit.
+const UNLIMITED: u64 = u64::MAX;
+
+impl Limit {
+    pub(crate) const ALL: [Self; KINDS] = [
+        Self::Connections,
+        Self::Sessions,
+        Self::Links,
+        Self::MqttSessions,
+        Self::Subscriptions,
+        Self::StoredMessages,
+        Self::StoredBytes,
+        Self::RetainedMessages,
+        Self::MessageSize,
+        Self::MessagesPerSecond,
+        Self::BytesPerSecond,
+    ];
+
+    /// As documents name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "maxConnections",
+            Self::Sessions => "maxSessions",
+            Self::Links => "maxLinks",
+            Self::MqttSessions => "maxMqttSessions",
+            Self::Subscriptions => "maxSubscriptions",
+            Self::StoredMessages => "maxStoredMessages",
+            Self::StoredBytes => "maxStoredBytes",
+            Self::RetainedMessages => "maxRetainedMessages",
+            Self::MessageSize => "maxMessageSize",
+            Self::MessagesPerSecond => "maxMessagesPerSecond",
+            Self::BytesPerSecond => "maxBytesPerSecond",
+        }
+    }
+
+    /// What it is a number of.
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Sessions => "sessions",
+            Self::Links => "links",
+            Self::MqttSessions => "MQTT sessions",
+            Self::Subscriptions => "subscriptions",
+            Self::StoredMessages => "stored messages",
+            Self::StoredBytes => "stored bytes",
+            Self::RetainedMessages => "retained messages",
+            Self::MessageSize => "bytes of one message",
+            Self::MessagesPerSecond => "messages in a second",
+            Self::BytesPerSecond => "bytes in a second",
+        }
+    }
+
+    fn of(self, limits: &SpaceLimits) -> Option<u64> {
+        match self {
+            Self::Connections => limits.max_connections.map(u64::from),
+            Self::Sessions => limits.max_sessions.map(u64::from),
+            Self::Links => limits.max_links.map(u64::from),
+            Self::MqttSessions => limits.max_mqtt_sessions.map(u64::from),
+            Self::Subscriptions => limits.max_subscriptions.map(u64::from),
+            Self::StoredMessages => limits.max_stored_messages,
+            Self::StoredBytes => limits.max_stored_bytes,
+            Self::RetainedMessages => limits.max_retained_messages.map(u64::from),
+            Self::MessageSize => limits.max_message_size,
+            Self::MessagesPerSecond => limits.max_messages_per_second,
+            Self::BytesPerSecond => limits.max_bytes_per_second,
+        }
+    }
+
+    /// What the core counts.
+    fn stock_item(self) -> Option<StockItem> {
+        match self {
+            Self::StoredMessages => Some(StockItem::Messages),
+            Self::StoredBytes => Some(StockItem::Bytes),
+            Self::RetainedMessages => Some(StockItem::Retained),
+            _ => None,
+        }
+    }
+}
+
+/// Somebody has as much as he may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exceeded {
+    /// The account that has no more: `acme`, or `acme/ann` for a user.
+    pub(crate) account: Arc<str>,
+    pub(crate) limit: Limit,
+    pub(crate) value: u64,
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { account, limit, value } = self;
+        match account.split_once('/') {
+            Some((_, user)) => write!(formatter, "user {user}")?,
+            None => write!(formatter, "the address space {account}")?,
+        }
+        let (unit, name) = (limit.unit(), limit.name());
+        write!(formatter, " may have {value} {unit} ({name}: {value}); use fewer or raise the limit")
+    }
+}
+
+/// What one space, or one user of a space, takes.
+#[derive(Debug)]
+pub(crate) struct Account {
+    /// `acme`, or `acme/ann` for a user.
+    name: Arc<str>,
+    /// The account of a user's space, to whose charge is what he takes, too.
+    space: Option<Arc<Account>>,
+    held: [AtomicU64; HELD_KINDS],
+    /// By the last word of the other nodes.
+    elsewhere: [AtomicU64; HELD_KINDS],
+    limits: [AtomicU64; KINDS],
+    refused: [AtomicU64; KINDS],
+    /// How often somebody had to wait.
+    delayed: AtomicU64,
+    messages: Rate,
+    bytes: Rate,
+    /// Of a space alone.
+    stock: Option<Arc<Stock>>,
+}
+
+impl Account {
+    fn new(name: Arc<str>, space: Option<Arc<Self>>, stock: Option<Arc<Stock>>, epoch: Instant) -> Self {
+        Self {
+            name,
+            space,
+            held: Default::default(),
+            elsewhere: Default::default(),
+            limits: [(); KINDS].map(|()| AtomicU64::new(UNLIMITED)),
+            refused: Default::default(),
+            delayed: AtomicU64::new(0),
+            messages: Rate::new(epoch),
+            bytes: Rate::new(epoch),
+            stock,
+        }
+    }
+
+    /// Itself, and the account of its space.
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.space.as_deref())
+    }
+
+    /// A limit; `None`: there is none.
+    fn limit(&self, limit: Limit) -> Option<u64> {
+        let value = self.limits[limit as usize].load(Ordering::Relaxed);
+        (value != UNLIMITED).then_some(value)
+    }
+
+    fn set_limits(&self, limits: &SpaceLimits) {
+        for limit in Limit::ALL {
+            let value = limit.of(limits);
+            self.limits[limit as usize].store(value.unwrap_or(UNLIMITED), Ordering::Relaxed);
+            if let Some((stock, item)) = self.stock.as_ref().zip(limit.stock_item()) {
+                stock.set_limit(item, value);
+            }
+        }
+        self.messages.set_limit(limits.max_messages_per_second);
+        self.bytes.set_limit(limits.max_bytes_per_second);
+    }
+
+    /// What this node holds.
+    fn held(&self, limit: Limit) -> u64 {
+        match (limit.stock_item(), &self.stock) {
+            (Some(item), Some(stock)) => stock.held(item),
+            _ => self.held.get(limit as usize).map_or(0, |held| held.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn elsewhere(&self, limit: Limit) -> u64 {
+        match (limit.stock_item(), &self.stock) {
+            (Some(item), Some(stock)) => stock.held_elsewhere(item),
+            _ => self.elsewhere.get(limit as usize).map_or(0, |held| held.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn set_elsewhere(&self, limit: Limit, held: u64) {
+        match (limit.stock_item(), &self.stock) {
+            (Some(item), Some(stock)) => stock.set_elsewhere(item, held),
+            _ => {
+                if let Some(place) = self.elsewhere.get(limit as usize) {
+                    place.store(held, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn refused(&self, limit: Limit) -> u64 {
+        let by_core =
+            limit.stock_item().zip(self.stock.as_ref()).map_or(0, |(item, stock)| stock.refused(item));
+        self.refused[limit as usize].load(Ordering::Relaxed) + by_core
+    }
+
+    /// Something of the account is refused, which counts for its space, too.
+    fn refuse(&self, limit: Limit, value: u64) -> Exceeded {
+        for account in self.all() {
+            account.refused[limit as usize].fetch_add(1, Ordering::Relaxed);
+        }
+        Exceeded { account: self.name.clone(), limit, value }
+    }
+
+    /// Takes one more of something that is counted here.
+    ///
+    /// # Errors
+    /// The limit that this would break, of the user or of his space; then nothing is taken.
+    pub(crate) fn take(self: &Arc<Self>, limit: Limit) -> Result<Held, Exceeded> {
+        // Given back whole if it turns out to be one too many.
+        let held = self.hold(limit);
+        for account in self.all() {
+            let Some(value) = account.limit(limit) else { continue };
+            if account.held(limit).saturating_add(account.elsewhere(limit)) > value {
+                return Err(account.refuse(limit, value));
+            }
+        }
+        Ok(held)
+    }
+
+    /// Takes one more whatever the limit: it is there already.
+    pub(crate) fn hold(self: &Arc<Self>, limit: Limit) -> Held {
+        for account in self.all() {
+            if let Some(held) = account.held.get(limit as usize) {
+                held.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Held { account: self.clone(), limit }
+    }
+
+    /// So many are held now of what was so many before, whatever the limit.
+    pub(crate) fn change(&self, limit: Limit, before: u64, now: u64) {
+        for account in self.all() {
+            if let Some(held) = account.held.get(limit as usize) {
+                held.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether one more may be held.
+    ///
+    /// # Errors
+    /// The limit that this would break, of the user or of his space.
+    pub(crate) fn check(self: &Arc<Self>, limit: Limit) -> Result<(), Exceeded> {
+        self.take(limit).map(drop)
+    }
+
+    /// Whether a message may be so large.
+    ///
+    /// # Errors
+    /// The limit that it breaks.
+    pub(crate) fn check_size(&self, bytes: u64) -> Result<(), Exceeded> {
+        let broken = self.all().find_map(|account| {
+            let value = account.limit(Limit::MessageSize).filter(|limit| bytes > *limit)?;
+            Some(account.refuse(Limit::MessageSize, value))
+        });
+        broken.map_or(Ok(()), Err)
+    }
+
+    /// Bytes that a message may have; `None`: as many as otherwise.
+    pub(crate) fn max_message_size(&self) -> Option<u64> {
+        self.all().filter_map(|account| account.limit(Limit::MessageSize)).min()
+    }
+
+    /// Whether messages are looked at: their sizes, or how fast they come.
+    pub(crate) fn is_metered(&self) -> bool {
+        let limits = [Limit::MessageSize, Limit::MessagesPerSecond, Limit::BytesPerSecond];
+        self.all().any(|account| limits.iter().any(|limit| account.limit(*limit).is_some()))
+    }
+
+    /// Messages in a second that this node lets through; `None`: as many as come.
+    pub(crate) fn message_rate(&self) -> Option<u64> {
+        self.all().filter_map(|account| account.messages.share()).min()
+    }
+
+    /// Counts messages and their bytes towards what may be sent in a second.
+    ///
+    /// # Errors
+    /// The limit, where so much is sent already that waiting does not help.
+    pub(crate) fn pass(&self, now: Instant, messages: u64, bytes: u64) -> Result<Pass, Exceeded> {
+        let mut wait = Pass::default();
+        if messages > 0 {
+            for account in self.all() {
+                let exceeded =
+                    [(&account.messages, Limit::MessagesPerSecond), (&account.bytes, Limit::BytesPerSecond)]
+                        .into_iter()
+                        .find(|(rate, _)| rate.is_swamped(now));
+                if let Some((_, limit)) = exceeded {
+                    return Err(account.refuse(limit, account.limit(limit).unwrap_or_default()));
+                }
+            }
+        }
+        for account in self.all() {
+            wait = wait.max(account.messages.take(now, messages)).max(account.bytes.take(now, bytes));
+        }
+        if wait > Pass::default() {
+            for account in self.all() {
+                account.delayed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(wait)
+    }
+
+    fn figures(&self) -> SpaceFigures {
+        let (mut held, mut refused) = ([0; HELD_KINDS], [0; KINDS]);
+        for limit in Limit::ALL {
+            if let Some(place) = held.get_mut(limit as usize) {
+                *place = self.held(limit);
+            }
+            refused[limit as usize] = self.refused(limit);
+        }
+        let delayed = self.delayed.load(Ordering::Relaxed);
+        SpaceFigures { name: self.name.clone(), held, refused, delayed }
+    }
+
+    /// Whether nothing is held, and nothing said by others.
+    fn is_idle(&self) -> bool {
+        let is_zero = |counts: &[AtomicU64]| counts.iter().all(|count| count.load(Ordering::Relaxed) == 0);
+        is_zero(&self.held) && is_zero(&self.elsewhere)
+    }
+}
+
+/// Something that somebody takes; dropped, he takes it no more.
+#[derive(Debug)]
+pub(crate) struct Held {
+    account: Arc<Account>,
+    limit: Limit,
+}
+
+impl Held {
+    /// Who has it.
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for account in self.account.all() {
+            if let Some(held) = account.held.get(self.limit as usize) {
+                held.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// What everybody takes on this node, and what the other nodes say of it.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    epoch: Instant,
+    shards: u16,
+    /// By `acme`, or `acme/ann`.
+    accounts: RwLock<HashMap<Arc<str>, Arc<Account>>>,
+    table: RwLock<Arc<UserTable>>,
+    others: Mutex<Others>,
+}
+
+impl Usage {
+    /// Of a node with so many shards.
+    pub(crate) fn new(shards: u16, now: Instant) -> Self {
+        Self {
+            epoch: now,
+            shards,
+            accounts: RwLock::default(),
+            table: RwLock::default(),
+            others: Mutex::default(),
+        }
+    }
+
+    /// The account of a space.
+    pub(crate) fn space(&self, name: &str) -> Arc<Account> {
+        if let Some(found) = self.find(name) {
+            return found;
+        }
+        let table = self.table();
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = accounts.get(name) {
+            return found.clone();
+        }
+        let name: Arc<str> = name.into();
+        let stock = Arc::new(Stock::new(self.shards));
+        let account = Arc::new(Account::new(name.clone(), None, Some(stock), self.epoch));
+        if let Some(space) = table.space(&name) {
+            account.set_limits(space.limits());
+        }
+        self.others().tell(&account);
+        accounts.insert(name, account.clone());
+        account
+    }
+
+    /// The account of a user; of his space, when there is none.
+    pub(crate) fn user(&self, space: &Space, user: Option<&User>) -> Arc<Account> {
+        let of_space = self.space(space.name());
+        match user {
+            Some(user) => self.user_named(of_space, user.name(), user.limits()),
+            None => of_space,
+        }
+    }
+
+    /// The account of a user who may not be connected, and may not be there any more.
+    pub(crate) fn absent(&self, space: &str, user: Option<&str>) -> Arc<Account> {
+        let of_space = self.space(space);
+        let Some(user) = user else { return of_space };
+        let limits = limits_of(&self.table(), space, user);
+        self.user_named(of_space, user, &limits)
+    }
+
+    fn user_named(&self, space: Arc<Account>, user: &str, limits: &SpaceLimits) -> Arc<Account> {
+        let name = format!("{}/{user}", space.name);
+        if let Some(found) = self.find(&name) {
+            return found;
+        }
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = accounts.get(&*name) {
+            return found.clone();
+        }
+        let name: Arc<str> = name.into();
+        let account = Arc::new(Account::new(name.clone(), Some(space), None, self.epoch));
+        account.set_limits(limits);
+        self.others().tell(&account);
+        accounts.insert(name, account.clone());
+        account
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Account>> {
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn table(&self) -> Arc<UserTable> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn others(&self) -> MutexGuard<'_, Others> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes by the limits of another table, for everybody who is known.
+    pub(crate) fn set_table(&self, table: &Arc<UserTable>) {
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = table.clone();
+        for account in self.all() {
+            match account.name.split_once('/') {
+                Some((space, user)) => account.set_limits(&limits_of(table, space, user)),
+                None => {
+                    let space = table.space(&account.name);
+                    account.set_limits(space.map_or(&SpaceLimits::default(), |space| space.limits()));
+                }
+            }
+        }
+    }
+
+    /// Forgets whoever takes nothing: a user can be anybody whom somebody vouches for, and spaces come and go.
+    fn prune(&self) {
+        let table = self.table();
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        // Nobody gets at one whose only owner is the map while that is locked.
+        accounts.retain(|name, account| {
+            let is_used = Arc::strong_count(account) > 1 || !account.is_idle();
+            let is_stocked = account.stock.as_ref().is_some_and(|stock| Arc::strong_count(stock) > 1);
+            is_used || is_stocked || (account.space.is_none() && table.space(name).is_some())
+        });
+    }
+
+    /// What a space takes in the fleet.
+    pub(crate) fn usage_of(&self, space: &str) -> SpaceUsage {
+        let account = self.space(space);
+        let total = |limit| account.held(limit).saturating_add(account.elsewhere(limit));
+        let refused = Limit::ALL.into_iter().map(|limit| (limit.name().to_owned(), account.refused(limit)));
+        SpaceUsage {
+            connections: total(Limit::Connections),
+            sessions: total(Limit::Sessions),
+            links: total(Limit::Links),
+            mqtt_sessions: total(Limit::MqttSessions),
+            subscriptions: total(Limit::Subscriptions),
+            stored_messages: total(Limit::StoredMessages),
+            stored_bytes: total(Limit::StoredBytes),
+            retained_messages: total(Limit::RetainedMessages),
+            refused: refused.filter(|(_, count)| *count > 0).collect(),
+            delayed: account.delayed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What each space takes on this node, in the order of their names.
+    pub(crate) fn spaces(&self) -> Vec<SpaceFigures> {
+        let mut accounts = self.all();
+        accounts.retain(|account| account.space.is_none());
+        accounts.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        accounts.iter().map(|account| account.figures()).collect()
+    }
+}
+
+/// What a space takes on this node, and what it was refused since the start.
+#[derive(Clone, Debug)]
+pub(crate) struct SpaceFigures {
+    pub(crate) name: Arc<str>,
+    held: [u64; HELD_KINDS],
+    refused: [u64; KINDS],
+    /// How often a client had to wait.
+    pub(crate) delayed: u64,
+}
+
+impl SpaceFigures {
+    pub(crate) fn held(&self, limit: Limit) -> u64 {
+        self.held.get(limit as usize).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn refused(&self, limit: Limit) -> u64 {
+        self.refused[limit as usize]
+    }
+
+    pub(crate) fn unnamed(self) -> Self {
+        Self { name: Arc::default(), ..self }
+    }
+
+    /// Two as one, under the name of the first.
+    pub(crate) fn with(mut self, other: &Self) -> Self {
+        for (sum, more) in self.held.iter_mut().zip(other.held) {
+            *sum = sum.saturating_add(more);
+        }
+        for (sum, more) in self.refused.iter_mut().zip(other.refused) {
+            *sum = sum.saturating_add(more);
+        }
+        self.delayed = self.delayed.saturating_add(other.delayed);
+        self
+    }
+}
+
+impl Stocks for Usage {
+    fn stock_of(&self, name: &str) -> Arc<Stock> {
+        let (space, _) = split_qualified(name);
+        let account = self.space(space);
+        match &account.stock {
+            Some(stock) => stock.clone(),
+            // Only accounts of users have none.
+            None => Arc::new(Stock::new(self.shards)),
+        }
+    }
+}
+
+/// What a user may take who may not be there: then what anybody of his space may.
+fn limits_of(table: &UserTable, space: &str, user: &str) -> SpaceLimits {
+    match table.find(space, user) {
+        Some(user) => user.limits().clone(),
+        None => table.space(space).map_or_else(SpaceLimits::default, |space| space.user_limits().clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
