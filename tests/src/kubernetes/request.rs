@@ -86,7 +86,10 @@ fn decode(text: impl AsRef<str>) -> String {
 mod tests {
     use super::*;
 
-    fn parts(path: &str) -> Option<(Option<String>, String, Option<String>, Option<String>)> {
+    /// Namespace, resource, name and subresource.
+    type Parts = (Option<String>, String, Option<String>, Option<String>);
+
+    fn parts(path: &str) -> Option<Parts> {
         let path = Path::parse(path)?;
         Some((path.namespace, path.plural, path.name, path.subresource))
     }
