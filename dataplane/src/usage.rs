@@ -157,7 +157,7 @@ pub(crate) struct Account {
     /// `acme`, or `acme/ann` for a user.
     name: Arc<str>,
     /// The account of a user's space, to whose charge is what he takes, too.
-    space: Option<Arc<Account>>,
+    space: Option<Arc<Self>>,
     held: [AtomicU64; HELD_KINDS],
     /// By the last word of the other nodes.
     elsewhere: [AtomicU64; HELD_KINDS],
@@ -489,12 +489,13 @@ impl Usage {
     /// Goes by the limits of another table, for everybody who is known.
     pub(crate) fn set_table(&self, table: &Arc<UserTable>) {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table.clone();
+        let unlimited = SpaceLimits::default();
         for account in self.all() {
             match account.name.split_once('/') {
                 Some((space, user)) => account.set_limits(&limits_of(table, space, user)),
                 None => {
                     let space = table.space(&account.name);
-                    account.set_limits(space.map_or(&SpaceLimits::default(), |space| space.limits()));
+                    account.set_limits(space.map_or(&unlimited, |space| space.limits()));
                 }
             }
         }

@@ -162,8 +162,11 @@ pub struct LimitFlags {
 /// A limit by the name of its field.
 pub type UserLimit = (&'static str, Limit);
 
+/// How a limit is read.
+type Parse = fn(&str) -> Result<Limit, String>;
+
 /// The flags, the fields of documents that they set, and how they are written.
-const LIMITS: [(&str, &str, fn(&str) -> Result<Limit, String>); 9] = [
+const LIMITS: [(&str, &str, Parse); 9] = [
     ("max-connections", "maxConnections", count),
     ("max-sessions", "maxSessions", count),
     ("max-links", "maxLinks", count),

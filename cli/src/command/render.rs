@@ -73,7 +73,7 @@ fn secrets(args: &RenderSecrets, output: &mut Output) -> Outcome<Exit> {
     Ok(Exit::Ok)
 }
 
-fn helm(args: &RenderHelm, output: &mut Output) -> Outcome<Exit> {
+fn helm(args: &RenderHelm, output: &Output) -> Outcome<Exit> {
     let fleet = fleet_of(&args.files)?;
     let files = chart(&fleet)?.into_iter().map(|(path, text)| (PathBuf::from(path), text));
     write_below(&args.directory, &files.collect::<Vec<_>>(), output)?;

@@ -196,7 +196,7 @@ fn facts(space: &AddressSpace) -> Vec<(String, String)> {
         ("users".to_owned(), shape::number(status.users)),
     ];
     let limits = listed(&status.limits).into_iter();
-    facts.extend(limits.map(|(name, most)| (name, most)));
+    facts.extend(limits);
     facts
         .extend(listed(&status.user_limits).into_iter().map(|(name, most)| (format!("{name} (user)"), most)));
     facts.extend(taken(&status.usage));

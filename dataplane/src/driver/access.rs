@@ -295,13 +295,19 @@ impl Shard {
     /// The space of a connection's client.
     pub(super) fn space_of(&self, key: usize) -> Arc<Space> {
         let access = self.connections.get(key).and_then(|connection| connection.caller.access.as_ref());
-        access.map_or(Space::default_space(), |access| access.space()).clone()
+        match access {
+            Some(access) => access.space().clone(),
+            None => Space::default_space().clone(),
+        }
     }
 
     /// What the client of a connection calls so is called inside the fleet.
     pub(super) fn inside<'n>(&self, key: usize, name: &'n str) -> Cow<'n, str> {
         let access = self.connections.get(key).and_then(|connection| connection.caller.access.as_ref());
-        access.map_or(Space::default_space(), |access| access.space()).inside(name)
+        match access {
+            Some(access) => access.space().inside(name),
+            None => Space::default_space().inside(name),
+        }
     }
 
     /// The outcome of a message in the words of the client who sent it.

@@ -93,7 +93,8 @@ impl Shard {
     }
 
     fn in_force<'s>(&'s self, space: Option<&'s Arc<Space>>) -> Result<&'s Arc<Space>, Astray> {
-        let space = space.or_else(|| self.users.space(DEFAULT_SPACE)).unwrap_or(Space::default_space());
+        let space =
+            space.or_else(|| self.users.space(DEFAULT_SPACE)).unwrap_or_else(|| Space::default_space());
         if space.is_enabled() { Ok(space) } else { Err(Astray) }
     }
 

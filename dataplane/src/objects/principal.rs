@@ -320,9 +320,12 @@ impl Principals {
         });
         let mut members: Vec<_> = kept.filter(|(key, _)| !staged.contains_key(key)).collect();
         let is_member = |key: &Key| [USER, ROLE].contains(&key.kind) && key.name.starts_with(&prefix);
-        members.extend(staged.iter().filter_map(|(key, (version, value))| {
-            (is_member(key) && value.is_some()).then(|| (key.clone(), *version))
-        }));
+        members.extend(
+            staged
+                .iter()
+                .filter(|(key, (_, value))| is_member(key) && value.is_some())
+                .map(|(key, (version, _))| (key.clone(), *version)),
+        );
         members
     }
 

@@ -245,7 +245,7 @@ impl Kept {
     /// Forgets an object that is gone. Nothing stands for it any more: else its finalizer would have kept it.
     fn forget(&mut self, object: &Value) {
         if let Some(version) = object["metadata"]["resourceVersion"].as_str() {
-            self.version = version.to_owned();
+            version.clone_into(&mut self.version);
         }
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         self.objects.remove(name);

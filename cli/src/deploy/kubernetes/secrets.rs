@@ -50,11 +50,8 @@ impl Rendering<'_> {
         let mesh = Files { ca: mesh.ca, certificate: mesh.certificate, key: mesh.key };
         let mut secrets = vec![self.tls_secret(&self.names.mesh_secret(), &mesh, authority.trusted())?];
         if self.target.server_secret.is_none() {
-            let server = Files {
-                ca: mesh.ca.clone(),
-                certificate: folder.join("server.pem"),
-                key: folder.join("server.key"),
-            };
+            let server =
+                Files { ca: mesh.ca, certificate: folder.join("server.pem"), key: folder.join("server.key") };
             authority.equip_service(self.certified_names(), &server, now)?;
             secrets.push(self.tls_secret(&self.names.server_secret(), &server, authority.trusted())?);
         }

@@ -315,7 +315,8 @@ impl Writer {
         }
         let members = self.principals.members(&batch.principals, name);
         let addresses = self.addresses_of(batch, name);
-        if !cascade && !(members.is_empty() && addresses.is_empty()) {
+        let is_empty = members.is_empty() && addresses.is_empty();
+        if !cascade && !is_empty {
             let addresses = addresses.iter().filter(|name| split_shard(name).is_none()).count();
             return Err(ChangeError::SpaceInUse { name: name.clone(), addresses, users: members.len() });
         }
