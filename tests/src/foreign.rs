@@ -279,7 +279,7 @@ impl Peer {
     }
 
     /// Starts a client and connects it with options: `container`, `user`, `password`, `mechanism`,
-    /// `heartbeat_ms`, `sasl`, and `host`, `port` and `tls` (`ca`, `certificate`, `key`: files).
+    /// `heartbeat_ms`, `sasl`, `virtual_host`, and `host`, `port` and `tls` (`ca`, `certificate`, `key`: files).
     ///
     /// # Panics
     /// When the connection is not opened.

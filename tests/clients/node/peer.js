@@ -120,7 +120,7 @@ function push(name) {
 }
 
 const commands = {
-    connect({ host, port, container: id, user, password, heartbeat_ms, sasl, mechanism, tls }) {
+    connect({ host, port, container: id, user, password, heartbeat_ms, sasl, mechanism, tls, virtual_host }) {
         const secure = tls && {
             transport: 'tls', servername: host, rejectUnauthorized: true, ca: fs.readFileSync(tls.ca),
             cert: tls.certificate && fs.readFileSync(tls.certificate), key: tls.key && fs.readFileSync(tls.key),
@@ -130,6 +130,8 @@ const commands = {
             host, port, container_id: id, reconnect: false,
             username: user || (sasl === false || mechanism === 'EXTERNAL' ? undefined : 'anonymous'), password,
             idle_time_out: heartbeat_ms || undefined,
+            // The host in the open, and the one before that.
+            ...(virtual_host ? { hostname: virtual_host, sasl_init_hostname: virtual_host } : {}),
         });
     },
     receiver({ link, address, credit = 0, outcome = 'accepted', settled = false, browse = false, selector,

@@ -121,13 +121,15 @@ class Peer(Handler):
         getattr(self, "do_" + command.pop("do"))(**command)
 
     def do_connect(self, host, port, container=None, user=None, password=None, mechanism=None,
-                   heartbeat_ms=None, sasl=True, tls=None):
+                   heartbeat_ms=None, sasl=True, tls=None, virtual_host=None):
         self.container.container_id = container or str(uuid.uuid4())
         options = {"reconnect": False, "handler": self, "sasl_enabled": sasl}
         if mechanism:
             options.update(allowed_mechs=mechanism, allow_insecure_mechs=True)
         if user:
             options.update(user=user, password=password)
+        if virtual_host:
+            options.update(virtual_host=virtual_host)
         if heartbeat_ms:
             # Proton tells the peer half of it.
             options.update(heartbeat=heartbeat_ms / 1000)

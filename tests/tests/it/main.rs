@@ -34,6 +34,7 @@ mod scenarios;
 mod secrets;
 mod secure;
 mod spaces;
+mod spaces_amqp;
 mod spaces_mqtt;
 mod ssh;
 mod stored;

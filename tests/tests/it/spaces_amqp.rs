@@ -1,10 +1,9 @@
 //! Address spaces over AMQP, with clients that are not ours: whatever they call things, none finds anything of
 //! another space, nor learns that it is there.
 
-use std::time::{Duration, Instant};
-
+use mq_tests::admin::Admin;
 use mq_tests::foreign::{Library, Peer, is_skipped, text};
-use mq_tests::{Admin, Daemon, Fleet};
+use mq_tests::{Daemon, Fleet, eventually};
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse";
@@ -45,13 +44,13 @@ fn document(kind: &str, name: &str, spec: &Value) -> Value {
 }
 
 #[track_caller]
-fn post(admin: &Admin, path: &str, body: &Value) {
+fn post(admin: Admin, path: &str, body: &Value) {
     let answer = admin.request("POST", path, Some(body));
     assert_eq!(answer.status, 201, "POST {path}: {}", answer.body);
 }
 
 /// Makes the spaces, and in each of them the addresses and a user who may do everything with them.
-fn furnish(admin: &Admin) {
+fn furnish(admin: Admin) {
     for space in SPACES {
         if space != "default" {
             post(admin, "/api/v1/spaces", &document("AddressSpace", space, &json!({})));
@@ -69,15 +68,15 @@ fn furnish(admin: &Admin) {
 
 /// Waits until a node knows what another one was told.
 fn wait_until_furnished(node: &Daemon) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let is_there = || {
-        let path = |space: &str| format!("{}/users/ann", below(space));
-        SPACES.iter().all(|space| node.admin().request("GET", &path(space), None).status == 200)
-    };
-    while !is_there() {
-        assert!(Instant::now() < deadline, "the node does not learn of the spaces:\n{}", node.log());
-        std::thread::yield_now();
-    }
+    eventually("the node to know the spaces and what is in them", || {
+        let is_there = |path: String| node.admin().request("GET", &path, None).status == 200;
+        let is_whole = |space: &str| {
+            let addresses =
+                ADDRESSES.iter().all(|(name, _)| is_there(format!("{}/addresses/{name}", below(space))));
+            addresses && is_there(format!("{}/users/ann", below(space)))
+        };
+        SPACES.iter().all(|space| is_whole(space)).then_some(())
+    });
 }
 
 /// How somebody comes to be in a space: with a name that says it, or nameless at its host, with every right.
@@ -153,7 +152,7 @@ fn keeps_apart(library: Library, here: &Daemon, there: &Daemon) {
         // An answer of the node comes behind whatever it had to say before.
         let refused = outsider_s_last_words(&mut outsider, index);
         assert!(!refused.contains("acme"), "{refused}");
-        assert_eq!(outsider.unexpected("message"), [Value::Null; 0], "{library:?} {way}");
+        assert_eq!(outsider.unexpected("message"), Vec::<Value>::new(), "{library:?} {way}");
     }
 }
 
@@ -170,12 +169,12 @@ fn no_client_of_amqp_finds_anything_of_another_space() {
         return;
     }
     let daemon = Daemon::start();
-    furnish(&daemon.admin());
+    furnish(daemon.admin());
     for library in [Library::Proton, Library::Rhea] {
         keeps_apart(library, &daemon, &daemon);
     }
     let log = daemon.log();
-    assert!(log.contains("space=acme"), "connections are logged with their space");
+    assert!(log.contains(r#""space":"acme""#), "connections are logged with their space");
 }
 
 #[test]
@@ -184,7 +183,7 @@ fn no_client_of_amqp_finds_anything_of_another_space_on_another_node() {
         return;
     }
     let fleet = Fleet::of(2).start();
-    furnish(&fleet.node(1).admin());
+    furnish(fleet.node(1).admin());
     wait_until_furnished(fleet.node(2));
     keeps_apart(Library::Proton, fleet.node(1), fleet.node(2));
     keeps_apart(Library::Rhea, fleet.node(2), fleet.node(1));
@@ -198,14 +197,14 @@ fn proton_and_rhea_are_in_the_space_that_they_say() {
     let daemon = Daemon::start();
     let admin = daemon.admin();
     for space in ["acme", "other"] {
-        post(&admin, "/api/v1/spaces", &document("AddressSpace", space, &json!({})));
+        post(admin, "/api/v1/spaces", &document("AddressSpace", space, &json!({})));
     }
     for space in SPACES {
         let address = document("Address", &format!("only/{space}"), &json!({ "type": "anycast" }));
-        post(&admin, &format!("{}/addresses", below(space)), &address);
+        post(admin, &format!("{}/addresses", below(space)), &address);
         let user = document("User", "ann", &json!({ "grants": ["recv:#"] }));
         let body = json!({ "user": user, "password": { "password": PASSWORD } });
-        post(&admin, &format!("{}/users", below(space)), &body);
+        post(admin, &format!("{}/users", below(space)), &body);
     }
     let plain = |user: &str, host: Option<&str>| {
         let mut options = json!({ "mechanism": "PLAIN", "user": user, "password": PASSWORD });
