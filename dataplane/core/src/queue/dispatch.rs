@@ -61,8 +61,9 @@ impl Queue {
                 return Err(NotAlone);
             }
         }
-        self.generation = self.generation.checked_add(1).unwrap_or(1);
-        let generation = NonZeroU32::new(self.generation).unwrap_or(NonZeroU32::MIN);
+        let generation = &mut self.counts.generation;
+        *generation = generation.checked_add(1).unwrap_or(1);
+        let generation = NonZeroU32::new(*generation).unwrap_or(NonZeroU32::MIN);
         let is_exclusive = options.exclusive && !options.browse;
         let mut member = Member::new(options, is_selective);
         if let Some(view) = &mut member.view {

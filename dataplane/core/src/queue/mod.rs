@@ -61,8 +61,6 @@ pub struct Queue {
     rows: [Option<Box<Row>>; ROWS],
     /// Where the sequences of a new row begin: beyond those of rows that went.
     floor: u64,
-    /// Consumers let in so far.
-    generation: u32,
     members: Option<Box<Members>>,
     keys: Option<Box<Keys>>,
     actions: VecDeque<Action>,
@@ -88,6 +86,8 @@ struct Counts {
     stages: [u64; 5],
     /// Entries whose bodies are being, or were, loaded for consumers that have not got them yet.
     ahead: u32,
+    /// Consumers let in so far; here, where there is room.
+    generation: u32,
     ahead_bytes: u64,
 }
 
@@ -246,7 +246,6 @@ impl Queue {
             settings,
             rows: Default::default(),
             floor: 0,
-            generation: 0,
             members: None,
             keys: None,
             actions: VecDeque::new(),
