@@ -66,9 +66,7 @@ fn place() -> Place {
             }
         }
         add("dead", AddressType::Queue, &|_| {});
-        add("orders", AddressType::Queue, &|spec| {
-            spec.dead_letter = Some(qualified(space, "dead").into_owned());
-        });
+        add("orders", AddressType::Queue, &|spec| spec.dead_letter = Some("dead".into()));
         add("small", AddressType::Queue, &|spec| {
             spec.limits.max_messages = Some(1);
             spec.on_full = Some(OnFull::Reject);
