@@ -44,7 +44,7 @@ fn a_service_lets_those_in_whom_the_node_does_not_know_with_the_roles_that_it_na
     Client::logged_in(node.connect(0), plain("ann", "sesame"), "c").producer("a");
     assert_eq!(outcome(&node, plain("ann", "simsalabim")), Some(SaslCode::Auth));
     let mut client = Mqtt::connect(&node, 0, Options::new("dev1").user("bob", "sesame"));
-    assert_eq!(client.subscribe("a", Qos::AtMostOnce), ReasonCode::Success);
+    assert_eq!(client.subscribe("t", Qos::AtMostOnce), ReasonCode::Success);
     assert_eq!(connack(&node, Options::new("dev1").user("bob", "x")), ReasonCode::BadUserNameOrPassword);
     let asked = service.asked();
     let question = |index: usize, field: &str| asked[index][field].clone();
