@@ -24,8 +24,8 @@ use mq_model::space::{SpaceLimits, SpaceUsage, split_qualified};
 
 use self::fleet::Others;
 pub(crate) use self::fleet::run;
-pub(crate) use self::rate::Pass;
 use self::rate::Rate;
+pub(crate) use self::rate::{LONGEST_DEBT, Pass};
 use crate::spaces::Space;
 use crate::users::{User, UserTable};
 

@@ -17,7 +17,7 @@ use super::amqp::Client;
 use super::attach::refusal;
 use super::mqtt::SessionToken;
 use super::protocol::Protocol;
-use crate::usage::{Account, Exceeded, Held, Limit, Pass};
+use crate::usage::{Account, Exceeded, Held, LONGEST_DEBT, Limit, Pass};
 
 /// How long a client is not read whose messages are refused because too many are sent.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -134,7 +134,8 @@ impl Shard {
         };
         let Some(place) = &connection.caller.place else { return Ok(()) };
         let (result, wait) = match place.account().pass(now, messages, bytes) {
-            Ok(Pass(wait)) => (Ok(()), wait),
+            // One message may be worth more than that: then the next is refused, and what else it says is heard.
+            Ok(Pass(wait)) => (Ok(()), wait.min(LONGEST_DEBT)),
             Err(exceeded) => (Err(exceeded), REFUSED_PAUSE),
         };
         if !wait.is_zero() {

@@ -15,7 +15,7 @@ use super::fleet::Flow;
 const BURST: Duration = Duration::from_millis(100);
 
 /// How much later than now what was taken may be paid off and still more be taken.
-const LONGEST_DEBT: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST_DEBT: Duration = Duration::from_secs(5);
 
 /// How long whoever has sent something has to wait before he sends more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
