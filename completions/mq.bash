@@ -61,11 +61,26 @@ _mq() {
             mq,link)
                 cmd="mq__subcmd__link"
                 ;;
+            mq,login)
+                cmd="mq__subcmd__login"
+                ;;
+            mq,logout)
+                cmd="mq__subcmd__logout"
+                ;;
             mq,logs)
                 cmd="mq__subcmd__logs"
                 ;;
             mq,node)
                 cmd="mq__subcmd__node"
+                ;;
+            mq,operator)
+                cmd="mq__subcmd__operator"
+                ;;
+            mq,pod)
+                cmd="mq__subcmd__pod"
+                ;;
+            mq,profile)
+                cmd="mq__subcmd__profile"
                 ;;
             mq,recv)
                 cmd="mq__subcmd__recv"
@@ -96,6 +111,9 @@ _mq() {
                 ;;
             mq,session)
                 cmd="mq__subcmd__session"
+                ;;
+            mq,space)
+                cmd="mq__subcmd__space"
                 ;;
             mq,status)
                 cmd="mq__subcmd__status"
@@ -187,6 +205,9 @@ _mq() {
             mq__subcmd__context,list)
                 cmd="mq__subcmd__context__subcmd__list"
                 ;;
+            mq__subcmd__context,set)
+                cmd="mq__subcmd__context__subcmd__set"
+                ;;
             mq__subcmd__context,show)
                 cmd="mq__subcmd__context__subcmd__show"
                 ;;
@@ -204,6 +225,9 @@ _mq() {
                 ;;
             mq__subcmd__fleet,graph)
                 cmd="mq__subcmd__fleet__subcmd__graph"
+                ;;
+            mq__subcmd__fleet,rotate-ca)
+                cmd="mq__subcmd__fleet__subcmd__rotate__subcmd__ca"
                 ;;
             mq__subcmd__link,list)
                 cmd="mq__subcmd__link__subcmd__list"
@@ -225,6 +249,30 @@ _mq() {
                 ;;
             mq__subcmd__node,undrain)
                 cmd="mq__subcmd__node__subcmd__undrain"
+                ;;
+            mq__subcmd__pod,leave)
+                cmd="mq__subcmd__pod__subcmd__leave"
+                ;;
+            mq__subcmd__profile,delete)
+                cmd="mq__subcmd__profile__subcmd__delete"
+                ;;
+            mq__subcmd__profile,list)
+                cmd="mq__subcmd__profile__subcmd__list"
+                ;;
+            mq__subcmd__profile,show)
+                cmd="mq__subcmd__profile__subcmd__show"
+                ;;
+            mq__subcmd__render,crds)
+                cmd="mq__subcmd__render__subcmd__crds"
+                ;;
+            mq__subcmd__render,helm)
+                cmd="mq__subcmd__render__subcmd__helm"
+                ;;
+            mq__subcmd__render,kubernetes)
+                cmd="mq__subcmd__render__subcmd__kubernetes"
+                ;;
+            mq__subcmd__render,secrets)
+                cmd="mq__subcmd__render__subcmd__secrets"
                 ;;
             mq__subcmd__render,systemd)
                 cmd="mq__subcmd__render__subcmd__systemd"
@@ -261,6 +309,21 @@ _mq() {
                 ;;
             mq__subcmd__session,show)
                 cmd="mq__subcmd__session__subcmd__show"
+                ;;
+            mq__subcmd__space,create)
+                cmd="mq__subcmd__space__subcmd__create"
+                ;;
+            mq__subcmd__space,delete)
+                cmd="mq__subcmd__space__subcmd__delete"
+                ;;
+            mq__subcmd__space,list)
+                cmd="mq__subcmd__space__subcmd__list"
+                ;;
+            mq__subcmd__space,set)
+                cmd="mq__subcmd__space__subcmd__set"
+                ;;
+            mq__subcmd__space,show)
+                cmd="mq__subcmd__space__subcmd__show"
                 ;;
             mq__subcmd__subscription,delete)
                 cmd="mq__subcmd__subscription__subcmd__delete"
@@ -305,7 +368,7 @@ _mq() {
 
     case "${cmd}" in
         mq)
-            opts="-h -V --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help --version deploy scale restart upgrade undeploy status check send recv browse request reply bench address subscription session retained apply fleet node user role connection link logs render context explain completions generate agent version help"
+            opts="-h -V --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help --version deploy scale restart upgrade undeploy status login logout check send recv browse request reply bench address subscription session retained apply fleet node space profile user role connection link logs render operator context explain completions generate agent pod version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -324,6 +387,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -355,7 +422,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help create list show delete purge move move-home"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help create list show delete purge move move-home"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -374,6 +441,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -405,7 +476,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__create)
-            opts="-t -o -h --type --slow-consumer --distribution --max-producers --max-consumers --max-message-size --credit --max-undelivered --ttl-default --ttl-min --ttl-max --priority --max-messages --max-bytes --on-full --max-deliveries --redelivery-delay --redelivery-multiplier --redelivery-max-delay --dead-letter --expiry-address --exclusive --message-groups --last-value --deduplicate --deduplicate-ids --shards --filter --selector --if-absent --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-t -o -h --type --slow-consumer --distribution --max-producers --max-consumers --max-message-size --credit --max-undelivered --ttl-default --ttl-min --ttl-max --priority --max-messages --max-bytes --on-full --max-deliveries --redelivery-delay --redelivery-multiplier --redelivery-max-delay --dead-letter --expiry-address --exclusive --message-groups --last-value --deduplicate --deduplicate-ids --shards --filter --selector --if-absent --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -543,6 +614,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -571,7 +646,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__delete)
-            opts="-y -h --yes --force --ignore-not-found --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -h --yes --force --ignore-not-found --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -590,6 +665,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -621,7 +700,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__list)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -648,6 +727,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -679,7 +762,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__move)
-            opts="-n -h --count --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-n -h --count --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -706,6 +789,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -737,7 +824,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__move__subcmd__home)
-            opts="-h --to --shard --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --to --shard --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -764,6 +851,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -795,7 +886,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__purge)
-            opts="-y -h --yes --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -h --yes --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -814,6 +905,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -845,7 +940,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__address__subcmd__show)
-            opts="-w -o -h --watch --interval --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-w -o -h --watch --interval --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -879,6 +974,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -907,7 +1006,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__agent)
-            opts="-h --fleet --directory --release --supervision --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --fleet --directory --release --supervision --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -945,6 +1044,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -973,7 +1076,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__apply)
-            opts="-f -y -h --file --dry-run --yes --force --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-f -y -h --file --dry-run --yes --force --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1000,6 +1103,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1031,7 +1138,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench)
-            opts="-x -y -r -d -n -q -o -s -h --senders --receivers --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help pipe send recv request connect fanout fanin sweep max run compare"
+            opts="-x -y -r -d -n -q -o -s -h --senders --receivers --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help pipe send recv request connect fanout fanin sweep max run compare"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1153,6 +1260,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1181,7 +1292,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__compare)
-            opts="-o -h --max-regress --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --max-regress --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1215,6 +1326,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1243,7 +1358,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__connect)
-            opts="-c -r -o -h --connections --rate --idle --timeout --mqtt-version --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-c -r -o -h --connections --rate --idle --timeout --mqtt-version --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1301,6 +1416,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1329,7 +1448,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__fanin)
-            opts="-x -r -d -n -q -o -s -h --senders --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-x -r -d -n -q -o -s -h --senders --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1443,6 +1562,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1471,7 +1594,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__fanout)
-            opts="-y -r -d -n -q -o -s -h --receivers --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -r -d -n -q -o -s -h --receivers --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1585,6 +1708,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1613,7 +1740,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__max)
-            opts="-x -y -d -n -q -o -s -h --slo --from --to --precision --senders --receivers --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-x -y -d -n -q -o -s -h --slo --from --to --precision --senders --receivers --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1739,6 +1866,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1767,7 +1898,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__pipe)
-            opts="-x -y -r -d -n -q -o -s -h --senders --receivers --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-x -y -r -d -n -q -o -s -h --senders --receivers --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1889,6 +2020,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1917,7 +2052,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__recv)
-            opts="-y -d -n -q -o -h --receivers --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -d -n -q -o -h --receivers --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1999,6 +2134,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2027,7 +2166,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__request)
-            opts="-x -y -r -d -n -q -o -s -h --requesters --responders --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-x -y -r -d -n -q -o -s -h --requesters --responders --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2149,6 +2288,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2177,7 +2320,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__run)
-            opts="-o -h --target --assert --baseline --max-regress --runs --report --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --target --assert --baseline --max-regress --runs --report --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2231,6 +2374,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2259,7 +2406,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__send)
-            opts="-x -r -d -n -q -o -s -h --senders --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-x -r -d -n -q -o -s -h --senders --rate --ramp --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2373,6 +2520,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2401,7 +2552,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__bench__subcmd__sweep)
-            opts="-r -x -y -d -n -q -o -s -h --rate --senders --receivers --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-r -x -y -d -n -q -o -s -h --rate --senders --receivers --duration --count --warmup --credit --links --drain --qos --mqtt-version --output --size --settled --durable --in-flight --seed --max-lag --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2519,6 +2670,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2547,7 +2702,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__browse)
-            opts="-n -o -h --count --selector --timeout --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-n -o -h --count --selector --timeout --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2593,6 +2748,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2621,7 +2780,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__check)
-            opts="-n -o -h --count --timeout --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-n -o -h --count --timeout --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2663,6 +2822,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2691,7 +2854,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__completions)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help bash elvish fish powershell zsh"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2710,6 +2873,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2741,7 +2908,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__connection)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list show close"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list show close"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2760,6 +2927,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2791,7 +2962,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__connection__subcmd__close)
-            opts="-h --reason --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --reason --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2814,6 +2985,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2845,7 +3020,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__connection__subcmd__list)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2872,6 +3047,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2903,7 +3082,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__connection__subcmd__show)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2930,6 +3109,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2961,7 +3144,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__context)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list use show add delete"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list use show add set delete"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2980,6 +3163,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3011,7 +3198,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__context__subcmd__add)
-            opts="-h --amqp --mqtt --http --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --amqp --mqtt --http --password-env --password-command --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3029,6 +3216,14 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --password-env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3042,6 +3237,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3073,7 +3272,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__context__subcmd__delete)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3092,6 +3291,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3123,7 +3326,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__context__subcmd__list)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3150,6 +3353,76 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__context__subcmd__set)
+            opts="-h --password-env --password-command --unset --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --password-env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unset)
+                    COMPREPLY=($(compgen -W "user space oidc ca cert" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3181,7 +3454,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__context__subcmd__show)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3208,6 +3481,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3239,7 +3516,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__context__subcmd__use)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3258,6 +3535,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3289,7 +3570,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__deploy)
-            opts="-f -y -o -h --file --name --nodes --amqp-port --mqtt-port --http-port --mesh-port --prune --restart --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help history rollback"
+            opts="-f -y -o -h --file --name --nodes --amqp-port --mqtt-port --http-port --mesh-port --prune --restart --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help history rollback"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3375,6 +3656,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3403,7 +3688,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__deploy__subcmd__history)
-            opts="-o -h --name --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --name --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3437,6 +3722,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3465,7 +3754,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__deploy__subcmd__rollback)
-            opts="-y -o -h --name --prune --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -o -h --name --prune --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3523,6 +3812,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3551,7 +3844,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__explain)
-            opts="-o -h --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3578,6 +3871,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3609,7 +3906,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__fleet)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help graph drift"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help graph drift rotate-ca"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3628,6 +3925,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3659,7 +3960,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__fleet__subcmd__drift)
-            opts="-o -h --name --mqd --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --name --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3697,6 +3998,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3725,7 +4030,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__fleet__subcmd__graph)
-            opts="-o -h --from --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --from --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3759,6 +4064,72 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__fleet__subcmd__rotate__subcmd__ca)
+            opts="-h --name --dry-run --hold --wait --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3787,7 +4158,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__generate)
-            opts="-h --write --check --root --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --write --check --root --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3810,6 +4181,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3841,7 +4216,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__help)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3860,6 +4235,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3891,7 +4270,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__link)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3910,6 +4289,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3941,7 +4324,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__link__subcmd__list)
-            opts="-o -h --address --connection --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --address --connection --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3979,6 +4362,138 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__login)
+            opts="-h --oidc --browser --client-credentials --client-secret-file --issuer --client-id --scope --resource --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --client-secret-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --issuer)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --scope)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --resource)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__logout)
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -4007,7 +4522,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__logs)
-            opts="-f -n -h --follow --lines --node --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-f -n -h --follow --lines --node --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4041,6 +4556,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -4069,7 +4588,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__node)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list show cordon uncordon drain undrain"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list show cordon uncordon drain undrain"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4088,6 +4607,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -4119,7 +4642,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__node__subcmd__cordon)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4138,6 +4661,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -4169,7 +4696,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__node__subcmd__drain)
-            opts="-h --no-wait --timeout --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --no-wait --timeout --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4192,6 +4719,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -4223,7 +4754,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__node__subcmd__list)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4250,6 +4781,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -4281,7 +4816,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__node__subcmd__show)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4308,6 +4843,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -4339,7 +4878,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__node__subcmd__uncordon)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4358,6 +4897,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -4389,7 +4932,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__node__subcmd__undrain)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4408,6 +4951,432 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__operator)
+            opts="-h --authority --certificate --certificate-key --lease --identity --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --authority)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --certificate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --certificate-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lease)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__pod)
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help leave"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__pod__subcmd__leave)
+            opts="-h --seconds --state --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__profile)
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list show delete"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__profile__subcmd__delete)
+            opts="-y -h --yes --ignore-not-found --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__profile__subcmd__list)
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__profile__subcmd__show)
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -4439,7 +5408,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__recv)
-            opts="-n -w -q -o -h --count --wait --timeout --until-idle --until-empty --selector --retained --durable-subscription --subscription --shared --client-id --session-expiry --qos --output --ack --credit --exec --exec-timeout --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-n -w -q -o -h --count --wait --timeout --until-idle --until-empty --selector --retained --durable-subscription --subscription --shared --client-id --session-expiry --qos --output --ack --credit --exec --exec-timeout --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4537,6 +5506,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -4565,7 +5538,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__render)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help systemd"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help kubernetes secrets crds helm systemd"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4584,6 +5557,262 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__render__subcmd__crds)
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__render__subcmd__helm)
+            opts="-f -d -h --file --directory --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --directory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -d)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__render__subcmd__kubernetes)
+            opts="-f -h --file --out --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__render__subcmd__secrets)
+            opts="-f -h --file --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -4615,7 +5844,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__render__subcmd__systemd)
-            opts="-f -h --file --node --user --binary --directory --out --context --url --admin --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-f -h --file --node --user --binary --directory --out --context --url --admin --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4657,6 +5886,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -4685,7 +5918,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__reply)
-            opts="-m -n -q -h --exec --echo --message --count --exec-timeout --credit --qos --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-m -n -q -h --exec --echo --message --count --exec-timeout --credit --qos --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4743,6 +5976,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -4771,7 +6008,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__request)
-            opts="-m -f -H -o -q -h --message --file --user-property --header --property --annotation --durable --priority --message-expiry --ttl --content-type --response-topic --reply-to --correlation --correlation-id --delay --at --message-id --group --last-value-key --replies --timeout --output --qos --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-m -f -H -o -q -h --message --file --user-property --header --property --annotation --durable --priority --message-expiry --ttl --content-type --response-topic --reply-to --correlation --correlation-id --delay --at --message-id --group --last-value-key --replies --timeout --output --qos --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4905,6 +6142,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -4933,7 +6174,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__restart)
-            opts="-y -o -h --rolling --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -o -h --rolling --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4991,6 +6232,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -5019,7 +6264,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__retained)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list delete"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list delete"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5038,6 +6283,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5069,7 +6318,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__retained__subcmd__delete)
-            opts="-y -h --yes --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -h --yes --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5088,6 +6337,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5119,7 +6372,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__retained__subcmd__list)
-            opts="-n -o -h --limit --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-n -o -h --limit --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5157,6 +6410,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -5185,7 +6442,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__role)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help create list show grant revoke delete"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help create list show grant revoke delete"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5204,6 +6461,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5235,7 +6496,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__role__subcmd__create)
-            opts="-h --grant --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --grant --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5258,6 +6519,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5289,7 +6554,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__role__subcmd__delete)
-            opts="-y -h --yes --ignore-not-found --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -h --yes --ignore-not-found --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5308,6 +6573,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5339,7 +6608,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__role__subcmd__grant)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5358,6 +6627,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5389,7 +6662,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__role__subcmd__list)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5416,6 +6689,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5447,7 +6724,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__role__subcmd__revoke)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5466,6 +6743,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5497,7 +6778,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__role__subcmd__show)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5524,6 +6805,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5555,7 +6840,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__scale)
-            opts="-y -o -h --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -o -h --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5613,6 +6898,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -5641,7 +6930,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__send)
-            opts="-m -f -n -H -T -r -q -h --message --file --lines --json-lines --count --user-property --header --property --annotation --durable --priority --message-expiry --ttl --content-type --response-topic --reply-to --correlation --correlation-id --delay --at --message-id --group --last-value-key --template --seed --settled --retain --rate --in-flight --timeout --client-id --qos --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-m -f -n -H -T -r -q -h --message --file --lines --json-lines --count --user-property --header --property --annotation --durable --priority --message-expiry --ttl --content-type --response-topic --reply-to --correlation --correlation-id --delay --at --message-id --group --last-value-key --template --seed --settled --retain --rate --in-flight --timeout --client-id --qos --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5791,6 +7080,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -5819,7 +7112,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__session)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list show delete"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list show delete"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5838,6 +7131,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5869,7 +7166,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__session__subcmd__delete)
-            opts="-y -h --yes --ignore-not-found --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -h --yes --ignore-not-found --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5888,6 +7185,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -5919,7 +7220,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__session__subcmd__list)
-            opts="-n -o -h --connected --away --limit --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-n -o -h --connected --away --limit --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -5957,6 +7258,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -5985,7 +7290,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__session__subcmd__show)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6012,6 +7317,470 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__space)
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help create list show set delete"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__space__subcmd__create)
+            opts="-h --profile --max-connections --max-sessions --max-links --max-message-size --max-addresses --max-stored-messages --max-stored --rate --byte-rate --max-mqtt-sessions --max-subscriptions --max-retained --user-limit --host --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-links)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-message-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-addresses)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-stored-messages)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-stored)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --byte-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-mqtt-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-subscriptions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-retained)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__space__subcmd__delete)
+            opts="-y -h --cascade --force --yes --ignore-not-found --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__space__subcmd__list)
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__space__subcmd__set)
+            opts="-h --profile --max-connections --max-sessions --max-links --max-message-size --max-addresses --max-stored-messages --max-stored --rate --byte-rate --max-mqtt-sessions --max-subscriptions --max-retained --user-limit --host --disable --enable --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-links)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-message-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-addresses)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-stored-messages)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-stored)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --byte-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-mqtt-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-subscriptions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-retained)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__space__subcmd__show)
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json jsonl yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6043,7 +7812,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__status)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6070,6 +7839,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6101,7 +7874,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__subscription)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list delete"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help list delete"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6120,6 +7893,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6151,7 +7928,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__subscription__subcmd__delete)
-            opts="-y -h --yes --ignore-not-found --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -h --yes --ignore-not-found --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6170,6 +7947,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6201,7 +7982,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__subscription__subcmd__list)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6228,6 +8009,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6259,7 +8044,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__undeploy)
-            opts="-y -h --name --yes --purge --wait --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -h --name --yes --purge --wait --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6286,6 +8071,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6317,7 +8106,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__upgrade)
-            opts="-y -o -h --binary --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -o -h --binary --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6379,6 +8168,10 @@ _mq() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -6407,7 +8200,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help create list show grant revoke passwd enable disable delete can-i"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help create list show grant revoke passwd enable disable delete can-i"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6426,6 +8219,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6457,7 +8254,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user__subcmd__can__subcmd__i)
-            opts="-h --client --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --client --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6480,6 +8277,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6511,7 +8312,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user__subcmd__create)
-            opts="-h --grant --role --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --grant --role --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6538,6 +8339,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6569,7 +8374,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user__subcmd__delete)
-            opts="-y -h --yes --ignore-not-found --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -h --yes --ignore-not-found --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6588,6 +8393,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6619,7 +8428,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user__subcmd__disable)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6638,6 +8447,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6669,7 +8482,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user__subcmd__enable)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6688,6 +8501,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6719,7 +8536,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user__subcmd__grant)
-            opts="-h --role --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --role --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6742,6 +8559,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6773,7 +8594,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user__subcmd__list)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6800,6 +8621,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6831,7 +8656,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user__subcmd__passwd)
-            opts="-h --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6850,6 +8675,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6881,7 +8710,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user__subcmd__revoke)
-            opts="-h --role --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --role --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6904,6 +8733,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6935,7 +8768,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__user__subcmd__show)
-            opts="-o -h --output --no-headers --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-o -h --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6962,6 +8795,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6993,7 +8830,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__version)
-            opts="-h --client --context --url --admin --user --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --client --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -7012,6 +8849,10 @@ _mq() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

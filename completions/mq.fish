@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mq_global_optspecs
-    string join \n context= url= admin= user= password-file= password-stdin ca= cert= key= insecure color= quiet h/help V/version
+    string join \n context= url= admin= user= space= password-file= password-stdin ca= cert= key= insecure color= quiet h/help V/version
 end
 
 function __fish_mq_needs_command
@@ -27,8 +27,9 @@ end
 complete -c mq -n "__fish_mq_needs_command" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_needs_command" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_needs_command" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_needs_command" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_needs_command" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_needs_command" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_needs_command" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_needs_command" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_needs_command" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_needs_command" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_needs_command" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -46,6 +47,8 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "restart" -d 'Restart nodes of
 complete -c mq -n "__fish_mq_needs_command" -f -a "upgrade" -d 'Have the nodes of a fleet run from other programs, one after the other'
 complete -c mq -n "__fish_mq_needs_command" -f -a "undeploy" -d 'Stop a fleet'
 complete -c mq -n "__fish_mq_needs_command" -f -a "status" -d 'Show the fleet: its nodes, what they listen on and how much they do'
+complete -c mq -n "__fish_mq_needs_command" -f -a "login" -d 'Log in to the fleet of a context, so that further commands are somebody there'
+complete -c mq -n "__fish_mq_needs_command" -f -a "logout" -d 'Forget the password or the tokens of a context'
 complete -c mq -n "__fish_mq_needs_command" -f -a "check" -d 'Prove that the fleet works'
 complete -c mq -n "__fish_mq_needs_command" -f -a "send" -d 'Send messages to an address'
 complete -c mq -n "__fish_mq_needs_command" -f -a "recv" -d 'Receive messages from an address'
@@ -60,17 +63,21 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "retained" -d 'Look at and for
 complete -c mq -n "__fish_mq_needs_command" -f -a "apply" -d 'Create or update addresses, users and roles from files'
 complete -c mq -n "__fish_mq_needs_command" -f -a "fleet" -d 'Look at the fleet as a whole'
 complete -c mq -n "__fish_mq_needs_command" -f -a "node" -d 'Look at the nodes of the fleet'
+complete -c mq -n "__fish_mq_needs_command" -f -a "space" -d 'Make address spaces: tenants with names, users and limits of their own'
+complete -c mq -n "__fish_mq_needs_command" -f -a "profile" -d 'Look at profiles, limits under a name for any number of spaces; `mq apply -f` makes them'
 complete -c mq -n "__fish_mq_needs_command" -f -a "user" -d 'Create users and say what they may do'
 complete -c mq -n "__fish_mq_needs_command" -f -a "role" -d 'Make roles: grants under a name, for any number of users'
 complete -c mq -n "__fish_mq_needs_command" -f -a "connection" -d 'Look at and close client connections'
 complete -c mq -n "__fish_mq_needs_command" -f -a "link" -d 'Look at links: who sends to and receives from what'
 complete -c mq -n "__fish_mq_needs_command" -f -a "logs" -d 'Print what the nodes of a fleet have said, wherever they run'
 complete -c mq -n "__fish_mq_needs_command" -f -a "render" -d 'Print what a deployment would write, without a machine to write it on'
+complete -c mq -n "__fish_mq_needs_command" -f -a "operator" -d 'Keep the address spaces, addresses and users of a fleet as the objects of its Kubernetes cluster say'
 complete -c mq -n "__fish_mq_needs_command" -f -a "context" -d 'Choose which fleet the other commands talk to'
 complete -c mq -n "__fish_mq_needs_command" -f -a "explain" -d 'Explain a field of the YAML documents, or the code of an error'
 complete -c mq -n "__fish_mq_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c mq -n "__fish_mq_needs_command" -f -a "generate" -d 'Write the files that are generated from the command line and the data model'
 complete -c mq -n "__fish_mq_needs_command" -f -a "agent" -d 'Do on this machine what the `mq` of another one asks over the standard streams'
+complete -c mq -n "__fish_mq_needs_command" -f -a "pod" -d 'What the pods of a cluster run beside the daemon'
 complete -c mq -n "__fish_mq_needs_command" -f -a "version" -d 'Print the version of `mq` and of the fleet\'s nodes'
 complete -c mq -n "__fish_mq_needs_command" -f -a "help" -d 'Print the help of a command, or a topic'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s f -l file -d 'A YAML or JSON file with a Fleet and its Address documents; repeatable; `-` is stdin' -r -F
@@ -95,8 +102,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -124,8 +132,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from history" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -153,8 +162,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -185,8 +195,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand scale" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand scale" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand scale" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand scale" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand scale" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand scale" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand scale" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand scale" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand scale" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand scale" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -216,8 +227,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand restart" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand restart" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand restart" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand restart" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand restart" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand restart" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand restart" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand restart" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand restart" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand restart" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -249,8 +261,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand upgrade" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand upgrade" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -269,8 +282,9 @@ complete -c mq -n "__fish_mq_using_subcommand undeploy" -l wait -d 'How long a n
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand undeploy" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand undeploy" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand undeploy" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand undeploy" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -292,8 +306,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand status" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand status" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand status" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand status" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand status" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand status" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand status" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand status" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand status" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand status" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand status" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -305,6 +320,46 @@ complete -c mq -n "__fish_mq_using_subcommand status" -l password-stdin -d 'Read
 complete -c mq -n "__fish_mq_using_subcommand status" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand status" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand login" -l client-secret-file -d 'A file with the secret of the client; `-` is stdin. Without it the environment variable MQ_CLIENT_SECRET' -r -F
+complete -c mq -n "__fish_mq_using_subcommand login" -l issuer -d 'The provider\'s URL, as it calls itself. Default: that of the context, then that of the fleet' -r
+complete -c mq -n "__fish_mq_using_subcommand login" -l client-id -d 'What the provider calls mq. Default: that of the context, then `mq`' -r
+complete -c mq -n "__fish_mq_using_subcommand login" -l scope -d 'What the token is to be good for, separated by blanks. Default: that of the context, then `openid offline_access`, and nothing with --client-credentials' -r
+complete -c mq -n "__fish_mq_using_subcommand login" -l resource -d 'Whom the token is for, where the provider wants to know (RFC 8707)' -r
+complete -c mq -n "__fish_mq_using_subcommand login" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand login" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand login" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand login" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand login" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand login" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand login" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand login" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand login" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand login" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand login" -l oidc -d 'Log in at an identity provider (OpenID Connect), with a code (RFC 8628)'
+complete -c mq -n "__fish_mq_using_subcommand login" -l browser -d 'Log in there in the browser of this machine (RFC 8252)'
+complete -c mq -n "__fish_mq_using_subcommand login" -l client-credentials -d 'Log in there as a program, with the secret of the client'
+complete -c mq -n "__fish_mq_using_subcommand login" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand login" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand login" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand logout" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand logout" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand logout" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand logout" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand logout" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand logout" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand logout" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand logout" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand logout" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand logout" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand logout" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand logout" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand logout" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand check" -s n -l count -d 'How many messages each check sends' -r
 complete -c mq -n "__fish_mq_using_subcommand check" -l timeout -d 'How long each check may take' -r
 complete -c mq -n "__fish_mq_using_subcommand check" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
@@ -316,8 +371,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand check" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand check" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand check" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand check" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand check" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand check" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand check" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand check" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand check" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand check" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand check" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -354,8 +410,9 @@ complete -c mq -n "__fish_mq_using_subcommand send" -s q -l qos -d 'Over MQTT, t
 complete -c mq -n "__fish_mq_using_subcommand send" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand send" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand send" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand send" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand send" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand send" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand send" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand send" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand send" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -396,8 +453,9 @@ complete -c mq -n "__fish_mq_using_subcommand recv" -l exec-timeout -d 'How long
 complete -c mq -n "__fish_mq_using_subcommand recv" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand recv" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand recv" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand recv" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand recv" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand recv" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand recv" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand recv" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand recv" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand recv" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -420,8 +478,9 @@ raw\t'The bytes of the body and nothing else'"
 complete -c mq -n "__fish_mq_using_subcommand browse" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand browse" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand browse" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand browse" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand browse" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand browse" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand browse" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand browse" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand browse" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand browse" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand browse" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -456,8 +515,9 @@ complete -c mq -n "__fish_mq_using_subcommand request" -s q -l qos -d 'Over MQTT
 complete -c mq -n "__fish_mq_using_subcommand request" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand request" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand request" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand request" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand request" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand request" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand request" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand request" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand request" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -478,8 +538,9 @@ complete -c mq -n "__fish_mq_using_subcommand reply" -s q -l qos -d 'Over MQTT, 
 complete -c mq -n "__fish_mq_using_subcommand reply" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand reply" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand reply" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand reply" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand reply" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand reply" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand reply" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand reply" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand reply" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand reply" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -513,8 +574,9 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcomm
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and not __fish_seen_subcommand_from pipe send recv request connect fanout fanin sweep max run compare" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -560,8 +622,9 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from pipe" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -595,8 +658,9 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from send" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -624,8 +688,9 @@ json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from recv" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -658,8 +723,9 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from request" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -683,8 +749,9 @@ json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from connect" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -716,8 +783,9 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanout" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -751,8 +819,9 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from fanin" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -786,8 +855,9 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from sweep" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -824,8 +894,9 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from max" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -849,8 +920,9 @@ json\t'One JSON document, for `mq bench compare` and other programs'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from run" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -868,8 +940,9 @@ json\t'One JSON document'"
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_from compare" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -883,8 +956,9 @@ complete -c mq -n "__fish_mq_using_subcommand bench; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and not __fish_seen_subcommand_from create list show delete purge move move-home" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -946,8 +1020,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from create" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -972,8 +1047,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -995,8 +1071,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1012,8 +1089,9 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1030,8 +1108,9 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from purge" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1047,8 +1126,9 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1064,8 +1144,9 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcommand_from move-home" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1079,8 +1160,9 @@ complete -c mq -n "__fish_mq_using_subcommand address; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and not __fish_seen_subcommand_from list delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1102,8 +1184,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1118,8 +1201,9 @@ complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subc
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1135,8 +1219,9 @@ complete -c mq -n "__fish_mq_using_subcommand subscription; and __fish_seen_subc
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and not __fish_seen_subcommand_from list show delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1160,8 +1245,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1184,8 +1270,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1200,8 +1287,9 @@ complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1217,8 +1305,9 @@ complete -c mq -n "__fish_mq_using_subcommand session; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and not __fish_seen_subcommand_from list delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1241,8 +1330,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1257,8 +1347,9 @@ complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcomma
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand retained; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1274,8 +1365,9 @@ complete -c mq -n "__fish_mq_using_subcommand apply" -s f -l file -d 'A YAML or 
 complete -c mq -n "__fish_mq_using_subcommand apply" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand apply" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand apply" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand apply" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand apply" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand apply" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand apply" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand apply" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand apply" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand apply" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand apply" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1289,23 +1381,25 @@ complete -c mq -n "__fish_mq_using_subcommand apply" -l password-stdin -d 'Read 
 complete -c mq -n "__fish_mq_using_subcommand apply" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand apply" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l password-file -d 'A file that holds the password' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l password-stdin -d 'Read the password from the first line of stdin'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -f -a "graph" -d 'Show which nodes are neighbours, what their links cost, and which way leads to each'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift" -f -a "drift" -d 'Compare the fleet with what was deployed last; exit 1 when something is different'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -f -a "graph" -d 'Show which nodes are neighbours, what their links cost, and which way leads to each'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -f -a "drift" -d 'Compare the fleet with what was deployed last; exit 1 when something is different'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -f -a "rotate-ca" -d 'Put another certificate authority in the place of the fleet\'s own'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l from -d 'The node whose view it is. Default: one that answers' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -s o -l output -d 'How to print it' -r -f -a "table\t'A table of the nodes and a table of the links'
 json\t'One JSON document'
@@ -1314,8 +1408,9 @@ dot\t'A graph for Graphviz'"
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1338,8 +1433,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1350,11 +1446,32 @@ complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l wait -d 'How long a node may take to take its new files' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l dry-run -d 'Print what would be done, and do nothing'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l hold -d 'Stop when every node trusts both authorities'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1380,8 +1497,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1402,8 +1520,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1418,8 +1537,9 @@ complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from cordon" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1433,8 +1553,9 @@ complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from uncordon" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1449,8 +1570,9 @@ complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from drain" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1465,8 +1587,9 @@ complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1477,11 +1600,246 @@ complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand node; and __fish_seen_subcommand_from undrain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -f -a "create" -d 'Create an address space'
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -f -a "list" -d 'List the spaces'
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -f -a "show" -d 'Show one space with its limits'
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -f -a "set" -d 'Change an address space; what is not named stays'
+complete -c mq -n "__fish_mq_using_subcommand space; and not __fish_seen_subcommand_from create list show set delete" -f -a "delete" -d 'Remove an address space and close the connections of its clients'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l profile -d 'The profile whose limits it has where it has none of its own' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l max-connections -d 'Open connections of clients' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l max-sessions -d 'Sessions of AMQP' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l max-links -d 'Links of AMQP' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l max-message-size -d 'Bytes of one message, such as 1MiB' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l max-addresses -d 'Addresses' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l max-stored-messages -d 'Messages that wait in queues and subscriptions' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l max-stored -d 'Bytes of the messages that wait in queues and subscriptions, such as 10GiB' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l rate -d 'Messages that clients send in a second, such as 5k/s' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l byte-rate -d 'Bytes of the messages that clients send in a second, such as 10MiB/s' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l max-mqtt-sessions -d 'Sessions of MQTT, with and without a client' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l max-subscriptions -d 'Subscriptions of clients, whichever protocol' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l max-retained -d 'Retained messages' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l user-limit -d 'How much each user may take who has no limit of his own, by the name of a limit above: `max-connections=10`; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l host -d 'A host name by which clients choose the space, besides its own name; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l profile -d 'The profile whose limits it has where it has none of its own; `none` takes it away' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l max-connections -d 'Open connections of clients' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l max-sessions -d 'Sessions of AMQP' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l max-links -d 'Links of AMQP' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l max-message-size -d 'Bytes of one message, such as 1MiB' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l max-addresses -d 'Addresses' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l max-stored-messages -d 'Messages that wait in queues and subscriptions' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l max-stored -d 'Bytes of the messages that wait in queues and subscriptions, such as 10GiB' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l rate -d 'Messages that clients send in a second, such as 5k/s' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l byte-rate -d 'Bytes of the messages that clients send in a second, such as 10MiB/s' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l max-mqtt-sessions -d 'Sessions of MQTT, with and without a client' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l max-subscriptions -d 'Subscriptions of clients, whichever protocol' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l max-retained -d 'Retained messages' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l user-limit -d 'How much each user may take who has no limit of his own, by the name of a limit above: `max-connections=10`; repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l host -d 'The host names by which clients choose the space, all of them; repeatable, `none` takes them away' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l disable -d 'Let nobody in, and close the connections of the space'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l enable -d 'Let its users in again'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l cascade -d 'Remove its addresses with their messages, its users and its roles, too'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l force -d 'Drop what is on nodes that cannot be reached, too'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when there is no such space'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand space; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -f -a "list" -d 'List the profiles'
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -f -a "show" -d 'Show one profile'
+complete -c mq -n "__fish_mq_using_subcommand profile; and not __fish_seen_subcommand_from list show delete" -f -a "delete" -d 'Remove a profile; spaces that name it lose its limits'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when there is none of that name'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand profile; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and not __fish_seen_subcommand_from create list show grant revoke passwd enable disable delete can-i" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1507,8 +1865,9 @@ complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from create" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1528,8 +1887,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1550,8 +1910,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1567,8 +1928,9 @@ complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from grant" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1583,8 +1945,9 @@ complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from revoke" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1598,8 +1961,9 @@ complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from passwd" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1613,8 +1977,9 @@ complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from enable" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1628,8 +1993,9 @@ complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from disable" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1643,8 +2009,9 @@ complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1661,8 +2028,9 @@ complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_from can-i" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1676,8 +2044,9 @@ complete -c mq -n "__fish_mq_using_subcommand user; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and not __fish_seen_subcommand_from create list show grant revoke delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1698,8 +2067,9 @@ complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from create" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1719,8 +2089,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1741,8 +2112,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1757,8 +2129,9 @@ complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from grant" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1772,8 +2145,9 @@ complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from revoke" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1787,8 +2161,9 @@ complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1804,8 +2179,9 @@ complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1828,8 +2204,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1850,8 +2227,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1867,8 +2245,9 @@ complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcom
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcommand_from close" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1882,8 +2261,9 @@ complete -c mq -n "__fish_mq_using_subcommand connection; and __fish_seen_subcom
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand link; and not __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1906,8 +2286,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand link; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1924,8 +2305,9 @@ complete -c mq -n "__fish_mq_using_subcommand logs" -l node -d 'The node. Defaul
 complete -c mq -n "__fish_mq_using_subcommand logs" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand logs" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand logs" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand logs" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand logs" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand logs" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand logs" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand logs" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand logs" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand logs" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand logs" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1937,22 +2319,96 @@ complete -c mq -n "__fish_mq_using_subcommand logs" -l password-stdin -d 'Read t
 complete -c mq -n "__fish_mq_using_subcommand logs" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand logs" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l password-file -d 'A file that holds the password' -r -F
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l password-stdin -d 'Read the password from the first line of stdin'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from systemd" -f -a "systemd" -d 'Print the units of a fleet\'s nodes, and their configurations'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -f -a "kubernetes" -d 'Print the objects that make a fleet in a Kubernetes cluster'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -f -a "secrets" -d 'Print the Secrets with the certificates of a fleet in a Kubernetes cluster'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -f -a "crds" -d 'Print the definitions of the objects that the operator looks after'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -f -a "helm" -d 'Write a Helm chart of the objects that make a fleet in a Kubernetes cluster'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -f -a "systemd" -d 'Print the units of a fleet\'s nodes, and their configurations'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -s f -l file -d 'A YAML or JSON file with a Fleet; repeatable; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l out -d 'Write a file for each object below this folder' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -s f -l file -d 'A YAML or JSON file with a Fleet; repeatable; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from secrets" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -s f -l file -d 'A YAML or JSON file with a Fleet; repeatable; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -s d -l directory -d 'Write the chart into this folder' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -s f -l file -d 'A YAML or JSON file with a Fleet; repeatable; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l node -d 'The node. Default: every node of the fleet' -r
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l binary -d 'The daemon on the machines' -r -F
@@ -1961,7 +2417,8 @@ complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -1973,26 +2430,49 @@ complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l password-file -d 'A file that holds the password' -r -F
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand operator" -l authority -d 'The certificates of the authority that has signed those of the nodes, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand operator" -l certificate -d 'The certificate of the fleet\'s administrator, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand operator" -l certificate-key -d 'The private key of --certificate, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand operator" -l lease -d 'The name of the lease' -r
+complete -c mq -n "__fish_mq_using_subcommand operator" -l identity -d 'Who this process is among those that want the lease: the name of its pod' -r
+complete -c mq -n "__fish_mq_using_subcommand operator" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand operator" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand operator" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand operator" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand operator" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand operator" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand operator" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand operator" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand operator" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand operator" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l password-stdin -d 'Read the password from the first line of stdin'
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "list" -d 'List the contexts; the current one is marked'
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "use" -d 'Make a context the current one'
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "show" -d 'Show a context'
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "add" -d 'Add a context for a fleet that something else deployed, or change one'
-complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add delete" -f -a "delete" -d 'Delete a context. The fleet itself is not touched'
+complete -c mq -n "__fish_mq_using_subcommand operator" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand operator" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand operator" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand operator" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -f -a "list" -d 'List the contexts; the current one is marked'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -f -a "use" -d 'Make a context the current one'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -f -a "show" -d 'Show a context'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -f -a "add" -d 'Add a context for a fleet that something else deployed, or for any other broker, or change one'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -f -a "set" -d 'Change who the commands of a context are, and whom they trust: what `--user`, `--password-file`, `--ca`, `--cert` and `--key` say from now on'
+complete -c mq -n "__fish_mq_using_subcommand context; and not __fish_seen_subcommand_from list use show add set delete" -f -a "delete" -d 'Delete a context. The fleet itself is not touched'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
 wide\t'A table with every column'
 json\t'One JSON document'
@@ -2002,8 +2482,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -2018,8 +2499,9 @@ complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from use" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -2039,8 +2521,9 @@ name\t'Names only, one per line'"
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -2055,11 +2538,14 @@ complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l amqp -d 'Where AMQP is served: amqp://host[:port]. It must not hold a password. Repeat it for each node of a fleet of several: commands then use one that answers' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l mqtt -d 'Where MQTT is served: mqtt://host:port; of each node, in the same order' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l http -d 'Where the admin API is served: http://host:port; of each node, in the same order' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l password-env -d 'An environment variable that holds the password' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l password-command -d 'A command whose first line of output is the password; `sh` runs it each time' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -2070,11 +2556,35 @@ complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcomman
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l password-env -d 'An environment variable that holds the password' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l password-command -d 'A command whose first line of output is the password; `sh` runs it each time' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l unset -d 'Take back what the context says; repeatable' -r -f -a "user\t'The user, and where his password is'
+space\t'The address space'
+oidc\t'The identity provider'
+ca\t'Whom to trust'
+cert\t'The certificate to show, and its key'"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand context; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -2090,8 +2600,9 @@ json\t''"
 complete -c mq -n "__fish_mq_using_subcommand explain" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand explain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand explain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand explain" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand explain" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand explain" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand explain" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand explain" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand explain" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand explain" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand explain" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -2105,8 +2616,9 @@ complete -c mq -n "__fish_mq_using_subcommand explain" -s h -l help -d 'Print he
 complete -c mq -n "__fish_mq_using_subcommand completions" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand completions" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand completions" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand completions" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand completions" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand completions" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand completions" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand completions" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand completions" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand completions" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand completions" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -2121,8 +2633,9 @@ complete -c mq -n "__fish_mq_using_subcommand generate" -l root -d 'The root of 
 complete -c mq -n "__fish_mq_using_subcommand generate" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand generate" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand generate" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand generate" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand generate" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand generate" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand generate" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand generate" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand generate" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand generate" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand generate" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -2145,8 +2658,9 @@ none\t''"
 complete -c mq -n "__fish_mq_using_subcommand agent" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand agent" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand agent" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand agent" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand agent" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand agent" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand agent" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand agent" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand agent" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand agent" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -2157,11 +2671,47 @@ complete -c mq -n "__fish_mq_using_subcommand agent" -l password-stdin -d 'Read 
 complete -c mq -n "__fish_mq_using_subcommand agent" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand agent" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -f -a "leave" -d 'Before the pod is stopped: give away what the node holds, if it does not come back'
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l seconds -d 'How long the node has to become empty, in seconds' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l state -d 'The folder of the node\'s state' -r -F
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand pod; and __fish_seen_subcommand_from leave" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand version" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand version" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand version" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand version" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand version" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand version" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand version" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand version" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand version" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand version" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand version" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
@@ -2176,8 +2726,9 @@ complete -c mq -n "__fish_mq_using_subcommand version" -s h -l help -d 'Print he
 complete -c mq -n "__fish_mq_using_subcommand help" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand help" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand help" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand help" -l user -d 'The user that a command is in messaging and in the admin API; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand help" -l password-file -d 'A file that holds the password' -r -F
+complete -c mq -n "__fish_mq_using_subcommand help" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand help" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand help" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand help" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand help" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
 complete -c mq -n "__fish_mq_using_subcommand help" -l key -d 'TLS: the private key of --cert, as PEM' -r -F

@@ -287,6 +287,8 @@ fn a_body_that_does_not_arrive_is_given_up() {
 fn every_documented_route_answers_and_every_answer_fits_its_schema() {
     let (node, _directory) = node();
     assert_eq!(send_json(node.http, "POST", ADDRESSES, &anycast("known")).status, 201);
+    let space = principal("AddressSpace", "known");
+    assert_eq!(send_json(node.http, "POST", "/api/v1/spaces", &space).status, 201);
     let document = get(node.http, "/api/v1/openapi.json").json();
     assert_eq!(document, mqd::admin::document());
     assert_eq!(document["openapi"], "3.1.0");
@@ -295,7 +297,7 @@ fn every_documented_route_answers_and_every_answer_fits_its_schema() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             for name in ["known", "unknown"] {
-                let parameters = ["{name}", "{id}", "{subscription}", "{client}"];
+                let parameters = ["{name}", "{id}", "{subscription}", "{client}", "{space}"];
                 let url = parameters.iter().fold(path.clone(), |url, parameter| url.replace(parameter, name));
                 let method = method.to_uppercase();
                 let answer = match sample_body(&url, operation) {
@@ -307,17 +309,29 @@ fn every_documented_route_answers_and_every_answer_fits_its_schema() {
             }
         }
     }
-    assert_eq!(checked.len(), 50, "{checked:#?}");
+    assert_eq!(checked.len(), 94, "{checked:#?}");
 }
 
-/// A user or a role.
+/// A user, a role, a space or a profile.
 fn principal(kind: &str, name: &str) -> Value {
     json!({ "apiVersion": "mq.dev/v1", "kind": kind, "metadata": { "name": name } })
 }
 
 fn sample_body(url: &str, operation: &Value) -> Option<Value> {
     operation.get("requestBody")?;
+    // Below a space there is the same once more.
+    let of_space = ["/api/v1/spaces/known/", "/api/v1/spaces/unknown/"];
+    let rest = of_space.into_iter().find_map(|space| url.strip_prefix(space));
+    let below = rest.map(|rest| format!("/api/v1/{rest}"));
+    let url = below.as_deref().unwrap_or(url);
     Some(match url {
+        "/api/v1/spaces" => principal("AddressSpace", "another"),
+        space if space.starts_with("/api/v1/spaces/") => {
+            principal("AddressSpace", space.rsplit('/').next().unwrap())
+        }
+        profile if profile.starts_with("/api/v1/profiles/") => {
+            principal("Profile", profile.rsplit('/').next().unwrap())
+        }
         "/api/v1/log-level" => json!({ "filter": "info" }),
         ADDRESSES => anycast("another"),
         "/api/v1/users" => json!({ "user": principal("User", "another") }),

@@ -229,8 +229,11 @@ fn admit(
                 return Err(entered(space).err().unwrap_or(refusal));
             }
             // It may be about to be created.
-            let space = table.space(space).unwrap_or_else(|| Space::default_space());
-            (space.clone(), caller, false)
+            let space = match table.space(space) {
+                Some(space) => space.clone(),
+                None => Space::default_space().clone(),
+            };
+            (space, caller, false)
         }
         Reach::OneSpace => {
             let (space, caller) = entered(space)?;

@@ -27,7 +27,7 @@ pub(super) struct Turns {
     spaces: Slab<Share>,
     by_name: HashMap<Arc<str>, usize>,
     round: u64,
-    /// Goes up with each turn that is taken.
+    /// Goes up by two with each turn that is taken.
     taken: u64,
 }
 
@@ -40,13 +40,30 @@ struct Share {
     left: i64,
 }
 
-/// Where a connection stands in the turns of its shard.
-#[derive(Clone, Copy, Debug, Default)]
+/// Where a connection stands in the turns of its shard. Small: each connection has one.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    /// Its space, once that is known.
-    space: Option<usize>,
-    /// [`Turns::taken`] when it passed last.
-    passed: Option<u64>,
+    /// Its space; [`NOBODY`] until that is known.
+    space: u32,
+    /// [`Turns::taken`] when it passed last, without its upper half; 0: it has not passed.
+    passed: u32,
+}
+
+/// No space of [`Turns`].
+const NOBODY: u32 = u32::MAX;
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::NEW
+    }
+}
+
+impl Place {
+    const NEW: Self = Self { space: NOBODY, passed: 0 };
+
+    fn space(self) -> Option<usize> {
+        (self.space != NOBODY).then_some(self.space as usize)
+    }
 }
 
 impl Turns {
@@ -65,13 +82,13 @@ impl Turns {
         };
         if let Some(share) = self.spaces.get_mut(key) {
             share.connections += 1;
-            place.space = Some(key);
+            place.space = u32::try_from(key).unwrap_or(NOBODY);
         }
     }
 
     /// A connection has ended, or goes elsewhere.
     pub(super) fn leave(&mut self, place: &mut Place) {
-        let Some(key) = place.space.take() else { return };
+        let Some(key) = std::mem::take(place).space() else { return };
         let Some(share) = self.spaces.get_mut(key) else { return };
         share.connections -= 1;
         if share.connections == 0 {
@@ -90,11 +107,13 @@ impl Turns {
         if !self.is_shared() {
             return true;
         }
-        let Some(share) = place.space.and_then(|key| self.spaces.get_mut(key)) else { return true };
+        let Some(share) = place.space().and_then(|key| self.spaces.get_mut(key)) else { return true };
         share.catch_up(self.round);
         if share.left <= 0 {
-            if place.passed != Some(self.taken) {
-                place.passed = Some(self.taken);
+            // Never 0, which means that it has not passed.
+            let taken = self.taken as u32 | 1;
+            if place.passed != taken {
+                place.passed = taken;
                 return false;
             }
             self.round += 1;
@@ -103,14 +122,14 @@ impl Turns {
                 return false;
             }
         }
-        place.passed = None;
+        place.passed = 0;
         true
     }
 
     /// A turn has taken this long.
     fn end(&mut self, place: Place, took: Duration) {
-        self.taken += 1;
-        if let Some(share) = place.space.and_then(|key| self.spaces.get_mut(key)) {
+        self.taken += 2;
+        if let Some(share) = place.space().and_then(|key| self.spaces.get_mut(key)) {
             share.left = (share.left - nanos(took)).max(-nanos(SHARE * MOST_OWED));
         }
     }
@@ -134,7 +153,7 @@ impl Shard {
     /// looked at, behind those that are ready by then. Returns when the turn began, if it counts.
     pub(super) fn begin_turn(&mut self, now: Instant, key: usize, context: &mut Context<'_>) -> Option<Turn> {
         let Some(connection) = self.connections.get_mut(key) else { return Some(Turn::FREE) };
-        if connection.place.space.is_none()
+        if connection.place.space().is_none()
             && let Some(access) = &connection.caller.access
         {
             self.turns.enter(&mut connection.place, access.space().name());
@@ -168,7 +187,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    const FREE: Self = Self { place: Place { space: None, passed: None }, began: None };
+    const FREE: Self = Self { place: Place::NEW, began: None };
 }
 
 #[cfg(test)]
@@ -219,7 +238,7 @@ mod tests {
             }
             self.now += work;
             self.turns.end(self.places[next], work);
-            *self.served.entry(self.places[next].space.unwrap()).or_default() += work;
+            *self.served.entry(self.places[next].space().unwrap()).or_default() += work;
             Some(next)
         }
     }

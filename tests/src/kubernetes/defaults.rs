@@ -100,10 +100,10 @@ fn put(object: &mut Value, name: &str, value: impl FnOnce() -> Value) {
     if object.is_null() {
         *object = Value::Object(Map::new());
     }
-    if let Some(map) = object.as_object_mut() {
-        if map.get(name).is_none_or(Value::is_null) {
-            map.insert(name.into(), value());
-        }
+    if let Some(map) = object.as_object_mut()
+        && map.get(name).is_none_or(Value::is_null)
+    {
+        map.insert(name.into(), value());
     }
 }
 
@@ -160,7 +160,8 @@ fn pod(spec: &mut Value) {
                 put(&mut volume[source], "defaultMode", || json!(0o644));
             }
         }
-        for source in items(&mut volume["projected"], "sources") {
+        let sources = volume.get_mut("projected").map(|projected| items(projected, "sources"));
+        for source in sources.into_iter().flatten() {
             if source.get("serviceAccountToken").is_some() {
                 put(&mut source["serviceAccountToken"], "expirationSeconds", || json!(3_600));
             }
@@ -202,5 +203,43 @@ fn http_action(handler: &mut Value) {
     if handler.get("httpGet").is_some() {
         put(&mut handler["httpGet"], "scheme", || json!("HTTP"));
         put(&mut handler["httpGet"], "path", || json!("/"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::kinds::Kinds;
+
+    #[test]
+    fn what_is_filled_in_once_is_not_changed_by_the_next_write() {
+        let kinds = Kinds::new(Vec::new());
+        let spec = json!({
+            "containers": [{
+                "name": "a", "image": "b", "ports": [{ "containerPort": 1 }], "livenessProbe": { "httpGet": {} },
+                "env": [{ "name": "c" }, { "name": "d", "valueFrom": { "fieldRef": {} } }],
+            }],
+            "volumes": [
+                { "name": "a", "emptyDir": {} }, { "name": "b", "configMap": {} },
+                { "name": "c", "projected": { "sources": [{ "serviceAccountToken": {} }, { "configMap": {} }] } },
+            ],
+        });
+        for (kind, spec) in [
+            ("Pod", spec.clone()),
+            (
+                "StatefulSet",
+                json!({ "template": { "spec": spec }, "volumeClaimTemplates": [{ "spec": {} }] }),
+            ),
+            ("Deployment", json!({ "template": { "spec": spec } })),
+            ("Service", json!({ "type": "LoadBalancer", "ports": [{ "port": 1 }] })),
+            ("NetworkPolicy", json!({ "ingress": [{ "ports": [{ "port": 1 }] }, {}] })),
+        ] {
+            let mut first = json!({ "metadata": { "name": "a" }, "spec": spec });
+            fill(kinds.built_in(kind), &mut first);
+            let mut second = first.clone();
+            fill(kinds.built_in(kind), &mut second);
+            assert_eq!(first, second, "{kind}");
+            assert!(!first.to_string().contains("null"), "nothing is there to say that it is not: {first}");
+        }
     }
 }

@@ -60,10 +60,12 @@ fn answer(api: &Api, packet: &[u8]) -> Option<Vec<u8>> {
 
 /// The name of the first question, and where its type begins.
 fn question(packet: &[u8]) -> Option<(String, usize)> {
-    let is_query = packet.len() > 12 && packet[2] & 0x80 == 0;
+    if packet.get(2)? & 0x80 != 0 {
+        return None;
+    }
     let mut labels: Vec<String> = Vec::new();
     let mut at = 12;
-    while is_query {
+    loop {
         let length = usize::from(*packet.get(at)?);
         if length == 0 {
             return Some((labels.join("."), at + 1));
@@ -76,7 +78,6 @@ fn question(packet: &[u8]) -> Option<(String, usize)> {
         labels.push(String::from_utf8_lossy(label).to_lowercase());
         at += 1 + length;
     }
-    None
 }
 
 /// The addresses of a name, or `None` when there is no such name.

@@ -129,7 +129,7 @@ pub(super) fn key_of(item: &Value, keys: &[String]) -> Option<Value> {
 pub(super) struct FieldSet {
     is_member: bool,
     /// By what `fieldsV1` calls them: `f:spec`, `k:{"name":"a"}`, `v:"a"`.
-    children: BTreeMap<String, FieldSet>,
+    children: BTreeMap<String, Self>,
 }
 
 impl FieldSet {

@@ -200,7 +200,7 @@ impl Cluster {
         let runtime = runtime.expect("the system has an event loop");
         let handle = runtime.handle().clone();
         let network = network.map(Arc::new);
-        let inside = network.as_deref().map(|network| listen_inside(network));
+        let inside = network.as_deref().map(listen_inside);
         let is_ending = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         let (inside, questions) = inside.unzip();

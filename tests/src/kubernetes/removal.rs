@@ -198,10 +198,10 @@ fn add_finalizer(object: &mut Value, finalizer: &str) {
     if !finalizers.is_array() {
         *finalizers = json!([]);
     }
-    if let Some(list) = finalizers.as_array_mut() {
-        if !list.iter().any(|one| one == finalizer) {
-            list.push(json!(finalizer));
-        }
+    if let Some(list) = finalizers.as_array_mut()
+        && !list.iter().any(|one| one == finalizer)
+    {
+        list.push(json!(finalizer));
     }
 }
 

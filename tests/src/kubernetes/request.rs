@@ -49,7 +49,7 @@ impl Query {
     pub(super) fn parse(query: &str) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(&name.replace('+', " ")), decode(&value.replace('+', " ")))
+            (decode(name.replace('+', " ")), decode(value.replace('+', " ")))
         });
         Self(pairs.collect())
     }

@@ -28,11 +28,11 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
                 claim(&template["spec"], &format!("spec.volumeClaimTemplates[{at}].spec"), &mut causes);
             }
         }
-        ("policy", "PodDisruptionBudget") => {
-            if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() {
-                let why = "minAvailable and maxUnavailable cannot be both set";
-                causes.push(Cause::invalid("spec", spec, why));
-            }
+        ("policy", "PodDisruptionBudget")
+            if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() =>
+        {
+            let why = "minAvailable and maxUnavailable cannot be both set";
+            causes.push(Cause::invalid("spec", spec, why));
         }
         ("apiextensions.k8s.io", _) => causes.extend(custom::check_definition(object)),
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => rules(object, &mut causes),
@@ -96,10 +96,8 @@ pub(super) fn check_change(kind: &Kind, before: &Value, after: &Value) -> Vec<Ca
                 causes.push(Cause::forbidden("spec", why));
             }
         }
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            if differs("/roleRef") {
-                causes.push(Cause::invalid("roleRef", &after["roleRef"], "cannot change roleRef"));
-            }
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") if differs("/roleRef") => {
+            causes.push(Cause::invalid("roleRef", &after["roleRef"], "cannot change roleRef"));
         }
         _ => {}
     }

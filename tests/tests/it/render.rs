@@ -56,7 +56,7 @@ fn secrets_are_made_once_and_are_what_kubernetes_takes() {
     let (mq, folder) = (Mq::new(), tempfile::tempdir().expect("a folder"));
     let file = example("kubernetes.yaml");
     let render =
-        || mq.run_with(&["render", "secrets", "-f", file.to_str().expect("UTF-8")]).succeeds().stdout.clone();
+        || mq.run_with(&["render", "secrets", "-f", file.to_str().expect("UTF-8")]).succeeds().stdout;
     let first = render();
     assert_eq!(first, render(), "what is good for long enough is kept");
     fs::write(folder.path().join("secrets.yaml"), first).expect("a file");
@@ -69,7 +69,7 @@ fn definitions_of_objects_are_what_kubernetes_takes() {
         return;
     }
     let (mq, folder) = (Mq::new(), tempfile::tempdir().expect("a folder"));
-    let printed = mq.run("render crds").succeeds().stdout.clone();
+    let printed = mq.run("render crds").succeeds().stdout;
     assert!(printed.contains("name: addresses.mq.messaging"), "{printed}");
     fs::write(folder.path().join("crds.yaml"), printed).expect("a file");
     assert_eq!(validated(folder.path()), 1);

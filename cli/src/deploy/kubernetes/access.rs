@@ -5,10 +5,6 @@ use serde_json::{Value, json};
 
 use super::{Rendering, map};
 
-/// How long certificates of the mesh are good, and how long before that they are renewed: a node reads its own when
-/// it starts, so that each has eight months to be restarted in.
-const MESH_DURATION: &str = "17520h";
-const MESH_RENEW_BEFORE: &str = "5840h";
 /// How long the fleet's authority is good.
 const AUTHORITY_DURATION: &str = "87600h";
 /// The group of cert-manager.
@@ -83,8 +79,6 @@ impl Rendering<'_> {
                 &self.names.mesh_secret(),
                 json!({
                     "dnsNames": [self.names.mesh_identity()],
-                    "duration": MESH_DURATION,
-                    "renewBefore": MESH_RENEW_BEFORE,
                     "usages": ["digital signature", "server auth", "client auth"],
                     "issuerRef": own,
                 }),

@@ -96,7 +96,8 @@ impl Process {
             if is_folder {
                 script.push_str(&format!("mkdir -p \"$root\"{place}\n"));
             } else {
-                let parent = Path::new(target).parent().unwrap_or(Path::new("/")).display().to_string();
+                let parent =
+                    Path::new(target).parent().unwrap_or_else(|| Path::new("/")).display().to_string();
                 script.push_str(&format!("mkdir -p \"$root\"{}\n: > \"$root\"{place}\n", quoted(&parent)));
             }
             script.push_str(&format!("mount --bind {source} \"$root\"{place}\n"));

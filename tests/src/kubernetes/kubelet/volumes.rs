@@ -69,11 +69,11 @@ impl Volume {
         if self.files.is_none() || is_token {
             return;
         }
-        if let Ok(files) = contents(store, pod, volume, folders) {
-            if self.files.as_ref() != Some(&files) {
-                // With the next look, when the disk is full.
-                let _ = self.write(files);
-            }
+        if let Ok(files) = contents(store, pod, volume, folders)
+            && self.files.as_ref() != Some(&files)
+        {
+            // With the next look, when the disk is full.
+            let _ = self.write(files);
         }
     }
 
