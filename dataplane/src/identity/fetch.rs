@@ -436,7 +436,8 @@ mod tests {
         let request = heard().await;
         assert!(request.starts_with("POST /who HTTP/1.1\r\n"), "{request}");
         assert!(request.contains("authorization: Bearer first\r\n"), "{request}");
-        assert!(request.contains("content-type: application/json\r\ncontent-length: 2"), "{request}");
+        assert!(request.contains("content-type: application/json\r\n"), "{request}");
+        assert!(request.contains("content-length: 2\r\n"), "{request}");
         fs::write(&path, "the second").expect("a file");
         let request = heard().await;
         assert!(request.contains("authorization: Bearer the second\r\n"), "{request}");
