@@ -17,6 +17,10 @@ import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, ran
 const { resolve } = createRequire(import.meta.url);
 const { default: Provider } = await import(pathToFileURL(resolve('oidc-provider')));
 
+// What it has to say to people goes where events do not.
+console.info = console.error;
+console.log = console.error;
+
 const AUDIENCE = 'urn:mq';
 const CLIENT = { client_id: 'sensor', client_secret: 'sensor-secret' };
 
@@ -37,6 +41,7 @@ function newKey(kind) {
 function providerWith(issuer, key) {
     const provider = new Provider(issuer, {
         jwks: { keys: [key] },
+        ttl: { ClientCredentials: 300 },
         clients: [{
             ...CLIENT,
             grant_types: ['client_credentials'],
