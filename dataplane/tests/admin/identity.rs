@@ -102,7 +102,7 @@ fn a_token_that_is_no_good_is_refused_in_the_same_words_whatever_is_wrong() {
         for token in &bad_tokens(&place.provider)[range] {
             let answer = place.with_token(token);
             let detail = problem(&answer, 401, "invalid-token").detail;
-            assert_eq!(*words.get_or_insert(detail.clone()), detail);
+            assert_eq!(*words.get_or_insert_with(|| detail.clone()), detail);
             let asked = challenges(&answer);
             let expected =
                 ["Basic realm=\"mq\", charset=\"UTF-8\"", "Bearer realm=\"mq\", error=\"invalid_token\""];

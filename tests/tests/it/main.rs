@@ -34,7 +34,6 @@ mod scenarios;
 mod secrets;
 mod secure;
 mod spaces;
-mod spaces_amqp;
 mod spaces_mqtt;
 mod ssh;
 mod stored;
