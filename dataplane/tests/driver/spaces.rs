@@ -684,7 +684,7 @@ fn a_request_is_answered_at_the_name_that_it_says_in_its_own_space() {
     let request = Message { properties: Some(properties), ..Message::data("ask") };
     responder.send(out, request.to_bytes(), false);
     let received = own.receive(1);
-    let message = Message::decode(&Bytes::from(received.bytes.clone())).unwrap();
+    let message = Message::decode(&Bytes::from(received.bytes)).unwrap();
     // What a client has written is as it has written it.
     let reply_to = message.properties.unwrap().reply_to.unwrap();
     assert_eq!(reply_to.as_str(), asked[0]);

@@ -452,7 +452,8 @@ mod tests {
 
     #[test]
     fn what_a_cluster_would_refuse_is_refused_at_its_place() {
-        let cases: [(&str, fn(&mut Fleet, &mut KubernetesTarget)); 19] = [
+        type Change = fn(&mut Fleet, &mut KubernetesTarget);
+        let cases: [(&str, Change); 19] = [
             ("metadata.name", |fleet, _| fleet.metadata.name = "f".repeat(41)),
             ("metadata.name", |fleet, _| fleet.metadata.name = "1f".into()),
             ("spec.target.kubernetes.namespace", |_, target| target.namespace = Some("a.b".into())),
