@@ -489,7 +489,7 @@ impl Queue {
     /// Panics unless what is counted is there.
     #[cfg(test)]
     pub(crate) fn check(&self) {
-        let mut counts = Counts::default();
+        let mut counts = Counts { generation: self.counts.generation, ..Counts::default() };
         for row in self.rows.iter().flatten() {
             row.check();
         }
