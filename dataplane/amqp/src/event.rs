@@ -113,6 +113,8 @@ pub enum Event {
     /// The peer's attach. When the link is not ours, answer with `accept` or `refuse`; when the answer has
     /// to wait, `name_link` first. What the peer says of the link meanwhile is told as always.
     LinkAttached { link: LinkKey, attach: Box<Attach> },
+    /// The peer has sent a message that is larger than the link takes, this many bytes; the link's end comes next.
+    MessageTooLarge { link: LinkKey, token: u64, limit: u64 },
     /// The peer detached; the detach has been answered, the link is gone. `role` is ours.
     LinkDetached { link: LinkKey, role: Role, token: u64, closed: bool, error: Option<Box<Error>> },
     /// A link that we send on has this credit now. What is sent for it until the next flow is acquired in

@@ -873,8 +873,11 @@ impl Session {
     }
 
     fn fail_oversize(&mut self, wire: &mut Wire<'_>, key: LinkKey, events: &mut Events) {
-        let limit = self.link(key).map_or(0, |link| link.max_message_size);
-        let text = format!("a message is larger than the {limit} bytes the link takes");
+        let Ok(link) = self.link(key) else { return };
+        let (limit, token) = (link.max_message_size, link.token);
+        events.push_back(Event::MessageTooLarge { link: key, token, limit });
+        let text =
+            format!("a message is larger than the link takes (max-message-size: {limit}); send smaller ones");
         self.fail_link(wire, key, Error::new(condition::MESSAGE_SIZE_EXCEEDED, text), events);
     }
 

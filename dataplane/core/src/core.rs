@@ -1,7 +1,6 @@
 //! The core itself: what it holds, and how effects leave it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +18,7 @@ use crate::peer::Settled;
 use crate::producer::Producer;
 use crate::settings::{CoreLimits, ShardId};
 use crate::statistics::Statistics;
+use crate::tokens::Tokens;
 
 /// The routing core of one shard; see the [crate's documentation](crate) for how to drive it.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Core {
     pub(crate) deliveries: Arena<DeliveryKey, Delivery>,
     pub(crate) legs: Arena<LegKey, Leg>,
     /// Deliveries of other shards, by what those call them.
-    pub(crate) tokens: HashMap<(ShardId, LegKey), DeliveryKey, BuildHasherDefault<TokenHasher>>,
+    pub(crate) tokens: Tokens,
     /// Waiting deliveries with a deadline.
     pub(crate) timers: BTreeSet<(Instant, DeliveryKey)>,
     /// Producers to grant credit to.
@@ -92,7 +92,7 @@ impl Core {
             lanes: Arena::new(),
             deliveries: Arena::new(),
             legs: Arena::new(),
-            tokens: HashMap::default(),
+            tokens: Tokens::default(),
             timers: BTreeSet::new(),
             due: Vec::new(),
             dirty: Vec::new(),
@@ -157,34 +157,5 @@ impl Core {
             self.stop(producer);
         }
         self.stop_homes();
-    }
-}
-
-/// A hash of tokens, which are small numbers of our own making.
-#[derive(Debug, Default)]
-pub(crate) struct TokenHasher(u64);
-
-impl Hasher for TokenHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u16(&mut self, value: u16) {
-        self.write_u64(u64::from(value));
-    }
-
-    fn write_u32(&mut self, value: u32) {
-        self.write_u64(u64::from(value));
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        // The odd number nearest to 2^64 divided by the golden ratio spreads consecutive numbers.
-        self.0 = (self.0.rotate_left(25) ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
     }
 }

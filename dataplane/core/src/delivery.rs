@@ -526,7 +526,7 @@ impl Core {
             in_queue: Links::default(),
         });
         if let Origin::Peer { shard, token: Some(token) } = arrival.origin {
-            self.tokens.insert((shard, token), key);
+            self.tokens.insert(shard, token, key);
         }
         key
     }
@@ -674,7 +674,7 @@ impl Core {
                 }
             }
             Origin::Peer { shard, token: Some(token) } => {
-                self.tokens.remove(&(shard, token));
+                self.tokens.remove(shard, token);
             }
             Origin::Peer { token: None, .. } | Origin::Forward(_) | Origin::Nobody => {}
         }

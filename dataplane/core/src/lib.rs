@@ -107,6 +107,7 @@ mod space;
 mod statistics;
 mod stock;
 mod store;
+mod tokens;
 pub mod topic;
 mod wire;
 

@@ -350,7 +350,9 @@ impl crate::address::Address {
         } else {
             self.credit.saturating_sub(waiting)
         };
-        if available > 0 && (remaining == 0 || remaining < available / 2) {
+        // At half, and not only below it: clients give new credit when they have used half of theirs, and
+        // the next word would be a batch of messages later.
+        if available > 0 && remaining <= available / 2 {
             return Some(traffic.received + available);
         }
         if available > 0 || windowed {
@@ -596,7 +598,7 @@ impl Core {
             };
             let chunk =
                 delivery.chunks.front().filter(|chunk| !chunk.charged).map(|chunk| chunk.bytes.clone());
-            self.tokens.remove(&(shard, token));
+            self.tokens.remove(shard, token);
             self.discard_delivery(last);
             let message = PeerMessage(Message::Return { token, chunk });
             self.effects.push_back(Effect::Peer { to: shard, message });
@@ -703,7 +705,7 @@ impl Core {
                 self.handle_deliver(now, from, address, epoch, arrival);
             }
             Message::Append { token, chunk, more } => {
-                if let Some(key) = self.tokens.get(&(from, token)).copied()
+                if let Some(key) = self.tokens.get(from, token)
                     && self.continue_delivery(now, key, chunk, more)
                 {
                     let message = PeerMessage::consumed(token);
@@ -711,12 +713,12 @@ impl Core {
                 }
             }
             Message::Abort { token } => {
-                if let Some(key) = self.tokens.get(&(from, token)).copied() {
+                if let Some(key) = self.tokens.get(from, token) {
                     self.abort(now, key);
                 }
             }
             Message::Update { token, outcome, settled } => {
-                if let Some(key) = self.tokens.get(&(from, token)).copied() {
+                if let Some(key) = self.tokens.get(from, token) {
                     self.settle_by_producer(now, key, outcome, settled);
                 }
             }
@@ -752,7 +754,7 @@ impl Core {
     /// Tells the shard that a delivery came from how it ended, at the end of the turn: with one message for
     /// all that ended in the same way, as most of what a consumer settles at once does.
     pub(crate) fn settle_at_peer(&mut self, to: ShardId, token: LegKey, outcome: Option<Outcome>) {
-        self.tokens.remove(&(to, token));
+        self.tokens.remove(to, token);
         let is_same = |settled: &&mut Settled| {
             settled.to == to && settled.outcome == outcome && settled.tokens.len() < MAX_SETTLED
         };
@@ -1002,9 +1004,7 @@ impl Core {
         for leg in lost {
             self.end_leg(leg, Outcome::FAILED);
         }
-        let theirs: Vec<_> = self.tokens.keys().filter(|(shard, _)| *shard == peer).copied().collect();
-        for token in theirs {
-            let Some(key) = self.tokens.remove(&token) else { continue };
+        for key in self.tokens.take_all(peer) {
             self.abort(now, key);
             if let Some(delivery) = self.deliveries.get_mut(key) {
                 // What waits still reaches its consumer; nobody hears of it.

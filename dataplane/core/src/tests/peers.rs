@@ -327,6 +327,27 @@ fn a_limit_is_taken_back_when_the_credit_behind_it_is_used_up() {
 }
 
 #[test]
+fn a_consumer_that_renews_its_credit_at_half_lets_other_shards_go_on_at_once() {
+    let mut bed = Bed::with_addresses(2);
+    bed.set("a", AddressSettings { link_credit: 100, ..anycast() });
+    let producer = bed.producer(0, "a");
+    let consumer = bed.consumer(1, "a", 10);
+    for _ in 0..5 {
+        bed.send_settled(producer, "x");
+    }
+    bed.credit(consumer, 10, false);
+    bed.deliver_mail = false;
+    for _ in 0..10 {
+        bed.send_settled(producer, "x");
+    }
+    assert_eq!(bed.cores[0].statistics().undelivered, 0, "all of the credit is known there");
+    bed.deliver_mail = true;
+    bed.run();
+    assert_eq!(bed.bodies(consumer).len(), 15);
+    bed.clear();
+}
+
+#[test]
 fn what_must_stay_on_a_shard_does_not_hold_up_what_may_leave_it() {
     let mut bed = Bed::with_addresses(2);
     let lane = bed.lane(1, 0);

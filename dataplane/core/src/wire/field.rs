@@ -140,6 +140,12 @@ impl<'a> Decoder<'a> {
         self.input.slice_ref(self.reader.take_rest())
     }
 
+    /// How many bytes are left.
+    #[inline]
+    pub(super) fn left(&self) -> usize {
+        self.reader.rest().len()
+    }
+
     /// All that is left, to be kept.
     #[inline]
     pub(super) fn rest_to_keep(&mut self) -> Bytes {
@@ -153,7 +159,7 @@ impl<'a> Decoder<'a> {
         if number > limit {
             return Err(WireError::TooMany { what: self.what, number, limit });
         }
-        if number > self.reader.rest().len() {
+        if number > self.left() {
             return Err(self.ends());
         }
         Ok(number)
@@ -167,7 +173,7 @@ impl<'a> Decoder<'a> {
 
     #[inline]
     pub(super) fn end(&self) -> Result<(), WireError> {
-        match self.reader.rest().len() {
+        match self.left() {
             0 => Ok(()),
             bytes => Err(WireError::Longer { what: self.what, bytes }),
         }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::field::{Decoder, Encoder, put_list, take_list};
 use super::record::{
@@ -133,7 +133,8 @@ messages! {
     }
     take {
         DELIVER => {
-            let (address, epoch, (token, arrival)) = take_deliver(decoder)?;
+            let (address, epoch, (token, mut arrival)) = take_deliver(decoder)?;
+            arrival.chunk = decoder.rest();
             Ok(Self::Deliver { address, epoch, token, arrival })
         }
         UPDATE => {
@@ -159,7 +160,7 @@ messages! {
     }
 }
 
-/// What follows the code of `Deliver`: address, epoch, and the delivery behind its token.
+/// What follows the code of `Deliver`, but for the body: address, epoch, and the delivery behind its token.
 type Deliver = (AddressKey, u32, (Option<LegKey>, Arrival));
 
 #[inline]
@@ -178,20 +179,23 @@ impl Core {
         &mut self,
         now: Instant,
         from: ShardId,
-        input: &Bytes,
+        mut input: Bytes,
         names: &dyn ShardNames,
         filters: &dyn FilterCodec,
     ) -> Result<(), WireError> {
         let context = self.wire_context(now, from, names);
         if input.first() != Some(&DELIVER) {
-            self.handle_peer(now, from, PeerMessage::decode(input, &context, filters)?);
+            self.handle_peer(now, from, PeerMessage::decode(&input, &context, filters)?);
             return Ok(());
         }
-        // Most messages are deliveries: those are not put together to be taken apart again.
-        let mut decoder = PeerMessage::decoder(input, &context, filters)?;
+        // Most messages are deliveries: those are not put together to be taken apart again, and the body is
+        // what is left of the message, not one more reference to it.
+        let mut decoder = PeerMessage::decoder(&input, &context, filters)?;
         decoder.byte()?;
         let (address, epoch, (token, mut arrival)) = take_deliver(&mut decoder)?;
-        decoder.end()?;
+        let head = input.len() - decoder.left();
+        input.advance(head);
+        arrival.chunk = input;
         arrival.origin = Origin::Peer { shard: from, token };
         if self.peers.contains(from) {
             self.handle_deliver(now, from, address, epoch, arrival);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::field::{
     Decoder, Encoder, Field, Whose, put_future, put_left, put_list, put_past, put_shard, take_future,
     take_left, take_list, take_past, take_shard,
@@ -281,6 +283,8 @@ pub(super) fn put_arrival(to: &mut Encoder<'_>, arrival: &Arrival, token: Option
     to.rest(&arrival.chunk);
 }
 
+/// The same but for the body, which is what is left then.
+#[inline]
 pub(super) fn take_arrival(from: &mut Decoder<'_>) -> Result<(Option<LegKey>, Arrival), WireError> {
     let flags = from.flags()?;
     let level = (flags >> LEVEL_SHIFT) as u8;
@@ -303,8 +307,7 @@ pub(super) fn take_arrival(from: &mut Decoder<'_>) -> Result<(Option<LegKey>, Ar
         // One that is too far away to be counted is none.
         deadline: left.and_then(|left| now.checked_add(left)),
         more: flags & MORE != 0,
-        // Copied by whoever has to keep it.
-        chunk: from.rest(),
+        chunk: Bytes::new(),
     };
     Ok((token, arrival))
 }
@@ -644,7 +647,7 @@ fn take_publication(from: &mut Decoder<'_>) -> Result<Publication, WireError> {
         routed: has(ROUTED),
         given: has(GIVEN),
         retain,
-        body: bytes::Bytes::new(),
+        body: Bytes::new(),
         is_slice: false,
     })
 }

@@ -64,7 +64,7 @@ pub(crate) fn carry(
     message: &PeerMessage,
 ) {
     let bytes = encode(&cores[sender].wire_context(now, to, sender_names), message);
-    let taken = cores[receiver].handle_encoded(now, from, &bytes, receiver_names, &Texts);
+    let taken = cores[receiver].handle_encoded(now, from, bytes, receiver_names, &Texts);
     taken.expect("it was encoded");
 }
 

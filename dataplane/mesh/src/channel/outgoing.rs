@@ -16,7 +16,7 @@ const PREFIX: usize = 2;
 /// The largest message that fits into one segment.
 const MAX_WHOLE: usize = MAX_PAYLOAD - PREFIX;
 
-/// The buffer that messages are gathered in: enough for most turns, little for a channel that says little.
+/// The buffer that messages are gathered in, at least: little for a channel that says little.
 const BATCH: usize = 16 * 1024;
 
 /// What may be under way at first.
@@ -64,6 +64,8 @@ struct Kept {
 /// when it is its turn to be sent.
 pub(super) struct Outgoing {
     batch: BytesMut,
+    /// Bytes of the last one, which the next one probably needs, too.
+    last_batch: usize,
     kept: VecDeque<Kept>,
     first: u64,
     next: u64,
@@ -95,6 +97,7 @@ impl Outgoing {
     pub(super) fn new(options: &ChannelOptions) -> Self {
         Self {
             batch: BytesMut::new(),
+            last_batch: 0,
             kept: VecDeque::new(),
             first: 0,
             next: 0,
@@ -119,6 +122,7 @@ impl Outgoing {
     /// Forgets everything but the counters.
     pub(super) fn clear(&mut self) {
         self.batch = BytesMut::new();
+        self.last_batch = 0;
         self.kept = VecDeque::new();
         self.lost.clear();
         (self.first, self.next, self.recovered_at) = (0, 0, 0);
@@ -215,8 +219,10 @@ impl Outgoing {
         if self.batch.len() + count > MAX_PAYLOAD {
             self.seal();
         }
-        if self.batch.capacity() == 0 {
-            self.batch = BytesMut::with_capacity(BATCH.max(count));
+        let likely = self.last_batch.max(count);
+        if self.batch.is_empty() && self.batch.capacity() < likely {
+            // Growing would copy what is in it, some times over.
+            self.batch = BytesMut::with_capacity(likely.next_multiple_of(BATCH));
         }
     }
 
@@ -224,6 +230,7 @@ impl Outgoing {
     fn seal(&mut self) {
         if !self.batch.is_empty() {
             let payload = self.batch.split().freeze();
+            self.last_batch = payload.len();
             self.push(Data { kind: SegmentFlags::MESSAGES, message_length: 0, payload });
         }
     }
