@@ -36,7 +36,7 @@ use crate::owner::Owner;
 use crate::signals::{Reload, Signals};
 use crate::state::{StateDir, StateError, create_private};
 use crate::statistics::Rates;
-use crate::tls::{self, CertificateError, Certificates};
+use crate::tls::{self, CertificateError, Certificates, Revocations};
 use crate::{held, moves, usage};
 use crate::{process, shard};
 
@@ -399,6 +399,7 @@ async fn watch_files(node: Arc<Node>, mut reload: Reload) {
     let mut ticks = tokio::time::interval(CERTIFICATE_LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warned_at = Instant::now();
+    let mut told = Arc::default();
     loop {
         let is_asked = tokio::select! {
             _ = ticks.tick() => false,
@@ -416,10 +417,20 @@ async fn watch_files(node: Arc<Node>, mut reload: Reload) {
             true => certificates.reload(),
             false => certificates.look(),
         }
+        tell_revocations(&node, certificates, &mut told).await;
         if warned_at.elapsed() >= WARN_INTERVAL {
             warned_at = Instant::now();
             certificates.warn_of_end(Timestamp::now());
         }
+    }
+}
+
+/// Has the shards know which certificates are revoked, when that is something else than what they were told.
+async fn tell_revocations(node: &Node, certificates: &Certificates, told: &mut Arc<Revocations>) {
+    let found = certificates.revocations();
+    if !(Arc::ptr_eq(&found, told) || found.is_empty() && told.is_empty()) {
+        node.hub.set_revocations(&found).await;
+        *told = found;
     }
 }
 

@@ -20,6 +20,11 @@ pub enum ConfigError {
     /// Every problem of the file, each with its line and column.
     #[error("{0}")]
     Invalid(Diagnostics),
+    /// The node is one of another data plane.
+    #[error(
+        "{} is for a node of {product}; start it with `mq deploy`, or leave `dataplane` out", path.display()
+    )]
+    Dataplane { path: PathBuf, product: &'static str },
     /// The name on the command line is none.
     #[error("cannot call the node `{name}`: {reason}; correct --node")]
     Name { name: String, reason: Invalid },
@@ -38,6 +43,10 @@ pub fn load(path: &Path, node: Option<String>) -> Result<DaemonConfig, ConfigErr
     file.take(MAX_READ).read_to_end(&mut content).map_err(failed)?;
     let name = path.display().to_string();
     let mut config = DaemonConfig::parse_bytes(&name, &content).map_err(ConfigError::Invalid)?;
+    if !config.dataplane.is_default() {
+        let product = config.dataplane.product();
+        return Err(ConfigError::Dataplane { path: path.to_owned(), product });
+    }
     if let Some(node) = node {
         config.node.clone_from(&node);
         config.validate().map_err(|reason| ConfigError::Name { name: node, reason })?;
@@ -48,6 +57,14 @@ pub fn load(path: &Path, node: Option<String>) -> Result<DaemonConfig, ConfigErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_of_another_data_plane_is_not_started_as_one_of_mqd() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mqd.yaml");
+        std::fs::write(&file, "state-dir: s\ndataplane: rabbitmq\n").unwrap();
+        assert!(load(&file, None).unwrap_err().to_string().contains("RabbitMQ"));
+    }
 
     #[test]
     fn the_name_on_the_command_line_stands_in_place_of_that_in_the_file() {

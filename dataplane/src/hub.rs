@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::identity::Providers;
 use crate::mesh::Fabric;
 use crate::store::{Recovered, StoreView};
+use crate::tls::Revocations;
 use crate::tls::Stage;
 use crate::usage::Usage;
 use crate::users::UserTable;
@@ -46,6 +47,8 @@ pub enum ShardCommand {
     RemoveAddress { name: Arc<str>, reply: Reply<()> },
     /// Go by this table of users from now on.
     SetUsers { table: Arc<UserTable>, reply: Reply<()> },
+    /// Close connections whose certificates are revoked, and let nobody in with one.
+    SetRevocations { revocations: Arc<Revocations>, reply: Reply<()> },
     /// Counters of the shard.
     Statistics { reply: Reply<ShardStatistics> },
     /// Counters of the shard's addresses; of one when `name` is given.
@@ -521,6 +524,13 @@ impl Hub {
         let table = table.clone();
         let told = self.ask_all(move |reply| ShardCommand::SetUsers { table: table.clone(), reply });
         async { drop(told.await) }
+    }
+
+    /// Tells the shards which certificates are revoked; done when every connection that has shown one is closed.
+    pub(crate) async fn set_revocations(&self, revocations: &Arc<Revocations>) {
+        let told =
+            self.ask_all(|reply| ShardCommand::SetRevocations { revocations: revocations.clone(), reply });
+        drop(told.await);
     }
 
     /// Creates or changes an address; done when every shard serves it. The shards are told at once,

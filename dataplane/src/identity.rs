@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use mq_auth::token::{Claim, Claims, Keys, MAX_KEYS_DOCUMENT, Rules, Token, TokenError};
 use mq_auth::{Refusal, Secret};
 use mq_model::config::Authentication;
+use mq_model::delegation::Asks;
 use mq_model::oidc::OidcProvider;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -29,11 +30,12 @@ use tracing::{debug, info, warn};
 
 use fetch::{Client, FetchError, Files, Source};
 
+pub(crate) use delegate::name_of;
 pub use delegate::{Delegate, Question, Shown, Told};
 pub use fetch::ClientError;
 
 /// How far the clocks of a provider and of this node may be apart.
-pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
+const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Tokens that may wait to be looked at.
 const MAX_ASKED: usize = 1_024;
@@ -206,9 +208,24 @@ impl Providers {
         self.0.delegate.as_ref()
     }
 
-    /// Whether tokens are taken at all.
+    /// The same for what they have shown.
+    pub fn delegate_of(&self, asks: Asks) -> Option<&Delegate> {
+        self.delegate().filter(|delegate| delegate.is_asked(asks))
+    }
+
+    /// Who is asked about a token; `None`: it is a provider's, or nobody is.
+    pub(crate) fn delegate_of_token(&self, token: &Secret) -> Option<&Delegate> {
+        self.delegate_of(Asks::Token).filter(|_| !self.is_token(token.expose().as_bytes()))
+    }
+
+    /// Whether there is no identity provider.
     pub fn is_empty(&self) -> bool {
         self.0.providers.is_empty()
+    }
+
+    /// Whether tokens are taken at all.
+    pub(crate) fn takes_tokens(&self) -> bool {
+        !self.is_empty() || self.delegate_of(Asks::Token).is_some()
     }
 
     /// Whether a text is a token that says to be of one of them: whoever sends it as his password means that.
@@ -316,7 +333,8 @@ impl Providers {
         match verdict {
             Ok(claims) => {
                 self.count_of(issuer, "accepted");
-                Ok(claims)
+                // As long as the token would be taken: the provider's clock may be another.
+                Ok(Claims { expires: claims.expires.saturating_add(LEEWAY.as_secs()), ..claims })
             }
             Err(Missing::Other(error)) => {
                 self.count_of(issuer, error.label());

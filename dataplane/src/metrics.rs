@@ -358,6 +358,15 @@ impl Page<'_> {
             Some(&Unit::Seconds),
             certificate.expires.as_second() as f64,
         )?;
+        if let Some(expires) = certificate.revocations_expire {
+            let help = "When the first list of revoked client certificates is out of date, since the epoch";
+            self.gauge(
+                "mq_tls_revocation_list_expiry",
+                help,
+                Some(&Unit::Seconds),
+                expires.as_second() as f64,
+            )?;
+        }
         let help = "Replacements of certificates and keys that were of no use, and changed nothing";
         self.counters("mq_tls_reload_failures", help, None, [([], certificate.reload_failures)].into_iter())
     }

@@ -314,6 +314,11 @@ fn obey(handle: &Handle, command: ShardCommand) {
             shard.finish_turn(now);
             answer(reply, ());
         }
+        ShardCommand::SetRevocations { revocations, reply } => {
+            shard.set_revocations(now, revocations);
+            shard.finish_turn(now);
+            answer(reply, ());
+        }
         ShardCommand::Statistics { reply } => answer(reply, statistics(&shard)),
         ShardCommand::Addresses { name, reply } => answer(reply, address_statistics(&shard, name.as_deref())),
         ShardCommand::Connections { reply } => answer(reply, shard.connections().collect()),

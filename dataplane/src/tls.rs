@@ -7,6 +7,7 @@
 mod certificate;
 mod files;
 mod pace;
+mod revoked;
 mod secured;
 mod stream;
 
@@ -15,6 +16,7 @@ pub(crate) use self::certificate::{expiry, fingerprint};
 pub use self::files::{CertificateError, Terms};
 pub(crate) use self::files::{Certificates, Mark, Speaks, mark, marks};
 pub(crate) use self::pace::Pace;
+pub use self::revoked::Revocations;
 pub(crate) use self::secured::Secured;
 pub use self::stream::Session;
 pub(crate) use self::stream::TlsStream;

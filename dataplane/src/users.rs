@@ -177,6 +177,19 @@ impl Members {
     }
 }
 
+/// What somebody else gives to a user whom he vouches for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) roles: Vec<String>,
+    pub(crate) grants: Vec<Grant>,
+}
+
+impl Given {
+    fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.grants.is_empty()
+    }
+}
+
 /// Every space, user and role of a moment.
 #[derive(Clone, Debug)]
 pub struct UserTable {
@@ -291,15 +304,15 @@ impl UserTable {
         self.spaces.get(space)?.users.get(name)
     }
 
-    /// Somebody whose roles another one vouches for: the user of this name with those roles, too, or one who is
-    /// known by them alone; `None`: the user is disabled, or there is no such space.
-    pub(crate) fn vouched(&self, space: &str, name: &str, roles: &[String]) -> Option<Arc<User>> {
+    /// Somebody for whom another one vouches: the user of this name with what that one gives him, too, or one who is
+    /// known by that alone; `None`: the user is disabled, or there is no such space.
+    pub(crate) fn vouched(&self, space: &str, name: &str, given: &Given) -> Option<Arc<User>> {
         let members = self.spaces.get(space)?;
         let found = members.users.get(name);
         if found.is_some_and(|user| !user.is_enabled()) {
             return None;
         }
-        if let Some(user) = found.filter(|_| roles.is_empty()) {
+        if let Some(user) = found.filter(|_| given.is_empty()) {
             return Some(user.clone());
         }
         let mut user = match found {
@@ -309,7 +322,8 @@ impl UserTable {
                 ..User::new(name, true, Vec::new(), None)
             },
         };
-        user.spec.roles.extend_from_slice(roles);
+        user.spec.roles.extend_from_slice(&given.roles);
+        user.spec.grants.extend_from_slice(&given.grants);
         user.grants = effective(&user.spec, &members.roles);
         Some(Arc::new(user))
     }
@@ -444,7 +458,11 @@ mod tests {
         assert_eq!(grants("other").unwrap(), ["send:b"], "the role is one of another space");
         assert_eq!(grants(DEFAULT_SPACE), None);
         assert_eq!(grants("gone"), None, "nobody is of a space that is not there");
-        assert!(table.vouched("gone", "ann", &["admin".into()]).is_none());
+        assert!(
+            table
+                .vouched("gone", "ann", &Given { roles: vec!["admin".into()], grants: Vec::new() })
+                .is_none()
+        );
         assert_eq!(table.users("acme").count() + table.users("gone").count(), 1);
         assert!(table.role_grants("other", "one").is_none());
     }
@@ -486,6 +504,9 @@ mod tests {
         let of = |name| table.find("acme", name).unwrap().limits().clone();
         assert_eq!(of("own"), limits(Some(9), Some(2)));
         assert_eq!(of("ann"), limits(Some(1), Some(2)));
-        assert_eq!(table.vouched("acme", "bob", &[]).unwrap().limits(), &limits(Some(1), Some(2)));
+        assert_eq!(
+            table.vouched("acme", "bob", &Given::default()).unwrap().limits(),
+            &limits(Some(1), Some(2))
+        );
     }
 }

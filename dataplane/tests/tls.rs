@@ -1,5 +1,8 @@
 //! TLS of clients at a whole node: what comes through, who is let in, and what of the node it may cost.
 
+#[path = "support/service.rs"]
+#[expect(dead_code, reason = "others need more of it")]
+mod service;
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -11,14 +14,16 @@ use mq_model::config::{
     ClientCertificates, DaemonConfig, ListenerConfig, ListenerTls, Tls, TlsVersion, Where,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SanType,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
+use service::Service;
 use support::{DEADLINE, Node, config, get, parse, wait_for};
 use tempfile::TempDir;
 
@@ -58,6 +63,25 @@ impl Authority {
         Identity { certificate, key: key.serialize_pem() }
     }
 
+    /// A list of certificates that are good no more, by their numbers.
+    fn revoke(&self, numbers: &[u64]) -> String {
+        let revoked = |number: &u64| RevokedCertParams {
+            serial_number: (*number).into(),
+            revocation_time: rcgen::date_time_ymd(2_020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2_020, 1, 1),
+            next_update: rcgen::date_time_ymd(2_200, 1, 1),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: numbers.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
     fn client(&self, name: &str) -> Identity {
         self.issue(|params| {
             params.distinguished_name.push(DnType::CommonName, name);
@@ -95,6 +119,7 @@ fn start_with(change: impl FnOnce(&mut DaemonConfig)) -> Place {
         certificate: "server.pem".into(),
         key: "server.key".into(),
         client_ca: Some("clients.pem".into()),
+        client_crl: None,
         fleet_ca: Some("ca.pem".into()),
         client_certificates: None,
         min_version: TlsVersion::Tls12,
@@ -494,6 +519,69 @@ fn the_end_of_a_connection_is_told() {
 }
 
 #[test]
+fn a_certificate_that_is_revoked_lets_nobody_in_and_ends_what_it_has_opened() {
+    let crl = |place: &Path, issuer: &Authority, revoked: &[u64]| {
+        std::fs::write(place.join("crl.pem"), issuer.revoke(revoked)).unwrap();
+    };
+    let strangers = Authority::new("strangers");
+    let place = start_with(|config| {
+        crl(&config.state_dir, &strangers, &[7, 8]);
+        config.tls.as_mut().unwrap().client_crl = Some("crl.pem".into());
+    });
+    let [lost, kept] = [7_u64, 8].map(|number| {
+        let identity = place.clients.issue(|params| params.serial_number = Some(number.into()));
+        Arc::new(place.client(Some(&identity)))
+    });
+    let connect = |config: &Arc<ClientConfig>| secure(place.node.listener("amqps"), config.clone());
+    let mut opened = [connect(&lost), connect(&kept)];
+    for stream in &mut opened {
+        greets(stream).expect("numbers of another authority mean nothing");
+    }
+    assert_eq!(place.connections().len(), 2);
+
+    crl(place.directory.path(), &place.clients, &[7]);
+    wait_for("the connection is closed", || (place.connections().len() == 1).then_some(()));
+    let [closed, _] = &mut opened;
+    let mut rest = Vec::new();
+    // The end comes with or without a goodbye.
+    let _ = closed.read_to_end(&mut rest);
+    assert!(greets(&mut connect(&lost)).is_err(), "with a ticket or without");
+    assert!(greets(&mut connect(&kept)).is_ok());
+    assert!(place.metric("mq_tls_revocation_list_expiry_seconds") > 4e9);
+
+    std::fs::write(place.directory.path().join("crl.pem"), "nothing").unwrap();
+    wait_for("the failure", || (place.metric("mq_tls_reload_failures_total") >= 1.0).then_some(()));
+    assert!(greets(&mut connect(&lost)).is_err(), "what was there before stays in use");
+}
+
+#[test]
+fn a_service_is_asked_about_the_user_whom_a_certificate_names() {
+    let service = Service::start(|question| {
+        let is_known = question["user"] == "sensor-1" && question["certificate"]["subject"] == "CN=sensor-1";
+        Some((200, json!({ "allow": is_known, "grants": ["send:up/#"] })))
+    });
+    let place = start_with(|config| {
+        config.authentication.anonymous = Where::Never;
+        service.configure(config);
+    });
+    let connack = |identity: Option<&Identity>| {
+        let mut mqtt = secure(place.node.listener("mqtts"), Arc::new(place.client(identity)));
+        mqtt.write_all(&connect_packet("c"))?;
+        let mut answer = [0; 4];
+        mqtt.read_exact(&mut answer).map(|()| answer[3])
+    };
+    assert_eq!(connack(Some(&place.clients.client("sensor-1"))).unwrap(), 0);
+    for name in ["sensor-2", "mq-admin", "anonymous"] {
+        assert_ne!(connack(Some(&place.clients.client(name))).unwrap_or(5), 0, "{name}");
+    }
+    assert_ne!(connack(None).unwrap_or(5), 0);
+    let asked = service.asked();
+    let users: Vec<_> = asked.iter().map(|question| question["user"].as_str().unwrap()).collect();
+    assert_eq!(users, ["sensor-1", "sensor-2"]);
+    assert!(asked.iter().all(|question| question.get("password").is_none()), "{asked:?}");
+}
+
+#[test]
 fn the_node_does_not_start_with_files_of_no_use() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new("fleet");
@@ -509,6 +597,7 @@ fn the_node_does_not_start_with_files_of_no_use() {
             certificate: "server.pem".into(),
             key: "server.key".into(),
             client_ca: Some(ca.into()),
+            client_crl: None,
             fleet_ca: None,
             client_certificates: None,
             min_version: TlsVersion::Tls12,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mq_model::Secret;
+use mq_model::grant::Grant;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -60,12 +61,14 @@ pub struct Rules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim(pub String);
 
-/// What a token says, verified.
+/// What a token says, verified, or whoever was asked about somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// Prepared as every name of a user.
     pub user: String,
     pub roles: Vec<String>,
+    /// Beside those of the roles.
+    pub grants: Vec<Grant>,
     pub space: Option<String>,
     /// Unix seconds; nothing that the token has opened should outlive that.
     pub expires: u64,
@@ -183,7 +186,8 @@ impl<'a> Token<'a> {
             return Err(TokenError::Audience);
         }
         let expires = self.check_times(rules.leeway.as_secs(), now)?;
-        Ok(Claims { user: self.user(rules)?, roles: self.roles(rules)?, space: self.space(rules)?, expires })
+        let (user, roles, space) = (self.user(rules)?, self.roles(rules)?, self.space(rules)?);
+        Ok(Claims { user, roles, grants: Vec::new(), space, expires })
     }
 
     fn is_for(&self, audiences: &[String]) -> bool {

@@ -187,6 +187,9 @@ pub struct NodeCertificate {
     /// of the other.
     #[serde(default)]
     pub authorities: Vec<String>,
+    /// Until when all lists of revoked certificates are up to date; absent without lists, and when none says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations_expire: Option<Timestamp>,
 }
 
 /// How the log of queues and topics is.

@@ -55,6 +55,8 @@ pub enum Code {
     Reference,
     /// The value changes nothing without another one.
     NoEffect,
+    /// The data plane of the fleet cannot do it.
+    Unserved,
 }
 
 /// Number, title and explanation of a code.
@@ -279,6 +281,14 @@ const ENTRIES: &[Entry] = &[
         explanation: "The value changes nothing without another one: `onFull` needs `limits.maxMessages` \
             or `limits.maxBytes`, and the growth of a redelivery delay needs a delay. Set the other \
             one, or remove this one.",
+    },
+    Entry {
+        code: Code::Unserved,
+        number: 123,
+        title: "more than the data plane can do",
+        explanation: "The fleet runs another data plane than `mqd` (its field `dataplane`), which cannot do what \
+            the document asks for; the message says why. What a data plane cannot do is refused before anything \
+            is changed: nothing is served halfway. Leave the field out, ask for what there is, or use `mqd`.",
     },
 ];
 

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::authentication::{Authentication, Where};
+use crate::dataplane::Dataplane;
 use crate::kubernetes;
 use crate::manifest::{Fleet, FleetLimits, FleetListener, FleetListeners, FleetSpec, FleetStore};
 use crate::mesh;
@@ -28,6 +29,9 @@ pub struct DaemonConfig {
     /// The folder in which the node keeps its state: configuration objects, lock, `node.json`. It is
     /// created when it does not exist; a relative path starts at the working directory.
     pub state_dir: PathBuf,
+    /// What runs on the node; `mqd` takes nothing but `mqd`.
+    #[serde(default, skip_serializing_if = "Dataplane::is_default")]
+    pub dataplane: Dataplane,
     /// Threads that own connections; 0 means one per core. At most 256.
     #[serde(default)]
     #[schemars(range(max = 256))]
@@ -223,6 +227,7 @@ impl DaemonConfig {
             fleet: default_fleet(),
             node: default_node(),
             state_dir: state_dir.into(),
+            dataplane: Dataplane::default(),
             workers: 0,
             listeners: Listeners::default(),
             tls: None,
@@ -246,6 +251,7 @@ impl DaemonConfig {
             fleet: fleet.metadata.name.clone(),
             node: node.to_owned(),
             state_dir: state_dir.into(),
+            dataplane: fleet.spec.dataplane,
             workers: fleet.spec.workers,
             tls: Tls::from_fleet(&fleet.spec, number, listeners.speak_tls()),
             listeners,

@@ -1,5 +1,5 @@
-//! Address spaces, addresses and users as objects of a Kubernetes cluster: their definitions, made from the same types as everything
-//! else, and the way from such an object to the document that a fleet takes.
+//! Addresses, spaces, profiles, users and roles as objects of a Kubernetes cluster: their definitions, made from the same
+//! types as everything else, and the way from such an object to the document that a fleet takes.
 //!
 //! A cluster wants its schemas *structural*: every field says its type, nothing refers to anything else, and what
 //! belongs together is said in rules of the Common Expression Language.
@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::manifest::{ADDRESS_KIND, Address, AddressSpec, AddressType};
 use crate::schema;
-use crate::space::{AddressSpace, AddressSpaceSpec, SPACE_KIND};
-use crate::user::{USER_KIND, User, UserSpec};
+use crate::space::{AddressSpace, PROFILE_KIND, Profile, SPACE_KIND};
+use crate::user::{ROLE_KIND, Role, RoleSpec, USER_KIND, User, UserSpec};
 use crate::validate::{fields_by_type, word};
 
 /// The group of the objects.
@@ -20,15 +20,23 @@ pub const GROUP: &str = "mq.messaging";
 pub const VERSION: &str = "v1";
 
 /// The kinds that there are, with what they are called in paths.
-pub const KINDS: [(&str, &str); 3] =
-    [(ADDRESS_KIND, "addresses"), (SPACE_KIND, "addressspaces"), (USER_KIND, "users")];
+pub const KINDS: [(&str, &str); 5] = [
+    (ADDRESS_KIND, "addresses"),
+    (SPACE_KIND, "addressspaces"),
+    (USER_KIND, "users"),
+    (PROFILE_KIND, "profiles"),
+    (ROLE_KIND, "roles"),
+];
 
 /// Bytes of a name that an object gives what it stands for.
 const MAX_NAME: u64 = 255;
 
+/// Bytes of the name of a role, which a fleet takes.
+const MAX_ROLE_NAME: u64 = 128;
+
 /// The definitions of all kinds.
 pub fn definitions() -> Vec<Value> {
-    vec![address_definition(), space_definition(), user_definition()]
+    vec![address_definition(), space_definition(), user_definition(), profile_definition(), role_definition()]
 }
 
 /// The address that an object stands for.
@@ -63,13 +71,43 @@ pub fn user(object: &Value) -> Result<User, String> {
 ///
 /// A sentence that says what is wrong with the object.
 pub fn space(object: &Value) -> Result<AddressSpace, String> {
-    let name = object["metadata"]["name"].as_str().ok_or("the object has no name")?;
-    let spec = object["spec"].as_object().cloned().unwrap_or_default();
-    let spec: AddressSpaceSpec =
-        serde_json::from_value(spec.into()).map_err(|error| format!("spec: {error}"))?;
+    let (name, spec) = whole(object)?;
     let space = AddressSpace::new(name, spec);
     space.validate().map_err(|invalid| invalid.to_string())?;
     Ok(space)
+}
+
+/// The profile that an object stands for.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with the object.
+pub fn profile(object: &Value) -> Result<Profile, String> {
+    let (name, spec) = whole(object)?;
+    let profile = Profile::new(name, spec);
+    profile.validate().map_err(|invalid| invalid.to_string())?;
+    Ok(profile)
+}
+
+/// The role that an object stands for.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with the object.
+pub fn role(object: &Value) -> Result<Role, String> {
+    let (name, space, spec) = parts::<RoleSpec>(object, "role", &[])?;
+    let mut role = Role::new(name, spec);
+    role.metadata.space = space;
+    role.validate().map_err(|invalid| invalid.to_string())?;
+    Ok(role)
+}
+
+/// Name and specification of an object whose fields are all the fleet's.
+fn whole<T: DeserializeOwned>(object: &Value) -> Result<(&str, T), String> {
+    let name = object["metadata"]["name"].as_str().ok_or("the object has no name")?;
+    let spec = object["spec"].as_object().cloned().unwrap_or_default();
+    let spec = serde_json::from_value(spec.into()).map_err(|error| format!("spec: {error}"))?;
+    Ok((name, spec))
 }
 
 /// Name, space and specification. `named` is the field that says the name where that of the object cannot be it; `others`
@@ -147,6 +185,40 @@ fn space_definition() -> Value {
     definition(SPACE_KIND, "addressspaces", "mqspace", spec, false, status, &columns)
 }
 
+fn profile_definition() -> Value {
+    let status = json!({
+        "spaces": { "type": "integer", "format": "int64", "description": "Spaces that have the profile." },
+    });
+    let columns = [("Spaces", "integer", ".status.spaces")];
+    let spec = structural_spec::<Profile>();
+    definition(PROFILE_KIND, "profiles", "mqprofile", spec, false, status, &columns)
+}
+
+fn role_definition() -> Value {
+    let mut spec = structural_spec::<Role>();
+    add(&mut spec, "role", name_field("role", MAX_ROLE_NAME));
+    add(&mut spec, "space", space_field());
+    constrain(&mut spec, vec![fixed("role"), fixed("space")]);
+    let status = json!({
+        "users": { "type": "integer", "format": "int64", "description": "Users that have the role." },
+    });
+    let columns = [("Users", "integer", ".status.users")];
+    definition(ROLE_KIND, "roles", "mqrole", spec, false, status, &columns)
+}
+
+/// The name of what an object stands for.
+fn name_field(what: &str, longest: u64) -> Value {
+    json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": longest,
+        "description": format!(
+            "The name of the {what}, where that of the object cannot be it. It does not change. Default: the name of \
+             the object."
+        ),
+    })
+}
+
 fn space_field() -> Value {
     json!({
         "type": "string",
@@ -158,17 +230,7 @@ fn space_field() -> Value {
 
 fn user_definition() -> Value {
     let mut spec = structural_spec::<User>();
-    add(
-        &mut spec,
-        "user",
-        json!({
-            "type": "string",
-            "minLength": 1,
-            "maxLength": MAX_NAME,
-            "description": "The name of the user, where that of the object cannot be it. It does not change. Default: \
-                            the name of the object.",
-        }),
-    );
+    add(&mut spec, "user", name_field("user", MAX_NAME));
     add(
         &mut spec,
         "passwordSecret",
@@ -469,7 +531,14 @@ mod tests {
 
     #[test]
     fn every_field_of_the_documents_is_a_field_of_the_objects() {
-        let specs = [schema::of::<Address>(), schema::of::<AddressSpace>(), schema::of::<User>()];
+        let specs = [
+            schema::of::<Address>(),
+            schema::of::<AddressSpace>(),
+            schema::of::<User>(),
+            schema::of::<Profile>(),
+            schema::of::<Role>(),
+        ];
+        assert_eq!(definitions().len(), specs.len());
         for (definition, schema) in definitions().iter().zip(&specs) {
             let name = schema["properties"]["spec"]["$ref"].as_str().expect("a type of its own");
             let fields = schema["$defs"][name.trim_start_matches("#/$defs/")]["properties"].as_object();
@@ -508,6 +577,14 @@ mod tests {
         assert_eq!((user.metadata.name.as_str(), user.metadata.space.as_deref()), ("sensor", Some("acme")));
         let object = json!({ "metadata": { "name": "acme" }, "spec": { "hosts": ["acme.example.org"] } });
         assert_eq!(space(&object).expect("a space").spec.hosts, ["acme.example.org"]);
+        let object = json!({ "metadata": { "name": "small" }, "spec": { "limits": { "maxAddresses": 5 } } });
+        assert_eq!(profile(&object).expect("a profile").spec.limits.max_addresses, Some(5));
+        let object = json!({
+            "metadata": { "name": "readers" },
+            "spec": { "role": "Readers", "space": "acme", "grants": ["recv:telemetry/#"] },
+        });
+        let role = role(&object).expect("a role");
+        assert_eq!((role.metadata.name.as_str(), role.spec.grants.len()), ("Readers", 1));
     }
 
     #[test]
@@ -516,5 +593,7 @@ mod tests {
         assert!(address(&wrong).expect_err("no shards").contains("shards"));
         let wrong = json!({ "metadata": { "name": "a" }, "spec": { "type": "queue", "typ": 1 } });
         assert!(address(&wrong).expect_err("no such field").contains("typ"));
+        let wrong = json!({ "metadata": { "name": "viewer" }, "spec": { "grants": ["fly:#"] } });
+        assert!(role(&wrong).expect_err("no such grant").contains("fly"));
     }
 }

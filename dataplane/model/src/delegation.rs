@@ -10,12 +10,14 @@ use crate::oidc::url_fault;
 
 /// A service that is asked over HTTP about users whom the fleet does not know itself.
 ///
-/// It gets a POST with a JSON object: `space`, `user`, `password`, `protocol` (`amqp`, `mqtt` or `http`),
-/// `address` (the client's IP address), `client` (the client identifier of MQTT), and `certificate` with the
-/// `subject` and the `fingerprint` of a client certificate that has been checked. It answers with the status 200
-/// and `{"allow": true, "roles": ["sensors"]}` or `{"allow": false}`. Beside `roles` may stand `space`, which
-/// has to be the one that was asked about, and `seconds`, after which the client's connection ends. Anything else
-/// means that it cannot say: the client is refused for now.
+/// It gets a POST with a JSON object: `space`, `protocol` (`amqp`, `mqtt` or `http`), `address` (the client's IP
+/// address), `client` (the client identifier of MQTT), and `certificate` with the `subject` and the `fingerprint` of a
+/// client certificate that has been checked. Beside these stand `user` and `password`; or `user` alone, who is the one
+/// that the certificate names; or `token`. It answers with the status 200 and
+/// `{"allow": true, "roles": ["sensors"], "grants": ["send:telemetry/${user}/#"]}` or `{"allow": false}`. What both
+/// give is what the user may do, for as long as his connection lasts. Beside them may stand `space`, which has to be
+/// the one that was asked about, and `seconds`, after which the connection ends. For a token, `user` has to say whose it
+/// is. Anything else means that the service cannot say: the client is refused, and may try again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpAuthentication {
@@ -36,6 +38,10 @@ pub struct HttpAuthentication {
     /// is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<PathBuf>,
+    /// What it is asked about. Default: `password` alone.
+    #[serde(default = "default_asks", skip_serializing_if = "is_default_asks")]
+    #[schemars(length(min = 1, max = 3), extend("default" = ["password"]))]
+    pub asks: Vec<Asks>,
     /// Milliseconds after which a question has no answer, the wait for others included. Default 2,000.
     #[serde(default = "default_timeout")]
     #[schemars(range(min = 100, max = 30_000))]
@@ -52,6 +58,20 @@ pub struct HttpAuthentication {
     #[serde(default = "default_parallel")]
     #[schemars(range(min = 1, max = 256))]
     pub parallel: u16,
+}
+
+/// What a service may be asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Asks {
+    /// Names with passwords (SASL PLAIN, MQTT, HTTP Basic).
+    Password,
+    /// Tokens that are of none of the identity providers in `authentication.oidc`, whatever they look like (SASL
+    /// OAUTHBEARER and XOAUTH2, HTTP Bearer, a password of MQTT without a name).
+    Token,
+    /// Names in certificates that authorities of `tls` have signed: the first one of each (SASL EXTERNAL, MQTT without
+    /// a password).
+    Certificate,
 }
 
 /// What is wrong with a service: the field, and why.
@@ -75,6 +95,10 @@ impl HttpAuthentication {
             }
             _ => None,
         };
+        if self.asks.is_empty() {
+            let message = "the service is asked about nothing; say password, token or certificate".to_owned();
+            faults.push(HttpFault { field: "asks", message });
+        }
         faults.extend(alone.map(|(field, message)| HttpFault { field, message: message.to_owned() }));
         faults
     }
@@ -83,6 +107,14 @@ impl HttpAuthentication {
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.ca, &self.certificate, &self.key, &self.secret].into_iter().flatten()
     }
+}
+
+fn default_asks() -> Vec<Asks> {
+    vec![Asks::Password]
+}
+
+fn is_default_asks(asks: &[Asks]) -> bool {
+    *asks == default_asks()
 }
 
 fn default_timeout() -> u32 {
@@ -115,6 +147,8 @@ mod tests {
         assert_eq!(fields(r#"{"url":"https://auth.example/mq"}"#), [""; 0]);
         assert_eq!(fields(r#"{"url":"http://127.0.0.1:8080/mq"}"#), [""; 0]);
         assert_eq!(fields(r#"{"url":"http://auth.example/mq"}"#), ["url"]);
+        assert_eq!(fields(r#"{"url":"https://auth.example/mq","asks":[]}"#), ["asks"]);
+        assert_eq!(service(r#"{"url":"https://auth.example/mq"}"#).asks, [Asks::Password]);
         assert_eq!(fields(r#"{"url":"https://auth.example","certificate":"c.pem"}"#), ["certificate"]);
         assert_eq!(fields(r#"{"url":"https://auth.example","key":"c.key"}"#), ["key"]);
         assert_eq!(fields(r#"{"url":"https://auth.example","key":"c.key","certificate":"c.pem"}"#), [""; 0]);

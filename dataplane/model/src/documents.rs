@@ -10,6 +10,7 @@ use crate::bench::{BENCH_KIND, Bench, BenchSpec};
 use crate::check::{check, listed};
 use crate::code::Code;
 use crate::config::DaemonConfig;
+use crate::dataplane::{self, Dataplane};
 use crate::diagnostic::{Collector, Diagnostics, Finding, Findings, Lines};
 use crate::grant::Grant;
 use crate::manifest::{
@@ -73,18 +74,30 @@ impl Documents {
     ///
     /// Every problem of all files with its place, names that appear in two files included.
     pub fn parse_files(sources: &[Source<'_>]) -> Result<Self, Diagnostics> {
-        let mut reader = Reader::default();
-        let mut collector = Collector::default();
-        for source in sources {
-            read(*source, &mut collector, |nodes, lines, findings| {
-                for node in nodes {
-                    reader.document(node, &Place { path: source.path, lines }, findings);
-                }
-                reader.end_of_file(findings);
-            });
+        let (mut documents, mut collector) = read_all(sources, Dataplane::default());
+        // What a data plane can do is said at the addresses, which may stand before their fleet.
+        let dataplane =
+            documents.fleet.as_ref().map_or_else(Dataplane::default, |fleet| fleet.spec.dataplane);
+        if !dataplane.is_default() {
+            (documents, collector) = read_all(sources, dataplane);
         }
-        collector.finish(Some(reader.documents))
+        collector.finish(Some(documents))
     }
+}
+
+/// The documents of files whose addresses are for this data plane, and what is wrong with them.
+fn read_all(sources: &[Source<'_>], dataplane: Dataplane) -> (Documents, Collector) {
+    let mut reader = Reader { dataplane, ..Reader::default() };
+    let mut collector = Collector::default();
+    for source in sources {
+        read(*source, &mut collector, |nodes, lines, findings| {
+            for node in nodes {
+                reader.document(node, &Place { path: source.path, lines }, findings);
+            }
+            reader.end_of_file(findings);
+        });
+    }
+    (reader.documents, collector)
 }
 
 impl DaemonConfig {
@@ -170,6 +183,8 @@ impl Place<'_> {
 #[derive(Default)]
 struct Reader {
     documents: Documents,
+    /// What the addresses are for.
+    dataplane: Dataplane,
     /// Where each kind, space and name was first seen.
     seen: HashMap<(&'static str, String, String), String>,
     /// Where the first fleet was seen.
@@ -226,6 +241,7 @@ impl Reader {
         let Some(metadata) = metadata else { return };
         if let Some(spec) = &spec {
             report(validate::name_and_spec(&metadata.name, spec), node, findings);
+            report(dataplane::address(&metadata, spec, self.dataplane), node, findings);
         }
         if !self.is_new(ADDRESS_KIND, &metadata, node, place, findings) {
             return;

@@ -97,7 +97,8 @@ pub struct KubernetesTarget {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "never"))]
     pub monitoring: Option<Monitoring>,
-    /// Whether a process of `mq` looks after objects of the cluster that stand for addresses and users. Default: false.
+    /// Whether a process of `mq` looks after objects of the cluster that stand for addresses, spaces, profiles, users and
+    /// roles. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false))]
     pub operator: Option<bool>,
@@ -379,7 +380,7 @@ impl KubernetesTarget {
         self.routers.unwrap_or(0)
     }
 
-    /// Whether objects of the cluster stand for addresses and users.
+    /// Whether objects of the cluster stand for addresses, users and the like.
     pub fn has_operator(&self) -> bool {
         self.operator.unwrap_or(false)
     }

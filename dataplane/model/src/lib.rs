@@ -11,6 +11,7 @@ mod check;
 mod code;
 pub mod config;
 pub mod custom;
+mod dataplane;
 pub mod delegation;
 mod diagnostic;
 mod documents;
@@ -34,6 +35,7 @@ mod validate;
 mod yaml;
 
 pub use code::Code;
+pub use dataplane::Dataplane;
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS};
 pub use documents::{Documents, Source};
 pub use explain::{AllowedValue, ExplainError, Explanation, FieldSummary, explain, paths};

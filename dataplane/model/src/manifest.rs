@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::authentication::FleetAuthentication;
 use crate::config::{self, ListenerTls};
+use crate::dataplane::Dataplane;
 pub use crate::kubernetes::KubernetesTarget;
 pub use crate::mesh::{FleetLink, FleetMesh};
 pub use crate::mqtt::{FleetMqtt, FleetMqttSession};
@@ -482,6 +483,9 @@ pub struct Fleet {
 pub struct FleetSpec {
     /// Where the daemons run.
     pub target: Target,
+    /// What runs on the nodes. It stays what it is for as long as the fleet is there.
+    #[serde(skip_serializing_if = "Dataplane::is_default")]
+    pub dataplane: Dataplane,
     /// Daemons of the fleet, called `node-1`, `node-2` and so on. Each further one on a machine has the
     /// next port of every listener, unless that is 0. 1 to 1,000. Default: 1; over SSH, one for each host.
     #[schemars(range(min = 1, max = 1_000))]

@@ -42,7 +42,7 @@ pub struct SshHost {
     /// An IP address, a name, or a `Host` of your `ssh` configuration, of at most 253 bytes.
     #[schemars(length(min = 1, max = 253))]
     pub address: String,
-    /// Who logs in there. `root` gets system units; everybody else needs no rights beyond their own.
+    /// Who logs in there. `root`, or `sudo: true`, gets system units; everybody else needs no rights beyond their own.
     /// Default: what `ssh` takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
@@ -55,16 +55,27 @@ pub struct SshHost {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub mesh_address: Option<String>,
+    /// Whether what is done there is done as root, by way of `sudo`, which must not ask for a password. For machines
+    /// on which nobody logs in as root. Default: `false`.
+    #[schemars(extend("default" = false))]
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sudo: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Who starts a daemon, and starts it again when it ends unexpectedly or the machine boots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Supervision {
-    /// systemd where it runs the machine (`system` for root, `user` for others), nobody elsewhere.
+    /// systemd where it runs the machine (`system` for root, `user` for others); elsewhere a process of `mq` beside
+    /// each daemon, which `cron` starts at boot where it is there.
     #[default]
     Auto,
-    /// The system's systemd, with a hardened unit and a user of its own for the daemon. Takes root.
+    /// The system's systemd, with a hardened unit and a user of its own for the daemon. Takes root, or `sudo`.
     System,
     /// The systemd of the user who logs in, with lingering, so that the daemon outlives the login.
     User,
@@ -121,7 +132,7 @@ impl SshTarget {
 impl SshHost {
     /// A machine of which only the address is said.
     pub fn new(address: impl Into<String>) -> Self {
-        Self { address: address.into(), user: None, port: None, mesh_address: None }
+        Self { address: address.into(), user: None, port: None, mesh_address: None, sudo: false }
     }
 
     /// Where the other machines reach this one.

@@ -71,6 +71,13 @@ pub struct Tls {
     #[schemars(length(min = 1, max = 4_096))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<PathBuf>,
+    /// Lists of certificates that their authorities have revoked (RFC 5280, section 5), any number of them. Whoever
+    /// shows one of those is refused, and a connection that has shown one is closed; certificates of authorities
+    /// without a list are looked at without one, and a list that is out of date counts on, with a warning. Default:
+    /// there are none.
+    #[schemars(length(min = 1, max = 4_096))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_crl: Option<PathBuf>,
     /// The certificate of the fleet's own authority, which signs those of its administrators. Default: there
     /// is none.
     #[schemars(length(min = 1, max = 4_096))]
@@ -108,6 +115,11 @@ pub struct FleetTls {
     #[schemars(length(min = 1, max = 4_096))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<String>,
+    /// Lists of certificates of clients that their authorities have revoked, any number of them: an absolute path.
+    /// Whoever shows one of those is refused, and a connection that has shown one is closed. Default: there are none.
+    #[schemars(length(min = 1, max = 4_096))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_crl: Option<String>,
     /// Whether clients show a certificate. Default: `request`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "request"))]
@@ -134,6 +146,7 @@ impl Tls {
             certificate: fleet.certificate.as_deref().unwrap_or("tls/server.pem").into(),
             key: fleet.key.as_deref().unwrap_or("tls/server.key").into(),
             client_ca: fleet.client_ca.as_ref().map(PathBuf::from),
+            client_crl: fleet.client_crl.as_ref().map(PathBuf::from),
             fleet_ca: Some("tls/ca.pem".into()),
             client_certificates: fleet.client_certificates,
             min_version: fleet.min_version.unwrap_or_default(),
@@ -155,7 +168,11 @@ impl Tls {
 
     /// Each file with the field that names it.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
-        let optional = [("client-ca", self.client_ca.as_ref()), ("fleet-ca", self.fleet_ca.as_ref())];
+        let optional = [
+            ("client-ca", self.client_ca.as_ref()),
+            ("client-crl", self.client_crl.as_ref()),
+            ("fleet-ca", self.fleet_ca.as_ref()),
+        ];
         [("certificate", &self.certificate), ("key", &self.key)]
             .into_iter()
             .chain(optional.into_iter().filter_map(|(field, path)| Some((field, path?))))

@@ -13,6 +13,7 @@ use crate::bench::{BenchSpec, MAX_DEMANDS, MAX_STAGES, Stage, StageShape};
 use crate::check::{check, grouped, listed};
 use crate::code::Code;
 use crate::config::{DaemonConfig, ListenerConfig, Listeners, Log, Mesh, MeshConnect, MeshListener, Store};
+use crate::dataplane;
 use crate::delegation::{HttpAuthentication, HttpFault};
 use crate::diagnostic::Findings;
 use crate::grant::Grant;
@@ -100,12 +101,12 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 impl Violation {
-    fn new(code: Code, path: &[&str], message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, path: &[&str], message: impl Into<String>) -> Self {
         let path = path.iter().map(|&name| name.to_owned()).collect();
         Self { code, path, message: message.into(), help: None }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -784,6 +785,7 @@ pub(crate) fn fleet_spec(spec: &FleetSpec, parent: &[&str]) -> Vec<Violation> {
     }
     violations.extend(fleet_mesh(spec, parent));
     violations.extend(target(spec, parent));
+    violations.extend(dataplane::fleet(spec, parent));
     if let Target::Kubernetes(target) = &spec.target {
         violations.extend(kubernetes::target(target, spec, parent));
     }
@@ -984,7 +986,17 @@ fn daemon_tls(config: &DaemonConfig) -> Vec<Violation> {
         let violation = Violation::new(Code::Conflict, &["tls", "client-certificates"], message);
         violations.push(violation.help("set tls.client-ca, or `none`"));
     }
+    if wants == ClientCertificates::None && tls.client_crl.is_some() {
+        violations.push(useless_lists(&["tls", "client-crl"], "client-certificates"));
+    }
     violations
+}
+
+/// Lists of revoked certificates where nobody shows one.
+fn useless_lists(path: &[&str], other: &str) -> Violation {
+    let message = "no client is asked for a certificate that could have been revoked".to_owned();
+    Violation::new(Code::NoEffect, path, message)
+        .help(format!("set tls.{other} to request or require, or remove it"))
 }
 
 fn fleet_tls(tls: &FleetTls, speak_tls: bool, parent: &[&str]) -> Vec<Violation> {
@@ -996,7 +1008,12 @@ fn fleet_tls(tls: &FleetTls, speak_tls: bool, parent: &[&str]) -> Vec<Violation>
         violations
             .push(violation.help("set listeners.amqps, listeners.mqtts or listeners.https, or remove it"));
     }
-    let files = [("certificate", &tls.certificate), ("key", &tls.key), ("clientCa", &tls.client_ca)];
+    let files = [
+        ("certificate", &tls.certificate),
+        ("key", &tls.key),
+        ("clientCa", &tls.client_ca),
+        ("clientCrl", &tls.client_crl),
+    ];
     for (field, path) in files.iter().filter_map(|(field, path)| Some((*field, path.as_deref()?))) {
         if !path.starts_with('/') || path.contains('\0') {
             let message = format!("tls.{field} is `{}`, not an absolute path", shown(path));
@@ -1011,6 +1028,9 @@ fn fleet_tls(tls: &FleetTls, speak_tls: bool, parent: &[&str]) -> Vec<Violation>
             let violation = Violation::new(Code::MissingField, &at(field), message);
             violations.push(violation.help("set both, or none: then `mq deploy` makes certificates"));
         }
+    }
+    if tls.client_certificates == Some(ClientCertificates::None) && tls.client_crl.is_some() {
+        violations.push(useless_lists(&at("clientCrl"), "clientCertificates"));
     }
     violations.extend(certificate_names(&tls.names, parent));
     violations
@@ -1344,7 +1364,7 @@ fn shape_violations<T: Serialize>(value: &T, shape: &Shape, root: &str) -> Vec<V
         .collect()
 }
 
-fn result(violations: Vec<Violation>) -> Result<(), Invalid> {
+pub(crate) fn result(violations: Vec<Violation>) -> Result<(), Invalid> {
     if violations.is_empty() { Ok(()) } else { Err(Invalid(violations)) }
 }
 
@@ -1472,6 +1492,12 @@ mod tests {
             "spec.tls.certificate"
         );
         assert_eq!(broken(|fleet| fleet.spec.tls.client_ca = Some("ca.pem".into())), "spec.tls.clientCa");
+        assert_eq!(broken(|fleet| fleet.spec.tls.client_crl = Some("crl.pem".into())), "spec.tls.clientCrl");
+        let unasked = |fleet: &mut Fleet| {
+            fleet.spec.tls.client_crl = Some("/crl.pem".into());
+            fleet.spec.tls.client_certificates = Some(ClientCertificates::None);
+        };
+        assert_eq!(broken(unasked), "spec.tls.clientCrl");
         assert_eq!(broken(|fleet| fleet.spec.tls.names = vec!["*.192.0.2.1".into()]), "spec.tls.names.0");
         assert_eq!(broken(|fleet| fleet.spec.listeners.http.enabled = false), "spec.listeners.http.enabled");
         let mut over_tls_alone = secure_fleet();

@@ -43,6 +43,7 @@ fn examples_of_manifests_are_valid() {
         ("manifests/examples/kubernetes-small.yaml", true, 0),
         ("manifests/examples/addresses.yaml", false, 2),
         ("manifests/examples/queues.yaml", false, 7),
+        ("manifests/examples/rabbitmq.yaml", true, 4),
         ("manifests/examples/users.yaml", false, 0),
         ("manifests/examples/tenants.yaml", false, 3),
     ] {

@@ -302,7 +302,13 @@ async fn identify(api: &Api, parts: &Parts, source: Source) -> Result<Caller, Re
         }
     }
     let certificate = encryption.and_then(|encryption| encryption.certificate.as_ref());
-    if certificate.is_some_and(is_fleet_admin) {
+    let is_revoked = |certificate: &ClientCertificate| {
+        api.node
+            .certificates
+            .as_ref()
+            .is_some_and(|certificates| certificates.revocations().hold(certificate))
+    };
+    if certificate.is_some_and(|certificate| is_fleet_admin(certificate) && !is_revoked(certificate)) {
         return Ok(Caller::fleet_admin());
     }
     if policy.anonymous.includes(is_local) { Ok(Caller::anonymous()) } else { Err(nameless()) }
@@ -326,7 +332,7 @@ impl Ways {
     fn of(api: &Api, request: &Request) -> Self {
         let destination = request.headers().get(FETCH_DESTINATION);
         Self {
-            has_tokens: !api.node.hub.providers().is_empty(),
+            has_tokens: api.node.hub.providers().takes_tokens(),
             is_scripted: destination.is_some_and(|destination| destination == "empty"),
         }
     }

@@ -16,6 +16,7 @@ use mq_auth::token::Claims;
 use mq_auth::{
     MAX_NAME, MAX_PASSWORD, Salts, Secret, Throttle, ThrottleOptions, Unprepared, Verifiers, prepare_name,
 };
+use mq_model::delegation::Asks;
 use mq_model::grant::{Grant, Permits, Right, Who};
 use mq_model::user::{ANONYMOUS, DEFAULT_SPACE};
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use tokio::sync::Semaphore;
 use super::problem::Refusal;
 use crate::driver::means_another;
 use crate::identity::{Delegate, Providers, Question};
-use crate::users::{User, UserTable};
+use crate::users::{Given, User, UserTable};
 
 /// Passwords that are checked or made checkable at once: each takes some 20 ms of a core and 19 MiB.
 const MAX_CHECKS: usize = 2;
@@ -301,7 +302,7 @@ impl Gatekeeper {
         let (space, name) = in_space(users, &basic.user);
         let space = users.space(space).filter(|space| space.is_enabled());
         let user = space.and_then(|space| users.find(space.name(), name));
-        if let Some(delegate) = self.0.providers.delegate()
+        if let Some(delegate) = self.0.providers.delegate_of(Asks::Password)
             && space.is_some()
             && user.is_none()
             && !means_another(name)
@@ -331,8 +332,9 @@ impl Gatekeeper {
         self.admit(source, &prepared)?;
         let question = Question {
             space,
-            user,
-            password: basic.password.expose(),
+            user: Some(user),
+            password: Some(basic.password.expose()),
+            token: None,
             protocol: "http",
             address: source,
             client: None,
@@ -350,7 +352,11 @@ impl Gatekeeper {
         users: &UserTable,
     ) -> Result<Option<Caller>, Refusal> {
         self.admit(source, "")?;
-        let claims = self.come_of(self.0.providers.check(token).await, source, "")?;
+        let verdict = match self.0.providers.delegate_of_token(token) {
+            Some(delegate) => delegate.check(&about_token(token, source)).await,
+            None => self.0.providers.check(token).await,
+        };
+        let claims = self.come_of(verdict, source, "")?;
         Ok(claims.and_then(|claims| {
             vouched(users, claims.space.as_deref().unwrap_or(DEFAULT_SPACE), &claims.user, &claims)
         }))
@@ -501,13 +507,28 @@ fn bad_token() -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, INVALID_TOKEN, detail)
 }
 
+/// What is asked about a token of no provider. Nobody with one has said of which space he is.
+fn about_token(token: &Secret, address: IpAddr) -> Question<'_> {
+    Question {
+        space: DEFAULT_SPACE,
+        user: None,
+        password: None,
+        token: Some(token.expose()),
+        protocol: "http",
+        address,
+        client: None,
+        certificate: None,
+    }
+}
+
 /// Somebody of whom others say who he is; `None`: he is disabled, or called what means another one.
 fn vouched(users: &UserTable, space: &str, name: &str, claims: &Claims) -> Option<Caller> {
     if means_another(name) {
         return None;
     }
     let space = users.space(space).filter(|space| space.is_enabled())?;
-    let user = users.vouched(space.name(), name, &claims.roles)?;
+    let given = Given { roles: claims.roles.clone(), grants: claims.grants.clone() };
+    let user = users.vouched(space.name(), name, &given)?;
     Some(Caller::vouched(space.name().clone(), &user, users.find(space.name(), name).is_some()))
 }
 

@@ -23,7 +23,7 @@ use super::login::Login;
 use crate::spaces::Space;
 use crate::tls::Encryption;
 use crate::usage::Held;
-use crate::users::{User, UserTable};
+use crate::users::{Given, User, UserTable};
 
 /// Names that are remembered of a client that was let send to them; a power of two.
 const REMEMBERED: usize = 8;
@@ -110,8 +110,8 @@ pub(super) struct Access {
     identity: Identity,
     /// As the table of users has him; `None`: he may do everything.
     user: Option<Arc<User>>,
-    /// Those that others have given him; `None`: nobody else has said who he is.
-    roles: Option<Box<[String]>>,
+    /// What others have given him; `None`: nobody else has said who he is.
+    given: Option<Box<Given>>,
     /// What that gives to this connection.
     permits: Permits,
     /// Names that he may send to, once there are some.
@@ -122,7 +122,7 @@ impl Access {
     /// A client that has not said who he is, where that is enough: he may do everything in his space.
     pub(super) fn anonymous(space: Arc<Space>) -> Self {
         let identity = Identity { space, user: None, client: Arc::default(), how: How::Anonymous };
-        Self { identity, user: None, roles: None, permits: Permits::everything(), remembered: None }
+        Self { identity, user: None, given: None, permits: Permits::everything(), remembered: None }
     }
 
     /// A client with the certificate that the fleet gives to who administers it, or with the token of whoever owns
@@ -138,16 +138,11 @@ impl Access {
         Self::vouched(space, user, how, None)
     }
 
-    /// A client that is this user because somebody else says so, who has given him these roles, if any.
-    pub(super) fn vouched(
-        space: Arc<Space>,
-        user: Arc<User>,
-        how: How,
-        roles: Option<Box<[String]>>,
-    ) -> Self {
+    /// A client that is this user because somebody else says so, who has given him this.
+    pub(super) fn vouched(space: Arc<Space>, user: Arc<User>, how: How, given: Option<Box<Given>>) -> Self {
         let identity = Identity { space, user: Some(user.name().clone()), client: Arc::default(), how };
         let permits = Permits::nothing();
-        let mut access = Self { identity, user: Some(user), roles, permits, remembered: None };
+        let mut access = Self { identity, user: Some(user), given, permits, remembered: None };
         access.resolve();
         access
     }
@@ -252,15 +247,15 @@ impl Access {
             None => return Change::Gone,
         }
         let (Some(user), Some(name)) = (&self.user, &self.identity.user) else { return Change::None };
-        let found = match &self.roles {
+        let found = match &self.given {
             // Whoever was asked about a name that the table has got is asked about it no more.
             Some(_)
-                if self.identity.how == How::Password
+                if matches!(self.identity.how, How::Password | How::Certificate)
                     && table.find(self.identity.space.name(), name).is_some() =>
             {
                 None
             }
-            Some(roles) => table.vouched(self.identity.space.name(), name, roles),
+            Some(given) => table.vouched(self.identity.space.name(), name, given),
             None => table.find(self.identity.space.name(), name).filter(|found| found.is_enabled()).cloned(),
         };
         let Some(found) = found else { return Change::Gone };

@@ -206,6 +206,7 @@ impl Shard {
                 }
             }
             Event::LinkAttached { link, attach } => self.handle_attach(now, key, link, &attach),
+            Event::MessageTooLarge { limit, .. } => self.note_too_large(key, limit),
             Event::LinkDetached { role, token, error, closed, .. } => {
                 if let Some(error) = error {
                     debug!(connection = %self.name_of(key), condition = %error.condition, "link detached");

@@ -115,10 +115,13 @@ impl Shard {
             Question::Password { user, .. } | Question::Scram { user, .. } => {
                 self.placed(key, &user).map(|(space, _)| space)
             }
-            Question::Certificate { wanted } => match self.user_of_certificate(key, wanted.as_deref()) {
+            Question::Certificate { wanted } => match self.named_by_certificate(key, wanted.as_deref()) {
                 Some(user) => self.placed(key, &user).map(|(space, _)| space),
                 None => Err(Astray),
             },
+            Question::Token { token } if self.shared.login.is_delegated(&token) => {
+                self.placed_without_name(key)
+            }
             Question::Token { token } => {
                 let said = self.shared.login.space_of_token(&token);
                 self.placed_by_provider(key, said.as_deref())

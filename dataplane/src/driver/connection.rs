@@ -20,7 +20,7 @@ use super::socket::{Socket, Unserved};
 use super::transport::Transport;
 use super::turns::Place;
 use super::websocket::CloseReason;
-use super::{LINGER, READ_SIZE, READS_PER_TURN, Shard, TIDY_AFTER, mqtt};
+use super::{LINGER, READ_SIZE, Shard, TIDY_AFTER, mqtt};
 use crate::hub::{Accepted, Speaks};
 use crate::shard::Handle;
 use crate::tls::Stage;
@@ -271,15 +271,13 @@ impl Shard {
         let now = Instant::now();
         let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(()) };
         connection.waker.clone_from(context.waker());
-        if connection.wants_write && connection.socket.poll_writable(context) {
-            connection.wants_write = false;
-            self.mark_dirty(key);
-            self.finish_turn(now);
-        }
+        // Before anything is done for it: what is written to a busy reader is most of what it takes.
         let Some(turn) = self.begin_turn(now, key, context) else { return Poll::Pending };
+        self.write_turn(now, key, context);
         self.read_turn(now, key, context);
         if self.hand_over(key) {
             self.finish_turn(now);
+            self.end_turn(turn);
             return Poll::Ready(());
         }
         self.arm_connection(now, key);
@@ -297,6 +295,16 @@ impl Shard {
         Poll::Pending
     }
 
+    /// Writes what is left from before, when there is room for it.
+    fn write_turn(&mut self, now: Instant, key: usize, context: &mut Context<'_>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.wants_write && connection.socket.poll_writable(context) {
+            connection.wants_write = false;
+            self.mark_dirty(key);
+            self.finish_turn(now);
+        }
+    }
+
     /// Reads until the socket is dry or the turn is over.
     fn read_turn(&mut self, now: Instant, key: usize, context: &mut Context<'_>) {
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -307,6 +315,7 @@ impl Shard {
                 buffer.extend_from_slice(&input);
             }
         }
+        let (most_reads, read_size) = self.turns.reads(buffer.len());
         let mut reads = 0;
         while let Some(connection) = self.connections.get_mut(key) {
             if connection.life == Life::Dead || connection.has_input_ended {
@@ -321,7 +330,7 @@ impl Shard {
                 self.take_input(now, key, &mut buffer);
                 continue;
             }
-            if reads == READS_PER_TURN {
+            if reads == most_reads {
                 connection.wake();
                 break;
             }
@@ -333,7 +342,7 @@ impl Shard {
             let began = is_handshaking.then(Instant::now);
             let Some(connection) = self.connections.get_mut(key) else { break };
             let out = &mut self.tunnels.outbox;
-            let read = connection.socket.poll_read(context, &mut buffer, &mut self.cipher, out);
+            let read = connection.socket.poll_read(context, &mut buffer, read_size, &mut self.cipher, out);
             if connection.socket.wants_write() {
                 self.mark_dirty(key);
             }

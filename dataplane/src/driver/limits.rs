@@ -159,6 +159,17 @@ impl Shard {
         }
     }
 
+    /// A message was larger than its link takes: that counts as refused where it is the client's limit, and not that of
+    /// the address.
+    pub(super) fn note_too_large(&self, key: usize, limit: u64) {
+        if let Some(account) = self.account_of(key)
+            && account.max_message_size() == Some(limit)
+        {
+            // What it is refused by is what the engine has told already.
+            let _ = account.check_size(limit.saturating_add(1));
+        }
+    }
+
     /// Whether a client is not read because it sends too fast.
     pub(super) fn is_held_up(&self, key: usize) -> bool {
         self.connections.get(key).is_some_and(|connection| connection.is_held_up())

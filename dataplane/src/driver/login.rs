@@ -19,6 +19,7 @@ use mq_auth::{
     Throttle, ThrottleOptions,
 };
 use mq_core::home;
+use mq_model::delegation::Asks;
 use mq_model::user::{ANONYMOUS, FLEET_ADMIN};
 use mq_mqtt::packet::Connect;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -30,11 +31,11 @@ use super::choice::Astray;
 use super::connection::{Connection, Life};
 use super::protocol::{Farewell, Protocol};
 use crate::checks::{Asker, Attempt, Checked, Submitted, Verified};
-use crate::identity::{self, LEEWAY, Providers, Shown, Told, Verdict};
+use crate::identity::{self, Delegate, Providers, Shown, Told, Verdict};
 use crate::owner::Owner;
 use crate::spaces::Space;
 use crate::tls::{ClientCertificate, Encryption};
-use crate::users::User;
+use crate::users::{Given, User};
 
 /// The file with the node's secret, in the state directory.
 const SECRET_FILE: &str = "login.key";
@@ -66,6 +67,16 @@ impl LoginShared {
     pub(crate) fn new(state_dir: &Path, providers: Providers, owner: Owner, now: Instant) -> Self {
         let throttle = Throttle::new(ThrottleOptions::default(), u64::from_le_bytes(random()), now);
         Self { secret: secret_in(state_dir), throttle: Arc::new(Mutex::new(throttle)), providers, owner }
+    }
+
+    /// Who is asked about such as somebody has shown; `None`: nobody is.
+    fn delegate_of(&self, asks: Asks) -> Option<&Delegate> {
+        self.providers.delegate_of(asks)
+    }
+
+    /// Whether somebody else than a provider is asked about a token.
+    pub(super) fn is_delegated(&self, token: &Secret) -> bool {
+        self.providers.delegate_of_token(token).is_some()
     }
 
     /// Whether a password is the token of a provider.
@@ -121,7 +132,8 @@ impl Login {
         match claims {
             Ok(claims) => {
                 // A token names its user; who was asked about a name has answered for that.
-                let said = self.user.clone().filter(|_| self.exchange.mechanism() == Mechanism::Plain);
+                let is_of_name = matches!(self.exchange.mechanism(), Mechanism::Plain | Mechanism::External);
+                let said = self.user.clone().filter(|_| is_of_name);
                 let user = said.unwrap_or_else(|| claims.user.clone());
                 self.claims = Some(claims);
                 Answer::Accepted(user)
@@ -134,6 +146,14 @@ impl Login {
     pub(super) fn is_waiting(&self) -> bool {
         self.is_waiting
     }
+}
+
+/// Whom or what somebody else is asked about.
+struct About<'a> {
+    space: &'a str,
+    user: Option<&'a str>,
+    password: Option<&'a Secret>,
+    token: Option<&'a Secret>,
 }
 
 /// What comes next.
@@ -166,7 +186,7 @@ impl Shard {
             Mechanism::External => encryption.is_some_and(|encryption| encryption.certificate.is_some()),
             Mechanism::OAuthBearer | Mechanism::XOAuth2 => {
                 let is_safe = encryption.is_some() || policy.plain_without_tls.includes(is_local);
-                is_safe && !self.shared.login.providers.is_empty()
+                is_safe && self.shared.login.providers.takes_tokens()
             }
         }
     }
@@ -240,7 +260,7 @@ impl Shard {
                 if !self.may_try(now, key, &user) {
                     return Some(Answer::Refused(Refusal::Throttled));
                 }
-                if let Some(told) = self.ask_delegate(key, &user, &password) {
+                if let Some(told) = self.ask_about_password(key, &user, &password) {
                     return self.told(key, told);
                 }
                 let verifiers = self.user_named(key, &user).and_then(|user| user.verifiers().cloned());
@@ -271,8 +291,19 @@ impl Shard {
                 Some(Answer::Scram(verifier))
             }
             Question::Certificate { wanted } => {
-                let user = self.user_of_certificate(key, wanted.as_deref());
-                Some(user.map_or(Answer::Refused(Refusal::Credentials), Answer::Accepted))
+                if let Some(user) = self.user_of_certificate(key, wanted.as_deref()) {
+                    return Some(Answer::Accepted(user));
+                }
+                let Some(user) = self.stranger_of_certificate(key, wanted.as_deref()) else {
+                    return Some(Answer::Refused(Refusal::Credentials));
+                };
+                if !self.may_try(now, key, &user) {
+                    return Some(Answer::Refused(Refusal::Throttled));
+                }
+                match self.ask_about_certificate(key, &user) {
+                    Some(told) => self.told(key, told),
+                    None => Some(Answer::Refused(Refusal::Credentials)),
+                }
             }
             Question::Token { token } => self.check_token(now, key, token),
         }
@@ -299,6 +330,36 @@ impl Shard {
             None => names.find(|name| is_known(name)),
         };
         found.map(ToOwned::to_owned)
+    }
+
+    /// The name in the certificate of a connection that somebody else is asked about: the wanted one, or the first. None
+    /// when the table has one of them: that alone decides then.
+    fn stranger_of_certificate(&self, key: usize, wanted: Option<&str>) -> Option<String> {
+        self.shared.login.delegate_of(Asks::Certificate)?;
+        let encryption = self.connections.get(key)?.caller.encryption.as_ref()?;
+        let certificate = encryption.certificate.as_ref()?;
+        let is_here = |name: &str| {
+            let placed = self.placed(key, name);
+            placed.is_ok_and(|(space, user)| self.users.find(space.name(), user).is_some())
+        };
+        let mut names = names_of(certificate);
+        if names_of(certificate).chain(wanted).any(is_here) {
+            return None;
+        }
+        let found = match wanted {
+            Some(wanted) => {
+                let (_, user) = self.split_user(wanted);
+                names.any(|name| name == wanted || name == user).then_some(wanted)
+            }
+            None => names.next(),
+        };
+        // Who is compared is who is asked about.
+        found.filter(|name| identity::name_of(name).as_deref() == Some(name)).map(ToOwned::to_owned)
+    }
+
+    /// The user that the certificate of a connection is for, whether the table has him or somebody else is asked.
+    pub(super) fn named_by_certificate(&self, key: usize, wanted: Option<&str>) -> Option<String> {
+        self.user_of_certificate(key, wanted).or_else(|| self.stranger_of_certificate(key, wanted))
     }
 
     /// Notes the name that a client uses. False: whoever has used it, or comes from there, has failed too often.
@@ -329,6 +390,15 @@ impl Shard {
         if self.shared.login.wait(now, connection.peer.ip(), "") {
             return Some(Answer::Refused(Refusal::Throttled));
         }
+        if let Some(delegate) = self.shared.login.providers.delegate_of_token(&token) {
+            let Ok(space) = self.placed_without_name(key) else {
+                return Some(Answer::Refused(Refusal::Credentials));
+            };
+            let about = About { space: space.name(), user: None, password: None, token: Some(&token) };
+            let told = self.ask(key, delegate, about)?;
+            return self.told(key, told);
+        }
+        let connection = self.connections.get_mut(key)?;
         match self.shared.login.providers.check_now(&token) {
             Verdict::Known(claims) => Some(connection.caller.login.as_mut()?.vouched_for(claims)),
             Verdict::Later => {
@@ -340,22 +410,40 @@ impl Shard {
     }
 
     /// Asks somebody else about a name that the table of users has not; `None`: nobody is to be asked.
-    fn ask_delegate(&self, key: usize, name: &str, password: &Secret) -> Option<Told> {
-        let delegate = self.shared.login.providers.delegate()?;
+    fn ask_about_password(&self, key: usize, name: &str, password: &Secret) -> Option<Told> {
+        let delegate = self.shared.login.delegate_of(Asks::Password)?;
         let (space, user) = self.placed(key, name).ok()?;
         // Whom the table has, it alone decides on, also when he is disabled.
         if self.users.find(space.name(), user).is_some() || means_another(user) {
             return None;
         }
+        let about = About { space: space.name(), user: Some(user), password: Some(password), token: None };
+        self.ask(key, delegate, about)
+    }
+
+    /// Asks somebody else about the user whom a certificate names; `None`: nobody is to be asked.
+    fn ask_about_certificate(&self, key: usize, name: &str) -> Option<Told> {
+        let delegate = self.shared.login.delegate_of(Asks::Certificate)?;
+        let (space, user) = self.placed(key, name).ok()?;
+        if means_another(user) {
+            return None;
+        }
+        let about = About { space: space.name(), user: Some(user), password: None, token: None };
+        self.ask(key, delegate, about)
+    }
+
+    /// `None`: the connection is gone.
+    fn ask(&self, key: usize, delegate: &Delegate, about: About<'_>) -> Option<Told> {
         let connection = self.connections.get(key)?;
         let asker = Asker { shard: self.id.shard(), key, number: connection.number };
         let caller = &connection.caller;
         let connect = caller.login.as_ref().and_then(|login| login.connect.as_ref());
         let certificate = caller.encryption.as_ref().and_then(|encryption| encryption.certificate.as_ref());
         let question = identity::Question {
-            space: space.name(),
-            user,
-            password: password.expose(),
+            space: about.space,
+            user: about.user,
+            password: about.password.map(Secret::expose),
+            token: about.token.map(Secret::expose),
             protocol: if matches!(connection.protocol, Protocol::Mqtt(_)) { "mqtt" } else { "amqp" },
             address: connection.peer.ip(),
             client: connect.map(|connect| connect.client_id.as_str()).filter(|client| !client.is_empty()),
@@ -423,16 +511,19 @@ impl Shard {
 
     fn logged_in(&mut self, key: usize, who: &Authenticated, last: Option<Vec<u8>>) -> Progress {
         let access = match how(who.mechanism) {
+            _ if self.is_revoked(key) => None,
             How::Anonymous => self.placed_anonymously(key).ok().map(|space| Access::anonymous(space.clone())),
             // No user of the table: by a certificate of the fleet, or by the token of this node.
             how @ (How::Certificate | How::Password | How::Scram) if who.user == FLEET_ADMIN => {
                 self.placed_without_name(key).ok().map(|space| Access::fleet_admin(space.clone(), how))
             }
-            how @ (How::Token | How::Password) if self.has_claims(key) => self.vouched(key, &who.user, how),
+            how @ (How::Token | How::Password | How::Certificate) if self.has_claims(key) => {
+                self.vouched(key, &who.user, how)
+            }
             How::Token => None,
             how => self.named(key, &who.user, how),
         };
-        // Deleted or disabled since his password was looked at.
+        // Deleted or disabled since his password was looked at, or his certificate revoked since it was.
         let Some(access) = access else { return self.refuse_login(key, who.mechanism, Refusal::Credentials) };
         if !self.is_home_of(key, access.space()) {
             return self.refuse_login(key, who.mechanism, Refusal::Unavailable);
@@ -468,7 +559,9 @@ impl Shard {
     fn vouched(&mut self, key: usize, name: &str, how: How) -> Option<Access> {
         let connection = self.connections.get_mut(key)?;
         let number = connection.number;
-        let Claims { roles, space: said, expires, .. } = connection.caller.login.as_mut()?.claims.take()?;
+        let Claims { roles, grants, space: said, expires, .. } =
+            connection.caller.login.as_mut()?.claims.take()?;
+        let given = Given { roles, grants };
         let (space, name) = match how {
             // Of a token's user the provider alone says of which space he is.
             How::Token => (self.placed_by_provider(key, said.as_deref()).ok()?.clone(), name),
@@ -479,17 +572,14 @@ impl Shard {
         }
         // Whom the table has got meanwhile, it alone decides on; and a space may be another one now.
         let is_another = said.is_some_and(|said| *said != **space.name());
-        if how == How::Password && (is_another || self.users.find(space.name(), name).is_some()) {
+        if how != How::Token && (is_another || self.users.find(space.name(), name).is_some()) {
             return None;
         }
-        let user = self.users.vouched(space.name(), name, &roles)?;
-        match how {
-            // As long as the token would be taken: the provider's clock may be another.
-            How::Token => self.end_with(key, number, expires.saturating_add(LEEWAY.as_secs())),
-            _ if expires == u64::MAX => {}
-            _ => self.end_with(key, number, expires),
+        let user = self.users.vouched(space.name(), name, &given)?;
+        if expires != u64::MAX {
+            self.end_with(key, number, expires);
         }
-        Some(Access::vouched(space, user, how, Some(roles.into())))
+        Some(Access::vouched(space, user, how, Some(Box::new(given))))
     }
 
     /// Has a connection end at a time of day, in Unix seconds.

@@ -70,6 +70,7 @@ use crate::listen::Throttle;
 use crate::mailbox::{AddressNews, Mail, Mailbox, post_at_once};
 use crate::mesh::{Fabric, ShardMesh};
 use crate::store::Store;
+use crate::tls::Revocations;
 use crate::usage::{Held, Usage};
 use crate::users::UserTable;
 
@@ -224,6 +225,8 @@ pub(crate) struct Shard {
     engine_configs: amqp::EngineConfigs,
     /// Who may do what.
     users: Arc<UserTable>,
+    /// Certificates with which nobody is let in any more.
+    revocations: Arc<Revocations>,
     /// How clients have said who they are.
     pub(crate) logins: LoginCounts,
     /// When the tokens of connections end.
@@ -304,6 +307,7 @@ impl Shard {
             bytes_out: 0,
             engine_configs: amqp::EngineConfigs::default(),
             users: Arc::default(),
+            revocations: Arc::default(),
             logins: LoginCounts::new(),
             token_ends: TokenEnds::new(),
             denials: BTreeMap::new(),
@@ -442,27 +446,37 @@ impl Shard {
     pub(crate) fn finish_turn(&mut self, now: Instant) {
         self.run_effects(now);
         self.tell_others(now);
+        let mut left = self.turns.writes();
         for _ in 0..FLUSHES_PER_TURN {
-            if self.dirty.is_empty() {
-                break;
-            }
-            let mut dirty = std::mem::take(&mut self.dirty);
-            for key in dirty.drain(..) {
-                self.flush_connection(now, key);
-            }
+            let (mut dirty, before) = (std::mem::take(&mut self.dirty), left);
+            dirty.retain(|key| !self.flush_in_turn(now, *key, &mut left));
             // The allocation is kept, what the refilled lanes have touched comes next.
             dirty.append(&mut self.dirty);
             self.dirty = dirty;
+            if left == before {
+                break;
+            }
             self.tell_others(now);
         }
         if let Some(connection) = self.dirty.iter().find_map(|key| self.connections.get(*key)) {
-            // More can be written than one turn may: go on after the others.
+            // There is more to write than belongs to this turn: it goes on after the others.
             connection.wake();
         }
         let next = self.next_deadline(now);
         if next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed)) {
             self.timer.notify_one();
         }
+    }
+
+    /// Writes to a touched connection, unless that has to wait for another turn; `left` may still be written to.
+    fn flush_in_turn(&mut self, now: Instant, key: usize, left: &mut usize) -> bool {
+        let place = self.connections.get(key).map(|connection| connection.place).unwrap_or_default();
+        let is_written = *left > 0 && self.turns.is_of_turn(place);
+        if is_written {
+            *left -= 1;
+            self.flush_connection(now, key);
+        }
+        is_written
     }
 
     /// Tells the store and the other shards what there is to tell, before any client learns of it: who

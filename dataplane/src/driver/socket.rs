@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -91,22 +91,24 @@ impl Socket {
         }
     }
 
-    /// Reads what has come, 0 bytes at the end; if nothing has, the task is woken when something does.
-    /// `cipher` is room for what is to be decrypted.
+    /// Reads what has come, `most` bytes of it, 0 bytes at the end; if nothing has, the task is woken when
+    /// something does. `cipher` is room for what is to be decrypted.
     pub(super) fn poll_read(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut BytesMut,
+        most: usize,
         cipher: &mut BytesMut,
         out: &mut Outbox,
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => {
-                buffer.reserve(READ_SIZE);
-                pin!(stream.read_buf(buffer)).poll(context)
+                // All connections read into it: it is made anew seldom when it is large.
+                buffer.reserve(READ_SIZE.max(most));
+                pin!(stream.read_buf(&mut (&mut *buffer).limit(most))).poll(context)
             }
-            Self::Tls(tls) => tls.poll_read(context, cipher, buffer, READ_SIZE),
-            Self::Tunnel(end) => match end.read(buffer, READ_SIZE, out) {
+            Self::Tls(tls) => tls.poll_read(context, cipher, buffer, most),
+            Self::Tunnel(end) => match end.read(buffer, most, out) {
                 Taken::Some(count) => Poll::Ready(Ok(count)),
                 Taken::Nothing => Poll::Pending,
                 Taken::Ended => Poll::Ready(Ok(0)),

@@ -13,10 +13,18 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use super::Shard;
+use super::{READ_SIZE, READS_PER_TURN, Shard};
 
 /// What a space may use of a round.
-const SHARE: Duration = Duration::from_millis(1);
+const SHARE: Duration = Duration::from_micros(100);
+
+/// Bytes of the one read in a turn of whoever shares the shard with other spaces: small enough that what they bring
+/// takes about a [`SHARE`], since nobody waits for less than the turn of somebody else.
+const SHARED_READ_SIZE: usize = 16 << 10;
+
+/// Connections that a turn of whoever shares the shard writes to: credit that comes back can concern a thousand at
+/// once, and each costs a call of the system.
+const SHARED_WRITES: usize = 4;
 
 /// How much a space can owe, in shares: a turn that took long by accident is not paid for ever.
 const MOST_OWED: u32 = 4;
@@ -29,6 +37,8 @@ pub(super) struct Turns {
     round: u64,
     /// Goes up by two with each turn that is taken.
     taken: u64,
+    /// Whose turn is being taken, where spaces share.
+    current: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -102,6 +112,31 @@ impl Turns {
         self.spaces.len() > 1
     }
 
+    /// How often a turn may read, and how much each time: less of both where others wait for its end. `waiting`
+    /// bytes have been read before of what is not whole yet. They are moved with each turn, so that it gets as much
+    /// again: what is large does not cost more the more often it is read from.
+    pub(super) fn reads(&self, waiting: usize) -> (usize, usize) {
+        if self.is_shared() {
+            (1, waiting.clamp(SHARED_READ_SIZE, READS_PER_TURN * READ_SIZE))
+        } else {
+            (READS_PER_TURN, READ_SIZE)
+        }
+    }
+
+    /// Connections that may be written to before the turn is over.
+    pub(super) fn writes(&self) -> usize {
+        if self.current.is_some() { SHARED_WRITES } else { usize::MAX }
+    }
+
+    /// Whether what there is for a connection is written in the turn that is being taken: what is left from a turn of
+    /// another space is for that space's own turns.
+    pub(super) fn is_of_turn(&self, place: Place) -> bool {
+        match (self.current, place.space()) {
+            (Some(current), Some(space)) => current == space,
+            _ => true,
+        }
+    }
+
     /// Whether a connection that is ready takes a turn now; if not, it is asked again when others have been.
     fn begin(&mut self, place: &mut Place) -> bool {
         if !self.is_shared() {
@@ -123,11 +158,13 @@ impl Turns {
             }
         }
         place.passed = 0;
+        self.current = place.space();
         true
     }
 
     /// A turn has taken this long.
     fn end(&mut self, place: Place, took: Duration) {
+        self.current = None;
         self.taken += 2;
         if let Some(share) = place.space().and_then(|key| self.spaces.get_mut(key)) {
             share.left = (share.left - nanos(took)).max(-nanos(SHARE * MOST_OWED));
@@ -247,13 +284,13 @@ mod tests {
     fn a_space_with_many_busy_connections_gets_no_more_than_one_with_a_single_one() {
         let mut bed = Bed::new(&[("noisy", 100), ("quiet", 1)]);
         bed.ready.extend(0..101);
-        while bed.now < Duration::from_secs(2) {
-            if let Some(served) = bed.step(Duration::from_micros(300)) {
+        while bed.now < SHARE * 2_000 {
+            if let Some(served) = bed.step(SHARE / 3) {
                 bed.ready.push_back(served);
             }
         }
         let [noisy, quiet] = [0, 1].map(|space| bed.served[&space]);
-        assert!(noisy.abs_diff(quiet) < Duration::from_millis(10), "{noisy:?} {quiet:?}");
+        assert!(noisy.abs_diff(quiet) < SHARE * 10, "{noisy:?} {quiet:?}");
     }
 
     #[test]
@@ -266,7 +303,7 @@ mod tests {
                 since = Some(bed.now);
                 bed.ready.push_back(100);
             }
-            match bed.step(Duration::from_micros(300)) {
+            match bed.step(SHARE / 3) {
                 Some(100) => {
                     longest = longest.max(bed.now.saturating_sub(since.take().unwrap()));
                     next = bed.now + Duration::from_millis(5);
@@ -283,8 +320,8 @@ mod tests {
         let mut bed = Bed::new(&[("noisy", 10), ("idle", 10)]);
         bed.ready.extend(0..10);
         let mut turns = 0;
-        while bed.now < Duration::from_secs(1) {
-            if let Some(served) = bed.step(Duration::from_micros(100)) {
+        while bed.now < SHARE * 1_000 {
+            if let Some(served) = bed.step(SHARE / 10) {
                 turns += 1;
                 bed.ready.push_back(served);
             }
@@ -321,6 +358,33 @@ mod tests {
             let served = bed.step(SHARE * 2).expect("it takes its turn");
             bed.ready.push_back(served);
         }
+    }
+
+    #[test]
+    fn a_turn_of_a_space_writes_to_a_few_connections_of_its_own() {
+        let mut bed = Bed::new(&[("a", 2), ("b", 1)]);
+        assert_eq!(bed.turns.writes(), usize::MAX, "nobody's turn");
+        assert!(bed.turns.begin(&mut bed.places[0]));
+        assert_eq!(bed.turns.writes(), SHARED_WRITES);
+        let is_of_turn = [0, 1, 2].map(|index| bed.turns.is_of_turn(bed.places[index]));
+        assert_eq!(is_of_turn, [true, true, false]);
+        assert!(bed.turns.is_of_turn(Place::NEW), "whose space is not known is nobody's rival");
+        bed.turns.end(bed.places[0], SHARE);
+        assert_eq!(bed.turns.writes(), usize::MAX);
+        assert!(bed.turns.is_of_turn(bed.places[2]));
+    }
+
+    #[test]
+    fn who_shares_a_shard_reads_less_in_a_turn_but_for_what_is_large() {
+        let reads = |bed: &Bed, waiting| {
+            let (count, size) = bed.turns.reads(waiting);
+            count * size
+        };
+        let (alone, shared) = (Bed::new(&[("only", 2)]), Bed::new(&[("a", 1), ("b", 1)]));
+        let most = reads(&alone, 0);
+        assert_eq!([reads(&alone, 1 << 30), reads(&shared, 1 << 30)], [most, most]);
+        assert_eq!(reads(&shared, 0), SHARED_READ_SIZE);
+        assert_eq!(reads(&shared, 3 * SHARED_READ_SIZE), 3 * SHARED_READ_SIZE);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::access::{Change, Denied};
 use super::attach::unauthorized;
 use super::mqtt::Session;
 use super::protocol::{Farewell, Protocol};
+use crate::tls::Revocations;
 use crate::users::UserTable;
 
 /// A link that its user has no right to any more.
@@ -52,6 +53,25 @@ impl Shard {
         if before.spaces().any(|(space, _)| self.users.space(space.name()).is_none()) {
             self.end_sessions_of_gone_spaces(now);
         }
+    }
+
+    /// Goes by other lists of revoked certificates: connections end that have shown one.
+    pub(crate) fn set_revocations(&mut self, now: Instant, revocations: Arc<Revocations>) {
+        self.revocations = revocations;
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys.into_iter().filter(|key| self.is_revoked(*key)).collect::<Vec<_>>() {
+            info!(connection = %self.name_of(key), "its certificate is revoked");
+            self.force_close(now, key, Farewell::Unauthorized, "the client's certificate has been revoked");
+            self.run_effects(now);
+        }
+    }
+
+    /// Whether the client of a connection has shown a certificate that is good no more.
+    pub(super) fn is_revoked(&self, key: usize) -> bool {
+        let encryption =
+            self.connections.get(key).and_then(|connection| connection.caller.encryption.as_ref());
+        let certificate = encryption.and_then(|encryption| encryption.certificate.as_ref());
+        certificate.is_some_and(|certificate| self.revocations.hold(certificate))
     }
 
     /// What clients that are away have left in a space that is gone is not there for those of the next one of its

@@ -3,7 +3,7 @@
 //! Questions wait for a place, and all of it together has a deadline. The same question is asked once, however
 //! many wait for its answer, and an answer counts for a while: for exactly the same question, known by a keyed
 //! hash. A service that fails several times in a row is asked once a second until it answers again; meanwhile
-//! everybody is refused at once, as for now. Nobody is let in because it is silent.
+//! everybody is refused at once, and may try again. Nobody is let in because it is silent.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,8 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mq_auth::token::{Claims, MAX_ROLES};
-use mq_auth::{MAX_NAME, Refusal};
-use mq_model::delegation::HttpAuthentication;
+use mq_auth::{MAX_NAME, Refusal, prepare_name};
+use mq_model::delegation::{Asks, HttpAuthentication};
+use mq_model::grant::Grant;
+use mq_model::user::MAX_GRANTS;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -50,14 +52,19 @@ const FAILURES: u32 = 3;
 /// How seldom.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What the service is asked: whether this is the password of this user. It prints nothing of that.
+/// What the service is asked: whether this is the password of this user, whose token this is, or what the user whom a
+/// certificate names may do. It prints nothing of that.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Question<'a> {
     pub space: &'a str,
-    /// The name in the space.
-    pub user: &'a str,
-    pub password: &'a str,
+    /// The name in the space; `None`: the token says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<&'a str>,
     /// What the client speaks: `amqp`, `mqtt` or `http`.
     pub protocol: &'static str,
     /// Where it comes from.
@@ -97,6 +104,7 @@ pub struct Delegate(Arc<Shared>);
 
 struct Shared {
     service: Box<dyn Service>,
+    asks: Vec<Asks>,
     terms: Terms,
     state: Mutex<State>,
     places: Semaphore,
@@ -136,7 +144,7 @@ impl Service for Http {
 struct Asked {
     tag: Tag,
     space: Box<str>,
-    user: Box<str>,
+    user: Option<Box<str>>,
     body: String,
     until: Instant,
 }
@@ -181,8 +189,12 @@ struct Labels {
 #[derive(Deserialize)]
 struct Document {
     allow: bool,
+    /// Whose token it is.
+    user: Option<String>,
     #[serde(default)]
     roles: Vec<String>,
+    #[serde(default)]
+    grants: Vec<Grant>,
     space: Option<String>,
     seconds: Option<u32>,
 }
@@ -192,8 +204,14 @@ struct Document {
 enum AskError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    #[error("the answer is no JSON object with `allow`: true or false")]
+    #[error(
+        "the answer is no JSON object with `allow`: true or false, or has fields that are not as they should be"
+    )]
     Document,
+    #[error("the answer does not say whose the token is, or the name is none that a user can have")]
+    User,
+    #[error("the answer has more than {MAX_GRANTS} grants; use roles")]
+    Grants,
     #[error(
         "the answer names more than {MAX_ROLES} roles, or one that is empty or has more than {MAX_NAME} bytes"
     )]
@@ -223,6 +241,7 @@ impl Delegate {
         let key: [u8; 32] = random();
         Self(Arc::new(Shared {
             service,
+            asks: config.asks.clone(),
             terms,
             state: Mutex::default(),
             places: Semaphore::new(config.parallel.max(1).into()),
@@ -231,6 +250,11 @@ impl Delegate {
             asked: Mutex::new(Some(asked)),
             outcomes: Family::default(),
         }))
+    }
+
+    /// Whether it is asked about such.
+    pub fn is_asked(&self, asks: Asks) -> bool {
+        self.0.asks.contains(&asks)
     }
 
     /// Forgets what the service has said: everybody is asked about again.
@@ -290,7 +314,7 @@ impl Delegate {
             Entry::Vacant(waiting) => {
                 waiting.insert(vec![(source, reply)]);
                 drop(state);
-                let (space, user) = (question.space.into(), question.user.into());
+                let (space, user) = (question.space.into(), question.user.map(Into::into));
                 let asked = Asked { tag, space, user, body, until: now + self.0.terms.timeout };
                 // There is room for as many as may wait; only a node that stops takes none.
                 if self.0.asking.try_send(asked).is_err() {
@@ -328,8 +352,9 @@ impl Delegate {
         }
         let answer = self.0.service.ask(asked.body);
         let answer = timeout_at(asked.until, answer).await.unwrap_or(Err(FetchError::Late));
-        let verdict =
-            answer.map_err(AskError::from).and_then(|answer| read(&answer, &asked.space, &asked.user));
+        let verdict = answer
+            .map_err(AskError::from)
+            .and_then(|answer| read(&answer, &asked.space, asked.user.as_deref()));
         drop(place);
         self.note(verdict.as_ref().err());
         let verdict = verdict.unwrap_or(Err(Refusal::Unavailable));
@@ -456,19 +481,33 @@ impl Circuit {
     }
 }
 
-/// What an answer says of the user of a space.
-fn read(answer: &[u8], space: &str, user: &str) -> Result<Result<Claims, Refusal>, AskError> {
+/// What an answer says of the user of a space, or of the one whom it names.
+fn read(answer: &[u8], space: &str, user: Option<&str>) -> Result<Result<Claims, Refusal>, AskError> {
     let document: Document = serde_json::from_slice(answer).map_err(|_| AskError::Document)?;
     let is_role = |role: &String| (1..=MAX_NAME).contains(&role.len());
     if document.roles.len() > MAX_ROLES || !document.roles.iter().all(is_role) {
         return Err(AskError::Roles);
     }
-    let is_another = document.space.is_some_and(|answered| answered != space);
+    if document.grants.len() > MAX_GRANTS {
+        return Err(AskError::Grants);
+    }
+    let is_another = document.space.is_some_and(|answered| answered != space)
+        || user.zip(document.user.as_deref()).is_some_and(|(asked, answered)| asked != answered);
     if !document.allow || is_another {
         return Ok(Err(Refusal::Credentials));
     }
+    let user = match user {
+        Some(user) => user.to_owned(),
+        None => document.user.as_deref().and_then(name_of).ok_or(AskError::User)?,
+    };
     let expires = document.seconds.map_or(u64::MAX, |seconds| unix_seconds().saturating_add(seconds.into()));
-    Ok(Ok(Claims { user: user.to_owned(), roles: document.roles, space: Some(space.to_owned()), expires }))
+    let Document { roles, grants, .. } = document;
+    Ok(Ok(Claims { user, roles, grants, space: Some(space.to_owned()), expires }))
+}
+
+/// A name in the form in which names are compared; `None`: it is none.
+pub(crate) fn name_of(said: &str) -> Option<String> {
+    prepare_name(said).ok().filter(|name| (1..=MAX_NAME).contains(&name.len()))
 }
 
 fn unix_seconds() -> u64 {

@@ -682,7 +682,7 @@ impl Shard {
 
     fn take_message(&mut self, now: Instant, peer: ShardId, mut message: Bytes) {
         let taken = match message.try_get_u8() {
-            Ok(OF_CORE) => self.take_core_message(now, peer, &message),
+            Ok(OF_CORE) => self.take_core_message(now, peer, message),
             Ok(OF_TUNNELS) => self.handle_tunnel(now, peer, message).map_err(|error| error.to_string()),
             Ok(kind) => Err(format!("a message is of kind {kind}, which is none")),
             Err(_) => Err("a message is empty".to_owned()),
@@ -695,7 +695,7 @@ impl Shard {
         mesh.mark_line(peer);
     }
 
-    fn take_core_message(&mut self, now: Instant, peer: ShardId, message: &Bytes) -> Result<(), String> {
+    fn take_core_message(&mut self, now: Instant, peer: ShardId, message: Bytes) -> Result<(), String> {
         let Some(mesh) = self.mesh.as_deref() else { return Ok(()) };
         let taken = self.core.handle_encoded(now, peer, message, &*mesh.fabric, &Selectors);
         taken.map_err(|error| error.to_string())

@@ -124,6 +124,7 @@ impl Identity {
             reload_failures: self.0.failures.load(Ordering::Relaxed),
             fingerprint: loaded.fingerprint.clone(),
             authorities: loaded.authorities.clone(),
+            revocations_expire: None,
         }
     }
 

@@ -14,6 +14,8 @@ use x509_parser::error::X509Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use super::revoked::serial;
+
 /// Names of one kind that are read of a certificate; those beyond are left out.
 const MAX_NAMES: usize = 64;
 
@@ -49,6 +51,9 @@ pub struct ClientCertificate {
     pub fingerprint: String,
     /// Until when it is good.
     pub expires: Timestamp,
+    /// What lists of revoked certificates call it, and those between it and its authority.
+    #[serde(default)]
+    pub(super) serials: Vec<String>,
     /// The fleet's own authority has signed it.
     pub is_of_fleet: bool,
 }
@@ -111,6 +116,10 @@ impl ClientCertificate {
         let names = |pick: fn(&GeneralName<'_>) -> Option<String>| {
             alternatives.iter().filter_map(pick).take(MAX_NAMES).collect()
         };
+        let between_serials = between.iter().filter_map(|between| {
+            X509Certificate::from_der(between).ok().map(|(_, certificate)| serial(&certificate))
+        });
+        let serials = std::iter::once(serial(&certificate)).chain(between_serials).collect();
         let is_of_fleet =
             fleet.is_some_and(|fleet| fleet.verify_client_cert(first, between, UnixTime::now()).is_ok());
         Ok(Self {
@@ -125,6 +134,7 @@ impl ClientCertificate {
             }),
             fingerprint: fingerprint(first),
             expires: end_of(&certificate),
+            serials,
             is_of_fleet,
         })
     }
@@ -169,7 +179,7 @@ pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     hexadecimal(digest(&SHA256, certificate).as_ref())
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");

@@ -25,10 +25,13 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use super::certificate::{expiry, fingerprint};
-use super::{Secured, Session};
+use super::{Revocations, Secured, Session};
 
 /// Bytes of a file, at most: a system's whole list of authorities has a quarter of it.
 const MAX_FILE: u64 = 1 << 20;
+
+/// Bytes of the file with lists of revoked certificates, at most: some 400,000 of them.
+const MAX_LISTS: u64 = 16 << 20;
 
 /// How long before its end a certificate is warned of.
 const WARN_AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -115,6 +118,7 @@ struct Loaded {
     expires: Timestamp,
     /// The fingerprints of the fleet's authority.
     authorities: Vec<String>,
+    revocations: Arc<Revocations>,
 }
 
 /// What tells a file from the one that was in its place: device, inode, length, and when it was written.
@@ -211,6 +215,13 @@ impl Certificates {
         } else if expires.duration_since(now) < WARN_AHEAD {
             tracing::warn!(%path, %expires, advice, "the certificate expires soon");
         }
+        if let (Some(path), Some(expires)) = (&self.files.client_crl, self.loaded().revocations.expires)
+            && expires <= now
+        {
+            let (path, advice) =
+                (path.display(), "replace the file with what the authority has issued since");
+            tracing::warn!(%path, %expires, advice, "a list of revoked certificates is out of date and counts on");
+        }
     }
 
     /// How the admin API shows it.
@@ -221,7 +232,13 @@ impl Certificates {
             reload_failures: self.failures.load(Ordering::Relaxed),
             fingerprint: fingerprint(&loaded.certificate),
             authorities: loaded.authorities.clone(),
+            revocations_expire: loaded.revocations.expires,
         }
+    }
+
+    /// The certificates of clients that are good no more, as of now.
+    pub(crate) fn revocations(&self) -> Arc<Revocations> {
+        self.loaded().revocations.clone()
     }
 
     /// Until when the certificate is good.
@@ -238,7 +255,7 @@ impl Loaded {
     fn read(files: &Tls) -> Result<Self, CertificateError> {
         let chain = certificates("the certificate", "certificate", &files.certificate)?;
         let unreadable_key = |reason: String| unreadable("the private key", "key", &files.key, reason);
-        let key = bounded("the private key", "key", &files.key)?;
+        let key = bounded("the private key", "key", &files.key, MAX_FILE)?;
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| unreadable_key(error.to_string()))?;
         let first = chain.first().cloned().and_then(|first| expiry(&first).ok().map(|end| (first, end)));
         let (certificate, expires) = first.ok_or_else(|| {
@@ -250,7 +267,8 @@ impl Loaded {
             TlsVersion::Tls13 => &[&TLS13],
         };
         let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
-        let clients = client_verifier(files)?;
+        let revocations = Arc::new(revocations(files)?);
+        let clients = client_verifier(files, &revocations)?;
         let builder = match &clients {
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
             None => builder.with_no_client_auth(),
@@ -274,7 +292,7 @@ impl Loaded {
             Arc::new(config)
         });
         let fleet = match &files.fleet_ca {
-            Some(path) => Some(verifier(roots([("fleet-ca", path)])?, false)?),
+            Some(path) => Some(verifier(roots([("fleet-ca", path)])?, &revocations, false)?),
             None => None,
         };
         let authorities = match &files.fleet_ca {
@@ -283,7 +301,8 @@ impl Loaded {
             }
             None => Vec::new(),
         };
-        Ok(Self { configs, verifiers: Verifiers { clients, fleet }, certificate, expires, authorities })
+        let verifiers = Verifiers { clients, fleet };
+        Ok(Self { configs, verifiers, certificate, expires, authorities, revocations })
     }
 }
 
@@ -315,24 +334,40 @@ impl ProducesTickets for Tickets {
 }
 
 /// Who checks the certificates of clients; `None`: they show none.
-fn client_verifier(files: &Tls) -> Result<Option<Arc<dyn ClientCertVerifier>>, CertificateError> {
+fn client_verifier(
+    files: &Tls,
+    revocations: &Revocations,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, CertificateError> {
     let is_required = match files.client_certificates() {
         ClientCertificates::None => return Ok(None),
         ClientCertificates::Request => false,
         ClientCertificates::Require => true,
     };
     let authorities = files.files().filter(|(field, _)| field.ends_with("-ca"));
-    verifier(roots(authorities)?, !is_required).map(Some)
+    verifier(roots(authorities)?, revocations, !is_required).map(Some)
 }
 
 fn verifier(
     roots: RootCertStore,
+    revocations: &Revocations,
     is_optional: bool,
 ) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
     let provider = Arc::new(ring::default_provider());
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .with_crls(revocations.lists.iter().cloned())
+        // An authority need not have a list, and the fleet's own has none. What was revoked stays revoked in a list
+        // that is out of date, and to refuse everybody then would make it a switch for whoever can delay it.
+        .allow_unknown_revocation_status();
     let builder = if is_optional { builder.allow_unauthenticated() } else { builder };
     builder.build().map_err(|error| CertificateError::Clients(error.to_string()))
+}
+
+/// The certificates that are revoked; none without a file.
+fn revocations(files: &Tls) -> Result<Revocations, CertificateError> {
+    let Some(path) = &files.client_crl else { return Ok(Revocations::default()) };
+    let (what, setting) = ("the lists of revoked certificates", "client-crl");
+    let text = bounded(what, setting, path, MAX_LISTS)?;
+    Revocations::parse(&text).map_err(|reason| unreadable(what, setting, path, reason))
 }
 
 fn roots<'a>(
@@ -354,7 +389,7 @@ fn certificates(
     setting: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-    let text = bounded(what, setting, path)?;
+    let text = bounded(what, setting, path, MAX_FILE)?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let read = read.map_err(|error| unreadable(what, setting, path, error.to_string()))?;
     if read.is_empty() {
@@ -363,13 +398,18 @@ fn certificates(
     Ok(read)
 }
 
-fn bounded(what: &'static str, setting: &'static str, path: &Path) -> Result<Vec<u8>, CertificateError> {
+fn bounded(
+    what: &'static str,
+    setting: &'static str,
+    path: &Path,
+    most: u64,
+) -> Result<Vec<u8>, CertificateError> {
     let failed = |reason: String| unreadable(what, setting, path, reason);
     let mut text = Vec::new();
     let file = File::open(path).map_err(|error| failed(error.to_string()))?;
-    file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(|error| failed(error.to_string()))?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(failed(format!("it has more than {MAX_FILE} bytes")));
+    file.take(most + 1).read_to_end(&mut text).map_err(|error| failed(error.to_string()))?;
+    if text.len() as u64 > most {
+        return Err(failed(format!("it has more than {most} bytes")));
     }
     Ok(text)
 }
@@ -383,6 +423,7 @@ fn below(tls: &Tls, state_dir: &Path) -> Tls {
         certificate: state_dir.join(&tls.certificate),
         key: state_dir.join(&tls.key),
         client_ca: tls.client_ca.as_ref().map(|path| state_dir.join(path)),
+        client_crl: tls.client_crl.as_ref().map(|path| state_dir.join(path)),
         fleet_ca: tls.fleet_ca.as_ref().map(|path| state_dir.join(path)),
         ..tls.clone()
     }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use rustls::pki_types::UnixTime;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -161,7 +161,7 @@ impl TlsStream {
             let early = std::mem::take(&mut self.session.early);
             if early.is_empty() {
                 cipher.reserve(most);
-                let read = ready!(pin!(self.stream.read_buf(cipher)).poll(context))?;
+                let read = ready!(pin!(self.stream.read_buf(&mut (&mut *cipher).limit(most))).poll(context))?;
                 if read == 0 || self.session.is_over() {
                     plain.extend_from_slice(cipher);
                     cipher.clear();

@@ -2,10 +2,12 @@
 
 use mq_amqp::performative::{Role, SaslCode};
 use mq_model::config::Where;
+use mq_model::delegation::Asks;
+use mq_model::manifest::AddressType;
 use mq_mqtt::{Qos, ReasonCode};
 use mqd::hub::Speaks;
 use mqd::users::User;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{Client, Login, to};
 use crate::mqtt_client::{Mqtt, Options};
@@ -63,6 +65,58 @@ fn a_service_lets_those_in_whom_the_node_does_not_know_with_the_roles_that_it_na
     let refused =
         Client::logged_in(node.connect(0), plain("eve", "x"), "c").try_attach("b", Role::Sender, to("b"));
     assert_eq!(refused.expect_err("he may not").condition.as_str(), "amqp:unauthorized-access");
+}
+
+/// The user whose token is `of-NAME`, with two grants.
+fn introduce(question: &Value) -> Option<(u16, Value)> {
+    let user = question["token"].as_str()?.strip_prefix("of-");
+    let grants = ["send:up/${user}/#", "recv:down/#"];
+    Some((200, json!({ "allow": user.is_some(), "user": user, "grants": grants })))
+}
+
+fn bearer(token: &str) -> Login {
+    Login::Bearer(format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}"))
+}
+
+#[test]
+fn a_service_says_whose_a_token_is_and_gives_him_rights_of_his_own() {
+    let service = Service::start(introduce);
+    let node = node(&service);
+    for name in ["up/ann/1", "up/bob/1", "down/x"] {
+        node.set(name, AddressType::Multicast, |_| {});
+    }
+    let x_oauth2 = |token: &str| Login::XOAuth2(format!("user=ann\u{1}auth=Bearer {token}\u{1}\u{1}"));
+    for login in [bearer("of-ann"), x_oauth2("of-ann")] {
+        let mut client = Client::logged_in(node.connect(0), login, "c");
+        client.try_attach("sends", Role::Sender, to("up/ann/1")).expect("it is granted");
+        let refused = client.try_attach("as another", Role::Sender, to("up/bob/1"));
+        assert_eq!(refused.expect_err("it is not").condition.as_str(), "amqp:unauthorized-access");
+    }
+    assert_eq!(outcome(&node, x_oauth2("of-bob")), Some(SaslCode::Auth), "he has said to be another one");
+    for token in ["unknown", "of-anonymous", "of-mq-admin", "of-off"] {
+        assert_eq!(outcome(&node, bearer(token)), Some(SaslCode::Auth), "{token}");
+    }
+    // A password of MQTT that stands alone is a token.
+    let mut client = Mqtt::connect(&node, 0, Options::new("dev1").user("", "of-bob"));
+    assert_eq!(client.subscribe("down/x", Qos::AtMostOnce), ReasonCode::Success);
+    assert_eq!(client.subscribe("up/bob/x", Qos::AtMostOnce), ReasonCode::NotAuthorized);
+    let asked = service.asked();
+    assert!(
+        asked.iter().all(|question| question["user"].is_null() && question["password"].is_null()),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn a_service_is_asked_about_passwords_alone_unless_more_is_said() {
+    let service = Service::start(introduce);
+    let node = Node::at(&Place::new(), |config| {
+        config.authentication.anonymous = Where::Never;
+        service.configure(config);
+        config.authentication.http.as_mut().unwrap().asks = vec![Asks::Password];
+    });
+    assert_eq!(outcome(&node, bearer("of-ann")), Some(SaslCode::Auth));
+    assert!(service.asked().is_empty());
 }
 
 #[test]

@@ -772,6 +772,36 @@ fn a_transaction_over_two_queues_is_of_its_own_space_and_its_id_is_good_nowhere_
     get_nothing(others);
 }
 
+// ---- turns ---------------------------------------------------------------------------------------------------
+
+/// A turn writes to a few connections where spaces share a shard, and what it leaves is not forgotten.
+#[test]
+fn what_concerns_many_clients_of_a_space_at_once_reaches_all_of_them_beside_another_space() {
+    let node = node();
+    let mut other = ann(&node, 0, "other");
+    let mut producers: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = ann(&node, 0, "acme");
+            let link = client.producer("a");
+            (client, link)
+        })
+        .collect();
+    let mut consumer = ann(&node, 0, "acme");
+    consumer.consumer("a", 10_000);
+    for (client, link) in &mut producers {
+        client.send_text(*link, "hello");
+    }
+    assert_eq!(consumer.receive(40).text(), "hello");
+    other.sync();
+    let taken = consumer.received.clone();
+    for received in &taken {
+        consumer.accept(received);
+    }
+    for (client, _) in &mut producers {
+        client.until("the outcome", |client| !client.states.is_empty());
+    }
+}
+
 // ---- what is listed ---------------------------------------------------------------------------------------
 
 #[test]

@@ -54,9 +54,10 @@ impl Service {
         self.asked.lock().unwrap().clone()
     }
 
-    /// Has a node ask it, and remember as little as may be.
+    /// Has a node ask it about everything, and remember as little as may be.
     pub(crate) fn configure(&self, config: &mut DaemonConfig) {
-        let http = json!({ "url": self.url, "timeout": 500, "allowed": 0, "denied": 0 });
+        let asks = ["password", "token", "certificate"];
+        let http = json!({ "url": self.url, "asks": asks, "timeout": 500, "allowed": 0, "denied": 0 });
         config.authentication.http = Some(serde_json::from_value(http).unwrap());
     }
 }

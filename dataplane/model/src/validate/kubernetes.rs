@@ -308,10 +308,14 @@ impl Rules<'_> {
             ("certificate", &spec.tls.certificate),
             ("key", &spec.tls.key),
             ("clientCa", &spec.tls.client_ca),
+            ("clientCrl", &spec.tls.client_crl),
         ];
         for (field, _) in files.into_iter().filter(|(_, path)| path.is_some()) {
             let message = format!("tls.{field} is a file of a machine, and pods have none of it");
-            let help = "use target.kubernetes.serverSecret or clientCaSecret";
+            let help = match field {
+                "clientCrl" => "remove it, and give certificates to clients that end soon",
+                _ => "use target.kubernetes.serverSecret or clientCaSecret",
+            };
             self.of_fleet(Code::Conflict, &["tls", field], message, help);
         }
         if spec.store.directory.as_ref().is_some_and(|directory| directory.starts_with('/')) {
@@ -453,7 +457,7 @@ mod tests {
     #[test]
     fn what_a_cluster_would_refuse_is_refused_at_its_place() {
         type Change = fn(&mut Fleet, &mut KubernetesTarget);
-        let cases: [(&str, Change); 19] = [
+        let cases: [(&str, Change); 20] = [
             ("metadata.name", |fleet, _| fleet.metadata.name = "f".repeat(41)),
             ("metadata.name", |fleet, _| fleet.metadata.name = "1f".into()),
             ("spec.target.kubernetes.namespace", |_, target| target.namespace = Some("a.b".into())),
@@ -495,6 +499,7 @@ mod tests {
                 fleet.spec.tls.client_certificates = Some(ClientCertificates::Require);
             }),
             ("spec.tls.clientCa", |fleet, _| fleet.spec.tls.client_ca = Some("/ca.pem".into())),
+            ("spec.tls.clientCrl", |fleet, _| fleet.spec.tls.client_crl = Some("/crl.pem".into())),
             ("spec.store.directory", |fleet, _| fleet.spec.store.directory = Some("/srv".into())),
         ];
         for (path, change) in cases {

@@ -77,7 +77,7 @@ impl Shard {
 
     fn credentials_of(&self, key: usize, connect: &Connect) -> Result<Credentials, Refusal> {
         // Who shows a certificate and says nothing else is whom that names.
-        let is_certified = self.user_of_certificate(key, None).is_some();
+        let is_certified = self.named_by_certificate(key, None).is_some();
         let is_token = connect.password.as_ref().is_some_and(|text| self.shared.login.is_token(text));
         credentials(connect, is_certified, is_token)
     }

@@ -87,8 +87,9 @@ impl World {
 fn question<'a>(user: &'a str, password: &'a str) -> Question<'a> {
     Question {
         space: "default",
-        user,
-        password,
+        user: Some(user),
+        password: Some(password),
+        token: None,
         protocol: "mqtt",
         address: "10.0.0.1".parse().unwrap(),
         client: Some("dev1"),
@@ -107,6 +108,33 @@ async fn a_service_says_who_a_user_is_and_what_roles_he_has() {
         "space": "default", "user": "ann", "password": "pencil", "protocol": "mqtt", "address": "10.0.0.1", "client": "dev1",
     });
     assert_eq!(world.0.lock().unwrap().asked, [asked]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_says_whose_a_token_is_and_what_he_may_do() {
+    let world = World::answering(&json!({ "allow": true, "user": "ann", "grants": ["send:t/${user}/#"] }));
+    let token = Question { user: None, password: None, token: Some("opaque"), ..question("", "") };
+    let claims = world.start().check(&token).await.unwrap();
+    assert_eq!((claims.user.as_str(), claims.grants.len()), ("ann", 1));
+    let asked = world.0.lock().unwrap().asked[0].clone();
+    assert_eq!(
+        (&asked["token"], &asked["user"], &asked["password"]),
+        (&json!("opaque"), &Value::Null, &Value::Null)
+    );
+
+    for answer in [
+        json!({ "allow": true }),
+        json!({ "allow": true, "user": "" }),
+        json!({ "allow": true, "user": "a".repeat(2_000) }),
+        json!({ "allow": true, "user": "ann", "grants": ["everything"] }),
+        json!({ "allow": true, "user": "ann", "grants": vec!["send:a"; MAX_GRANTS + 1] }),
+    ] {
+        let verdict = World::answering(&answer).start().check(&token).await;
+        assert_eq!(verdict, Err(Refusal::Unavailable), "{answer}");
+    }
+    let other = World::answering(&json!({ "allow": true, "user": "bob" }));
+    let verdict = other.start().check(&question("ann", "pencil")).await;
+    assert_eq!(verdict, Err(Refusal::Credentials), "it has answered about another one");
 }
 
 #[tokio::test(start_paused = true)]
