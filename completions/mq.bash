@@ -76,6 +76,9 @@ _mq() {
             mq,operator)
                 cmd="mq__subcmd__operator"
                 ;;
+            mq,plane)
+                cmd="mq__subcmd__plane"
+                ;;
             mq,pod)
                 cmd="mq__subcmd__pod"
                 ;;
@@ -154,6 +157,15 @@ _mq() {
             mq__subcmd__address,show)
                 cmd="mq__subcmd__address__subcmd__show"
                 ;;
+            mq__subcmd__agent,keep)
+                cmd="mq__subcmd__agent__subcmd__keep"
+                ;;
+            mq__subcmd__agent,pack)
+                cmd="mq__subcmd__agent__subcmd__pack"
+                ;;
+            mq__subcmd__agent,unpack)
+                cmd="mq__subcmd__agent__subcmd__unpack"
+                ;;
             mq__subcmd__bench,compare)
                 cmd="mq__subcmd__bench__subcmd__compare"
                 ;;
@@ -223,8 +235,14 @@ _mq() {
             mq__subcmd__fleet,drift)
                 cmd="mq__subcmd__fleet__subcmd__drift"
                 ;;
+            mq__subcmd__fleet,export)
+                cmd="mq__subcmd__fleet__subcmd__export"
+                ;;
             mq__subcmd__fleet,graph)
                 cmd="mq__subcmd__fleet__subcmd__graph"
+                ;;
+            mq__subcmd__fleet,import)
+                cmd="mq__subcmd__fleet__subcmd__import"
                 ;;
             mq__subcmd__fleet,rotate-ca)
                 cmd="mq__subcmd__fleet__subcmd__rotate__subcmd__ca"
@@ -249,6 +267,9 @@ _mq() {
                 ;;
             mq__subcmd__node,undrain)
                 cmd="mq__subcmd__node__subcmd__undrain"
+                ;;
+            mq__subcmd__plane,rabbitmq)
+                cmd="mq__subcmd__plane__subcmd__rabbitmq"
                 ;;
             mq__subcmd__pod,leave)
                 cmd="mq__subcmd__pod__subcmd__leave"
@@ -368,7 +389,7 @@ _mq() {
 
     case "${cmd}" in
         mq)
-            opts="-h -V --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help --version deploy scale restart upgrade undeploy status login logout check send recv browse request reply bench address subscription session retained apply fleet node space profile user role connection link logs render operator context explain completions generate agent pod version help"
+            opts="-h -V --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help --version deploy scale restart upgrade undeploy status login logout check send recv browse request reply bench address subscription session retained apply fleet node space profile user role connection link logs render operator context explain completions generate agent plane pod version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1006,7 +1027,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__agent)
-            opts="-h --fleet --directory --release --supervision --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-h --fleet --directory --release --supervision --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help pack unpack keep"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1026,6 +1047,196 @@ _mq() {
                     ;;
                 --supervision)
                     COMPREPLY=($(compgen -W "auto system user none" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__agent__subcmd__keep)
+            opts="-h --node --boots --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__agent__subcmd__pack)
+            opts="-h --state --store --checksum --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --checksum)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__agent__subcmd__unpack)
+            opts="-h --state --store --checksum --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --checksum)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --context)
@@ -3570,7 +3781,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__deploy)
-            opts="-f -y -o -h --file --name --nodes --amqp-port --mqtt-port --http-port --mesh-port --prune --restart --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help history rollback"
+            opts="-f -y -o -h --file --name --nodes --amqp-port --mqtt-port --http-port --mesh-port --prune --restart --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --force-conflicts --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help history rollback"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3754,7 +3965,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__deploy__subcmd__rollback)
-            opts="-y -o -h --name --prune --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -o -h --name --prune --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --force-conflicts --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3906,7 +4117,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__fleet)
-            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help graph drift rotate-ca"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help graph drift rotate-ca export import"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4029,6 +4240,64 @@ _mq() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mq__subcmd__fleet__subcmd__export)
+            opts="-h --name --data --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mq__subcmd__fleet__subcmd__graph)
             opts="-o -h --from --output --no-headers --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -4046,6 +4315,76 @@ _mq() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json yaml dot" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__fleet__subcmd__import)
+            opts="-f -h --file --mqd --retain --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mqd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retain)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --context)
@@ -5009,6 +5348,118 @@ _mq() {
                     return 0
                     ;;
                 --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__plane)
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help rabbitmq"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__plane__subcmd__rabbitmq)
+            opts="-h --config --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -6174,7 +6625,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__restart)
-            opts="-y -o -h --rolling --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -o -h --rolling --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --force-conflicts --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -6840,7 +7291,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__scale)
-            opts="-y -o -h --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -o -h --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --force-conflicts --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -8106,13 +8557,17 @@ _mq() {
             return 0
             ;;
         mq__subcmd__upgrade)
-            opts="-y -o -h --binary --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            opts="-y -o -h --binary --image --name --dry-run --yes --wait --drain-timeout --soak --retain --abandon --verify --mqd --force-conflicts --output --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --binary)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -71,12 +71,13 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "connection" -d 'Look at and c
 complete -c mq -n "__fish_mq_needs_command" -f -a "link" -d 'Look at links: who sends to and receives from what'
 complete -c mq -n "__fish_mq_needs_command" -f -a "logs" -d 'Print what the nodes of a fleet have said, wherever they run'
 complete -c mq -n "__fish_mq_needs_command" -f -a "render" -d 'Print what a deployment would write, without a machine to write it on'
-complete -c mq -n "__fish_mq_needs_command" -f -a "operator" -d 'Keep the address spaces, addresses and users of a fleet as the objects of its Kubernetes cluster say'
+complete -c mq -n "__fish_mq_needs_command" -f -a "operator" -d 'Keep addresses, users and what belongs to them as the objects of a fleet\'s Kubernetes cluster say'
 complete -c mq -n "__fish_mq_needs_command" -f -a "context" -d 'Choose which fleet the other commands talk to'
 complete -c mq -n "__fish_mq_needs_command" -f -a "explain" -d 'Explain a field of the YAML documents, or the code of an error'
 complete -c mq -n "__fish_mq_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c mq -n "__fish_mq_needs_command" -f -a "generate" -d 'Write the files that are generated from the command line and the data model'
 complete -c mq -n "__fish_mq_needs_command" -f -a "agent" -d 'Do on this machine what the `mq` of another one asks over the standard streams'
+complete -c mq -n "__fish_mq_needs_command" -f -a "plane" -d 'What runs in the place of `mqd` on a node'
 complete -c mq -n "__fish_mq_needs_command" -f -a "pod" -d 'What the pods of a cluster run beside the daemon'
 complete -c mq -n "__fish_mq_needs_command" -f -a "version" -d 'Print the version of `mq` and of the fleet\'s nodes'
 complete -c mq -n "__fish_mq_needs_command" -f -a "help" -d 'Print the help of a command, or a topic'
@@ -116,6 +117,7 @@ complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcom
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l dry-run -d 'Print the plan and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l force-conflicts -d 'In a cluster, take the fields that somebody else has changed from them, in place of refusing'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l password-stdin -d 'Read the password from the first line of stdin'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and not __fish_seen_subcommand_from history rollback" -l quiet -d 'Say nothing on stderr but errors'
@@ -175,6 +177,7 @@ complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l dry-run -d 'Print the plan and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l force-conflicts -d 'In a cluster, take the fields that somebody else has changed from them, in place of refusing'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l password-stdin -d 'Read the password from the first line of stdin'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand deploy; and __fish_seen_subcommand_from rollback" -l quiet -d 'Say nothing on stderr but errors'
@@ -207,6 +210,7 @@ never\t''"
 complete -c mq -n "__fish_mq_using_subcommand scale" -l dry-run -d 'Print the plan and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand scale" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
 complete -c mq -n "__fish_mq_using_subcommand scale" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand scale" -l force-conflicts -d 'In a cluster, take the fields that somebody else has changed from them, in place of refusing'
 complete -c mq -n "__fish_mq_using_subcommand scale" -l password-stdin -d 'Read the password from the first line of stdin'
 complete -c mq -n "__fish_mq_using_subcommand scale" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand scale" -l quiet -d 'Say nothing on stderr but errors'
@@ -240,11 +244,13 @@ complete -c mq -n "__fish_mq_using_subcommand restart" -l rolling -d 'Restart ev
 complete -c mq -n "__fish_mq_using_subcommand restart" -l dry-run -d 'Print the plan and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand restart" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
 complete -c mq -n "__fish_mq_using_subcommand restart" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand restart" -l force-conflicts -d 'In a cluster, take the fields that somebody else has changed from them, in place of refusing'
 complete -c mq -n "__fish_mq_using_subcommand restart" -l password-stdin -d 'Read the password from the first line of stdin'
 complete -c mq -n "__fish_mq_using_subcommand restart" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand restart" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l binary -d 'The new mqd; over SSH repeatable, one for each architecture, with the `mq` of the same build beside it' -r -F
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l image -d 'The new image, of a fleet in a Kubernetes cluster' -r
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l wait -d 'How long each node may take to become ready and find its neighbours, and to stop' -r
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l drain-timeout -d 'How long a node that is being emptied may make no progress' -r
@@ -273,6 +279,7 @@ never\t''"
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l dry-run -d 'Print the plan and change nothing'
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -s y -l yes -d 'Do not ask: close connections whose clients have nowhere else to go, delete what --prune finds'
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l verify -d 'Send and receive numbered messages all the while, and say what became of them; exit 1 when one is lost'
+complete -c mq -n "__fish_mq_using_subcommand upgrade" -l force-conflicts -d 'In a cluster, take the fields that somebody else has changed from them, in place of refusing'
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l password-stdin -d 'Read the password from the first line of stdin'
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand upgrade" -l quiet -d 'Say nothing on stderr but errors'
@@ -1381,25 +1388,27 @@ complete -c mq -n "__fish_mq_using_subcommand apply" -l password-stdin -d 'Read 
 complete -c mq -n "__fish_mq_using_subcommand apply" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand apply" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l password-stdin -d 'Read the password from the first line of stdin'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -f -a "graph" -d 'Show which nodes are neighbours, what their links cost, and which way leads to each'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -f -a "drift" -d 'Compare the fleet with what was deployed last; exit 1 when something is different'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca" -f -a "rotate-ca" -d 'Put another certificate authority in the place of the fleet\'s own'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -f -a "graph" -d 'Show which nodes are neighbours, what their links cost, and which way leads to each'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -f -a "drift" -d 'Compare the fleet with what was deployed last; exit 1 when something is different'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -f -a "rotate-ca" -d 'Put another certificate authority in the place of the fleet\'s own'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -f -a "export" -d 'Write a fleet into a folder, for another machine to change it from or another place to run in'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -f -a "import" -d 'Take over a fleet that `mq fleet export` has written'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l from -d 'The node whose view it is. Default: one that answers' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -s o -l output -d 'How to print it' -r -f -a "table\t'A table of the nodes and a table of the links'
 json\t'One JSON document'
@@ -1466,6 +1475,43 @@ complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l data -d 'Write what the nodes keep as well'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -s f -l file -d 'A YAML or JSON file with the Fleet as it is to be from now on; repeatable; `-` is stdin. Default: as it was' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l mqd -d 'The mqd binary, as of `mq deploy`' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l retain -d 'How long what the nodes had in the place before is kept there' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
@@ -2648,29 +2694,122 @@ complete -c mq -n "__fish_mq_using_subcommand generate" -l password-stdin -d 'Re
 complete -c mq -n "__fish_mq_using_subcommand generate" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand generate" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand agent" -l fleet -d 'The fleet\'s name' -r
-complete -c mq -n "__fish_mq_using_subcommand agent" -l directory -d 'The fleet\'s folder' -r -F
-complete -c mq -n "__fish_mq_using_subcommand agent" -l release -d 'The folder with the programs to start nodes from' -r -F
-complete -c mq -n "__fish_mq_using_subcommand agent" -l supervision -d 'Who keeps the nodes running' -r -f -a "auto\t''
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l fleet -d 'The fleet\'s name' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l directory -d 'The fleet\'s folder' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l release -d 'The folder with the programs to start nodes from' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l supervision -d 'Who keeps the nodes running' -r -f -a "auto\t''
 system\t''
 user\t''
 none\t''"
-complete -c mq -n "__fish_mq_using_subcommand agent" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand agent" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand agent" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand agent" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand agent" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
-complete -c mq -n "__fish_mq_using_subcommand agent" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
-complete -c mq -n "__fish_mq_using_subcommand agent" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand agent" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand agent" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand agent" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand agent" -l password-stdin -d 'Read the password from the first line of stdin'
-complete -c mq -n "__fish_mq_using_subcommand agent" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
-complete -c mq -n "__fish_mq_using_subcommand agent" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -f -a "pack" -d 'Write what a stopped node keeps to standard output'
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -f -a "unpack" -d 'Read it from standard input'
+complete -c mq -n "__fish_mq_using_subcommand agent; and not __fish_seen_subcommand_from pack unpack keep" -f -a "keep" -d 'Start a node again whenever it ends unexpectedly'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l state -d 'The state directory' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l store -d 'The folder of the log' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l checksum -d 'What is read has to have this checksum' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from pack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l state -d 'The state directory' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l store -d 'The folder of the log' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l checksum -d 'What is read has to have this checksum' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from unpack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l node -d 'The node' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l boots -d 'Start it first: the machine has booted'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand agent; and __fish_seen_subcommand_from keep" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand plane; and not __fish_seen_subcommand_from rabbitmq" -f -a "rabbitmq" -d 'Run a node of RabbitMQ: start the server with a configuration of its own, and serve the admin API for it'
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l config -d 'The node\'s configuration, with `dataplane: rabbitmq`' -r -F
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand plane; and __fish_seen_subcommand_from rabbitmq" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand pod; and not __fish_seen_subcommand_from leave" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r

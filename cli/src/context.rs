@@ -14,6 +14,7 @@ use mq_model::manifest::SshHost;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cluster::forward::PodPlace,
     env,
     exit::Exit,
     failure::{Failure, Outcome, reason},
@@ -126,6 +127,9 @@ pub struct Place {
     /// The machine of the node, when it is another one: what is on loopback is so there, and reached with `ssh`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<SshHost>,
+    /// The pod of the node, when it is in a cluster: what is on loopback is so there, and reached through the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodPlace>,
 }
 
 /// All contexts of a user.
@@ -202,6 +206,11 @@ impl Context {
     /// The directory of this machine with what is known of the fleet; `None`: it was deployed by somebody else.
     pub fn deployed_from(&self) -> Option<&Path> {
         self.state.as_deref().or(self.fleet.as_deref())
+    }
+
+    /// Whether the nodes are pods of a cluster.
+    pub fn is_in_cluster(&self) -> bool {
+        self.nodes.iter().any(|place| place.pod.is_some())
     }
 
     /// Has the node at `place` answer for the fleet.

@@ -42,12 +42,17 @@ pub const LOGIN: &str = "USER";
 
 /// The name of the pod that this runs in, as the objects of a fleet set it.
 pub const POD_NAME: &str = "POD_NAME";
+/// Where systemd listens to the node that this process is.
+pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// Where the API of the cluster is that this runs in, as every pod is told.
 pub const KUBERNETES_HOST: &str = "KUBERNETES_SERVICE_HOST";
 pub const KUBERNETES_PORT: &str = "KUBERNETES_SERVICE_PORT";
 
+/// The files of contexts of Kubernetes clusters, as `kubectl` has them; `~/.kube/config` when it is not set.
+pub const KUBECONFIG: &str = "KUBECONFIG";
+
 /// Name and meaning of every variable that is for people, as `mq help environment` prints them.
-pub const ALL: [(&str, &str); 19] = [
+pub const ALL: [(&str, &str); 20] = [
     (CONTEXT, "the context to use, in place of the current one"),
     (URL, "the AMQP URL to connect to, in place of the context's"),
     (ADMIN, "the URL of the admin API, in place of the context's"),
@@ -59,6 +64,7 @@ pub const ALL: [(&str, &str); 19] = [
     (BROWSER, "the program that `mq login --browser` opens a page with"),
     (CA, "a file with certificates to trust, besides those of this system"),
     (MQD, "the path of the mqd binary that `mq deploy` starts"),
+    (KUBECONFIG, "the files with the contexts of Kubernetes clusters, separated by colons"),
     (SSH_CONFIG, "the configuration file of ssh, in place of ~/.ssh/config"),
     (STATE_HOME, "base directory of state; default ~/.local/state"),
     (CONFIG_HOME, "base directory of configuration; default ~/.config"),

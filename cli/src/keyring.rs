@@ -5,7 +5,7 @@
 //! Keychain.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -132,6 +132,19 @@ impl Keyring {
         let of_system =
             self.has_system && entry(context).is_some_and(|entry| entry.delete_credential().is_ok());
         Ok(remove(&self.path(context))? || of_system)
+    }
+
+    /// Waits until no other command changes what is kept for a context; that lasts as long as the file that comes back
+    /// is open.
+    pub fn lock(&self, context: &str) -> Outcome<File> {
+        let path = self.folder.join(format!("{context}.lock"));
+        let open = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        open().map_err(|error: io::Error| Failure::file("lock", &path, &error))
     }
 
     fn path(&self, context: &str) -> PathBuf {

@@ -18,6 +18,7 @@ pub mod generate;
 pub mod keyring;
 pub mod oidc;
 pub mod output;
+pub mod plane;
 pub mod record;
 pub mod settings;
 pub mod shape;

@@ -74,6 +74,8 @@ struct Discovered {
     authorization_endpoint: Option<String>,
     #[serde(default)]
     device_authorization_endpoint: Option<String>,
+    #[serde(default)]
+    revocation_endpoint: Option<String>,
 }
 
 /// RFC 8628, 3.2.
@@ -181,6 +183,22 @@ impl<'a> Provider<'a> {
         }
     }
 
+    /// Has the provider take back what other tokens could be got with (RFC 7009); false: there is nothing to take
+    /// back, or it knows no way.
+    pub async fn revoke(&self, tokens: &Tokens) -> Outcome<bool> {
+        let Some((url, refresh)) = self.found.revocation_endpoint.as_deref().zip(tokens.refresh.as_ref())
+        else {
+            return Ok(false);
+        };
+        let form = [
+            ("token", refresh.expose()),
+            ("token_type_hint", "refresh_token"),
+            ("client_id", &self.oidc.client_id),
+        ];
+        let answer = self.post(url, &form, None).await?;
+        if answer.status().is_success() { Ok(true) } else { Err(self.refused(&read(answer, url).await?)) }
+    }
+
     /// RFC 8628.
     async fn with_device(&self, output: &Output) -> Outcome<Tokens> {
         let Some(url) = &self.found.device_authorization_endpoint else {
@@ -234,6 +252,10 @@ impl<'a> Provider<'a> {
             .append_pair("state", &state)
             .append_pair("code_challenge", &challenge)
             .append_pair("code_challenge_method", "S256");
+        if self.scope().split(' ').any(|scope| scope == "offline_access") {
+            // OpenID Connect Core 1.0, 11: without it the scope is ignored, and the token is the only one.
+            url.query_pairs_mut().append_pair("prompt", "consent");
+        }
         output.talk(&format!("log in at {url}"));
         open_browser(&url);
         let waiting = tokio::task::spawn_blocking(move || wait_for_code(&listener, &state, PERSON));
@@ -262,11 +284,16 @@ impl<'a> Provider<'a> {
         }
     }
 
+    /// What a person's token is to be good for.
+    fn scope(&self) -> &str {
+        self.oidc.scope.as_deref().unwrap_or("openid offline_access")
+    }
+
     /// What every way to log in asks for.
     fn wanted(&self) -> Vec<(&str, &str)> {
-        let Oidc { client_id, scope, resource, .. } = self.oidc;
+        let Oidc { client_id, resource, .. } = self.oidc;
         let mut wanted = vec![("client_id", client_id.as_str())];
-        wanted.push(("scope", scope.as_deref().unwrap_or("openid offline_access")));
+        wanted.push(("scope", self.scope()));
         wanted.extend(resource.as_deref().map(|resource| ("resource", resource)));
         wanted
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mq_model::{
-    Secret,
+    Dataplane, Secret,
     admin::{Listener, Protocol, Runtime},
     config::{DaemonConfig, ListenerTls},
     mesh::node_name,
@@ -22,6 +22,7 @@ use reqwest::Url;
 use crate::{
     args::Global,
     client::{admin::Admin, tls::Trust},
+    cluster::forward,
     context::{Access, Context, Contexts, PasswordSource, Place, Store, read_bounded},
     deploy::{
         authority::{admin_files, has_admin},
@@ -42,6 +43,8 @@ pub const AMQP_PORT: u16 = 5672;
 
 /// How long a node may take to take a connection, and to say that it serves, before another one is asked.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// The same where the way leads through the API of a cluster, which has to log in and to find the pod.
+const FAR_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The largest `node.json`, password file or other small file that is read.
 const MAX_SMALL_FILE: u64 = 64 << 10;
@@ -54,7 +57,7 @@ pub struct Settings {
     /// The context in use, with the node that was chosen: one command speaks with one node.
     chosen: OnceLock<Context>,
     /// The way to that node, when it is on another machine and listens on its loopback.
-    tunnel: OnceLock<Arc<Tunnel>>,
+    tunnel: OnceLock<Arc<Way>>,
     /// The first line of stdin, once it has been read as a password.
     typed: OnceLock<Secret>,
     /// The token of the context in use, or why there is none, once that is known.
@@ -146,6 +149,8 @@ pub struct Endpoint {
     pub address: String,
     /// The fleet is one that `mq deploy` runs on this machine, so that is what to suggest.
     pub is_deployed: bool,
+    /// What runs there: addresses are called as it calls them.
+    pub dataplane: Dataplane,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -271,6 +276,7 @@ impl Settings {
             trust: self.trust(),
             address,
             is_deployed: is_of_context && self.fleet_directory().is_some(),
+            dataplane: if is_of_context { self.dataplane() } else { Dataplane::default() },
         })
     }
 
@@ -290,6 +296,10 @@ impl Settings {
         if endpoint.address.is_empty() {
             return Err(Failure::usage(format!("`{target}` names no address"))
                 .help("write mqtt://host:port/topic, amqp://host:port/address, or a bare address"));
+        }
+        if endpoint.scheme.is_mqtt() && endpoint.dataplane == Dataplane::Rabbitmq {
+            return Err(Failure::usage("RabbitMQ speaks MQTT 3.1.1, and this command speaks 5.0")
+                .help("leave `mqtt://` out: the same messages are there over AMQP"));
         }
         Ok(endpoint)
     }
@@ -434,7 +444,7 @@ impl Settings {
     fn owner_token(&self) -> Option<Secret> {
         let context = self.context().ok()?;
         if let Some(tunnel) = self.tunnel.get() {
-            return tunnel.owner.clone();
+            return tunnel.owner();
         }
         let fleet = context.state.as_deref()?;
         let names = node_names(fleet).ok()?.into_iter();
@@ -467,6 +477,11 @@ impl Settings {
             let fleet = History::of_fleet(&directory).newest().ok()??.fleet;
             Some(DaemonConfig::from_fleet(&fleet, &node_name(1), "state"))
         })
+    }
+
+    /// What runs on the nodes of the fleet of the context.
+    fn dataplane(&self) -> Dataplane {
+        self.deployed_config().map_or_else(Dataplane::default, |config| config.dataplane)
     }
 
     /// The same client at another node of the fleet.
@@ -640,6 +655,15 @@ async fn current_token(context: &str, oidc: &Oidc, trust: &Trust) -> Outcome<Sec
     if !tokens.is_due(jiff::Timestamp::now()) {
         return Ok(tokens.access);
     }
+    // What gets the next token may be good for once only (RFC 9700, 4.14): of commands that run at the same time one
+    // spends it, and the others find what has come of that.
+    let (of_lock, name) = (keyring.clone(), context.to_owned());
+    let lock = tokio::task::spawn_blocking(move || of_lock.lock(&name)).await;
+    let _lock = lock.map_err(|error| Failure::failed(format!("cannot wait: {error}")))??;
+    let Some(Kept::Tokens(tokens)) = keyring.find(context)? else { return Err(nobody_logged_in()) };
+    if !tokens.is_due(jiff::Timestamp::now()) {
+        return Ok(tokens.access);
+    }
     let renewed = Provider::find(oidc, trust).await?.renew(&tokens).await?;
     let token = renewed.access.clone();
     keyring.keep(context, &Kept::Tokens(renewed))?;
@@ -678,13 +702,14 @@ pub fn place(runtime: &Runtime) -> Option<Place> {
         mqtt: listener_url(runtime, Protocol::Mqtt),
         admin: listener_url(runtime, Protocol::Http),
         via: None,
+        pod: None,
     })
 }
 
 /// The context with a node that answers in front; any one, so that not every command asks the same. When none
 /// does, the first stays: what is said about it is true of all.
-fn living(mut context: Context) -> Outcome<(Context, Option<Tunnel>)> {
-    let is_far = context.nodes.iter().any(|place| place.via.is_some());
+fn living(mut context: Context) -> Outcome<(Context, Option<Way>)> {
+    let is_far = context.nodes.iter().any(|place| place.via.is_some() || place.pod.is_some());
     if context.nodes.len() < 2 && !is_far {
         return Ok((context, None));
     }
@@ -708,9 +733,36 @@ fn living(mut context: Context) -> Outcome<(Context, Option<Tunnel>)> {
     }
 }
 
+/// The way to what a node has on its loopback.
+#[derive(Debug)]
+enum Way {
+    Ssh(Tunnel),
+    Pod(forward::Way),
+}
+
+impl Way {
+    fn ports(&self) -> &[u16] {
+        match self {
+            Self::Ssh(tunnel) => &tunnel.ports,
+            Self::Pod(way) => &way.ports,
+        }
+    }
+
+    /// What the owner of the node gets in with, where that was asked for and is there.
+    fn owner(&self) -> Option<Secret> {
+        match self {
+            Self::Ssh(tunnel) => tunnel.owner.clone(),
+            Self::Pod(_) => None,
+        }
+    }
+}
+
 /// The place with URLs that this machine can connect to, and the way that they lead over.
-fn with_tunnel(mut place: Place, fleet: Option<&Path>) -> Outcome<(Place, Option<Tunnel>)> {
-    let Some(via) = place.via.clone() else { return Ok((place, None)) };
+fn with_tunnel(mut place: Place, fleet: Option<&Path>) -> Outcome<(Place, Option<Way>)> {
+    if place.via.is_none() && place.pod.is_none() {
+        return Ok((place, None));
+    }
+    let (via, pod) = (place.via.clone(), place.pod.clone());
     let is_loopback =
         |url: &Url| host(url).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     // Without TLS the token of the node's owner could be read on the way.
@@ -727,11 +779,20 @@ fn with_tunnel(mut place: Place, fleet: Option<&Path>) -> Outcome<(Place, Option
     let places: Vec<(String, u16)> =
         far.iter().map(|(_, url)| (host(url), url.port_or_known_default().unwrap_or(AMQP_PORT))).collect();
     let fleet = fleet.and_then(|path| path.file_name()?.to_str());
-    let tunnel = Tunnel::open(&via, &places, fleet.map(|fleet| (fleet, place.name.as_str())))?;
-    for ((text, url), port) in far.iter_mut().zip(&tunnel.ports) {
+    let way = match (&via, &pod) {
+        (Some(via), _) => {
+            Way::Ssh(Tunnel::open(via, &places, fleet.map(|fleet| (fleet, place.name.as_str())))?)
+        }
+        (None, Some(pod)) => {
+            let ports: Vec<u16> = places.iter().map(|(_, port)| *port).collect();
+            Way::Pod(forward::Way::open(pod, &ports)?)
+        }
+        (None, None) => return Ok((place, None)),
+    };
+    for ((text, url), port) in far.iter_mut().zip(way.ports()) {
         **text = format!("{}://127.0.0.1:{port}", url.scheme());
     }
-    Ok((place, Some(tunnel)))
+    Ok((place, Some(way)))
 }
 
 /// Whether the node serves: by its own word where that can be asked for, else by taking a connection.
@@ -742,21 +803,22 @@ fn is_living(place: &Place) -> bool {
         Some(admin) => (admin, None),
         None => (&place.amqp, None),
     };
+    let patience = if place.pod.is_some() { FAR_PATIENCE } else { PATIENCE };
     let Ok(url) = Url::parse(url) else { return false };
     let (host, port) = (host(&url), url.port_or_known_default().unwrap_or(AMQP_PORT));
     let Ok(addresses) = (host.as_str(), port).to_socket_addrs() else { return false };
     let connected =
-        addresses.filter_map(|address| TcpStream::connect_timeout(&address, PATIENCE).ok()).next();
+        addresses.filter_map(|address| TcpStream::connect_timeout(&address, patience).ok()).next();
     match (connected, path) {
-        (Some(stream), Some(path)) => says_ready(stream, &host, path).unwrap_or(false),
+        (Some(stream), Some(path)) => says_ready(stream, &host, path, patience).unwrap_or(false),
         (connected, _) => connected.is_some(),
     }
 }
 
 /// A process that hangs takes connections and answers nothing.
-fn says_ready(mut stream: TcpStream, host: &str, path: &str) -> std::io::Result<bool> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn says_ready(mut stream: TcpStream, host: &str, path: &str, patience: Duration) -> std::io::Result<bool> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     stream
         .write_all(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").as_bytes())?;
     let mut head = [0; 12];
@@ -993,6 +1055,7 @@ mod tests {
             mqtt: None,
             admin: Some(format!("http://127.0.0.1:{port}")),
             via: None,
+            pod: None,
         };
         let nodes =
             vec![place("dead", dead), place("hangs", port(&hanging)), place("serves", port(&serving))];

@@ -102,6 +102,9 @@ pub struct RollOptions {
     /// Default: MQ_MQD, then beside `mq`, then in PATH.
     #[arg(long, value_name = "FILE")]
     pub mqd: Vec<PathBuf>,
+    /// In a cluster, take the fields that somebody else has changed from them, in place of refusing.
+    #[arg(long)]
+    pub force_conflicts: bool,
     /// How to print the plan.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
@@ -195,11 +198,15 @@ pub struct Restart {
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   mq upgrade --binary ./mqd-new
-  mq upgrade --binary dist/x86_64/mqd --binary dist/aarch64/mqd --verify")]
+  mq upgrade --binary dist/x86_64/mqd --binary dist/aarch64/mqd --verify
+  mq upgrade --image registry.example/mq:1.2.0")]
 pub struct Upgrade {
     /// The new mqd; over SSH repeatable, one for each architecture, with the `mq` of the same build beside it.
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "image", conflicts_with = "image")]
     pub binary: Vec<PathBuf>,
+    /// The new image, of a fleet in a Kubernetes cluster.
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
     /// The fleet's name. Default: that of the context in use, then `default`.
     #[arg(long, value_name = "FLEET")]
     pub name: Option<String>,

@@ -12,6 +12,62 @@ pub enum FleetCommand {
     Graph(Graph),
     Drift(Drift),
     RotateCa(RotateCa),
+    Export(Export),
+    Import(Import),
+}
+
+/// Write a fleet into a folder, for another machine to change it from or another place to run in.
+///
+/// What was deployed and the fleet's authority are on the machine that it was deployed from. Another one that imports
+/// the folder can change the fleet as well; it has to be done again after a deployment or `mq fleet rotate-ca`
+/// elsewhere.
+///
+/// With --data the folder also has what the nodes keep: addresses, address spaces, users with their passwords, stored
+/// and retained messages, sessions. The fleet has to be stopped for it (`mq undeploy` keeps everything).
+///
+/// The key of the authority is in the folder: keep it as you keep passwords.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq fleet export prod/
+  mq undeploy && mq fleet export prod/ --data")]
+pub struct Export {
+    /// The folder, which must not be there yet.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The fleet's name. Default: that of the context in use, then `default`.
+    #[arg(long, value_name = "FLEET")]
+    pub name: Option<String>,
+    /// Write what the nodes keep as well.
+    #[arg(long)]
+    pub data: bool,
+}
+
+/// Take over a fleet that `mq fleet export` has written.
+///
+/// Without data in the folder this machine learns what was deployed and gets the fleet's authority: from then on it can
+/// change the fleet. With data the nodes get theirs where the files say that they run, which may be another place than
+/// before; then `mq deploy` starts them. Names of fleet and nodes stay, and there are at least as many nodes.
+///
+/// Each node's data is compared with its checksum where it arrives, and is in its place when all have arrived; the same
+/// command goes on where it was interrupted. What this machine knows of the place before is set aside for --retain.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq fleet import prod/                      # then change the fleet from here
+  mq fleet import prod/ -f elsewhere.yaml    # the same document with another `target`
+  mq deploy")]
+pub struct Import {
+    /// The folder.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// A YAML or JSON file with the Fleet as it is to be from now on; repeatable; `-` is stdin. Default: as it was.
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The mqd binary, as of `mq deploy`.
+    #[arg(long, value_name = "FILE")]
+    pub mqd: Vec<PathBuf>,
+    /// How long what the nodes had in the place before is kept there.
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = shape::duration)]
+    pub retain: Duration,
 }
 
 /// Compare the fleet with what was deployed last; exit 1 when something is different.

@@ -44,5 +44,7 @@ pub struct Login {
 }
 
 /// Forget the password or the tokens of a context.
+///
+/// The provider is told, where it takes that (RFC 7009): nobody gets other tokens with those any more.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Logout {}

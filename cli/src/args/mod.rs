@@ -19,6 +19,7 @@ pub mod message;
 pub mod meta;
 pub mod node;
 pub mod operator;
+pub mod plane;
 pub mod pod;
 pub mod render;
 pub mod session;
@@ -202,6 +203,8 @@ pub enum Command {
     Generate(meta::Generate),
     #[command(hide = true)]
     Agent(render::Agent),
+    #[command(hide = true, subcommand)]
+    Plane(plane::PlaneCommand),
     #[command(hide = true, subcommand)]
     Pod(pod::PodCommand),
     Version(meta::Version),

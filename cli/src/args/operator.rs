@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-/// Keep the address spaces, addresses and users of a fleet as the objects of its Kubernetes cluster say.
+/// Keep addresses, users and what belongs to them as the objects of a fleet's Kubernetes cluster say.
 ///
 /// Runs in the cluster, in the namespace of the fleet: `mq render kubernetes` makes its Deployment where the Fleet says
-/// `operator: true`. It looks after the objects `AddressSpace`, `Address` and `User` of the group `mq.messaging`, whose
-/// status says what came of them. Several may run: the one that holds the lease works.
+/// `operator: true`. It looks after the objects `Address`, `AddressSpace`, `Profile`, `User` and `Role` of the group
+/// `mq.messaging`, whose status says what came of them. Several may run: the one that holds the lease works.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example:
   mq operator --admin https://prod.messaging.svc:8443 --authority ca.crt --certificate tls.crt \\

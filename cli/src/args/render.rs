@@ -111,6 +111,40 @@ pub struct Agent {
     /// Who keeps the nodes running.
     #[arg(long)]
     pub supervision: Supervisor,
+    #[command(subcommand)]
+    pub task: Option<AgentTask>,
+}
+
+/// What an agent does in place of answering.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AgentTask {
+    /// Write what a stopped node keeps to standard output.
+    Pack(NodePlaces),
+    /// Read it from standard input.
+    Unpack(NodePlaces),
+    /// Start a node again whenever it ends unexpectedly.
+    Keep {
+        /// The node.
+        #[arg(long)]
+        node: String,
+        /// Start it first: the machine has booted.
+        #[arg(long)]
+        boots: bool,
+    },
+}
+
+/// Where a node keeps what it keeps.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NodePlaces {
+    /// The state directory.
+    #[arg(long)]
+    pub state: PathBuf,
+    /// The folder of the log.
+    #[arg(long)]
+    pub store: PathBuf,
+    /// What is read has to have this checksum.
+    #[arg(long, default_value = "")]
+    pub checksum: String,
 }
 
 /// Who keeps nodes running.

@@ -215,7 +215,7 @@ fn listening_inode(table: &str, port: u16) -> Option<u64> {
 }
 
 /// CPU time and memory of a process (proc(5)).
-fn process(pid: u32) -> Option<Sample> {
+pub(crate) fn process(pid: u32) -> Option<Sample> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     Some(Sample { cpu_seconds: cpu_seconds(pid)?, resident_bytes: resident(&status)? })
 }

@@ -24,6 +24,7 @@ use fe2o3_amqp::{
         primitives::{Array, Symbol, Value},
     },
 };
+use mq_model::Dataplane;
 use serde_amqp::{described::Described, descriptor::Descriptor};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -40,6 +41,7 @@ use crate::{
     args::message::Ack,
     exit::Exit,
     failure::{Failure, Outcome, reason},
+    plane::names,
     settings::{Credentials, Endpoint},
     shape,
 };
@@ -71,6 +73,7 @@ pub struct Client {
     connection: ConnectionHandle<()>,
     session: SessionHandle<()>,
     place: String,
+    dataplane: Dataplane,
     /// Sees when a link has been drained, on a connection that was opened for it.
     watch: Option<Arc<Watch>>,
 }
@@ -133,7 +136,7 @@ impl Client {
             begun.map_err(|error| Failure::failed(format!("{place} does not begin a session: {error}")))
         };
         let session = in_time(Box::pin(beginning), || unreachable(endpoint, "no session within 10s")).await?;
-        Ok(Self { connection, session, place, watch })
+        Ok(Self { connection, session, place, dataplane: endpoint.dataplane, watch })
     }
 
     /// Attaches a sender to an address; `None` is the anonymous relay: each message says its `to`.
@@ -164,6 +167,11 @@ impl Client {
 
     /// Attaches a receiver to a temporary address, and returns it with the address.
     pub async fn dynamic_receiver(&mut self, window: u32) -> Outcome<(Inlet, String)> {
+        if self.dataplane == Dataplane::Rabbitmq {
+            // It makes up none; what is attached to below its exchange of topics ends with the link as well.
+            let address = names::reply_address();
+            return Ok((self.receiver(&address, window, None).await?, address));
+        }
         let source = Source::builder().dynamic(true).build();
         let intake = Intake { address: "a temporary address", window, ..Intake::default() };
         let mut inlet = self.inlet(link_name("receiver"), source, &intake).await?;
@@ -190,6 +198,18 @@ impl Client {
         let address = shown.to_owned();
         let watch = self.watch.clone();
         Ok(Inlet { receiver, address, window, limit, granted: 0, received: 0, watch, asked: false })
+    }
+
+    /// A sender to an address that a message has named as its reply-to. With an anonymous relay it is one and the
+    /// same for all; each message says where it goes.
+    pub async fn replier(&mut self, reply_to: &str) -> Outcome<Sender> {
+        let target = if self.has_relay() { None } else { Some(reply_to) };
+        self.sender(target, SenderSettleMode::Unsettled).await
+    }
+
+    /// Whether there is an anonymous relay, as far as that is known: RabbitMQ ends the session of who asks for it.
+    pub fn has_relay(&self) -> bool {
+        self.dataplane != Dataplane::Rabbitmq
     }
 
     /// Closes the connection, and with it everything on it.

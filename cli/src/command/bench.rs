@@ -32,6 +32,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Output, value},
+    plane::names::Way,
     settings::{Endpoint, Scheme, Settings},
     shape,
 };
@@ -293,6 +294,13 @@ impl Session {
         }
         if session.probe.is_none() {
             session.probe = run::resolve(&session.endpoint).ok().and_then(Probe::of_listener);
+            if session.probe.is_none() {
+                // mqd shows to nobody but root which sockets are its own.
+                output.warn(
+                    "what the target costs is unknown: no process of this machine could be seen to listen there; name an \
+                     address without a URL, so that the admin API of the context is asked, or run this as root",
+                );
+            }
         }
         session.watch_signals();
         Ok(session)
@@ -318,6 +326,10 @@ impl Session {
                 Err(failure) => output.warn(&failure.message),
             }
         }
+        if client::is_numbered(&self.endpoint.address) && !self.endpoint.dataplane.is_default() {
+            return Err(Failure::usage("numbered addresses are for a fleet of mqd"));
+        }
+        self.endpoint = super::reached(self.endpoint.clone(), Way::To, settings).await?;
         let to = run::resolve(&self.endpoint).ok();
         self.probe = Some(Probe::of_admin(admin, Handle::current(), to));
         Ok(())

@@ -21,6 +21,7 @@ const WINDOW: u32 = 100;
 
 pub(super) async fn run(args: &Browse, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let endpoint = settings.address(&args.address)?;
+    super::only_mqd(true, "browsing", &endpoint)?;
     if args.count == Some(0) {
         return Ok(Exit::Ok);
     }

@@ -18,6 +18,7 @@ use fe2o3_amqp::types::{
     primitives::Value,
 };
 use mq_model::{
+    Dataplane,
     admin::{Node, Protocol},
     manifest::{Address, AddressSpec, AddressType},
 };
@@ -38,6 +39,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Column, Listing, Output, Row},
+    plane::names::{self, Way},
     record,
     settings::{Endpoint, Settings, listener_like},
     shape,
@@ -57,7 +59,8 @@ pub(super) async fn run(args: &Check, settings: &Settings, output: &mut Output) 
     let is_served = node.as_ref().is_none_or(|node| serves(node, Protocol::Amqp));
     let stores = node.as_ref().is_none_or(|node| node.store.is_some());
     let mqtt = mqtt_endpoint(node.as_ref(), &endpoint);
-    let mqtt = mqtt.filter(|_| stores);
+    // The client that checks speaks MQTT 5.0, and RabbitMQ does not.
+    let mqtt = mqtt.filter(|_| stores && endpoint.dataplane.is_default());
     let fleet = Fleet { args, settings, admin: &admin, endpoint: &endpoint, mqtt, made: Mutex::default() };
     let result = tokio::select! {
         checks = fleet.checks(is_served, stores, settings) => checks,
@@ -207,10 +210,11 @@ impl Fleet<'_> {
     }
 
     async fn amqp(&self, stores: bool) -> Vec<Checked> {
-        let mut checks = vec![
-            self.timed("anycast", "amqp", Box::pin(self.here(Kind::Anycast))).await,
-            self.timed("multicast", "amqp", Box::pin(self.here(Kind::Multicast))).await,
-        ];
+        let mut checks = Vec::new();
+        if self.endpoint.dataplane.is_default() {
+            checks.push(self.timed("anycast", "amqp", Box::pin(self.here(Kind::Anycast))).await);
+            checks.push(self.timed("multicast", "amqp", Box::pin(self.here(Kind::Multicast))).await);
+        }
         if stores {
             checks.push(self.timed("queue", "amqp", Box::pin(self.here(Kind::Queue))).await);
             checks.push(self.timed("topic", "amqp", Box::pin(self.here(Kind::Topic))).await);
@@ -223,7 +227,8 @@ impl Fleet<'_> {
     async fn here(&self, kind: Kind) -> Outcome<Vec<Duration>> {
         let (address, path) = (self.name(kind), Path { from: self.endpoint, to: self.endpoint });
         self.note(&address);
-        self.admin.create_address(&Address::new(&address, AddressSpec::new(kind.address_type()))).await?;
+        let kind_of_address = self.type_of(kind);
+        self.admin.create_address(&Address::new(&address, AddressSpec::new(kind_of_address))).await?;
         match kind {
             Kind::Request => self.request_reply(&address, path, self.args.count).await,
             _ => self.flow(&address, kind, path, self.args.count).await,
@@ -269,17 +274,36 @@ impl Fleet<'_> {
         problem
     }
 
+    /// The type of the address of a check: one that stores where the data plane knows no other.
+    fn type_of(&self, kind: Kind) -> AddressType {
+        match kind.address_type() {
+            AddressType::Anycast if !self.endpoint.dataplane.is_default() => AddressType::Queue,
+            other => other,
+        }
+    }
+
+    /// What the data plane calls an address of a check.
+    fn terminus(&self, name: &str, kind: Kind, way: Way) -> Outcome<String> {
+        match self.endpoint.dataplane {
+            Dataplane::Mqd => Ok(name.to_owned()),
+            Dataplane::Rabbitmq => {
+                names::terminus(name, way, &[Address::new(name, AddressSpec::new(self.type_of(kind)))])
+            }
+        }
+    }
+
     /// Sends messages of every size, and compares what each consumer gets.
     async fn flow(&self, address: &str, kind: Kind, path: Path<'_>, count: u32) -> Outcome<Vec<Duration>> {
         let consumers = if matches!(kind, Kind::Multicast | Kind::Topic) { EVERYBODY } else { 1 };
         let durable = kind.address_type().is_stored();
+        let (to, from) = (self.terminus(address, kind, Way::To)?, self.terminus(address, kind, Way::From)?);
         let mut receiving = Client::connect(path.to).await?;
         let mut inlets = Vec::with_capacity(consumers);
         for _ in 0..consumers {
-            inlets.push(receiving.receiver(address, 10, None).await?);
+            inlets.push(receiving.receiver(&from, 10, None).await?);
         }
         let mut sending = Client::connect(path.from).await?;
-        let mut sender = sending.sender(Some(address), SenderSettleMode::Unsettled).await?;
+        let mut sender = sending.sender(Some(&to), SenderSettleMode::Unsettled).await?;
         let mut latencies = Vec::new();
         for number in 0..count {
             let body = pattern(number);
@@ -349,10 +373,12 @@ impl Fleet<'_> {
     async fn request_reply(&self, address: &str, path: Path<'_>, count: u32) -> Outcome<Vec<Duration>> {
         let mut requester = Client::connect(path.from).await?;
         let mut responder = Client::connect(path.to).await?;
-        let mut requests = responder.receiver(address, 10, None).await?;
-        let mut relay = responder.sender(None, SenderSettleMode::Unsettled).await?;
+        let from = self.terminus(address, Kind::Request, Way::From)?;
+        let mut requests = responder.receiver(&from, 10, None).await?;
         let (mut replies, reply_to) = requester.dynamic_receiver(10).await?;
-        let mut sender = requester.sender(Some(address), SenderSettleMode::Unsettled).await?;
+        let mut relay = responder.replier(&reply_to).await?;
+        let to = self.terminus(address, Kind::Request, Way::To)?;
+        let mut sender = requester.sender(Some(&to), SenderSettleMode::Unsettled).await?;
         let mut latencies = Vec::new();
         for number in 0..count {
             let body = pattern(number);

@@ -108,6 +108,7 @@ fn add(
         mqtt: args.mqtt.get(index).cloned(),
         admin: args.http.get(index).cloned(),
         via: None,
+        pod: None,
     };
     let mut context = Context::default();
     context.stand_in(&place(0));

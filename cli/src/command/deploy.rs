@@ -32,6 +32,7 @@ use crate::{
         history::{History, Revision},
         local::Local,
         plan::{self, Action, Desired, NodeState, Observed, ObservedNode, Plan, Step},
+        plane,
         probe::{Account, Probe},
         render,
         roll::{Options, Roll, Watch},
@@ -67,7 +68,7 @@ struct Request {
 pub(super) async fn deploy(args: Deploy, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     match &args.command {
         Some(DeployCommand::History(args)) => return history(args, settings, output),
-        Some(DeployCommand::Rollback(args)) => return rollback(args, settings, output).await,
+        Some(DeployCommand::Rollback(args)) => return Box::pin(rollback(args, settings, output)).await,
         None => {}
     }
     let (fleet, addresses) = wanted(&args)?;
@@ -133,7 +134,19 @@ pub(super) async fn restart(args: Restart, settings: &Settings, output: &mut Out
 
 pub(super) async fn upgrade(args: Upgrade, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let name = fleet_name(args.name.as_ref(), settings)?;
-    let Revision { fleet, addresses, .. } = newest(&name)?;
+    let Revision { mut fleet, addresses, .. } = newest(&name)?;
+    only_brought(&fleet, "`mq upgrade`", "upgrade the machine's package, then run `mq restart --rolling`")?;
+    if let Some(image) = &args.image {
+        let Target::Kubernetes(target) = &mut fleet.spec.target else {
+            return Err(Failure::usage(format!("the nodes of the fleet `{name}` run from no image"))
+                .help("say which program with --binary"));
+        };
+        target.image = Some(image.clone());
+    }
+    let undo = match args.image {
+        Some(_) => None,
+        None => Some("undo: mq upgrade --binary with the programs of before".into()),
+    };
     let roll = RollOptions { mqd: [args.binary, args.roll.mqd.clone()].concat(), ..args.roll };
     let request = Request {
         fleet,
@@ -142,7 +155,7 @@ pub(super) async fn upgrade(args: Upgrade, settings: &Settings, output: &mut Out
         restart: plan::Restart::Nobody,
         upgrades: true,
         command: "mq upgrade".into(),
-        undo: Some("undo: mq upgrade --binary with the programs of before".into()),
+        undo,
     };
     roll_out(request, &roll, output).await
 }
@@ -277,6 +290,16 @@ fn newest(fleet: &str) -> Outcome<Revision> {
     })
 }
 
+/// That something is for programs alone which `mq` brings along.
+fn only_brought(fleet: &Fleet, what: &str, help: &str) -> Outcome {
+    let dataplane = fleet.spec.dataplane;
+    if plane::is_brought(dataplane) {
+        return Ok(());
+    }
+    let (name, product) = (&fleet.metadata.name, dataplane.product());
+    Err(Failure::usage(format!("{what} is for a fleet of mqd, and `{name}` runs {product}")).help(help))
+}
+
 fn no_node(node: &str, fleet: &Fleet) -> Failure {
     let known: Vec<String> = fleet.spec.node_names().collect();
     Failure::new(Exit::NotFound, format!("there is no node `{node}`"))
@@ -291,8 +314,17 @@ pub(super) fn name_flag(fleet: &str) -> String {
 /// Makes the fleet what is wanted of it.
 async fn roll_out(request: Request, options: &RollOptions, output: &mut Output) -> Outcome<Exit> {
     request.fleet.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    for address in &request.addresses {
+        let served = address.validate_for(request.fleet.spec.dataplane);
+        served
+            .map_err(|error| Failure::usage(format!("the address `{}`: {error}", address.metadata.name)))?;
+    }
+    if options.verify {
+        only_brought(&request.fleet, "--verify", "leave it out")?;
+    }
     refuse_foreign_context(&request.fleet, &Store::of_user()?)?;
     let site = Site::of_fleet(&request.fleet, &options.mqd, &options.abandon, output).await?;
+    let site = site.forced(options.force_conflicts);
     with_site!(site, backend => roll_out_on(&backend, &request, options, output).await)
 }
 
@@ -348,6 +380,17 @@ async fn desired<B: Backend>(
         &kept,
         |taken| backend.free_port(&host, taken),
     )?;
+    let wanted = request.fleet.spec.dataplane;
+    if let Some(other) = kept.values().find(|kept| kept.dataplane != wanted) {
+        let message = format!(
+            "the fleet `{}` runs {}, and {} would not find its messages",
+            request.fleet.metadata.name,
+            other.dataplane.product(),
+            wanted.product()
+        );
+        return Err(Failure::new(Exit::Conflict, message)
+            .help("deploy it as another fleet, with another `metadata.name`, and move the clients"));
+    }
     for node in &nodes {
         node.validate().map_err(|error| Failure::usage(format!("{}: {error}", node.node)))?;
     }
@@ -358,7 +401,11 @@ async fn desired<B: Backend>(
         addresses: request.addresses.clone(),
         prune: request.prune,
         restart: request.restart.clone(),
-        version: if request.upgrades { backend.version().await? } else { None },
+        version: if request.upgrades && plane::is_brought(request.fleet.spec.dataplane) {
+            backend.version().await?
+        } else {
+            None
+        },
         abandon: abandon.to_vec(),
         retain,
     })
@@ -429,6 +476,7 @@ fn refuse_foreign_context(fleet: &Fleet, store: &Store) -> Outcome {
     let contexts = store.load()?;
     let local = Local::new(name, None, Contexts::default())?;
     let directory = Some(local.directory());
+    let is_cluster = fleet.spec.target.kubernetes().is_some();
     match contexts.contexts.get(name) {
         // A fleet does not move from one place to another by itself.
         Some(context) if context.state.as_deref() == directory && fleet.spec.target != Target::Local => {
@@ -437,6 +485,11 @@ fn refuse_foreign_context(fleet: &Fleet, store: &Store) -> Outcome {
         }
         Some(context) if context.fleet.as_deref() == directory && fleet.spec.target == Target::Local => {
             Err(Failure::new(Exit::Conflict, format!("the nodes of `{name}` are on other machines"))
+                .help(format!("`mq undeploy --name {name}` first, or choose another name with --name")))
+        }
+        Some(context) if context.fleet.as_deref() == directory && context.is_in_cluster() != is_cluster => {
+            let place = if is_cluster { "on other machines" } else { "in a cluster" };
+            Err(Failure::new(Exit::Conflict, format!("the nodes of `{name}` are {place}"))
                 .help(format!("`mq undeploy --name {name}` first, or choose another name with --name")))
         }
         Some(context) if context.deployed_from() != directory => {
@@ -454,7 +507,7 @@ async fn observe<B: Backend>(backend: &B, desired: &Desired) -> Outcome<Observed
         Some(runtime) => Some(admin_of(backend, runtime)?.addresses().await?),
         None => None,
     };
-    Ok(Observed { nodes, addresses })
+    Ok(Observed { nodes, addresses, surroundings: backend.surroundings().await? })
 }
 
 /// Refuses, or asks, before something is lost.
@@ -644,12 +697,16 @@ impl<B: Backend> Deployment<'_, B> {
         let RollOptions { wait, drain_timeout, soak, .. } = *self.options;
         let options = Options { wait, drain: drain_timeout, soak, poll: POLL };
         let watch = Watch { on_ready: learn, on_step: &|step| self.note(step) };
+        self.backend.surround(plan).await?;
         let mut roll = Roll::new(self.backend, (self.desired, self.observed), options, output, watch);
         let rolled = roll.run(plan).await;
         // The nodes that run can be talked to, also when others failed.
         let adopted = self.adopt(output).await;
         let nodes = rolled?;
         let is_context_new = adopted?;
+        if plan.is_change() {
+            self.backend.settled(wait, output).await?;
+        }
         let Some(first) = nodes.first() else {
             return Err(Failure::failed("the fleet has no node"));
         };
@@ -660,7 +717,7 @@ impl<B: Backend> Deployment<'_, B> {
         let addresses = plan::address_steps(self.desired, &there, |_| false);
         self.guard_late_losses(plan, &addresses, output)?;
         let failed = self.addresses(&admin, &addresses, output).await?;
-        let is_changed = plan.nodes().any(|step| step.action.is_change())
+        let is_changed = plan.nodes().chain(plan.surroundings()).any(|step| step.action.is_change())
             || addresses.iter().any(|step| step.action.is_change());
         Ok(Applied { nodes, addresses, failed, is_context_new, is_changed, probe: Vec::new() })
     }
@@ -761,6 +818,7 @@ impl<B: Backend> Deployment<'_, B> {
             }
             Some(Action::Create | Action::Remove) => return self.before(&name),
             Some(_) if plan.nodes().any(|step| !step.changes.is_empty()) => return self.before(&name),
+            _ if plan.surroundings().next().is_some() => return self.before(&name),
             _ if changed.is_empty() => return NOTHING_TO_UNDO.into(),
             _ => {}
         }

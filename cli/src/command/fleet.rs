@@ -20,6 +20,8 @@ pub(super) async fn run(args: &FleetCommand, settings: &Settings, output: &mut O
     match args {
         FleetCommand::Graph(args) => graph(args, settings, output).await,
         FleetCommand::RotateCa(args) => super::rotate::rotate(args, settings, output).await,
+        FleetCommand::Export(args) => super::moving::export(args, settings, output).await,
+        FleetCommand::Import(args) => super::moving::import(args, output).await,
         FleetCommand::Drift(args) => super::deploy::drift(args, settings, output).await,
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     env,
     exit::Exit,
     failure::{Failure, Outcome},
-    keyring::{Kept, Keyring, Place},
+    keyring::{Kept, Keyring, Place, Tokens},
     oidc::{Oidc, Provider, Way},
     output::Output,
     settings::{Settings, first_line_of},
@@ -96,9 +96,17 @@ fn client_secret(args: &Login) -> Outcome<Secret> {
     })
 }
 
-pub(super) fn logout(settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+pub(super) async fn logout(settings: &Settings, output: &mut Output) -> Outcome<Exit> {
     let context = current(settings)?;
-    let is_forgotten = Keyring::of_user()?.forget(&context)?;
+    let keyring = Keyring::of_user()?;
+    // What cannot be understood can be forgotten all the same.
+    if let Ok(Some(Kept::Tokens(tokens))) = keyring.find(&context)
+        && let Some(oidc) = settings.access().and_then(|access| access.oidc)
+        && let Err(failure) = take_back(&oidc, &tokens, settings).await
+    {
+        output.talk(&format!("the tokens are forgotten here, and not at the provider: {}", failure.message));
+    }
+    let is_forgotten = keyring.forget(&context)?;
     change(&context, |access| {
         // What the keyring does not hold is not this command's.
         if access.password == Some(PasswordSource::Keyring) {
@@ -111,6 +119,14 @@ pub(super) fn logout(settings: &Settings, output: &mut Output) -> Outcome<Exit> 
         false => output.line(&format!("unchanged: nothing was kept for the context `{context}`"))?,
     }
     Ok(Exit::Ok)
+}
+
+/// Tells the provider that nobody gets tokens with what a context has been given.
+async fn take_back(oidc: &Oidc, tokens: &Tokens, settings: &Settings) -> Outcome {
+    if tokens.refresh.is_some() {
+        Provider::find(oidc, &settings.trust()).await?.revoke(tokens).await?;
+    }
+    Ok(())
 }
 
 /// The context that is logged in to.

@@ -1,12 +1,13 @@
 //! The work of each command, a file per noun.
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, plane::PlaneCommand},
     client::admin::Admin,
     exit::Exit,
-    failure::Outcome,
+    failure::{Failure, Outcome},
     output::Output,
-    settings::Settings,
+    plane::names::{self, Way},
+    settings::{Endpoint, Settings},
 };
 
 mod address;
@@ -23,6 +24,7 @@ mod login;
 mod logs;
 mod message;
 mod meta;
+mod moving;
 mod mqtt;
 mod node;
 mod operator;
@@ -60,18 +62,21 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
         Command::Render(args) => render::run(&args, output),
         Command::Agent(args) => render::agent(args).await,
         Command::Operator(args) => operator::run(&args, global.admin.as_deref(), output).await,
+        Command::Plane(PlaneCommand::Rabbitmq(args)) => {
+            Box::pin(crate::plane::rabbitmq(&args.config, output)).await
+        }
         Command::Pod(args) => pod::run(&args, global.admin.as_deref(), output).await,
-        Command::Deploy(args) => deploy::deploy(*args, &Settings::of_user(global)?, output).await,
-        Command::Scale(args) => deploy::scale(*args, &Settings::of_user(global)?, output).await,
-        Command::Restart(args) => deploy::restart(*args, &Settings::of_user(global)?, output).await,
-        Command::Upgrade(args) => deploy::upgrade(*args, &Settings::of_user(global)?, output).await,
+        Command::Deploy(args) => Box::pin(deploy::deploy(*args, &Settings::of_user(global)?, output)).await,
+        Command::Scale(args) => Box::pin(deploy::scale(*args, &Settings::of_user(global)?, output)).await,
+        Command::Restart(args) => Box::pin(deploy::restart(*args, &Settings::of_user(global)?, output)).await,
+        Command::Upgrade(args) => Box::pin(deploy::upgrade(*args, &Settings::of_user(global)?, output)).await,
         Command::Undeploy(args) => undeploy::undeploy(args, &Settings::of_user(global)?, output).await,
         Command::Context(args) => {
             let settings = Settings::of_user(global.clone())?;
             context::run(&args, &global, &settings, output)
         }
         Command::Login(args) => login::login(args, &Settings::of_user(global)?, output).await,
-        Command::Logout(_) => login::logout(&Settings::of_user(global)?, output),
+        Command::Logout(_) => login::logout(&Settings::of_user(global)?, output).await,
         Command::Version(args) => meta::version(&args, global, output).await,
         command => with_fleet(command, &Settings::of_user(global)?, output).await,
     }
@@ -107,6 +112,26 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
         Command::Bench(args) => bench::run(*args, settings, output).await,
         _ => unreachable!("every other command is run without a fleet"),
     }
+}
+
+/// The endpoint with the address as the data plane of the fleet calls it.
+async fn reached(endpoint: Endpoint, way: Way, settings: &Settings) -> Outcome<Endpoint> {
+    if endpoint.dataplane.is_default() || endpoint.scheme.is_mqtt() || names::is_own(&endpoint.address) {
+        return Ok(endpoint);
+    }
+    let addresses = admin(settings)?.addresses().await?;
+    let address = names::terminus(&endpoint.address, way, &addresses)?;
+    Ok(Endpoint { address, ..endpoint })
+}
+
+/// That a command can do something only with `mqd`.
+fn only_mqd(is_asked: bool, what: &str, endpoint: &Endpoint) -> Outcome {
+    if !is_asked || endpoint.dataplane.is_default() {
+        return Ok(());
+    }
+    let product = endpoint.dataplane.product();
+    Err(Failure::usage(format!("{product} has no {what} over AMQP 1.0"))
+        .help("leave it out; `mq` does it with a fleet of mqd"))
 }
 
 fn admin(settings: &Settings) -> Outcome<Admin> {

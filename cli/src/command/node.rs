@@ -434,9 +434,17 @@ pub(super) fn trouble(node: &Node) -> Option<String> {
 
 /// The certificate that the node shows to clients has ended, or ends soon.
 fn certificate_trouble(node: &Node, now: Timestamp) -> Option<String> {
-    let left = node.certificate.as_ref()?.expires.duration_since(now);
+    let certificate = node.certificate.as_ref()?;
+    let left = certificate.expires.duration_since(now);
     if left > SignedDuration::from_hours(24 * WARN_DAYS) {
-        return None;
+        let is_late = certificate.revocations_expire.is_some_and(|expires| expires <= now);
+        return is_late.then(|| {
+            let name = &node.name;
+            format!(
+                "a list of revoked certificates of {name} is out of date: replace the file of `tls.clientCrl` with \
+                 what the authority has issued since"
+            )
+        });
     }
     let what = match left.is_positive() {
         true => format!("ends in {}", shape::uptime(left.as_secs().unsigned_abs())),
@@ -465,7 +473,9 @@ fn certificate_text(certificate: &NodeCertificate) -> String {
         0 => String::new(),
         failures => format!(", {} that was of no use", shape::plural(failures, "replacement")),
     };
-    format!("good until {}{failures}", certificate.expires)
+    let lists = certificate.revocations_expire;
+    let lists = lists.map_or_else(String::new, |expires| format!(", revoked ones known until {expires}"));
+    format!("good until {}{failures}{lists}", certificate.expires)
 }
 
 fn store_text(store: &Store) -> String {
@@ -617,11 +627,17 @@ mod tests {
             reload_failures: 0,
             fingerprint: String::new(),
             authorities: Vec::new(),
+            revocations_expire: None,
         });
         let at = |node: &Node, time: &str| certificate_trouble(node, time.parse().expect("a time"));
         assert_eq!(at(&node, "2030-01-01T00:00:00Z"), None);
         assert!(at(&node, "2030-02-20T12:00:00Z").is_some_and(|text| text.contains("ends in 8d12h")));
         assert!(at(&node, "2030-03-02T00:00:00Z").is_some_and(|text| text.contains("has ended")));
+        if let Some(certificate) = &mut node.certificate {
+            certificate.revocations_expire = "2030-01-01T00:00:00Z".parse().ok();
+        }
+        assert_eq!(at(&node, "2029-12-31T00:00:00Z"), None);
+        assert!(at(&node, "2030-01-01T00:00:00Z").is_some_and(|text| text.contains("clientCrl")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
+    plane::names::Way,
     record::{self, Reception},
     settings::Settings,
     shape,
@@ -36,6 +37,9 @@ pub(super) async fn run(args: Recv, settings: &Settings, output: &mut Output) ->
             .help("look at them with `mq browse`"));
     }
     let subscription = subscription(&args)?;
+    super::only_mqd(subscription.is_some(), "subscriptions that clients name", &endpoint)?;
+    super::only_mqd(args.selection.selector.is_some(), "selectors", &endpoint)?;
+    let endpoint = super::reached(endpoint, Way::From, settings).await?;
     // A durable subscription belongs to the client, who must be the same the next time.
     let owner = subscription.filter(|subscription| subscription.is_durable && !subscription.is_shared);
     let container = owner.map(|_| args.client_id.as_deref().unwrap_or(CONTAINER));

@@ -11,13 +11,19 @@ use mq_model::{custom::definitions, manifest::Fleet, validate_name};
 
 use super::files;
 use crate::{
-    args::render::{Agent, RenderCommand, RenderHelm, RenderKubernetes, RenderSecrets, RenderSystemd},
+    args::render::{
+        Agent, AgentTask, NodePlaces, RenderCommand, RenderHelm, RenderKubernetes, RenderSecrets,
+        RenderSystemd,
+    },
     context::Contexts,
     deploy::{
         Backend,
         agent::{SILENCE, Setup, serve},
+        archive::{Places, pack, unpack},
+        keeper,
         kubernetes::{Rendering, chart::chart, documents},
         local::{Local, create_private, state_of_node},
+        plane::Program,
         render::configurations,
         service::{Manager, unit, unit_name},
     },
@@ -135,7 +141,13 @@ fn rendered(args: &RenderSystemd) -> Outcome<Vec<(PathBuf, String)>> {
     for node in nodes.iter().filter(|node| args.node.as_ref().is_none_or(|wanted| *wanted == node.node)) {
         let own = directory.join(&node.node);
         let path = Path::new(units).join(unit_name(&node.fleet, &node.node));
-        files.push((path, unit(manager, node, &own, &args.binary)));
+        let program = Program::of(node.dataplane, || Ok(args.binary.clone()))?;
+        // Beside `mqd` is the `mq` of the same build, there as here.
+        let program = match args.binary.parent() {
+            Some(folder) => program.below(folder),
+            None => program,
+        };
+        files.push((path, unit(manager, node, &own, &program)));
         let text = serde_saphyr::to_string(node)
             .map_err(|error| Failure::failed(format!("cannot write the configuration: {error}")))?;
         files.push((own.join("mqd.yaml"), text));
@@ -152,6 +164,30 @@ fn rendered(args: &RenderSystemd) -> Outcome<Vec<(PathBuf, String)>> {
 
 pub(super) async fn agent(args: Agent) -> Outcome<Exit> {
     validate_name(&args.fleet).map_err(Failure::usage)?;
+    let places = |places: &NodePlaces| Places { state: places.state.clone(), store: places.store.clone() };
+    match &args.task {
+        Some(AgentTask::Pack(node)) => {
+            let mut checksum = pack(&places(node), std::io::stdout().lock())?;
+            checksum.push('\n');
+            // What is packed has standard output for itself.
+            let said = std::io::Write::write_all(&mut std::io::stderr(), checksum.as_bytes());
+            said.map_err(|error| Failure::failed(format!("cannot say the checksum: {error}")))?;
+            return Ok(Exit::Ok);
+        }
+        Some(AgentTask::Unpack(node)) => {
+            if let Some(folder) = node.state.parent() {
+                create_private(folder)?;
+            }
+            unpack(&places(node), std::io::stdin().lock(), &node.checksum)?;
+            return Ok(Exit::Ok);
+        }
+        Some(AgentTask::Keep { node, boots }) => {
+            validate_name(node).map_err(Failure::usage)?;
+            keeper::keep(&args.directory.join(node), *boots)?;
+            return Ok(Exit::Ok);
+        }
+        None => {}
+    }
     let setup = Setup {
         fleet: args.fleet,
         directory: args.directory,

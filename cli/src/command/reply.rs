@@ -26,6 +26,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
+    plane::names::Way,
     record::{self, AnyMessage},
     settings::Settings,
     shape,
@@ -43,9 +44,10 @@ pub(super) async fn run(args: Reply, settings: &Settings, output: &Output) -> Ou
         return super::mqtt::reply::run(&args, &endpoint, output).await;
     }
     super::mqtt::only(args.quality.qos.is_some(), "--qos")?;
-    if endpoint.is_deployed {
+    if endpoint.is_deployed && endpoint.dataplane.is_default() {
         offer(&endpoint.address, settings, output).await?;
     }
+    let endpoint = super::reached(endpoint, Way::From, settings).await?;
     let mut client = Client::connect(&endpoint).await?;
     let inlet = client.receiver(&endpoint.address, args.credit, args.count).await;
     let result = match inlet {
@@ -100,7 +102,10 @@ async fn answer(
     address: &str,
     output: &Output,
 ) -> Outcome<Exit> {
-    let relay = client.sender(None, SenderSettleMode::Unsettled).await.ok();
+    let relay = match client.has_relay() {
+        true => client.sender(None, SenderSettleMode::Unsettled).await.ok(),
+        false => None,
+    };
     let mut outlet = Outlet { relay, senders: HashMap::new(), deadline: args.exec_timeout };
     let mut tally = Tally::default();
     let result = tokio::select! {

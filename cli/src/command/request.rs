@@ -24,6 +24,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
+    plane::names::Way,
     record::{self, AnyMessage, Reception},
     settings::{Endpoint, Settings},
     shape,
@@ -46,6 +47,7 @@ pub(super) async fn run(args: Request, settings: &Settings, output: &mut Output)
     let fields = Fields::parse(&args.fields)?;
     let body = message::body(args.body.as_ref(), args.message.as_ref(), args.file.as_deref())?;
     let service = Service::find(&endpoint, settings).await;
+    let endpoint = super::reached(endpoint, Way::To, settings).await?;
     let mut client = Client::connect(&endpoint).await?;
     let mut replies = 0;
     let result = {
@@ -85,10 +87,13 @@ enum Service {
 impl Service {
     async fn find(endpoint: &Endpoint, settings: &Settings) -> Self {
         match super::admin(settings) {
-            Ok(admin) if endpoint.is_deployed => match is_created(&endpoint.address, &admin).await {
-                Ok(false) => Self::Coming(admin),
-                Ok(true) | Err(_) => Self::There,
-            },
+            // Where nothing is made up, an address that is not there is an error.
+            Ok(admin) if endpoint.is_deployed && endpoint.dataplane.is_default() => {
+                match is_created(&endpoint.address, &admin).await {
+                    Ok(false) => Self::Coming(admin),
+                    Ok(true) | Err(_) => Self::There,
+                }
+            }
             _ => Self::There,
         }
     }

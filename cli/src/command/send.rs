@@ -26,6 +26,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome, reason},
     output::Output,
+    plane::names::Way,
     record::{self, AnyMessage},
     settings::Settings,
     shape,
@@ -51,6 +52,7 @@ pub(super) async fn run(args: Send, settings: &Settings, output: &Output) -> Out
     }
     super::mqtt::only(args.quality.qos.is_some(), "--qos")?;
     super::mqtt::only(args.client_id.is_some(), "--client-id")?;
+    let endpoint = super::reached(endpoint, Way::To, settings).await?;
     let mut source = Source::new(&args)?;
     let mut client = Client::connect(&endpoint).await?;
     let mode = if args.settled { SenderSettleMode::Settled } else { SenderSettleMode::Unsettled };

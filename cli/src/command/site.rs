@@ -7,7 +7,9 @@ use mq_model::manifest::{Fleet, SshHost, Target};
 use crate::{
     context::Store,
     deploy::{
-        history::History,
+        Backend,
+        history::{Ending, History},
+        kubernetes::backend::Kubernetes,
         local::Local,
         ssh::{Ssh, Wanted, hosts_of},
     },
@@ -21,6 +23,7 @@ use crate::{
 pub(super) enum Site {
     Local(Local),
     Ssh(Box<Ssh>),
+    Kubernetes(Box<Kubernetes>),
 }
 
 /// Does the same with whichever backend it is.
@@ -29,6 +32,10 @@ macro_rules! with_site {
         match $site {
             $crate::command::site::Site::Local($backend) => $do,
             $crate::command::site::Site::Ssh($backend) => {
+                let $backend = *$backend;
+                $do
+            }
+            $crate::command::site::Site::Kubernetes($backend) => {
                 let $backend = *$backend;
                 $do
             }
@@ -50,7 +57,12 @@ impl Site {
         let contexts = Store::of_user()?.load()?;
         let local = Local::new(name, daemons.first().cloned(), contexts)?;
         if fleet.spec.target.kubernetes().is_some() {
-            return Err(in_cluster(name));
+            if !daemons.is_empty() {
+                return Err(Failure::usage(format!("the nodes of the fleet `{name}` run from an image"))
+                    .help("leave --mqd out, and set target.kubernetes.image or use `mq upgrade --image`"));
+            }
+            let cluster = Kubernetes::connect(fleet, former_fleets(name)?, local.directory().to_owned());
+            return Ok(Self::Kubernetes(Box::new(cluster.await?)));
         }
         if fleet.spec.target == Target::Local {
             return Ok(Self::Local(local));
@@ -59,6 +71,14 @@ impl Site {
         let former = former_hosts(name)?;
         let wanted = Wanted { fleet, former: &former, abandoned, daemons: &daemons };
         Ok(Self::Ssh(Box::new(Ssh::connect(wanted, output).await?)))
+    }
+
+    /// The same, taking from others what they have changed of it in its cluster.
+    pub(super) fn forced(self, is_forced: bool) -> Self {
+        match self {
+            Self::Kubernetes(cluster) => Self::Kubernetes(Box::new(cluster.forced(is_forced))),
+            other => other,
+        }
     }
 
     /// Where the fleet called `name` was deployed last.
@@ -84,17 +104,8 @@ impl Site {
     }
 }
 
-/// A cluster makes of its objects what they say; what is to be applied is printed, and not applied from here.
-fn in_cluster(fleet: &str) -> Failure {
-    Failure::usage(format!(
-        "the nodes of the fleet `{fleet}` are in a cluster, where `mq deploy` does nothing"
-    ))
-    .help("apply what is printed: `mq render kubernetes -f FILE | kubectl apply --server-side -f -`")
-}
-
 /// What was deployed as `fleet`.
 pub(super) fn history_of(fleet: &str) -> Outcome<History> {
-    use crate::deploy::Backend;
     let local = Local::new(fleet, None, Store::of_user()?.load()?)?;
     Ok(History::of_fleet(local.directory()))
 }
@@ -102,16 +113,26 @@ pub(super) fn history_of(fleet: &str) -> Outcome<History> {
 /// The hosts that have had nodes since the last deployment that was applied: a roll that failed may have left
 /// some on any of them.
 fn former_hosts(fleet: &str) -> Outcome<Vec<(SshHost, Vec<String>)>> {
-    use crate::deploy::history::Ending;
     let mut former: Vec<(SshHost, Vec<String>)> = Vec::new();
-    for revision in history_of(fleet)?.all()?.iter().rev() {
-        for (host, nodes) in hosts_of(&revision.fleet) {
+    for fleet in former_fleets(fleet)? {
+        for (host, nodes) in hosts_of(&fleet) {
             match former.iter_mut().find(|(known, _)| known.address == host.address) {
                 Some((_, known)) => known.extend(nodes),
                 None => former.push((host, nodes)),
             }
         }
-        if revision.result == Ending::Applied {
+    }
+    Ok(former)
+}
+
+/// What was deployed since the last deployment that was applied, that one included, the newest first: a roll that
+/// failed may have left something of any of them.
+fn former_fleets(fleet: &str) -> Outcome<Vec<Fleet>> {
+    let mut former = Vec::new();
+    for revision in history_of(fleet)?.all()?.into_iter().rev() {
+        let is_applied = revision.result == Ending::Applied;
+        former.push(revision.fleet);
+        if is_applied {
             break;
         }
     }

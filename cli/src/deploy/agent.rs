@@ -34,6 +34,7 @@ use tokio::{
 
 use super::{
     Backend, Order,
+    archive::{self, Places},
     authority::{self, Signed},
     local::{Host, Local, create_private},
     lock::Lock,
@@ -124,6 +125,8 @@ pub enum Ask {
     LastWords { node: String },
     /// Lines as one text.
     Log { node: String, lines: Option<u32> },
+    /// Nothing, once what has arrived for the node is in its place.
+    Adopt { state: PathBuf, store: PathBuf, checksum: String },
     /// Nothing.
     Sweep { now: Timestamp },
     /// Nothing.
@@ -141,8 +144,10 @@ pub struct Facts {
     pub directory: PathBuf,
     /// The time there.
     pub now: Timestamp,
-    /// Who keeps nodes running: `system`, `user` or `nobody`.
+    /// Who keeps nodes running: `system`, `user`, `keeper` or `nobody`.
     pub manager: String,
+    /// Whether somebody starts them when the machine boots.
+    pub starts_at_boot: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -239,7 +244,8 @@ struct Agent {
 impl Agent {
     fn new(setup: Setup) -> Outcome<Self> {
         let manager = Manager::choose(setup.supervision)?;
-        let host = Host { release: setup.release.clone(), manager };
+        let is_keeping = manager.is_none() && setup.supervision == Supervision::Auto;
+        let host = Host { release: setup.release.clone(), manager, is_keeping };
         let local = Local::of_host(&setup.fleet, setup.directory.clone(), host);
         let output = Output::new(&Global { quiet: true, ..Global::default() });
         Ok(Self { local, setup, manager, output, lock: std::cell::RefCell::default() })
@@ -303,6 +309,9 @@ impl Agent {
                 let said = local.log(&node, lines).await?;
                 done(String::from_utf8_lossy(&said))
             }
+            Ask::Adopt { state, store, checksum } => {
+                done(archive::adopt(&Places { state, store }, &checksum)?)
+            }
             Ask::Sweep { now } => done(local.sweep(now).await?),
             Ask::Purge => {
                 local.purge().await?;
@@ -321,6 +330,7 @@ impl Agent {
         let manager = match self.manager {
             Some(Manager::System) => "system",
             Some(Manager::User) => "user",
+            None if self.setup.supervision == Supervision::Auto => "keeper",
             None => "nobody",
         };
         Ok(Facts {
@@ -329,6 +339,7 @@ impl Agent {
             directory: self.setup.directory.clone(),
             now: Timestamp::now(),
             manager: manager.into(),
+            starts_at_boot: self.manager.is_some() || has_cron().await,
         })
     }
 
@@ -353,6 +364,11 @@ impl Agent {
         problems.extend(tried.await.unwrap_or_default());
         problems
     }
+}
+
+async fn has_cron() -> bool {
+    let asked = tokio::process::Command::new("crontab").arg("-l").stdin(std::process::Stdio::null()).output();
+    asked.await.is_ok()
 }
 
 /// What the machine has too little of.

@@ -218,6 +218,14 @@ pub fn held(state: &Path, tls: &MeshTls) -> Outcome<Option<Issued>> {
     if is_whole { issued(&note(&paths.certificate)) } else { Ok(None) }
 }
 
+/// Until when the authority of the fleet in this directory is good; `None`: there is none. Of two authorities of one
+/// fleet the one that is good for longer has taken the place of the other.
+pub fn until(directory: &Path) -> Outcome<Option<Timestamp>> {
+    let folder = directory.join("ca");
+    rotation::recover(&folder)?;
+    Ok(issued(&folder.join("ca.json"))?.map(|issued| issued.expires))
+}
+
 /// Tells a node whom to believe; says whether that is news.
 pub fn trust(state: &Path, tls: &MeshTls, ca: &str) -> Outcome<bool> {
     let path = tls.below(state).ca;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use mq_model::{
-    Secret,
+    Dataplane, Secret,
     admin::{OWNER_TOKEN_FILE, Protocol, Runtime},
     config::{DaemonConfig, ListenerTls},
     user::FLEET_ADMIN,
@@ -96,6 +96,7 @@ impl Entry {
             address: String::new(),
             space: None,
             is_deployed: true,
+            dataplane: Dataplane::default(),
         })
     }
 
@@ -178,6 +179,7 @@ mod tests {
                 certificate: "tls/server.pem".into(),
                 key: "tls/server.key".into(),
                 client_ca: None,
+                client_crl: None,
                 fleet_ca: Some("tls/ca.pem".into()),
                 client_certificates: None,
                 min_version: Default::default(),

@@ -189,12 +189,30 @@ impl History {
         revision.result = if failure.is_none() { Ending::Applied } else { Ending::Failed };
         revision.reason = failure.map(|failure| failure.message.clone());
         self.write(&revision)?;
+        self.prune()
+    }
+
+    /// Forgets the ones that are too old.
+    fn prune(&self) -> Outcome {
         let numbers = self.numbers()?;
         for number in numbers.iter().take(numbers.len().saturating_sub(KEPT)) {
             let path = self.path(*number);
             fs::remove_file(&path).map_err(|error| Failure::file("delete", &path, &error))?;
         }
         Ok(())
+    }
+
+    /// Takes over a deployment that was made on another machine; says whether that is news. Of two with one number the
+    /// later one counts.
+    pub fn learn(&self, revision: &Revision) -> Outcome<bool> {
+        let is_known = self.numbers()?.contains(&revision.number);
+        if is_known && self.get(revision.number)?.at >= revision.at {
+            return Ok(false);
+        }
+        create_private(&self.directory)?;
+        self.write(revision)?;
+        self.prune()?;
+        Ok(true)
     }
 
     /// Whether a deployment of this would be one more, and not the newest once again.

@@ -33,11 +33,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Backend, Order, Stopped,
+    archive::{self, Places},
     authority::{self, Authority},
     entry::Entry,
     gate::Report,
+    keeper,
     lock::Lock,
     plan::{Leaving, NodeState, ObservedNode},
+    plane::{self, Program},
     roll::QUOTE,
     service::{self, Manager, unit_name},
     tail::Tail,
@@ -91,8 +94,10 @@ pub struct Local {
 pub struct Host {
     /// The folder with the daemon that nodes are started from, beside others that were there before.
     pub release: PathBuf,
-    /// Who keeps the nodes running; `None`: nobody.
+    /// Who keeps the nodes running; `None`: no service manager.
     pub manager: Option<Manager>,
+    /// Without a service manager: whether a process of ours keeps them running.
+    pub is_keeping: bool,
 }
 
 impl Local {
@@ -114,6 +119,44 @@ impl Local {
         self.host.as_ref().and_then(|host| host.manager)
     }
 
+    /// The command line of the node's keeper; `None`: it has none.
+    fn keeper(&self, node: &str) -> Option<Vec<String>> {
+        self.host.as_ref().filter(|host| host.is_keeping)?;
+        let programs = self.node_directory(node).join(CURRENT);
+        let text = |path: &Path| path.display().to_string();
+        let directory = text(&self.directory);
+        let (mq, release) = (text(&programs.join("mq")), text(&programs));
+        let words = [
+            &mq,
+            "agent",
+            "--fleet",
+            &self.fleet,
+            "--directory",
+            &directory,
+            "--release",
+            &release,
+            "--supervision",
+            "none",
+            "keep",
+            "--node",
+            node,
+        ];
+        Some(words.map(str::to_owned).into())
+    }
+
+    /// Has somebody look after a node that runs, now and after the next boot.
+    fn look_after(&self, node: &str) -> Outcome {
+        let Some(mut words) = self.keeper(node) else { return Ok(()) };
+        keeper::start(&words)?;
+        words.push("--boots".into());
+        keeper::start_at_boot(&self.node_directory(node), &words).map(drop)
+    }
+
+    /// Forgets who is to look after the node after the next boot.
+    fn abandon(&self, node: &str) -> Outcome {
+        self.keeper(node).map_or(Ok(()), |_| keeper::forget_at_boot(&self.node_directory(node)))
+    }
+
     fn unit(&self, node: &str) -> String {
         unit_name(&self.fleet, node)
     }
@@ -129,6 +172,9 @@ impl Local {
     /// Asks a node to stop; says whether there was anybody to ask.
     async fn ask(&self, node: &str) -> Outcome<bool> {
         let state = self.state(node);
+        if self.node_directory(node).exists() {
+            keeper::unwant(&self.node_directory(node))?;
+        }
         // One that its manager is about to start again holds no lock.
         let unit = self.unit_of(node).await?;
         let is_running = is_locked(&state)?;
@@ -255,24 +301,37 @@ impl Local {
         let directory = self.node_directory(&node.node);
         create_private(&directory)?;
         take_back_removal(&directory, &node.store_dir())?;
+        let state = self.state(&node.node);
+        if archive::is_arriving(&state) {
+            let message = format!("what `{}` kept elsewhere is not in its place yet", node.node);
+            return Err(Failure::new(Exit::Guarded, message)
+                .help("run the `mq fleet import` again that was interrupted; it goes on"));
+        }
+        archive::forget(&state)?;
         self.equip(node)?;
         let config = directory.join("mqd.yaml");
         let text = serde_saphyr::to_string(node)
             .map_err(|error| Failure::failed(format!("cannot write the configuration: {error}")))?;
         replace(&config, format!("# Written by `mq deploy`, which overwrites it.\n{text}").as_bytes())?;
         let (log, start) = open_log(&directory)?;
-        let daemon = match &self.host {
-            Some(host) => switch(&directory, &host.release)?.join("mqd"),
-            None => self.daemon()?,
+        let program = Program::of(node.dataplane, || self.daemon())?;
+        let program = match &self.host {
+            Some(host) => program.below(&switch(&directory, &host.release)?),
+            None => program,
         };
         let process = match self.manager() {
-            Some(manager) => Process::Unit(manager, self.start_unit(manager, node, &daemon).await?),
-            None => Process::Child(start_child(&daemon, &config, &directory, log)?),
+            Some(manager) => Process::Unit(manager, self.start_unit(manager, node, &program).await?),
+            None => {
+                if self.keeper(&node.node).is_some() {
+                    keeper::want(&directory, node.dataplane)?;
+                }
+                Process::Child(start_child(&program, &config, &directory, log)?)
+            }
         };
         Ok((process, start))
     }
 
-    async fn start_unit(&self, manager: Manager, node: &DaemonConfig, daemon: &Path) -> Outcome<String> {
+    async fn start_unit(&self, manager: Manager, node: &DaemonConfig, program: &Program) -> Outcome<String> {
         let directory = self.node_directory(&node.node);
         if manager == Manager::System {
             let store = node.store_dir();
@@ -287,7 +346,7 @@ impl Local {
             }
         }
         let name = self.unit(&node.node);
-        manager.install(&name, &service::unit(manager, node, &directory, daemon)).await?;
+        manager.install(&name, &service::unit(manager, node, &directory, program)).await?;
         manager.start(&name).await?;
         Ok(name)
     }
@@ -507,7 +566,10 @@ impl Backend for Local {
         if starts.is_empty() {
             return Ok(());
         }
-        self.daemon()?;
+        for (node, _) in starts {
+            Program::of(node.dataplane, || self.daemon())?;
+            plane::check_installed(node)?;
+        }
         let problems = starts.iter().filter_map(|(node, held)| self.check_ports(node, *held).err());
         match problems.collect::<Vec<_>>().as_slice() {
             [] => Ok(()),
@@ -535,6 +597,7 @@ impl Backend for Local {
             if let Some(runtime) = runtime
                 && self.entry(&node.node).admin(&runtime)?.is_ready().await
             {
+                self.look_after(&node.node)?;
                 return Ok(runtime);
             }
             if Instant::now() >= end {
@@ -597,23 +660,10 @@ impl Backend for Local {
     }
 
     async fn report(&self, node: &str, depth: bool) -> Outcome<Report> {
-        let admin = self.admin(node)?;
-        let found = admin.node().await?;
-        let statistics = admin.statistics().await?;
-        let mut report = Report {
-            version: found.version,
-            config_hash: found.config_hash,
-            is_running: found.state == admin::NodeState::Running,
-            stored: found.store.map_or(0, |store| store.messages),
-            unsettled: statistics.unsettled,
-            ..Report::default()
-        };
-        if let Some(mesh) = mesh(&admin).await? {
-            report.see(&mesh);
-        }
-        if depth {
-            // Asked after the store: what leaves in between counts twice, and not never.
-            report.left = left(node, &admin.addresses().await?);
+        let mut report = report_of(&self.admin(node)?, node, depth).await?;
+        if self.config(node).is_some_and(|config| !config.dataplane.is_default()) {
+            // What others count is not of this moment: nothing is promised by it.
+            report.stored = 0;
         }
         Ok(report)
     }
@@ -641,6 +691,7 @@ impl Backend for Local {
     }
 
     async fn retire(&self, node: &str, retain: Duration) -> Outcome<String> {
+        self.abandon(node)?;
         if let Some(manager) = self.manager() {
             manager.remove(&self.unit(node)).await?;
         }
@@ -695,7 +746,25 @@ impl Backend for Local {
         tail.read()
     }
 
+    async fn pack(&self, _: &str, places: &Places, to: &Path) -> Outcome<String> {
+        let file = archive::create(to)?;
+        let checksum = archive::pack(places, &file)?;
+        file.sync_all().map_err(|error| Failure::file("write", to, &error))?;
+        Ok(checksum)
+    }
+
+    async fn unpack(&self, node: &str, places: &Places, from: &Path, checksum: &str) -> Outcome {
+        create_private(&self.node_directory(node))?;
+        let file = File::open(from).map_err(|error| Failure::file("read", from, &error))?;
+        archive::unpack(places, file, checksum)
+    }
+
+    async fn adopt(&self, _: &str, places: &Places, checksum: &str) -> Outcome {
+        archive::adopt(places, checksum)
+    }
+
     async fn purge(&self) -> Outcome {
+        node_names(&self.directory)?.iter().try_for_each(|node| self.abandon(node))?;
         if let Some(manager) = self.manager() {
             for node in node_names(&self.directory)? {
                 manager.remove(&self.unit(&node)).await?;
@@ -752,10 +821,11 @@ impl Process {
 }
 
 /// A process of its own that outlives this one.
-fn start_child(daemon: &Path, config: &Path, directory: &Path, log: File) -> Outcome<Child> {
+pub(super) fn start_child(program: &Program, config: &Path, directory: &Path, log: File) -> Outcome<Child> {
     let errors = log.try_clone().map_err(|error| Failure::file("open", directory, &error))?;
     // A group of its own: Ctrl-C in this terminal is not meant for the daemon.
-    Command::new(daemon)
+    Command::new(&program.path)
+        .args(program.arguments)
         .arg("--config")
         .arg(config)
         .current_dir(directory)
@@ -764,11 +834,11 @@ fn start_child(daemon: &Path, config: &Path, directory: &Path, log: File) -> Out
         .stderr(errors)
         .process_group(0)
         .spawn()
-        .map_err(|error| Failure::file("start", daemon, &error))
+        .map_err(|error| Failure::file("start", &program.path, &error))
 }
 
 /// The link of a node to the release that it is started from.
-const CURRENT: &str = "current";
+pub(super) const CURRENT: &str = "current";
 /// Where the releases of a fleet are.
 pub const RELEASES: &str = "releases";
 /// How many releases are kept beside those that nodes run from.
@@ -857,6 +927,28 @@ fn leaving(directory: &Path) -> Option<Leaving> {
 }
 
 /// The mesh as the node sees it; `None`: the node is alone.
+/// What a running node says of itself; with `depth` also what has left it.
+pub(super) async fn report_of(admin: &Admin, node: &str, depth: bool) -> Outcome<Report> {
+    let found = admin.node().await?;
+    let statistics = admin.statistics().await?;
+    let mut report = Report {
+        version: found.version,
+        config_hash: found.config_hash,
+        is_running: found.state == admin::NodeState::Running,
+        stored: found.store.map_or(0, |store| store.messages),
+        unsettled: statistics.unsettled,
+        ..Report::default()
+    };
+    if let Some(mesh) = mesh(admin).await? {
+        report.see(&mesh);
+    }
+    if depth {
+        // Asked after the store: what leaves in between counts twice, and not never.
+        report.left = left(node, &admin.addresses().await?);
+    }
+    Ok(report)
+}
+
 async fn mesh(admin: &Admin) -> Outcome<Option<Mesh>> {
     match admin.mesh().await {
         Ok(mesh) => Ok(Some(mesh)),
@@ -999,7 +1091,7 @@ pub fn create_private(path: &Path) -> Outcome {
 }
 
 /// The log, opened for appending, and the position at which this run begins.
-fn open_log(directory: &Path) -> Outcome<(File, u64)> {
+pub(super) fn open_log(directory: &Path) -> Outcome<(File, u64)> {
     let path = directory.join("mqd.log");
     let size = fs::metadata(&path).map_or(0, |metadata| metadata.len());
     if size > MAX_LOG {

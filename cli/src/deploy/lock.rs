@@ -12,6 +12,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::kubernetes::lease::Lease;
 use crate::{
     context::read_bounded,
     exit::Exit,
@@ -27,6 +28,8 @@ const MAX_HOLDER: u64 = 4 << 10;
 pub struct Lock {
     /// Closing the file gives the lock back.
     _file: File,
+    /// The right to change what is in a cluster.
+    _lease: Option<Lease>,
 }
 
 /// Who holds the lock.
@@ -63,7 +66,13 @@ impl Lock {
         let written =
             file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
         written.map_err(|error| Failure::file("write", &path, &error))?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, _lease: None })
+    }
+
+    /// The lock with the lease that goes with it, where the fleet is in a cluster.
+    #[must_use]
+    pub fn beside(self, lease: Option<Lease>) -> Self {
+        Self { _lease: lease, ..self }
     }
 }
 

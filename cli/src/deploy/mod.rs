@@ -18,20 +18,28 @@ use mq_model::{
 
 use serde::{Deserialize, Serialize};
 
-use self::lock::Lock;
-use crate::{context::Context, failure::Outcome, output::Output};
+use self::{archive::Places, lock::Lock};
+use crate::{
+    context::Context,
+    failure::{Failure, Outcome},
+    output::Output,
+};
 
 pub mod agent;
+pub mod archive;
 pub mod authority;
 #[cfg(test)]
 mod cases;
 pub mod entry;
+pub mod export;
 pub mod gate;
 pub mod history;
+pub mod keeper;
 pub mod kubernetes;
 pub mod local;
 pub mod lock;
 pub mod plan;
+pub mod plane;
 pub mod probe;
 pub mod render;
 pub mod roll;
@@ -91,6 +99,21 @@ pub trait Backend: Sync {
 
     /// Deletes what nobody needs any more: the data of removed nodes whose time is over.
     fn sweep(&self, now: Timestamp) -> impl Future<Output = Outcome>;
+
+    /// What the fleet needs there beside its nodes, compared with what there is.
+    fn surroundings(&self) -> impl Future<Output = Outcome<Vec<plan::Surrounding>>> {
+        async { Ok(Vec::new()) }
+    }
+
+    /// Makes what the fleet needs beside its nodes what the plan says.
+    fn surround(&self, _plan: &plan::Plan) -> impl Future<Output = Outcome> {
+        async { Ok(()) }
+    }
+
+    /// Waits for what came with the surroundings and is no node of the plan.
+    fn settled(&self, _deadline: Duration, _output: &Output) -> impl Future<Output = Outcome> {
+        async { Ok(()) }
+    }
 
     /// Looks at the nodes that are wanted, and at those that are there and are not.
     fn observe(&self, nodes: &[DaemonConfig]) -> impl Future<Output = Outcome<Vec<plan::ObservedNode>>>;
@@ -155,8 +178,28 @@ pub trait Backend: Sync {
     /// whole lines only. `lines` is given with the first call.
     fn log(&self, node: &str, lines: Option<u32>) -> impl Future<Output = Outcome<Vec<u8>>>;
 
+    /// Writes what a stopped node keeps into a new file of this machine, and returns its checksum.
+    fn pack(&self, node: &str, _: &Places, _: &Path) -> impl Future<Output = Outcome<String>> {
+        std::future::ready(Err(immovable(node, &self.place())))
+    }
+
+    /// Brings what such a file holds to where the node is to run, beside its place; `checksum` is the file's.
+    fn unpack(&self, node: &str, _: &Places, _: &Path, _: &str) -> impl Future<Output = Outcome> {
+        std::future::ready(Err(immovable(node, &self.place())))
+    }
+
+    /// Puts into its place what [`unpack`](Self::unpack) has brought.
+    fn adopt(&self, node: &str, _: &Places, _: &str) -> impl Future<Output = Outcome> {
+        std::future::ready(Err(immovable(node, &self.place())))
+    }
+
     /// Deletes everything about the fleet. The nodes must have stopped.
     fn purge(&self) -> impl Future<Output = Outcome>;
+}
+
+fn immovable(node: &str, place: &str) -> Failure {
+    Failure::usage(format!("what `{node}` keeps cannot be moved from or to where it is: {place}"))
+        .help("fleets move between this machine and hosts over SSH")
 }
 
 /// What a node can be told of its future.

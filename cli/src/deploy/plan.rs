@@ -65,6 +65,26 @@ pub struct Observed {
     pub nodes: Vec<ObservedNode>,
     /// The addresses of the fleet; `None` while no node can say.
     pub addresses: Option<Vec<Address>>,
+    /// What the fleet needs where it is, beside its nodes.
+    pub surroundings: Vec<Surrounding>,
+}
+
+/// Something that a fleet needs where it is, beside its nodes, compared with what there is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Surrounding {
+    /// `Service/prod`.
+    pub name: String,
+    pub action: Action,
+    /// What changes.
+    pub detail: String,
+    /// Who else has a say in it.
+    pub blocked: Option<Blocked>,
+}
+
+impl Surrounding {
+    pub fn new(name: String, action: Action) -> Self {
+        Self { name, action, detail: String::new(), blocked: None }
+    }
 }
 
 /// One node as it was found.
@@ -81,6 +101,9 @@ pub struct ObservedNode {
     pub leaving: Option<Leaving>,
     /// It was started from other files than the ones that it would be started from now.
     pub is_binary_old: bool,
+    /// Why it has to start anew whatever its configuration.
+    #[serde(default)]
+    pub stale: Option<String>,
 }
 
 /// How far a node got on its way out of the fleet.
@@ -97,7 +120,7 @@ impl ObservedNode {
     /// A node of which nothing but its state is known.
     pub fn new(name: impl Into<String>, state: NodeState) -> Self {
         let name = name.into();
-        Self { name, state, config: None, holds: None, leaving: None, is_binary_old: false }
+        Self { name, state, config: None, holds: None, leaving: None, is_binary_old: false, stale: None }
     }
 }
 
@@ -187,6 +210,8 @@ pub enum Action {
 pub enum Object {
     Node,
     Address,
+    /// What a cluster is given, called by its kind and its name.
+    Resource,
 }
 
 /// One field that changes.
@@ -201,10 +226,12 @@ pub struct Change {
 impl Plan {
     /// Compares what is wanted with what is there.
     pub fn new(desired: &Desired, observed: &Observed) -> Self {
-        let mut steps: Vec<Step> =
+        let mut nodes: Vec<Step> =
             desired.nodes.iter().map(|node| node_step(desired, node, observed)).collect();
-        steps.extend(removals(desired, observed));
-        steps.sort_by_key(order);
+        nodes.extend(removals(desired, observed));
+        nodes.sort_by_key(order);
+        let mut steps: Vec<Step> = observed.surroundings.iter().filter_map(surrounding_step).collect();
+        steps.append(&mut nodes);
         let is_new = observed.nodes.iter().all(|node| node.state == NodeState::Absent);
         match &observed.addresses {
             Some(there) => {
@@ -240,6 +267,11 @@ impl Plan {
         self.steps.iter().filter(|step| step.object == Object::Node)
     }
 
+    /// The steps about what is beside the nodes.
+    pub fn surroundings(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.object == Object::Resource)
+    }
+
     /// The plan in lines, for people.
     pub fn lines(&self) -> Vec<String> {
         let subject = |step: &Step| format!("{} {}", step.object.word(), step.name);
@@ -247,7 +279,8 @@ impl Plan {
         let mut lines = vec![format!("fleet {} {}: {}", self.fleet, self.place, self.summary())];
         for step in &self.steps {
             let (sign, word, detail) = (step.action.sign(), step.action.word(), &step.detail);
-            lines.push(format!("  {sign} {:<width$}  {word:<9}  {detail}", subject(step)));
+            let line = format!("  {sign} {:<width$}  {word:<9}  {detail}", subject(step));
+            lines.push(line.trim_end().to_owned());
             let changes = step.changes.iter();
             lines.extend(
                 changes.map(|change| format!("      {}: {} -> {}", change.field, change.from, change.to)),
@@ -267,7 +300,8 @@ impl Plan {
 
     /// The names of the addresses that the plan deletes.
     pub fn deleted(&self) -> Vec<&str> {
-        let deleted = self.steps.iter().filter(|step| step.action == Action::Delete);
+        let of_addresses = self.steps.iter().filter(|step| step.object == Object::Address);
+        let deleted = of_addresses.filter(|step| step.action == Action::Delete);
         deleted.map(|step| step.name.as_str()).collect()
     }
 
@@ -337,6 +371,7 @@ impl Object {
         match self {
             Self::Node => "node",
             Self::Address => "address",
+            Self::Resource => "object",
         }
     }
 }
@@ -373,6 +408,12 @@ fn order(step: &Step) -> (u8, i64) {
         Action::Restart => (5, number),
         _ => (6, number),
     }
+}
+
+/// What is as it is wanted is many things, and is not worth a line.
+fn surrounding_step(found: &Surrounding) -> Option<Step> {
+    let step = Step::new(found.action, Object::Resource, &found.name, &found.detail);
+    found.action.is_change().then(|| Step { blocked: found.blocked.clone(), ..step })
 }
 
 fn node_step(desired: &Desired, node: &DaemonConfig, observed: &Observed) -> Step {
@@ -414,6 +455,8 @@ fn running_step(
         format!("mqd {} becomes {version}", runtime.version)
     } else if found.is_binary_old && desired.version.is_some() {
         format!("another build of mqd {}", runtime.version)
+    } else if let Some(why) = &found.stale {
+        why.clone()
     } else if desired.restart.includes(&node.node) {
         "as asked for".to_owned()
     } else if found.leaving.is_some() {
@@ -760,11 +803,11 @@ mod tests {
         };
         let state = NodeState::Running { runtime, connections };
         let node = ObservedNode { config: Some(config.clone()), ..ObservedNode::new(&config.node, state) };
-        Observed { nodes: vec![node], addresses: Some(Vec::new()) }
+        Observed { nodes: vec![node], addresses: Some(Vec::new()), ..Observed::default() }
     }
 
     fn found(state: NodeState) -> Observed {
-        Observed { nodes: vec![ObservedNode::new("node-1", state)], addresses: None }
+        Observed { nodes: vec![ObservedNode::new("node-1", state)], ..Observed::default() }
     }
 
     fn address(name: &str, kind: AddressType) -> Address {

@@ -806,7 +806,7 @@ mod tests {
     fn roll(fake: &Fake, desired: &Desired) -> Outcome<Vec<String>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let observed = Observed { nodes: fake.observe(&[]).await?, addresses: None };
+            let observed = Observed { nodes: fake.observe(&[]).await?, ..Observed::default() };
             let plan = Plan::new(desired, &observed);
             let options = Options {
                 wait: Duration::from_millis(60),

@@ -1,7 +1,8 @@
 //! Nodes as services of systemd: the text of their units, and the few words with `systemctl`.
 //!
 //! A unit is called `mq-<fleet>-<node>.service`. Of the system's manager it has a user of its own and sees as
-//! little of the machine as it needs; of a user's manager it has what that user has.
+//! little of the machine as it needs; of a user's manager it has what that user has. Keys are files that this user alone
+//! can read, and no credentials of the unit: those are what they were at the start, and nodes take new ones while they run.
 
 use std::{
     fs, io,
@@ -13,6 +14,7 @@ use std::{
 use mq_model::{config::DaemonConfig, manifest::Supervision};
 use tokio::{io::AsyncWriteExt, process::Command};
 
+use super::plane::Program;
 use crate::{
     context::{base, replace},
     env,
@@ -67,8 +69,8 @@ pub fn unit_name(fleet: &str, node: &str) -> String {
     format!("mq-{fleet}-{node}.service")
 }
 
-/// The text of a node's unit. `directory` is the node's, `binary` the daemon's.
-pub fn unit(manager: Manager, node: &DaemonConfig, directory: &Path, binary: &Path) -> String {
+/// The text of a node's unit. `directory` is the node's, `program` what runs it.
+pub fn unit(manager: Manager, node: &DaemonConfig, directory: &Path, program: &Program) -> String {
     let config = directory.join("mqd.yaml");
     let log = directory.join("mqd.log");
     let stop = node.drain_seconds.saturating_add(STOP_GRACE);
@@ -83,7 +85,8 @@ StartLimitBurst=10
 
 [Service]
 Type=notify
-ExecStart={binary} --config {config}
+ExecStart={binary}{arguments} --config {config}
+ExecReload=/bin/kill -HUP $MAINPID
 WorkingDirectory={directory}
 StandardOutput=append:{log}
 StandardError=inherit
@@ -96,7 +99,8 @@ UMask=0077
 ",
         name = node.node,
         fleet = node.fleet,
-        binary = quoted(binary),
+        binary = quoted(&program.path),
+        arguments = program.arguments.iter().map(|word| format!(" {word}")).collect::<String>(),
         config = quoted(&config),
         directory = plain(directory),
         log = plain(&log),
@@ -120,6 +124,8 @@ fn sandbox(node: &DaemonConfig, directory: &Path) -> String {
         writable.push(' ');
         writable.push_str(&quoted(&store));
     }
+    // The machine code of another data plane is made while it runs.
+    let code = if node.dataplane.is_default() { "MemoryDenyWriteExecute=yes\n" } else { "" };
     let ports = node.listeners.named().into_iter().map(|(_, listener)| listener.port);
     let ports = ports.chain(node.mesh.as_ref().map(|mesh| mesh.listen.port));
     let capability = match ports.into_iter().any(|port| (1..FIRST_FREE_PORT).contains(&port)) {
@@ -134,8 +140,7 @@ ReadWritePaths={writable}
 CapabilityBoundingSet={capability}
 AmbientCapabilities={capability}
 LockPersonality=yes
-MemoryDenyWriteExecute=yes
-NoNewPrivileges=yes
+{code}NoNewPrivileges=yes
 PrivateDevices=yes
 PrivateTmp=yes
 ProtectClock=yes
@@ -185,8 +190,9 @@ impl Manager {
                 .help("leave `supervision` out, or set it to `none`"));
         }
         if manager == Self::System && !is_root {
-            return Err(Failure::new(Exit::Denied, "units of the system take root")
-                .help("log in as root (`user: root`), or set `supervision: user`"));
+            return Err(Failure::new(Exit::Denied, "units of the system take root").help(
+                "log in as root (`user: root`), set `sudo: true` for the host, or set `supervision: user`",
+            ));
         }
         Ok(Some(manager))
     }
@@ -391,7 +397,10 @@ mod tests {
         let mut node =
             DaemonConfig::from_fleet(&Fleet::new("prod", FleetSpec::default()), "node-1", "/d/state");
         change(&mut node);
-        unit(manager, &node, Path::new("/d"), Path::new("/d/current/mqd"))
+        {
+            let program = Program::of(node.dataplane, || Ok("/d/current/mqd".into())).unwrap();
+            unit(manager, &node, Path::new("/d"), &program)
+        }
     }
 
     #[test]
@@ -400,6 +409,7 @@ mod tests {
         for line in [
             "Type=notify",
             "ExecStart=\"/d/current/mqd\" --config \"/d/mqd.yaml\"",
+            "ExecReload=/bin/kill -HUP $MAINPID",
             "User=mq",
             "ProtectSystem=strict",
             "ReadWritePaths=\"/d\"",

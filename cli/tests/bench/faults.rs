@@ -105,6 +105,7 @@ pub(crate) fn endpoint(order: &Order, to: SocketAddr, address: &str) -> Endpoint
         address: address.into(),
         trust: Default::default(),
         is_deployed: false,
+        dataplane: mq_model::Dataplane::default(),
     }
 }
 

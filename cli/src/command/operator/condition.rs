@@ -78,8 +78,18 @@ pub(super) fn status_change(object: &Value, verdict: &Verdict, now: Timestamp) -
 
 /// Whether the status says that nobody of the fleet answers.
 pub(super) fn is_unreachable(object: &Value) -> bool {
+    has_condition(object, "reason", UNREACHABLE)
+}
+
+/// Whether all is as the object says: what is not is looked at again soon, since the fleet does not tell when it could be.
+pub(super) fn is_settled(object: &Value) -> bool {
+    let is_going = object["metadata"]["deletionTimestamp"].is_string();
+    !is_going && has_condition(object, "status", "True")
+}
+
+fn has_condition(object: &Value, field: &str, value: &str) -> bool {
     let conditions = object["status"]["conditions"].as_array();
-    conditions.is_some_and(|all| all.iter().any(|condition| condition["reason"] == UNREACHABLE))
+    conditions.is_some_and(|all| all.iter().any(|condition| condition[field] == value))
 }
 
 #[cfg(test)]
@@ -107,6 +117,17 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_is_to_go_is_not_settled_however_it_was() {
+        let ready =
+            status_change(&object(Value::Null), &Verdict::ready("served"), at("2030-01-01T00:00:00Z"));
+        let mut there = object(ready.unwrap());
+        assert!(is_settled(&there));
+        there["metadata"]["deletionTimestamp"] = "2030-01-01T00:01:00Z".into();
+        assert!(!is_settled(&there));
+        assert!(!is_settled(&object(Value::Null)));
+    }
+
+    #[test]
     fn the_time_is_that_of_the_change() {
         let ready =
             status_change(&object(Value::Null), &Verdict::ready("served"), at("2030-01-01T00:00:00Z"));
@@ -117,5 +138,6 @@ mod tests {
         assert_eq!(condition["lastTransitionTime"], "2030-01-01T00:05:00Z");
         assert!(is_unreachable(&object(status.clone())));
         assert_eq!(condition["message"], "nobody answers; look");
+        assert!(!is_settled(&object(status)));
     }
 }

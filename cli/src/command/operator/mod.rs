@@ -1,8 +1,9 @@
-//! `mq operator`: keeps the address spaces, addresses and users of a fleet as the objects of its cluster say.
+//! `mq operator`: keeps the addresses, spaces, profiles, users and roles of a fleet as the objects of its cluster say.
 //!
 //! One process works at a time: the holder of a lease. It lists the objects of each kind, watches them, and for each makes
 //! the fleet what the object says by the admin API, and the object's status what the fleet says. An object is looked at
-//! when it changes, and every minute, so that what somebody else has done to the fleet is made good again.
+//! when it changes, and every minute, so that what somebody else has done to the fleet is made good again; one that is not
+//! as it is to be, every few seconds.
 //!
 //! An object gets a finalizer before anything is made for it, so that the cluster forgets it only when the fleet has: an
 //! address that holds messages keeps its object.
@@ -10,6 +11,7 @@
 mod address;
 mod condition;
 mod lease;
+mod role;
 mod space;
 mod user;
 
@@ -22,9 +24,10 @@ use jiff::Timestamp;
 use mq_model::custom::{GROUP, VERSION};
 use reqwest::Url;
 use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
 
 use self::{
-    condition::{Verdict, is_unreachable, status_change},
+    condition::{Verdict, is_settled, is_unreachable, status_change},
     lease::Lease,
 };
 use crate::{
@@ -39,6 +42,8 @@ use crate::{
 
 /// How often every object is looked at, whether it has changed or not.
 const RESYNC: Duration = Duration::from_secs(60);
+/// How often those are looked at that are not as they are to be, or are to go.
+const RETRY: Duration = Duration::from_secs(5);
 /// How long to wait after a failure that concerns everything.
 const PAUSE: Duration = Duration::from_secs(2);
 /// What keeps an object until the fleet has forgotten what it stands for.
@@ -47,6 +52,8 @@ const FINALIZER: &str = "mq.messaging/fleet";
 const API: &str = "mq.messaging/v1";
 
 const ADDRESSES: Kind = Kind { version: API, plural: "addresses" };
+const PROFILES: Kind = Kind { version: API, plural: "profiles" };
+const ROLES: Kind = Kind { version: API, plural: "roles" };
 const SPACES: Kind = Kind { version: API, plural: "addressspaces" };
 const USERS: Kind = Kind { version: API, plural: "users" };
 
@@ -59,7 +66,8 @@ struct Operator {
 /// What the operator is at with one kind.
 struct Kept {
     kind: Kind,
-    watch: Watch,
+    /// None while the cluster does not know the kind: its definition may come later than this program.
+    watch: Option<Watch>,
     version: String,
     objects: BTreeMap<String, Value>,
     /// The objects that are to be looked at.
@@ -112,33 +120,68 @@ impl Operator {
 
     /// Lists what is there and follows the changes, until they are not known any more.
     async fn follow(&self, output: &Output) -> Outcome {
-        let mut spaces = self.kept(SPACES).await?;
-        let mut addresses = self.kept(ADDRESSES).await?;
-        let mut users = self.kept(USERS).await?;
+        // What others name is there before those: a profile before its spaces, a space before what is in it.
+        let mut all = [
+            self.kept(PROFILES, output).await?,
+            self.kept(SPACES, output).await?,
+            self.kept(ROLES, output).await?,
+            self.kept(USERS, output).await?,
+            self.kept(ADDRESSES, output).await?,
+        ];
         let mut resync = tokio::time::interval(RESYNC);
+        let mut retry = tokio::time::interval(RETRY);
+        for ticks in [&mut resync, &mut retry] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
+            let [profiles, spaces, roles, users, addresses] = &mut all;
             tokio::select! {
-                change = spaces.watch.next() => self.take(&mut spaces, change?).await?,
-                change = addresses.watch.next() => self.take(&mut addresses, change?).await?,
-                change = users.watch.next() => self.take(&mut users, change?).await?,
+                change = profiles.next() => self.take(profiles, change?).await?,
+                change = spaces.next() => self.take(spaces, change?).await?,
+                change = roles.next() => self.take(roles, change?).await?,
+                change = users.next() => self.take(users, change?).await?,
+                change = addresses.next() => self.take(addresses, change?).await?,
                 _ = resync.tick() => {
-                    for kept in [&mut spaces, &mut addresses, &mut users] {
-                        kept.due.extend(kept.objects.keys().cloned());
+                    for kept in all.iter_mut().filter(|kept| kept.watch.is_none()) {
+                        *kept = self.kept(kept.kind, output).await?;
                     }
+                    all.iter_mut().for_each(Kept::look_at_all);
+                }
+                _ = retry.tick() => all.iter_mut().for_each(Kept::look_at_unsettled),
+            }
+            // Those that name what has come, or has gone, have something else to say.
+            let [profiles, spaces, roles, users, _] = &mut all;
+            for (named, naming) in [(profiles, spaces), (roles, users)] {
+                if !named.due.is_empty() {
+                    naming.look_at_all();
                 }
             }
-            // A space is there before what is in it.
-            for kept in [&mut spaces, &mut users, &mut addresses] {
+            for kept in &mut all {
                 self.look(kept, output).await;
             }
         }
     }
 
-    async fn kept(&self, kind: Kind) -> Outcome<Kept> {
-        let listed = self.cluster.list(kind).await?;
-        let watch = self.cluster.watch(kind, &listed.version).await?;
-        let mut kept =
-            Kept { kind, watch, version: listed.version, objects: BTreeMap::new(), due: BTreeSet::new() };
+    async fn kept(&self, kind: Kind, output: &Output) -> Outcome<Kept> {
+        let mut kept = Kept {
+            kind,
+            watch: None,
+            version: String::new(),
+            objects: BTreeMap::new(),
+            due: BTreeSet::new(),
+        };
+        let listed = match self.cluster.list(kind).await {
+            Err(failure) if failure.exit == Exit::NotFound => {
+                let plural = kind.plural;
+                output.warn(&format!(
+                    "the cluster has no {plural}.{GROUP}; apply what `mq render crds` prints"
+                ));
+                return Ok(kept);
+            }
+            listed => listed?,
+        };
+        kept.watch = Some(self.cluster.watch(kind, &listed.version).await?);
+        kept.version = listed.version;
         listed.items.into_iter().for_each(|object| kept.note(object));
         Ok(kept)
     }
@@ -149,7 +192,7 @@ impl Operator {
             Some(Change::Object(object)) => kept.note(object),
             Some(Change::Gone(object)) => kept.forget(&object),
             Some(Change::Bookmark(version)) => kept.version = version,
-            None => kept.watch = self.cluster.watch(kept.kind, &kept.version).await?,
+            None => kept.watch = Some(self.cluster.watch(kept.kind, &kept.version).await?),
         }
         Ok(())
     }
@@ -192,7 +235,9 @@ impl Operator {
 
     async fn ensure(&self, kind: Kind, object: &Value) -> Verdict {
         let ensured = match kind {
+            PROFILES => space::ensure_profile(&self.admin, object).await,
             SPACES => space::ensure(&self.admin, object).await,
+            ROLES => role::ensure(&self.admin, object).await,
             ADDRESSES => address::ensure(&self.admin, object).await,
             _ => user::ensure(&self.admin, &self.cluster, object).await,
         };
@@ -205,7 +250,9 @@ impl Operator {
             return Ok(None);
         }
         let forgotten = match kind {
+            PROFILES => space::forget_profile(&self.admin, object).await,
             SPACES => space::forget(&self.admin, object).await,
+            ROLES => role::forget(&self.admin, object).await,
             ADDRESSES => address::forget(&self.admin, object).await,
             _ => user::forget(&self.admin, object).await,
         };
@@ -228,6 +275,23 @@ impl Operator {
 }
 
 impl Kept {
+    /// The next change. Cancel-safe, as that of the watch.
+    async fn next(&mut self) -> Outcome<Option<Change>> {
+        match &mut self.watch {
+            Some(watch) => watch.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn look_at_all(&mut self) {
+        self.due.extend(self.objects.keys().cloned());
+    }
+
+    fn look_at_unsettled(&mut self) {
+        let unsettled = self.objects.iter().filter(|(_, object)| !is_settled(object));
+        self.due.extend(unsettled.map(|(name, _)| name.clone()));
+    }
+
     /// Notes what a list or a watch has told.
     fn note(&mut self, object: Value) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();

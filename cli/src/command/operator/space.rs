@@ -1,4 +1,4 @@
-//! Address spaces of the fleet, as their objects say.
+//! Address spaces of the fleet and the profiles of their limits, as their objects say.
 
 use mq_model::custom;
 use serde_json::Value;
@@ -37,6 +37,30 @@ pub(super) async fn ensure(admin: &Admin, object: &Value) -> Outcome<Verdict> {
 pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
     let Ok(wanted) = custom::space(object) else { return Ok(None) };
     match admin.delete_space(&wanted.metadata.name, false, false).await {
+        Err(failure) if failure.exit != Exit::NotFound => Err(failure),
+        _ => Ok(None),
+    }
+}
+
+/// Makes the profile what the object says.
+pub(super) async fn ensure_profile(admin: &Admin, object: &Value) -> Outcome<Verdict> {
+    let wanted = custom::profile(object).map_err(Failure::usage)?;
+    let there = found(admin.profile(&wanted.metadata.name).await)?;
+    let profile = match there {
+        Some(there) if there.spec == wanted.spec => there,
+        _ => {
+            admin.put_profile(&wanted).await?;
+            admin.profile(&wanted.metadata.name).await?
+        }
+    };
+    let verdict = Verdict::ready("the fleet has the profile");
+    Ok(verdict.with("spaces", profile.status.unwrap_or_default().spaces))
+}
+
+/// Removes the profile: spaces that name it say so in their conditions.
+pub(super) async fn forget_profile(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
+    let Ok(wanted) = custom::profile(object) else { return Ok(None) };
+    match admin.delete_profile(&wanted.metadata.name).await {
         Err(failure) if failure.exit != Exit::NotFound => Err(failure),
         _ => Ok(None),
     }

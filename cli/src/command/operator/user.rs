@@ -45,13 +45,14 @@ pub(super) async fn ensure(admin: &Admin, cluster: &Cluster, object: &Value) -> 
     let name = wanted.metadata.name.clone();
     let there = found(admin.user(&name).await)?;
     let known = object["status"]["passwordVersion"].as_str();
-    match there {
+    let user = match there {
         None => {
             let password = given.as_ref().map(|given| NewPassword { password: given.password.clone() });
-            admin.create_user(&NewUser { user: wanted, password }).await?;
+            admin.create_user(&NewUser { user: wanted, password }).await?
         }
         Some(there) => {
-            if there.spec != wanted.spec {
+            let is_as_wanted = there.spec == wanted.spec;
+            if !is_as_wanted {
                 admin.put_user(&wanted).await?;
             }
             let has_password = there.status.as_ref().is_some_and(|status| status.has_password);
@@ -59,9 +60,16 @@ pub(super) async fn ensure(admin: &Admin, cluster: &Cluster, object: &Value) -> 
             {
                 admin.set_password(&name, &NewPassword { password: given.password.clone() }).await?;
             }
+            if is_as_wanted { there } else { admin.user(&name).await? }
         }
-    }
-    let verdict = Verdict::ready("the user may log in");
+    };
+    let unknown = user.status.map(|status| status.unknown_roles).unwrap_or_default();
+    let verdict = if unknown.is_empty() {
+        Verdict::ready("the user may log in")
+    } else {
+        let message = format!("roles that do not exist give nothing: {}", unknown.join(", "));
+        Verdict::not_ready("UnknownRole", message)
+    };
     Ok(match given {
         Some(given) => verdict.with("passwordVersion", given.version),
         None => verdict,

@@ -70,6 +70,42 @@ pub fn promote(directory: &Path) -> Outcome {
     remove(&old)
 }
 
+/// Copies the authority of the fleet in one directory into another one, in the place of what is there, as far as a
+/// rotation is. A fleet without one has nothing to copy.
+pub fn copy(from: &Path, to: &Path) -> Outcome {
+    let (source, folder) = (from.join("ca"), to.join("ca"));
+    recover(&source)?;
+    if !source.exists() {
+        return Ok(());
+    }
+    recover(&folder)?;
+    let (new, old) = (folder.with_extension(NEW), folder.with_extension(OLD));
+    remove(&new)?;
+    copy_files(&source, &new)?;
+    if source.join(NEXT).exists() {
+        copy_files(&source.join(NEXT), &new.join(NEXT))?;
+    }
+    if folder.exists() {
+        rename(&folder, &old)?;
+    }
+    rename(&new, &folder)?;
+    remove(&old)
+}
+
+fn copy_files(from: &Path, to: &Path) -> Outcome {
+    create_private(to)?;
+    let entries = fs::read_dir(from).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    for entry in entries.map_err(|error| Failure::file("read", from, &error))? {
+        let path = entry.path();
+        if path.is_file()
+            && let Some(content) = read(&path)?
+        {
+            write_private(&to.join(entry.file_name()), content.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
 /// Trusts the one authority alone that signs.
 pub fn finish(directory: &Path) -> Outcome {
     let folder = directory.join("ca");

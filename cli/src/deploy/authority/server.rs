@@ -230,6 +230,7 @@ mod tests {
             certificate: "tls/server.pem".into(),
             key: "tls/server.key".into(),
             client_ca: None,
+            client_crl: None,
             fleet_ca: Some("tls/ca.pem".into()),
             client_certificates: None,
             min_version: Default::default(),

@@ -15,7 +15,9 @@ use mq_model::{
 };
 use serde::Deserialize;
 
-use super::plan::{Desired, Leaving, NodeState, Observed, ObservedNode, Plan, Restart};
+use super::plan::{
+    Action, Blocked, Desired, Leaving, NodeState, Observed, ObservedNode, Plan, Restart, Surrounding,
+};
 
 /// What is there, as a case says it.
 #[derive(Debug, Default, Deserialize)]
@@ -30,6 +32,23 @@ struct Found {
     prune: bool,
     /// The version of the daemon that would be started.
     daemon: Option<String>,
+    /// Where the nodes are, for people. Default: `on this machine`.
+    place: Option<String>,
+    /// What the fleet needs beside its nodes, in this order.
+    objects: Vec<FoundObject>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct FoundObject {
+    name: String,
+    /// `absent`, `same`, `other` or `left-over`.
+    state: String,
+    /// The fields that differ.
+    #[serde(default)]
+    fields: String,
+    /// What the cluster says to a change of it.
+    refused: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -45,6 +64,7 @@ struct FoundNode {
     /// `draining` or `empty`.
     leaving: Option<String>,
     old_binary: bool,
+    stale: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,7 +150,7 @@ fn plan(wanted: &str, found: &str) -> String {
         names => Restart::Only(names.to_vec()),
     };
     let desired = Desired {
-        place: "on this machine".into(),
+        place: found.place.clone().unwrap_or_else(|| "on this machine".into()),
         fleet: fleet.metadata.name.clone(),
         nodes: fleet.spec.node_names().map(|name| DaemonConfig::from_fleet(&fleet, &name, &name)).collect(),
         addresses: documents.addresses,
@@ -142,7 +162,20 @@ fn plan(wanted: &str, found: &str) -> String {
     };
     let addresses = found.addresses.map(|addresses| addresses.into_iter().map(address).collect());
     let nodes = found.nodes.into_iter().map(|(name, found)| observed(&fleet, &name, found)).collect();
-    Plan::new(&desired, &Observed { nodes, addresses }).lines().join("\n") + "\n"
+    let surroundings = found.objects.into_iter().map(surrounding).collect();
+    Plan::new(&desired, &Observed { nodes, addresses, surroundings }).lines().join("\n") + "\n"
+}
+
+fn surrounding(found: FoundObject) -> Surrounding {
+    let action = match found.state.as_str() {
+        "absent" => Action::Create,
+        "same" => Action::Unchanged,
+        "other" => Action::Update,
+        "left-over" => Action::Delete,
+        other => panic!("no such state: {other}"),
+    };
+    let blocked = found.refused.map(|reason| Blocked { reason, help: "use --force-conflicts".into() });
+    Surrounding { detail: found.fields, blocked, ..Surrounding::new(found.name, action) }
 }
 
 fn address((name, found): (String, FoundAddress)) -> Address {
@@ -204,6 +237,7 @@ fn observed(fleet: &Fleet, name: &str, found: FoundNode) -> ObservedNode {
         holds,
         leaving,
         is_binary_old: found.old_binary,
+        stale: found.stale,
         ..ObservedNode::new(name, state)
     }
 }

@@ -9,12 +9,17 @@
 //! [`pods`].
 
 mod access;
+pub mod backend;
 pub mod chart;
+mod explain;
+pub mod lease;
 mod network;
+mod objects;
 mod observe;
 mod operator;
 mod pods;
 pub mod secrets;
+mod tail;
 
 use std::cell::RefCell;
 

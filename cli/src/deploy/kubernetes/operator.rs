@@ -1,4 +1,4 @@
-//! The operator: a process of `mq` that looks after the objects which stand for addresses and users.
+//! The operator: a process of `mq` that looks after the objects which stand for addresses, users and the like.
 
 use mq_model::custom::{GROUP, KINDS};
 use serde_json::{Value, json};

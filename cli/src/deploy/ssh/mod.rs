@@ -10,7 +10,9 @@ mod transport;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     path::{Path, PathBuf},
+    process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -32,6 +34,7 @@ use self::{
 use super::{
     Backend, Order, Stopped,
     agent::{Ask, Asker, Facts, PROTOCOL, skew, timed},
+    archive::Places,
     authority::{Authority, Issued, PublicKey, Wish},
     entry::Entry,
     gate::Report,
@@ -84,7 +87,58 @@ struct Host {
     /// How far its clock is apart from this one's at least.
     skew: Duration,
     master: Master,
+    /// The folder of the programs there.
+    release: String,
     release_is_new: bool,
+}
+
+impl Host {
+    /// Has the programs there move what a node keeps: from `input`, or into `output`. Returns what they say of it.
+    async fn move_data(
+        &self,
+        (fleet, what): (&str, &str),
+        places: &Places,
+        checksum: &str,
+        (input, output): (Stdio, Stdio),
+    ) -> Outcome<String> {
+        let [directory, state, store] =
+            [&self.facts.directory, &places.state, &places.store].map(|path| path.display().to_string());
+        let arguments = [
+            &self.release,
+            "--fleet",
+            fleet,
+            "--directory",
+            &directory,
+            "--supervision",
+            "none",
+            what,
+            "--state",
+            &state,
+            "--store",
+            &store,
+            "--checksum",
+            checksum,
+        ];
+        let mut child = self
+            .master
+            .script(AGENT, &arguments)
+            .stdin(input)
+            .stdout(output)
+            .spawn()
+            .map_err(|error| Failure::file("run", Path::new("ssh"), &error))?;
+        let mut said = Vec::new();
+        if let Some(errors) = child.stderr.take() {
+            // What cannot be read says nothing; how it ended is looked at.
+            let _ = errors.take(MAX_COMPLAINT).read_to_end(&mut said).await;
+        }
+        let ended = child.wait().await.map_err(|error| Failure::failed(format!("{}: {error}", self.host)))?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        if ended.success() {
+            return Ok(last_line(&said).unwrap_or_default());
+        }
+        Err(Failure::failed(format!("{}: {}", self.host, said.trim().trim_start_matches("error: ")))
+            .help("run the same command again"))
+    }
 }
 
 /// A way to a port of a node.
@@ -311,7 +365,7 @@ impl Ssh {
             if held.is_some_and(|issued| !is_ours(&issued)) {
                 problems.push(format!(
                     "{}: `{node}` runs with a certificate of an authority that is not in {}; deploy from the machine \
-                     that deployed it, or copy the folder `ca` from there",
+                     that deployed it, or `mq fleet export` there and `mq fleet import` here",
                     host.host,
                     self.directory.display()
                 ));
@@ -419,7 +473,7 @@ async fn connect(
         "--supervision",
         supervision,
     ];
-    let started = master.script(AGENT, &arguments).stdin(std::process::Stdio::piped()).spawn();
+    let started = master.script(AGENT, &arguments).stdin(Stdio::piped()).spawn();
     let mut child = started
         .map_err(|error| Failure::file("run", Path::new("ssh"), &error).help("install the OpenSSH client"))?;
     let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
@@ -433,7 +487,8 @@ async fn connect(
         return Err(Failure::failed(message).help("give the `mq` of this build beside `mqd`"));
     }
     let skew = skew(facts.now, Timestamp::now() - took, took);
-    Ok(Host { host, agent, facts, skew, master, release_is_new: staged.is_new })
+    let release_is_new = staged.is_new;
+    Ok(Host { host, agent, facts, skew, master, release: staged.release, release_is_new })
 }
 
 /// Why an agent has ended: the last that it, or `ssh`, complained about.
@@ -679,7 +734,14 @@ impl Backend for Ssh {
         let waiting = Waiting::new(output, format!("{} is starting", node.node));
         waiting.tick();
         let start = Ask::Start { node: Box::new(node.clone()), deadline };
-        let runtime: Runtime = self.host(&node.node)?.agent.ask(start).await?;
+        let host = self.host(&node.node)?;
+        let runtime: Runtime = host.agent.ask(start).await?;
+        if host.facts.manager == "keeper" && !host.facts.starts_at_boot {
+            output.warn(&format!(
+                "{}: there is neither systemd nor cron, so that after a reboot {} has to be started with `mq deploy`",
+                host.host, node.node
+            ));
+        }
         self.reach(&[&runtime]).await?;
         Ok(runtime)
     }
@@ -739,6 +801,30 @@ impl Backend for Ssh {
     async fn log(&self, node: &str, lines: Option<u32>) -> Outcome<Vec<u8>> {
         let said: String = self.host(node)?.agent.ask(Ask::Log { node: node.to_owned(), lines }).await?;
         Ok(said.into_bytes())
+    }
+
+    async fn pack(&self, node: &str, places: &Places, to: &Path) -> Outcome<String> {
+        let file = super::archive::create(to)?;
+        let streams = (Stdio::null(), file.into());
+        let checksum = self.host(node)?.move_data((&self.fleet, "pack"), places, "", streams).await?;
+        let found = super::archive::checksum(to)?;
+        if found == checksum {
+            return Ok(found);
+        }
+        let message =
+            format!("the data of `{node}` arrived damaged: its checksum is {found}, not {checksum}");
+        Err(Failure::failed(message).help("run the same command again"))
+    }
+
+    async fn unpack(&self, node: &str, places: &Places, from: &Path, checksum: &str) -> Outcome {
+        let file = File::open(from).map_err(|error| Failure::file("read", from, &error))?;
+        let streams = (file.into(), Stdio::null());
+        self.host(node)?.move_data((&self.fleet, "unpack"), places, checksum, streams).await.map(drop)
+    }
+
+    async fn adopt(&self, node: &str, places: &Places, checksum: &str) -> Outcome {
+        let Places { state, store } = places.clone();
+        self.host(node)?.agent.ask(Ask::Adopt { state, store, checksum: checksum.to_owned() }).await
     }
 
     async fn purge(&self) -> Outcome {

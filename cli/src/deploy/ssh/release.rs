@@ -41,12 +41,18 @@ for release in "$@"; do
 done
 "#;
 
-/// Stores its input as the program `$3` with the checksum `$4` in the release `$2` of the fleet at `$1`.
+/// Stores its input, `$5` KiB, as the program `$3` with the checksum `$4` in the release `$2` of the fleet at `$1`.
 const STORE: &str = r#"
 umask 077
 at=$1/releases/$2
 part=$at/.$3.$$
+space() { set -- $(df -Pk "$1" 2>/dev/null | tail -n 1); echo "${4:-}"; }
 mkdir -p "$at" || exit 1
+free=$(space "$at")
+if [ "${free:-$5}" -lt "$5" ]; then
+    echo "there is no room for $3: $at has $free KiB free, and it takes $5 KiB" >&2
+    exit 1
+fi
 if [ "$(id -u)" = 0 ]; then chmod 755 "$1/releases" "$at" || exit 1; fi
 clean() { rm -f "$part"; }
 trap clean EXIT
@@ -192,7 +198,9 @@ pub(crate) async fn stage(master: &Master, fleet: &str, releases: &[Release], ho
         let script = format!("{CHECKSUM}{STORE}");
         for (program, (path, sum)) in PROGRAMS.into_iter().zip(&release.programs) {
             let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
-            let arguments = [found.directory.as_str(), &release.name, program, sum];
+            let length = file.metadata().map_err(|error| Failure::file("read", path, &error))?.len();
+            let size = length.div_ceil(1 << 10).to_string();
+            let arguments = [found.directory.as_str(), &release.name, program, sum, &size];
             master.run(&script, &arguments, Some(file)).await?;
         }
     }

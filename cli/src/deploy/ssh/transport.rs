@@ -128,7 +128,7 @@ impl Master {
 
     /// A command that runs `script` over the connection.
     pub(crate) fn script(&self, script: &str, arguments: &[&str]) -> Command {
-        let command = remote(script, arguments);
+        let command = remote(&self.host, script, arguments);
         let mut ssh = ssh(&self.host);
         ssh.args(["-T", "-o", "ControlMaster=no", "-S"]).arg(&self.socket);
         ssh.args(destination(&self.host)).arg(command);
@@ -154,15 +154,30 @@ impl Master {
         }
         let why = last_line(&errors).unwrap_or_else(|| how(status));
         let exit = if status.code() == Some(LOST) { Exit::Unreachable } else { Exit::Failed };
-        Err(Failure::new(exit, format!("{}: {why}", self.host)))
+        Err(failed(&self.host, exit, &why))
     }
 }
 
 /// What a host is told to run a script.
-fn remote(script: &str, arguments: &[&str]) -> String {
+fn remote(host: &SshHost, script: &str, arguments: &[&str]) -> String {
     debug_assert!(!script.contains(['\'', '\\']), "the login shell must not touch it");
     let words = [script, "mq"].into_iter().chain(arguments.iter().copied()).map(quoted);
-    format!("exec sh -c {}", words.collect::<Vec<_>>().join(" "))
+    // Nobody is there to type a password.
+    let sudo = if host.sudo { "sudo -n -- " } else { "" };
+    format!("exec {sudo}sh -c {}", words.collect::<Vec<_>>().join(" "))
+}
+
+/// Why a script did not run to its end; with what to do about it when it never began.
+fn failed(host: &SshHost, exit: Exit, why: &str) -> Failure {
+    let message = format!("{host}: {why}");
+    if !(host.sudo && why.contains("sudo")) {
+        return Failure::new(exit, message);
+    }
+    let login = login(host);
+    Failure::new(Exit::Denied, message).help(format!(
+        "see to it that `ssh {login} sudo -n true` works (NOPASSWD in a file of /etc/sudoers.d), or log in as root in \
+         place of `sudo: true`"
+    ))
 }
 
 /// Says the token of the node `$2` of the fleet `$1`, an empty line when there is none, and stays until its input
@@ -216,7 +231,7 @@ impl Tunnel {
         command.args(destination(host)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         if let Some((fleet, node)) = node {
             // What runs there ends with its input, which ends with this.
-            command.arg(remote(OWNER, &[fleet, node])).stdin(Stdio::piped()).stdout(Stdio::piped());
+            command.arg(remote(host, OWNER, &[fleet, node])).stdin(Stdio::piped()).stdout(Stdio::piped());
         }
         let process = command.spawn().map_err(|error| no_ssh(&error))?;
         let mut tunnel = Self { process, ports, owner: None };
@@ -428,6 +443,19 @@ mod tests {
         assert!(words.ends_with(&["-p", "2222", "-l", "mq"].map(str::to_owned)), "{words:?}");
         assert!(words.contains(&"BatchMode=yes".to_owned()), "{words:?}");
         assert_eq!(destination(&host), ["--", "10.0.0.1"]);
+    }
+
+    #[test]
+    fn root_by_way_of_sudo_is_asked_for_nothing_and_says_how_to_mend_it() {
+        let mut host = SshHost::new("h1");
+        assert_eq!(remote(&host, "echo", &["a b"]), "exec sh -c 'echo' 'mq' 'a b'");
+        (host.sudo, host.user) = (true, Some("ann".into()));
+        assert_eq!(remote(&host, "echo", &["a b"]), "exec sudo -n -- sh -c 'echo' 'mq' 'a b'");
+        let failure = failed(&host, Exit::Failed, "sudo: a password is required");
+        assert_eq!(failure.message, "ann@h1: sudo: a password is required");
+        assert_eq!(failure.exit, Exit::Denied);
+        assert!(failure.help.unwrap().contains("`ssh ann@h1 sudo -n true`"));
+        assert_eq!(failed(&host, Exit::Failed, "cat: no such file").exit, Exit::Failed);
     }
 
     #[test]
