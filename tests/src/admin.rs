@@ -54,11 +54,12 @@ impl Admin {
         let answer = self.exchange(method, path, body).unwrap_or_else(|error| {
             panic!("{method} {path} at {}: {error}", self.server);
         });
-        let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
-            let status = head.split(' ').nth(1)?.parse().ok()?;
-            Some(Answer { status, body: body.to_owned() })
-        });
-        parsed.unwrap_or_else(|| panic!("{method} {path} was not answered in HTTP: {answer:?}"))
+        parsed(&answer).unwrap_or_else(|| panic!("{method} {path} was not answered in HTTP: {answer:?}"))
+    }
+
+    /// What is read there; `None` while nobody answers.
+    pub fn try_get(&self, path: &str) -> Option<Answer> {
+        parsed(&self.exchange("GET", path, None).ok()?)
     }
 
     fn exchange(&self, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<String> {
@@ -157,4 +158,10 @@ impl Admin {
             self.links().into_iter().find(|link| link.address.as_deref() == Some(address))
         })
     }
+}
+
+fn parsed(answer: &str) -> Option<Answer> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, body: body.to_owned() })
 }

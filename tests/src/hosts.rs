@@ -93,6 +93,16 @@ impl Hosts {
         self.folder.path().join("ssh_config")
     }
 
+    /// Adds lines in front of that configuration, where they count first.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn configure(&self, lines: &str) {
+        let known = fs::read_to_string(self.config()).expect("the configuration of ssh");
+        // What follows a `Host` belongs to it.
+        fs::write(self.config(), format!("{lines}\nHost *\n{known}")).expect("a file");
+    }
+
     /// The host keys that are known.
     pub fn known_hosts(&self) -> PathBuf {
         self.folder.path().join("known_hosts")
@@ -221,12 +231,23 @@ impl Hosts {
         self.start(mq, arguments).finish_within(ROLL)
     }
 
+    /// The same with something on standard input.
+    #[track_caller]
+    pub fn run_reading(&self, mq: &Mq, arguments: &[&str], input: &str) -> Finished {
+        self.start_reading(mq, arguments, input).finish_within(ROLL)
+    }
+
     /// Starts `mq` where it reaches the machines.
     #[track_caller]
     pub fn start(&self, mq: &Mq, arguments: &[&str]) -> Running {
+        self.start_reading(mq, arguments, "")
+    }
+
+    #[track_caller]
+    fn start_reading(&self, mq: &Mq, arguments: &[&str], input: &str) -> Running {
         let mut command = mq.command(arguments);
         command.env("MQ_SSH_CONFIG", self.config());
-        within(&self.network.clients(), || Running::start(command, ""))
+        within(&self.network.clients(), || Running::start(command, input))
     }
 }
 

@@ -110,6 +110,11 @@ impl Network {
         }
     }
 
+    /// The address of the clients.
+    pub fn address_of_clients(&self) -> IpAddr {
+        address(0).into()
+    }
+
     /// Pulls the cable of a node out of the switch.
     ///
     /// # Panics

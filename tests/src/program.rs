@@ -8,6 +8,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+/// Why the folder of a profile has one above it.
+const BELOW_TARGET: &str = "the profile's folder is below target";
+
 /// The folder of the sources that a program is built from; tests and benchmarks are left out.
 const SOURCES: [&str; 9] = [
     "cli/src",
@@ -37,6 +40,22 @@ pub fn mq_path() -> PathBuf {
     programs().join("mq")
 }
 
+/// The folder of both programs as the `Containerfile` builds them, in this test's own profile: they need nothing of the
+/// machine that they run on. Cargo knows whether they have to be built.
+///
+/// # Panics
+/// When they cannot be built.
+pub fn static_programs() -> &'static Path {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+        let folder = profile_folder();
+        build(&folder, Some(&target));
+        let (root, profile) = (folder.parent(), folder.file_name());
+        root.zip(profile).map(|(root, profile)| root.join(target).join(profile)).expect(BELOW_TARGET)
+    })
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is a folder of the repository")
@@ -50,7 +69,7 @@ fn programs() -> &'static Path {
         None => {
             let folder = profile_folder();
             if is_stale(&folder) {
-                build(&folder);
+                build(&folder, None);
             }
             folder
         }
@@ -88,11 +107,15 @@ fn youngest(folder: &Path) -> Option<SystemTime> {
     times.max()
 }
 
-/// Cargo holds a lock of its own while it builds.
-fn build(folder: &Path) {
+/// Builds for a target that is named with everything inside, and else for this machine. Cargo holds a lock of its own
+/// while it builds.
+fn build(folder: &Path, target: Option<&str>) {
     let mut command = Command::new(cargo());
     command.current_dir(repository()).args(["build", "--quiet", "-p", "mqd", "-p", "mq"]);
-    command.arg("--target-dir").arg(folder.parent().expect("the profile's folder is below target"));
+    command.arg("--target-dir").arg(folder.parent().expect(BELOW_TARGET));
+    if let Some(target) = target {
+        command.args(["--target", target]).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    }
     if folder.ends_with("release") {
         command.arg("--release");
     }

@@ -1,8 +1,10 @@
 // An OpenID provider that a test leads: commands in, events out, one JSON object a line.
 //
 // It is a real one: discovery, keys and a token endpoint over HTTP on a free port of the loopback address.
-// Tokens are issued by the grant of client credentials, for any resource, which is their audience. With `rotate`
-// it goes on with a new key, on the same port, and takes the old one back. `forge` makes a token of any claims as
+// Tokens are issued by the grant of client credentials, for any resource, which is their audience, and to people
+// whose names are all good, with a code of a device or of a browser. With `rotate` it goes on with a new key, on the
+// same port, and takes the old one back. With `lifetime` tokens hold for so many seconds. `grants` says how often
+// tokens were given, in which way, and how often they were taken back. `forge` makes a token of any claims as
 // somebody else would: signed with the provider's key, with one of a stranger, with the provider's public key as a
 // shared secret, or not at all.
 
@@ -23,6 +25,17 @@ console.log = console.error;
 
 const AUDIENCE = 'urn:mq';
 const CLIENT = { client_id: 'sensor', client_secret: 'sensor-secret' };
+// What a command line is to a provider: it can keep no secret (RFC 8252).
+const NATIVE = {
+    client_id: 'mq',
+    application_type: 'native',
+    token_endpoint_auth_method: 'none',
+    redirect_uris: ['http://127.0.0.1/'],
+    response_types: ['code'],
+    grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
+};
+const grants = {};
+let lifetime = 300;
 
 function say(event, fields) {
     process.stdout.write(JSON.stringify({ event, ...fields }) + '\n');
@@ -39,19 +52,21 @@ function newKey(kind) {
 }
 
 function providerWith(issuer, key) {
+    const signed = { id_token_signed_response_alg: key.alg };
     const provider = new Provider(issuer, {
         jwks: { keys: [key] },
-        ttl: { ClientCredentials: 300 },
         clients: [{
             ...CLIENT,
+            ...signed,
             grant_types: ['client_credentials'],
             redirect_uris: [],
             response_types: [],
-            id_token_signed_response_alg: key.alg,
-        }],
+        }, { ...NATIVE, ...signed }],
+        findAccount: (_context, name) => ({ accountId: name, claims: () => ({ sub: name }) }),
         features: {
-            devInteractions: { enabled: false },
             clientCredentials: { enabled: true },
+            deviceFlow: { enabled: true },
+            revocation: { enabled: true },
             resourceIndicators: {
                 enabled: true,
                 defaultResource: () => AUDIENCE,
@@ -59,13 +74,19 @@ function providerWith(issuer, key) {
                     scope: 'send',
                     audience: resource,
                     accessTokenFormat: 'jwt',
-                    accessTokenTTL: 300,
+                    accessTokenTTL: lifetime,
                     jwt: { sign: { alg: key.alg } },
                 }),
             },
         },
-        extraTokenClaims: () => ({ sub: CLIENT.client_id, realm_access: { roles: ['mq-sender', 'other'] } }),
+        extraTokenClaims: (_context, token) => ({
+            ...token.kind === 'ClientCredentials' && { sub: CLIENT.client_id },
+            realm_access: { roles: ['mq-sender', 'other'] },
+        }),
     });
+    const count = (kind) => { grants[kind] = (grants[kind] ?? 0) + 1; };
+    provider.on('grant.success', (context) => count(context.oidc.params.grant_type));
+    provider.on('grant.revoked', () => count('revoked'));
     return provider.callback();
 }
 
@@ -130,6 +151,11 @@ server.listen(0, '127.0.0.1', () => {
                 say('token', { token: await token(issuer, options.resource) });
             } else if (command === 'forge') {
                 say('token', { token: forge(issuer, key, options) });
+            } else if (command === 'lifetime') {
+                ({ seconds: lifetime } = options);
+                say('lifetime', {});
+            } else if (command === 'grants') {
+                say('grants', { grants });
             } else if (command === 'rotate') {
                 key = newKey(options.kind);
                 answer = providerWith(issuer, key);

@@ -4,6 +4,7 @@
 
 'use strict'
 
+const crypto = require('node:crypto')
 const fs = require('node:fs')
 const mqtt = require('mqtt')
 const readline = require('node:readline')
@@ -79,6 +80,30 @@ function told (properties) {
   return values
 }
 
+// A password that is proven and not sent (RFC 5802), in packets of 5.0 (4.12).
+class Scram {
+  constructor ({ hash, user, password }) {
+    Object.assign(this, { hash, password, method: `SCRAM-${hash.toUpperCase().replace('SHA', 'SHA-')}` })
+    this.nonce = crypto.randomBytes(18).toString('base64')
+    this.first = `n=${user},r=${this.nonce}`
+  }
+
+  // What the server says last proves that it knows the password, too.
+  final (challenge) {
+    const [nonce, salt, count] = challenge.split(',').map(part => part.slice(2))
+    if (!nonce.startsWith(this.nonce)) throw new Error('the nonce of another exchange')
+    const size = crypto.createHash(this.hash).digest().length
+    const salted = crypto.pbkdf2Sync(this.password, Buffer.from(salt, 'base64'), Number(count), size, this.hash)
+    const hmac = (key, text) => crypto.createHmac(this.hash, key).update(text).digest()
+    const key = hmac(salted, 'Client Key')
+    const bare = `c=${Buffer.from('n,,').toString('base64')},r=${nonce}`
+    const said = `${this.first},${challenge},${bare}`
+    const signature = hmac(crypto.createHash(this.hash).update(key).digest(), said)
+    this.expected = `v=${hmac(hmac(salted, 'Server Key'), said).toString('base64')}`
+    return `${bare},p=${Buffer.from(key.map((byte, index) => byte ^ signature[index])).toString('base64')}`
+  }
+}
+
 let client
 let version
 let byServer
@@ -87,7 +112,7 @@ const held = new Map()
 
 const commands = {
   connect ({ host, port, version: wanted = 5, client_id: clientId = '', clean = true, keep_alive: keepalive = 60,
-    will, properties, hold = false, websocket = false, user, password, resume = false, tls }) {
+    will, properties, hold = false, websocket = false, user, password, resume = false, tls, scram }) {
     byServer = undefined
     if (resume) {
       // The same client: it remembers what is under way. Of QoS 2 it hands on what it has stored when the
@@ -110,6 +135,11 @@ const commands = {
       queueQoSZero: false
     }
     if (version === 5) options.properties = propertiesOf(properties)
+    const proof = scram && new Scram(scram)
+    if (proof) {
+      options.properties.authenticationMethod = proof.method
+      options.properties.authenticationData = Buffer.from(`n,,${proof.first}`)
+    }
     if (will) {
       options.will = { topic: will.topic, payload: Buffer.from(will.payload ?? '', 'hex'), qos: will.qos ?? 0, retain: will.retain ?? false }
       if (version === 5) options.will.properties = propertiesOf(will.properties)
@@ -123,7 +153,18 @@ const commands = {
     }
     const scheme = (websocket ? 'ws' : 'mqtt') + (tls ? 's' : '')
     client = mqtt.connect(`${scheme}://${host}:${port}${websocket ? '/mqtt' : ''}`, options)
+    if (proof) {
+      client.handleAuth = (packet, answer) => answer(null, {
+        cmd: 'auth',
+        reasonCode: 0x18,
+        properties: {
+          authenticationMethod: proof.method,
+          authenticationData: Buffer.from(proof.final(packet.properties.authenticationData.toString()))
+        }
+      })
+    }
     client.on('connect', connack => say('connected', {
+      is_proven: proof && connack.properties?.authenticationData?.toString() === proof.expected,
       reason: connack.reasonCode ?? connack.returnCode ?? 0,
       session_present: connack.sessionPresent,
       properties: told(connack.properties)

@@ -120,15 +120,15 @@ function push(name) {
 }
 
 const commands = {
-    connect({ host, port, container: id, user, password, heartbeat_ms, sasl, mechanism, tls, virtual_host }) {
+    connect({ host, port, container: id, user, password, heartbeat_ms, sasl, mechanism, tls, virtual_host, token }) {
         const secure = tls && {
-            transport: 'tls', servername: host, rejectUnauthorized: true, ca: fs.readFileSync(tls.ca),
+            transport: 'tls', servername: tls.server_name || host, rejectUnauthorized: true, ca: fs.readFileSync(tls.ca),
             cert: tls.certificate && fs.readFileSync(tls.certificate), key: tls.key && fs.readFileSync(tls.key),
         };
         connection = container.connect({
             ...secure, enable_sasl_external: mechanism === 'EXTERNAL',
             host, port, container_id: id, reconnect: false,
-            username: user || (sasl === false || mechanism === 'EXTERNAL' ? undefined : 'anonymous'), password,
+            username: user || (sasl === false || mechanism === 'EXTERNAL' ? undefined : 'anonymous'), password, token,
             idle_time_out: heartbeat_ms || undefined,
             // The host in the open, and the one before that.
             ...(virtual_host ? { hostname: virtual_host, sasl_init_hostname: virtual_host } : {}),

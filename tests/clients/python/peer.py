@@ -140,6 +140,8 @@ class Peer(Handler):
                 domain.set_credentials(tls["certificate"], tls["key"], None)
             domain.set_peer_authentication(SSLDomain.VERIFY_PEER_NAME)
             options["ssl_domain"] = domain
+            if "server_name" in tls:
+                options["sni"] = tls["server_name"]
         scheme = "amqps" if tls else "amqp"
         self.connection = self.container.connect(f"{scheme}://{host}:{port}", **options)
 

@@ -1,5 +1,5 @@
 //! Kinds that are defined by objects: what a `CustomResourceDefinition` has to be like, and what its schema
-//! makes of the objects of its kind (pruning, defaults, validation). Its CEL rules are not evaluated.
+//! makes of the objects of its kind (pruning, defaults, validation).
 
 use std::sync::Arc;
 
@@ -7,21 +7,33 @@ use serde_json::{Map, Value, json};
 
 use super::kinds::Kind;
 use super::refusal::Cause;
+use super::rules::broken;
 
 /// What a version of a definition says of its objects.
 #[derive(Clone, Debug)]
 pub(super) struct Custom {
     pub(super) schema: Arc<Value>,
-    /// Name and JSON pointer of each printed column.
-    pub(super) columns: Arc<Vec<(String, String)>>,
+    pub(super) columns: Arc<Vec<Column>>,
+}
+
+/// A printed column.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) path: String,
+    /// It is shown as how long ago that was.
+    pub(super) is_date: bool,
 }
 
 impl Custom {
     pub(super) fn new(version: &Value) -> Self {
         let columns = version["additionalPrinterColumns"].as_array().into_iter().flatten();
         let columns = columns.filter_map(|column| {
-            let path = column["jsonPath"].as_str()?.replace('.', "/");
-            Some((column["name"].as_str()?.to_owned(), path))
+            Some(Column {
+                name: column["name"].as_str()?.to_owned(),
+                path: column["jsonPath"].as_str()?.to_owned(),
+                is_date: column["type"] == "date",
+            })
         });
         Self {
             schema: Arc::new(version["schema"]["openAPIV3Schema"].clone()),
@@ -44,8 +56,8 @@ impl Custom {
         gone
     }
 
-    /// What is wrong with an object by its schema.
-    pub(super) fn check(&self, object: &Value) -> Vec<Cause> {
+    /// What is wrong with an object by its schema and the rules in it; `old` is what it was before a change.
+    pub(super) fn check(&self, old: Option<&Value>, object: &Value) -> Vec<Cause> {
         let schema = plain(&self.schema);
         let validator = match jsonschema::validator_for(&schema) {
             Ok(validator) => validator,
@@ -55,8 +67,28 @@ impl Custom {
             let path = error.instance_path().to_string().trim_start_matches('/').replace('/', ".");
             Cause::invalid(path, error.instance(), &error.to_string())
         });
-        causes.collect()
+        let causes: Vec<Cause> = causes.collect();
+        // Rules may count on the types that the schema gives.
+        if causes.is_empty() { broken(&self.schema, old, object) } else { causes }
     }
+}
+
+/// What is at a path of a column, such as `.spec.size` or `.status.conditions[?(@.type=="Ready")].reason`: names, and a
+/// choice by one of an item's own texts.
+pub(super) fn at<'v>(object: &'v Value, path: &str) -> Option<&'v Value> {
+    let path = path.strip_prefix('.')?;
+    let end = path.find(['.', '[']).unwrap_or(path.len());
+    let (name, rest) = path.split_at(end);
+    let (value, rest) = match rest.strip_prefix("[?(@.") {
+        Some(choice) => {
+            let (choice, rest) = choice.split_once(")]")?;
+            let (field, wanted) = choice.split_once("==")?;
+            let wanted = wanted.trim_matches('"');
+            (object.get(name)?.as_array()?.iter().find(|item| item[field] == wanted)?, rest)
+        }
+        None => (object.get(name)?, rest),
+    };
+    if rest.is_empty() { Some(value) } else { at(value, rest) }
 }
 
 fn is_open(schema: &Value) -> bool {
@@ -296,9 +328,21 @@ mod tests {
         });
         assert_eq!(custom.shape(&mut object), ["spec.typo"]);
         assert_eq!(object["spec"], json!({ "type": "queue", "open": { "x": 1 }, "none": null, "shards": 1 }));
-        assert!(custom.check(&object).is_empty());
-        assert_eq!(custom.check(&json!({ "spec": { "type": "x", "shards": 0 } })).len(), 2);
-        assert_eq!(custom.check(&json!({ "spec": {} })).len(), 1);
+        assert!(custom.check(None, &object).is_empty());
+        assert_eq!(custom.check(None, &json!({ "spec": { "type": "x", "shards": 0 } })).len(), 2);
+        assert_eq!(custom.check(None, &json!({ "spec": {} })).len(), 1);
+    }
+
+    #[test]
+    fn a_column_finds_fields_and_conditions() {
+        let object = json!({
+            "spec": { "size": 3 },
+            "status": { "conditions": [{ "type": "A", "reason": "x" }, { "type": "B", "reason": "y" }] },
+        });
+        assert_eq!(at(&object, ".spec.size"), Some(&json!(3)));
+        assert_eq!(at(&object, r#".status.conditions[?(@.type=="B")].reason"#), Some(&json!("y")));
+        assert_eq!(at(&object, r#".status.conditions[?(@.type=="C")].reason"#), None);
+        assert_eq!(at(&object, ".spec.none.more"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! It is for what a deployment meets: discovery, server-side apply with ownership of fields and conflicts, the
 //! other patches, optimistic concurrency, watches with bookmarks and an end of history, finalizers and owners,
 //! evictions and disruption budgets, definitions of kinds, roles, defaults that are filled in, and refusals in
-//! the words of the real one. What it leaves out: admission webhooks, quotas, CEL rules, network policies
+//! the words of the real one. What it leaves out: admission webhooks, quotas, network policies
 //! (kept, not enforced), autoscaling (kept, not acted upon), HTTP/2, SPDY, and answers in protobuf.
 //!
 //! [`ClusterBuilder::start`] takes no rights, and nobody runs its pods. For
@@ -32,6 +32,7 @@ mod refusal;
 mod relay;
 mod removal;
 mod request;
+mod rules;
 mod selector;
 mod server;
 mod site;
@@ -77,7 +78,7 @@ use crate::network::within;
 use crate::program::{mq_path, mqd_path};
 
 pub use self::kubelet::Image;
-pub use self::site::Site;
+pub use self::site::{Site, image};
 
 /// The nodes of a cluster.
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];

@@ -2,6 +2,7 @@
 //! own, or a real one: `MQ_TEST_KUBECONFIG` names the configuration of somebody who may make namespaces in it.
 
 use std::env;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -103,6 +104,36 @@ impl Site {
         command.env("KUBECONFIG", &self.kubeconfig).env("HOME", self.home.path());
     }
 
+    /// Where a node of the cluster is reached from here.
+    ///
+    /// # Panics
+    /// When no node of a real cluster says so.
+    #[track_caller]
+    pub fn node(&self) -> IpAddr {
+        if self.cluster.is_some() {
+            return Ipv4Addr::LOCALHOST.into();
+        }
+        let nodes = self.kubectl("get nodes --output json").succeeds().json();
+        let known = nodes["items"][0]["status"]["addresses"].as_array().cloned().unwrap_or_default();
+        let of = |kind: &str| {
+            let found = known.iter().find(|address| address["type"] == kind)?;
+            found["address"].as_str()?.parse().ok()
+        };
+        of("ExternalIP").or_else(|| of("InternalIP")).unwrap_or_else(|| panic!("no address in {known:?}"))
+    }
+
+    /// The port of every node behind which a port of a service is.
+    ///
+    /// # Panics
+    /// When the service has none.
+    #[track_caller]
+    pub fn node_port(&self, service: &str, name: &str) -> u16 {
+        let service = self.get(&format!("service/{service}")).expect("the service");
+        let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+        let port = ports.iter().find(|port| port["name"] == name).expect("a port of that name");
+        port["nodePort"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port of the nodes")
+    }
+
     /// An object as it is now, or `None`.
     #[track_caller]
     pub fn get(&self, what: &str) -> Option<Value> {
@@ -122,6 +153,12 @@ impl Drop for Site {
             drop(self.kubectl(&format!("delete namespace {} --wait=false", self.namespace)));
         }
     }
+}
+
+/// The image of the pods: what `MQ_TEST_IMAGE` names, from where a real cluster gets it, or a name that only a cluster of
+/// the tests has.
+pub fn image() -> String {
+    env::var("MQ_TEST_IMAGE").unwrap_or_else(|_| "registry.test/mq:1".to_owned())
 }
 
 /// The configuration of a real cluster.

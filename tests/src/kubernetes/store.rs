@@ -179,7 +179,7 @@ impl Store {
             object.as_object_mut().map(|map| map.remove("status"));
         }
         self.admit_new(kind, &mut object)?;
-        let warnings = admit(kind, &mut object, writing)?;
+        let warnings = admit(kind, None, &mut object, writing)?;
         if !writing.is_applied {
             apply::track(&Value::Null, &mut object, schema(kind), &manager(kind, writing));
         }
@@ -214,7 +214,7 @@ impl Store {
             return Err(Refusal::conflict(kind, name, "Precondition failed: the UID is another one"));
         }
         let mut next = assemble(kind, &live, object, &writing.subresource);
-        let warnings = admit(kind, &mut next, writing)?;
+        let warnings = admit(kind, Some(&live), &mut next, writing)?;
         let causes = validate::check_change(kind, &live, &next);
         if kind.custom.is_none() && writing.subresource.is_empty() && !causes.is_empty() {
             return Err(Refusal::invalid(kind, name, &causes));
@@ -471,7 +471,7 @@ fn assemble(kind: &Kind, live: &Value, mut sent: Value, subresource: &str) -> Va
 }
 
 /// Defaults, pruning and validation. Returns the warnings.
-fn admit(kind: &Kind, object: &mut Value, writing: &Writing) -> Answer<Vec<String>> {
+fn admit(kind: &Kind, old: Option<&Value>, object: &mut Value, writing: &Writing) -> Answer<Vec<String>> {
     let mut warnings = Vec::new();
     let mut causes = Vec::new();
     match &kind.custom {
@@ -486,7 +486,7 @@ fn admit(kind: &Kind, object: &mut Value, writing: &Writing) -> Answer<Vec<Strin
                     _ => warnings.push(format!("unknown field \"{path}\"")),
                 }
             }
-            causes.extend(custom.check(object));
+            causes.extend(custom.check(old, object));
         }
         None => defaults::fill(kind, object),
     }

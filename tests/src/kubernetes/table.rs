@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::custom::at;
 use super::kinds::Kind;
 use super::removal::condition;
 
@@ -43,8 +44,9 @@ fn columns(kind: &Kind, object: &Value) -> Vec<Column> {
     let (spec, status) = (&object["spec"], &object["status"]);
     match &kind.custom {
         Some(custom) => {
-            for (name, path) in custom.columns.iter() {
-                add(name, object.pointer(path).cloned().unwrap_or_default());
+            for column in custom.columns.iter() {
+                let value = at(object, &column.path).cloned().unwrap_or_default();
+                add(&column.name, if column.is_date { age_since(&value) } else { value });
             }
         }
         None => match kind.kind.as_str() {
@@ -82,8 +84,15 @@ fn columns(kind: &Kind, object: &Value) -> Vec<Column> {
             _ => {}
         },
     }
-    add("Age", json!(age(object["metadata"]["creationTimestamp"].as_str().unwrap_or_default())));
+    // A definition that has columns says whether the age is one.
+    if kind.custom.as_ref().is_none_or(|custom| custom.columns.is_empty()) {
+        add("Age", age_since(&object["metadata"]["creationTimestamp"]));
+    }
     columns
+}
+
+fn age_since(time: &Value) -> Value {
+    age(time.as_str().unwrap_or_default()).into()
 }
 
 /// What stands in the column of a pod: the reason of what keeps it, or its phase.

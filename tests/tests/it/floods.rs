@@ -66,6 +66,7 @@ fn whoever_is_in_goes_on_while_strangers_begin_tls_and_guess_passwords() {
                 certificate: files.certificate.clone(),
                 key: files.key.clone(),
                 client_ca: None,
+                client_crl: None,
                 fleet_ca: None,
                 client_certificates: None,
                 min_version: TlsVersion::Tls12,

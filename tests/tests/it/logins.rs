@@ -2,10 +2,12 @@
 
 use std::process::Command;
 
+use fe2o3_amqp::Connection;
+use fe2o3_amqp::sasl_profile::{SaslProfile, SaslScramSha256, SaslScramSha512};
 use mq_model::manifest::AddressType;
 use mq_tests::foreign::{Library, Peer, is_skipped, text};
 use mq_tests::mqtt::{Broker, Client, Dialect, is_reference, mosquitto_client};
-use mq_tests::{Daemon, DaemonBuilder, Running};
+use mq_tests::{Daemon, DaemonBuilder, PATIENCE, Running};
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse";
@@ -69,6 +71,57 @@ fn proton_and_rhea_log_in_with_a_password_and_do_what_they_may() {
 
         delete(&daemon, "ann");
         assert_eq!(text(&ann.expect("closed", ""), "condition"), "amqp:unauthorized-access");
+    }
+}
+
+/// How a connection of the crate fe2o3-amqp ends that logs in so: with an error, or in peace.
+fn with_fe2o3(daemon: &Daemon, profile: impl Into<SaslProfile>) -> Result<String, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let url = format!("amqp://{}", daemon.amqp());
+    let opened = async {
+        let builder = Connection::builder().container_id("by scram").sasl_profile(profile);
+        let mut connection = builder.open(url.as_str()).await.map_err(|error| format!("{error:?}"))?;
+        let user = daemon.admin().connection_of("by scram").user;
+        connection.close().await.map_err(|error| format!("{error:?}"))?;
+        Ok(user)
+    };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, opened).await.expect("an answer") })
+}
+
+#[test]
+fn fe2o3_amqp_proves_that_it_knows_a_password_and_has_the_node_prove_it_too() {
+    let daemon = closed().start();
+    create(&daemon, "ann", &[]);
+    let sha256 = |user: &str, password: &str| with_fe2o3(&daemon, SaslScramSha256::new(user, password));
+    let sha512 = |user: &str, password: &str| with_fe2o3(&daemon, SaslScramSha512::new(user, password));
+    for by in [&sha256 as &dyn Fn(&str, &str) -> Result<String, String>, &sha512] {
+        assert_eq!(by("ann", PASSWORD).as_deref(), Ok("ann"));
+        assert!(by("ann", "battery staple").is_err());
+        assert!(by("nobody", PASSWORD).is_err());
+    }
+}
+
+#[test]
+fn mqtt_js_proves_that_it_knows_a_password_in_packets_of_auth() {
+    if is_skipped() || is_reference() {
+        return;
+    }
+    let dialect = Dialect::MQTT_JS_5;
+    let broker = Broker::start_with(closed());
+    create(broker.daemon(), "ann", &["send:up/#"]);
+    for hash in ["sha256", "sha512"] {
+        let with = |password: &str| json!({ "client_id": "dev1", "scram": { "hash": hash, "user": "ann", "password": password } });
+        let refused = Client::new(dialect).try_connect(&broker, with("battery staple"));
+        assert_eq!(refused["reason"], 0x86, "{hash}: {refused}");
+        let mut ann = Client::new(dialect);
+        let connack = ann.try_connect(&broker, with(PASSWORD));
+        assert_eq!(
+            (&connack["reason"], &connack["is_proven"]),
+            (&json!(0), &json!(true)),
+            "{hash}: {connack}"
+        );
+        assert_eq!(broker.daemon().admin().connection_of("dev1").user, "ann");
+        assert_eq!(ann.publish("up/x", "yes", 1), 0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Address spaces over MQTT, with clients that are not ours: whatever they write, none finds anything of another
 //! space, on one node and in a fleet.
 
-use mq_model::admin::{ClientSession, Page};
+use mq_model::admin::{ClientSession, DrainState, NodeDrain, Page};
 use mq_tests::admin::Admin;
 use mq_tests::foreign::is_skipped;
 use mq_tests::mqtt::{Broker, Client, Dialect, Message, is_reference, lasting, mosquitto_client};
@@ -251,5 +251,50 @@ fn a_session_is_taken_over_by_a_client_of_its_space_on_whatever_node() {
             back.has_nothing();
             back.disconnect();
         }
+    }
+}
+
+#[test]
+fn fleet_sessions_of_one_name_leave_a_node_that_is_emptied_each_with_what_is_of_its_space() {
+    if is_skipped() || is_reference() {
+        return;
+    }
+    let fleet = Fleet::of(2).start();
+    prepare(fleet.node(1).admin());
+    eventually("the other node to know the users", || {
+        let answer = fleet.node(2).admin().request("GET", &format!("{}/users/ann", path("other")), None);
+        (answer.status == 200).then_some(())
+    });
+    let at = |node: usize, space: &str, options: Value| {
+        let mut client = Client::new(Dialect::PAHO_5);
+        let connack = client.try_connect_at(fleet.node(node).mqtt(), of(space, options));
+        assert_eq!(connack["reason"], 0, "{connack}");
+        client
+    };
+    for space in SPACES {
+        let mut client = at(2, space, lasting(Dialect::PAHO_5, "kitchen"));
+        client.subscribe("t/#", 1);
+        client.disconnect();
+    }
+    for space in SPACES {
+        let mut publisher = at(1, space, json!({ "client_id": "publisher" }));
+        for number in 1..=3 {
+            assert_eq!(publisher.publish("t/a", &format!("{space} {number}"), 1), 0);
+        }
+        publisher.disconnect();
+    }
+    let admin = fleet.node(2).admin();
+    assert_eq!(admin.request("POST", "/api/v1/node/drain", None).status, 200);
+    eventually("the node to be empty", || {
+        let drain: NodeDrain = admin.get("/node/drain");
+        (drain.state == DrainState::Drained && drain.sessions == 0).then_some(())
+    });
+    for space in SPACES {
+        let mut back = at(1, space, lasting(Dialect::PAHO_5, "kitchen"));
+        assert!(back.session_present(), "{space}");
+        for number in 1..=3 {
+            assert_eq!(back.text(), format!("{space} {number}"));
+        }
+        back.has_nothing();
     }
 }

@@ -44,6 +44,7 @@ impl Place {
                 certificate: server.certificate.clone(),
                 key: server.key.clone(),
                 client_ca: Some(client_ca),
+                client_crl: None,
                 fleet_ca: None,
                 client_certificates: None,
                 min_version: TlsVersion::Tls12,
