@@ -8,6 +8,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -142,15 +143,17 @@ fn install_requirements(folder: &str, what: &str) -> Result<PathBuf, String> {
             "the tests with {what} need Python 3: install python3, python3-venv and python3-dev ({reason})"
         )
     })?;
-    let recipe = [python.as_bytes(), &read(&requirements)?].concat();
+    let recipe = [python.as_bytes(), b"with OpenSSL\n", &read(&requirements)?].concat();
     install(folder, &recipe, |environment| {
         run(Command::new("python3").args(["-m", "venv"]).arg(environment)).map_err(|reason| {
             format!("the tests with {what} need Python's venv and pip: install python3-venv\n{reason}")
         })?;
         let mut pip = Command::new(environment.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
-        // Proton is built alike everywhere: without a SASL library whose mechanisms depend on the machine.
-        pip.env("PKG_CONFIG_LIBDIR", environment).env_remove("PKG_CONFIG_PATH");
+        // What is built from source with libraries of this machine is built alike everywhere.
+        pip.env("PKG_CONFIG_LIBDIR", offer_openssl(environment)?).env_remove("PKG_CONFIG_PATH");
+        // Nor is it taken from what somebody else has built, with what was there.
+        pip.arg("--no-cache-dir");
         run(&mut pip).map_err(|reason| {
             format!(
                 "{what} could not be installed; what has no wheel is built from source, which needs a C \
@@ -159,6 +162,22 @@ fn install_requirements(folder: &str, what: &str) -> Result<PathBuf, String> {
         })?;
         Ok(())
     })
+}
+
+/// A folder below `environment` in which pkg-config finds OpenSSL and nothing else: Proton takes what it finds, silently,
+/// and is to have TLS, and no library of SASL whose mechanisms depend on the machine.
+fn offer_openssl(environment: &Path) -> Result<PathBuf, String> {
+    let mut command = Command::new("pkg-config");
+    let folder = run(command.args(["--variable=pcfiledir", "openssl"])).map_err(|reason| {
+        format!("OpenSSL's headers are needed: install pkg-config and libssl-dev\n{reason}")
+    })?;
+    let offered = environment.join("pkgconfig");
+    let failed = |error: std::io::Error| format!("cannot write to {}: {error}", offered.display());
+    fs::create_dir_all(&offered).map_err(failed)?;
+    for library in ["openssl.pc", "libssl.pc", "libcrypto.pc"] {
+        symlink(Path::new(folder.trim()).join(library), offered.join(library)).map_err(failed)?;
+    }
+    Ok(offered)
 }
 
 /// A tool of those who run Kubernetes, `kubectl` or `kubernetes-validate`, at the version that
