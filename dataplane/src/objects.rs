@@ -367,6 +367,7 @@ impl Loaded {
                 moving_from: None,
                 birth: Version::default(),
                 ends: 0,
+                created_by: None,
             };
             // Whatever anybody else says of it counts more.
             let version = Version { clock: 1, origin: self.local };

@@ -367,6 +367,31 @@ impl Owners {
 }
 
 #[cfg(test)]
+impl Stock {
+    /// What one shard holds.
+    fn held_on(&self, shard: u16) -> [u64; KINDS] {
+        let shelf = &self.shelves[usize::from(shard)];
+        [0, 1, 2].map(|what| shelf.0[what].load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+impl Owners {
+    pub(crate) fn known(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Checks what each user has on a shard against what was found there: messages, bytes, retained names.
+    pub(crate) fn check(&self, shard: u16, found: &std::collections::BTreeMap<Owner, [u64; KINDS]>) {
+        for (owner, owned) in &self.known {
+            let held = owned.upgrade().map_or([0; KINDS], |owned| owned.stock.held_on(shard));
+            assert_eq!(found.get(owner).copied().unwrap_or_default(), held, "what {owner:?} has");
+        }
+        assert!(found.keys().all(|owner| self.known.contains_key(owner)), "{found:?}");
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

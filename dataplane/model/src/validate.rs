@@ -26,9 +26,7 @@ use crate::names::{
 use crate::oidc::OidcProvider;
 use crate::schema::shapes;
 use crate::shape::Shape;
-use crate::space::{
-    AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, MAX_SPACE_HOSTS, Profile, ProfileSpec, SpaceLimits,
-};
+use crate::space::{AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, MAX_SPACE_HOSTS, Profile};
 use crate::target::{MAX_HOSTS, Target};
 use crate::tls::{ClientCertificates, FleetTls, ListenerTls, MAX_NAMES};
 use crate::user::{

@@ -32,7 +32,7 @@ impl Shard {
     }
 
     /// For whom what a client sends counts where it is stored; `None`: for its space alone.
-    pub(super) fn owner_of(&self, key: usize) -> Option<Owner> {
+    pub(super) fn stock_owner(&self, key: usize) -> Option<Owner> {
         self.account_of(key)?.owner()
     }
 

@@ -118,7 +118,7 @@ pub(crate) struct Change {
 
 impl Slot {
     /// For whom it counts.
-    fn owner(&self) -> Option<Owner> {
+    pub(super) fn owner(&self) -> Option<Owner> {
         self.owner.as_ref().map(OwnedName::owner)
     }
 

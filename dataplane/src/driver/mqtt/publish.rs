@@ -399,7 +399,7 @@ impl Shard {
         if let Some(producer) = client.and_then(|client| client.intake.producer) {
             return Ok(producer);
         }
-        let owner = self.owner_of(publisher.key);
+        let owner = self.stock_owner(publisher.key);
         let options = ProducerOptions { settles_second: false, origin: publisher.origin, owner };
         let producer = self.core.add_producer(now, ProducerTarget::AnyAddress, options)?;
         self.mqtt.messages.producers.insert(producer.to_bits(), publisher.key);
