@@ -270,7 +270,7 @@ fn a_message_counts_once_for_each_subscription_and_is_refused_when_not_all_that_
             bed.remove_consumer(consumer);
         }
         let relay = bed.anonymous(from);
-        let mut send = |bed: &mut Bed, to: &str, owner: Owner| {
+        let send = |bed: &mut Bed, to: &str, owner: Owner| {
             let incoming = Incoming {
                 to: Some(to),
                 durable: true,

@@ -242,6 +242,7 @@ impl<'a> Any<'a> {
         Publication {
             source: self.source(),
             origin: self.maybe(Self::number),
+            owner: self.maybe(Self::number).and_then(Owner::from_bits),
             name: self.maybe(Self::name),
             message_format: self.small(),
             is_slice: is_last && body.len() <= COPY_UP_TO,
