@@ -21,6 +21,7 @@ use crate::peer::{MAX_SETTLED, Message};
 use crate::producer::{ProducerOptions, ProducerTarget};
 use crate::queue::EntryKey;
 use crate::settings::{AddressKind, AddressSettings, CoreLimits, Deduplicate, OnFull, QueueSettings};
+use crate::stock::Owner;
 use crate::store::{QueueId, Reference, TransactionId};
 use crate::tests::seeds::for_each_seed;
 use crate::tests::stored::Contains;
