@@ -264,9 +264,8 @@ fn what_a_user_has_stored_is_bounded_for_amqp_and_mqtt_together_also_after_kill_
         ann.sender("s", "q");
         bob.sender("s", "q");
         assert!(is_stored(&mut ann, "maxStoredMessages", 3) && is_stored(&mut ann, "maxStoredMessages", 3));
-        let dialect = Dialect::ALL.into_iter().find(|dialect| dialect.is_v5).expect("paho speaks MQTT 5");
         let options = tenant.of_mqtt(json!({ "client_id": "ann" }));
-        let mut mqtt = Client::connect_with(dialect, &broker, options);
+        let mut mqtt = Client::connect_with(Dialect::PAHO_5, &broker, options);
         assert_eq!(mqtt.publish("q", "third", 1), 0);
         assert_eq!(mqtt.publish_with("q", "fourth", json!({ "qos": 1 })), QUOTA);
         assert!(!is_stored(&mut ann, "maxStoredMessages", 3));
