@@ -567,7 +567,8 @@ impl Catalogue {
         spec: AddressSpec,
     ) -> Result<(Put, Arc<Object>), ChangeError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Put { name, labels, spec: Box::new(spec), only_new: false, by, reply }, answer).await
+        self.ask(Request::Put { name, labels, spec: Box::new(spec), only_new: false, by, reply }, answer)
+            .await
     }
 
     /// Removes an address; of a topic, its subscriptions too.

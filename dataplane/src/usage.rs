@@ -30,7 +30,8 @@ pub(crate) use self::rate::{LONGEST_DEBT, Pass};
 use crate::spaces::Space;
 use crate::users::{User, UserTable, owner_of};
 
-/// What is limited here. How many addresses there are is for who makes them to look at: every node knows them all.
+/// What is limited. How many addresses there are is for who makes them to look at, since every node knows them all:
+/// here it is counted that one was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Limit {
     Connections,
@@ -44,10 +45,11 @@ pub(crate) enum Limit {
     MessageSize,
     MessagesPerSecond,
     BytesPerSecond,
+    Addresses,
 }
 
 /// Kinds of limits.
-const KINDS: usize = 11;
+const KINDS: usize = 12;
 
 /// The first of them are of what can be held; a [`Held`] or the core counts it.
 const HELD_KINDS: usize = 8;
@@ -68,6 +70,7 @@ impl Limit {
         Self::MessageSize,
         Self::MessagesPerSecond,
         Self::BytesPerSecond,
+        Self::Addresses,
     ];
 
     /// As documents name it.
@@ -84,6 +87,7 @@ impl Limit {
             Self::MessageSize => "maxMessageSize",
             Self::MessagesPerSecond => "maxMessagesPerSecond",
             Self::BytesPerSecond => "maxBytesPerSecond",
+            Self::Addresses => "maxAddresses",
         }
     }
 
@@ -101,6 +105,7 @@ impl Limit {
             Self::MessageSize => "bytes of one message",
             Self::MessagesPerSecond => "messages in a second",
             Self::BytesPerSecond => "bytes in a second",
+            Self::Addresses => "addresses",
         }
     }
 
@@ -117,6 +122,7 @@ impl Limit {
             Self::MessageSize => limits.max_message_size,
             Self::MessagesPerSecond => limits.max_messages_per_second,
             Self::BytesPerSecond => limits.max_bytes_per_second,
+            Self::Addresses => limits.max_addresses.map(u64::from),
         }
     }
 
@@ -528,12 +534,7 @@ impl Usage {
     }
 
     /// The account of a user by his number.
-    fn owned(
-        &self,
-        space: Arc<Account>,
-        owner: Owner,
-        limits: impl FnOnce() -> SpaceLimits,
-    ) -> Arc<Account> {
+    fn owned(&self, space: Arc<Account>, owner: Owner, limits: impl FnOnce() -> SpaceLimits) -> Arc<Account> {
         let key = key_of_user(&space.key, owner);
         if let Some(found) = self.find(&key) {
             return found;
@@ -609,6 +610,13 @@ impl Usage {
     pub(crate) fn usage_of_user(&self, space: &str, user: &str) -> SpaceUsage {
         let account = self.find(&key_of_user(space, owner_of(space, user)));
         account.map_or_else(SpaceUsage::default, |account| account.usage())
+    }
+
+    /// Counts that an address was refused: to a user beyond his own limit, or to anybody beyond that of the space.
+    pub(crate) fn count_refused_address(&self, space: &str, user: Option<&str>) {
+        for account in self.absent(space, user).all() {
+            account.refused[Limit::Addresses as usize].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// What each space takes on this node, in the order of their names.

@@ -406,11 +406,17 @@ mod tests {
             holding.add(StockItem::Bytes, 40);
         }
         assert_eq!(holdings[0].check(1, 20), Ok(()));
-        assert_eq!(holdings[0].check(1, 21), Err(StockFull { whose: Whose::Space, what: StockItem::Bytes, limit: 100 }));
+        assert_eq!(
+            holdings[0].check(1, 21),
+            Err(StockFull { whose: Whose::Space, what: StockItem::Bytes, limit: 100 })
+        );
         stock.set_elsewhere(StockItem::Messages, 1);
         assert_eq!(holdings[1].check(1, 1), Ok(()));
         stock.set_elsewhere(StockItem::Messages, 2);
-        assert_eq!(holdings[1].check(1, 1), Err(StockFull { whose: Whose::Space, what: StockItem::Messages, limit: 4 }));
+        assert_eq!(
+            holdings[1].check(1, 1),
+            Err(StockFull { whose: Whose::Space, what: StockItem::Messages, limit: 4 })
+        );
         assert_eq!((stock.refused(StockItem::Messages), stock.refused(StockItem::Bytes)), (1, 1));
         stock.set_limit(StockItem::Messages, None);
         assert_eq!(holdings[1].check(1, 1), Ok(()));

@@ -97,9 +97,20 @@ pub(super) async fn create(
     caller.check(Right::Manage, &address.metadata.name)?;
     check_destinations(&caller, &address)?;
     let (labels, spec) = (address.metadata.labels, address.spec);
-    let object = api.node.catalogue.create_for(caller.user_here(), name.clone(), labels, spec).await?;
+    let created = api.node.catalogue.create_for(caller.user_here(), name.clone(), labels, spec).await;
+    let object = created.inspect_err(|error| count_refused(&api, &within.space, error))?;
     tracing::info!(address = %name, "created an address");
     Ok((StatusCode::CREATED, Json(describe(&api, &within.space, &name, &object).await)))
+}
+
+/// Counts that a limit has refused an address.
+fn count_refused(api: &Api, space: &Space, error: &ChangeError) {
+    let user = match error {
+        ChangeError::AddressLimit(_) => None,
+        ChangeError::AddressLimitOfUser { user, .. } => Some(&**user),
+        _ => return,
+    };
+    api.node.hub.usage().count_refused_address(space.name(), user);
 }
 
 /// Whether what nobody can count may be dropped.
@@ -126,7 +137,8 @@ pub(super) async fn put(
         check_holders(&api, &within.space, &name).await?;
     }
     let (labels, spec) = (address.metadata.labels, address.spec);
-    let (put, object) = api.node.catalogue.put_for(caller.user_here(), name.clone(), labels, spec).await?;
+    let done = api.node.catalogue.put_for(caller.user_here(), name.clone(), labels, spec).await;
+    let (put, object) = done.inspect_err(|error| count_refused(&api, &within.space, error))?;
     let status = match put {
         Put::Created => {
             tracing::info!(address = %name, "created an address");

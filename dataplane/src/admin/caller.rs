@@ -131,7 +131,13 @@ impl Caller {
         // Nobody is a user of two spaces, and grants speak of the names in one's own.
         let grants = [Grant::everywhere(Right::View)].into();
         let (is_user, is_vouched_for) = (false, false);
-        self.sees_fleet().then(|| Self { space: space.into(), grants, is_user, is_vouched_for, ..self.clone() })
+        self.sees_fleet().then(|| Self {
+            space: space.into(),
+            grants,
+            is_user,
+            is_vouched_for,
+            ..self.clone()
+        })
     }
 
     /// # Errors

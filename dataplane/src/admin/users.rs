@@ -51,7 +51,8 @@ pub(super) async fn list(
     Parameters(query): Parameters<ListQuery>,
 ) -> Json<Page<User>> {
     let table = api.node.catalogue.user_table();
-    let users = table.users(space.name()).map(|user| (user.name().clone(), document(&api, &table, &space, user)));
+    let users =
+        table.users(space.name()).map(|user| (user.name().clone(), document(&api, &table, &space, user)));
     Json(query.page(users))
 }
 

@@ -203,7 +203,9 @@ fn what_a_user_has_stored_elsewhere_counts_towards_his_limit_and_limits_change_w
     let stocks = [store(&nodes[0], ann), store(&nodes[1], ann)];
     // As nodes tell each other, and as a core on the other one would have it.
     stocks[1].set_elsewhere(StockItem::Messages, 3);
-    assert!(stocks[1].check(StockItem::Messages, 2).is_ok() && stocks[1].check(StockItem::Messages, 3).is_err());
+    assert!(
+        stocks[1].check(StockItem::Messages, 2).is_ok() && stocks[1].check(StockItem::Messages, 3).is_err()
+    );
     nodes[1].set_table(&table(SpaceLimits::default(), with(3)));
     assert_eq!(stocks[1].check(StockItem::Messages, 1).unwrap_err().limit, 3);
     assert_eq!(nodes[1].usage_of_user("acme", "ann").stored_messages, 3);

@@ -526,9 +526,8 @@ fn what_a_user_has_stored_counts_for_him_after_a_loss_of_power_before_he_is_ther
     let number = bob.send(of_bob, durable("his own"), false);
     assert_eq!(refusal(&mut bob, number), None);
     let mut mqtt = mqtt_as(&node, "ann");
-    let mut retain = |topic: &str| {
-        mqtt.publish_with(topic, "2", Qos::AtLeastOnce, true, PropertyView::default())
-    };
+    let mut retain =
+        |topic: &str| mqtt.publish_with(topic, "2", Qos::AtLeastOnce, true, PropertyView::default());
     assert_eq!(retain("t/b"), ReasonCode::QuotaExceeded);
     assert_eq!(retain("t/a"), ReasonCode::Success, "in the place of her own");
     bob.consumer("q", 1);
@@ -545,8 +544,7 @@ fn what_others_send_and_what_nobody_keeps_is_not_in_the_way_of_a_user_at_his_lim
     limit_users(&node, |limits| {
         (limits.max_stored_messages, limits.max_retained_messages) = (Some(1), Some(1));
     });
-    let mut away =
-        Mqtt::connect(&node, 0, Options::lasting("away", 3_600).user("bob", PASSWORD));
+    let mut away = Mqtt::connect(&node, 0, Options::lasting("away", 3_600).user("bob", PASSWORD));
     away.subscribe("t/a", Qos::AtLeastOnce);
     away.disconnect();
     let (mut ann, mut bob) = (mqtt_as(&node, "ann"), mqtt_as(&node, "bob"));

@@ -259,8 +259,7 @@ fn what_a_user_has_stored_is_bounded_for_amqp_and_mqtt_together_also_after_kill_
     };
     {
         let tenant = Tenant::new(broker.daemon(), "users-store", &json!({ "userLimits": limits }));
-        let (mut ann, mut bob) =
-            (tenant.amqp(Library::Proton, "ann"), tenant.amqp(Library::Rhea, "bob"));
+        let (mut ann, mut bob) = (tenant.amqp(Library::Proton, "ann"), tenant.amqp(Library::Rhea, "bob"));
         ann.sender("s", "q");
         bob.sender("s", "q");
         assert!(is_stored(&mut ann, "maxStoredMessages", 3) && is_stored(&mut ann, "maxStoredMessages", 3));
@@ -281,7 +280,11 @@ fn what_a_user_has_stored_is_bounded_for_amqp_and_mqtt_together_also_after_kill_
     }
     let broker = broker.crash_and_restart();
     let usage = of_user(&broker, "ann");
-    assert_eq!((usage.stored_messages, usage.retained_messages), (3, 1), "as before, though she is not there");
+    assert_eq!(
+        (usage.stored_messages, usage.retained_messages),
+        (3, 1),
+        "as before, though she is not there"
+    );
     assert_eq!(of_user(&broker, "bob").stored_messages, 1);
     let tenant = Tenant { daemon: broker.daemon(), space: "users-store".to_owned() };
     let mut ann = tenant.amqp(Library::Proton, "ann");
@@ -308,6 +311,7 @@ fn one_address_more_than_a_space_may_have_is_refused_by_name() {
     let refused = create("fifth");
     assert!((400..500).contains(&refused.status), "{refused:?}");
     assert!(refused.body.contains("maxAddresses") && refused.body.contains('4'), "{refused:?}");
+    assert_eq!(tenant.refused("maxAddresses"), 1);
 }
 
 #[test]

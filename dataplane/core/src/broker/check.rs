@@ -20,7 +20,9 @@ impl Core {
     fn check_owners(&self) {
         let mut found: BTreeMap<Owner, [u64; 3]> = BTreeMap::new();
         let queues = || self.broker.homes.iter().filter_map(|(_, home)| home.queue());
-        if self.broker.stocks.is_none() || queues().map(|home| home.queue.messages()).sum::<u64>() > FEW_MESSAGES {
+        if self.broker.stocks.is_none()
+            || queues().map(|home| home.queue.messages()).sum::<u64>() > FEW_MESSAGES
+        {
             return;
         }
         for (_, entry) in queues().flat_map(|home| home.queue.entries(None)) {

@@ -296,7 +296,8 @@ impl Core {
         let owner = self.owned_at(topic, publication.owner);
         if !publication.is_let_in() {
             let slot = self.retained(topic).and_then(|retained| retained.names.get(&name));
-            let is_more = publication.retain == Retain::Keep && slot.and_then(Slot::owner) != publication.owner;
+            let is_more =
+                publication.retain == Retain::Keep && slot.and_then(Slot::owner) != publication.owner;
             let owners = match owner.as_ref().filter(|_| is_more) {
                 Some(owner) => owner.check_retained(),
                 None => Ok(()),

@@ -65,7 +65,8 @@ const SHARDS: [(usize, usize); 4] = [(0, 0), (1, 1), (0, 1), (1, 0)];
 impl Bed {
     fn user_producer(&mut self, shard: usize, address: &str, owner: Owner) -> P {
         let options = ProducerOptions { owner: Some(owner), ..ProducerOptions::default() };
-        self.try_producer(shard, ProducerTarget::Address(address), options).expect("the address takes producers")
+        self.try_producer(shard, ProducerTarget::Address(address), options)
+            .expect("the address takes producers")
     }
 
     fn send_as(&mut self, producer: P, durable: bool, body: &str) -> u64 {
@@ -242,7 +243,8 @@ fn what_runs_out_or_goes_with_its_queue_counts_for_nobody() {
     bed.set("q", queue(1));
     bed.set("r", queue(2));
     let producer = bed.user_producer(0, "q", user(1));
-    let expiring = Incoming { ttl: Some(Duration::from_secs(1)), owner: None, ..bed.incoming("1", false, false) };
+    let expiring =
+        Incoming { ttl: Some(Duration::from_secs(1)), owner: None, ..bed.incoming("1", false, false) };
     bed.begin(producer, expiring);
     assert_eq!(bed.stock(0, user(1)), [1, 1, 0]);
     bed.advance(Duration::from_secs(2));

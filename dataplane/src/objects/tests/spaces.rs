@@ -158,10 +158,7 @@ async fn a_user_has_created_as_many_addresses_as_his_limit_says_also_after_a_res
         assert_eq!(first.created_by.as_deref(), Some("ann"));
         make(&catalogue, Some(&bob), "$s/acme/second").await.unwrap();
         // Whoever changes it, it is still hers; and an operator has no limit.
-        catalogue
-            .put_for(Some(bob.clone()), "$s/acme/first".into(), BTreeMap::new(), spec(5))
-            .await
-            .unwrap();
+        catalogue.put_for(Some(bob.clone()), "$s/acme/first".into(), BTreeMap::new(), spec(5)).await.unwrap();
         make(&catalogue, None, "$s/acme/third").await.unwrap();
     }
     let (catalogue, _tellings) = catalogue(&memory);
