@@ -471,6 +471,11 @@ impl Hub {
         self.usage.usage_of(space)
     }
 
+    /// What a user takes in the fleet; of one without limits, on this node.
+    pub fn usage_of_user(&self, space: &str, user: &str) -> SpaceUsage {
+        self.usage.usage_of_user(space, user)
+    }
+
     /// The identity providers whose tokens are taken.
     pub(crate) fn providers(&self) -> &Providers {
         &self.providers

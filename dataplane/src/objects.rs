@@ -91,6 +91,8 @@ pub struct Object {
     pub home: Option<Arc<str>>,
     /// The node that was the home before, while it still passes on what it holds.
     pub moving_from: Option<Arc<str>>,
+    /// The user of its space who has declared it, towards whose limit it counts; `None`: nobody who is one.
+    pub created_by: Option<Arc<str>>,
     pub labels: BTreeMap<String, String>,
     pub spec: AddressSpec,
 }
@@ -101,8 +103,8 @@ impl Object {
     fn catch_all() -> Self {
         let spec = AddressSpec::new(AddressType::Topic);
         let (version, labels) = (Version::default(), BTreeMap::new());
-        let (birth, ends, home, moving_from) = (version, 0, None, None);
-        Self { is_built_in: true, version, id: 0, birth, ends, home, moving_from, labels, spec }
+        let (birth, ends, home, moving_from, created_by) = (version, 0, None, None, None);
+        Self { is_built_in: true, version, id: 0, birth, ends, home, moving_from, created_by, labels, spec }
     }
 
     /// The address as shards serve it on the node `here`, or on one that is alone.
@@ -174,6 +176,10 @@ pub enum ChangeError {
     Full,
     #[error("the space has {0} addresses, which is its limit maxAddresses; remove some, or raise the limit")]
     AddressLimit(u32),
+    #[error(
+        "user {user} has created {limit} addresses, which is his limit maxAddresses; remove some, or raise the limit"
+    )]
+    AddressLimitOfUser { user: Arc<str>, limit: u32 },
     #[error("{0} `{1}` exists already; change it with PUT, or choose another name")]
     PrincipalExists(PrincipalKind, Arc<str>),
     #[error("{0} `{1}` does not exist; `mq {0} list` shows those that do")]
@@ -361,6 +367,7 @@ impl Loaded {
                 moving_from: None,
                 birth: Version::default(),
                 ends: 0,
+                created_by: None,
             };
             // Whatever anybody else says of it counts more.
             let version = Version { clock: 1, origin: self.local };
@@ -509,8 +516,23 @@ impl Catalogue {
         labels: BTreeMap<String, String>,
         spec: AddressSpec,
     ) -> Result<Arc<Object>, ChangeError> {
+        self.create_for(None, name, labels, spec).await
+    }
+
+    /// The same, for a user of its space.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`create`](Self::create).
+    pub async fn create_for(
+        &self,
+        by: Option<Arc<str>>,
+        name: Arc<str>,
+        labels: BTreeMap<String, String>,
+        spec: AddressSpec,
+    ) -> Result<Arc<Object>, ChangeError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Put { name, labels, spec: Box::new(spec), only_new: true, reply }, answer)
+        self.ask(Request::Put { name, labels, spec: Box::new(spec), only_new: true, by, reply }, answer)
             .await
             .map(|(_, object)| object)
     }
@@ -520,16 +542,33 @@ impl Catalogue {
     /// # Errors
     ///
     /// [`ChangeError::NoSpace`], [`ChangeError::NoTopic`], [`ChangeError::HasSubscriptions`],
-    /// [`ChangeError::AddressLimit`], [`ChangeError::Full`], [`ChangeError::Store`] when it cannot be made durable, [`ChangeError::NotServed`],
-    /// [`ChangeError::Stopping`].
+    /// [`ChangeError::AddressLimit`], [`ChangeError::AddressLimitOfUser`], [`ChangeError::Full`],
+    /// [`ChangeError::Store`] when it cannot be made durable, [`ChangeError::NotServed`], [`ChangeError::Stopping`].
     pub async fn put(
         &self,
         name: Arc<str>,
         labels: BTreeMap<String, String>,
         spec: AddressSpec,
     ) -> Result<(Put, Arc<Object>), ChangeError> {
+        self.put_for(None, name, labels, spec).await
+    }
+
+    /// The same, for a user of its space: one that begins counts towards his limit. Whoever changes it later, it is
+    /// still of who has declared it first.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`put`](Self::put).
+    pub async fn put_for(
+        &self,
+        by: Option<Arc<str>>,
+        name: Arc<str>,
+        labels: BTreeMap<String, String>,
+        spec: AddressSpec,
+    ) -> Result<(Put, Arc<Object>), ChangeError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Put { name, labels, spec: Box::new(spec), only_new: false, reply }, answer).await
+        self.ask(Request::Put { name, labels, spec: Box::new(spec), only_new: false, by, reply }, answer)
+            .await
     }
 
     /// Removes an address; of a topic, its subscriptions too.
@@ -684,6 +723,8 @@ enum Request {
         spec: Box<AddressSpec>,
         /// Refuse when the address exists.
         only_new: bool,
+        /// The user who wants it.
+        by: Option<Arc<str>>,
         reply: oneshot::Sender<Answer<(Put, Arc<Object>)>>,
     },
     Remove {

@@ -3,7 +3,8 @@
 //! Whoever takes something gets a [`Held`], and gives it back by dropping it: whichever way a connection, a link
 //! or a session ends, nothing is left behind. An [`Account`] counts what is held by name and lives as long as it
 //! is used, so that another table of users finds the same counts. What is stored is counted by the cores
-//! ([`mq_core::Stock`]), how fast something is sent by [`rate`].
+//! ([`mq_core::Stock`]), how fast something is sent by [`rate`]. Cores and nodes know a user by a number
+//! ([`owner_of`]): messages that a restart finds are of users who may not be connected, nor in the table.
 //!
 //! A limit holds for the fleet as a whole. Nodes tell each other four times a second what they hold
 //! ([`fleet`]); each of them subtracts what the others have said. So a limit is exact on one node, and can be
@@ -16,10 +17,10 @@ mod rate;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
-use mq_core::{Stock, StockItem, Stocks};
+use mq_core::{Owner, Stock, StockItem, Stocks, Whose};
 use mq_model::space::{SpaceLimits, SpaceUsage, split_qualified};
 
 use self::fleet::Others;
@@ -27,9 +28,10 @@ pub(crate) use self::fleet::run;
 use self::rate::Rate;
 pub(crate) use self::rate::{LONGEST_DEBT, Pass};
 use crate::spaces::Space;
-use crate::users::{User, UserTable};
+use crate::users::{User, UserTable, owner_of};
 
-/// What is limited here. How many addresses there are is for who makes them to look at: every node knows them all.
+/// What is limited. How many addresses there are is for who makes them to look at, since every node knows them all:
+/// here it is counted that one was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Limit {
     Connections,
@@ -43,10 +45,11 @@ pub(crate) enum Limit {
     MessageSize,
     MessagesPerSecond,
     BytesPerSecond,
+    Addresses,
 }
 
 /// Kinds of limits.
-const KINDS: usize = 11;
+const KINDS: usize = 12;
 
 /// The first of them are of what can be held; a [`Held`] or the core counts it.
 const HELD_KINDS: usize = 8;
@@ -67,6 +70,7 @@ impl Limit {
         Self::MessageSize,
         Self::MessagesPerSecond,
         Self::BytesPerSecond,
+        Self::Addresses,
     ];
 
     /// As documents name it.
@@ -83,6 +87,7 @@ impl Limit {
             Self::MessageSize => "maxMessageSize",
             Self::MessagesPerSecond => "maxMessagesPerSecond",
             Self::BytesPerSecond => "maxBytesPerSecond",
+            Self::Addresses => "maxAddresses",
         }
     }
 
@@ -100,6 +105,7 @@ impl Limit {
             Self::MessageSize => "bytes of one message",
             Self::MessagesPerSecond => "messages in a second",
             Self::BytesPerSecond => "bytes in a second",
+            Self::Addresses => "addresses",
         }
     }
 
@@ -116,6 +122,7 @@ impl Limit {
             Self::MessageSize => limits.max_message_size,
             Self::MessagesPerSecond => limits.max_messages_per_second,
             Self::BytesPerSecond => limits.max_bytes_per_second,
+            Self::Addresses => limits.max_addresses.map(u64::from),
         }
     }
 
@@ -154,10 +161,14 @@ impl fmt::Display for Exceeded {
 /// What one space, or one user of a space, takes.
 #[derive(Debug)]
 pub(crate) struct Account {
-    /// `acme`, or `acme/ann` for a user.
-    name: Arc<str>,
+    /// `acme`, or `acme/#` and the number of a user.
+    key: Arc<str>,
+    /// `acme`, or `acme/ann` for a user, once it is known who he is.
+    name: OnceLock<Arc<str>>,
     /// The account of a user's space, to whose charge is what he takes, too.
     space: Option<Arc<Self>>,
+    /// Of a user.
+    owner: Option<Owner>,
     held: [AtomicU64; HELD_KINDS],
     /// By the last word of the other nodes.
     elsewhere: [AtomicU64; HELD_KINDS],
@@ -167,15 +178,36 @@ pub(crate) struct Account {
     delayed: AtomicU64,
     messages: Rate,
     bytes: Rate,
-    /// Of a space alone.
-    stock: Option<Arc<Stock>>,
+    stock: Arc<Stock>,
 }
 
 impl Account {
-    fn new(name: Arc<str>, space: Option<Arc<Self>>, stock: Option<Arc<Stock>>, epoch: Instant) -> Self {
+    /// The account of a space.
+    fn of_space(name: &str, shards: u16, epoch: Instant) -> Self {
+        let key: Arc<str> = name.into();
+        let stock = Arc::new(Stock::new(Whose::Space, shards));
+        Self { name: OnceLock::from(key.clone()), ..Self::new(key, None, None, stock, epoch) }
+    }
+
+    /// The account of a user.
+    fn of_user(space: Arc<Self>, owner: Owner, shards: u16, epoch: Instant) -> Self {
+        let key = key_of_user(&space.key, owner).into();
+        let stock = Arc::new(Stock::new(Whose::User, shards));
+        Self::new(key, Some(space), Some(owner), stock, epoch)
+    }
+
+    fn new(
+        key: Arc<str>,
+        space: Option<Arc<Self>>,
+        owner: Option<Owner>,
+        stock: Arc<Stock>,
+        epoch: Instant,
+    ) -> Self {
         Self {
-            name,
+            key,
+            name: OnceLock::new(),
             space,
+            owner,
             held: Default::default(),
             elsewhere: Default::default(),
             limits: [(); KINDS].map(|()| AtomicU64::new(UNLIMITED)),
@@ -184,6 +216,23 @@ impl Account {
             messages: Rate::new(epoch),
             bytes: Rate::new(epoch),
             stock,
+        }
+    }
+
+    /// `acme`, or `acme/ann` for a user; as long as nobody has said who he is, his number.
+    fn name(&self) -> &Arc<str> {
+        self.name.get().unwrap_or(&self.key)
+    }
+
+    /// What cores call the user whose it is; `None`: it is a space's.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.owner
+    }
+
+    /// It is known now whose it is.
+    fn name_user(&self, user: &str) {
+        if let Some(space) = &self.space {
+            self.name.get_or_init(|| format!("{}/{user}", space.key).into());
         }
     }
 
@@ -202,8 +251,8 @@ impl Account {
         for limit in Limit::ALL {
             let value = limit.of(limits);
             self.limits[limit as usize].store(value.unwrap_or(UNLIMITED), Ordering::Relaxed);
-            if let Some((stock, item)) = self.stock.as_ref().zip(limit.stock_item()) {
-                stock.set_limit(item, value);
+            if let Some(item) = limit.stock_item() {
+                self.stock.set_limit(item, value);
             }
         }
         self.messages.set_limit(limits.max_messages_per_second);
@@ -212,23 +261,23 @@ impl Account {
 
     /// What this node holds.
     fn held(&self, limit: Limit) -> u64 {
-        match (limit.stock_item(), &self.stock) {
-            (Some(item), Some(stock)) => stock.held(item),
-            _ => self.held.get(limit as usize).map_or(0, |held| held.load(Ordering::Relaxed)),
+        match limit.stock_item() {
+            Some(item) => self.stock.held(item),
+            None => self.held.get(limit as usize).map_or(0, |held| held.load(Ordering::Relaxed)),
         }
     }
 
     fn elsewhere(&self, limit: Limit) -> u64 {
-        match (limit.stock_item(), &self.stock) {
-            (Some(item), Some(stock)) => stock.held_elsewhere(item),
-            _ => self.elsewhere.get(limit as usize).map_or(0, |held| held.load(Ordering::Relaxed)),
+        match limit.stock_item() {
+            Some(item) => self.stock.held_elsewhere(item),
+            None => self.elsewhere.get(limit as usize).map_or(0, |held| held.load(Ordering::Relaxed)),
         }
     }
 
     fn set_elsewhere(&self, limit: Limit, held: u64) {
-        match (limit.stock_item(), &self.stock) {
-            (Some(item), Some(stock)) => stock.set_elsewhere(item, held),
-            _ => {
+        match limit.stock_item() {
+            Some(item) => self.stock.set_elsewhere(item, held),
+            None => {
                 if let Some(place) = self.elsewhere.get(limit as usize) {
                     place.store(held, Ordering::Relaxed);
                 }
@@ -237,8 +286,7 @@ impl Account {
     }
 
     fn refused(&self, limit: Limit) -> u64 {
-        let by_core =
-            limit.stock_item().zip(self.stock.as_ref()).map_or(0, |(item, stock)| stock.refused(item));
+        let by_core = limit.stock_item().map_or(0, |item| self.stock.refused(item));
         self.refused[limit as usize].load(Ordering::Relaxed) + by_core
     }
 
@@ -247,7 +295,7 @@ impl Account {
         for account in self.all() {
             account.refused[limit as usize].fetch_add(1, Ordering::Relaxed);
         }
-        Exceeded { account: self.name.clone(), limit, value }
+        Exceeded { account: self.name().clone(), limit, value }
     }
 
     /// Takes one more of something that is counted here.
@@ -358,13 +406,35 @@ impl Account {
             refused[limit as usize] = self.refused(limit);
         }
         let delayed = self.delayed.load(Ordering::Relaxed);
-        SpaceFigures { name: self.name.clone(), held, refused, delayed }
+        SpaceFigures { name: self.name().clone(), held, refused, delayed }
     }
 
     /// Whether nothing is held, and nothing said by others.
     fn is_idle(&self) -> bool {
         let is_zero = |counts: &[AtomicU64]| counts.iter().all(|count| count.load(Ordering::Relaxed) == 0);
         is_zero(&self.held) && is_zero(&self.elsewhere)
+    }
+
+    /// Whether a core has something of it.
+    fn is_stocked(&self) -> bool {
+        Arc::strong_count(&self.stock) > 1
+    }
+
+    fn usage(&self) -> SpaceUsage {
+        let total = |limit| self.held(limit).saturating_add(self.elsewhere(limit));
+        let refused = Limit::ALL.into_iter().map(|limit| (limit.name().to_owned(), self.refused(limit)));
+        SpaceUsage {
+            connections: total(Limit::Connections),
+            sessions: total(Limit::Sessions),
+            links: total(Limit::Links),
+            mqtt_sessions: total(Limit::MqttSessions),
+            subscriptions: total(Limit::Subscriptions),
+            stored_messages: total(Limit::StoredMessages),
+            stored_bytes: total(Limit::StoredBytes),
+            retained_messages: total(Limit::RetainedMessages),
+            refused: refused.filter(|(_, count)| *count > 0).collect(),
+            delayed: self.delayed.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -397,7 +467,7 @@ impl Drop for Held {
 pub(crate) struct Usage {
     epoch: Instant,
     shards: u16,
-    /// By `acme`, or `acme/ann`.
+    /// By their keys.
     accounts: RwLock<HashMap<Arc<str>, Arc<Account>>>,
     table: RwLock<Arc<UserTable>>,
     others: Mutex<Others>,
@@ -425,14 +495,12 @@ impl Usage {
         if let Some(found) = accounts.get(name) {
             return found.clone();
         }
-        let name: Arc<str> = name.into();
-        let stock = Arc::new(Stock::new(self.shards));
-        let account = Arc::new(Account::new(name.clone(), None, Some(stock), self.epoch));
-        if let Some(space) = table.space(&name) {
+        let account = Arc::new(Account::of_space(name, self.shards, self.epoch));
+        if let Some(space) = table.space(name) {
             account.set_limits(space.limits());
         }
         self.others().tell(&account);
-        accounts.insert(name, account.clone());
+        accounts.insert(account.key.clone(), account.clone());
         account
     }
 
@@ -440,7 +508,7 @@ impl Usage {
     pub(crate) fn user(&self, space: &Space, user: Option<&User>) -> Arc<Account> {
         let of_space = self.space(space.name());
         match user {
-            Some(user) => self.user_named(of_space, user.name(), user.limits()),
+            Some(user) => self.user_named(of_space, user.name(), || user.limits().clone()),
             None => of_space,
         }
     }
@@ -449,24 +517,37 @@ impl Usage {
     pub(crate) fn absent(&self, space: &str, user: Option<&str>) -> Arc<Account> {
         let of_space = self.space(space);
         let Some(user) = user else { return of_space };
-        let limits = limits_of(&self.table(), space, user);
-        self.user_named(of_space, user, &limits)
+        let owner = owner_of(space, user);
+        self.user_named(of_space, user, || limits_of(&self.table(), space, owner))
     }
 
-    fn user_named(&self, space: Arc<Account>, user: &str, limits: &SpaceLimits) -> Arc<Account> {
-        let name = format!("{}/{user}", space.name);
-        if let Some(found) = self.find(&name) {
+    fn user_named(
+        &self,
+        space: Arc<Account>,
+        user: &str,
+        limits: impl FnOnce() -> SpaceLimits,
+    ) -> Arc<Account> {
+        let owner = owner_of(&space.key, user);
+        let account = self.owned(space, owner, limits);
+        account.name_user(user);
+        account
+    }
+
+    /// The account of a user by his number.
+    fn owned(&self, space: Arc<Account>, owner: Owner, limits: impl FnOnce() -> SpaceLimits) -> Arc<Account> {
+        let key = key_of_user(&space.key, owner);
+        if let Some(found) = self.find(&key) {
             return found;
         }
+        let limits = limits();
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = accounts.get(&*name) {
+        if let Some(found) = accounts.get(&*key) {
             return found.clone();
         }
-        let name: Arc<str> = name.into();
-        let account = Arc::new(Account::new(name.clone(), Some(space), None, self.epoch));
-        account.set_limits(limits);
+        let account = Arc::new(Account::of_user(space, owner, self.shards, self.epoch));
+        account.set_limits(&limits);
         self.others().tell(&account);
-        accounts.insert(name, account.clone());
+        accounts.insert(account.key.clone(), account.clone());
         account
     }
 
@@ -491,10 +572,10 @@ impl Usage {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table.clone();
         let unlimited = SpaceLimits::default();
         for account in self.all() {
-            match account.name.split_once('/') {
-                Some((space, user)) => account.set_limits(&limits_of(table, space, user)),
-                None => {
-                    let space = table.space(&account.name);
+            match (&account.space, account.owner) {
+                (Some(space), Some(owner)) => account.set_limits(&limits_of(table, &space.key, owner)),
+                _ => {
+                    let space = table.space(&account.key);
                     account.set_limits(space.map_or(&unlimited, |space| space.limits()));
                 }
             }
@@ -506,29 +587,35 @@ impl Usage {
         let table = self.table();
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
         // Nobody gets at one whose only owner is the map while that is locked.
-        accounts.retain(|name, account| {
-            let is_used = Arc::strong_count(account) > 1 || !account.is_idle();
-            let is_stocked = account.stock.as_ref().is_some_and(|stock| Arc::strong_count(stock) > 1);
-            is_used || is_stocked || (account.space.is_none() && table.space(name).is_some())
+        accounts.retain(|key, account| {
+            let is_used = Arc::strong_count(account) > 1 || !account.is_idle() || account.is_stocked();
+            // What was refused is to be seen for as long as there is somebody whom it was refused.
+            let is_known = || match (&account.space, account.owner) {
+                (Some(space), Some(owner)) => {
+                    let was_refused = Limit::ALL.into_iter().any(|limit| account.refused(limit) > 0);
+                    was_refused && table.find_owner(&space.key, owner).is_some()
+                }
+                _ => table.space(key).is_some(),
+            };
+            is_used || is_known()
         });
     }
 
     /// What a space takes in the fleet.
     pub(crate) fn usage_of(&self, space: &str) -> SpaceUsage {
-        let account = self.space(space);
-        let total = |limit| account.held(limit).saturating_add(account.elsewhere(limit));
-        let refused = Limit::ALL.into_iter().map(|limit| (limit.name().to_owned(), account.refused(limit)));
-        SpaceUsage {
-            connections: total(Limit::Connections),
-            sessions: total(Limit::Sessions),
-            links: total(Limit::Links),
-            mqtt_sessions: total(Limit::MqttSessions),
-            subscriptions: total(Limit::Subscriptions),
-            stored_messages: total(Limit::StoredMessages),
-            stored_bytes: total(Limit::StoredBytes),
-            retained_messages: total(Limit::RetainedMessages),
-            refused: refused.filter(|(_, count)| *count > 0).collect(),
-            delayed: account.delayed.load(Ordering::Relaxed),
+        self.space(space).usage()
+    }
+
+    /// What a user takes in the fleet. What users without limits take on other nodes is not known here.
+    pub(crate) fn usage_of_user(&self, space: &str, user: &str) -> SpaceUsage {
+        let account = self.find(&key_of_user(space, owner_of(space, user)));
+        account.map_or_else(SpaceUsage::default, |account| account.usage())
+    }
+
+    /// Counts that an address was refused: to a user beyond his own limit, or to anybody beyond that of the space.
+    pub(crate) fn count_refused_address(&self, space: &str, user: Option<&str>) {
+        for account in self.absent(space, user).all() {
+            account.refused[Limit::Addresses as usize].fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -536,7 +623,7 @@ impl Usage {
     pub(crate) fn spaces(&self) -> Vec<SpaceFigures> {
         let mut accounts = self.all();
         accounts.retain(|account| account.space.is_none());
-        accounts.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        accounts.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         accounts.iter().map(|account| account.figures()).collect()
     }
 }
@@ -580,18 +667,24 @@ impl SpaceFigures {
 impl Stocks for Usage {
     fn stock_of(&self, name: &str) -> Arc<Stock> {
         let (space, _) = split_qualified(name);
-        let account = self.space(space);
-        match &account.stock {
-            Some(stock) => stock.clone(),
-            // Only accounts of users have none.
-            None => Arc::new(Stock::new(self.shards)),
-        }
+        self.space(space).stock.clone()
+    }
+
+    fn stock_of_owner(&self, name: &str, owner: Owner) -> Arc<Stock> {
+        let (space, _) = split_qualified(name);
+        let account = self.owned(self.space(space), owner, || limits_of(&self.table(), space, owner));
+        account.stock.clone()
     }
 }
 
+/// What the account of a user is found by: no name of a user has the sign.
+fn key_of_user(space: &str, owner: Owner) -> String {
+    format!("{space}/#{:016x}", owner.to_bits())
+}
+
 /// What a user may take who may not be there: then what anybody of his space may.
-fn limits_of(table: &UserTable, space: &str, user: &str) -> SpaceLimits {
-    match table.find(space, user) {
+fn limits_of(table: &UserTable, space: &str, owner: Owner) -> SpaceLimits {
+    match table.find_owner(space, owner) {
         Some(user) => user.limits().clone(),
         None => table.space(space).map_or_else(SpaceLimits::default, |space| space.user_limits().clone()),
     }

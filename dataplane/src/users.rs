@@ -2,17 +2,32 @@
 //!
 //! A table is made whole from the configuration objects and never changed; another one takes its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use mq_auth::Verifiers;
+use mq_core::Owner;
 use mq_mesh::replica::Version;
 use mq_model::grant::{Grant, Right};
 use mq_model::space::{AddressSpaceSpec, ProfileSpec, SpaceLimits};
 use mq_model::user::{ADMIN_ROLE, DEFAULT_SPACE, RoleSpec, UserSpec, VIEWER_ROLE};
 
+use ring::digest;
+
 use crate::spaces::Space;
+
+/// What cores, logs and other nodes call a user: the same everywhere and for ever, whether a table has him or not. He
+/// who goes by the same name in the same space is the same user. The hash is one for which nobody finds two names.
+pub(crate) fn owner_of(space: &str, user: &str) -> Owner {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for part in [space, user] {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let bits = hash.finish().as_ref().first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    Owner::from_bits(bits.max(1)).expect("it is 1 at least")
+}
 
 /// A user as he is in force.
 #[derive(Clone, Debug)]
@@ -158,13 +173,15 @@ struct Members {
     /// `None`: nobody has asked for anything, and it is the default space.
     entry: Option<Arc<SpaceEntry>>,
     users: BTreeMap<Arc<str>, Arc<User>>,
+    owners: HashMap<Owner, Arc<str>>,
     roles: BTreeMap<Arc<str>, Arc<Role>>,
 }
 
 impl Members {
     fn new(space: Arc<Space>, entry: Option<SpaceEntry>) -> Self {
         let entry = entry.map(Arc::new);
-        Self { space, entry, users: BTreeMap::new(), roles: BTreeMap::new() }
+        let (users, owners, roles) = (BTreeMap::new(), HashMap::new(), BTreeMap::new());
+        Self { space, entry, users, owners, roles }
     }
 
     /// Looks up the roles of users.
@@ -172,6 +189,7 @@ impl Members {
         for user in users {
             let grants = effective(&user.spec, &self.roles);
             let limits = user.spec.limits.or(self.space.user_limits());
+            self.owners.insert(owner_of(self.space.name(), &user.name), user.name.clone());
             self.users.insert(user.name.clone(), Arc::new(User { grants, limits, ..user }));
         }
     }
@@ -302,6 +320,12 @@ impl UserTable {
     /// The user who goes by this name in a space, whether he and the space let him in or not.
     pub fn find(&self, space: &str, name: &str) -> Option<&Arc<User>> {
         self.spaces.get(space)?.users.get(name)
+    }
+
+    /// The user whom cores call by this number, likewise.
+    pub(crate) fn find_owner(&self, space: &str, owner: Owner) -> Option<&Arc<User>> {
+        let members = self.spaces.get(space)?;
+        members.users.get(members.owners.get(&owner)?)
     }
 
     /// Somebody for whom another one vouches: the user of this name with what that one gives him, too, or one who is

@@ -166,11 +166,14 @@ pub type UserLimit = (&'static str, Limit);
 type Parse = fn(&str) -> Result<Limit, String>;
 
 /// The flags, the fields of documents that they set, and how they are written.
-const LIMITS: [(&str, &str, Parse); 9] = [
+const LIMITS: [(&str, &str, Parse); 12] = [
     ("max-connections", "maxConnections", count),
     ("max-sessions", "maxSessions", count),
     ("max-links", "maxLinks", count),
     ("max-message-size", "maxMessageSize", size),
+    ("max-addresses", "maxAddresses", count),
+    ("max-stored-messages", "maxStoredMessages", count),
+    ("max-stored", "maxStoredBytes", size),
     ("rate", "maxMessagesPerSecond", rate),
     ("byte-rate", "maxBytesPerSecond", byte_rate),
     ("max-mqtt-sessions", "maxMqttSessions", count),
@@ -240,6 +243,7 @@ mod tests {
         assert_eq!(size("10GiB"), Ok(Limit::Most(10 << 30)));
         assert_eq!(count("none"), Ok(Limit::None));
         assert_eq!(user_limit("max-connections=10"), Ok(("maxConnections", Limit::Most(10))));
-        assert!(user_limit("max-addresses=1").is_err() && user_limit("rate").is_err() && rate("0").is_err());
+        assert_eq!(user_limit("max-stored=1MiB"), Ok(("maxStoredBytes", Limit::Most(1 << 20))));
+        assert!(user_limit("max-users=1").is_err() && user_limit("rate").is_err() && rate("0").is_err());
     }
 }

@@ -31,6 +31,7 @@ use crate::outcome::Outcome;
 use crate::peer::{PEER_FREE_BYTES, PeerMessage};
 use crate::producer::Target;
 use crate::settings::{AddressKind, ShardId};
+use crate::stock::Owner;
 use crate::store::{TransactionId, UnixMillis};
 
 /// The start of a delivery from a producer.
@@ -67,6 +68,8 @@ pub struct Incoming<'a> {
     /// Whoever published it, in place of its producer's [`origin`](crate::ProducerOptions::origin): when
     /// one producer publishes for many.
     pub origin: Option<u64>,
+    /// For whom it counts where it is stored, in place of its producer's [`owner`](crate::ProducerOptions::owner).
+    pub owner: Option<Owner>,
 }
 
 /// What a topic does with a message for subscribers that come later.

@@ -134,7 +134,7 @@ pub use self::statistics::{
     AddressStatistics, ConsumerStatistics, OutcomeCounts, ProducerStatistics, QueueStatistics, Statistics,
     SubscriptionStatistics,
 };
-pub use self::stock::{Stock, StockFull, StockItem, Stocks};
+pub use self::stock::{Owned, Owner, Stock, StockFull, StockItem, Stocks, Whose};
 pub use self::store::{
     QueueId, RecoveredMessage, Reference, StoreAnswer, StoreError, StoreRequest, Targets, Ticket,
     TransactionId, UnixMillis,

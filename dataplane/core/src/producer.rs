@@ -15,6 +15,7 @@ use crate::effect::{CloseReason, Effect, Refused};
 use crate::key::{AddressKey, DeliveryKey, ProducerKey};
 use crate::list::{Linked, Links};
 use crate::statistics::ProducerStatistics;
+use crate::stock::Owner;
 
 /// Where a producer's messages go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct ProducerOptions {
     /// Who it belongs to, for consumers that want nothing from themselves; any number, such as a hash
     /// of the client's name.
     pub origin: u64,
+    /// For whom its messages count wherever they are stored; `None`: for their tenant alone.
+    pub owner: Option<Owner>,
 }
 
 /// Where a producer's messages go, as keys.

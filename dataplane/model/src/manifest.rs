@@ -334,6 +334,9 @@ pub struct AddressStatus {
     /// Whether the node serves the address by itself: nobody has created it, and it cannot be deleted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub built_in: bool,
+    /// The user of its space who has created it, towards whose `maxAddresses` it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
     /// The node that holds the messages of a queue, topic or subscription, in a fleet of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,

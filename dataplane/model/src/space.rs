@@ -191,15 +191,15 @@ pub struct SpaceLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_099_511_627_776_u64))]
     pub max_message_size: Option<u64>,
-    /// Addresses, subscriptions that are declared among them.
+    /// Addresses, subscriptions that are declared among them; of a user, those that he has created.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_addresses: Option<u32>,
-    /// Messages that wait in queues and subscriptions.
+    /// Messages that wait in queues and subscriptions; of a user, those that he has sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_u64))]
     pub max_stored_messages: Option<u64>,
-    /// Bytes of the messages that wait in queues and subscriptions.
+    /// Bytes of the messages that wait in queues and subscriptions; of a user, those that he has sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_125_899_906_842_624_u64))]
     pub max_stored_bytes: Option<u64>,
@@ -219,7 +219,7 @@ pub struct SpaceLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000_000))]
     pub max_subscriptions: Option<u32>,
-    /// Retained messages.
+    /// Retained messages; of a user, those that he was the last to retain for their name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000_000))]
     pub max_retained_messages: Option<u32>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::Grant;
 use crate::manifest::{API_VERSION, API_VERSION_SHORT, Metadata};
-use crate::space::SpaceLimits;
+use crate::space::{SpaceLimits, SpaceUsage};
 
 /// The `kind` of a [`User`].
 pub const USER_KIND: &str = "User";
@@ -96,6 +96,9 @@ pub struct UserStatus {
     /// Roles of the user that do not exist, and give nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown_roles: Vec<String>,
+    /// What the user takes in the fleet; of one without limits, on the node that was asked. Absent while that is nothing.
+    #[serde(default, skip_serializing_if = "SpaceUsage::is_nothing")]
+    pub usage: SpaceUsage,
 }
 
 /// Grants under a name, for any number of users.

@@ -26,9 +26,7 @@ use crate::names::{
 use crate::oidc::OidcProvider;
 use crate::schema::shapes;
 use crate::shape::Shape;
-use crate::space::{
-    AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, MAX_SPACE_HOSTS, Profile, ProfileSpec, SpaceLimits,
-};
+use crate::space::{AddressSpace, AddressSpaceSpec, DEFAULT_SPACE, MAX_SPACE_HOSTS, Profile};
 use crate::target::{MAX_HOSTS, Target};
 use crate::tls::{ClientCertificates, FleetTls, ListenerTls, MAX_NAMES};
 use crate::user::{
@@ -195,7 +193,6 @@ impl Profile {
     pub fn validate(&self) -> Result<(), Invalid> {
         let mut violations = shape_violations(self, &shapes().profile, "Profile");
         violations.extend(named_metadata(&self.metadata));
-        violations.extend(profile_spec(&self.spec, &["spec"]));
         result(violations)
     }
 }
@@ -302,7 +299,6 @@ fn user_or_role_metadata(metadata: &Metadata, reserved: Option<&str>) -> Vec<Vio
 
 pub(crate) fn user_spec(spec: &UserSpec, parent: &[&str]) -> Vec<Violation> {
     let mut violations = grants(&spec.grants, parent);
-    violations.extend(user_limits(&spec.limits, &[parent, &["limits"]].concat()));
     let path = [parent, &["roles"]].concat();
     if spec.roles.len() > MAX_ROLES {
         let message = format!("the user has {} roles; use at most {MAX_ROLES}", spec.roles.len());
@@ -330,7 +326,6 @@ pub(crate) fn space_spec(spec: &AddressSpaceSpec, parent: &[&str]) -> Vec<Violat
     if let Some(Err(message)) = spec.profile.as_deref().map(validate_name) {
         violations.push(Violation::new(Code::InvalidValue, &[parent, &["profile"]].concat(), message));
     }
-    violations.extend(user_limits(&spec.user_limits, &[parent, &["userLimits"]].concat()));
     let path = [parent, &["hosts"]].concat();
     if spec.hosts.len() > MAX_SPACE_HOSTS {
         let message = format!("the space has {} hosts; use at most {MAX_SPACE_HOSTS}", spec.hosts.len());
@@ -349,27 +344,6 @@ pub(crate) fn space_spec(spec: &AddressSpaceSpec, parent: &[&str]) -> Vec<Violat
         }
     }
     violations
-}
-
-pub(crate) fn profile_spec(spec: &ProfileSpec, parent: &[&str]) -> Vec<Violation> {
-    user_limits(&spec.user_limits, &[parent, &["userLimits"]].concat())
-}
-
-/// What a user cannot be limited in: what is declared and stored is the space's, and no single user's.
-fn user_limits(limits: &SpaceLimits, path: &[&str]) -> Vec<Violation> {
-    let of_space = [
-        ("maxAddresses", limits.max_addresses.is_some()),
-        ("maxStoredMessages", limits.max_stored_messages.is_some()),
-        ("maxStoredBytes", limits.max_stored_bytes.is_some()),
-        ("maxRetainedMessages", limits.max_retained_messages.is_some()),
-    ];
-    let named = of_space.into_iter().filter(|(_, is_named)| *is_named);
-    let violations = named.map(|(field, _)| {
-        let message = format!("{field} limits what is of a space as a whole, and of no single user");
-        let violation = Violation::new(Code::Conflict, &[path, &[field]].concat(), message);
-        violation.help("remove it, or set it in the `limits` of the space")
-    });
-    violations.collect()
 }
 
 /// What the built-in space cannot be.

@@ -96,9 +96,21 @@ pub(super) async fn create(
     let name = valid_name(&api, &within, &address)?;
     caller.check(Right::Manage, &address.metadata.name)?;
     check_destinations(&caller, &address)?;
-    let object = api.node.catalogue.create(name.clone(), address.metadata.labels, address.spec).await?;
+    let (labels, spec) = (address.metadata.labels, address.spec);
+    let created = api.node.catalogue.create_for(caller.user_here(), name.clone(), labels, spec).await;
+    let object = created.inspect_err(|error| count_refused(&api, &within.space, error))?;
     tracing::info!(address = %name, "created an address");
     Ok((StatusCode::CREATED, Json(describe(&api, &within.space, &name, &object).await)))
+}
+
+/// Counts that a limit has refused an address.
+fn count_refused(api: &Api, space: &Space, error: &ChangeError) {
+    let user = match error {
+        ChangeError::AddressLimit(_) => None,
+        ChangeError::AddressLimitOfUser { user, .. } => Some(&**user),
+        _ => return,
+    };
+    api.node.hub.usage().count_refused_address(space.name(), user);
 }
 
 /// Whether what nobody can count may be dropped.
@@ -124,7 +136,9 @@ pub(super) async fn put(
     if !query.force && kind(&api, &name).is_some_and(|kind| kind != address.spec.kind) {
         check_holders(&api, &within.space, &name).await?;
     }
-    let (put, object) = api.node.catalogue.put(name.clone(), address.metadata.labels, address.spec).await?;
+    let (labels, spec) = (address.metadata.labels, address.spec);
+    let done = api.node.catalogue.put_for(caller.user_here(), name.clone(), labels, spec).await;
+    let (put, object) = done.inspect_err(|error| count_refused(&api, &within.space, error))?;
     let status = match put {
         Put::Created => {
             tracing::info!(address = %name, "created an address");
@@ -408,6 +422,7 @@ fn document(
     status.ready &= status.unreachable.is_empty();
     shards::name_homes(api, name, object, &mut status);
     status.built_in = object.is_built_in;
+    status.created_by = object.created_by.as_deref().map(str::to_owned);
     let mut address = Address::new(own(name), object.spec.clone());
     address.metadata.labels.clone_from(&object.labels);
     address.metadata.set_space(space.name());

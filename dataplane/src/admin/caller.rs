@@ -107,6 +107,11 @@ impl Caller {
         Self { is_user, is_vouched_for: true, ..Self::user(space, user) }
     }
 
+    /// His name, when he is a user of the space that the request is about.
+    pub(super) fn user_here(&self) -> Option<Arc<str>> {
+        (self.is_user || self.is_vouched_for).then(|| self.name.clone())
+    }
+
     /// Where his name means him.
     pub(super) fn space(&self) -> &str {
         &self.space
@@ -125,7 +130,14 @@ impl Caller {
         }
         // Nobody is a user of two spaces, and grants speak of the names in one's own.
         let grants = [Grant::everywhere(Right::View)].into();
-        self.sees_fleet().then(|| Self { space: space.into(), grants, is_user: false, ..self.clone() })
+        let (is_user, is_vouched_for) = (false, false);
+        self.sees_fleet().then(|| Self {
+            space: space.into(),
+            grants,
+            is_user,
+            is_vouched_for,
+            ..self.clone()
+        })
     }
 
     /// # Errors

@@ -87,7 +87,9 @@ impl From<ChangeError> for Refusal {
                 (StatusCode::NOT_FOUND, "not-found")
             }
             // To try again later does not help.
-            ChangeError::AddressLimit(_) => (StatusCode::FORBIDDEN, "limit-reached"),
+            ChangeError::AddressLimit(_) | ChangeError::AddressLimitOfUser { .. } => {
+                (StatusCode::FORBIDDEN, "limit-reached")
+            }
             ChangeError::InvalidPrincipal(..) | ChangeError::Unfit(..) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid")
             }

@@ -51,7 +51,8 @@ pub(super) async fn list(
     Parameters(query): Parameters<ListQuery>,
 ) -> Json<Page<User>> {
     let table = api.node.catalogue.user_table();
-    let users = table.users(space.name()).map(|user| (user.name().clone(), document(&table, &space, user)));
+    let users =
+        table.users(space.name()).map(|user| (user.name().clone(), document(&api, &table, &space, user)));
     Json(query.page(users))
 }
 
@@ -267,10 +268,10 @@ fn unknown(name: &str) -> ChangeError {
 fn shown(api: &Api, space: &Space, name: &str) -> Result<User, Refusal> {
     let table = api.node.catalogue.user_table();
     let user = table.find(space.name(), name).ok_or_else(|| unknown(name))?;
-    Ok(document(&table, space, user))
+    Ok(document(api, &table, space, user))
 }
 
-fn document(table: &UserTable, space: &Space, user: &users::User) -> User {
+fn document(api: &Api, table: &UserTable, space: &Space, user: &users::User) -> User {
     let mut document = User::new(&**user.name(), user.spec().clone());
     document.metadata.labels.clone_from(user.labels());
     document.metadata.set_space(space.name());
@@ -279,6 +280,7 @@ fn document(table: &UserTable, space: &Space, user: &users::User) -> User {
         has_password: user.verifiers().is_some(),
         changed_at: time_of(user.version()),
         unknown_roles: user.roles().iter().filter(is_unknown).cloned().collect(),
+        usage: api.node.hub.usage_of_user(space.name(), user.name()),
     });
     document
 }

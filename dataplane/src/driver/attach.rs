@@ -240,6 +240,7 @@ impl Shard {
         let options = ProducerOptions {
             settles_second: attach.rcv_settle_mode == ReceiverSettleMode::Second,
             origin: origin_of(self.container_of(place.connection).as_str()),
+            owner: self.stock_owner(place.connection),
         };
         let target = name.map_or(ProducerTarget::AnyAddress, ProducerTarget::Address);
         let producer = self.core.add_producer(now, target, options).map_err(|error| refused(&error))?;
@@ -420,6 +421,7 @@ impl Shard {
         let options = ProducerOptions {
             settles_second: attach.rcv_settle_mode == ReceiverSettleMode::Second,
             origin: origin_of(self.container_of(place.connection).as_str()),
+            owner: self.stock_owner(place.connection),
         };
         let producer = match self.core.add_producer(now, ProducerTarget::Address(&name), options) {
             Ok(producer) => producer,

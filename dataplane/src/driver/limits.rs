@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mq_amqp::performative::{Error, Role};
 use mq_amqp::{LinkKey, SessionKey, condition};
-use mq_core::{Outcome, ProducerKey};
+use mq_core::{Outcome, Owner, ProducerKey};
 use tracing::{debug, info};
 
 use super::Shard;
@@ -29,6 +29,11 @@ impl Shard {
     /// Whose account a client's is; `None`: it is not known who it is, or its end has begun.
     pub(super) fn account_of(&self, key: usize) -> Option<&Arc<Account>> {
         Some(self.connections.get(key)?.caller.place.as_ref()?.account())
+    }
+
+    /// For whom what a client sends counts where it is stored; `None`: for its space alone.
+    pub(super) fn stock_owner(&self, key: usize) -> Option<Owner> {
+        self.account_of(key)?.owner()
     }
 
     /// Counts a client in of which it is known who it is. `before` has its place until then, when it is a

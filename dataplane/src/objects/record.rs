@@ -137,7 +137,8 @@ impl Line1 {
                 // A revision is used once, so it will do for an address that was not given an id.
                 let id = id.unwrap_or(revision);
                 let (home, moving_from) = (None, None);
-                let value = Value { spec: *spec, labels, home, moving_from, birth: version(id), ends: 0 };
+                let (birth, created_by) = (version(id), None);
+                let value = Value { spec: *spec, labels, home, moving_from, birth, ends: 0, created_by };
                 let key = Key::new(ADDRESS, name);
                 let record = Record { key, version: version(revision), value: Some(value.encode()?) };
                 Change::Set { record, id }

@@ -113,8 +113,15 @@ fn key(name: &str) -> Key {
 fn put(journal: &Journal, name: &str, link_credit: u32) -> Change {
     let labels = BTreeMap::from([("team".to_owned(), "sensors".to_owned())]);
     let version = Version { clock: journal.base().clock + 1, origin: HERE };
-    let value =
-        Value { spec: spec(link_credit), labels, home: None, moving_from: None, birth: version, ends: 0 };
+    let value = Value {
+        spec: spec(link_credit),
+        labels,
+        home: None,
+        moving_from: None,
+        birth: version,
+        ends: 0,
+        created_by: None,
+    };
     let record = Record { key: key(name), version, value: Some(value.encode().unwrap()) };
     Change::Set { record, id: journal.base().id + 1 }
 }

@@ -35,6 +35,9 @@ pub(crate) struct Value {
     /// without knowing of each other is one address, whichever of the two remains.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) ends: u64,
+    /// The user of its space who has declared it, towards whose limit it counts; `None`: nobody who is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) created_by: Option<Arc<str>>,
 }
 
 impl Value {

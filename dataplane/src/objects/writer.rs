@@ -717,14 +717,15 @@ pub(super) fn view(
 }
 
 fn object_of(value: Value, version: Version, id: u64) -> Arc<Object> {
-    let Value { spec, labels, home, moving_from, birth, ends } = value;
-    Arc::new(Object { is_built_in: false, version, id, birth, ends, home, moving_from, labels, spec })
+    let Value { spec, labels, home, moving_from, birth, ends, created_by } = value;
+    let is_built_in = false;
+    Arc::new(Object { is_built_in, version, id, birth, ends, home, moving_from, created_by, labels, spec })
 }
 
 fn value_of(object: &Object) -> Value {
     let Object { birth, ends, .. } = *object;
-    let Object { spec, labels, home, moving_from, .. } = object.clone();
-    Value { spec, labels, home, moving_from, birth, ends }
+    let Object { spec, labels, home, moving_from, created_by, .. } = object.clone();
+    Value { spec, labels, home, moving_from, birth, ends, created_by }
 }
 
 /// A declared address as it is served: a subscription only with its topic, whose home it has; a further shard

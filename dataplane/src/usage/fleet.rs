@@ -29,7 +29,7 @@ const IN_ONE_MESSAGE: usize = 256;
 /// Accounts of one other node that are kept in mind.
 const MOST_OF_A_NODE: usize = 1_000_000;
 
-/// Bytes of an account's name.
+/// Bytes of an account's key.
 const LONGEST_NAME: usize = 1_024;
 
 /// How fast something is sent on a node.
@@ -111,7 +111,7 @@ impl Others {
     /// Tells an account what the others take.
     pub(super) fn tell(&self, account: &Account) {
         let mut held = [0_u64; HELD_KINDS];
-        for report in self.of(&account.name) {
+        for report in self.of(&account.key) {
             for (sum, count) in held.iter_mut().zip(report.held) {
                 *sum = sum.saturating_add(count);
             }
@@ -119,7 +119,7 @@ impl Others {
         for (limit, held) in Limit::ALL.into_iter().zip(held) {
             account.set_elsewhere(limit, held);
         }
-        let flows = |flow: fn(&Report) -> Flow| self.of(&account.name).map(flow).collect::<Vec<Flow>>();
+        let flows = |flow: fn(&Report) -> Flow| self.of(&account.key).map(flow).collect::<Vec<Flow>>();
         if let Some(limit) = account.messages.limit() {
             account.messages.set_share(share(limit, &flows(|report| report.messages)));
         }
@@ -194,7 +194,7 @@ impl Usage {
         let mut changed = Vec::new();
         let mut there = HashMap::new();
         for account in self.all().into_iter().filter(|account| account.is_told()) {
-            there.insert(account.name.clone(), account.report(now, period));
+            there.insert(account.key.clone(), account.report(now, period));
         }
         let mut others = self.others();
         let is_new = |(name, report): &(&Arc<str>, &Report)| others.told.get(*name) != Some(*report);
@@ -234,7 +234,7 @@ impl Account {
     /// Whether others are told of it: of users only of those who have limits.
     fn is_told(&self) -> bool {
         let has_limit = || self.limits.iter().any(|limit| limit.load(Ordering::Relaxed) != UNLIMITED);
-        self.name.len() <= LONGEST_NAME && (self.space.is_none() || has_limit())
+        self.key.len() <= LONGEST_NAME && (self.space.is_none() || has_limit())
     }
 
     fn report(&self, now: Instant, period: Duration) -> Report {

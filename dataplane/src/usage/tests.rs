@@ -160,11 +160,57 @@ fn users_without_limits_are_not_spoken_of_and_forgotten_when_they_are_gone() {
     let nodes = fleet(2, &limits(Some(4), None));
     let held = nodes[0].absent("acme", Some("ann")).take(Limit::Connections).unwrap();
     exchange(&nodes, PERIOD);
-    assert!(nodes[1].find("acme/ann").is_none() && nodes[0].find("acme/ann").is_some());
+    let ann = key_of_user("acme", owner_of("acme", "ann"));
+    assert!(nodes[1].find(&ann).is_none() && nodes[0].find(&ann).is_some());
     assert_eq!(nodes[1].usage_of("acme").connections, 1);
     drop(held);
     exchange(&nodes, PERIOD);
-    assert!(nodes[0].find("acme/ann").is_none());
+    assert!(nodes[0].find(&ann).is_none());
+}
+
+/// What a core does for a message of a user at an address of the space.
+fn store(usage: &Usage, owner: Owner) -> Arc<Stock> {
+    usage.stock_of_owner("$s/acme/q", owner)
+}
+
+#[test]
+fn what_a_user_has_stored_is_found_by_his_number_whoever_comes_first() {
+    let limits = SpaceLimits { max_stored_messages: Some(7), ..SpaceLimits::default() };
+    let usage = usage(SpaceLimits::default(), limits);
+    let ann = owner_of("acme", "ann");
+    assert_ne!(ann, owner_of("other", "ann"));
+    assert_ne!(owner_of("a", "b/c"), owner_of("a/b", "c"));
+    // After a restart: a message of hers is there before she is, and before it is known who she is.
+    let stock = store(&usage, ann);
+    assert_eq!(stock.check(StockItem::Messages, 8).unwrap_err().limit, 7);
+    let account = usage.absent("acme", Some("ann"));
+    assert!(Arc::ptr_eq(&stock, &account.stock) && account.owner() == Some(ann));
+    assert_eq!(&**account.name(), "acme/ann");
+    drop(account);
+    usage.prune();
+    assert!(Arc::ptr_eq(&stock, &store(&usage, ann)), "it is in use");
+    drop(stock);
+    usage.prune();
+    assert!(usage.find(&key_of_user("acme", ann)).is_none());
+}
+
+#[test]
+fn what_a_user_has_stored_elsewhere_counts_towards_his_limit_and_limits_change_while_it_is_there() {
+    let nodes = fleet(2, &SpaceLimits::default());
+    let with = |most| SpaceLimits { max_stored_messages: Some(most), ..SpaceLimits::default() };
+    nodes.iter().for_each(|node| node.set_table(&table(SpaceLimits::default(), with(5))));
+    let ann = owner_of("acme", "ann");
+    let stocks = [store(&nodes[0], ann), store(&nodes[1], ann)];
+    // As nodes tell each other, and as a core on the other one would have it.
+    stocks[1].set_elsewhere(StockItem::Messages, 3);
+    assert!(
+        stocks[1].check(StockItem::Messages, 2).is_ok() && stocks[1].check(StockItem::Messages, 3).is_err()
+    );
+    nodes[1].set_table(&table(SpaceLimits::default(), with(3)));
+    assert_eq!(stocks[1].check(StockItem::Messages, 1).unwrap_err().limit, 3);
+    assert_eq!(nodes[1].usage_of_user("acme", "ann").stored_messages, 3);
+    nodes[1].set_table(&Arc::new(UserTable::default()));
+    assert!(stocks[1].check(StockItem::Messages, 1).is_ok());
 }
 
 proptest! {

@@ -1,21 +1,24 @@
 //! How much a tenant may take: at a limit all is well, one more is refused by name, and what has ended counts no
 //! more, whichever way it ended.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use mq_amqp::message::{Header, Message};
 use mq_amqp::performative::{DeliveryState, Role};
+use mq_auth::{Salts, Secret, Verifiers};
 use mq_model::manifest::AddressType;
 use mq_model::space::{AddressSpaceSpec, DEFAULT_SPACE, SpaceLimits, SpaceUsage};
 use mq_mqtt::packet::SubscriptionOptions;
 use mq_mqtt::property::PropertyView;
 use mq_mqtt::{Qos, ReasonCode};
+use mq_store::testing::FaultyDisk;
 use mqd::spaces::Space;
-use mqd::users::UserTable;
+use mqd::users::{User, UserTable};
 
-use crate::client::{Client, from, message, to};
+use crate::client::{Client, Login, from, message, to};
 use crate::mqtt_client::{Mqtt, Options};
-use crate::node::{DEADLINE, Node};
+use crate::node::{DEADLINE, Node, Place};
 
 const LIMIT_EXCEEDED: &str = "amqp:resource-limit-exceeded";
 
@@ -393,4 +396,171 @@ fn nothing_is_left_of_clients_that_have_done_anything() {
     drop((amqp_clients, mqtt_clients));
     until_nothing_is_held(&node);
     node.until_empty();
+}
+
+// ---- what users have stored ----------------------------------------------------------------------------
+
+/// Everybody's: what is derived from a password takes its time.
+const PASSWORD: &str = "pencil";
+
+static VERIFIERS: LazyLock<Arc<Verifiers>> = LazyLock::new(|| {
+    let salts = Salts { password: [1; 16], scram_sha256: [2; 16], scram_sha512: [3; 16] };
+    Arc::new(Verifiers::derive(&Secret::new(PASSWORD), &salts).unwrap())
+});
+
+/// The users ann and bob, each of whom may take so much.
+fn limit_users(node: &Node, change: impl FnOnce(&mut SpaceLimits)) {
+    let mut user_limits = SpaceLimits::default();
+    change(&mut user_limits);
+    let spec = AddressSpaceSpec { user_limits, ..AddressSpaceSpec::default() };
+    let users = ["ann", "bob"].map(|name| {
+        let grants = ["send:#", "recv:#"].map(|grant| grant.parse().unwrap());
+        User::new(name, true, grants.into(), Some(VERIFIERS.clone()))
+    });
+    node.set_table(UserTable::default().with_space(Space::of(DEFAULT_SPACE, &spec, None), users));
+}
+
+fn amqp_as(node: &Node, shard: usize, user: &'static str) -> Client {
+    Client::logged_in(node.connect(shard), Login::Plain { user, password: PASSWORD }, user)
+}
+
+fn mqtt_as(node: &Node, user: &str) -> Mqtt {
+    Mqtt::connect(node, 0, Options::new(user).user(user, PASSWORD))
+}
+
+fn usage_of(node: &Node, user: &str) -> SpaceUsage {
+    node.hub().usage_of_user(DEFAULT_SPACE, user)
+}
+
+fn durable(body: &str) -> Vec<u8> {
+    let header = Header { durable: true, ..Header::default() };
+    Message { header: Some(header), ..Message::data(body.as_bytes().to_vec()) }.to_bytes().to_vec()
+}
+
+/// The words with which a message is refused; `None`: it is taken.
+#[track_caller]
+fn refusal(client: &mut Client, number: u64) -> Option<String> {
+    match client.outcome(number) {
+        DeliveryState::Accepted => None,
+        DeliveryState::Rejected(Some(error)) => {
+            assert_eq!(error.condition.as_str(), LIMIT_EXCEEDED);
+            Some(error.description.expect("words").to_string())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_user_has_stored_is_bounded_over_queues_shards_and_protocols() {
+    let node = Node::start();
+    node.set("r", AddressType::Queue, |_| {});
+    limit_users(&node, |limits| limits.max_stored_messages = Some(3));
+    let (mut ann, mut bob) = (amqp_as(&node, 0, "ann"), amqp_as(&node, 1, "bob"));
+    let (q, r, of_bob) = (ann.producer("q"), ann.producer("r"), bob.producer("q"));
+    for producer in [q, r] {
+        let number = ann.send(producer, durable("kept"), false);
+        assert_eq!(refusal(&mut ann, number), None);
+    }
+    let mut mqtt = mqtt_as(&node, "ann");
+    assert_eq!(mqtt.publish("r", "kept", Qos::AtLeastOnce), ReasonCode::Success);
+    assert_eq!(mqtt.publish("q", "more", Qos::AtLeastOnce), ReasonCode::QuotaExceeded);
+    let number = ann.send(q, durable("more"), false);
+    let words = refusal(&mut ann, number).expect("refused");
+    assert!(words.contains("the user may hold 3 messages (maxStoredMessages)"), "{words}");
+    let number = bob.send(of_bob, durable("his own"), false);
+    assert_eq!(refusal(&mut bob, number), None, "nobody else is in his way");
+    let (of_ann, of_bob) = (usage_of(&node, "ann"), usage_of(&node, "bob"));
+    assert_eq!((of_ann.stored_messages, of_bob.stored_messages), (3, 1));
+    assert_eq!((of_ann.refused["maxStoredMessages"], refused(&node, "maxStoredMessages")), (2, 2));
+    assert_eq!(usage(&node).stored_messages, 4);
+
+    // Whoever takes it, there is room again.
+    bob.consumer("r", 1);
+    let received = bob.receive(1);
+    bob.accept(&received);
+    until(&node, "a message to go", |usage| usage.stored_messages == 3);
+    let number = ann.send(q, durable("again"), false);
+    assert_eq!(refusal(&mut ann, number), None);
+
+    // A limit that is raised, and one that is lowered below what is there.
+    limit_users(&node, |limits| limits.max_stored_messages = Some(4));
+    let number = ann.send(q, durable("one more"), false);
+    assert_eq!(refusal(&mut ann, number), None);
+    limit_users(&node, |limits| limits.max_stored_bytes = Some(1));
+    let number = ann.send(q, durable("too long"), false);
+    assert!(refusal(&mut ann, number).expect("refused").contains("maxStoredBytes"));
+    assert_eq!(usage_of(&node, "ann").stored_messages, 4, "what is there stays");
+    limit_users(&node, |_| {});
+    let number = ann.send(q, durable("as much as there is room for"), false);
+    assert_eq!(refusal(&mut ann, number), None);
+}
+
+#[test]
+fn what_a_user_has_stored_counts_for_him_after_a_loss_of_power_before_he_is_there() {
+    let disk = FaultyDisk::new(7);
+    let node = Node::at(&Place::on(&disk), |_| {});
+    limit_users(&node, |_| {});
+    let mut ann = amqp_as(&node, 0, "ann");
+    let q = ann.producer("q");
+    for _ in 0..3 {
+        let number = ann.send(q, durable("12345"), false);
+        assert_eq!(refusal(&mut ann, number), None);
+    }
+    let mut mqtt = mqtt_as(&node, "ann");
+    let retained = mqtt.publish_with("t/a", "1", Qos::AtLeastOnce, true, PropertyView::default());
+    assert_eq!(retained, ReasonCode::Success);
+    let bytes = usage_of(&node, "ann").stored_bytes;
+    let left = disk.crash();
+    drop((ann, mqtt, node));
+
+    let node = Node::at(&Place::on(&left), |_| {});
+    let found = usage_of(&node, "ann");
+    assert_eq!((found.stored_messages, found.stored_bytes, found.retained_messages), (3, bytes, 1));
+    limit_users(&node, |limits| {
+        (limits.max_stored_messages, limits.max_retained_messages) = (Some(3), Some(1));
+    });
+    let (mut ann, mut bob) = (amqp_as(&node, 1, "ann"), amqp_as(&node, 0, "bob"));
+    let (q, of_bob) = (ann.producer("q"), bob.producer("q"));
+    let number = ann.send(q, durable("more"), false);
+    assert!(refusal(&mut ann, number).expect("refused").contains("maxStoredMessages"));
+    let number = bob.send(of_bob, durable("his own"), false);
+    assert_eq!(refusal(&mut bob, number), None);
+    let mut mqtt = mqtt_as(&node, "ann");
+    let mut retain =
+        |topic: &str| mqtt.publish_with(topic, "2", Qos::AtLeastOnce, true, PropertyView::default());
+    assert_eq!(retain("t/b"), ReasonCode::QuotaExceeded);
+    assert_eq!(retain("t/a"), ReasonCode::Success, "in the place of her own");
+    bob.consumer("q", 1);
+    let received = bob.receive(1);
+    bob.accept(&received);
+    until(&node, "a message to go", |usage| usage.stored_messages == 3);
+    let number = ann.send(q, durable("again"), false);
+    assert_eq!(refusal(&mut ann, number), None);
+}
+
+#[test]
+fn what_others_send_and_what_nobody_keeps_is_not_in_the_way_of_a_user_at_his_limit() {
+    let node = Node::start();
+    limit_users(&node, |limits| {
+        (limits.max_stored_messages, limits.max_retained_messages) = (Some(1), Some(1));
+    });
+    let mut away = Mqtt::connect(&node, 0, Options::lasting("away", 3_600).user("bob", PASSWORD));
+    away.subscribe("t/a", Qos::AtLeastOnce);
+    away.disconnect();
+    let (mut ann, mut bob) = (mqtt_as(&node, "ann"), mqtt_as(&node, "bob"));
+    ann.subscribe("t/b", Qos::AtMostOnce);
+    assert_eq!(ann.publish("t/a", "1", Qos::AtLeastOnce), ReasonCode::Success);
+    assert_eq!(ann.publish("t/a", "2", Qos::AtLeastOnce), ReasonCode::QuotaExceeded);
+    assert_eq!(ann.publish("t/b", "3", Qos::AtLeastOnce), ReasonCode::Success);
+    assert_eq!(ann.receive().text(), "3");
+    assert_eq!(bob.publish("t/a", "4", Qos::AtLeastOnce), ReasonCode::Success, "it is hers who has sent it");
+    let keep = |client: &mut Mqtt, topic: &str| {
+        client.publish_with(topic, "x", Qos::AtLeastOnce, true, PropertyView::default())
+    };
+    assert_eq!(keep(&mut ann, "t/c"), ReasonCode::Success);
+    assert_eq!(keep(&mut ann, "t/d"), ReasonCode::QuotaExceeded);
+    assert_eq!(keep(&mut bob, "t/c"), ReasonCode::Success, "it is his from now on");
+    assert_eq!(keep(&mut ann, "t/d"), ReasonCode::Success);
+    let counts = (usage_of(&node, "ann").retained_messages, usage_of(&node, "bob").retained_messages);
+    assert_eq!(counts, (1, 1));
 }

@@ -1,7 +1,8 @@
 //! How much a tenant may take, with clients that are not ours: at a limit all is well, and beyond it each is told
 //! which limit it is, in the words of its protocol, and counted.
 
-use mq_model::space::AddressSpace;
+use mq_model::space::{AddressSpace, SpaceUsage};
+use mq_model::user::User;
 use mq_tests::foreign::{Library, Peer, is_skipped, text};
 use mq_tests::mqtt::{Broker, Client, Dialect, is_reference, lasting};
 use mq_tests::{Daemon, eventually};
@@ -228,6 +229,76 @@ fn a_user_is_told_of_his_own_limit_and_others_of_his_space_are_not_in_his_way() 
     }
 }
 
+/// Whether a message of a client of AMQP is refused because of a limit.
+#[track_caller]
+fn is_stored(peer: &mut Peer, limit: &str, value: u64) -> bool {
+    peer.send_with("s", json!({ "size": 1_000, "durable": true }));
+    let settled = peer.settled("s");
+    match settled["state"].as_str() {
+        Some("accepted") => true,
+        Some("rejected") => {
+            names(&settled, limit, value);
+            assert!(text(&settled, "description").contains("the user may"), "{settled}");
+            false
+        }
+        _ => panic!("{settled}"),
+    }
+}
+
+#[test]
+fn what_a_user_has_stored_is_bounded_for_amqp_and_mqtt_together_also_after_kill_9() {
+    if is_skipped() || is_reference() {
+        return;
+    }
+    let broker = Broker::start();
+    let limits = json!({ "maxStoredMessages": 3, "maxRetainedMessages": 1 });
+    let of_user = |broker: &Broker, user: &str| -> SpaceUsage {
+        let path = format!("/api/v1/spaces/users-store/users/{user}");
+        let user: User = broker.daemon().admin().request("GET", &path, None).json();
+        user.status.expect("a node knows how a user does").usage
+    };
+    {
+        let tenant = Tenant::new(broker.daemon(), "users-store", &json!({ "userLimits": limits }));
+        let (mut ann, mut bob) = (tenant.amqp(Library::Proton, "ann"), tenant.amqp(Library::Rhea, "bob"));
+        ann.sender("s", "q");
+        bob.sender("s", "q");
+        assert!(is_stored(&mut ann, "maxStoredMessages", 3) && is_stored(&mut ann, "maxStoredMessages", 3));
+        let options = tenant.of_mqtt(json!({ "client_id": "ann" }));
+        let mut mqtt = Client::connect_with(Dialect::PAHO_5, &broker, options);
+        assert_eq!(mqtt.publish("q", "third", 1), 0);
+        assert_eq!(mqtt.publish_with("q", "fourth", json!({ "qos": 1 })), QUOTA);
+        assert!(!is_stored(&mut ann, "maxStoredMessages", 3));
+        assert!(is_stored(&mut bob, "maxStoredMessages", 3), "bob has room of his own");
+        let retain = json!({ "qos": 1, "retain": true });
+        assert_eq!(mqtt.publish_with("t/a", "x", retain.clone()), 0);
+        assert_eq!(mqtt.publish_with("t/b", "x", retain), QUOTA);
+        assert_eq!(tenant.refused("maxStoredMessages"), 2, "it counts for the space");
+        assert_eq!(tenant.refused("maxRetainedMessages"), 1);
+        let usage = of_user(&broker, "ann");
+        assert_eq!((usage.stored_messages, usage.retained_messages), (3, 1));
+        assert_eq!(usage.refused["maxStoredMessages"], 2);
+    }
+    let broker = broker.crash_and_restart();
+    let usage = of_user(&broker, "ann");
+    assert_eq!(
+        (usage.stored_messages, usage.retained_messages),
+        (3, 1),
+        "as before, though she is not there"
+    );
+    assert_eq!(of_user(&broker, "bob").stored_messages, 1);
+    let tenant = Tenant { daemon: broker.daemon(), space: "users-store".to_owned() };
+    let mut ann = tenant.amqp(Library::Proton, "ann");
+    ann.sender("s", "q");
+    assert!(!is_stored(&mut ann, "maxStoredMessages", 3));
+    assert_eq!(tenant.refused("maxStoredMessages"), 1);
+    let mut bob = tenant.amqp(Library::Rhea, "bob");
+    bob.receiver("r", "q", json!({ "credit": 1 }));
+    bob.expect("message", "r");
+    eventually("room for another one", || (of_user(&broker, "ann").stored_messages < 3).then_some(()));
+    assert!(is_stored(&mut ann, "maxStoredMessages", 3));
+    assert!(!is_stored(&mut ann, "maxStoredMessages", 3));
+}
+
 #[test]
 fn one_address_more_than_a_space_may_have_is_refused_by_name() {
     let daemon = Daemon::start();
@@ -240,6 +311,7 @@ fn one_address_more_than_a_space_may_have_is_refused_by_name() {
     let refused = create("fifth");
     assert!((400..500).contains(&refused.status), "{refused:?}");
     assert!(refused.body.contains("maxAddresses") && refused.body.contains('4'), "{refused:?}");
+    assert_eq!(tenant.refused("maxAddresses"), 1);
 }
 
 #[test]

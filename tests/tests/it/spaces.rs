@@ -101,6 +101,15 @@ fn tenants_are_made_and_served_from_the_command_line() {
 
     let shown = mq.run("space show acme -o json").succeeds().json();
     assert_eq!(shown["status"]["limits"]["maxStoredBytes"], 10_u64 << 30);
+    mq.run("space set acme --user-limit max-addresses=1").succeeds();
+    mq.run("user grant acme/gw manage:extra/#").succeeds();
+    by_gateway(&["address", "create", "extra/a", "--type", "queue"]).succeeds();
+    let created = mq.run("--space acme address show extra/a -o json").succeeds().json();
+    assert_eq!(created["status"]["createdBy"], "gw");
+    by_gateway(&["address", "create", "extra/b", "--type", "queue"]).says("user gw has created 1 addresses");
+    by_gateway(&["address", "delete", "extra/a", "--yes"]).succeeds();
+    by_gateway(&["address", "create", "extra/b", "--type", "queue"]).succeeds();
+    mq.run("space set acme --user-limit max-addresses=none").succeeds();
     mq.run("space set acme --rate none --max-connections 5").succeeds().prints("maxConnections 5");
     mq.run("space list").succeeds().prints("acme");
     mq.run("space delete acme --yes").exits_with(8).says("--space acme address list");

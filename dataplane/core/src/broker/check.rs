@@ -1,11 +1,48 @@
 //! What must hold for stored addresses between any two calls.
 
+use std::collections::BTreeMap;
+
 use crate::broker::home::What;
 use crate::core::Core;
 use crate::settings::ShardId;
+use crate::stock::Owner;
+
+/// With more messages than this it is not looked whose each of them is, or tests with many take too long.
+const FEW_MESSAGES: u64 = 2_000;
 
 impl Core {
+    /// Users that are remembered.
+    pub(crate) fn owners_known(&self) -> usize {
+        self.broker.owners.known()
+    }
+
+    /// Checks that each user has what is here of what he has sent.
+    fn check_owners(&self) {
+        let mut found: BTreeMap<Owner, [u64; 3]> = BTreeMap::new();
+        let queues = || self.broker.homes.iter().filter_map(|(_, home)| home.queue());
+        if self.broker.stocks.is_none()
+            || queues().map(|home| home.queue.messages()).sum::<u64>() > FEW_MESSAGES
+        {
+            return;
+        }
+        for (_, entry) in queues().flat_map(|home| home.queue.entries(None)) {
+            if let Some(owner) = entry.owner() {
+                let [messages, bytes, _] = found.entry(owner).or_default();
+                *messages += 1;
+                *bytes += u64::from(entry.size());
+            }
+        }
+        for (key, _) in self.broker.homes.iter() {
+            let slots = self.retained(key).into_iter().flat_map(|retained| retained.names.values());
+            for owner in slots.filter_map(|slot| slot.owner()) {
+                found.entry(owner).or_default()[2] += 1;
+            }
+        }
+        self.broker.owners.check(self.shard.shard(), &found);
+    }
+
     pub(crate) fn check_stored(&self) {
+        self.check_owners();
         let broker = &self.broker;
         let (mut memory, mut retained_memory, mut retained_names) = (0, 0, 0);
         for (key, home) in broker.homes.iter() {

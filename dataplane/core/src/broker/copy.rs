@@ -779,6 +779,7 @@ impl Core {
         let publication = Publication {
             source: Source::Nobody,
             origin: None,
+            owner: value.owner(),
             name: None,
             message_format: value.message_format(),
             body,
@@ -896,6 +897,7 @@ impl Core {
             arrived: kept.arrived,
             expires: kept.expires,
             retain: Retain::Keep,
+            owner: kept.owner,
             ..retained_copy(name)
         };
         self.send_part_retained(now, topic, publication);
@@ -1413,6 +1415,7 @@ fn retained_copy(name: &Arc<str>) -> Publication {
     Publication {
         source: Source::Nobody,
         origin: None,
+        owner: None,
         name: Some(name.clone()),
         message_format: 0,
         body: Bytes::new(),

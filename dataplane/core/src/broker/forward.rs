@@ -171,6 +171,7 @@ impl Core {
         let publication = Publication {
             source: Source::Forward { shard: self.shard, key },
             origin: None,
+            owner: entry.owner(),
             name: Some(to.clone()),
             message_format,
             body,

@@ -341,6 +341,7 @@ impl Core {
         keys: &MessageKeys,
     ) -> Result<(EntryKey, Option<QueueId>), NotTaken> {
         let unix = self.broker.clock.unix(now);
+        let owner = self.owned_at(key, publication.owner);
         let Some(home) = self.broker.homes.get_mut(key).and_then(|home| home.queue_mut()) else {
             return Err(NotTaken::Gone);
         };
@@ -363,7 +364,9 @@ impl Core {
                 last_value: keys.last_value.clone(),
                 message_id: keys.message_id.clone(),
                 moved: publication.moved.is_some(),
+                forwarded: publication.is_let_in(),
                 identity: publication.moved.as_ref().and_then(|moved| moved.identity),
+                owner,
             },
         )?;
         if let Some(moved) = &publication.moved {
@@ -1126,6 +1129,7 @@ pub(super) fn meta_of(publication: &Publication, keys: &MessageKeys) -> Meta {
         last_value: keys.last_value.clone(),
         given: publication.given,
         identity: publication.moved.as_ref().and_then(|moved| moved.identity),
+        owner: publication.owner,
         ..Meta::default()
     }
 }

@@ -34,6 +34,7 @@ mod transaction;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -64,7 +65,7 @@ use crate::key::{
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
 use crate::statistics::{QueueStatistics, SubscriptionStatistics};
-use crate::stock::{Holding, Stocks};
+use crate::stock::{Holding, Owned, Owner, Owners, Stocks};
 use crate::store::{QueueId, UnixMillis};
 
 /// Everything that a core has for stored addresses.
@@ -72,6 +73,7 @@ use crate::store::{QueueId, UnixMillis};
 pub(crate) struct Broker {
     format: Option<Arc<dyn Format>>,
     stocks: Option<Arc<dyn Stocks>>,
+    owners: Owners,
     clock: Clock,
     /// The last time that anything happened to a home.
     now: Option<Instant>,
@@ -256,6 +258,7 @@ impl Broker {
         Self {
             format: None,
             stocks: None,
+            owners: Owners::default(),
             clock: Clock::default(),
             now: None,
             homes: Arena::new(),
@@ -332,6 +335,22 @@ impl Core {
     fn holding(&self, name: &str) -> Option<Holding> {
         let stock = self.broker.stocks.as_ref()?.stock_of(name);
         Some(Holding::new(stock, self.shard.shard()))
+    }
+
+    /// What a user has stored on this shard, in the space whose name this is.
+    #[inline]
+    fn owned(&mut self, name: &str, owner: Option<Owner>) -> Option<Rc<Owned>> {
+        let (owner, shard) = (owner?, self.shard.shard());
+        let Broker { stocks, owners, .. } = &mut self.broker;
+        Some(owners.of(&**stocks.as_ref()?, shard, name, owner))
+    }
+
+    /// The same, in the space of a home.
+    #[inline]
+    fn owned_at(&mut self, home: HomeKey, owner: Option<Owner>) -> Option<Rc<Owned>> {
+        let (owner, shard) = (owner?, self.shard.shard());
+        let Broker { stocks, owners, homes, .. } = &mut self.broker;
+        Some(owners.of(&**stocks.as_ref()?, shard, &homes.get(home)?.name, owner))
     }
 
     /// How the wall clock and `Instant` relate. To be called at the start, and when the wall clock was

@@ -61,6 +61,7 @@ use crate::key::{
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::queue::EntryKey;
 use crate::settings::ShardId;
+use crate::stock::Owner;
 use crate::store::{QueueId, Reference, TransactionId, UnixMillis};
 
 /// Bytes of deliveries that may be at the shard of a consumer and not on their way to it.
@@ -114,6 +115,8 @@ pub(crate) struct Publication {
     pub(crate) source: Source,
     /// See [`ProducerOptions::origin`](crate::ProducerOptions::origin).
     pub(crate) origin: Option<u64>,
+    /// For whom it counts wherever it is stored.
+    pub(crate) owner: Option<Owner>,
     /// For topics: the name that the message was sent to.
     pub(crate) name: Option<Arc<str>>,
     pub(crate) message_format: u32,
@@ -169,6 +172,11 @@ pub(crate) struct Label {
 pub(crate) type Posts = Vec<(Arc<str>, Publication)>;
 
 impl Publication {
+    /// Whether it has been let in before, and counts there still: no limit of its tenant or its owner is in its way.
+    pub(crate) fn is_let_in(&self) -> bool {
+        matches!(self.source, Source::Forward { .. }) || self.moved.is_some() || self.handover.is_some()
+    }
+
     /// Gives it a body of its own: it will be kept, and a hundred bytes would keep a read buffer alive.
     pub(crate) fn keep(&mut self) {
         if std::mem::take(&mut self.is_slice) {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::handover::HandoverKey;
 use super::protocol::Label;
 use crate::encoding::{Reader, put_bytes, put_number};
+use crate::stock::Owner;
 use crate::store::{QueueId, Reference, UnixMillis};
 
 /// The version of everything but what says otherwise.
@@ -57,6 +58,8 @@ pub(crate) struct Meta {
     pub(crate) given: bool,
     /// What every node calls it, when it has come here with its topic.
     pub(crate) identity: Option<Reference>,
+    /// For whom it counts.
+    pub(crate) owner: Option<Owner>,
 }
 
 // As numbers they were one byte each as long as there were no more than five.
@@ -70,6 +73,7 @@ const CLEAR: u64 = 64;
 const VOLATILE: u64 = 128;
 const GIVEN: u64 = 256;
 const IDENTITY: u64 = 512;
+const OWNER: u64 = 1_024;
 
 impl Meta {
     pub(crate) fn encode(&self) -> Bytes {
@@ -89,6 +93,7 @@ impl Meta {
             (VOLATILE, self.volatile),
             (GIVEN, self.given),
             (IDENTITY, self.identity.is_some()),
+            (OWNER, self.owner.is_some()),
         ] {
             flags |= if is_set { flag } else { 0 };
         }
@@ -105,6 +110,9 @@ impl Meta {
         }
         if let Some(identity) = self.identity {
             out.extend_from_slice(&identity.0.to_le_bytes());
+        }
+        if let Some(owner) = self.owner {
+            out.extend_from_slice(&owner.to_bits().to_le_bytes());
         }
         out.into()
     }
@@ -127,6 +135,7 @@ impl Meta {
         let last_value = if has(LAST_VALUE) { Some(input.bytes()?) } else { None };
         let name = if has(NAME) { Some(input.bytes()?) } else { None };
         let identity = if has(IDENTITY) { Some(Reference(u64::from_le_bytes(input.array()?))) } else { None };
+        let owner = if has(OWNER) { Owner::from_bits(u64::from_le_bytes(input.array()?)) } else { None };
         let copy = |key: Option<&[u8]>| key.map(Bytes::copy_from_slice);
         Some(Self {
             message_format,
@@ -142,6 +151,7 @@ impl Meta {
             volatile: has(VOLATILE),
             given: has(GIVEN),
             identity,
+            owner,
         })
     }
 }
@@ -473,6 +483,7 @@ mod tests {
             volatile: true,
             given: true,
             identity: Some(Reference(u64::MAX - 1)),
+            owner: Owner::from_bits(u64::MAX),
         }
     }
 

@@ -55,6 +55,8 @@ impl Core {
         if self.retained(key).is_some() {
             return self.recover_change(key, &meta, &message);
         }
+        let name = self.broker.homes.get(key).map(|home| home.name.clone()).unwrap_or_default();
+        let owner = self.owned(&name, meta.owner);
         let Some(home) = self.queue_home(key) else { return false };
         let arrival = Arrival {
             message_format: meta.message_format,
@@ -70,7 +72,9 @@ impl Core {
             last_value: meta.last_value,
             message_id: meta.message_id,
             moved: false,
+            forwarded: false,
             identity: meta.identity,
+            owner,
         };
         let (count, annotations) = message.state.map_or((0, None), decode_state);
         let entry = home.queue.restore(unix, &arrival, message.body_len, message.reference, count);

@@ -334,6 +334,7 @@ impl Core {
         Some(Publication {
             source: Source::Forward { shard: self.shard, key },
             origin: None,
+            owner: entry.owner(),
             name: None,
             message_format: entry.message_format(),
             body,

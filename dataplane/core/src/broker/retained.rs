@@ -30,7 +30,7 @@ use crate::delivery::Retain;
 use crate::effect::Refused;
 use crate::key::HomeKey;
 use crate::outcome::Outcome;
-use crate::stock::{Holding, StockFull, StockItem};
+use crate::stock::{Holding, OwnedName, Owner, StockFull, StockItem};
 use crate::store::{QueueId, RecoveredMessage, Reference, StoreRequest, Ticket, UnixMillis};
 use crate::topic::{Names, Walk, validate_filter};
 
@@ -76,6 +76,8 @@ pub(super) struct Slot {
     content: Content,
     /// Changes of this name that the store has not answered.
     under_way: u32,
+    /// For whom it counts: who was the last to retain something, or is about to.
+    owner: Option<OwnedName>,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +98,8 @@ pub(super) struct Kept {
     pub(super) durable: bool,
     pub(super) arrived: UnixMillis,
     pub(super) expires: Option<UnixMillis>,
+    /// Who has retained it.
+    pub(super) owner: Option<Owner>,
     pub(super) size: u32,
     /// While it is in memory.
     pub(super) body: Option<Bytes>,
@@ -113,6 +117,11 @@ pub(crate) struct Change {
 }
 
 impl Slot {
+    /// For whom it counts.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        self.owner.as_ref().map(OwnedName::owner)
+    }
+
     pub(super) fn kept(&self) -> Option<&Kept> {
         match &self.content {
             Content::Kept(kept) => Some(kept),
@@ -235,6 +244,9 @@ impl Retained {
         assert_eq!(under_way as usize, self.under_way.len());
         for slot in self.names.values() {
             assert!(slot.under_way > 0 || slot.kept().is_some(), "a slot for nothing");
+            if slot.under_way == 0 && slot.owner.is_some() {
+                assert_eq!(slot.owner(), slot.kept().and_then(|kept| kept.owner));
+            }
         }
     }
 }
@@ -281,8 +293,19 @@ impl Core {
             );
             return Err(Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, sentence));
         }
-        if !has_slot && let Err(full) = self.check_retained_stock(topic) {
-            return Err(Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, full.to_string()));
+        let owner = self.owned_at(topic, publication.owner);
+        if !publication.is_let_in() {
+            let slot = self.retained(topic).and_then(|retained| retained.names.get(&name));
+            let is_more =
+                publication.retain == Retain::Keep && slot.and_then(Slot::owner) != publication.owner;
+            let owners = match owner.as_ref().filter(|_| is_more) {
+                Some(owner) => owner.check_retained(),
+                None => Ok(()),
+            };
+            let space = || if has_slot { Ok(()) } else { self.check_retained_stock(topic) };
+            if let Err(full) = owners.and_then(|()| space()) {
+                return Err(Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, full.to_string()));
+            }
         }
         self.broker.last_change += 1;
         let number = self.broker.last_change;
@@ -295,6 +318,10 @@ impl Core {
         }
         if let Some(slot) = self.retained_mut(topic).and_then(|retained| retained.names.get_mut(&name)) {
             slot.under_way += 1;
+            // Who is about to retain it needs the room from now on.
+            if publication.retain == Retain::Keep && slot.owner() != publication.owner {
+                slot.owner = owner.map(OwnedName::new);
+            }
         }
         let kept = (publication.retain == Retain::Keep).then(|| Kept {
             reference: Reference(0),
@@ -303,6 +330,7 @@ impl Core {
             durable: publication.durable,
             arrived: publication.arrived,
             expires: publication.expires,
+            owner: publication.owner,
             size: 0,
             body: None,
         });
@@ -409,12 +437,28 @@ impl Core {
         self.note_retained(now, topic, name);
         let Some(retained) = self.retained(topic) else { return };
         let (memory, is_gone) = (retained.memory, retained.names.get(name).is_none());
+        self.settle_owner(topic, name);
         self.count_retained_memory(memory_before, memory);
         if is_gone {
             self.broker.retained_names = self.broker.retained_names.saturating_sub(1);
         }
         self.arm_retained(topic, None);
         self.answer_waiting(now, topic);
+    }
+
+    /// With no change of it under way a name counts for who has retained what is kept for it: what somebody else was
+    /// about to retain has failed, perhaps.
+    fn settle_owner(&mut self, topic: HomeKey, name: &str) {
+        let Some(slot) = self.retained(topic).and_then(|retained| retained.names.get(name)) else { return };
+        let Some(kept) = slot.kept().filter(|_| slot.under_way == 0) else { return };
+        let owner = kept.owner;
+        if slot.owner() == owner {
+            return;
+        }
+        let owned = self.owned_at(topic, owner).map(OwnedName::new);
+        if let Some(slot) = self.retained_mut(topic).and_then(|retained| retained.names.get_mut(name)) {
+            slot.owner = owned;
+        }
     }
 
     fn count_retained_memory(&mut self, before: u64, after: u64) {
@@ -540,6 +584,7 @@ impl Core {
             durable: !meta.volatile,
             arrived: meta.arrived,
             expires: meta.expires,
+            owner: meta.owner,
             size: message.body_len,
             body: None,
         });
@@ -552,6 +597,7 @@ impl Core {
         dead.extend(retained.tidy(&name));
         retained.dead.append(&mut dead);
         let is_there = retained.names.get(&name).is_some();
+        self.settle_owner(topic, &name);
         let names = &mut self.broker.retained_names;
         *names = (*names + u32::from(is_there)).saturating_sub(u32::from(!is_new));
         true

@@ -610,11 +610,12 @@ impl Core {
     }
 
     fn give_retained(&mut self, now: Instant, key: HomeKey, found: Found) {
-        let Kept { message_format, priority, durable, arrived, expires, body, .. } = found.kept;
+        let Kept { message_format, priority, durable, arrived, expires, owner, body, .. } = found.kept;
         let Some(body) = body else { return };
         let publication = Publication {
             source: Source::Nobody,
             origin: None,
+            owner,
             name: Some(found.name),
             message_format,
             body,

@@ -38,6 +38,7 @@ use crate::outcome::Outcome;
 use crate::peer::PEER_FREE_BYTES;
 use crate::producer::Target;
 use crate::settings::{AddressKind, ShardId, hash_of_name};
+use crate::stock::Owner;
 use crate::store::{Reference, TransactionId, UnixMillis};
 use crate::topic;
 
@@ -211,6 +212,7 @@ pub(crate) struct Head {
     routed: bool,
     retain: Retain,
     origin: Option<u64>,
+    owner: Option<Owner>,
 }
 
 impl Core {
@@ -337,6 +339,7 @@ impl Core {
             routed: incoming.routed,
             retain: incoming.retain,
             origin: incoming.origin,
+            owner: incoming.owner,
         };
         let chunk = std::mem::take(&mut arrival.chunk);
         if !arrival.more {
@@ -395,6 +398,7 @@ impl Core {
             self.broker.inbound.remove(key);
         }
         let held = u32::try_from(held).unwrap_or(u32::MAX);
+        let options = self.producers.get(head.producer).map(|producer| &producer.options);
         let publication = Publication {
             source: Source::Producer {
                 shard: self.shard,
@@ -404,9 +408,8 @@ impl Core {
                 held,
                 second: key,
             },
-            origin: head
-                .origin
-                .or_else(|| self.producers.get(head.producer).map(|producer| producer.options.origin)),
+            origin: head.origin.or_else(|| options.map(|options| options.origin)),
+            owner: head.owner.or_else(|| options.and_then(|options| options.owner)),
             name: head.name,
             message_format: head.message_format,
             is_slice: inbound.is_none() && body.len() <= COPY_UP_TO,

@@ -41,6 +41,7 @@ use crate::queue::{EntryKey, NotTaken};
 use crate::settings::{AddressSettings, OnFull, Overload, QueueSettings, SubscriptionSettings, home};
 use crate::space::is_catch_all;
 use crate::statistics::QueueStatistics;
+use crate::stock::Whose;
 use crate::store::{QueueId, Targets};
 use crate::topic::TopicTree;
 
@@ -671,25 +672,48 @@ impl Core {
         self.append_to_store(publication, &keys, targets, entries, change);
     }
 
-    /// Refuses a message that a durable subscription is to keep when the topic's tenant has no room for it: who
-    /// is told that it was accepted relies on it. What a single subscription has no room for is its own loss.
-    pub(super) fn check_topic_stock(&self, key: HomeKey, publication: &Publication) -> Result<(), Outcome> {
-        let Some(home) = self.broker.homes.get(key).filter(|_| publication.durable) else { return Ok(()) };
+    /// Refuses a message that a durable subscription is to keep when the topic's tenant, or its owner, has no room for
+    /// it in each subscription that wants it: who is told that it was accepted relies on it. What a single subscription
+    /// has no room for is its own loss.
+    pub(super) fn check_topic_stock(
+        &mut self,
+        key: HomeKey,
+        publication: &Publication,
+    ) -> Result<(), Outcome> {
+        if !publication.durable || publication.is_let_in() {
+            return Ok(());
+        }
+        let owner = self.owned_at(key, publication.owner);
+        let Some(home) = self.broker.homes.get(key) else { return Ok(()) };
         let What::Topic(topic) = &home.what else { return Ok(()) };
         let queue_of = |key: &HomeKey| self.broker.homes.get(*key).and_then(Home::queue);
         // All of a topic's subscriptions are of its tenant.
         let Some(any) = topic.subscriptions.first().and_then(queue_of) else { return Ok(()) };
-        let Err(full) = any.queue.has_stock(1, publication.body.len() as u64) else { return Ok(()) };
-        let name = publication.name.as_ref().unwrap_or(&home.name);
-        let mut is_wanted = false;
-        topic.tree.matches(name, |one| {
-            let is_durable = queue_of(one).is_some_and(|queue| queue.id.is_some());
-            is_wanted |= is_durable && self.wants(*one, publication);
-        });
-        if !is_wanted {
+        let size = publication.body.len() as u64;
+        let has_room = |count: u64| {
+            let bytes = count.saturating_mul(size);
+            owner.as_ref().map_or(Ok(()), |owner| owner.has_room(count, bytes))?;
+            any.queue.has_stock(count, bytes)
+        };
+        // With room for all that there are nobody has to look which of them want it.
+        if has_room(topic.subscriptions.len() as u64).is_ok() {
             return Ok(());
         }
-        any.queue.count_refused(full);
+        let name = publication.name.as_ref().unwrap_or(&home.name);
+        let mut wanted = Vec::new();
+        topic.tree.matches(name, |one| wanted.push(*one));
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted.retain(|one| self.wants(*one, publication));
+        let is_durable = |one: &HomeKey| queue_of(one).is_some_and(|queue| queue.id.is_some());
+        let Err(full) = has_room(wanted.len() as u64) else { return Ok(()) };
+        if !wanted.iter().any(is_durable) {
+            return Ok(());
+        }
+        match (full.whose, &owner) {
+            (Whose::User, Some(owner)) => owner.count_refused(full),
+            _ => any.queue.count_refused(full),
+        }
         Err(Outcome::rejected(condition::RESOURCE_LIMIT_EXCEEDED, full.to_string()))
     }
 

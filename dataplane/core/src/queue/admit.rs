@@ -44,6 +44,7 @@ impl Queue {
             self.note_keys(&mut entry, &arrival);
         }
         entry.body = Some(arrival.body);
+        entry.own(arrival.owner);
         let key = self.place(entry, state);
         if !matches!(state, State::Storing { .. }) {
             self.arrive(key);
@@ -65,6 +66,7 @@ impl Queue {
         let state = if until > now { State::Delayed { until } } else { State::Available };
         let mut entry = Entry::new(arrival, state);
         entry.size = size;
+        entry.own(arrival.owner.clone());
         entry.set_reference(reference);
         entry.delivery_count = delivery_count;
         entry.set(Flag::Acquired, delivery_count > 0);
@@ -136,14 +138,25 @@ impl Queue {
         self.keys.as_mut().is_some_and(|keys| keys.recent.contains(now, settings, id))
     }
 
-    /// Sees to it that the message is within the limits of the queue and of its tenant.
+    /// Sees to it that the message is within the limits of the queue, of its tenant and of its owner.
     fn make_room(&mut self, arrival: &Arrival) -> Result<(), NotTaken> {
         self.make_own_room(arrival)?;
+        if arrival.forwarded {
+            return Ok(());
+        }
         // The message takes the place of the one with its last-value key.
         let replaced = self.replaced_by(arrival).and_then(|key| self.entry(key));
-        let (less, fewer) = replaced.map_or((0, 0), |entry| (u64::from(entry.size), 1));
-        let size = arrival.body.len() as u64;
-        Ok(self.check_stock(1 - fewer, size.saturating_sub(less))?)
+        let more = |replaced: Option<&Entry>| {
+            let (less, fewer) = replaced.map_or((0, 0), |entry| (u64::from(entry.size), 1));
+            (1 - fewer, (arrival.body.len() as u64).saturating_sub(less))
+        };
+        if let Some(owner) = &arrival.owner {
+            let own = replaced.filter(|entry| entry.owner() == Some(owner.owner()));
+            let (messages, bytes) = more(own);
+            owner.check(messages, bytes)?;
+        }
+        let (messages, bytes) = more(replaced);
+        Ok(self.check_stock(messages, bytes)?)
     }
 
     /// Sees to it that the message is within the limits of the queue.

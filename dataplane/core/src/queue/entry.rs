@@ -1,10 +1,12 @@
 //! What a queue knows of one message.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::member::MemberKey;
+use crate::stock::{Owned, Owner};
 use crate::store::{Reference, UnixMillis};
 
 /// Rows of a queue: one for each priority.
@@ -71,8 +73,12 @@ pub struct Arrival {
     pub message_id: Option<Bytes>,
     /// The queue has taken it before, elsewhere: it is taken whatever the limits, and is no duplicate.
     pub moved: bool,
+    /// Another queue has let it in before, and has it still: it is taken whatever its tenant and its owner hold.
+    pub forwarded: bool,
     /// What every node calls it, when that is not by where the store has it.
     pub identity: Option<Reference>,
+    /// For whom it counts while it is here, beside its queue's tenant.
+    pub owner: Option<Rc<Owned>>,
 }
 
 /// Where an entry stands.
@@ -131,6 +137,8 @@ pub struct Entry {
     /// `NEVER` without one.
     pub(super) expires: UnixMillis,
     pub(super) rare: Option<Box<Rare>>,
+    /// For whom it counts.
+    owner: Option<Rc<Owned>>,
     pub(super) size: u32,
     /// 0 without one.
     pub(super) group: u32,
@@ -177,6 +185,7 @@ impl Entry {
             arrived: arrival.arrived,
             expires: arrival.expires.unwrap_or(NEVER),
             rare: None,
+            owner: None,
             size: 0,
             group: 0,
             delivery_count: 0,
@@ -221,6 +230,20 @@ impl Entry {
     /// The message, when it is in memory.
     pub fn body(&self) -> Option<&Bytes> {
         self.body.as_ref()
+    }
+
+    /// It counts for this user from now on, until it is dropped. To be called once, when its size is known.
+    #[inline]
+    pub(super) fn own(&mut self, owner: Option<Rc<Owned>>) {
+        if let Some(owner) = &owner {
+            owner.add_message(u64::from(self.size));
+        }
+        self.owner = owner;
+    }
+
+    /// For whom it counts.
+    pub fn owner(&self) -> Option<Owner> {
+        self.owner.as_ref().map(|owner| owner.owner())
     }
 
     /// Bytes of the message.
@@ -302,6 +325,16 @@ impl Entry {
     }
 }
 
+/// However it goes, with its queue too, it counts for nobody any more.
+impl Drop for Entry {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(owner) = &self.owner {
+            owner.subtract_message(u64::from(self.size));
+        }
+    }
+}
+
 /// What an entry was that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removed {
@@ -321,8 +354,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_takes_96_bytes() {
-        assert!(size_of::<Option<Entry>>() <= 96, "{}", size_of::<Option<Entry>>());
+    fn an_entry_takes_104_bytes() {
+        assert!(size_of::<Option<Entry>>() <= 104, "{}", size_of::<Option<Entry>>());
     }
 
     #[test]

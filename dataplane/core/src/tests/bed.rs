@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::core::Core;
 use crate::peer::PeerMessage;
 use crate::tests::live::LiveBed;
+use crate::tests::owners::TestStocks;
 use crate::tests::store::FakeStore;
 use crate::tests::stored::TextFormat;
 use crate::*;
@@ -128,6 +129,8 @@ pub(crate) struct Bed {
     pub(crate) retained: BTreeMap<u64, RetainedPage>,
     /// What live subscribers have got.
     pub(crate) live: LiveBed,
+    /// What tenants and their users have stored on each node.
+    pub(crate) stocks: Vec<Arc<TestStocks>>,
     /// Queues that have nothing left at the home of before, by core.
     pub(crate) emptied: Vec<(usize, Arc<str>)>,
     next_handle: u64,
@@ -184,8 +187,14 @@ impl Bed {
             .collect();
         let core =
             |(node, shard): &(usize, u16)| Core::new(ShardId::new(0, *shard), nodes[*node], limits.clone());
+        let mut cores: Vec<Core> = places.iter().map(core).collect();
+        let stocks: Vec<_> = nodes.iter().map(|shards| Arc::new(TestStocks::new(*shards))).collect();
+        for (core, (node, _)) in cores.iter_mut().zip(&places) {
+            core.set_stocks(stocks[*node].clone());
+        }
         Self {
-            cores: places.iter().map(core).collect(),
+            stocks,
+            cores,
             places,
             settings: BTreeMap::new(),
             nodes: nodes.to_vec(),
@@ -369,6 +378,7 @@ impl Bed {
     /// memory and on its way. The others hear of it at once; to meet them again is for [`connect`](Self::connect).
     pub(crate) fn crash(&mut self, node: usize) {
         self.store_of(node).crash();
+        self.stocks[node] = Arc::new(self.stocks[node].begun_anew());
         let gone: Vec<usize> = (0..self.cores.len()).filter(|index| self.places[*index].0 == node).collect();
         self.mail.retain(|(from, to), _| !gone.contains(from) && !gone.contains(to));
         self.producers.retain(|(shard, _), _| !gone.contains(shard));
@@ -392,6 +402,7 @@ impl Bed {
         let limits = self.cores[index].limits.clone();
         let unix = UnixMillis(1_000_000_000_000 + (self.now - self.started).as_millis() as u64);
         let mut core = Core::new(ShardId::new(0, shard), self.nodes[node], limits);
+        core.set_stocks(self.stocks[node].clone());
         core.set_format(Arc::new(TextFormat));
         core.set_clock(self.now, unix);
         for ((_, name), settings) in self.settings.range((index, name(""))..(index + 1, name(""))) {
@@ -553,6 +564,8 @@ impl Bed {
             message_format: 0,
             chunk: Bytes::copy_from_slice(body.as_bytes()),
             more,
+            // Of one of two users, or of nobody.
+            owner: Owner::from_bits(self.next_handle % 3),
             ..Incoming::default()
         }
     }

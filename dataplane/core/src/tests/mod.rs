@@ -8,6 +8,7 @@ mod handover;
 mod limits;
 mod live;
 mod one_shard;
+mod owners;
 mod peers;
 mod random;
 mod relocate;

@@ -23,6 +23,7 @@ use crate::key::LegKey;
 use crate::live::{LiveMessage, Want};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::settings::{AddressKind, Deduplicate, OnFull, QueueSettings};
+use crate::stock::Owner;
 use crate::store::UnixMillis;
 
 /// Enums without data, by number.
@@ -560,6 +561,7 @@ const RETAIN_SHIFT: u32 = 9;
 const MOVED: u16 = 2_048;
 const HANDED_OVER: u16 = 4_096;
 const HAS_PRIORITY: u16 = 8_192;
+const HAS_OWNER: u16 = 16_384;
 
 /// The priority of most messages (AMQP 3.2.1).
 const USUAL_LEVEL: u8 = 4;
@@ -581,6 +583,7 @@ fn put_publication(to: &mut Encoder<'_>, publication: &Publication) {
         publication.moved.is_some(),
         publication.handover.is_some(),
         publication.priority != USUAL_LEVEL,
+        publication.owner.is_some(),
     ];
     to.out.extend_from_slice(&flags(set).to_le_bytes());
     if publication.priority != USUAL_LEVEL {
@@ -590,6 +593,9 @@ fn put_publication(to: &mut Encoder<'_>, publication: &Publication) {
     put_past(to, publication.arrived);
     if let Some(origin) = publication.origin {
         to.large(origin);
+    }
+    if let Some(owner) = publication.owner {
+        to.large(owner.to_bits());
     }
     if let Some(name) = &publication.name {
         to.field(name);
@@ -635,6 +641,7 @@ fn take_publication(from: &mut Decoder<'_>) -> Result<Publication, WireError> {
         source: from.field()?,
         arrived: take_past(from)?,
         origin: when(has(HAS_ORIGIN), from, Decoder::large)?,
+        owner: when(has(HAS_OWNER), from, Decoder::large)?.and_then(Owner::from_bits),
         name: when(has(HAS_NAME), from, Decoder::field)?,
         message_format: when(has(HAS_FORMAT), from, Decoder::field)?.unwrap_or(0),
         expires: when(has(EXPIRES), from, take_future)?,

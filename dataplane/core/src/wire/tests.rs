@@ -21,6 +21,7 @@ use crate::peer::{MAX_SETTLED, Message};
 use crate::producer::{ProducerOptions, ProducerTarget};
 use crate::queue::EntryKey;
 use crate::settings::{AddressKind, AddressSettings, CoreLimits, Deduplicate, OnFull, QueueSettings};
+use crate::stock::Owner;
 use crate::store::{QueueId, Reference, TransactionId};
 use crate::tests::seeds::for_each_seed;
 use crate::tests::stored::Contains;
@@ -242,6 +243,7 @@ impl<'a> Any<'a> {
         Publication {
             source: self.source(),
             origin: self.maybe(Self::number),
+            owner: self.maybe(Self::number).and_then(Owner::from_bits),
             name: self.maybe(Self::name),
             message_format: self.small(),
             is_slice: is_last && body.len() <= COPY_UP_TO,

@@ -399,7 +399,8 @@ impl Shard {
         if let Some(producer) = client.and_then(|client| client.intake.producer) {
             return Ok(producer);
         }
-        let options = ProducerOptions { settles_second: false, origin: publisher.origin };
+        let owner = self.stock_owner(publisher.key);
+        let options = ProducerOptions { settles_second: false, origin: publisher.origin, owner };
         let producer = self.core.add_producer(now, ProducerTarget::AnyAddress, options)?;
         self.mqtt.messages.producers.insert(producer.to_bits(), publisher.key);
         if let Some(client) = self.connections.mqtt_mut(publisher.key) {

@@ -23,6 +23,7 @@ use super::record::WillRecord;
 use super::session::origin_of;
 use crate::driver::Shard;
 use crate::driver::access::Denied;
+use crate::users::owner_of;
 
 /// A will and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,6 +229,7 @@ impl Shard {
             durable: record.qos > Qos::AtMostOnce,
             retain,
             origin: Some(origin),
+            owner: record.user.as_deref().map(|user| owner_of(space, user)),
             ..Incoming::default()
         };
         self.core.begin(now, producer, incoming);

@@ -144,6 +144,34 @@ async fn a_space_has_as_many_addresses_as_its_limit_says() {
 }
 
 #[tokio::test]
+async fn a_user_has_created_as_many_addresses_as_his_limit_says_also_after_a_restart() {
+    let memory = Memory::default();
+    let user_limits = SpaceLimits { max_addresses: Some(1), ..SpaceLimits::default() };
+    let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
+    let make = async |catalogue: &Catalogue, by: Option<&Arc<str>>, name: &str| {
+        catalogue.create_for(by.cloned(), name.into(), BTreeMap::new(), spec(1)).await
+    };
+    {
+        let (catalogue, _tellings) = catalogue(&memory);
+        create(&catalogue, "acme", AddressSpaceSpec { user_limits, ..hosts(&[]) }).await.unwrap();
+        let first = make(&catalogue, Some(&ann), "$s/acme/first").await.unwrap();
+        assert_eq!(first.created_by.as_deref(), Some("ann"));
+        make(&catalogue, Some(&bob), "$s/acme/second").await.unwrap();
+        // Whoever changes it, it is still hers; and an operator has no limit.
+        catalogue.put_for(Some(bob.clone()), "$s/acme/first".into(), BTreeMap::new(), spec(5)).await.unwrap();
+        make(&catalogue, None, "$s/acme/third").await.unwrap();
+    }
+    let (catalogue, _tellings) = catalogue(&memory);
+    let refused = make(&catalogue, Some(&ann), "$s/acme/more").await.unwrap_err();
+    assert!(matches!(&refused, ChangeError::AddressLimitOfUser { user, limit: 1 } if **user == *ann));
+    let words = refused.to_string();
+    assert!(words.contains("user ann has created 1 addresses") && words.contains("maxAddresses"), "{words}");
+    catalogue.remove("$s/acme/first".into()).await.unwrap();
+    make(&catalogue, Some(&bob), "$s/acme/more").await.unwrap_err();
+    make(&catalogue, Some(&ann), "$s/acme/more").await.unwrap();
+}
+
+#[tokio::test]
 async fn no_error_says_what_a_name_is_called_inside_the_fleet() {
     let memory = Memory::default();
     let (catalogue, _tellings) = catalogue(&memory);

@@ -25,9 +25,9 @@ impl Writer {
         let mut batch = Batch::default();
         for request in requests {
             match request {
-                Request::Put { name, labels, spec, only_new, reply } => {
+                Request::Put { name, labels, spec, only_new, by, reply } => {
                     let (answer, version) =
-                        self.decide_put(&mut batch, &name, labels, *spec, only_new).split();
+                        self.decide_put(&mut batch, &name, labels, *spec, only_new, by).split();
                     batch.answers.push((Subject::Address(name), version, Pending::Put(reply, answer)));
                 }
                 Request::Relocate { name, to, reply } => {
@@ -60,6 +60,7 @@ impl Writer {
         labels: BTreeMap<String, String>,
         spec: AddressSpec,
         only_new: bool,
+        by: Option<Arc<str>>,
     ) -> Decision<(Put, Arc<Object>)> {
         let (space, _) = split_qualified(name);
         let space: Arc<str> = space.into();
@@ -69,7 +70,7 @@ impl Writer {
         self.check_topic(batch, name, spec.kind)?;
         let current = self.current(batch, name);
         if current.as_ref().is_none_or(|current| current.is_built_in) {
-            self.check_address_limit(batch, &space)?;
+            self.check_address_limits(batch, &space, by.as_ref())?;
         }
         let declared = current.as_ref().filter(|current| !current.is_built_in);
         match declared {
@@ -86,13 +87,16 @@ impl Writer {
         {
             return Err(ChangeError::ShardsOfLastValues(name.clone()));
         }
+        let declared_by = declared.map(|current| current.created_by.clone());
         let object = match current.filter(|current| current.spec.kind == spec.kind) {
             // What it holds stays its own.
             Some(current) => {
                 let home = self.home_for(name, spec.kind, current.home.clone());
-                Object { is_built_in: false, home, labels, spec, ..(*current).clone() }
+                let created_by = if current.is_built_in { by } else { current.created_by.clone() };
+                Object { is_built_in: false, home, created_by, labels, spec, ..(*current).clone() }
             }
             None => {
+                let created_by = declared_by.unwrap_or(by);
                 // What was left over from a topic of that name that was removed elsewhere ends with it.
                 if spec.kind == AddressType::Topic {
                     for name in self.subscriptions(batch, name) {
@@ -104,7 +108,7 @@ impl Writer {
                 let birth = self.replica.next_version(unix_millis());
                 let (home, moving_from) = (self.home_for(name, spec.kind, None), None);
                 let (version, id, is_built_in) = (birth, 0, false);
-                Object { is_built_in, version, id, birth, ends, home, moving_from, labels, spec }
+                Object { is_built_in, version, id, birth, ends, home, moving_from, created_by, labels, spec }
             }
         };
         let (object, version) = self.put(batch, name, object)?;
@@ -143,7 +147,9 @@ impl Writer {
             let ends = self.known_version(batch, name).map_or(0, |version| version.clock);
             let birth = self.replica.next_version(unix_millis());
             let (version, id, is_built_in, moving_from) = (birth, 0, false, None);
-            let object = Object { is_built_in, version, id, birth, ends, home, moving_from, labels, spec };
+            let created_by = None;
+            let object =
+                Object { is_built_in, version, id, birth, ends, home, moving_from, created_by, labels, spec };
             last = Some(self.put(batch, name, object)?.1);
         }
         Ok(last)
@@ -343,24 +349,41 @@ impl Writer {
         self.named(batch, &qualified(space, ""))
     }
 
-    /// Whether a space may have one more address.
-    fn check_address_limit(&self, batch: &Batch, space: &str) -> Result<(), ChangeError> {
-        let limit = self.tables.borrow().space(space).and_then(|space| space.limits().max_addresses);
-        let Some(limit) = limit else { return Ok(()) };
-        let prefix = qualified(space, "");
-        let is_counted = |name: &Arc<str>| split_shard(name).is_none() && split_qualified(name).0 == space;
-        let staged = |is_there: bool| {
-            let names = batch.outcome.iter().filter(move |(_, (_, outcome))| outcome.is_some() == is_there);
-            names.map(|(name, _)| name).filter(move |name| is_counted(name))
-        };
-        let is_declared = |name: &&Arc<str>| self.declared.contains_key(*name);
-        let declared = names_from(&self.declared, &prefix).filter(|name| is_counted(name)).count();
-        let added = staged(true).filter(|name| !is_declared(name)).count();
-        let removed = staged(false).filter(is_declared).count();
-        match declared + added - removed < limit as usize {
-            true => Ok(()),
-            false => Err(ChangeError::AddressLimit(limit)),
+    /// Whether a space, and a user of it, may have one more address.
+    fn check_address_limits(
+        &self,
+        batch: &Batch,
+        space: &str,
+        by: Option<&Arc<str>>,
+    ) -> Result<(), ChangeError> {
+        let table = self.tables.borrow().clone();
+        let Some(settings) = table.space(space) else { return Ok(()) };
+        if let Some(user) = by {
+            let own = table.find(space, user).map_or(settings.user_limits(), |user| user.limits());
+            if let Some(limit) = own.max_addresses
+                && self.count_addresses(batch, space, |object| object.created_by.as_ref() == Some(user))
+                    >= limit as usize
+            {
+                return Err(ChangeError::AddressLimitOfUser { user: user.clone(), limit });
+            }
         }
+        match settings.limits().max_addresses {
+            Some(limit) if self.count_addresses(batch, space, |_| true) >= limit as usize => {
+                Err(ChangeError::AddressLimit(limit))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The addresses of a space that are like this, without further shards.
+    fn count_addresses(&self, batch: &Batch, space: &str, is_it: impl Fn(&Object) -> bool) -> usize {
+        let is_counted = |name: &Arc<str>| split_shard(name).is_none() && split_qualified(name).0 == space;
+        let prefix = qualified(space, "");
+        let unchanged = names_from(&self.declared, &prefix).filter(|name| !batch.outcome.contains_key(*name));
+        let declared = unchanged.filter(|name| is_counted(name)).filter_map(|name| self.declared.get(name));
+        let staged = batch.outcome.iter().filter(|(name, _)| is_counted(name));
+        let staged = staged.filter_map(|(_, (_, outcome))| outcome.as_ref());
+        declared.chain(staged).filter(|object| is_it(object)).count()
     }
 
     /// Stages an object; gives it as it will be.

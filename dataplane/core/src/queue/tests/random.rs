@@ -116,7 +116,9 @@ impl Play {
             last_value: self.sometimes(2, name),
             message_id: self.sometimes(2, |random| Bytes::from(vec![random.u8(..40)])),
             moved: false,
+            forwarded: false,
             identity: None,
+            owner: None,
         }
     }
 
