@@ -122,8 +122,12 @@ impl Cluster {
         let unusable = |error: &(dyn std::error::Error + 'static)| {
             let what = context
                 .map_or_else(|| "the current context".to_owned(), |name| format!("the context `{name}`"));
-            Failure::usage(format!("cannot use {what} of the kubeconfig {}: {}", kubeconfigs(), causes(error)))
-                .help("see `kubectl config get-contexts`; KUBECONFIG says which files count")
+            Failure::usage(format!(
+                "cannot use {what} of the kubeconfig {}: {}",
+                kubeconfigs(),
+                causes(error)
+            ))
+            .help("see `kubectl config get-contexts`; KUBECONFIG says which files count")
         };
         if !is_one_there() {
             let message = format!("there is no kubeconfig: {} is not there", kubeconfigs());

@@ -777,8 +777,7 @@ impl<B: Backend> Deployment<'_, B> {
             self.note(step);
             (self.attention.on_step)(step);
         };
-        let watch =
-            Watch { on_ready: learn, on_step: &note, is_superseded: self.attention.is_superseded };
+        let watch = Watch { on_ready: learn, on_step: &note, is_superseded: self.attention.is_superseded };
         self.backend.surround(plan).await?;
         let mut roll = Roll::new(self.backend, (self.desired, self.observed), options, output, watch);
         let rolled = roll.run(plan).await;

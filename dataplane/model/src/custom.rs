@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::kubernetes::{KubernetesTarget, MAX_FLEET_NAME, MAX_PODS};
-use crate::manifest::{ADDRESS_KIND, Address, AddressSpec, AddressType, FLEET_KIND, Fleet, FleetSpec, Target};
+use crate::manifest::{
+    ADDRESS_KIND, Address, AddressSpec, AddressType, FLEET_KIND, Fleet, FleetSpec, Target,
+};
 use crate::schema;
 use crate::space::{AddressSpace, PROFILE_KIND, Profile, SPACE_KIND};
 use crate::user::{ROLE_KIND, Role, RoleSpec, USER_KIND, User, UserSpec};
@@ -292,7 +294,8 @@ fn fleet_definition() -> Value {
     let mut definition = definition(kind, plural, "mqfleet", spec, false, status, &columns);
     let named = rule(
         &format!(
-            "size(self.metadata.name) <= {MAX_FLEET_NAME} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')"
+            // The cluster takes small letters, digits, `-` and `.` alone, of which letters are the greatest.
+            "size(self.metadata.name) <= {MAX_FLEET_NAME} && self.metadata.name >= 'a' && !self.metadata.name.contains('.')"
         ),
         &format!(
             "the name of a fleet is a part of other names: at most {MAX_FLEET_NAME} of `a` to `z`, `0` to `9` and `-`, a \
@@ -702,7 +705,10 @@ mod tests {
         let target = found.spec.target.kubernetes().expect("pods");
         assert_eq!((found.spec.nodes(), target.namespace()), (2, "n"));
         let same = json!({ "target": { "kubernetes": { "namespace": "n", "image": "i" } } });
-        assert_eq!(fleet(&object(same)).expect("a fleet").spec.target.kubernetes().expect("pods").image(), "i");
+        assert_eq!(
+            fleet(&object(same)).expect("a fleet").spec.target.kubernetes().expect("pods").image(),
+            "i"
+        );
         for elsewhere in [
             json!({ "target": { "kubernetes": { "namespace": "other" } } }),
             json!({ "target": { "kubernetes": { "context": "prod" } } }),

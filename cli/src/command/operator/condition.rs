@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn conditions_that_nobody_speaks_of_stay_as_they_are() {
-        let fact = |kind, is_true, message: &str| Fact { kind, is_true, reason: "Why", message: message.into() };
+        let fact =
+            |kind, is_true, message: &str| Fact { kind, is_true, reason: "Why", message: message.into() };
         let first = [fact("Ready", true, "a"), fact("Degraded", false, "b")];
         let at_first = at("2030-01-01T00:00:00Z");
         let status = status_with(&object(Value::Null), &first, Map::new(), at_first).unwrap();

@@ -104,9 +104,8 @@ impl Fleets {
         loop {
             if let Err(failure) = self.follow(output).await {
                 match failure.exit {
-                    Exit::NotFound => output.warn(
-                        "the cluster has no fleets.mq.messaging; apply what `mq render crds` prints",
-                    ),
+                    Exit::NotFound => output
+                        .warn("the cluster has no fleets.mq.messaging; apply what `mq render crds` prints"),
                     _ => output.warn(&format!("{failure}; every Fleet is looked at again")),
                 }
             }
@@ -276,7 +275,11 @@ impl Fleets {
             Ok(nodes) => {
                 let ready = self.ready_nodes(name).await?;
                 self.tell(&object, &settled(&fleet, ready), self.fields(&fleet, ready, &nodes)).await?;
-                Ok(if ready == u64::from(fleet.spec.nodes()) { Looked::Settled(ready) } else { Looked::Unsettled })
+                Ok(if ready == u64::from(fleet.spec.nodes()) {
+                    Looked::Settled(ready)
+                } else {
+                    Looked::Unsettled
+                })
             }
             // What is wanted now says what to do next.
             Err(_) if *seen.borrow() != *now => Ok(Looked::Unsettled),
@@ -313,8 +316,7 @@ impl Fleets {
         if wanted.last() != Some(fleet) {
             wanted.push(fleet.clone());
         }
-        let backend =
-            backend::Kubernetes::of_object(fleet, former, &self.cluster, memory.directory.clone())?;
+        let backend = backend::Kubernetes::of_object(fleet, former, &self.cluster, memory.directory.clone())?;
         // What signs is written down before anything is there that it has signed.
         backend.equip()?;
         memory.keep(&wanted).await?;
@@ -355,7 +357,8 @@ impl Fleets {
                     self.tell(object, &facts, Map::new()).await?;
                     return Ok(Looked::Unsettled);
                 }
-                let facts = going("Deleting", "the nodes stop, and what was made for them goes; volumes are kept");
+                let facts =
+                    going("Deleting", "the nodes stop, and what was made for them goes; volumes are kept");
                 self.tell(object, &facts, Map::new()).await?;
                 if let Err(failure) = backend.dissolve(RETAIN, output).await {
                     return self.tell_failure(object, None, &failure).await;
@@ -380,7 +383,12 @@ impl Fleets {
         self.tell(&object, &rolling(step), self.fields(fleet, ready, &[])).await
     }
 
-    async fn tell_failure(&self, object: &Value, fleet: Option<&Fleet>, failure: &Failure) -> Outcome<Looked> {
+    async fn tell_failure(
+        &self,
+        object: &Value,
+        fleet: Option<&Fleet>,
+        failure: &Failure,
+    ) -> Outcome<Looked> {
         let fields = match fleet {
             Some(fleet) => self.fields(fleet, self.ready_nodes(&fleet.metadata.name).await?, &[]),
             None => Map::new(),
@@ -432,20 +440,13 @@ fn settled(fleet: &Fleet, ready: u64) -> Vec<Fact> {
     let reason = if is_ready { "AsSpecified" } else { "NodesNotReady" };
     let degraded = fact("Degraded", !is_ready, reason, message.clone());
     let ready = fact("Ready", is_ready, reason, message);
-    vec![
-        ready,
-        fact("Progressing", false, "AsSpecified", "nothing is left to do"),
-        degraded,
-    ]
+    vec![ready, fact("Progressing", false, "AsSpecified", "nothing is left to do"), degraded]
 }
 
 /// What is said while a node is being changed. Whether something has failed before stays as it was said then.
 fn rolling(step: &str) -> Vec<Fact> {
     let message = format!("under way: {step}");
-    vec![
-        fact("Ready", false, "Rolling", message.clone()),
-        fact("Progressing", true, "Rolling", message),
-    ]
+    vec![fact("Ready", false, "Rolling", message.clone()), fact("Progressing", true, "Rolling", message)]
 }
 
 /// What is said when a step has failed.
@@ -468,10 +469,7 @@ fn failed(failure: &Failure) -> Vec<Fact> {
 
 /// What is said of a Fleet that is to go.
 fn going(reason: &'static str, message: &str) -> Vec<Fact> {
-    vec![
-        fact("Ready", false, reason, message),
-        fact("Progressing", reason == "Deleting", reason, message),
-    ]
+    vec![fact("Ready", false, reason, message), fact("Progressing", reason == "Deleting", reason, message)]
 }
 
 /// Why a fleet that is to go stays, given the messages that its volumes hold and the nodes that cannot say it; `None`: it
@@ -479,10 +477,14 @@ fn going(reason: &'static str, message: &str) -> Vec<Fact> {
 fn protection((messages, unknown): (u64, Vec<String>)) -> Option<(&'static str, String)> {
     if messages > 0 {
         let held = shape::plural(messages, "message");
-        return Some(("HoldsMessages", format!("the volumes of the fleet hold {held}; consume or purge them")));
+        return Some((
+            "HoldsMessages",
+            format!("the volumes of the fleet hold {held}; consume or purge them"),
+        ));
     }
     (!unknown.is_empty()).then(|| {
-        let message = format!("nobody knows what the volumes hold of {}; bring them back", unknown.join(", "));
+        let message =
+            format!("nobody knows what the volumes hold of {}; bring them back", unknown.join(", "));
         ("Unknown", message)
     })
 }

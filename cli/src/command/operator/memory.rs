@@ -155,8 +155,7 @@ fn collect(folder: &Path, name: &str, depth: usize, files: &mut BTreeMap<String,
                 let message = format!("{} holds more than {MAX_FILES} files", folder.display());
                 return Err(Failure::failed(message));
             }
-            let text =
-                read_bounded(&path, MAX_FILE).map_err(|error| Failure::file("read", &path, &error))?;
+            let text = read_bounded(&path, MAX_FILE).map_err(|error| Failure::file("read", &path, &error))?;
             files.insert(name, text.into_bytes());
         }
     }
@@ -209,7 +208,9 @@ mod tests {
     #[test]
     fn no_field_leads_out_of_the_fleets_directory() {
         assert_eq!(path_of("ca__next__ca.pem"), Some("ca/next/ca.pem".into()));
-        for wrong in ["ca", "..__x", "ca__..__x", "ca____x", "other__x", "ca__a/b", "/etc__x", "ca__a__b__c__d__e"] {
+        for wrong in
+            ["ca", "..__x", "ca__..__x", "ca____x", "other__x", "ca__a/b", "/etc__x", "ca__a__b__c__d__e"]
+        {
             assert_eq!(path_of(wrong), None, "{wrong}");
         }
     }

@@ -20,6 +20,7 @@ mod user;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -38,6 +39,7 @@ use crate::{
     args::operator::Operator as Arguments,
     client::{admin::Admin, amqp::interrupted, tls::Trust},
     cluster::{Change, Cluster, Kind, Watch},
+    context::read_bounded,
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
@@ -50,6 +52,9 @@ const RESYNC: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(5);
 /// How long to wait after a failure that concerns everything.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How often it is looked whether the files of certificates have changed, and the largest of them in bytes.
+const PERIOD: Duration = Duration::from_secs(10);
+const MAX_FILE: u64 = 64 << 10;
 /// What keeps an object until the fleet has forgotten what it stands for.
 const FINALIZER: &str = "mq.messaging/fleet";
 /// The version of the objects.
@@ -81,8 +86,9 @@ struct Kept {
 pub(super) async fn run(args: &Arguments, admin: Option<&str>, output: &Output) -> Outcome<Exit> {
     debug_assert_eq!(API, format!("{GROUP}/{VERSION}"));
     if admin.is_none() && !args.fleets {
-        return Err(Failure::usage("the operator has nothing to look after")
-            .help("say with --admin where the admin API of a fleet is, or --fleets to look after fleets themselves"));
+        return Err(Failure::usage("the operator has nothing to look after").help(
+            "say with --admin where the admin API of a fleet is, or --fleets to look after fleets themselves",
+        ));
     }
     let cluster = Cluster::of_pod()?;
     let operator = match admin {
@@ -108,6 +114,30 @@ pub(super) async fn run(args: &Arguments, admin: Option<&str>, output: &Output) 
         exit = interrupted() => {
             lease.release().await;
             Ok(exit)
+        }
+        () = renewed(args) => {
+            lease.release().await;
+            output.talk("its certificates have changed: it ends, to begin with the new ones");
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Waits until one of the files by which the operator is known, or knows the nodes, has changed. The cluster starts again
+/// what ends.
+async fn renewed(args: &Arguments) {
+    let files: Vec<&PathBuf> =
+        [&args.authority, &args.certificate, &args.certificate_key].into_iter().flatten().collect();
+    // One that cannot be read at the moment says nothing.
+    let read =
+        || -> Option<Vec<String>> { files.iter().map(|file| read_bounded(file, MAX_FILE).ok()).collect() };
+    let mut known = read();
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        match (read(), &known) {
+            (Some(now), Some(before)) if now != *before => return,
+            (now @ Some(_), None) => known = now,
+            _ => {}
         }
     }
 }

@@ -20,7 +20,7 @@ use kube::api::LogParams;
 use mq_model::{
     admin::{self, NodeDrain, Runtime},
     config::DaemonConfig,
-    kubernetes::{KubernetesTarget, Names, mounts},
+    kubernetes::{KubernetesTarget, KubernetesTls, Names, mounts},
     manifest::Fleet,
     mesh::{node_name, node_number},
 };
@@ -31,6 +31,7 @@ use super::{
     explain::{hang, is_ready, is_stuck},
     lease::Lease,
     objects::{self, Compared, claim_of, claimed_by, name_of},
+    secrets,
     tail::Tail,
 };
 use crate::{
@@ -276,17 +277,18 @@ impl Kubernetes {
     /// When the cluster refuses something, or a node does not end; the same call goes on.
     pub async fn dissolve(&self, retain: Duration, output: &Output) -> Outcome {
         let _lock = self.lock("mq operator").await?;
-        for node in self.nodes().await? {
-            self.ask_to_stop(&node).await?;
-        }
-        for node in self.nodes().await? {
-            self.await_stop(&node, STOP_GRACE, output).await?;
-        }
+        // First of all: whoever goes on with this after an end in between finds that nobody's volume is in use.
         let until = Timestamp::now().checked_add(retain).unwrap_or(Timestamp::MAX);
         for (number, claim) in self.claims().await? {
             if claim["metadata"]["annotations"][RETAINED].is_null() {
                 self.note_claim(&node_name(number), Some(until)).await?;
             }
+        }
+        for node in self.nodes().await? {
+            self.ask_to_stop(&node).await?;
+        }
+        for node in self.nodes().await? {
+            self.await_stop(&node, STOP_GRACE, output).await?;
         }
         let wanted = self.objects()?;
         objects::delete(&self.cluster, &wanted).await?;
@@ -748,7 +750,8 @@ fn stale(made_by: Option<&Value>, wanted: &Value) -> Option<String> {
 pub async fn sweep(cluster: &Cluster, now: Timestamp) -> Outcome {
     for claim in cluster.list(VOLUME_CLAIMS).await?.items {
         let until = claim["metadata"]["annotations"][RETAINED].as_str();
-        let is_over = until.and_then(|until| until.parse::<Timestamp>().ok()).is_some_and(|until| until < now);
+        let is_over =
+            until.and_then(|until| until.parse::<Timestamp>().ok()).is_some_and(|until| until < now);
         let text = |field: &str| claim["metadata"][field].as_str().unwrap_or_default();
         let Some(pod) = text("name").strip_prefix("data-").filter(|_| is_over) else { continue };
         if cluster.get(PODS, pod).await?.is_none() {
@@ -862,14 +865,51 @@ impl Backend for Kubernetes {
         Some(context)
     }
 
+    /// What is in Secrets that are there. Those that are missing are among the objects, and made with them.
     async fn renew(&self, _: &[DaemonConfig]) -> Outcome<Vec<String>> {
-        // They are in Secrets, which are among the objects.
+        let how = Application { is_rehearsal: false, is_forced: self.is_forced };
+        for secret in self.objects()?.into_iter().filter(|object| object["kind"] == "Secret") {
+            let there = self.cluster.there(&secret).await?;
+            if there.is_some_and(|there| there["data"] != secret["data"]) {
+                self.cluster.apply(&secret, how).await?;
+            }
+        }
+        // They are every node's.
         Ok(Vec::new())
     }
 
     async fn certificates(&self, _: &DaemonConfig) -> Outcome<Vec<String>> {
-        Err(Failure::usage("the certificates of a fleet in a cluster are in its Secrets")
-            .help("`mq deploy` renews them where `mq` makes them; see `mq render secrets`"))
+        if let KubernetesTls::CertManager(_) = self.target.tls() {
+            let message = "the certificates of the fleet are made by cert-manager, and nobody else has them";
+            return Err(Failure::usage(message).help("have cert-manager renew them: `cmctl renew`"));
+        }
+        let is_brought = self.target.server_secret.is_some();
+        secrets::shown(&self.directory, is_brought)
+    }
+
+    fn patience(&self, wait: Duration) -> Duration {
+        // The machines of a cluster look for changed Secrets about once in a minute.
+        wait.max(PATIENCE)
+    }
+
+    async fn others(&self) -> Outcome<Vec<(DaemonConfig, Admin)>> {
+        let labels = format!("{},app.kubernetes.io/component=router", self.labels());
+        let mut others = Vec::new();
+        for pod in self.cluster.list_labelled(PODS, &labels).await?.items {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            // One that is about to start reads what is there then.
+            if !is_ready(&pod) || pod["metadata"]["deletionTimestamp"].is_string() {
+                continue;
+            }
+            let config = DaemonConfig { node: name.to_owned(), ..DaemonConfig::of_router(&self.fleet) };
+            let port = config.listeners.http.port;
+            let forward = Forward::open(&self.cluster, name, &[port]).await?;
+            let ways = Arc::new(Ways { forward, ports: vec![port] });
+            let Some(local) = ways.to(port) else { continue };
+            self.ways.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), ways);
+            others.push((config, Admin::new(http_url(&format!("http://127.0.0.1:{local}"))?)?));
+        }
+        Ok(others)
     }
 
     async fn sweep(&self, now: Timestamp) -> Outcome {

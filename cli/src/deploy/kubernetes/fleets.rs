@@ -182,8 +182,9 @@ mod tests {
         for role in ["prod", "prod-operator"] {
             for rule in find(&objects, "Role", role)["rules"].as_array().unwrap() {
                 let each = |field: &str| rule[field].as_array().unwrap().clone();
-                for (resource, verb) in
-                    each("resources").iter().flat_map(|one| each("verbs").into_iter().map(move |verb| (one.clone(), verb)))
+                for (resource, verb) in each("resources")
+                    .iter()
+                    .flat_map(|one| each("verbs").into_iter().map(move |verb| (one.clone(), verb)))
                 {
                     let text = |value: &Value| value.as_str().unwrap().to_owned();
                     let group = text(&each("apiGroups")[0]);
