@@ -7,7 +7,7 @@ use std::time::Duration;
 use mq_tests::foreign::is_skipped;
 use mq_tests::kubernetes::{Cluster, Site, image, next_image};
 use mq_tests::{Finished, Mq, Running, eventually_within, report};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How long a roll may take on a busy machine.
 const ROLL: Duration = Duration::from_secs(240);
@@ -27,6 +27,11 @@ struct User {
 impl User {
     /// `None` where there are no pods.
     fn new(nodes: u32) -> Option<Self> {
+        Self::with(nodes, json!({}))
+    }
+
+    /// The same with more in the specification of the fleet.
+    fn with(nodes: u32, more: Value) -> Option<Self> {
         if is_skipped() {
             return None;
         }
@@ -35,7 +40,7 @@ impl User {
         let site = Site::with_pods_or_say_why(builder)?;
         let mq = Mq::new();
         site.lead_from(mq.home());
-        let document = json!({
+        let mut document = json!({
             "apiVersion": "mq.dev/v1",
             "kind": "Fleet",
             "metadata": { "name": "f" },
@@ -46,6 +51,9 @@ impl User {
                 "target": { "kubernetes": { "namespace": site.namespace(), "image": image(), "leaveSeconds": 60 } },
             },
         });
+        for (name, field) in more.as_object().into_iter().flatten() {
+            document["spec"][name] = field.clone();
+        }
         let file = mq.home().join("fleet.yaml");
         fs::write(&file, document.to_string()).expect("a file");
         Some(Self { site, mq, file })
@@ -189,6 +197,21 @@ fn kubernetes_upgrade_goes_on_only_while_the_fleet_is_well_and_takes_nothing_fro
         "{refused:#?}"
     );
     assert_eq!(user.mq("fleet drift").code, Some(1));
+}
+
+#[test]
+fn kubernetes_deploy_verifies_where_every_client_has_to_say_who_he_is() {
+    let more = json!({
+        "authentication": { "anonymous": "never" },
+        "listeners": { "amqps": { "host": "0.0.0.0", "port": 5671 } },
+    });
+    let Some(user) = User::with(2, more) else { return };
+    user.deploy("").succeeds();
+    let verified = user.mq("restart --rolling --verify --yes").succeeds();
+    for lane in ["probe queue", "probe anycast"] {
+        let line = verified.stderr.lines().find(|line| line.contains(lane)).unwrap_or_default();
+        assert!(line.contains(", 0 lost,") && !line.contains(": 0 messages"), "{verified:#?}");
+    }
 }
 
 /// `mq` of somebody of this name, on a machine of his own.

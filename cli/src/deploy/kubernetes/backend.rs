@@ -843,7 +843,9 @@ impl Backend for Kubernetes {
     }
 
     fn entry(&self, _: &str) -> Entry {
-        Entry::default().of_administrator(&self.directory)
+        let entry = Entry::default().of_administrator(&self.directory);
+        let is_own = self.target.tls() == KubernetesTls::Own && self.target.server_secret.is_none();
+        if is_own { entry.by_certificate() } else { entry }
     }
 
     fn context(&self, runtimes: &[Runtime]) -> Option<Context> {
