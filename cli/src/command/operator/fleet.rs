@@ -139,7 +139,12 @@ impl Fleets {
                     Some(Change::Bookmark(now)) => version = now,
                     None => changes = self.cluster.watch(FLEETS, &version).await?,
                 },
-                Some(gone) = workers.next(), if !workers.is_empty() => drop(known.remove(&gone)),
+                Some(gone) = workers.next(), if !workers.is_empty() => {
+                    // Another object of its name may have come, and have a worker of its own.
+                    if known.get(&gone).is_some_and(watch::Sender::is_closed) {
+                        known.remove(&gone);
+                    }
+                }
                 _ = sweep.tick() => {
                     if let Err(failure) = backend::sweep(&self.cluster, Timestamp::now()).await {
                         output.warn(&format!("volumes whose time is over: {failure}"));
