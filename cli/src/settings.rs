@@ -80,6 +80,8 @@ pub enum Credentials {
         user: String,
         password: String,
     },
+    /// AMQP over TLS: who the certificate names that the client shows (SASL EXTERNAL).
+    Certificate,
     /// A token of an identity provider, which says whose it is: OAUTHBEARER (RFC 7628), and the password of MQTT.
     Bearer {
         token: String,
@@ -157,6 +159,7 @@ impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Anonymous => f.write_str("Anonymous"),
+            Self::Certificate => f.write_str("Certificate"),
             Self::Plain { user, .. } => write!(f, "Plain({user}, ***)"),
             Self::Scram { user, .. } => write!(f, "Scram({user}, ***)"),
             Self::Bearer { .. } => f.write_str("Bearer(***)"),
@@ -168,7 +171,7 @@ impl Credentials {
     /// The user and the password; the user of a token is empty. `None`: there are none.
     pub fn named(&self) -> Option<(&str, &str)> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous | Self::Certificate => None,
             Self::Plain { user, password } | Self::Scram { user, password } => Some((user, password)),
             Self::Bearer { token } => Some(("", token)),
         }
@@ -396,7 +399,7 @@ impl Settings {
                 Credentials::Plain { user, password } | Credentials::Scram { user, password } => {
                     admin.by(user, Secret::new(password))
                 }
-                Credentials::Anonymous => match self.owner_token() {
+                Credentials::Anonymous | Credentials::Certificate => match self.owner_token() {
                     Some(token) => admin.bearing(token),
                     None => admin,
                 },

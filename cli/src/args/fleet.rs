@@ -109,7 +109,7 @@ pub struct RotateCa {
     /// Stop when every node trusts both authorities.
     #[arg(long)]
     pub hold: bool,
-    /// How long a node may take to take its new files.
+    /// How long a node may take to take its new files; in a cluster, which brings them in its own time, at least 5 minutes.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = shape::duration)]
     pub wait: Duration,
 }

@@ -2,16 +2,22 @@
 
 use std::path::PathBuf;
 
-/// Keep addresses, users and what belongs to them as the objects of a fleet's Kubernetes cluster say.
+/// Keep fleets, addresses, users and what belongs to them as the objects of a Kubernetes cluster say.
 ///
-/// Runs in the cluster, in the namespace of the fleet: `mq render kubernetes` makes its Deployment where the Fleet says
-/// `operator: true`. It looks after the objects `Address`, `AddressSpace`, `Profile`, `User` and `Role` of the group
-/// `mq.messaging`, whose status says what came of them. Several may run: the one that holds the lease works.
+/// Runs in the cluster, in the namespace of the objects, all of the group `mq.messaging`, whose status says what came of
+/// them. With --admin it looks after `Address`, `AddressSpace`, `Profile`, `User` and `Role` of one fleet: `mq render
+/// kubernetes` makes its Deployment where the Fleet says `operator: true`. With --fleets it makes the fleets that `Fleet`
+/// objects describe, and keeps them so: `mq render operator` prints its Deployment. Several may run: the one that holds
+/// the lease works.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
+  mq operator --fleets --lease mq-fleets --identity mq-fleets-0
   mq operator --admin https://prod.messaging.svc:8443 --authority ca.crt --certificate tls.crt \\
     --certificate-key tls.key --lease prod-operator --identity prod-operator-0")]
 pub struct Operator {
+    /// Make the fleets of `Fleet` objects, one node at a time, and keep them as those say.
+    #[arg(long)]
+    pub fleets: bool,
     /// The certificates of the authority that has signed those of the nodes, as PEM.
     #[arg(long, value_name = "FILE")]
     pub authority: Option<PathBuf>,

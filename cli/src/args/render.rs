@@ -15,6 +15,7 @@ pub enum RenderCommand {
     /// They are there once for a whole cluster. Where the Fleet says `operator: true` they are among its objects.
     #[command(after_help = "Example:\n  mq render crds | kubectl apply --server-side -f -")]
     Crds,
+    Operator(RenderOperator),
     Helm(RenderHelm),
     Systemd(RenderSystemd),
 }
@@ -49,6 +50,33 @@ pub struct RenderSecrets {
     /// A YAML or JSON file with a Fleet; repeatable; `-` is stdin.
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+}
+
+/// Print what makes the fleets of `Fleet` objects in a namespace.
+///
+/// The definitions of the kinds, which are the cluster's, and a Deployment of `mq operator --fleets` with an account that
+/// may do in its namespace what `mq deploy` does, and nothing elsewhere. One for each namespace with fleets.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example:
+  mq render operator --namespace messaging --image registry.example/mq:1.2.0 | kubectl apply --server-side -f -
+  kubectl apply -f fleet.yaml")]
+pub struct RenderOperator {
+    /// The namespace of the Fleets.
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = namespace)]
+    pub namespace: String,
+    /// The image with `mqd` and `mq`. Default: `localhost/mq` with the version of this `mq`.
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+}
+
+/// The name of a namespace (RFC 1123 label): 1 to 63 of `a` to `z`, `0` to `9` and `-`.
+fn namespace(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = [text.bytes().next(), text.bytes().last()];
+    let is_name = (1..=63).contains(&text.len())
+        && ends.into_iter().flatten().all(is_plain)
+        && text.bytes().all(|byte| is_plain(byte) || byte == b'-');
+    if is_name { Ok(text.to_owned()) } else { Err("use 1 to 63 of `a` to `z`, `0` to `9` and `-`".into()) }
 }
 
 /// Write a Helm chart of the objects that make a fleet in a Kubernetes cluster.

@@ -514,6 +514,11 @@ where
         Credentials::Scram { user, password } => {
             Some(SaslProfile::ScramSha256(SaslScramSha256::new(user, password)))
         }
+        Credentials::Certificate => {
+            let logged_in = sasl::external(&mut stream, &endpoint.host).await;
+            logged_in.map_err(|refused| certificate_refused(&refused, endpoint))?;
+            None
+        }
         Credentials::Bearer { token } => {
             let logged_in = sasl::bearer(&mut stream, &endpoint.host, token).await;
             logged_in.map_err(|refused| token_refused(&refused, endpoint))?;
@@ -546,8 +551,20 @@ fn token_refused(refused: &sasl::Refused, endpoint: &Endpoint) -> Failure {
             Failure::new(Exit::Denied, format!("{place} does not take tokens (SASL OAUTHBEARER) there"))
                 .help("it takes them over TLS, or on loopback, when the fleet knows the identity provider")
         }
-        sasl::Refused::Token => Failure::new(Exit::Denied, format!("{place} does not take the token"))
+        sasl::Refused::Proof => Failure::new(Exit::Denied, format!("{place} does not take the token"))
             .help("log in again: mq login --oidc"),
+        sasl::Refused::Broken(why) => unreachable(endpoint, why),
+    }
+}
+
+fn certificate_refused(refused: &sasl::Refused, endpoint: &Endpoint) -> Failure {
+    let place = endpoint.place();
+    match refused {
+        sasl::Refused::NotOffered | sasl::Refused::Proof => Failure::new(
+            Exit::Denied,
+            format!("{place} does not know who the certificate names (SASL EXTERNAL)"),
+        )
+        .help("the node has to believe the authority that has signed it"),
         sasl::Refused::Broken(why) => unreachable(endpoint, why),
     }
 }

@@ -1,4 +1,5 @@
-//! SASL OAUTHBEARER (RFC 7628) below AMQP (AMQP 5.3), which the client library does not know: the exchange is done
+//! SASL OAUTHBEARER (RFC 7628) and EXTERNAL (RFC 4422, appendix A) below AMQP (AMQP 5.3), which the client library does not
+//! know: the exchange is done
 //! before the library gets the stream.
 
 use fe2o3_amqp::types::{
@@ -13,21 +14,40 @@ use crate::failure::reason;
 const HEADER: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
 /// The largest frame (AMQP 5.3.1: MIN-MAX-FRAME-SIZE), which an answer to a long token may exceed.
 const MAX_FRAME: usize = 64 << 10;
-const MECHANISM: &str = "OAUTHBEARER";
+const BEARER: &str = "OAUTHBEARER";
+const EXTERNAL: &str = "EXTERNAL";
 
 /// Why there was no log-in.
 #[derive(Debug)]
 pub(super) enum Refused {
     /// The peer does not know the mechanism.
     NotOffered,
-    /// It does not take the token.
-    Token,
+    /// It does not take the token, or the certificate.
+    Proof,
     /// It does not speak as it should, or not at all.
     Broken(String),
 }
 
 /// Logs in with a token; AMQP goes on from its own header.
 pub(super) async fn bearer<S>(stream: &mut S, host: &str, token: &str) -> Result<(), Refused>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // RFC 7628, 3.1: no other name is asked for.
+    let response = format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}");
+    exchange(stream, host, BEARER, response).await
+}
+
+/// Logs in as who the certificate of the TLS connection names.
+pub(super) async fn external<S>(stream: &mut S, host: &str) -> Result<(), Refused>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // RFC 4422, A.1: nothing is said, which is to be the one whom the certificate names.
+    exchange(stream, host, EXTERNAL, String::new()).await
+}
+
+async fn exchange<S>(stream: &mut S, host: &str, mechanism: &str, response: String) -> Result<(), Refused>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -39,24 +59,22 @@ where
         return Err(Refused::NotOffered);
     }
     let offered: SaslMechanisms = decoded(&frame(stream).await?)?;
-    if !offered.sasl_server_mechanisms.0.iter().any(|offered| offered.as_str() == MECHANISM) {
+    if !offered.sasl_server_mechanisms.0.iter().any(|offered| offered.as_str() == mechanism) {
         return Err(Refused::NotOffered);
     }
-    // RFC 7628, 3.1: no other name is asked for.
-    let response = format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}");
     let init = SaslInit {
-        mechanism: Symbol::from(MECHANISM),
+        mechanism: Symbol::from(mechanism),
         initial_response: Some(Binary::from(response.into_bytes())),
         hostname: Some(host.to_owned()),
     };
     let body = serde_amqp::to_vec(&init).map_err(|error| Refused::Broken(error.to_string()))?;
-    let size = u32::try_from(body.len() + 8).map_err(|_| Refused::Token)?;
+    let size = u32::try_from(body.len() + 8).map_err(|_| Refused::Proof)?;
     // AMQP 2.3.1: two words of header, of a frame of SASL.
     let head = [&size.to_be_bytes()[..], &[2, 1, 0, 0]].concat();
     stream.write_all(&[head, body].concat()).await.map_err(broken)?;
     // 3.2.3: whatever is asked further is the news that the token is no good.
-    let outcome: SaslOutcome = decoded(&frame(stream).await?).map_err(|_| Refused::Token)?;
-    if outcome.code == SaslCode::Ok { Ok(()) } else { Err(Refused::Token) }
+    let outcome: SaslOutcome = decoded(&frame(stream).await?).map_err(|_| Refused::Proof)?;
+    if outcome.code == SaslCode::Ok { Ok(()) } else { Err(Refused::Proof) }
 }
 
 /// The body of the next frame.
@@ -91,6 +109,15 @@ mod tests {
     }
 
     async fn log_in(mechanism: &str, code: SaslCode) -> (Result<(), Refused>, Vec<u8>) {
+        let by = async |near: &mut tokio::io::DuplexStream| bearer(near, "h", "t0ken").await;
+        log_in_by(mechanism, code, &by).await
+    }
+
+    async fn log_in_by(
+        mechanism: &str,
+        code: SaslCode,
+        by: &impl AsyncFn(&mut tokio::io::DuplexStream) -> Result<(), Refused>,
+    ) -> (Result<(), Refused>, Vec<u8>) {
         let (mut near, mut far) = tokio::io::duplex(1 << 16);
         let offered = SaslMechanisms { sasl_server_mechanisms: Array(vec![Symbol::from(mechanism)]) };
         let outcome = SaslOutcome { code, additional_data: None };
@@ -98,7 +125,7 @@ mod tests {
         script.extend(framed(&serde_amqp::to_vec(&offered).unwrap()));
         script.extend(framed(&serde_amqp::to_vec(&outcome).unwrap()));
         far.write_all(&script).await.unwrap();
-        let result = bearer(&mut near, "h", "t0ken").await;
+        let result = by(&mut near).await;
         drop(near);
         let mut said = Vec::new();
         far.read_to_end(&mut said).await.unwrap();
@@ -106,16 +133,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_has_shown_a_certificate_says_nothing_more() {
+        let by = async |near: &mut tokio::io::DuplexStream| external(near, "h").await;
+        let (result, said) = log_in_by(EXTERNAL, SaslCode::Ok, &by).await;
+        assert!(result.is_ok());
+        assert!(said.windows(EXTERNAL.len()).any(|window| window == EXTERNAL.as_bytes()), "{said:?}");
+        let (result, _) = log_in_by("ANONYMOUS", SaslCode::Ok, &by).await;
+        assert!(matches!(result, Err(Refused::NotOffered)));
+        let (result, _) = log_in_by(EXTERNAL, SaslCode::Auth, &by).await;
+        assert!(matches!(result, Err(Refused::Proof)));
+    }
+
+    #[tokio::test]
     async fn a_token_is_sent_where_it_is_taken_and_nowhere_else() {
-        let (result, said) = log_in(MECHANISM, SaslCode::Ok).await;
+        let (result, said) = log_in(BEARER, SaslCode::Ok).await;
         assert!(result.is_ok());
         let wanted = b"n,,\x01auth=Bearer t0ken\x01\x01";
         assert!(said.windows(wanted.len()).any(|window| window == wanted), "{said:?}");
         let (result, said) = log_in("PLAIN", SaslCode::Ok).await;
         assert!(matches!(result, Err(Refused::NotOffered)));
         assert_eq!(said, HEADER, "nothing of the token");
-        let (result, _) = log_in(MECHANISM, SaslCode::Auth).await;
-        assert!(matches!(result, Err(Refused::Token)));
+        let (result, _) = log_in(BEARER, SaslCode::Auth).await;
+        assert!(matches!(result, Err(Refused::Proof)));
     }
 
     #[tokio::test]

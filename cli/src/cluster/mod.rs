@@ -6,7 +6,12 @@
 pub mod forward;
 mod watch;
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    pin::Pin,
+    time::Duration,
+};
 
 use futures_util::AsyncBufRead;
 use k8s_openapi::api::core::v1::Pod;
@@ -53,6 +58,8 @@ pub const PODS: Kind = Kind { version: "v1", plural: "pods" };
 pub const SECRETS: Kind = Kind { version: "v1", plural: "secrets" };
 pub const STATEFUL_SETS: Kind = Kind { version: "apps/v1", plural: "statefulsets" };
 pub const DEPLOYMENTS: Kind = Kind { version: "apps/v1", plural: "deployments" };
+pub const FLEETS: Kind = Kind { version: "mq.messaging/v1", plural: "fleets" };
+pub const CONTROLLER_REVISIONS: Kind = Kind { version: "apps/v1", plural: "controllerrevisions" };
 pub const VOLUME_CLAIMS: Kind = Kind { version: "v1", plural: "persistentvolumeclaims" };
 
 /// The API of a cluster, in one of its namespaces.
@@ -115,9 +122,20 @@ impl Cluster {
         let unusable = |error: &(dyn std::error::Error + 'static)| {
             let what = context
                 .map_or_else(|| "the current context".to_owned(), |name| format!("the context `{name}`"));
-            Failure::usage(format!("cannot use {what} of the kubeconfig: {}", causes(error)))
-                .help("see `kubectl config get-contexts`; KUBECONFIG says which files count")
+            Failure::usage(format!(
+                "cannot use {what} of the kubeconfig {}: {}",
+                kubeconfigs(),
+                causes(error)
+            ))
+            .help("see `kubectl config get-contexts`; KUBECONFIG says which files count")
         };
+        if !is_one_there() {
+            let message = format!("there is no kubeconfig: {} is not there", kubeconfigs());
+            return Err(Failure::usage(message).help(
+                "write one with what gives you the cluster, or say with KUBECONFIG where it is; `kubectl config view` \
+                 shows what counts",
+            ));
+        }
         let file = Kubeconfig::read().map_err(|error| unusable(&error))?;
         let options =
             KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
@@ -320,6 +338,23 @@ impl Cluster {
             )),
         }
     }
+}
+
+/// The files that `kubectl` would read.
+fn kubeconfig_files() -> Vec<PathBuf> {
+    match env::text(env::KUBECONFIG) {
+        Some(list) => std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
+        None => env::text(env::HOME).map(|home| Path::new(&home).join(".kube/config")).into_iter().collect(),
+    }
+}
+
+fn kubeconfigs() -> String {
+    let files: Vec<String> = kubeconfig_files().iter().map(|file| file.display().to_string()).collect();
+    if files.is_empty() { "~/.kube/config".to_owned() } else { files.join(", ") }
+}
+
+fn is_one_there() -> bool {
+    kubeconfig_files().iter().any(|file| file.exists())
 }
 
 /// Where objects of a kind are: `/apis/apps/v1/namespaces/a/statefulsets`.

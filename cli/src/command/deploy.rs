@@ -51,6 +51,23 @@ const NOTHING_TO_UNDO: &str = "there is nothing to take back";
 /// How often a condition is looked at while nodes are changed.
 const POLL: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// How a fleet is rolled where nobody is asked: connections of clients are closed, and no message is given up.
+const UNATTENDED: RollOptions = RollOptions {
+    dry_run: false,
+    yes: true,
+    wait: std::time::Duration::from_secs(30),
+    drain_timeout: std::time::Duration::from_secs(60),
+    soak: std::time::Duration::from_secs(1),
+    retain: RETAIN,
+    abandon: Vec::new(),
+    verify: false,
+    mqd: Vec::new(),
+    force_conflicts: false,
+    output: Format::Table,
+};
+/// How long volumes of nodes that are no more are kept where nobody says it.
+pub(super) const RETAIN: std::time::Duration = std::time::Duration::from_secs(7 * 86_400);
+
 /// What a command wants of a fleet.
 struct Request {
     fleet: Fleet,
@@ -351,6 +368,7 @@ async fn roll_out_on<B: Backend>(
         observed: &observed,
         store: &store,
         under_way: Mutex::default(),
+        attention: Attention { on_step: &|_| (), is_superseded: &|| false },
     };
     if options.dry_run {
         preflight(backend, &desired, &plan, &observed).await?;
@@ -364,6 +382,55 @@ async fn roll_out_on<B: Backend>(
     }
     let applied = deployment.recorded(&plan, output).await?;
     deployment.finish(&plan, Some(&applied), output)
+}
+
+/// Makes the fleet what is wanted of it with nobody to ask, and returns the nodes that run then. Whatever is as it is
+/// to be is left alone, and so is the lock of the fleet.
+///
+/// # Errors
+///
+/// Those of `mq deploy`. What has been done stays done, and the same call goes on.
+pub(super) async fn keep<B: Backend>(
+    backend: &B,
+    fleet: &Fleet,
+    attention: Attention<'_>,
+    output: &Output,
+) -> Outcome<Vec<Runtime>> {
+    let options = &UNATTENDED;
+    let request = &Request {
+        fleet: fleet.clone(),
+        addresses: Vec::new(),
+        prune: false,
+        restart: plan::Restart::Nobody,
+        upgrades: false,
+        command: "mq operator".into(),
+        undo: None,
+    };
+    let desired = desired(request, &[], options.retain, backend).await?;
+    let observed = observe(backend, &desired).await?;
+    backend.sweep(jiff::Timestamp::now()).await?;
+    if !Plan::new(&desired, &observed).is_change() {
+        return Ok(observed.nodes.iter().filter_map(running_node).cloned().collect());
+    }
+    let _lock = backend.lock(&request.command).await?;
+    // Before the lock was held somebody else may have been at it.
+    let observed = observe(backend, &desired).await?;
+    let plan = Plan::new(&desired, &observed);
+    plan.lines().iter().for_each(|line| output.talk(line));
+    guard(&plan, options, output)?;
+    preflight(backend, &desired, &plan, &observed).await?;
+    let store = Store::of_user()?;
+    let deployment = Deployment {
+        request,
+        options,
+        backend,
+        desired: &desired,
+        observed: &observed,
+        store: &store,
+        under_way: Mutex::default(),
+        attention,
+    };
+    Ok(deployment.apply(&plan, &|_| (), output).await?.nodes)
 }
 
 async fn desired<B: Backend>(
@@ -571,6 +638,16 @@ struct Deployment<'a, B> {
     store: &'a Store,
     /// The step that the roll is at.
     under_way: Mutex<Option<Step>>,
+    attention: Attention<'a>,
+}
+
+/// What whoever deploys looks at meanwhile.
+#[derive(Clone, Copy)]
+pub(super) struct Attention<'a> {
+    /// A step about a node begins.
+    pub(super) on_step: &'a (dyn Fn(&Step) + Sync),
+    /// Whether something else is wanted by now: then no further step begins.
+    pub(super) is_superseded: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// What a deployment did.
@@ -696,7 +773,11 @@ impl<B: Backend> Deployment<'_, B> {
     ) -> Outcome<Applied> {
         let RollOptions { wait, drain_timeout, soak, .. } = *self.options;
         let options = Options { wait, drain: drain_timeout, soak, poll: POLL };
-        let watch = Watch { on_ready: learn, on_step: &|step| self.note(step) };
+        let note = |step: &Step| {
+            self.note(step);
+            (self.attention.on_step)(step);
+        };
+        let watch = Watch { on_ready: learn, on_step: &note, is_superseded: self.attention.is_superseded };
         self.backend.surround(plan).await?;
         let mut roll = Roll::new(self.backend, (self.desired, self.observed), options, output, watch);
         let rolled = roll.run(plan).await;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use mq_model::{custom::definitions, manifest::Fleet, validate_name};
+use mq_model::{custom::definitions, kubernetes::KubernetesTarget, manifest::Fleet, validate_name};
 
 use super::files;
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         agent::{SILENCE, Setup, serve},
         archive::{Places, pack, unpack},
         keeper,
-        kubernetes::{Rendering, chart::chart, documents},
+        kubernetes::{Rendering, chart::chart, documents, fleets::fleets},
         local::{Local, create_private, state_of_node},
         plane::Program,
         render::configurations,
@@ -41,6 +41,11 @@ pub(super) fn run(args: &RenderCommand, output: &mut Output) -> Outcome<Exit> {
         RenderCommand::Secrets(args) => secrets(args, output),
         RenderCommand::Crds => {
             output.bytes(documents(&definitions())?.as_bytes())?;
+            Ok(Exit::Ok)
+        }
+        RenderCommand::Operator(args) => {
+            let image = args.image.clone().unwrap_or_else(|| KubernetesTarget::default().image());
+            output.bytes(documents(&fleets(&args.namespace, &image))?.as_bytes())?;
             Ok(Exit::Ok)
         }
         RenderCommand::Helm(args) => helm(args, output),

@@ -11,6 +11,7 @@ use mq_model::{
 use super::deploy::{admin_of, fleet_name, name_flag};
 use crate::{
     args::fleet::RotateCa,
+    client::admin::Admin,
     command::site::{Site, with_site},
     deploy::{
         Backend,
@@ -54,7 +55,7 @@ async fn rotate_on<B: Backend>(
         _ => None,
     });
     let running: Vec<Runtime> = running.collect();
-    let rotation = Rotation { backend, nodes, running, patience: args.wait };
+    let rotation = Rotation { backend, nodes, running, patience: backend.patience(args.wait) };
     let phase = rotation::phase(directory)?;
     rotation.plan(phase, args).iter().try_for_each(|line| output.line(line))?;
     if args.dry_run {
@@ -131,17 +132,28 @@ impl<B: Backend> Rotation<'_, B> {
             let Some(node) = self.nodes.iter().find(|node| node.node == runtime.node) else { continue };
             let shown = self.backend.certificates(node).await?;
             let shown: Vec<String> = shown.iter().filter_map(|text| rotation::fingerprint(text)).collect();
-            self.taken(runtime, node, &Wanted { trusted: &trusted, shown: &shown }).await?;
+            // Its own certificate may be the one that is just being taken.
+            let admin = || admin_of(self.backend, runtime);
+            self.taken(admin, node, &Wanted { trusted: &trusted, shown: &shown }).await?;
+        }
+        for (node, admin) in self.backend.others().await? {
+            let shown = self.backend.certificates(&node).await?;
+            let shown: Vec<String> = shown.iter().filter_map(|text| rotation::fingerprint(text)).collect();
+            self.taken(|| Ok(admin.clone()), &node, &Wanted { trusted: &trusted, shown: &shown }).await?;
         }
         Ok(())
     }
 
-    async fn taken(&self, runtime: &Runtime, node: &DaemonConfig, wanted: &Wanted<'_>) -> Outcome {
+    async fn taken(
+        &self,
+        admin: impl Fn() -> Outcome<Admin>,
+        node: &DaemonConfig,
+        wanted: &Wanted<'_>,
+    ) -> Outcome {
         let end = Instant::now() + self.patience;
         let name = &node.node;
         loop {
-            // Its own certificate may be the one that is just being taken.
-            let answer = match admin_of(self.backend, runtime) {
+            let answer = match admin() {
                 Ok(admin) => admin.node().await,
                 Err(failure) => Err(failure),
             };

@@ -389,7 +389,7 @@ fn read(path: &Path) -> Outcome<Option<String>> {
 }
 
 /// Writes a file that nobody else may read, in one step.
-fn write_private(path: &Path, content: &[u8]) -> Outcome {
+pub fn write_private(path: &Path, content: &[u8]) -> Outcome {
     let temporary = path.with_extension(format!("tmp{}", std::process::id()));
     let written = OpenOptions::new()
         .write(true)

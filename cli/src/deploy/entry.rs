@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mq_model::{
     Dataplane, Secret,
-    admin::{OWNER_TOKEN_FILE, Protocol, Runtime},
+    admin::{Listener, OWNER_TOKEN_FILE, Protocol, Runtime},
     config::{DaemonConfig, ListenerTls},
     user::FLEET_ADMIN,
 };
@@ -36,6 +36,9 @@ pub struct Entry {
     /// A certificate and its key, which the node accepts of its clients.
     #[serde(skip)]
     identity: Option<(PathBuf, PathBuf)>,
+    /// Whether that certificate logs in to messaging, where the node speaks TLS.
+    #[serde(skip)]
+    is_let_in: bool,
 }
 
 impl Entry {
@@ -58,6 +61,7 @@ impl Entry {
             ca: tls.and_then(|tls| text(tls.fleet_ca.as_ref()?)),
             shown: tls.and_then(|tls| text(&tls.certificate)),
             identity: own.map(|own| (own.certificate, own.key)),
+            is_let_in: false,
         }
     }
 
@@ -69,6 +73,13 @@ impl Entry {
         // What was read of the node may be older.
         let ca = read_bounded(&admin_files(directory).ca, MAX_FILE).ok();
         Self { identity: identity.or(self.identity), ca: ca.or(self.ca), ..self }
+    }
+
+    /// The same where nobody here has a token of the node, and what it shows to clients the fleet's authority has signed:
+    /// its administrator logs in with his certificate.
+    #[must_use]
+    pub fn by_certificate(self) -> Self {
+        Self { is_let_in: self.identity.is_some(), ..self }
     }
 
     /// The admin API of the node.
@@ -85,13 +96,25 @@ impl Entry {
 
     /// Where the node serves AMQP, for its owner.
     pub fn amqp(&self, runtime: &Runtime) -> Option<Endpoint> {
-        let url = peer_url(&listener_url(runtime, Protocol::Amqp)?, &[Scheme::Amqp, Scheme::Amqps]).ok()?;
+        let is_secure = |listener: &&Listener| listener.tls == ListenerTls::Always;
+        let secure = Runtime {
+            listeners: runtime.listeners.iter().filter(is_secure).cloned().collect(),
+            ..runtime.clone()
+        };
+        let certified = listener_url(&secure, Protocol::Amqp).filter(|_| self.is_let_in);
+        let credentials = match (&self.token, &certified) {
+            (Some(token), _) => owner(token),
+            (None, Some(_)) => Credentials::Certificate,
+            (None, None) => Credentials::Anonymous,
+        };
+        let url = certified.or_else(|| listener_url(runtime, Protocol::Amqp))?;
+        let url = peer_url(&url, &[Scheme::Amqp, Scheme::Amqps]).ok()?;
         let scheme = if url.scheme() == Scheme::Amqps.name() { Scheme::Amqps } else { Scheme::Amqp };
         Some(Endpoint {
             scheme,
             host: host(&url),
             port: url.port().unwrap_or_else(|| scheme.port()),
-            credentials: self.token.as_ref().map_or(Credentials::Anonymous, owner),
+            credentials,
             trust: self.trust(),
             address: String::new(),
             space: None,
@@ -132,8 +155,6 @@ fn exposed<S: serde::Serializer>(token: &Option<Secret>, serializer: S) -> Resul
 mod tests {
     use std::fs;
 
-    use mq_model::admin::Listener;
-
     use super::*;
 
     fn runtime(tls: ListenerTls) -> Runtime {
@@ -161,6 +182,20 @@ mod tests {
         assert_eq!((endpoint.scheme, endpoint.port), (Scheme::Amqp, 5671));
         let Credentials::Scram { user, password } = endpoint.credentials else { panic!("{endpoint:?}") };
         assert_eq!((user.as_str(), password.as_str()), ("mq-admin", "s3cret"));
+    }
+
+    #[test]
+    fn an_administrator_without_a_token_logs_in_by_his_certificate_where_there_is_tls() {
+        let identity = Some(("admin.pem".into(), "admin.key".into()));
+        let entry = Entry { identity, ..Entry::default() }.by_certificate();
+        let secure = entry.amqp(&runtime(ListenerTls::Always)).unwrap();
+        assert_eq!((secure.scheme, secure.credentials), (Scheme::Amqps, Credentials::Certificate));
+        for plain in [ListenerTls::Never, ListenerTls::Optional] {
+            let plain = entry.amqp(&runtime(plain)).unwrap();
+            assert_eq!((plain.scheme, plain.credentials), (Scheme::Amqp, Credentials::Anonymous));
+        }
+        let nobody = Entry::default().by_certificate().amqp(&runtime(ListenerTls::Always)).unwrap();
+        assert_eq!(nobody.credentials, Credentials::Anonymous);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{archive::Places, lock::Lock};
 use crate::{
+    client::admin::Admin,
     context::Context,
     failure::{Failure, Outcome},
     output::Output,
@@ -96,6 +97,17 @@ pub trait Backend: Sync {
     /// The certificates that lie at a node, as PEM, for other nodes and for clients, as far as the fleet's authority
     /// makes them.
     fn certificates(&self, node: &DaemonConfig) -> impl Future<Output = Outcome<Vec<String>>>;
+
+    /// How long a node may take to take new files, where the user gives it so long: they may be on their way for a while.
+    fn patience(&self, wait: Duration) -> Duration {
+        wait
+    }
+
+    /// Those that are none of [`nodes`](Self::nodes), since they come and go by themselves, and believe the same authority:
+    /// each with its configuration and the way to its admin API.
+    fn others(&self) -> impl Future<Output = Outcome<Vec<(DaemonConfig, Admin)>>> {
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// Deletes what nobody needs any more: the data of removed nodes whose time is over.
     fn sweep(&self, now: Timestamp) -> impl Future<Output = Outcome>;

@@ -54,6 +54,8 @@ pub struct Watch<'a> {
     pub on_ready: &'a (dyn Fn(&Runtime) + Sync),
     /// A step begins.
     pub on_step: &'a (dyn Fn(&Step) + Sync),
+    /// Whether something else is wanted by now: then no further step begins.
+    pub is_superseded: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl std::fmt::Debug for Watch<'_> {
@@ -123,6 +125,9 @@ impl<'a, B: Backend> Roll<'a, B> {
                 1 => String::new(),
                 count => format!(" ({} of {count})", index + 1),
             };
+            if (self.watch.is_superseded)() {
+                return Err(Failure::new(Exit::Interrupted, "something else is wanted of the fleet by now"));
+            }
             (self.watch.on_step)(step);
             if let Err(failure) = self.step(step, &place).await {
                 let rest = steps.get(index + 1..).unwrap_or_default();

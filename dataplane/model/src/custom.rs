@@ -1,5 +1,5 @@
-//! Addresses, spaces, profiles, users and roles as objects of a Kubernetes cluster: their definitions, made from the same
-//! types as everything else, and the way from such an object to the document that a fleet takes.
+//! Addresses, spaces, profiles, users, roles and fleets themselves as objects of a Kubernetes cluster: their definitions,
+//! made from the same types as everything else, and the way from such an object to the document that a fleet takes.
 //!
 //! A cluster wants its schemas *structural*: every field says its type, nothing refers to anything else, and what
 //! belongs together is said in rules of the Common Expression Language.
@@ -7,7 +7,10 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::manifest::{ADDRESS_KIND, Address, AddressSpec, AddressType};
+use crate::kubernetes::{KubernetesTarget, MAX_FLEET_NAME, MAX_PODS};
+use crate::manifest::{
+    ADDRESS_KIND, Address, AddressSpec, AddressType, FLEET_KIND, Fleet, FleetSpec, Target,
+};
 use crate::schema;
 use crate::space::{AddressSpace, PROFILE_KIND, Profile, SPACE_KIND};
 use crate::user::{ROLE_KIND, Role, RoleSpec, USER_KIND, User, UserSpec};
@@ -19,7 +22,10 @@ pub const GROUP: &str = "mq.messaging";
 /// The version of the objects.
 pub const VERSION: &str = "v1";
 
-/// The kinds that there are, with what they are called in paths.
+/// The kind of fleets, with what it is called in paths.
+pub const FLEETS: (&str, &str) = (FLEET_KIND, "fleets");
+
+/// The kinds of what a fleet has, with what they are called in paths.
 pub const KINDS: [(&str, &str); 5] = [
     (ADDRESS_KIND, "addresses"),
     (SPACE_KIND, "addressspaces"),
@@ -36,7 +42,14 @@ const MAX_ROLE_NAME: u64 = 128;
 
 /// The definitions of all kinds.
 pub fn definitions() -> Vec<Value> {
-    vec![address_definition(), space_definition(), user_definition(), profile_definition(), role_definition()]
+    vec![
+        address_definition(),
+        space_definition(),
+        user_definition(),
+        profile_definition(),
+        role_definition(),
+        fleet_definition(),
+    ]
 }
 
 /// The address that an object stands for.
@@ -100,6 +113,33 @@ pub fn role(object: &Value) -> Result<Role, String> {
     role.metadata.space = space;
     role.validate().map_err(|invalid| invalid.to_string())?;
     Ok(role)
+}
+
+/// The fleet that an object stands for, in the namespace of the object.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with the object: the nodes are to be elsewhere, or what the documents of fleets
+/// would be refused for.
+pub fn fleet(object: &Value) -> Result<Fleet, String> {
+    let (name, mut spec) = whole::<FleetSpec>(object)?;
+    let namespace = object["metadata"]["namespace"].as_str().ok_or("the object has no namespace")?;
+    let mut target = match spec.target {
+        // Where nothing is said, there is one place.
+        Target::Local => KubernetesTarget::default(),
+        Target::Kubernetes(target) => *target,
+        Target::Ssh(_) => return Err("spec.target: the nodes of the object are in its namespace".into()),
+    };
+    if target.context.is_some() || target.namespace.as_ref().is_some_and(|there| there != namespace) {
+        let message = "spec.target.kubernetes: the nodes of the object are in its own namespace; leave `context` and \
+                       `namespace` out";
+        return Err(message.into());
+    }
+    target.namespace = Some(namespace.to_owned());
+    spec.target = Target::Kubernetes(Box::new(target));
+    let fleet = Fleet::new(name, spec);
+    fleet.validate().map_err(|invalid| invalid.to_string())?;
+    Ok(fleet)
 }
 
 /// Name and specification of an object whose fields are all the fleet's.
@@ -204,6 +244,66 @@ fn role_definition() -> Value {
     });
     let columns = [("Users", "integer", ".status.users")];
     definition(ROLE_KIND, "roles", "mqrole", spec, false, status, &columns)
+}
+
+/// The object is the document of a fleet but for where its nodes are: in its namespace.
+fn fleet_definition() -> Value {
+    let schema = schema::of::<Fleet>();
+    let definitions = schema.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut spec = structural(&schema["properties"]["spec"], &definitions);
+    let mut target = structural(&json!({ "$ref": "#/$defs/KubernetesTarget" }), &definitions);
+    if let Some(fields) = target["properties"].as_object_mut() {
+        for elsewhere in ["context", "namespace"] {
+            fields.shift_remove(elsewhere);
+        }
+    }
+    constrain(
+        &mut target,
+        vec![rule(
+            "!has(self.autoscale) || !has(self.routers) || self.routers <= self.autoscale.maxRouters",
+            "routers is more than autoscale.maxRouters",
+        )],
+    );
+    constrain(&mut target["properties"]["storage"], vec![fixed("class"), fixed("size")]);
+    add(
+        &mut spec,
+        "target",
+        json!({
+            "type": "object",
+            "description": "What the pods are like, which are in the namespace of the object.",
+            "properties": { "kubernetes": target },
+        }),
+    );
+    if let Some(nodes) = spec["properties"]["nodes"].as_object_mut() {
+        nodes.insert("maximum".into(), MAX_PODS.into());
+    }
+    constrain(&mut spec, vec![fixed("dataplane")]);
+    let status = json!({
+        "nodes": { "type": "integer", "format": "int64", "description": "Nodes that are wanted." },
+        "readyNodes": { "type": "integer", "format": "int64", "description": "Nodes that serve clients." },
+        "image": { "type": "string", "description": "The image that the nodes are to run from." },
+        "version": { "type": "string", "description": "The version of the daemons, when they were looked at last." },
+    });
+    let columns = [
+        ("Nodes", "integer", ".status.nodes"),
+        ("Up", "integer", ".status.readyNodes"),
+        ("Version", "string", ".status.version"),
+        ("Image", "string", ".status.image"),
+    ];
+    let (kind, plural) = FLEETS;
+    let mut definition = definition(kind, plural, "mqfleet", spec, false, status, &columns);
+    let named = rule(
+        &format!(
+            // The cluster takes small letters, digits, `-` and `.` alone, of which letters are the greatest.
+            "size(self.metadata.name) <= {MAX_FLEET_NAME} && self.metadata.name >= 'a' && !self.metadata.name.contains('.')"
+        ),
+        &format!(
+            "the name of a fleet is a part of other names: at most {MAX_FLEET_NAME} of `a` to `z`, `0` to `9` and `-`, a \
+             letter first"
+        ),
+    );
+    constrain(&mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], vec![named]);
+    definition
 }
 
 /// The name of what an object stands for.
@@ -537,6 +637,7 @@ mod tests {
             schema::of::<User>(),
             schema::of::<Profile>(),
             schema::of::<Role>(),
+            schema::of::<Fleet>(),
         ];
         assert_eq!(definitions().len(), specs.len());
         for (definition, schema) in definitions().iter().zip(&specs) {
@@ -595,5 +696,42 @@ mod tests {
         assert!(address(&wrong).expect_err("no such field").contains("typ"));
         let wrong = json!({ "metadata": { "name": "viewer" }, "spec": { "grants": ["fly:#"] } });
         assert!(role(&wrong).expect_err("no such grant").contains("fly"));
+    }
+
+    #[test]
+    fn a_fleet_is_in_the_namespace_of_its_object_and_nowhere_else() {
+        let object = |spec: Value| json!({ "metadata": { "name": "f", "namespace": "n" }, "spec": spec });
+        let found = fleet(&object(json!({ "nodes": 2 }))).expect("a fleet");
+        let target = found.spec.target.kubernetes().expect("pods");
+        assert_eq!((found.spec.nodes(), target.namespace()), (2, "n"));
+        let same = json!({ "target": { "kubernetes": { "namespace": "n", "image": "i" } } });
+        assert_eq!(
+            fleet(&object(same)).expect("a fleet").spec.target.kubernetes().expect("pods").image(),
+            "i"
+        );
+        for elsewhere in [
+            json!({ "target": { "kubernetes": { "namespace": "other" } } }),
+            json!({ "target": { "kubernetes": { "context": "prod" } } }),
+            json!({ "target": { "ssh": { "hosts": [{ "address": "a" }] } } }),
+        ] {
+            assert!(fleet(&object(elsewhere)).expect_err("elsewhere").contains("namespace"));
+        }
+        let many = fleet(&object(json!({ "nodes": 101 }))).expect_err("too many");
+        assert!(many.contains("100"), "{many}");
+    }
+
+    #[test]
+    fn what_a_fleet_cannot_change_has_a_rule() {
+        let definitions = definitions();
+        let definition = definitions.last().expect("the kind of fleets");
+        assert_eq!(definition["metadata"]["name"], "fleets.mq.messaging");
+        let spec = spec_of(definition);
+        assert_eq!(spec["properties"]["nodes"]["maximum"], MAX_PODS);
+        let target = &spec["properties"]["target"]["properties"]["kubernetes"];
+        assert!(target["properties"]["image"].is_object() && target["properties"]["namespace"].is_null());
+        for (schema, field) in [(spec, "dataplane"), (&target["properties"]["storage"], "size")] {
+            let rules = schema["x-kubernetes-validations"].as_array().expect("rules");
+            assert!(rules.iter().any(|rule| rule["message"].to_string().contains(field)), "{field}");
+        }
     }
 }

@@ -78,7 +78,7 @@ use crate::network::within;
 use crate::program::{mq_path, mqd_path};
 
 pub use self::kubelet::Image;
-pub use self::site::{Site, image};
+pub use self::site::{Site, image, next_image};
 
 /// The nodes of a cluster.
 const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use super::store::{API_IP, DNS_IP};
 use crate::network::ip;
 
+/// The hardware address of the switch.
+const SWITCH: &str = "02:6d:71:00:00:01";
+
 /// The namespaces. Dropping it removes that of the switch; each pod removes its own.
 #[derive(Debug)]
 pub(super) struct PodNetwork {
@@ -34,7 +37,9 @@ impl PodNetwork {
         let hub = network.hub();
         ip(&format!("netns add {hub}"))?;
         ip(&format!("-n {hub} link set lo up"))?;
-        ip(&format!("-n {hub} link add switch type bridge"))?;
+        // A bridge that is given none takes the least address of its ports, another one when that port goes: pods that know
+        // the one before reach nobody for half a minute.
+        ip(&format!("-n {hub} link add switch address {SWITCH} type bridge"))?;
         ip(&format!("-n {hub} addr add 10.244.0.1/16 dev switch"))?;
         ip(&format!("-n {hub} link set switch up"))?;
         for address in [API_IP, DNS_IP] {

@@ -2,6 +2,7 @@
 //! own, or a real one: `MQ_TEST_KUBECONFIG` names the configuration of somebody who may make namespaces in it.
 
 use std::env;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -104,6 +105,18 @@ impl Site {
         command.env("KUBECONFIG", &self.kubeconfig).env("HOME", self.home.path());
     }
 
+    /// Puts what leads to the cluster where a user has it whose home this is, whole: whatever it refers to is in it.
+    ///
+    /// # Panics
+    /// When the disk fails, or the configuration cannot be read.
+    #[track_caller]
+    pub fn lead_from(&self, home: &Path) {
+        let folder = home.join(".kube");
+        fs::create_dir_all(&folder).expect("a folder can be made");
+        let config = self.kubectl("config view --raw --flatten").succeeds();
+        fs::write(folder.join("config"), config.stdout).expect("a file can be written");
+    }
+
     /// Where a node of the cluster is reached from here.
     ///
     /// # Panics
@@ -159,6 +172,13 @@ impl Drop for Site {
 /// the tests has.
 pub fn image() -> String {
     env::var("MQ_TEST_IMAGE").unwrap_or_else(|_| "registry.test/mq:1".to_owned())
+}
+
+/// Another image with the same programs, to change from one to the other: what `MQ_TEST_NEXT_IMAGE` names, or a name that
+/// only a cluster of the tests has. `None`: a real cluster has no other one.
+pub fn next_image() -> Option<String> {
+    let named = env::var("MQ_TEST_NEXT_IMAGE").ok();
+    named.or_else(|| real().is_none().then(|| "registry.test/mq:2".to_owned()))
 }
 
 /// The configuration of a real cluster.

@@ -8,22 +8,20 @@ use mq_model::config::{DaemonConfig, Mesh, MeshConnect, MeshListener, MeshTls, W
 use mq_model::manifest::AddressType;
 use mq_tests::admin::Admin;
 use mq_tests::foreign::is_skipped;
-use mq_tests::kubernetes::{Cluster, Site};
-use mq_tests::{Authority, Mq, eventually, eventually_within};
+use mq_tests::kubernetes::{Cluster, Site, image};
+use mq_tests::{Authority, Mq, eventually_within};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long pods may take on a busy machine.
 const ROLL: Duration = Duration::from_secs(120);
 
-const IMAGE: &str = "registry.test/mq:1";
-
 /// A site with pods that have the programs under test as their image, unless it is left out.
 fn site() -> Option<Site> {
     if is_skipped() {
         return None;
     }
-    Site::with_pods_or_say_why(Cluster::builder().with_programs(IMAGE))
+    Site::with_pods_or_say_why(Cluster::builder().with_programs(&image()))
 }
 
 /// What each node of a fleet of three reads, by file name; nodes find each other by the names of a headless service.
@@ -83,7 +81,7 @@ fn fleet(replicas: u32) -> String {
         })
     };
     let container = json!({
-        "name": "mqd", "image": IMAGE, "args": ["--config", "/etc/mq/config/$(POD_NAME).yaml"],
+        "name": "mqd", "image": image(), "args": ["--config", "/etc/mq/config/$(POD_NAME).yaml"],
         "env": [{ "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
         "ports": [
             { "name": "amqp", "containerPort": 5672 }, { "name": "http", "containerPort": 8080 },
@@ -141,9 +139,7 @@ fn fleet(replicas: u32) -> String {
 
 /// The port of a service as one of a node.
 fn node_port(site: &Site, name: &str) -> SocketAddr {
-    let service = site.get("service/mq").unwrap();
-    let port = service["spec"]["ports"].as_array().unwrap().iter().find(|port| port["name"] == name).unwrap();
-    SocketAddr::from(([127, 0, 0, 1], u16::try_from(port["nodePort"].as_u64().unwrap()).unwrap()))
+    SocketAddr::from((site.node(), site.node_port("mq", name)))
 }
 
 #[track_caller]
@@ -163,7 +159,7 @@ fn a_fleet_in_pods_meshes_serves_and_keeps_what_it_stores() {
     site.kubectl_reading("apply --server-side -f -", &fleet(3)).succeeds();
     roll_out(&site, "statefulset/mq");
     let http = node_port(&site, "http");
-    eventually("a fleet of three", || {
+    eventually_within(ROLL, "a fleet of three", || {
         let answer = Admin::new(http).request("GET", "/api/v1/mesh", None);
         let mesh: Value = serde_json::from_str(&answer.body).ok()?;
         let up = mesh["nodes"].as_array()?.iter().filter(|node| node["state"] == "up").count();
@@ -195,7 +191,7 @@ fn pod(change: impl FnOnce(&mut Value)) -> String {
         "spec": {
             "restartPolicy": "Always", "securityContext": { "fsGroup": 65532 },
             "containers": [{
-                "name": "mqd", "image": IMAGE, "args": ["--config", "/etc/mq/mqd.yaml"],
+                "name": "mqd", "image": image(), "args": ["--config", "/etc/mq/mqd.yaml"],
                 "volumeMounts": [
                     { "name": "config", "mountPath": "/etc/mq" }, { "name": "data", "mountPath": "/var/lib/mq" },
                 ],
@@ -213,7 +209,7 @@ fn pod(change: impl FnOnce(&mut Value)) -> String {
 
 #[track_caller]
 fn waiting_reason(site: &Site, reason: &str) -> Value {
-    eventually(reason, || {
+    eventually_within(ROLL, reason, || {
         let pod = site.get("pod/p")?;
         let state = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
         (state["reason"] == reason).then(|| state["message"].clone())
@@ -226,14 +222,14 @@ fn a_pod_says_why_it_does_not_run() {
     let image = pod(|pod| pod["spec"]["containers"][0]["image"] = json!("registry.test/none:1"));
     site.kubectl_reading("apply -f -", &image).succeeds();
     waiting_reason(&site, "ImagePullBackOff");
-    site.kubectl("delete pod p --now").succeeds();
+    site.start("delete pod p --now", "").finish_within(ROLL).succeeds();
     let root = pod(|pod| {
         pod["spec"]["securityContext"]["runAsUser"] = json!(0);
         pod["spec"]["securityContext"]["runAsNonRoot"] = json!(true);
     });
     site.kubectl_reading("apply -f -", &root).succeeds();
     waiting_reason(&site, "CreateContainerConfigError");
-    site.kubectl("delete pod p --now").succeeds();
+    site.start("delete pod p --now", "").finish_within(ROLL).succeeds();
     let wrong = pod(|pod| pod["spec"]["containers"][0]["args"] = json!(["--config", "/etc/mq/none.yaml"]));
     site.kubectl_reading("apply -f -", &wrong).succeeds();
     waiting_reason(&site, "CrashLoopBackOff");
@@ -249,7 +245,7 @@ fn a_budget_keeps_its_pods_from_eviction() {
         "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "mq" } } },
     });
     site.kubectl_reading("apply -f -", &budget.to_string()).succeeds();
-    site.kubectl("wait pod/p --for condition=Ready --timeout 20s").succeeds();
+    site.start("wait pod/p --for condition=Ready --timeout 110s", "").finish_within(ROLL).succeeds();
     let path = format!("/api/v1/namespaces/{}/pods/p/eviction", site.namespace());
     let eviction =
         json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "p" } }).to_string();
@@ -257,5 +253,5 @@ fn a_budget_keeps_its_pods_from_eviction() {
     evict().exits_with(1).says("disruption budget");
     site.kubectl("delete pdb b").succeeds();
     evict().succeeds();
-    eventually("the end of the pod", || site.get("pod/p").is_none().then_some(()));
+    eventually_within(ROLL, "the end of the pod", || site.get("pod/p").is_none().then_some(()));
 }

@@ -14,6 +14,7 @@ mod hostile;
 mod image;
 mod kubernetes_api;
 mod kubernetes_deploy;
+mod kubernetes_fleet;
 mod kubernetes_operator;
 mod kubernetes_pods;
 mod layers;

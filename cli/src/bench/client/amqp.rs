@@ -145,6 +145,7 @@ impl Amqp {
     fn authenticate(&mut self, offered: &[Symbol]) -> Result<(), Fault> {
         let (name, response) = match &self.manner.credentials {
             Credentials::Anonymous => ("ANONYMOUS", Bytes::from_static(b"mq")),
+            Credentials::Certificate => ("EXTERNAL", Bytes::new()),
             // RFC 4616: an empty authorization identity, the user and the password, each behind a NUL.
             // RFC 7628, 3.1.
             Credentials::Bearer { token } => {

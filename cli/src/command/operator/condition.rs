@@ -1,4 +1,4 @@
-//! What an object's status says: one condition, `Ready`, with the generation that it is about.
+//! What an object's status says: conditions with the generation that they are about. Most objects have one, `Ready`.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -30,12 +30,7 @@ impl Verdict {
     }
 
     pub(super) fn failed(failure: Failure) -> Self {
-        let reason = match failure.exit {
-            Exit::Unreachable => UNREACHABLE,
-            Exit::Denied => "Denied",
-            Exit::Usage => "Invalid",
-            _ => "Refused",
-        };
+        let reason = reason(&failure);
         let message = match failure.help {
             Some(help) => format!("{}; {help}", failure.message),
             None => failure.message,
@@ -50,30 +45,79 @@ impl Verdict {
     }
 }
 
+/// A failure as one word.
+pub(super) fn reason(failure: &Failure) -> &'static str {
+    match failure.exit {
+        Exit::Unreachable => UNREACHABLE,
+        Exit::Denied => "Denied",
+        Exit::Usage => "Invalid",
+        _ => "Refused",
+    }
+}
+
+/// One condition of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fact {
+    pub(super) kind: &'static str,
+    pub(super) is_true: bool,
+    /// One word, for programs.
+    pub(super) reason: &'static str,
+    /// For people.
+    pub(super) message: String,
+}
+
+/// Bytes of a message that an object takes.
+const MAX_MESSAGE: usize = 32_000;
+
 /// The status that the object should have; `None`: it has it.
 pub(super) fn status_change(object: &Value, verdict: &Verdict, now: Timestamp) -> Option<Value> {
-    let generation = &object["metadata"]["generation"];
-    let status = if verdict.is_ready { "True" } else { "False" };
-    let before = object["status"]["conditions"]
-        .as_array()
-        .and_then(|all| all.iter().find(|condition| condition["type"] == "Ready"));
+    let ready = Fact {
+        kind: "Ready",
+        is_true: verdict.is_ready,
+        reason: verdict.reason,
+        message: verdict.message.clone(),
+    };
+    status_with(object, &[ready], verdict.fields.clone(), now)
+}
+
+/// The same with several conditions; those that are not named stay as they are.
+pub(super) fn status_with(
+    object: &Value,
+    facts: &[Fact],
+    fields: Map<String, Value>,
+    now: Timestamp,
+) -> Option<Value> {
+    let mut conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    for fact in facts {
+        let known = conditions.iter_mut().find(|condition| condition["type"] == fact.kind);
+        let condition = condition(object, fact, known.as_deref(), now);
+        match known {
+            Some(known) => *known = condition,
+            None => conditions.push(condition),
+        }
+    }
+    let mut wanted = fields;
+    wanted.insert("observedGeneration".into(), object["metadata"]["generation"].clone());
+    wanted.insert("conditions".into(), conditions.into());
+    let is_there = wanted.iter().all(|(name, value)| object["status"][name] == *value);
+    (!is_there).then(|| wanted.into())
+}
+
+fn condition(object: &Value, fact: &Fact, before: Option<&Value>, now: Timestamp) -> Value {
+    let status = if fact.is_true { "True" } else { "False" };
     // It is the change of the state that has a time.
     let since =
         before.filter(|before| before["status"] == status).map(|before| before["lastTransitionTime"].clone());
     let now = now.round(jiff::Unit::Second).unwrap_or(now);
-    let condition = json!({
-        "type": "Ready",
+    let end = (0..=MAX_MESSAGE.min(fact.message.len())).rev().find(|at| fact.message.is_char_boundary(*at));
+    json!({
+        "type": fact.kind,
         "status": status,
-        "observedGeneration": generation,
+        "observedGeneration": object["metadata"]["generation"],
         "lastTransitionTime": since.unwrap_or_else(|| now.to_string().into()),
-        "reason": verdict.reason,
-        "message": verdict.message,
-    });
-    let mut wanted = verdict.fields.clone();
-    wanted.insert("observedGeneration".into(), generation.clone());
-    wanted.insert("conditions".into(), json!([condition]));
-    let is_there = wanted.iter().all(|(name, value)| object["status"][name] == *value);
-    (!is_there).then(|| wanted.into())
+        "reason": fact.reason,
+        "message": end.and_then(|end| fact.message.get(..end)).unwrap_or_default(),
+    })
 }
 
 /// Whether the status says that nobody of the fleet answers.
@@ -114,6 +158,23 @@ mod tests {
         let later = status_change(&object(status), &more, at("2030-01-01T00:05:00Z")).unwrap();
         assert_eq!(later["conditions"][0]["lastTransitionTime"], "2030-01-01T00:00:00Z");
         assert_eq!(later["messages"], 6);
+    }
+
+    #[test]
+    fn conditions_that_nobody_speaks_of_stay_as_they_are() {
+        let fact =
+            |kind, is_true, message: &str| Fact { kind, is_true, reason: "Why", message: message.into() };
+        let first = [fact("Ready", true, "a"), fact("Degraded", false, "b")];
+        let at_first = at("2030-01-01T00:00:00Z");
+        let status = status_with(&object(Value::Null), &first, Map::new(), at_first).unwrap();
+        let second = [fact("Ready", false, "c")];
+        let later =
+            status_with(&object(status.clone()), &second, Map::new(), at("2030-01-01T00:05:00Z")).unwrap();
+        assert_eq!(later["conditions"][1], status["conditions"][1]);
+        assert_eq!(later["conditions"][0]["lastTransitionTime"], "2030-01-01T00:05:00Z");
+        let long = [fact("Ready", false, &"ä".repeat(MAX_MESSAGE))];
+        let cut = status_with(&object(later), &long, Map::new(), at_first).unwrap();
+        assert_eq!(cut["conditions"][0]["message"].as_str().unwrap().len(), MAX_MESSAGE);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `mq operator`: keeps the addresses, spaces, profiles, users and roles of a fleet as the objects of its cluster say.
+//! `mq operator`: keeps the addresses, spaces, profiles, users and roles of a fleet as the objects of its cluster say, and
+//! fleets themselves ([`fleet`]).
 //!
 //! One process works at a time: the holder of a lease. It lists the objects of each kind, watches them, and for each makes
 //! the fleet what the object says by the admin API, and the object's status what the fleet says. An object is looked at
@@ -10,13 +11,16 @@
 
 mod address;
 mod condition;
+mod fleet;
 mod lease;
+mod memory;
 mod role;
 mod space;
 mod user;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -28,12 +32,14 @@ use tokio::time::MissedTickBehavior;
 
 use self::{
     condition::{Verdict, is_settled, is_unreachable, status_change},
+    fleet::Fleets,
     lease::Lease,
 };
 use crate::{
     args::operator::Operator as Arguments,
     client::{admin::Admin, amqp::interrupted, tls::Trust},
     cluster::{Change, Cluster, Kind, Watch},
+    context::read_bounded,
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
@@ -46,6 +52,9 @@ const RESYNC: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(5);
 /// How long to wait after a failure that concerns everything.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How often it is looked whether the files of certificates have changed, and the largest of them in bytes.
+const PERIOD: Duration = Duration::from_secs(10);
+const MAX_FILE: u64 = 64 << 10;
 /// What keeps an object until the fleet has forgotten what it stands for.
 const FINALIZER: &str = "mq.messaging/fleet";
 /// The version of the objects.
@@ -76,15 +85,28 @@ struct Kept {
 
 pub(super) async fn run(args: &Arguments, admin: Option<&str>, output: &Output) -> Outcome<Exit> {
     debug_assert_eq!(API, format!("{GROUP}/{VERSION}"));
-    let url: Url = http_url(admin.ok_or_else(|| {
-        Failure::usage("the operator has to know where the admin API is").help("say so with --admin")
-    })?)?;
-    let identity = args.certificate.clone().zip(args.certificate_key.clone());
-    let trust = Trust { ca: args.authority.clone(), identity, ..Trust::default() };
-    let operator = Operator { cluster: Cluster::of_pod()?, admin: Admin::trusting(url, &trust)? };
-    let mut lease = Lease::new(operator.cluster.clone(), &args.lease, &args.identity);
+    if admin.is_none() && !args.fleets {
+        return Err(Failure::usage("the operator has nothing to look after").help(
+            "say with --admin where the admin API of a fleet is, or --fleets to look after fleets themselves",
+        ));
+    }
+    let cluster = Cluster::of_pod()?;
+    let operator = match admin {
+        Some(admin) => {
+            let url: Url = http_url(admin)?;
+            let identity = args.certificate.clone().zip(args.certificate_key.clone());
+            let trust = Trust { ca: args.authority.clone(), identity, ..Trust::default() };
+            Some(Operator { cluster: cluster.clone(), admin: Admin::trusting(url, &trust)? })
+        }
+        None => None,
+    };
+    let fleets = match args.fleets {
+        true => Some(Fleets::new(cluster.clone(), &args.lease)?),
+        false => None,
+    };
+    let mut lease = Lease::new(cluster, &args.lease, &args.identity);
     tokio::select! {
-        ended = operator.lead(&mut lease, output) => {
+        ended = lead(&mut lease, operator.as_ref(), fleets.as_ref(), output) => {
             ended?;
             Err(Failure::failed("another process holds the lease now"))
         }
@@ -93,21 +115,63 @@ pub(super) async fn run(args: &Arguments, admin: Option<&str>, output: &Output) 
             lease.release().await;
             Ok(exit)
         }
+        () = renewed(args) => {
+            lease.release().await;
+            output.talk("its certificates have changed: it ends, to begin with the new ones");
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Waits until one of the files by which the operator is known, or knows the nodes, has changed. The cluster starts again
+/// what ends.
+async fn renewed(args: &Arguments) {
+    let files: Vec<&PathBuf> =
+        [&args.authority, &args.certificate, &args.certificate_key].into_iter().flatten().collect();
+    // One that cannot be read at the moment says nothing.
+    let read =
+        || -> Option<Vec<String>> { files.iter().map(|file| read_bounded(file, MAX_FILE).ok()).collect() };
+    let mut known = read();
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        match (read(), &known) {
+            (Some(now), Some(before)) if now != *before => return,
+            (now @ Some(_), None) => known = now,
+            _ => {}
+        }
+    }
+}
+
+/// Waits for the lease, and works while it is held. Ends when it is lost.
+async fn lead(
+    lease: &mut Lease,
+    operator: Option<&Operator>,
+    fleets: Option<&Fleets>,
+    output: &Output,
+) -> Outcome {
+    output.talk(&format!("waiting for the lease `{}`", lease.name()));
+    lease.acquire(output).await;
+    output.talk("the lease is held: objects are looked after");
+    let of_fleet = async {
+        match operator {
+            Some(operator) => operator.work(output).await,
+            None => std::future::pending().await,
+        }
+    };
+    let fleets = async {
+        match fleets {
+            Some(fleets) => fleets.work(output).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        lost = lease.keep() => lost,
+        () = of_fleet => Ok(()),
+        () = fleets => Ok(()),
     }
 }
 
 impl Operator {
-    /// Waits for the lease, and works while it is held. Ends when it is lost.
-    async fn lead(&self, lease: &mut Lease, output: &Output) -> Outcome {
-        output.talk(&format!("waiting for the lease `{}`", lease.name()));
-        lease.acquire(output).await;
-        output.talk("the lease is held: objects are looked after");
-        tokio::select! {
-            lost = lease.keep() => lost,
-            () = self.work(output) => Ok(()),
-        }
-    }
-
     /// Looks after the objects of every kind; never ends.
     async fn work(&self, output: &Output) {
         loop {

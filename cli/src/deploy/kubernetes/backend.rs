@@ -20,7 +20,7 @@ use kube::api::LogParams;
 use mq_model::{
     admin::{self, NodeDrain, Runtime},
     config::DaemonConfig,
-    kubernetes::{KubernetesTarget, Names, mounts},
+    kubernetes::{KubernetesTarget, KubernetesTls, Names, mounts},
     manifest::Fleet,
     mesh::{node_name, node_number},
 };
@@ -31,13 +31,14 @@ use super::{
     explain::{hang, is_ready, is_stuck},
     lease::Lease,
     objects::{self, Compared, claim_of, claimed_by, name_of},
+    secrets,
     tail::Tail,
 };
 use crate::{
     client::admin::Admin,
     cluster::{
-        Application, CONFIG_MAPS, Change, Cluster, DEPLOYMENTS, EVENTS, LEASES, PODS, STATEFUL_SETS,
-        VOLUME_CLAIMS,
+        Application, CONFIG_MAPS, CONTROLLER_REVISIONS, Change, Cluster, DEPLOYMENTS, EVENTS, FLEETS, LEASES,
+        PODS, STATEFUL_SETS, VOLUME_CLAIMS,
         forward::{Forward, PodPlace},
     },
     context::Context,
@@ -64,6 +65,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const STOP_GRACE: Duration = Duration::from_secs(35);
 /// How often a node is asked whether it is ready, and the cluster where a watch says too much.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long a node may take to say what it holds.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Lines of a pod that are shown when it hangs.
 const EXCERPT: i64 = 10;
 /// By which revision of its set a pod was made.
@@ -83,6 +86,8 @@ pub struct Kubernetes {
     cluster: Cluster,
     directory: PathBuf,
     is_forced: bool,
+    /// Whether an object of the cluster says what the fleet is, and not whoever runs this.
+    is_of_object: bool,
     /// The ways to the ports of each node, by its name.
     ways: Mutex<BTreeMap<String, Arc<Ways>>>,
     tails: tokio::sync::Mutex<BTreeMap<String, Tail>>,
@@ -138,7 +143,34 @@ impl Kubernetes {
             )));
         }
         let cluster = Cluster::of_user(target.context.as_deref(), target.namespace()).await?;
-        Ok(Self {
+        Ok(Self::new(fleet, target, former, (cluster, directory)))
+    }
+
+    /// The fleet of an object in the namespace of this pod. Fields that somebody else has changed are changed back.
+    ///
+    /// # Errors
+    ///
+    /// When its nodes are to be elsewhere.
+    pub fn of_object(
+        fleet: &Fleet,
+        former: Vec<Fleet>,
+        cluster: &Cluster,
+        directory: PathBuf,
+    ) -> Outcome<Self> {
+        let target = fleet.spec.target.kubernetes().ok_or_else(|| {
+            Failure::usage(format!("the nodes of the fleet `{}` are not in a cluster", fleet.metadata.name))
+        })?;
+        let backend = Self::new(fleet, target, former, (cluster.clone(), directory));
+        Ok(Self { is_forced: true, is_of_object: true, ..backend })
+    }
+
+    fn new(
+        fleet: &Fleet,
+        target: &KubernetesTarget,
+        former: Vec<Fleet>,
+        (cluster, directory): (Cluster, PathBuf),
+    ) -> Self {
+        Self {
             fleet: fleet.clone(),
             target: target.clone(),
             former,
@@ -146,9 +178,10 @@ impl Kubernetes {
             cluster,
             directory,
             is_forced: false,
+            is_of_object: false,
             ways: Mutex::default(),
             tails: tokio::sync::Mutex::default(),
-        })
+        }
     }
 
     /// Takes fields from whoever else owns them.
@@ -172,10 +205,124 @@ impl Kubernetes {
     }
 
     fn objects(&self) -> Outcome<Vec<Value>> {
-        objects::of_fleet(&self.fleet, |rendering| {
+        let mut objects = objects::of_fleet(&self.fleet, |rendering| {
             create_private(&self.directory)?;
             rendering.secrets(&self.directory, Timestamp::now())
-        })
+        })?;
+        if self.is_of_object {
+            // Whoever looks after one namespace has no say in the rest of the cluster.
+            objects.retain(|object| !objects::is_shared(object));
+        }
+        Ok(objects)
+    }
+
+    /// Makes in the fleet's directory what is missing of its certificates.
+    ///
+    /// # Errors
+    ///
+    /// When files cannot be read or written.
+    pub fn equip(&self) -> Outcome {
+        self.objects().map(drop)
+    }
+
+    /// Whether the cluster has nodes of the fleet, or is to have.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer.
+    pub async fn is_there(&self) -> Outcome<bool> {
+        Ok(self.stateful_set().await?.is_some())
+    }
+
+    /// How many nodes serve clients, by the word of the cluster.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer.
+    pub async fn ready_nodes(&self) -> Outcome<u64> {
+        let set = self.stateful_set().await?;
+        Ok(set.and_then(|set| set["status"]["readyReplicas"].as_u64()).unwrap_or(0))
+    }
+
+    /// The messages that the volumes of the fleet hold, and the nodes that cannot say what theirs does.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer.
+    pub async fn stored(&self) -> Outcome<(u64, Vec<String>)> {
+        let (pods, mut messages, mut unknown) = (self.pods().await?, 0, Vec::new());
+        for node in pods.keys() {
+            match tokio::time::timeout(ANSWER, self.holds(node)).await {
+                Ok(Ok(holds)) => messages += holds.messages,
+                _ => unknown.push(node.clone()),
+            }
+        }
+        for (number, claim) in self.claims().await? {
+            let node = node_name(number);
+            // Those of nodes that have left were emptied before.
+            let is_in_use = claim["metadata"]["annotations"][RETAINED].is_null()
+                && claim["metadata"]["deletionTimestamp"].is_null();
+            if is_in_use && !pods.contains_key(&node) {
+                unknown.push(node);
+            }
+        }
+        Ok((messages, unknown))
+    }
+
+    /// Stops every node and takes away all that was made for the fleet, but for the volumes, which are kept for a while
+    /// unless the fleet says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster refuses something, or a node does not end; the same call goes on.
+    pub async fn dissolve(&self, retain: Duration, output: &Output) -> Outcome {
+        let _lock = self.lock("mq operator").await?;
+        // First of all: whoever goes on with this after an end in between finds that nobody's volume is in use.
+        let until = Timestamp::now().checked_add(retain).unwrap_or(Timestamp::MAX);
+        for (number, claim) in self.claims().await? {
+            if claim["metadata"]["annotations"][RETAINED].is_null() {
+                self.note_claim(&node_name(number), Some(until)).await?;
+            }
+        }
+        for node in self.nodes().await? {
+            self.ask_to_stop(&node).await?;
+        }
+        for node in self.nodes().await? {
+            self.await_stop(&node, STOP_GRACE, output).await?;
+        }
+        let wanted = self.objects()?;
+        objects::delete(&self.cluster, &wanted).await?;
+        objects::delete(&self.cluster, &self.left_over(&wanted)?).await?;
+        self.delete_lease().await
+    }
+
+    async fn delete_lease(&self) -> Outcome {
+        let lease = Lease::name(self.names.fleet());
+        if let Some(found) = self.cluster.get(LEASES, &lease).await? {
+            let uid = found["metadata"]["uid"].as_str().unwrap_or_default();
+            self.cluster.delete_exactly(LEASES, &lease, uid).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to change by hand what an object of the cluster says.
+    async fn leave_to_object(&self) -> Outcome {
+        let name = self.names.fleet();
+        let found = match self.cluster.get(FLEETS, name).await {
+            // Who may not look cannot be told.
+            Err(failure) if failure.exit == Exit::Denied => None,
+            found => found?,
+        };
+        if self.is_of_object || found.is_none() {
+            return Ok(());
+        }
+        let namespace = self.cluster.namespace();
+        let message = format!(
+            "the object `fleet/{name}` in the namespace {namespace} says what the fleet is, and its operator would take \
+             this back"
+        );
+        Err(Failure::new(Exit::Conflict, message)
+            .help(format!("change that: `kubectl --namespace {namespace} edit fleets.mq.messaging {name}`")))
     }
 
     /// The objects, with as many pods as there are now: the roll changes their number.
@@ -423,22 +570,43 @@ impl Kubernetes {
         }
     }
 
-    /// Why pods that are there are not what new ones would be, whatever their configuration; `None`: they are, as far as
-    /// this is about all of them.
-    async fn change_of_pods(&self, set: Option<&Value>) -> Outcome<Option<String>> {
-        let Some(set) = set else { return Ok(None) };
-        for object in self.wanted().await?.into_iter().filter(|object| object["kind"] == "StatefulSet") {
-            let how = Application { is_rehearsal: true, is_forced: true };
-            let after = self.cluster.apply(&object, how).await?;
-            let image = |set: &Value| set["spec"]["template"]["spec"]["containers"][0]["image"].clone();
-            if image(set) != image(&after) {
-                return Ok(Some(format!("the image becomes {}", image(&after))));
+    /// The template of the pods that would be made after this deployment; `None`: there is no set yet.
+    async fn template(&self, set: Option<&Value>) -> Outcome<Option<Value>> {
+        if set.is_none() {
+            return Ok(None);
+        }
+        let objects = self.wanted().await?;
+        let Some(object) = objects.iter().find(|object| object["kind"] == "StatefulSet") else {
+            return Ok(None);
+        };
+        let how = Application { is_rehearsal: true, is_forced: true };
+        Ok(Some(self.cluster.apply(object, how).await?["spec"]["template"].clone()))
+    }
+
+    /// The templates by which the pods were made that are there, by the revisions that they name. One whose revision the
+    /// cluster has forgotten, or does not show, is missing.
+    async fn revisions(
+        &self,
+        pods: &BTreeMap<String, Value>,
+        set: Option<&Value>,
+    ) -> Outcome<BTreeMap<String, Value>> {
+        let mut templates = BTreeMap::new();
+        if let Some((name, template)) = set.and_then(newest_revision) {
+            templates.insert(name, template);
+        }
+        let named = pods.values().filter_map(|pod| pod["metadata"]["labels"][REVISION].as_str());
+        for name in named.collect::<BTreeSet<_>>() {
+            if templates.contains_key(name) {
+                continue;
             }
-            if set["spec"]["template"] != after["spec"]["template"] {
-                return Ok(Some("its pod changes".into()));
+            match self.cluster.get(CONTROLLER_REVISIONS, name).await {
+                Ok(Some(revision)) => drop(templates.insert(name.to_owned(), made_by(&revision))),
+                Ok(None) => {}
+                Err(failure) if failure.exit == Exit::Denied => {}
+                Err(failure) => return Err(failure),
             }
         }
-        Ok(None)
+        Ok(templates)
     }
 
     async fn observe_pod(&self, node: &str, pod: Option<&Value>) -> Outcome<ObservedNode> {
@@ -536,6 +704,63 @@ impl Kubernetes {
     }
 }
 
+/// The name and the template of the revision by which a set makes pods, once its controller has seen what it is to be.
+fn newest_revision(set: &Value) -> Option<(String, Value)> {
+    let is_seen = set["status"]["observedGeneration"].as_u64()? >= set["metadata"]["generation"].as_u64()?;
+    let name = set["status"]["updateRevision"].as_str().filter(|_| is_seen)?;
+    Some((name.to_owned(), set["spec"]["template"].clone()))
+}
+
+/// The template that a revision of a set keeps.
+fn made_by(revision: &Value) -> Value {
+    let mut template = revision["data"]["spec"]["template"].clone();
+    if let Some(fields) = template.as_object_mut() {
+        // How it is put back, and no part of it.
+        fields.shift_remove("$patch");
+    }
+    template
+}
+
+/// A template without what says nothing: a time that nobody knows.
+fn said(template: &Value) -> Value {
+    let mut template = template.clone();
+    if let Some(metadata) = template["metadata"].as_object_mut() {
+        metadata.retain(|_, value| !value.is_null());
+    }
+    template
+}
+
+/// Why a pod is not what a new one would be, whatever its configuration, given the template that it was made by, as far
+/// as that is known; `None`: it is.
+fn stale(made_by: Option<&Value>, wanted: &Value) -> Option<String> {
+    let Some(made_by) = made_by else { return Some("its pod is of an earlier deployment".into()) };
+    let image = |template: &Value| template["spec"]["containers"][0]["image"].clone();
+    if image(made_by) != image(wanted) {
+        return Some(format!("the image becomes {}", image(wanted)));
+    }
+    (said(made_by) != said(wanted)).then(|| "its pod changes".into())
+}
+
+/// Deletes the volumes of a namespace whose nodes are no more and whose time is over, whether their fleet is still there
+/// or not.
+///
+/// # Errors
+///
+/// When the cluster refuses it.
+pub async fn sweep(cluster: &Cluster, now: Timestamp) -> Outcome {
+    for claim in cluster.list(VOLUME_CLAIMS).await?.items {
+        let until = claim["metadata"]["annotations"][RETAINED].as_str();
+        let is_over =
+            until.and_then(|until| until.parse::<Timestamp>().ok()).is_some_and(|until| until < now);
+        let text = |field: &str| claim["metadata"][field].as_str().unwrap_or_default();
+        let Some(pod) = text("name").strip_prefix("data-").filter(|_| is_over) else { continue };
+        if cluster.get(PODS, pod).await?.is_none() {
+            cluster.delete_exactly(VOLUME_CLAIMS, text("name"), text("uid")).await?;
+        }
+    }
+    Ok(())
+}
+
 fn leaving(pod: &Value) -> Option<Leaving> {
     match pod["metadata"]["annotations"][LEAVING].as_str()? {
         "empty" => Some(Leaving::Empty),
@@ -557,6 +782,7 @@ impl Backend for Kubernetes {
     }
 
     async fn lock(&self, command: &str) -> Outcome<Lock> {
+        self.leave_to_object().await?;
         create_private(&self.directory)?;
         let by = env::whoami();
         let lock = Lock::take(&self.directory, &self.fleet.metadata.name, command, &by)?;
@@ -617,10 +843,15 @@ impl Backend for Kubernetes {
     }
 
     fn entry(&self, _: &str) -> Entry {
-        Entry::default().of_administrator(&self.directory)
+        let entry = Entry::default().of_administrator(&self.directory);
+        let is_own = self.target.tls() == KubernetesTls::Own && self.target.server_secret.is_none();
+        if is_own { entry.by_certificate() } else { entry }
     }
 
     fn context(&self, runtimes: &[Runtime]) -> Option<Context> {
+        if self.is_of_object {
+            return None;
+        }
         let pod = |node: &str| PodPlace {
             context: self.target.context.clone(),
             namespace: self.cluster.namespace().to_owned(),
@@ -636,14 +867,51 @@ impl Backend for Kubernetes {
         Some(context)
     }
 
+    /// What is in Secrets that are there. Those that are missing are among the objects, and made with them.
     async fn renew(&self, _: &[DaemonConfig]) -> Outcome<Vec<String>> {
-        // They are in Secrets, which are among the objects.
+        let how = Application { is_rehearsal: false, is_forced: self.is_forced };
+        for secret in self.objects()?.into_iter().filter(|object| object["kind"] == "Secret") {
+            let there = self.cluster.there(&secret).await?;
+            if there.is_some_and(|there| there["data"] != secret["data"]) {
+                self.cluster.apply(&secret, how).await?;
+            }
+        }
+        // They are every node's.
         Ok(Vec::new())
     }
 
     async fn certificates(&self, _: &DaemonConfig) -> Outcome<Vec<String>> {
-        Err(Failure::usage("the certificates of a fleet in a cluster are in its Secrets")
-            .help("`mq deploy` renews them where `mq` makes them; see `mq render secrets`"))
+        if let KubernetesTls::CertManager(_) = self.target.tls() {
+            let message = "the certificates of the fleet are made by cert-manager, and nobody else has them";
+            return Err(Failure::usage(message).help("have cert-manager renew them: `cmctl renew`"));
+        }
+        let is_brought = self.target.server_secret.is_some();
+        secrets::shown(&self.directory, is_brought)
+    }
+
+    fn patience(&self, wait: Duration) -> Duration {
+        // The machines of a cluster look for changed Secrets about once in a minute.
+        wait.max(PATIENCE)
+    }
+
+    async fn others(&self) -> Outcome<Vec<(DaemonConfig, Admin)>> {
+        let labels = format!("{},app.kubernetes.io/component=router", self.labels());
+        let mut others = Vec::new();
+        for pod in self.cluster.list_labelled(PODS, &labels).await?.items {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            // One that is about to start reads what is there then.
+            if !is_ready(&pod) || pod["metadata"]["deletionTimestamp"].is_string() {
+                continue;
+            }
+            let config = DaemonConfig { node: name.to_owned(), ..DaemonConfig::of_router(&self.fleet) };
+            let port = config.listeners.http.port;
+            let forward = Forward::open(&self.cluster, name, &[port]).await?;
+            let ways = Arc::new(Ways { forward, ports: vec![port] });
+            let Some(local) = ways.to(port) else { continue };
+            self.ways.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), ways);
+            others.push((config, Admin::new(http_url(&format!("http://127.0.0.1:{local}"))?)?));
+        }
+        Ok(others)
     }
 
     async fn sweep(&self, now: Timestamp) -> Outcome {
@@ -722,7 +990,8 @@ impl Backend for Kubernetes {
 
     async fn observe(&self, nodes: &[DaemonConfig]) -> Outcome<Vec<ObservedNode>> {
         let (pods, set, kept) = (self.pods().await?, self.stateful_set().await?, self.kept().await?);
-        let change = self.change_of_pods(set.as_ref()).await?;
+        let template = self.template(set.as_ref()).await?;
+        let revisions = self.revisions(&pods, set.as_ref()).await?;
         let wanted: Vec<String> = nodes.iter().map(|node| node.node.clone()).collect();
         let others = pods.keys().filter(|name| !wanted.contains(name)).cloned();
         let mut observed = Vec::new();
@@ -730,14 +999,10 @@ impl Backend for Kubernetes {
             let pod = pods.get(&name);
             let mut found = self.observe_pod(&name, pod).await?;
             found.config = kept.get(&name).cloned();
-            found.stale = match pod {
-                Some(pod) if change.is_none() => set.as_ref().and_then(|set| {
-                    let is_old = pod["metadata"]["labels"][REVISION] != set["status"]["updateRevision"];
-                    is_old.then(|| "its pod is of an earlier deployment".to_owned())
-                }),
-                Some(_) => change.clone(),
-                None => None,
-            };
+            found.stale = pod.and_then(|pod| {
+                let of = pod["metadata"]["labels"][REVISION].as_str().and_then(|name| revisions.get(name));
+                stale(of, template.as_ref()?)
+            });
             observed.push(found);
         }
         Ok(observed)
@@ -883,11 +1148,7 @@ impl Backend for Kubernetes {
         for claim in self.claims().await?.into_values() {
             self.delete_claim(&claim).await?;
         }
-        let lease = Lease::name(self.names.fleet());
-        if let Some(found) = self.cluster.get(LEASES, &lease).await? {
-            let uid = found["metadata"]["uid"].as_str().unwrap_or_default();
-            self.cluster.delete_exactly(LEASES, &lease, uid).await?;
-        }
+        self.delete_lease().await?;
         self.leave_namespace().await?;
         match fs::remove_dir_all(&self.directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -954,6 +1215,30 @@ mod tests {
             assert!(!is_rolled_out(&deployment(other.0, other.1, other.2, other.3)), "{other:?}");
         }
         assert!(is_rolled_out(&json!({ "spec": { "replicas": 0 }, "status": {} })));
+    }
+
+    #[test]
+    fn a_pod_that_was_made_as_pods_are_to_be_made_again_stays_whatever_was_tried_in_between() {
+        let template = |image: &str, config: &str| {
+            json!({
+                "metadata": { "annotations": { "mq.messaging/config": config } },
+                "spec": { "containers": [{ "image": image }] },
+            })
+        };
+        let revision = |image: &str| {
+            let mut kept = template(image, "a");
+            kept["$patch"] = "replace".into();
+            kept["metadata"]["creationTimestamp"] = Value::Null;
+            made_by(&json!({ "data": { "spec": { "template": kept } } }))
+        };
+        let wanted = template("mq:1", "a");
+        assert_eq!(stale(Some(&revision("mq:1")), &wanted), None);
+        assert_eq!(
+            stale(Some(&revision("absent:1")), &wanted),
+            Some(r#"the image becomes "mq:1""#.to_owned())
+        );
+        assert_eq!(stale(Some(&template("mq:1", "b")), &wanted), Some("its pod changes".to_owned()));
+        assert!(stale(None, &wanted).is_some(), "nobody knows how it was made");
     }
 
     #[test]

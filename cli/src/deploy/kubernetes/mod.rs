@@ -12,6 +12,7 @@ mod access;
 pub mod backend;
 pub mod chart;
 mod explain;
+pub mod fleets;
 pub mod lease;
 mod network;
 mod objects;

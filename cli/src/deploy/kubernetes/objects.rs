@@ -102,18 +102,22 @@ async fn compare_one(
 /// The objects that a former deployment has made and this one does not want.
 pub(super) fn left_over(former: &[Value], wanted: &[Value]) -> Vec<Value> {
     let is_wanted = |object: &Value| wanted.iter().any(|other| is_same(object, other));
-    let is_shared = |object: &Value| SHARED.iter().any(|kind| object["kind"] == *kind);
     former.iter().filter(|object| !is_shared(object) && !is_wanted(object)).cloned().collect()
 }
 
 /// Deletes what was made for the fleet, what depends on others first. Returns how many objects there were.
 pub(super) async fn delete(cluster: &Cluster, objects: &[Value]) -> Outcome<u64> {
     let mut count = 0;
-    let own = objects.iter().rev().filter(|object| !SHARED.iter().any(|kind| object["kind"] == *kind));
+    let own = objects.iter().rev().filter(|object| !is_shared(object));
     for object in own {
         count += u64::from(cluster.delete(object).await?);
     }
     Ok(count)
+}
+
+/// Whether an object may hold what is others', or is there for the whole cluster.
+pub(super) fn is_shared(object: &Value) -> bool {
+    SHARED.iter().any(|kind| object["kind"] == *kind)
 }
 
 /// The claim of the volume of the node in this pod.

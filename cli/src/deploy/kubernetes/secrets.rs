@@ -78,6 +78,22 @@ impl Rendering<'_> {
     }
 }
 
+/// The certificates that the Secrets of the fleet in this directory hold, as PEM: what nodes show to each other and, unless
+/// the user has brought that, to clients.
+///
+/// # Errors
+///
+/// When they cannot be read.
+pub(super) fn shown(directory: &Path, is_brought: bool) -> Outcome<Vec<String>> {
+    let files = ["mesh.pem", "server.pem"].into_iter().take(if is_brought { 1 } else { 2 });
+    let read = files.map(|name| {
+        let path = directory.join(FOLDER).join(name);
+        let text = crate::context::read_bounded(&path, MAX_FILE);
+        text.map_err(|error| Failure::file("read", &path, &error))
+    });
+    read.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use rustls::client::danger::ServerCertVerifier;
