@@ -35,7 +35,8 @@
 //! used up and otherwise when it has fallen to half of what it could be. It is taken back when there is
 //! no credit left, because messages should wait where they can still go elsewhere; what was sent before
 //! that waits in order with what waits already. A shard whose own producers use all the credit lets the
-//! others have a share: it raises the limit of those that want by what it has handed over itself since.
+//! others have a share: it raises the limit of those that want by what those have handed over since. What the
+//! others use up among themselves needs none: each is given all of the credit, and who comes first gets it.
 //!
 //! Memory is bounded: small whole messages by the limit times [`PEER_FREE_BYTES`]; all others count
 //! against the session of their producer until `Consumed` comes back.
@@ -358,7 +359,7 @@ impl crate::address::Address {
         if available > 0 || windowed {
             return None;
         }
-        let share = traffic.wanting.min(SHARE).min(self.handed_over);
+        let share = traffic.wanting.min(SHARE).min(self.own_handed_over);
         if share > 0 && !traffic.answered && remaining == 0 {
             return Some(traffic.received + u64::from(share));
         }
@@ -390,7 +391,7 @@ impl Core {
             self.tell_limits(key);
             self.tell_wants(key);
             if let Some(address) = self.addresses.get_mut(key) {
-                address.handed_over = 0;
+                address.own_handed_over = 0;
             }
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct First {
     pub(crate) settled: bool,
     pub(crate) message_format: u32,
     pub(crate) ttl_left: Option<Duration>,
+    /// Another shard sent it.
+    pub(crate) foreign: bool,
 }
 
 impl Core {
@@ -70,6 +72,7 @@ impl Core {
             settled,
             message_format: delivery.message_format,
             ttl_left: delivery.ttl_left(now),
+            foreign: delivery.is_foreign(),
         };
         if let Some(leg) = leg {
             self.leave_backlog(to, leg);
@@ -132,7 +135,7 @@ impl Core {
         let mut moves = consumer.kind == AddressKind::Anycast;
         if let Some(address) = self.addresses.get_mut(consumer.address) {
             address.credit = address.credit.saturating_sub(1);
-            address.handed_over = address.handed_over.saturating_add(1);
+            address.own_handed_over = address.own_handed_over.saturating_add(u32::from(!first.foreign));
             address.counters.deliveries_out += 1;
             address.counters.unsettled += u64::from(!first.settled);
             // A lone consumer that can take more is next again.
