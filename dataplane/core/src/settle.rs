@@ -62,10 +62,16 @@ impl Core {
         let (chunk, more) = match fresh {
             Some(fresh) => fresh,
             None => match delivery.chunk(number) {
-                Some(chunk) => (chunk.bytes.clone(), !delivery.whole || delivery.end() > number + 1),
+                Some(chunk) => {
+                    let more = !delivery.whole || delivery.end() > number + 1;
+                    let is_last_use = chunk.takers == 1 && number == delivery.first_chunk && !more;
+                    // Nobody else looks at it any more: one reference less to count.
+                    (if is_last_use { self.take_first_chunk(key) } else { chunk.bytes.clone() }, more)
+                }
                 None => return,
             },
         };
+        let Some(delivery) = self.deliveries.get(key) else { return };
         let first = First {
             chunk,
             more,
