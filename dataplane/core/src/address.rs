@@ -75,8 +75,8 @@ pub(crate) struct Address {
     reachable: bool,
     /// Stands in the list of addresses whose peers may have to be told something.
     pub(crate) dirty: bool,
-    /// Deliveries handed to members since the peers were last told something.
-    pub(crate) handed_over: u32,
+    /// Deliveries of this shard's producers handed to members since the peers were last told something.
+    pub(crate) own_handed_over: u32,
     pub(crate) counters: AddressCounters,
     /// The shard that is to hold its messages, if it keeps any; `None`: its node is not known now.
     pub(crate) home_shard: Option<ShardId>,
@@ -116,7 +116,7 @@ impl Address {
             announced: false,
             reachable: false,
             dirty: false,
-            handed_over: 0,
+            own_handed_over: 0,
             counters: AddressCounters::default(),
             home_shard: None,
             entrance: None,

@@ -180,11 +180,9 @@ impl Core {
             let chunk = std::mem::take(&mut arrival.chunk);
             let message_format = arrival.message_format;
             let ttl_left = ttl_left(now, arrival.arrived, arrival.deadline);
-            self.emit_first(
-                consumer,
-                None,
-                First { chunk, more: false, settled: true, message_format, ttl_left },
-            );
+            let foreign = arrival.is_foreign();
+            let first = First { chunk, more: false, settled: true, message_format, ttl_left, foreign };
+            self.emit_first(consumer, None, first);
             self.finish_drain(consumer);
             self.conclude(arrival.origin, true, None, false);
             return (None, true);

@@ -79,6 +79,7 @@ impl Core {
                     settled: true,
                     message_format: arrival.message_format,
                     ttl_left: ttl_left(now, arrival.arrived, arrival.deadline),
+                    foreign: arrival.is_foreign(),
                 };
                 self.emit_first(member, None, first);
             } else {

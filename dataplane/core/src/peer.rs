@@ -35,7 +35,8 @@
 //! used up and otherwise when it has fallen to half of what it could be. It is taken back when there is
 //! no credit left, because messages should wait where they can still go elsewhere; what was sent before
 //! that waits in order with what waits already. A shard whose own producers use all the credit lets the
-//! others have a share: it raises the limit of those that want by what it has handed over itself since.
+//! others have a share: it raises the limit of those that want by what those have handed over since. What the
+//! others use up among themselves needs none: each is given all of the credit, and who comes first gets it.
 //!
 //! Memory is bounded: small whole messages by the limit times [`PEER_FREE_BYTES`]; all others count
 //! against the session of their producer until `Consumed` comes back.
@@ -201,6 +202,17 @@ pub(crate) struct Remote {
     initial: u32,
 }
 
+impl Remote {
+    /// What may still be sent there.
+    #[inline]
+    fn remaining(&self, traffic: Option<&Traffic>) -> u64 {
+        match traffic {
+            Some(traffic) if traffic.round.is_some() => traffic.limit.saturating_sub(traffic.sent),
+            _ => u64::from(self.initial),
+        }
+    }
+}
+
 /// What goes between this shard and another one, for one address. There is a row while one of the two
 /// sends to the other, and a while longer.
 #[derive(Debug, Default)]
@@ -306,10 +318,7 @@ impl crate::address::Address {
 
     /// What may still be sent to another shard.
     fn remaining(&self, shard: ShardId, remote: &Remote) -> u64 {
-        match self.traffic.get(shard) {
-            Some(traffic) if traffic.round.is_some() => traffic.limit.saturating_sub(traffic.sent),
-            _ => u64::from(remote.initial),
-        }
+        remote.remaining(self.traffic.get(shard))
     }
 
     /// Whether some other shard has consumers and may be sent nothing more.
@@ -358,7 +367,7 @@ impl crate::address::Address {
         if available > 0 || windowed {
             return None;
         }
-        let share = traffic.wanting.min(SHARE).min(self.handed_over);
+        let share = traffic.wanting.min(SHARE).min(self.own_handed_over);
         if share > 0 && !traffic.answered && remaining == 0 {
             return Some(traffic.received + u64::from(share));
         }
@@ -390,7 +399,7 @@ impl Core {
             self.tell_limits(key);
             self.tell_wants(key);
             if let Some(address) = self.addresses.get_mut(key) {
-                address.handed_over = 0;
+                address.own_handed_over = 0;
             }
         }
     }
@@ -611,14 +620,15 @@ impl Core {
     pub(crate) fn best_peer(&self, key: AddressKey) -> Option<PeerLoad> {
         let address = self.addresses.get(key)?;
         let mut best: Option<PeerLoad> = None;
-        for (shard, remote) in address.remotes.iter() {
-            if remote.consumers == 0 || address.remaining(shard, remote) == 0 {
+        for (shard, remote) in address.remotes.iter().filter(|(_, remote)| remote.consumers > 0) {
+            let traffic = address.traffic.get(shard);
+            if remote.remaining(traffic) == 0 {
                 continue;
             }
             let load = PeerLoad {
                 shard,
                 consumers: remote.consumers,
-                outstanding: address.traffic.get(shard).map_or(0, |traffic| traffic.outstanding),
+                outstanding: traffic.map_or(0, |traffic| traffic.outstanding),
                 cost: self.peers.get(shard).map_or(0, |peer| peer.cost),
             };
             let is_better = best.as_ref().is_none_or(|best| match address.settings.distribution {
@@ -905,17 +915,18 @@ impl Core {
         mut arrival: Arrival,
     ) {
         let Origin::Peer { token, .. } = arrival.origin else { return };
-        let has_members = self.addresses.get(key).is_some_and(|address| !address.members.is_empty());
-        if !has_members {
+        let Some(address) = self.addresses.get_mut(key).filter(|address| !address.members.is_empty()) else {
             return self.refuse_from_peer(now, from, key, arrival);
-        }
-        let current = self.addresses.get(key).is_some_and(|address| address.epoch == epoch);
-        if let Some(traffic) = self.traffic_of(key, from).filter(|_| current) {
+        };
+        if address.epoch == epoch
+            && let Some(traffic) = address.traffic.get_mut(from)
+        {
             traffic.received += 1;
         }
+        let is_anycast = address.settings.kind == AddressKind::Anycast;
         self.mark_dirty(key);
         let charged = token.is_some() && !is_free(arrival.chunk.len(), arrival.more);
-        let (_, consumed) = if self.is_anycast(key) {
+        let (_, consumed) = if is_anycast {
             self.arrive_anycast(now, key, &mut arrival)
         } else {
             self.arrive_multicast(now, key, &mut arrival)

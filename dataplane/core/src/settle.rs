@@ -26,6 +26,8 @@ pub(crate) struct First {
     pub(crate) settled: bool,
     pub(crate) message_format: u32,
     pub(crate) ttl_left: Option<Duration>,
+    /// Another shard sent it.
+    pub(crate) foreign: bool,
 }
 
 impl Core {
@@ -60,16 +62,23 @@ impl Core {
         let (chunk, more) = match fresh {
             Some(fresh) => fresh,
             None => match delivery.chunk(number) {
-                Some(chunk) => (chunk.bytes.clone(), !delivery.whole || delivery.end() > number + 1),
+                Some(chunk) => {
+                    let more = !delivery.whole || delivery.end() > number + 1;
+                    let is_last_use = chunk.takers == 1 && number == delivery.first_chunk && !more;
+                    // Nobody else looks at it any more: one reference less to count.
+                    (if is_last_use { self.take_first_chunk(key) } else { chunk.bytes.clone() }, more)
+                }
                 None => return,
             },
         };
+        let Some(delivery) = self.deliveries.get(key) else { return };
         let first = First {
             chunk,
             more,
             settled,
             message_format: delivery.message_format,
             ttl_left: delivery.ttl_left(now),
+            foreign: delivery.is_foreign(),
         };
         if let Some(leg) = leg {
             self.leave_backlog(to, leg);
@@ -132,7 +141,7 @@ impl Core {
         let mut moves = consumer.kind == AddressKind::Anycast;
         if let Some(address) = self.addresses.get_mut(consumer.address) {
             address.credit = address.credit.saturating_sub(1);
-            address.handed_over = address.handed_over.saturating_add(1);
+            address.own_handed_over = address.own_handed_over.saturating_add(u32::from(!first.foreign));
             address.counters.deliveries_out += 1;
             address.counters.unsettled += u64::from(!first.settled);
             // A lone consumer that can take more is next again.

@@ -29,6 +29,10 @@ use crate::tls::{Mark, expiry, fingerprint, marks};
 /// The domain of the names in the certificates of nodes. It is looked up nowhere.
 const DOMAIN: &str = "mq.internal";
 
+/// Bytes of a record, its header of 5 among them, but not the 17 that encrypting adds (RFC 8446, 5.2): 4 KiB with those,
+/// which is as much as rustls takes at once. For larger ones its buffer grows in steps, and is copied with each.
+const RECORD: usize = 4096 - 17;
+
 /// Why the certificates of a node are of no use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -167,7 +171,7 @@ impl Loaded {
         let own = chain.first().map(fingerprint).unwrap_or_default();
         let provider = Arc::new(ring::default_provider());
         let of_tls = |error: rustls::Error| of_certificate(error.to_string());
-        let client = ClientConfig::builder_with_provider(provider.clone())
+        let mut client = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&TLS13])
             .map_err(of_tls)?
             .dangerous()
@@ -188,6 +192,8 @@ impl Loaded {
             .map_err(of_tls)?;
         // Connections live for days; resuming one would save nothing and skip the check of certificates.
         server.send_tls13_tickets = 0;
+        client.max_fragment_size = Some(RECORD);
+        server.max_fragment_size = Some(RECORD);
         Ok(Self {
             client: Arc::new(client),
             server: Arc::new(server),

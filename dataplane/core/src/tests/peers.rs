@@ -348,6 +348,30 @@ fn a_consumer_that_renews_its_credit_at_half_lets_other_shards_go_on_at_once() {
 }
 
 #[test]
+fn what_the_credit_does_not_reach_for_waits_at_the_shard_of_its_producer() {
+    let mut bed = Bed::with_addresses(3);
+    bed.set("a", AddressSettings { link_credit: 100, ..anycast() });
+    let consumer = bed.consumer(1, "a", 10);
+    let producers = [bed.producer(0, "a"), bed.producer(2, "a")];
+    for _ in 0..50 {
+        for producer in producers {
+            bed.send_settled(producer, "x");
+        }
+    }
+    let waiting = |bed: &Bed, shard: usize| bed.cores[shard].statistics().undelivered;
+    assert_eq!(waiting(&bed, 1), 0, "nobody there can take more");
+    for round in 1..5 {
+        bed.credit(consumer, 10, false);
+        // Each of the others was told of all of the credit, and has sent as much at most.
+        assert!(waiting(&bed, 1) <= 10, "{} wait in round {round}", waiting(&bed, 1));
+    }
+    let got = bed.bodies(consumer).len() as u64;
+    assert_eq!(got, 50);
+    assert_eq!(waiting(&bed, 0) + waiting(&bed, 1) + waiting(&bed, 2), 100 - got);
+    bed.clear();
+}
+
+#[test]
 fn what_must_stay_on_a_shard_does_not_hold_up_what_may_leave_it() {
     let mut bed = Bed::with_addresses(2);
     let lane = bed.lane(1, 0);

@@ -456,8 +456,13 @@ pub(super) fn take_list<T: Field>(from: &mut Decoder<'_>, limit: usize) -> Resul
 /// What is left of a time to live: in milliseconds, begun ones included.
 #[inline]
 pub(super) fn put_left(to: &mut Encoder<'_>, left: Duration) {
-    let millis = left.as_nanos().div_ceil(1_000_000);
-    to.number(u64::try_from(millis).unwrap_or(u64::MAX));
+    to.number(millis_left(left));
+}
+
+/// The milliseconds of what is left of a time to live, rounded up.
+#[inline]
+pub(super) fn millis_left(left: Duration) -> u64 {
+    u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 #[inline]

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 
 use super::field::{Decoder, Encoder, put_list, take_list};
 use super::record::{
-    put_arrival, put_last_publication, put_question, put_state, take_arrival, take_last_publication,
+    put_deliver, put_last_publication, put_question, put_state, take_arrival, take_last_publication,
     take_question, take_state,
 };
 use super::{FilterCodec, ShardNames, WireError};
@@ -107,10 +107,7 @@ messages! {
     }
     put {
         Self::Deliver { address, epoch, token, arrival } => {
-            encoder.byte(DELIVER);
-            encoder.field(address);
-            encoder.field(epoch);
-            put_arrival(encoder, arrival, *token);
+            put_deliver(encoder, DELIVER, (*address, *epoch), arrival, *token);
         }
         Self::Update { token, outcome, settled } => {
             encoder.byte(UPDATE);

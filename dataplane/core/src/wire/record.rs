@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
 use super::field::{
-    Decoder, Encoder, Field, Whose, put_future, put_left, put_list, put_past, put_shard, take_future,
+    Decoder, Encoder, Field, Whose, millis_left, put_future, put_left, put_list, put_past, put_shard, take_future,
     take_left, take_list, take_past, take_shard,
 };
 use super::{MAX_COPIED, MAX_FILTERS, MAX_POSTS, WireError};
@@ -18,8 +18,9 @@ use crate::broker::{
 use crate::consumer::SubscriptionOptions;
 use crate::delivery::{Arrival, COPY_UP_TO, Origin, Retain};
 use crate::effect::CloseReason;
+use crate::encoding::{LONGEST_NUMBER, put_number};
 use crate::format::Redelivery;
-use crate::key::LegKey;
+use crate::key::{AddressKey, LegKey};
 use crate::live::{LiveMessage, Want};
 use crate::outcome::{ErrorInfo, Outcome};
 use crate::settings::{AddressKind, Deduplicate, OnFull, QueueSettings};
@@ -257,8 +258,17 @@ const HIGHEST_LEVEL: u8 = 9;
 /// A wait that counts as one; see [`crate::delivery::ttl_left`].
 const WAIT: Duration = Duration::from_millis(1);
 
-/// A direct delivery, but for its origin. The body is what is left.
-pub(super) fn put_arrival(to: &mut Encoder<'_>, arrival: &Arrival, token: Option<LegKey>) {
+/// Bytes of a direct delivery before its body, at most: code, address, epoch, flags, token, format and deadline.
+const DELIVER_HEAD: usize = 1 + 8 + LONGEST_NUMBER + 2 + 8 + LONGEST_NUMBER + LONGEST_NUMBER;
+
+/// A direct delivery, but for its origin, to an address in an epoch of it. The body is what is left.
+pub(super) fn put_deliver(
+    to: &mut Encoder<'_>,
+    code: u8,
+    (address, epoch): (AddressKey, u32),
+    arrival: &Arrival,
+    token: Option<LegKey>,
+) {
     let waited =
         arrival.deadline.is_some() && to.context.now.saturating_duration_since(arrival.arrived) >= WAIT;
     let set = [
@@ -271,20 +281,28 @@ pub(super) fn put_arrival(to: &mut Encoder<'_>, arrival: &Arrival, token: Option
         waited,
     ];
     let level = u16::from(arrival.level.min(HIGHEST_LEVEL));
-    to.out.extend_from_slice(&(flags(set) | level << LEVEL_SHIFT).to_le_bytes());
+    // Put together here, so that the batch makes room for it once.
+    let mut head = [0; DELIVER_HEAD];
+    let mut free = head.as_mut_slice();
+    free.put_u8(code);
+    free.put_u64_le(address.to_bits());
+    put_number(&mut free, epoch.into());
+    free.put_u16_le(flags(set) | level << LEVEL_SHIFT);
     if let Some(token) = token {
-        to.field(&token);
+        free.put_u64_le(token.to_bits());
     }
     if arrival.message_format != 0 {
-        to.field(&arrival.message_format);
+        put_number(&mut free, arrival.message_format.into());
     }
     if let Some(deadline) = arrival.deadline {
-        put_left(to, deadline.saturating_duration_since(to.context.now));
+        put_number(&mut free, millis_left(deadline.saturating_duration_since(to.context.now)));
     }
+    let used = DELIVER_HEAD - free.len();
+    to.out.extend_from_slice(head.get(..used).unwrap_or(&head));
     to.rest(&arrival.chunk);
 }
 
-/// The same but for the body, which is what is left then.
+/// The same behind the epoch, and but for the body, which is what is left then.
 #[inline]
 pub(super) fn take_arrival(from: &mut Decoder<'_>) -> Result<(Option<LegKey>, Arrival), WireError> {
     let flags = from.flags()?;
