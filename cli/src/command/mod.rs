@@ -61,7 +61,7 @@ pub async fn run(cli: Cli, output: &mut Output) -> Outcome<Exit> {
         Command::Help(args) => meta::help(&args, output),
         Command::Render(args) => render::run(&args, output),
         Command::Agent(args) => render::agent(args).await,
-        Command::Operator(args) => operator::run(&args, global.admin.as_deref(), output).await,
+        Command::Operator(args) => Box::pin(operator::run(&args, global.admin.as_deref(), output)).await,
         Command::Plane(PlaneCommand::Rabbitmq(args)) => {
             Box::pin(crate::plane::rabbitmq(&args.config, output)).await
         }

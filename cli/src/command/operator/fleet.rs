@@ -175,7 +175,7 @@ impl Fleets {
         let (sender, receiver) = watch::channel(seen);
         known.insert(name.clone(), sender);
         workers.push(Box::pin(async move {
-            self.look_after(&name, receiver, output).await;
+            Box::pin(self.look_after(&name, receiver, output)).await;
             name
         }));
     }
@@ -185,7 +185,7 @@ impl Fleets {
         let mut pause = RETRY;
         loop {
             let now = seen.borrow_and_update().clone();
-            let looked = self.look(name, &now, &seen, output).await;
+            let looked = Box::pin(self.look(name, &now, &seen, output)).await;
             let ready = match looked {
                 Ok(Looked::Gone) => return,
                 Ok(Looked::Settled(ready)) => {

@@ -359,7 +359,7 @@ impl Writer {
         let table = self.tables.borrow().clone();
         let Some(settings) = table.space(space) else { return Ok(()) };
         if let Some(user) = by {
-            let own = table.find(space, user).map_or(settings.user_limits(), |user| user.limits());
+            let own = table.find(space, user).map_or_else(|| settings.user_limits(), |user| user.limits());
             if let Some(limit) = own.max_addresses
                 && self.count_addresses(batch, space, |object| object.created_by.as_ref() == Some(user))
                     >= limit as usize
