@@ -68,7 +68,7 @@ Register-ArgumentCompleter -Native -CommandName 'mq' -ScriptBlock {
             [CompletionResult]::new('link', 'link', [CompletionResultType]::ParameterValue, 'Look at links: who sends to and receives from what')
             [CompletionResult]::new('logs', 'logs', [CompletionResultType]::ParameterValue, 'Print what the nodes of a fleet have said, wherever they run')
             [CompletionResult]::new('render', 'render', [CompletionResultType]::ParameterValue, 'Print what a deployment would write, without a machine to write it on')
-            [CompletionResult]::new('operator', 'operator', [CompletionResultType]::ParameterValue, 'Keep addresses, users and what belongs to them as the objects of a fleet''s Kubernetes cluster say')
+            [CompletionResult]::new('operator', 'operator', [CompletionResultType]::ParameterValue, 'Keep fleets, addresses, users and what belongs to them as the objects of a Kubernetes cluster say')
             [CompletionResult]::new('context', 'context', [CompletionResultType]::ParameterValue, 'Choose which fleet the other commands talk to')
             [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Explain a field of the YAML documents, or the code of an error')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the completion script of a shell')
@@ -1567,7 +1567,7 @@ Register-ArgumentCompleter -Native -CommandName 'mq' -ScriptBlock {
         }
         'mq;fleet;rotate-ca' {
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'The fleet''s name. Default: that of the context in use, then `default`')
-            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'How long a node may take to take its new files')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'How long a node may take to take its new files; in a cluster, which brings them in its own time, at least 5 minutes')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'The context to use, in place of the current one')
             [CompletionResult]::new('--url', '--url', [CompletionResultType]::ParameterName, 'The AMQP URL to connect to, in place of the context''s: amqp://[user[:password]@]host[:port]')
             [CompletionResult]::new('--admin', '--admin', [CompletionResultType]::ParameterName, 'The URL of the admin API, in place of the context''s: http://host:port')
@@ -2539,6 +2539,7 @@ Register-ArgumentCompleter -Native -CommandName 'mq' -ScriptBlock {
             [CompletionResult]::new('kubernetes', 'kubernetes', [CompletionResultType]::ParameterValue, 'Print the objects that make a fleet in a Kubernetes cluster')
             [CompletionResult]::new('secrets', 'secrets', [CompletionResultType]::ParameterValue, 'Print the Secrets with the certificates of a fleet in a Kubernetes cluster')
             [CompletionResult]::new('crds', 'crds', [CompletionResultType]::ParameterValue, 'Print the definitions of the objects that the operator looks after')
+            [CompletionResult]::new('operator', 'operator', [CompletionResultType]::ParameterValue, 'Print what makes the fleets of `Fleet` objects in a namespace')
             [CompletionResult]::new('helm', 'helm', [CompletionResultType]::ParameterValue, 'Write a Helm chart of the objects that make a fleet in a Kubernetes cluster')
             [CompletionResult]::new('systemd', 'systemd', [CompletionResultType]::ParameterValue, 'Print the units of a fleet''s nodes, and their configurations')
             break
@@ -2585,6 +2586,26 @@ Register-ArgumentCompleter -Native -CommandName 'mq' -ScriptBlock {
             break
         }
         'mq;render;crds' {
+            [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'The context to use, in place of the current one')
+            [CompletionResult]::new('--url', '--url', [CompletionResultType]::ParameterName, 'The AMQP URL to connect to, in place of the context''s: amqp://[user[:password]@]host[:port]')
+            [CompletionResult]::new('--admin', '--admin', [CompletionResultType]::ParameterName, 'The URL of the admin API, in place of the context''s: http://host:port')
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous')
+            [CompletionResult]::new('--space', '--space', [CompletionResultType]::ParameterName, 'The address space that a command is about, in place of the user''s own or `default`')
+            [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'A file whose first line is the password; `-` is stdin')
+            [CompletionResult]::new('--ca', '--ca', [CompletionResultType]::ParameterName, 'TLS: certificates to trust besides those of this system, as PEM')
+            [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'TLS: the certificate to show, as PEM')
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'TLS: the private key of --cert, as PEM')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Read the password from the first line of stdin')
+            [CompletionResult]::new('--insecure', '--insecure', [CompletionResultType]::ParameterName, 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on stderr but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'mq;render;operator' {
+            [CompletionResult]::new('--namespace', '--namespace', [CompletionResultType]::ParameterName, 'The namespace of the Fleets')
+            [CompletionResult]::new('--image', '--image', [CompletionResultType]::ParameterName, 'The image with `mqd` and `mq`. Default: `localhost/mq` with the version of this `mq`')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'The context to use, in place of the current one')
             [CompletionResult]::new('--url', '--url', [CompletionResultType]::ParameterName, 'The AMQP URL to connect to, in place of the context''s: amqp://[user[:password]@]host[:port]')
             [CompletionResult]::new('--admin', '--admin', [CompletionResultType]::ParameterName, 'The URL of the admin API, in place of the context''s: http://host:port')
@@ -2664,6 +2685,7 @@ Register-ArgumentCompleter -Native -CommandName 'mq' -ScriptBlock {
             [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'TLS: the certificate to show, as PEM')
             [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'TLS: the private key of --cert, as PEM')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--fleets', '--fleets', [CompletionResultType]::ParameterName, 'Make the fleets of `Fleet` objects, one node at a time, and keep them as those say')
             [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Read the password from the first line of stdin')
             [CompletionResult]::new('--insecure', '--insecure', [CompletionResultType]::ParameterName, 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on stderr but errors')

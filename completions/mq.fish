@@ -71,7 +71,7 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "connection" -d 'Look at and c
 complete -c mq -n "__fish_mq_needs_command" -f -a "link" -d 'Look at links: who sends to and receives from what'
 complete -c mq -n "__fish_mq_needs_command" -f -a "logs" -d 'Print what the nodes of a fleet have said, wherever they run'
 complete -c mq -n "__fish_mq_needs_command" -f -a "render" -d 'Print what a deployment would write, without a machine to write it on'
-complete -c mq -n "__fish_mq_needs_command" -f -a "operator" -d 'Keep addresses, users and what belongs to them as the objects of a fleet\'s Kubernetes cluster say'
+complete -c mq -n "__fish_mq_needs_command" -f -a "operator" -d 'Keep fleets, addresses, users and what belongs to them as the objects of a Kubernetes cluster say'
 complete -c mq -n "__fish_mq_needs_command" -f -a "context" -d 'Choose which fleet the other commands talk to'
 complete -c mq -n "__fish_mq_needs_command" -f -a "explain" -d 'Explain a field of the YAML documents, or the code of an error'
 complete -c mq -n "__fish_mq_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -1456,7 +1456,7 @@ complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from drift" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l wait -d 'How long a node may take to take its new files' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l wait -d 'How long a node may take to take its new files; in a cluster, which brings them in its own time, at least 5 minutes' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from rotate-ca" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
@@ -2365,27 +2365,28 @@ complete -c mq -n "__fish_mq_using_subcommand logs" -l password-stdin -d 'Read t
 complete -c mq -n "__fish_mq_using_subcommand logs" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand logs" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l password-stdin -d 'Read the password from the first line of stdin'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -f -a "kubernetes" -d 'Print the objects that make a fleet in a Kubernetes cluster'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -f -a "secrets" -d 'Print the Secrets with the certificates of a fleet in a Kubernetes cluster'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -f -a "crds" -d 'Print the definitions of the objects that the operator looks after'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -f -a "helm" -d 'Write a Helm chart of the objects that make a fleet in a Kubernetes cluster'
-complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds helm systemd" -f -a "systemd" -d 'Print the units of a fleet\'s nodes, and their configurations'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -f -a "kubernetes" -d 'Print the objects that make a fleet in a Kubernetes cluster'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -f -a "secrets" -d 'Print the Secrets with the certificates of a fleet in a Kubernetes cluster'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -f -a "crds" -d 'Print the definitions of the objects that the operator looks after'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -f -a "operator" -d 'Print what makes the fleets of `Fleet` objects in a namespace'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -f -a "helm" -d 'Write a Helm chart of the objects that make a fleet in a Kubernetes cluster'
+complete -c mq -n "__fish_mq_using_subcommand render; and not __fish_seen_subcommand_from kubernetes secrets crds operator helm systemd" -f -a "systemd" -d 'Print the units of a fleet\'s nodes, and their configurations'
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -s f -l file -d 'A YAML or JSON file with a Fleet; repeatable; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l out -d 'Write a file for each object below this folder' -r -F
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from kubernetes" -l context -d 'The context to use, in place of the current one' -r
@@ -2437,6 +2438,24 @@ complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from crds" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l namespace -d 'The namespace of the Fleets' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l image -d 'The image with `mqd` and `mq`. Default: `localhost/mq` with the version of this `mq`' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from operator" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -s f -l file -d 'A YAML or JSON file with a Fleet; repeatable; `-` is stdin' -r -F
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -s d -l directory -d 'Write the chart into this folder' -r -F
 complete -c mq -n "__fish_mq_using_subcommand render; and __fish_seen_subcommand_from helm" -l context -d 'The context to use, in place of the current one' -r
@@ -2493,6 +2512,7 @@ complete -c mq -n "__fish_mq_using_subcommand operator" -l key -d 'TLS: the priv
 complete -c mq -n "__fish_mq_using_subcommand operator" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
+complete -c mq -n "__fish_mq_using_subcommand operator" -l fleets -d 'Make the fleets of `Fleet` objects, one node at a time, and keep them as those say'
 complete -c mq -n "__fish_mq_using_subcommand operator" -l password-stdin -d 'Read the password from the first line of stdin'
 complete -c mq -n "__fish_mq_using_subcommand operator" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand operator" -l quiet -d 'Say nothing on stderr but errors'

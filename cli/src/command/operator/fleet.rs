@@ -371,7 +371,9 @@ impl Fleets {
             }
             memory.forget().await?;
         }
-        self.cluster.merge(FLEETS, &[name], &finalizers(object, false)).await?;
+        // What was written about it has changed it.
+        let Some(object) = self.cluster.get(FLEETS, name).await? else { return Ok(Looked::Gone) };
+        self.cluster.merge(FLEETS, &[name], &finalizers(&object, false)).await?;
         output.talk(&format!("fleet {name} is gone; its volumes are kept for {}", shape::elapsed(RETAIN)));
         Ok(Looked::Gone)
     }
