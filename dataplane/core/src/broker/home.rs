@@ -348,9 +348,6 @@ impl Core {
         let in_transaction = publication.transaction.is_some();
         // In a transaction a message waits for its commit, and the store tells its parts apart.
         let id = home.id.filter(|_| publication.durable || in_transaction);
-        // What its topic has found room for no subscription loses to what other shards take meanwhile.
-        let is_kept = publication.durable && id.is_some();
-        let is_checked = is_kept && home.subscription.is_some() && !publication.given;
         let entry = home.queue.enqueue(
             unix,
             Arrival {
@@ -367,7 +364,7 @@ impl Core {
                 last_value: keys.last_value.clone(),
                 message_id: keys.message_id.clone(),
                 moved: publication.moved.is_some(),
-                let_in: publication.is_let_in() || is_checked,
+                forwarded: publication.is_let_in(),
                 identity: publication.moved.as_ref().and_then(|moved| moved.identity),
                 owner,
             },

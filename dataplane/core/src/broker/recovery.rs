@@ -72,7 +72,7 @@ impl Core {
             last_value: meta.last_value,
             message_id: meta.message_id,
             moved: false,
-            let_in: false,
+            forwarded: false,
             identity: meta.identity,
             owner,
         };
