@@ -12,7 +12,6 @@ use mq_mesh::replica::Version;
 use mq_model::grant::{Grant, Right};
 use mq_model::space::{AddressSpaceSpec, ProfileSpec, SpaceLimits};
 use mq_model::user::{ADMIN_ROLE, DEFAULT_SPACE, RoleSpec, UserSpec, VIEWER_ROLE};
-
 use ring::digest;
 
 use crate::spaces::Space;
