@@ -820,7 +820,7 @@ mod tests {
                 poll: Duration::from_millis(1),
             };
             let output = Output::new(&Global { quiet: true, ..Global::default() });
-            let watch = Watch { on_ready: &|_| {}, on_step: &|_| {} };
+            let watch = Watch { on_ready: &|_| {}, on_step: &|_| {}, is_superseded: &|| false };
             let mut roll = Roll::new(fake, (desired, &observed), options, &output, watch);
             let nodes = roll.run(&plan).await?;
             Ok(nodes.into_iter().map(|node| node.node).collect())
