@@ -185,7 +185,7 @@ impl Fleets {
         let mut pause = RETRY;
         loop {
             let now = seen.borrow_and_update().clone();
-            let looked = self.look(name, &now, &seen, output).await;
+            let looked = Box::pin(self.look(name, &now, &seen, output)).await;
             let ready = match looked {
                 Ok(Looked::Gone) => return,
                 Ok(Looked::Settled(ready)) => {
