@@ -202,8 +202,11 @@ fn kubernetes_upgrade_goes_on_only_while_the_fleet_is_well_and_takes_nothing_fro
 #[test]
 fn kubernetes_deploy_verifies_where_every_client_has_to_say_who_he_is() {
     let more = json!({
-        "authentication": { "anonymous": "never" },
-        "listeners": { "amqps": { "host": "0.0.0.0", "port": 5671 } },
+        "listeners": {
+            // Who comes from beyond the pod has to say who he is, and so has whoever comes by the same listener.
+            "amqp": { "host": "0.0.0.0", "port": 5672 },
+            "amqps": { "host": "0.0.0.0", "port": 5671 },
+        },
     });
     let Some(user) = User::with(2, more) else { return };
     user.deploy("").succeeds();
