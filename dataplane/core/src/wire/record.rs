@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes};
 
 use super::field::{
-    Decoder, Encoder, Field, Whose, millis_left, put_future, put_left, put_list, put_past, put_shard, take_future,
-    take_left, take_list, take_past, take_shard,
+    Decoder, Encoder, Field, Whose, millis_left, put_future, put_left, put_list, put_past, put_shard,
+    take_future, take_left, take_list, take_past, take_shard,
 };
 use super::{MAX_COPIED, MAX_FILTERS, MAX_POSTS, WireError};
 use crate::broker::{
