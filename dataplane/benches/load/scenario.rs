@@ -92,7 +92,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
     };
     const MULTICAST: Flow = Flow { kind: "multicast", ends: [1, 10], ..ANYCAST };
     const QUEUE: Flow = Flow { kind: "queue", ..ANYCAST };
-    let work: [(&str, Work); 41] = [
+    let work: [(&str, Work); 42] = [
         ("anycast 1 to 1, unsettled", |options| flow(options, ANYCAST)),
         ("anycast 1 to 1, pre-settled", |options| flow(options, Flow { settled: true, ..ANYCAST })),
         ("anycast 1 to 1, unsettled, 2 shards", |options| flow(options, Flow { workers: 2, ..ANYCAST })),
@@ -159,6 +159,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         ("MQTT idle subscribers", mqtt::idle),
         ("MQTT clients let in", mqtt::connects),
         ("a tenant beside a busy neighbour", neighbour::beside),
+        ("two busy neighbours with unequal numbers of connections", neighbour::shares),
         ("a fleet that starts and rests", fleet::rest),
     ];
     let mut found = false;

@@ -474,6 +474,25 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_record_is_no_larger_than_what_is_read_at_once() {
+        let authority = Authority::new();
+        let mut one = authority.identity("n1").connecting().unwrap();
+        let mut other = authority.identity("n2").accepting().unwrap();
+        shake(&mut one, &mut other);
+        for side in [&mut one, &mut other] {
+            side.send(&[IoSlice::new(&[7; 10_000])]);
+            let mut bytes = Vec::new();
+            side.write_to(&mut bytes).1.unwrap();
+            let (mut rest, mut lengths) = (bytes.as_slice(), Vec::new());
+            while let [_, _, _, high, low, ..] = rest {
+                lengths.push(5 + usize::from(u16::from_be_bytes([*high, *low])));
+                rest = &rest[lengths[lengths.len() - 1]..];
+            }
+            assert_eq!(lengths, [4_096, 4_096, 10_000 - 2 * (4_096 - 22) + 22]);
+        }
+    }
+
+    #[test]
     fn a_node_of_another_authority_is_refused_by_both_sides() {
         let (own, foreign) = (Authority::new(), Authority::new());
         let mut one = own.identity("n1").connecting().unwrap();
