@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::admin::{self, Api, Entrance, Gatekeeper, Server};
+use crate::connectors::{self, Connectors};
 use crate::drain::{self, Orders};
 use crate::hub::{Hub, Served, Speaks};
 use crate::identity::{Pace, ProviderError, Providers};
@@ -176,6 +177,7 @@ impl App {
         listeners.extend(mesh.as_ref().map(|mesh| listener(&mesh.bound, Protocol::Mesh)));
         let node = Arc::new(Node {
             catalogue,
+            connectors: Connectors::default(),
             log,
             gate: Gate::new(hub.clone(), config.limits.max_connections, refusals.clone()),
             refusals,
@@ -308,6 +310,7 @@ async fn live(
     let sampling = tokio::spawn(sample(node.clone(), notify.clone()));
     let emptying = tokio::spawn(drain::run(node.clone()));
     let moving = tokio::spawn(moves::run(node.clone()));
+    let connecting = tokio::spawn(connectors::run(node.clone()));
     let telling = tokio::spawn(usage::run(node.hub.usage().clone(), node.hub.mesh().cloned()));
     let watching = tokio::spawn(watch_files(node.clone(), reload));
     state.announce(&node.runtime())?;
@@ -319,6 +322,8 @@ async fn live(
     let limit = Duration::from_secs(node.config.drain_seconds.into()) + 2 * DRAIN_GRACE + JOIN_TIMEOUT;
     notify.stopping(limit);
 
+    // Another node has them as soon as it hears that this one stops.
+    connecting.abort();
     // The listeners are closed when the tasks are gone.
     accepting.shutdown().await;
     // Said when it is so: whoever sees it finds that new links are refused. A worker that hangs keeps nobody.

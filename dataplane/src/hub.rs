@@ -16,6 +16,7 @@ use mq_model::space::SpaceUsage;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+pub use crate::driver::Outgoing;
 use crate::identity::Providers;
 use crate::mesh::Fabric;
 use crate::store::{Recovered, StoreView};
@@ -39,6 +40,12 @@ pub type Reply<T> = oneshot::Sender<T>;
 pub enum ShardCommand {
     /// Serve a freshly accepted connection.
     Accept(Accepted),
+    /// Serve a connection that a connector has opened.
+    Connect(Box<Outgoing>),
+    /// Say how such a connection is, and try its routes again that have failed.
+    TendOutward { connection: String },
+    /// End such a connection.
+    EndOutward { connection: String },
     /// Create the address or change its settings.
     SetAddress { address: Box<Served>, reply: Reply<()> },
     /// Every shard serves the address: sessions of MQTT clients look where their messages come from now.
@@ -520,6 +527,28 @@ impl Hub {
         if sender.send(ShardCommand::Accept(accepted)).is_err() {
             // The shard is gone: dropping the command has closed the socket.
             count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands a connection that a connector has opened to a shard; false when that has ended.
+    pub(crate) fn connect(&self, shard: usize, outgoing: Box<Outgoing>) -> bool {
+        self.shards.get(shard).is_some_and(|sender| sender.send(ShardCommand::Connect(outgoing)).is_ok())
+    }
+
+    /// Has a shard say how a connection is that a connector has opened.
+    pub(crate) fn tend_outward(&self, shard: usize, connection: String) {
+        self.tell(shard, ShardCommand::TendOutward { connection });
+    }
+
+    /// Has a shard end a connection that a connector has opened.
+    pub(crate) fn end_outward(&self, shard: usize, connection: String) {
+        self.tell(shard, ShardCommand::EndOutward { connection });
+    }
+
+    fn tell(&self, shard: usize, command: ShardCommand) {
+        if let Some(sender) = self.shards.get(shard) {
+            // A shard that has ended has no connections.
+            let _ = sender.send(command);
         }
     }
 

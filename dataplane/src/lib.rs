@@ -4,6 +4,7 @@ pub mod admin;
 pub mod app;
 mod checks;
 pub mod config;
+mod connectors;
 mod drain;
 mod driver;
 mod held;

@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::connectors::Figures;
 use crate::hub::{MqttStatistics, ShardStatistics};
 use crate::process::Usage;
 use crate::usage::{Limit, SpaceFigures};
@@ -53,6 +54,8 @@ pub(crate) struct Snapshot {
     pub(crate) mesh: Option<MeshFigures>,
     /// What address spaces take, in the order of their names.
     pub(crate) spaces: Vec<SpaceFigures>,
+    /// Connections that this node opens to other brokers.
+    pub(crate) connectors: Figures,
     pub(crate) usage: Usage,
     /// Seconds since the epoch.
     pub(crate) start_seconds: f64,
@@ -121,6 +124,7 @@ impl Collector for Latest {
             page.mesh(mesh)?;
         }
         page.spaces(&snapshot.spaces)?;
+        page.connectors(snapshot.connectors)?;
         page.process(&snapshot)
     }
 }
@@ -199,6 +203,16 @@ impl Page<'_> {
                 .map(move |(right, count)| ([worker(index), ("right", right.name().to_owned())], *count))
         });
         self.counters("mq_denials", "What clients had no right to, by the right", None, denials)
+    }
+
+    fn connectors(&mut self, figures: Figures) -> fmt::Result {
+        let help = sentence("Connectors that this node has, by how they are");
+        let mut family = self.encoder.encode_descriptor("mq_connectors", &help, None, MetricType::Gauge)?;
+        for (state, count) in [("connected", figures.connected), ("connecting", figures.connecting)] {
+            ConstGauge::new(count as f64).encode(family.encode_family(&[("state", state)])?)?;
+        }
+        let help = "Tries of connectors to connect that have failed, and connections that were lost";
+        self.counters("mq_connector_failures", help, None, std::iter::once(([], figures.failures)))
     }
 
     fn mesh(&mut self, mesh: &MeshFigures) -> fmt::Result {

@@ -11,6 +11,7 @@ use mq_model::admin::{self, NodeState, Protocol, Runtime, Statistics};
 use mq_model::config::DaemonConfig;
 use mq_model::manifest::AddressType;
 
+use crate::connectors::Connectors;
 use crate::drain::Orders;
 use crate::hub::{Hub, ShardStatistics};
 use crate::listen::{Bound, Gate, Refusals};
@@ -28,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) config: DaemonConfig,
     pub(crate) hub: Hub,
     pub(crate) catalogue: Catalogue,
+    /// Connections that it opens to other brokers.
+    pub(crate) connectors: Connectors,
     pub(crate) log: LogControl,
     /// Counts what the gate and the listeners turn away.
     pub(crate) refusals: Arc<Refusals>,

@@ -1,4 +1,4 @@
-//! The configuration objects of the node: its addresses, and its address spaces with their users and roles.
+//! The configuration objects of the node: its addresses, and its address spaces with their users, roles and connectors.
 //!
 //! A change is answered when it is durable and every shard serves it, in this order: journal,
 //! shards, view. Changes that arrive together are flushed together. Reads see the view alone and
@@ -43,10 +43,11 @@ use value::{ADDRESS, Value};
 use writer::{Settings, Writer, names_from};
 
 pub use fleet::Membership;
+pub(crate) use homes::hash as affinity;
 pub(crate) use journal::write_atomically;
 pub use principal::{
-    MAX_PROFILES, MAX_ROLES, MAX_SPACES, MAX_USERS, PrincipalKind, PrincipalName, ProfileValue, RoleValue,
-    SpaceValue, UserValue,
+    ConnectorValue, MAX_CONNECTORS, MAX_PROFILES, MAX_ROLES, MAX_SPACES, MAX_USERS, PrincipalKind,
+    PrincipalName, ProfileValue, RoleValue, SpaceValue, UserValue,
 };
 
 /// Addresses that one node may hold.
@@ -171,7 +172,7 @@ pub enum ChangeError {
     )]
     HasSubscriptions(Arc<str>, Arc<str>),
     #[error(
-        "the fleet holds {MAX_ADDRESSES} addresses, users, roles and spaces, which is the most; remove some first"
+        "the fleet holds {MAX_ADDRESSES} addresses, users, roles, connectors and spaces, which is the most; remove some first"
     )]
     Full,
     #[error("the space has {0} addresses, which is its limit maxAddresses; remove some, or raise the limit")]
@@ -197,8 +198,8 @@ pub enum ChangeError {
     )]
     BuiltInSpace(Arc<str>),
     #[error(
-        "space `{name}` still has {addresses} addresses, {users} users and roles; remove them, or ask for all of it \
-         with cascade=true"
+        "space `{name}` still has {addresses} addresses, {users} users, roles and connectors; remove them, or ask for \
+         all of it with cascade=true"
     )]
     SpaceInUse { name: Arc<str>, addresses: usize, users: usize },
     #[error("clients choose the space `{1}` by the name `{0}`; give this one another name")]
@@ -266,7 +267,7 @@ fn own(name: &str) -> &str {
     split_qualified(name).1
 }
 
-/// The addresses, spaces, users and roles of the node. Cheap to clone.
+/// The addresses, spaces, users, roles and connectors of the node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     view: View,
@@ -646,6 +647,28 @@ impl Catalogue {
         self.edit(principal::Change { name: PrincipalName::role(space, name), edit: Box::new(edit) }).await
     }
 
+    /// As [`edit_user`](Self::edit_user), of a connector.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`edit_user`](Self::edit_user).
+    pub async fn edit_connector(
+        &self,
+        space: Arc<str>,
+        name: Arc<str>,
+        edit: impl FnOnce(Option<ConnectorValue>) -> Result<Option<ConnectorValue>, ChangeError> + Send + 'static,
+    ) -> Result<Put, ChangeError> {
+        let edit = move |current: Option<&Principal>| {
+            let current = match current {
+                Some(Principal::Connector(value)) => Some(value.clone()),
+                _ => None,
+            };
+            Ok(edit(current)?.map(Principal::Connector))
+        };
+        let name = PrincipalName::connector(space, name);
+        self.edit(principal::Change { name, edit: Box::new(edit) }).await
+    }
+
     /// As [`edit_user`](Self::edit_user), of an address space; [`remove_space`](Self::remove_space) removes one.
     ///
     /// # Errors
@@ -686,7 +709,7 @@ impl Catalogue {
         self.edit(principal::Change { name: PrincipalName::profile(name), edit: Box::new(edit) }).await
     }
 
-    /// Removes an address space; with `cascade` its addresses, users and roles, too.
+    /// Removes an address space; with `cascade` its addresses, users, roles and connectors, too.
     ///
     /// # Errors
     ///

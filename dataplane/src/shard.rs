@@ -264,6 +264,12 @@ fn obey(handle: &Handle, command: ShardCommand) {
             drop(shard);
             crate::driver::accept(handle, accepted);
         }
+        ShardCommand::Connect(outgoing) => {
+            drop(shard);
+            crate::driver::connect(handle, *outgoing);
+        }
+        ShardCommand::TendOutward { connection } => shard.tend_outward(now, &connection),
+        ShardCommand::EndOutward { connection } => shard.end_outward(now, &connection),
         ShardCommand::SetAddress { address, reply } => {
             let settings = settings(&address, &shard.config, shard.shared.mesh.as_ref());
             shard.core.set_address(now, &address.name, settings);

@@ -1,4 +1,5 @@
-//! The table of address spaces with their users and roles: who may log in, and what he may do and take.
+//! The table of address spaces with their users, roles and connectors: who may log in, what he may do and take, and
+//! where the fleet connects itself.
 //!
 //! A table is made whole from the configuration objects and never changed; another one takes its place.
 
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use mq_auth::Verifiers;
 use mq_core::Owner;
 use mq_mesh::replica::Version;
+use mq_model::Secret;
+use mq_model::connector::ConnectorSpec;
 use mq_model::grant::{Grant, Right};
 use mq_model::space::{AddressSpaceSpec, ProfileSpec, SpaceLimits};
 use mq_model::user::{ADMIN_ROLE, DEFAULT_SPACE, RoleSpec, UserSpec, VIEWER_ROLE};
@@ -125,6 +128,20 @@ pub struct Role {
     pub version: Version,
 }
 
+/// A connection that the fleet opens to another broker. It prints no secret.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    pub space: Arc<str>,
+    pub name: Arc<str>,
+    pub labels: BTreeMap<String, String>,
+    pub spec: ConnectorSpec,
+    /// What it logs in with; empty: it has none.
+    pub password: Secret,
+    /// The private key of its certificate; empty: it has none.
+    pub key: Secret,
+    pub version: Version,
+}
+
 /// What a fleet makes the salts of that no user has: every node the same, so that nobody learns by comparing
 /// them who exists. It prints nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -163,6 +180,7 @@ pub(crate) struct Contents {
     pub(crate) users: Vec<(Arc<str>, User)>,
     /// With the names of their spaces.
     pub(crate) roles: Vec<(Arc<str>, Role)>,
+    pub(crate) connectors: Vec<Connector>,
 }
 
 /// One space of a table.
@@ -174,13 +192,14 @@ struct Members {
     users: BTreeMap<Arc<str>, Arc<User>>,
     owners: HashMap<Owner, Arc<str>>,
     roles: BTreeMap<Arc<str>, Arc<Role>>,
+    connectors: BTreeMap<Arc<str>, Arc<Connector>>,
 }
 
 impl Members {
     fn new(space: Arc<Space>, entry: Option<SpaceEntry>) -> Self {
         let entry = entry.map(Arc::new);
-        let (users, owners, roles) = (BTreeMap::new(), HashMap::new(), BTreeMap::new());
-        Self { space, entry, users, owners, roles }
+        let (users, owners) = (BTreeMap::new(), HashMap::new());
+        Self { space, entry, users, owners, roles: BTreeMap::new(), connectors: BTreeMap::new() }
     }
 
     /// Looks up the roles of users.
@@ -256,7 +275,7 @@ impl UserTable {
 
     /// A table with everything looked up. `generation` is another one for each table of a node.
     pub(crate) fn new(contents: Contents, generation: u64) -> Self {
-        let Contents { spaces: entries, profiles, users, roles } = contents;
+        let Contents { spaces: entries, profiles, users, roles, connectors } = contents;
         let profiles: BTreeMap<_, _> =
             profiles.into_iter().map(|profile| (profile.name.clone(), Arc::new(profile))).collect();
         let default = Space::default_space();
@@ -279,6 +298,11 @@ impl UserTable {
         for (space, user) in users {
             if let Some(members) = spaces.get_mut(&space) {
                 members.resolve([user]);
+            }
+        }
+        for connector in connectors {
+            if let Some(members) = spaces.get_mut(&connector.space) {
+                members.connectors.insert(connector.name.clone(), Arc::new(connector));
             }
         }
         Self { spaces, hosts, profiles, salts: None, generation }
@@ -369,6 +393,23 @@ impl UserTable {
     /// A role that somebody has made in a space.
     pub fn role(&self, space: &str, name: &str) -> Option<&Arc<Role>> {
         self.spaces.get(space)?.roles.get(name)
+    }
+
+    /// The connectors of a space in the order of their names.
+    pub fn connectors(&self, space: &str) -> impl Iterator<Item = &Arc<Connector>> {
+        self.spaces.get(space).into_iter().flat_map(|members| members.connectors.values())
+    }
+
+    /// The connectors of every space.
+    pub fn all_connectors(&self) -> impl Iterator<Item = (&Arc<Space>, &Arc<Connector>)> {
+        self.spaces
+            .values()
+            .flat_map(|members| members.connectors.values().map(|connector| (&members.space, connector)))
+    }
+
+    /// A connector of a space.
+    pub fn connector(&self, space: &str, name: &str) -> Option<&Arc<Connector>> {
+        self.spaces.get(space)?.connectors.get(name)
     }
 
     /// What a role of a space gives; `None`: there is no such role.

@@ -309,12 +309,19 @@ fn every_documented_route_answers_and_every_answer_fits_its_schema() {
             }
         }
     }
-    assert_eq!(checked.len(), 94, "{checked:#?}");
+    assert_eq!(checked.len(), 108, "{checked:#?}");
 }
 
 /// A user, a role, a space or a profile.
 fn principal(kind: &str, name: &str) -> Value {
     json!({ "apiVersion": "mq.dev/v1", "kind": kind, "metadata": { "name": name } })
+}
+
+fn connector(name: &str) -> Value {
+    let mut connector = principal("Connector", name);
+    connector["spec"] =
+        json!({ "urls": ["amqp://127.0.0.1:1"], "paused": true, "send": [{ "from": "a", "to": "b" }] });
+    connector
 }
 
 fn sample_body(url: &str, operation: &Value) -> Option<Value> {
@@ -328,6 +335,11 @@ fn sample_body(url: &str, operation: &Value) -> Option<Value> {
         "/api/v1/spaces" => principal("AddressSpace", "another"),
         space if space.starts_with("/api/v1/spaces/") => {
             principal("AddressSpace", space.rsplit('/').next().unwrap())
+        }
+        "/api/v1/connectors" => json!({ "connector": connector("another") }),
+        credentials if credentials.ends_with("/credentials") => json!({ "password": "pencil" }),
+        connector_url if connector_url.starts_with("/api/v1/connectors/") => {
+            connector(connector_url.rsplit('/').next().unwrap())
         }
         profile if profile.starts_with("/api/v1/profiles/") => {
             principal("Profile", profile.rsplit('/').next().unwrap())

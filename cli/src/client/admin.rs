@@ -9,6 +9,7 @@ use mq_model::{
         NewPassword, NewUser, Node, NodeDrain, Page, Permission, Problem, Purged, Retained, Session,
         Statistics, Subscription,
     },
+    connector::{Connector, ConnectorCredentials, NewConnector},
     grant::Right,
     manifest::Address,
     space::{AddressSpace, DEFAULT_SPACE, Profile},
@@ -52,8 +53,17 @@ pub struct Admin {
 }
 
 /// What there is of every address space.
-const OF_SPACES: [&str; 8] =
-    ["addresses", "subscriptions", "connections", "links", "sessions", "retained", "users", "roles"];
+const OF_SPACES: [&str; 9] = [
+    "addresses",
+    "subscriptions",
+    "connections",
+    "links",
+    "sessions",
+    "retained",
+    "users",
+    "roles",
+    "connectors",
+];
 /// Who asks an admin API.
 #[derive(Clone, Debug)]
 enum Who {
@@ -335,6 +345,41 @@ impl Admin {
 
     pub async fn delete_role(&self, name: &str) -> Outcome {
         self.accepted(self.request(Method::DELETE, &["roles", name])?).await.map(drop)
+    }
+
+    pub async fn connectors(&self) -> Outcome<Vec<Connector>> {
+        Ok(self.pages(&["connectors"], &[], u64::MAX).await?.items)
+    }
+
+    pub async fn connector(&self, name: &str) -> Outcome<Connector> {
+        self.get(&["connectors", name], &[]).await
+    }
+
+    /// Creates a connector; a conflict when it exists.
+    pub async fn create_connector(&self, connector: &NewConnector) -> Outcome<Connector> {
+        Ok(self.read(self.request(Method::POST, &["connectors"])?.json(connector)).await?.1)
+    }
+
+    /// Creates or updates a connector; what it logs in with stays.
+    pub async fn put_connector(&self, connector: &Connector) -> Outcome<(Put, Connector)> {
+        let path = ["connectors", &connector.metadata.name];
+        let (status, connector) = self.read(self.request(Method::PUT, &path)?.json(connector)).await?;
+        Ok((if status == StatusCode::CREATED { Put::Created } else { Put::Present }, connector))
+    }
+
+    /// Changes some of a connector, as a merge patch of its document says (RFC 7396).
+    pub async fn change_connector(&self, name: &str, patch: &serde_json::Value) -> Outcome<Connector> {
+        Ok(self.read(self.request(Method::PATCH, &["connectors", name])?.json(patch)).await?.1)
+    }
+
+    /// Sets what a connector logs in with: what is absent stays, what is empty is removed.
+    pub async fn set_credentials(&self, name: &str, credentials: &ConnectorCredentials) -> Outcome {
+        let request = self.request(Method::PUT, &["connectors", name, "credentials"])?.json(credentials);
+        self.accepted(request).await.map(drop)
+    }
+
+    pub async fn delete_connector(&self, name: &str) -> Outcome {
+        self.accepted(self.request(Method::DELETE, &["connectors", name])?).await.map(drop)
     }
 
     pub async fn connections(&self) -> Outcome<Vec<Connection>> {

@@ -24,6 +24,7 @@
     )
 )]
 
+mod client;
 mod exchange;
 mod mechanism;
 mod oauth;
@@ -36,6 +37,7 @@ mod throttle;
 pub mod token;
 mod verifiers;
 
+pub use client::{ScramClient, ScramError};
 pub use exchange::{Answer, Authenticated, Exchange, Question, ServerNonce, Step};
 pub use mechanism::Mechanism;
 pub use mq_model::Secret;

@@ -45,7 +45,7 @@ impl ScramHash {
         }
     }
 
-    fn digest(self) -> &'static digest::Algorithm {
+    pub(crate) fn digest(self) -> &'static digest::Algorithm {
         match self {
             Self::Sha256 => &digest::SHA256,
             Self::Sha512 => &digest::SHA512,
@@ -59,18 +59,18 @@ impl ScramHash {
         }
     }
 
-    const fn pbkdf2(self) -> pbkdf2::Algorithm {
+    pub(crate) const fn pbkdf2(self) -> pbkdf2::Algorithm {
         match self {
             Self::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
             Self::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
         }
     }
 
-    fn length(self) -> usize {
+    pub(crate) fn length(self) -> usize {
         self.digest().output_len()
     }
 
-    fn sign(self, key: &[u8], data: &[u8]) -> hmac::Tag {
+    pub(crate) fn sign(self, key: &[u8], data: &[u8]) -> hmac::Tag {
         hmac::sign(&hmac::Key::new(self.hmac(), key), data)
     }
 }

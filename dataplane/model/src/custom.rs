@@ -1,4 +1,4 @@
-//! Addresses, spaces, profiles, users, roles and fleets themselves as objects of a Kubernetes cluster: their definitions,
+//! Addresses, spaces, profiles, users, roles, connectors and fleets themselves as objects of a Kubernetes cluster: their definitions,
 //! made from the same types as everything else, and the way from such an object to the document that a fleet takes.
 //!
 //! A cluster wants its schemas *structural*: every field says its type, nothing refers to anything else, and what
@@ -7,6 +7,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::connector::{CONNECTOR_KIND, Connector, ConnectorSpec};
 use crate::kubernetes::{KubernetesTarget, MAX_FLEET_NAME, MAX_PODS};
 use crate::manifest::{
     ADDRESS_KIND, Address, AddressSpec, AddressType, FLEET_KIND, Fleet, FleetSpec, Target,
@@ -26,12 +27,13 @@ pub const VERSION: &str = "v1";
 pub const FLEETS: (&str, &str) = (FLEET_KIND, "fleets");
 
 /// The kinds of what a fleet has, with what they are called in paths.
-pub const KINDS: [(&str, &str); 5] = [
+pub const KINDS: [(&str, &str); 6] = [
     (ADDRESS_KIND, "addresses"),
     (SPACE_KIND, "addressspaces"),
     (USER_KIND, "users"),
     (PROFILE_KIND, "profiles"),
     (ROLE_KIND, "roles"),
+    (CONNECTOR_KIND, "connectors"),
 ];
 
 /// Bytes of a name that an object gives what it stands for.
@@ -48,6 +50,7 @@ pub fn definitions() -> Vec<Value> {
         user_definition(),
         profile_definition(),
         role_definition(),
+        connector_definition(),
         fleet_definition(),
     ]
 }
@@ -113,6 +116,19 @@ pub fn role(object: &Value) -> Result<Role, String> {
     role.metadata.space = space;
     role.validate().map_err(|invalid| invalid.to_string())?;
     Ok(role)
+}
+
+/// The connector that an object stands for.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with the object.
+pub fn connector(object: &Value) -> Result<Connector, String> {
+    let (name, space, spec) = parts::<ConnectorSpec>(object, "connector", &["credentialsSecret"])?;
+    let mut connector = Connector::new(name, spec);
+    connector.metadata.space = space;
+    connector.validate().map_err(|invalid| invalid.to_string())?;
+    Ok(connector)
 }
 
 /// The fleet that an object stands for, in the namespace of the object.
@@ -244,6 +260,50 @@ fn role_definition() -> Value {
     });
     let columns = [("Users", "integer", ".status.users")];
     definition(ROLE_KIND, "roles", "mqrole", spec, false, status, &columns)
+}
+
+fn connector_definition() -> Value {
+    let mut spec = structural_spec::<Connector>();
+    add(&mut spec, "connector", name_field("connector", 63));
+    add(
+        &mut spec,
+        "credentialsSecret",
+        json!({
+            "type": "object",
+            "description": "The Secret that holds the password under `password`, and the private key of the certificate \
+                            under `tls.key`. Default: the connector logs in with neither.",
+            "required": ["name"],
+            "properties": { "name": { "type": "string", "minLength": 1, "maxLength": 253 } },
+        }),
+    );
+    add(&mut spec, "space", space_field());
+    constrain(
+        &mut spec,
+        vec![
+            fixed("connector"),
+            fixed("space"),
+            rule(
+                "has(self.receive) || has(self.send)",
+                "the connector carries nothing: add a route to receive or send",
+            ),
+        ],
+    );
+    let status = json!({
+        "state": { "type": "string", "description": "`paused`, `connecting` or `connected`." },
+        "node": { "type": "string", "description": "The node that has the connection, or tries to have it." },
+        "url": { "type": "string", "description": "The server that it is connected to, or has tried last." },
+        "attachedRoutes": { "type": "integer", "format": "int64", "description": "Routes that messages can take." },
+        "credentialsVersion": {
+            "type": "string",
+            "description": "The version of the Secret whose credentials the connector has.",
+        },
+    });
+    let columns = [
+        ("State", "string", ".status.state"),
+        ("Node", "string", ".status.node"),
+        ("Routes", "integer", ".status.attachedRoutes"),
+    ];
+    definition(CONNECTOR_KIND, "connectors", "mqconn", spec, true, status, &columns)
 }
 
 /// The object is the document of a fleet but for where its nodes are: in its namespace.
@@ -637,6 +697,7 @@ mod tests {
             schema::of::<User>(),
             schema::of::<Profile>(),
             schema::of::<Role>(),
+            schema::of::<Connector>(),
             schema::of::<Fleet>(),
         ];
         assert_eq!(definitions().len(), specs.len());

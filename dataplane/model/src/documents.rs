@@ -10,6 +10,7 @@ use crate::bench::{BENCH_KIND, Bench, BenchSpec};
 use crate::check::{check, listed};
 use crate::code::Code;
 use crate::config::DaemonConfig;
+use crate::connector::{CONNECTOR_KIND, Connector, ConnectorSpec};
 use crate::dataplane::{self, Dataplane};
 use crate::diagnostic::{Collector, Diagnostics, Finding, Findings, Lines};
 use crate::grant::Grant;
@@ -28,8 +29,8 @@ use crate::validate::{self, Violation};
 use crate::yaml::{self, MAX_BYTES, Node, Value};
 
 /// The kinds of documents in manifest files.
-const KINDS: [&str; 7] =
-    [FLEET_KIND, ADDRESS_KIND, USER_KIND, ROLE_KIND, SPACE_KIND, PROFILE_KIND, BENCH_KIND];
+const KINDS: [&str; 8] =
+    [FLEET_KIND, ADDRESS_KIND, USER_KIND, ROLE_KIND, SPACE_KIND, PROFILE_KIND, CONNECTOR_KIND, BENCH_KIND];
 
 /// The documents of the files of one command.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,6 +46,8 @@ pub struct Documents {
     pub users: Vec<User>,
     /// In the order of the files; no name appears twice in a space.
     pub roles: Vec<Role>,
+    /// In the order of the files; no name appears twice in a space.
+    pub connectors: Vec<Connector>,
     /// In the order of the files; no name appears twice.
     pub benches: Vec<Bench>,
 }
@@ -59,7 +62,7 @@ pub struct Source<'a> {
 
 impl Documents {
     /// Reads one file of YAML or JSON: any number of `Fleet` (at most one), `Address`, `User`, `Role`,
-    /// `AddressSpace`, `Profile` and `Bench` documents in any order.
+    /// `AddressSpace`, `Profile`, `Connector` and `Bench` documents in any order.
     ///
     /// # Errors
     ///
@@ -204,6 +207,7 @@ impl Reader {
             Some(ROLE_KIND) => self.role(node, place, findings),
             Some(SPACE_KIND) => self.space(node, place, findings),
             Some(PROFILE_KIND) => self.profile(node, place, findings),
+            Some(CONNECTOR_KIND) => self.connector(node, place, findings),
             Some(BENCH_KIND) => self.bench(node, place, findings),
             _ => {}
         }
@@ -352,6 +356,22 @@ impl Reader {
         }
         if let Some(spec) = spec {
             self.documents.profiles.push(Profile { metadata, ..Profile::new("", spec) });
+        }
+    }
+
+    fn connector(&mut self, node: &Node, place: &Place<'_>, findings: &mut Findings) {
+        let Some(mut parts) = Parts::read(node, &shapes().connector, CONNECTOR_KIND, findings) else {
+            return;
+        };
+        let metadata = parts.take::<Metadata>("metadata", validate::connector_metadata, findings);
+        let rules = |spec: &ConnectorSpec| validate::connector_spec(spec, &["spec"]);
+        let spec = parts.take::<ConnectorSpec>("spec", rules, findings);
+        let Some(metadata) = metadata else { return };
+        if !self.is_new(CONNECTOR_KIND, &metadata, node, place, findings) {
+            return;
+        }
+        if let Some(spec) = spec {
+            self.documents.connectors.push(Connector { metadata, ..Connector::new("", spec) });
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::bench::BENCH_KIND;
 use crate::check::grouped;
 use crate::code::Code;
+use crate::connector::CONNECTOR_KIND;
 use crate::manifest::{ADDRESS_KIND, FLEET_KIND};
 use crate::names::shown;
 use crate::schema::shapes;
@@ -21,8 +22,17 @@ use crate::user::{ROLE_KIND, USER_KIND};
 const DAEMON_CONFIG: &str = "DaemonConfig";
 
 /// The roots of the paths.
-const ROOTS: [&str; 8] =
-    [FLEET_KIND, ADDRESS_KIND, USER_KIND, ROLE_KIND, SPACE_KIND, PROFILE_KIND, BENCH_KIND, DAEMON_CONFIG];
+const ROOTS: [&str; 9] = [
+    FLEET_KIND,
+    ADDRESS_KIND,
+    USER_KIND,
+    ROLE_KIND,
+    SPACE_KIND,
+    PROFILE_KIND,
+    CONNECTOR_KIND,
+    BENCH_KIND,
+    DAEMON_CONFIG,
+];
 
 /// A field, an object, or a diagnostic code, for people (`Display`) and for programs (`Serialize`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -145,6 +155,7 @@ fn root_shape(root: &str) -> &'static Shape {
         ROLE_KIND => &shapes.role,
         SPACE_KIND => &shapes.space,
         PROFILE_KIND => &shapes.profile,
+        CONNECTOR_KIND => &shapes.connector,
         BENCH_KIND => &shapes.bench,
         _ => &shapes.daemon,
     }

@@ -10,6 +10,7 @@ pub mod bench;
 mod check;
 mod code;
 pub mod config;
+pub mod connector;
 pub mod custom;
 mod dataplane;
 pub mod delegation;

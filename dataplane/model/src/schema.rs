@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bench::Bench;
 use crate::config::DaemonConfig;
+use crate::connector::Connector;
 use crate::manifest::{Address, Fleet};
 use crate::shape::Shape;
 use crate::space::{AddressSpace, Profile};
@@ -24,7 +25,7 @@ pub const MANIFEST_SCHEMA_PATH: &str = "manifests/schema/mq.schema.json";
 pub const DAEMON_SCHEMA_PATH: &str = "manifests/schema/mqd.schema.json";
 
 /// The schema of one document of a manifest file: a `Fleet`, an `Address`, a `User`, a `Role`,
-/// an `AddressSpace`, a `Profile` or a `Bench`.
+/// an `AddressSpace`, a `Profile`, a `Connector` or a `Bench`.
 pub fn manifest_schema() -> Value {
     let mut generator = settings().into_generator();
     let kinds = [
@@ -34,13 +35,14 @@ pub fn manifest_schema() -> Value {
         generator.subschema_for::<Role>(),
         generator.subschema_for::<AddressSpace>(),
         generator.subschema_for::<Profile>(),
+        generator.subschema_for::<Connector>(),
         generator.subschema_for::<Bench>(),
     ];
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mq manifest",
         "description": "A document of a manifest file: a Fleet, an Address, a User, a Role, an AddressSpace, a \
-                        Profile or a Bench.",
+                        Profile, a Connector or a Bench.",
         "type": "object",
         "required": ["apiVersion", "kind"],
         // An editor that knows the kind reports the problems of that kind only.
@@ -75,6 +77,7 @@ pub(crate) struct Shapes {
     pub(crate) role: Shape,
     pub(crate) space: Shape,
     pub(crate) profile: Shape,
+    pub(crate) connector: Shape,
     pub(crate) bench: Shape,
     pub(crate) daemon: Shape,
 }
@@ -89,6 +92,7 @@ pub(crate) fn shapes() -> &'static Shapes {
         role: Shape::of(&root::<Role>()),
         space: Shape::of(&root::<AddressSpace>()),
         profile: Shape::of(&root::<Profile>()),
+        connector: Shape::of(&root::<Connector>()),
         bench: Shape::of(&root::<Bench>()),
         daemon: Shape::of(&root::<DaemonConfig>()),
     })

@@ -13,6 +13,10 @@ use crate::bench::{BenchSpec, MAX_DEMANDS, MAX_STAGES, Stage, StageShape};
 use crate::check::{check, grouped, listed};
 use crate::code::Code;
 use crate::config::{DaemonConfig, ListenerConfig, Listeners, Log, Mesh, MeshConnect, MeshListener, Store};
+use crate::connector::{
+    CONNECTOR_KIND, Connector, ConnectorRoute, ConnectorSpec, ConnectorTls, ConnectorUrl, MAX_CONNECTOR_PEM,
+    MAX_CONNECTOR_ROUTES, MAX_CONNECTOR_URLS, MAX_REMOTE_ADDRESS, RouteDirection,
+};
 use crate::dataplane;
 use crate::delegation::{HttpAuthentication, HttpFault};
 use crate::diagnostic::Findings;
@@ -169,6 +173,20 @@ impl Role {
     }
 }
 
+impl Connector {
+    /// Checks the whole document: version, kind, name, labels, servers and routes.
+    ///
+    /// # Errors
+    ///
+    /// Every rule that is broken.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let mut violations = shape_violations(self, &shapes().connector, CONNECTOR_KIND);
+        violations.extend(connector_metadata(&self.metadata));
+        violations.extend(connector_spec(&self.spec, &["spec"]));
+        result(violations)
+    }
+}
+
 impl AddressSpace {
     /// Checks the whole document: version, kind, name, labels, limits, profile and hosts.
     ///
@@ -258,7 +276,7 @@ pub(crate) fn named_metadata(metadata: &Metadata) -> Vec<Violation> {
     if metadata.space.is_some() {
         let message = "metadata.space is there, and this kind of object is of no address space";
         let violation = Violation::new(Code::Conflict, &["metadata", "space"], message);
-        violations.push(violation.help("remove it; addresses, users and roles are of a space"));
+        violations.push(violation.help("remove it; addresses, users, roles and connectors are of a space"));
     }
     violations
 }
@@ -355,6 +373,101 @@ pub(crate) fn space_name_and_spec(name: &str, spec: &AddressSpaceSpec) -> Option
         let help = "disable its users one by one, or leave the field out";
         Violation::new(Code::Conflict, &["spec", "disabled"], message).help(help)
     })
+}
+
+pub(crate) fn connector_metadata(metadata: &Metadata) -> Vec<Violation> {
+    let mut violations = labels(metadata);
+    violations.extend(space_of(metadata));
+    if let Err(message) = validate_name(&metadata.name) {
+        violations.push(Violation::new(Code::InvalidValue, &["metadata", "name"], message));
+    }
+    violations
+}
+
+pub(crate) fn connector_spec(spec: &ConnectorSpec, parent: &[&str]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let path = [parent, &["urls"]].concat();
+    if !(1..=MAX_CONNECTOR_URLS).contains(&spec.urls.len()) {
+        let message = format!("the connector has {} URLs; use 1 to {MAX_CONNECTOR_URLS}", spec.urls.len());
+        violations.push(Violation::new(Code::OutOfRange, &path, message));
+    }
+    for (index, url) in spec.urls.iter().enumerate().take(MAX_CONNECTOR_URLS) {
+        let index = index.to_string();
+        if let Err(message) = url.parse::<ConnectorUrl>() {
+            violations.push(Violation::new(Code::InvalidValue, &[&path[..], &[&index]].concat(), message));
+        }
+    }
+    for (field, text) in [("user", &spec.user), ("virtualHost", &spec.virtual_host)] {
+        if text.as_ref().is_some_and(|text| text.len() > 255 || text.chars().any(char::is_control)) {
+            let message = format!("{field} is not one line of at most 255 bytes");
+            violations.push(Violation::new(Code::InvalidValue, &[parent, &[field]].concat(), message));
+        }
+    }
+    violations.extend(connector_tls(&spec.tls, &[parent, &["tls"]].concat()));
+    for (field, routes, direction) in
+        [("receive", &spec.receive, RouteDirection::Receive), ("send", &spec.send, RouteDirection::Send)]
+    {
+        let path = [parent, &[field]].concat();
+        if routes.len() > MAX_CONNECTOR_ROUTES {
+            let message = format!("{field} has {} routes; use at most {MAX_CONNECTOR_ROUTES}", routes.len());
+            violations.push(Violation::new(Code::OutOfRange, &path, message));
+        }
+        for (index, route) in routes.iter().enumerate().take(MAX_CONNECTOR_ROUTES) {
+            let index_text = index.to_string();
+            let path = [&path[..], &[&index_text]].concat();
+            violations.extend(connector_route(route, direction, &path));
+            if routes.iter().take(index).any(|earlier| earlier.from == route.from && earlier.to == route.to) {
+                let message = format!(
+                    "the route from `{}` to `{}` is there twice",
+                    shown(&route.from),
+                    shown(&route.to)
+                );
+                violations.push(Violation::new(Code::Conflict, &path, message).help("remove one"));
+            }
+        }
+    }
+    if spec.receive.is_empty() && spec.send.is_empty() {
+        let violation = Violation::new(Code::Conflict, parent, "the connector carries nothing");
+        violations.push(violation.help("add a route to `receive` or to `send`"));
+    }
+    violations
+}
+
+fn connector_tls(tls: &ConnectorTls, parent: &[&str]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (field, text) in [("ca", &tls.ca), ("certificate", &tls.certificate)] {
+        let Some(text) = text else { continue };
+        if text.len() > MAX_CONNECTOR_PEM || !text.contains("-----BEGIN CERTIFICATE-----") {
+            let message = format!("{field} holds no certificate as PEM of at most {MAX_CONNECTOR_PEM} bytes");
+            violations.push(Violation::new(Code::InvalidValue, &[parent, &[field]].concat(), message));
+        }
+    }
+    if let Some(name) = tls.server_name.as_deref().filter(|name| !is_host(name)) {
+        let message = format!("`{}` is not the name of a host", shown(name));
+        violations.push(Violation::new(Code::InvalidValue, &[parent, &["serverName"]].concat(), message));
+    }
+    violations
+}
+
+fn connector_route(route: &ConnectorRoute, direction: RouteDirection, parent: &[&str]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let (local, remote) = match direction {
+        RouteDirection::Receive => ("to", "from"),
+        RouteDirection::Send => ("from", "to"),
+    };
+    if let Err(message) = validate_address_name(route.local(direction)) {
+        violations.push(Violation::new(Code::InvalidValue, &[parent, &[local]].concat(), message));
+    }
+    let text = route.remote(direction);
+    if text.is_empty() || text.len() > MAX_REMOTE_ADDRESS || text.chars().any(char::is_control) {
+        let message = format!("the address of the server is not one line of 1 to {MAX_REMOTE_ADDRESS} bytes");
+        violations.push(Violation::new(Code::InvalidValue, &[parent, &[remote]].concat(), message));
+    }
+    if route.selector.as_ref().is_some_and(|text| text.is_empty() || text.len() > MAX_SELECTOR) {
+        let message = format!("the selector has not 1 to {MAX_SELECTOR} bytes");
+        violations.push(Violation::new(Code::OutOfRange, &[parent, &["selector"]].concat(), message));
+    }
+    violations
 }
 
 fn grants(grants: &[Grant], parent: &[&str]) -> Vec<Violation> {
@@ -1200,7 +1313,7 @@ fn daemon_mesh(mesh: &Mesh, listeners: &Listeners) -> Vec<Violation> {
 }
 
 /// An IP address, or labels of letters, digits, `-` and `_` with dots between them (RFC 1123 2.1).
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

@@ -37,6 +37,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Refusal>
         certificate: node.certificates.as_deref().map(Certificates::view),
         mesh: node.hub.mesh().map(|fabric| figures(fabric)),
         spaces: node.hub.usage().spaces(),
+        connectors: node.connectors.figures(),
         usage: Usage::now(),
         start_seconds: node.started_at.as_millisecond() as f64 / 1e3,
     });

@@ -11,6 +11,7 @@ use mq_model::admin::{
     Subscription,
 };
 use mq_model::config::DaemonConfig;
+use mq_model::connector::{Connector, ConnectorCredentials, NewConnector};
 use mq_model::grant::Right;
 use mq_model::manifest::Address;
 use mq_model::space::{AddressSpace, Profile};
@@ -20,8 +21,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::authorize::Needs;
 use super::body::SPACE_PARAMETER;
 use super::{
-    Api, addresses, clients, drain, health, mesh, node, openapi, profiles, retained, roles, sessions, spaces,
-    subscriptions, users, websocket,
+    Api, addresses, clients, connectors, drain, health, mesh, node, openapi, profiles, retained, roles,
+    sessions, spaces, subscriptions, users, websocket,
 };
 
 /// One method of one path.
@@ -205,8 +206,15 @@ const ORDER: Needs = Needs::Everywhere(Right::Manage);
 
 /// Every route of the API.
 pub(super) fn routes() -> Vec<Route> {
-    let of_spaces =
-        [address_routes(), stored_routes(), client_routes(), mqtt_routes(), user_routes(), role_routes()];
+    let of_spaces = [
+        address_routes(),
+        stored_routes(),
+        client_routes(),
+        mqtt_routes(),
+        user_routes(),
+        role_routes(),
+        connector_routes(),
+    ];
     let of_spaces: Vec<Route> = of_spaces.into_iter().flatten().collect();
     let others = [node_routes(), space_routes(), profile_routes(), root_routes()];
     let homes = home_routes();
@@ -786,6 +794,79 @@ fn role_routes() -> Vec<Route> {
         .answers::<Role>(200, "The role, changed")
         .refuses(404, UNKNOWN)
         .refuses(409, BUILT_IN)
+        .stores(),
+    ]
+}
+
+fn connector_routes() -> Vec<Route> {
+    use Method::{Delete, Get, Patch, Post, Put};
+    const ALL: &str = "/api/v1/connectors";
+    const ONE: &str = "/api/v1/connectors/{name}";
+    const NAME: &str = "The connector's name";
+    const UNKNOWN: &str = "There is no such connector";
+    const CHANGE: &str = "Change some of a connector, as a JSON merge patch of its document (RFC 7396) says; its connection begins anew";
+    // Whoever makes one has the nodes connect to where he says.
+    vec![
+        Route::new(
+            Get,
+            ALL,
+            "listConnectors",
+            "Connections that the fleet opens to other brokers",
+            connectors::list,
+        )
+        .needs(SEE)
+        .query_parameter("limit", LIMIT)
+        .query_parameter("continue", CONTINUE)
+        .answers::<Page<Connector>>(200, "The connectors in the order of their names"),
+        Route::new(Post, ALL, "createConnector", "Create a connector", connectors::create)
+            .needs(Needs::FleetAdmin)
+            .takes::<NewConnector>()
+            .answers::<Connector>(201, "Created, and in force on this node")
+            .refuses(409, "A connector of that name exists")
+            .stores(),
+        Route::new(Get, ONE, "showConnector", "One connector, and how its connection is", connectors::show)
+            .needs(SEE)
+            .path_parameter("name", NAME)
+            .answers::<Connector>(200, "The connector")
+            .refuses(404, UNKNOWN),
+        Route::new(Put, ONE, "putConnector", "Create a connector or change it", connectors::put)
+            .needs(Needs::FleetAdmin)
+            .path_parameter("name", NAME)
+            .takes::<Connector>()
+            .answers::<Connector>(200, "Changed, or as it was")
+            .answers::<Connector>(201, "Created, and in force on this node")
+            .stores(),
+        Route::new(Patch, ONE, "changeConnector", CHANGE, connectors::change)
+            .needs(Needs::FleetAdmin)
+            .path_parameter("name", NAME)
+            .takes_json(any_object)
+            .answers::<Connector>(200, "Changed, or as it was")
+            .refuses(404, UNKNOWN)
+            .stores(),
+        Route::new(
+            Delete,
+            ONE,
+            "deleteConnector",
+            "Remove a connector and close its connection",
+            connectors::remove,
+        )
+        .needs(Needs::FleetAdmin)
+        .path_parameter("name", NAME)
+        .answers_nothing("Removed")
+        .refuses(404, UNKNOWN)
+        .stores(),
+        Route::new(
+            Put,
+            "/api/v1/connectors/{name}/credentials",
+            "setConnectorCredentials",
+            "Set or remove what a connector logs in with; nothing gives it back",
+            connectors::set_credentials,
+        )
+        .needs(Needs::FleetAdmin)
+        .path_parameter("name", NAME)
+        .takes::<ConnectorCredentials>()
+        .answers_nothing("In force on this node")
+        .refuses(404, UNKNOWN)
         .stores(),
     ]
 }

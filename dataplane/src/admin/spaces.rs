@@ -16,6 +16,7 @@ use super::addresses::{check_holders, served};
 use super::authorize::Within;
 use super::body::{self, Parameters, SpaceName};
 use super::caller::Caller;
+use super::merge::merge;
 use super::problem::Refusal;
 use super::users::{ListQuery, check_path, status, time_of};
 use crate::objects::{ChangeError, PrincipalKind, SpaceValue};
@@ -115,25 +116,6 @@ fn patched(name: &Arc<str>, current: SpaceValue, patch: &Value) -> Result<SpaceV
         return Err(ChangeError::Unfit(PrincipalKind::Space, name.clone(), detail));
     }
     Ok(SpaceValue { spec: document.spec, labels: document.metadata.labels, ..current })
-}
-
-/// RFC 7396, 2. The body has been parsed, which bounds its depth.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        target.clone_from(patch);
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Value::Object(target) = target else { return };
-    for (name, value) in patch {
-        if value.is_null() {
-            target.remove(name);
-        } else {
-            merge(target.entry(name.as_str()).or_insert(Value::Null), value);
-        }
-    }
 }
 
 /// What goes with a space.

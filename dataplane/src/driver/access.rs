@@ -133,6 +133,14 @@ impl Access {
         access
     }
 
+    /// The other side of a connection that a connector has opened: it may do nothing by itself, and the connector's
+    /// routes are for whoever has made it to choose.
+    pub(super) fn connector(space: Arc<Space>, name: &str) -> Self {
+        let mut access = Self::anonymous(space);
+        access.identity.user = Some(format!("connector:{name}").into());
+        access
+    }
+
     /// A client that is this user.
     pub(super) fn of(space: Arc<Space>, user: Arc<User>, how: How) -> Self {
         Self::vouched(space, user, how, None)

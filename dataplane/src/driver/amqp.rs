@@ -33,6 +33,7 @@ use super::message::{
 use super::mqtt::envelope::{Envelope, MQTT_FORMAT};
 use super::mqtt::to_amqp::{Ids, Occasion, RETAIN, encoded};
 use super::outcome::{from_state, to_state};
+use super::outward::{Outward, told};
 use super::protocol::{Farewell, Protocol};
 use super::{LANE_BUDGET, LEAST_LANE_BUDGET, Shard};
 use crate::shard::unix_millis;
@@ -61,17 +62,31 @@ pub(super) struct Client {
     /// The same in full: it is part of the names of durable subscriptions.
     pub(super) container_id: Text,
     pub(super) product: Option<Box<str>>,
+    /// The node has opened the connection itself.
+    pub(super) outward: Option<Box<Outward>>,
 }
 
 impl Client {
     pub(super) fn new(config: Arc<Config>, now: Instant) -> Self {
+        Self::with_engine(mq_amqp::Connection::new(config, Side::Server, now))
+    }
+
+    pub(super) fn with_engine(engine: mq_amqp::Connection) -> Self {
         Self {
-            engine: mq_amqp::Connection::new(config, Side::Server, now),
+            engine,
             sessions: Vec::new(),
             container: "".into(),
             container_id: Text::default(),
             product: None,
+            outward: None,
         }
+    }
+
+    /// Keeps what the peer says of itself.
+    pub(super) fn introduce(&mut self, open: &Open) {
+        self.container = label(open.container_id.as_str());
+        self.container_id = open.container_id.clone();
+        self.product = product_of(open);
     }
 }
 
@@ -114,6 +129,17 @@ impl EngineConfigs {
 
 /// What the engines of connections with these mechanisms, best first, have in common.
 fn engine_config(config: &DaemonConfig, mechanisms: &[Mechanism]) -> Config {
+    Config {
+        mechanisms: mechanisms.iter().map(|mechanism| Symbol::from_static(mechanism.name())).collect(),
+        // Who leaves SASL out says nothing, as with ANONYMOUS.
+        allow_plain_header: mechanisms.contains(&Mechanism::Anonymous),
+        offered_capabilities: CAPABILITIES.to_vec(),
+        ..engine_limits(config)
+    }
+}
+
+/// What all engines have in common, those of connections that the node opens itself, too.
+pub(super) fn engine_limits(config: &DaemonConfig) -> Config {
     let limits = &config.limits;
     let millis = |millis: u32| Duration::from_millis(millis.into());
     // The window counts frames; the largest frames fill it to the configured bytes.
@@ -121,11 +147,10 @@ fn engine_config(config: &DaemonConfig, mechanisms: &[Mechanism]) -> Config {
     Config {
         container_id: Text::from(config.node.as_str()),
         hostname: None,
-        mechanisms: mechanisms.iter().map(|mechanism| Symbol::from_static(mechanism.name())).collect(),
-        // Who leaves SASL out says nothing, as with ANONYMOUS.
-        allow_plain_header: mechanisms.contains(&Mechanism::Anonymous),
+        mechanisms: Vec::new(),
+        allow_plain_header: false,
         idle_timeout: (limits.idle_timeout_ms > 0).then(|| millis(limits.idle_timeout_ms)),
-        offered_capabilities: CAPABILITIES.to_vec(),
+        offered_capabilities: Vec::new(),
         desired_capabilities: Vec::new(),
         properties: vec![
             (Value::Symbol(Symbol::from_static("product")), Value::from("mq")),
@@ -165,6 +190,7 @@ impl Shard {
                 self.handle_event(now, key, event);
             }
             if let Err(error) = result {
+                self.note_failure(key, || error.to_string());
                 info!(connection = %self.name_of(key), %error, "closing");
                 break;
             }
@@ -205,22 +231,31 @@ impl Shard {
                     self.core.producer_stopped(now, producer);
                 }
             }
+            Event::LinkAttached { link, attach } if self.is_outward(key) => {
+                self.outward_attached(now, key, link, &attach);
+            }
             Event::LinkAttached { link, attach } => self.handle_attach(now, key, link, &attach),
             Event::MessageTooLarge { limit, .. } => self.note_too_large(key, limit),
-            Event::LinkDetached { role, token, error, closed, .. } => {
+            Event::LinkDetached { link, role, token, error, closed } => {
                 if let Some(error) = error {
+                    self.note_route_end(key, link, &error);
                     debug!(connection = %self.name_of(key), condition = %error.condition, "link detached");
                 }
                 if closed && role == Role::Sender {
                     self.end_subscription(now, token);
                 }
                 self.remove_link(now, role, token);
+                self.route_gone(now, key, link);
             }
-            Event::SessionBegun { session } => self.handle_begin(now, key, session),
+            Event::SessionBegun { session } => {
+                self.handle_begin(now, key, session);
+                self.outward_begun(now, key);
+            }
             Event::SessionEnded { session, links, error, .. } => {
-                if let Some(error) = error {
+                if let Some(error) = &error {
                     debug!(connection = %self.name_of(key), condition = %error.condition, "session ended");
                 }
+                self.outward_ended(now, key, session, error.as_deref());
                 self.handle_end(now, key, session, &links);
             }
             Event::SaslInit { mechanism, response, hostname } => {
@@ -234,13 +269,15 @@ impl Shard {
                 let progress = self.continue_login(now, key, &response);
                 self.sasl_progress(key, progress);
             }
+            Event::Opened(open) if self.is_outward(key) => self.outward_opened(now, key, &open),
             Event::Opened(open) => self.handle_open(now, key, &open),
             Event::Closed { error } => {
                 if let Some(error) = error {
+                    self.note_failure(key, || told(&error));
                     info!(connection = %self.name_of(key), condition = %error.condition, "closed by the client");
                 }
             }
-            // A server asks, it is not asked.
+            // A server asks, it is not asked; who connects has logged in before he is here.
             Event::SaslMechanisms(_) | Event::SaslChallenge(_) | Event::SaslOutcome { .. } => {}
         }
         self.run_prompt_effects(now);
@@ -296,9 +333,7 @@ impl Shard {
         let is_draining = self.is_draining();
         let is_admitted = self.admit_client(key, open).is_ok();
         let Some(connection) = self.connections.amqp_mut(key) else { return };
-        connection.container = label(open.container_id.as_str());
-        connection.container_id = open.container_id.clone();
-        connection.product = product_of(open);
+        connection.introduce(open);
         if is_draining {
             return self.force_close(now, key, Farewell::Stopping, &Refused::Stopping.to_string());
         }
@@ -840,6 +875,11 @@ impl Shard {
                 self.close_wills(now);
             }
             Effect::CloseProducer { producer, reason } => {
+                if let Some((key, link)) =
+                    self.producer_ref(producer).map(|link| (link.connection, link.link))
+                {
+                    self.note_route_end(key, link, &closed(reason));
+                }
                 self.on_producer(producer, |engine, link| {
                     let _ = engine.detach(link, true, Some(closed(reason)));
                 });

@@ -64,7 +64,8 @@ pub(super) fn unauthorized(denied: &Denied) -> Error {
     refusal(condition::UNAUTHORIZED_ACCESS, denied.to_string())
 }
 
-fn refused(refused: &Refused) -> Error {
+/// What a peer is told that the core refuses a link.
+pub(super) fn refused(refused: &Refused) -> Error {
     let condition = match refused {
         Refused::Home(reason) => return closed(*reason),
         Refused::NotFound(_) => condition::NOT_FOUND,
@@ -114,10 +115,10 @@ enum Wanted {
 
 /// Where a link is.
 #[derive(Clone, Copy)]
-struct Place {
-    connection: usize,
-    session: SessionKey,
-    link: LinkKey,
+pub(super) struct Place {
+    pub(super) connection: usize,
+    pub(super) session: SessionKey,
+    pub(super) link: LinkKey,
 }
 
 impl Shard {
@@ -473,7 +474,7 @@ impl Shard {
         }
     }
 
-    fn lane(&self, place: Place) -> Result<mq_core::LaneKey, Error> {
+    pub(super) fn lane(&self, place: Place) -> Result<mq_core::LaneKey, Error> {
         self.lane_of(place.connection, place.session)
             .ok_or_else(|| refusal(condition::ILLEGAL_STATE, Refused::NoLane.to_string()))
     }
@@ -573,6 +574,9 @@ impl Shard {
             let _ = engine.detach(link, true, Some(closed(reason)));
         });
         let token = consumer.to_bits();
+        if let Some((key, link)) = self.consumers.get(token).map(|link| (link.connection, link.link)) {
+            self.note_route_end(key, link, &closed(reason));
+        }
         let Some(link) = self.consumers.get_mut(token) else { return };
         let mut subscription = link.subscription.clone();
         if let Some(waiting) = &mut link.waiting {
@@ -611,6 +615,7 @@ impl Shard {
                 let Some(link) = self.producers.remove(token) else { return };
                 self.release_bytes(link.connection, link.session, link.held);
                 self.core.remove_producer(now, producer);
+                self.route_gone(now, link.connection, link.link);
                 if let Some(name) = link.address.filter(|_| link.is_temporary) {
                     self.remove_temporary_target(now, &name);
                 }
@@ -627,6 +632,7 @@ impl Shard {
                     }
                 }
                 self.core.remove_consumer(now, consumer);
+                self.route_gone(now, link.connection, link.link);
             }
         }
     }
@@ -634,7 +640,7 @@ impl Shard {
 
 impl Place {
     /// A link at this place.
-    fn link_ref(self, bits: u64, address: Option<Arc<str>>) -> LinkRef {
+    pub(super) fn link_ref(self, bits: u64, address: Option<Arc<str>>) -> LinkRef {
         LinkRef {
             bits,
             connection: self.connection,

@@ -625,6 +625,11 @@ impl Shard {
             self.turns.leave(&mut connection.place);
             self.handshakes.forget((key, connection.number));
             let name = self.connection_name(connection.number);
+            if let Protocol::Amqp(client) = &connection.protocol
+                && let Some(outward) = &client.outward
+            {
+                outward.gone();
+            }
             info!(connection = %name, container = %connection.protocol.peer_name(), "closed");
             self.count_connection_out();
         }

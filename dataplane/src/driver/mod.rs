@@ -19,6 +19,7 @@ mod message;
 mod mqtt;
 mod objects;
 mod outcome;
+mod outward;
 mod preface;
 mod protocol;
 pub mod proxy;
@@ -58,6 +59,8 @@ pub(crate) use self::mqtt::to_amqp::as_amqp;
 pub(crate) use self::mqtt::{
     KeptClients, SHARE_PREFIX, SUBSCRIPTION_PREFIX, filter_inside, object_home, subscription_outside,
 };
+pub use self::outward::Outgoing;
+pub(crate) use self::outward::{connect, engine_config as outward_config};
 pub(crate) use self::preface::Adopted;
 use self::protocol::{Connections, Farewell};
 use self::terminus::Definition;

@@ -107,6 +107,12 @@ impl Filters {
     }
 }
 
+/// The filter of a source that takes what a selector matches.
+pub(super) fn selector_filter(selector: &str) -> (Symbol, Value) {
+    let (_, code) = SELECTOR;
+    (Symbol::from_static("selector"), Value::described(Value::ULong(code), Value::from(selector)))
+}
+
 /// What tells a container from others, in producers and in subscriptions without local messages: a
 /// hash of its name (FNV-1a of 64 bits), which is the same after a restart.
 pub(super) fn origin_of(container: &str) -> u64 {

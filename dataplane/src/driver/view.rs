@@ -88,7 +88,7 @@ impl Shard {
     }
 
     /// The slab key of a connection by its name.
-    fn find(&self, name: &str) -> Option<usize> {
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
         let (shard, number) = name.strip_prefix('c')?.split_once('-')?;
         if shard.parse() != Ok(self.id.0) {
             return None;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The first wait; each further one is twice as long, up to [`LONGEST`].
+/// The first wait between nodes; each further one is twice as long, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_millis(50);
 
 /// Few enough tries that a node which is away costs its neighbours nothing, many enough that one which is
@@ -11,15 +11,28 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// Waits that grow, each shortened by chance so that nodes which lost the same neighbour do not all come
 /// back to it at the same moment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Backoff {
+    first: Duration,
+    longest: Duration,
     failures: u32,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new(FIRST, LONGEST)
+    }
+}
+
 impl Backoff {
+    /// Waits of about so long, each further one twice as long up to a longest.
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, failures: 0 }
+    }
+
     /// The wait before the next try; `random` is any number.
     pub(crate) fn next(&mut self, random: u64) -> Duration {
-        let whole = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+        let whole = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         let half = whole / 2;
         let millis = u64::try_from(half.as_millis()).unwrap_or(u64::MAX).max(1);

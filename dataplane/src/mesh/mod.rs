@@ -36,6 +36,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+pub(crate) use self::backoff::Backoff;
 pub(crate) use self::fabric::{ControlMail, Fabric, MeshMail, Traffic, View};
 pub(crate) use self::info::Info;
 pub(crate) use self::requests::{OfNode, Question, Reply, Requests, Scope, Unanswered};

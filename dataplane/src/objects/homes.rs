@@ -87,8 +87,9 @@ impl Homes {
     }
 }
 
-/// FNV-1a of both names, mixed so that similar names spread.
-fn hash(address: &str, node: &str) -> u64 {
+/// How much a node is for an address, compared with other nodes: FNV-1a of both names, mixed so that similar names
+/// spread.
+pub(crate) fn hash(address: &str, node: &str) -> u64 {
     let bytes = address.bytes().chain([0xff]).chain(node.bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,5 +1,5 @@
-//! Address spaces, their users and roles, and profiles as objects: what nodes tell each other of them, and the
-//! table that is made of it.
+//! Address spaces, their users, roles and connectors, and profiles as objects: what nodes tell each other of them,
+//! and the table that is made of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -8,13 +8,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mq_auth::Verifiers;
 use mq_mesh::replica::{Key, Kind, Record, Version};
+use mq_model::Secret;
+use mq_model::connector::ConnectorSpec;
 use mq_model::space::{AddressSpaceSpec, DEFAULT_SPACE, ProfileSpec};
 use mq_model::user::{RoleSpec, UserSpec};
 use serde::{Deserialize, Serialize};
 
 use super::ChangeError;
 use super::journal::Journal;
-use crate::users::{Contents, Profile, Role, SaltSecret, SpaceEntry, User, UserTable};
+use crate::users::{Connector, Contents, Profile, Role, SaltSecret, SpaceEntry, User, UserTable};
 
 /// The kind of objects that are users.
 const USER: Kind = Kind(2);
@@ -27,6 +29,9 @@ const SPACE: Kind = Kind(4);
 
 /// The kind of objects that are profiles.
 const PROFILE: Kind = Kind(5);
+
+/// The kind of objects that are connectors.
+const CONNECTOR: Kind = Kind(6);
 
 /// The kind of the one object that is the fleet's secret for salts. A number with room before it for further kinds.
 const SALTS: Kind = Kind(16);
@@ -42,6 +47,9 @@ pub const MAX_SPACES: usize = 10_000;
 
 /// Profiles that a fleet may have.
 pub const MAX_PROFILES: usize = 1_000;
+
+/// Connectors that a fleet may have.
+pub const MAX_CONNECTORS: usize = 1_000;
 
 /// The value of a user. Nodes of another version may have added fields: those are left alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,6 +90,29 @@ pub struct ProfileValue {
     pub labels: BTreeMap<String, String>,
 }
 
+/// The value of a connector. It prints no secret.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectorValue {
+    pub spec: ConnectorSpec,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What it logs in with; empty: it has none.
+    #[serde(default, skip_serializing_if = "Secret::is_empty", serialize_with = "Secret::serialize_exposed")]
+    pub password: Secret,
+    /// The private key of its certificate; empty: it has none.
+    #[serde(default, skip_serializing_if = "Secret::is_empty", serialize_with = "Secret::serialize_exposed")]
+    pub key: Secret,
+}
+
+impl PartialEq for ConnectorValue {
+    fn eq(&self, other: &Self) -> bool {
+        // Both are the owner's, who learns nothing by comparing them.
+        let secrets = |value: &Self| [value.password.expose().to_owned(), value.key.expose().to_owned()];
+        self.spec == other.spec && self.labels == other.labels && secrets(self) == secrets(other)
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
@@ -94,6 +125,7 @@ pub enum PrincipalKind {
     Role,
     Space,
     Profile,
+    Connector,
 }
 
 impl PrincipalKind {
@@ -103,6 +135,7 @@ impl PrincipalKind {
             ROLE => Some(Self::Role),
             SPACE => Some(Self::Space),
             PROFILE => Some(Self::Profile),
+            CONNECTOR => Some(Self::Connector),
             _ => None,
         }
     }
@@ -113,6 +146,7 @@ impl PrincipalKind {
             Self::Role => ROLE,
             Self::Space => SPACE,
             Self::Profile => PROFILE,
+            Self::Connector => CONNECTOR,
         }
     }
 
@@ -122,6 +156,7 @@ impl PrincipalKind {
             Self::Role => MAX_ROLES,
             Self::Space => MAX_SPACES,
             Self::Profile => MAX_PROFILES,
+            Self::Connector => MAX_CONNECTORS,
         }
     }
 }
@@ -133,6 +168,7 @@ impl fmt::Display for PrincipalKind {
             Self::Role => "role",
             Self::Space => "space",
             Self::Profile => "profile",
+            Self::Connector => "connector",
         })
     }
 }
@@ -141,7 +177,7 @@ impl fmt::Display for PrincipalKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrincipalName {
     kind: PrincipalKind,
-    /// That of a user or a role.
+    /// That of a user, a role or a connector.
     space: Option<Arc<str>>,
     name: Arc<str>,
 }
@@ -153,6 +189,10 @@ impl PrincipalName {
 
     pub(super) fn role(space: Arc<str>, name: Arc<str>) -> Self {
         Self { kind: PrincipalKind::Role, space: Some(space), name }
+    }
+
+    pub(super) fn connector(space: Arc<str>, name: Arc<str>) -> Self {
+        Self { kind: PrincipalKind::Connector, space: Some(space), name }
     }
 
     pub(super) fn space(name: Arc<str>) -> Self {
@@ -198,6 +238,7 @@ pub(super) enum Principal {
     Role(RoleValue),
     Space(SpaceValue),
     Profile(ProfileValue),
+    Connector(ConnectorValue),
 }
 
 impl Principal {
@@ -207,6 +248,7 @@ impl Principal {
             PrincipalKind::Role => serde_json::from_slice(bytes).map(Self::Role),
             PrincipalKind::Space => serde_json::from_slice(bytes).map(Self::Space),
             PrincipalKind::Profile => serde_json::from_slice(bytes).map(Self::Profile),
+            PrincipalKind::Connector => serde_json::from_slice(bytes).map(Self::Connector),
         }
     }
 
@@ -216,6 +258,7 @@ impl Principal {
             Self::Role(value) => serde_json::to_vec(value),
             Self::Space(value) => serde_json::to_vec(value),
             Self::Profile(value) => serde_json::to_vec(value),
+            Self::Connector(value) => serde_json::to_vec(value),
         };
         encoded.map(Into::into).map_err(|error| error.to_string())
     }
@@ -310,16 +353,18 @@ impl Principals {
         self.of(kind).count() + staged.len() < kind.most()
     }
 
-    /// The users and roles of a space as they will be after what a batch holds so far, with their last changes.
+    /// The users, roles and connectors of a space as they will be after what a batch holds so far, with their last
+    /// changes.
     pub(super) fn members(&self, staged: &Staged, space: &str) -> Vec<(Key, Version)> {
         let prefix = format!("{space}/");
-        let kinds = [PrincipalKind::User, PrincipalKind::Role];
+        let kinds = [PrincipalKind::User, PrincipalKind::Role, PrincipalKind::Connector];
         let kept = kinds.into_iter().flat_map(|kind| {
             let named = self.from(kind, &prefix).take_while(|(name, ..)| name.starts_with(&prefix));
             named.map(move |(name, version, _)| (Key::new(kind.kind(), name.clone()), version))
         });
         let mut members: Vec<_> = kept.filter(|(key, _)| !staged.contains_key(key)).collect();
-        let is_member = |key: &Key| [USER, ROLE].contains(&key.kind) && key.name.starts_with(&prefix);
+        let is_member =
+            |key: &Key| [USER, ROLE, CONNECTOR].contains(&key.kind) && key.name.starts_with(&prefix);
         members.extend(
             staged
                 .iter()
@@ -390,7 +435,14 @@ impl Principals {
                 (Principal::Profile(ProfileValue { spec, labels }), _) => {
                     contents.profiles.push(Profile { name, labels, spec, version });
                 }
-                (Principal::User(_) | Principal::Role(_), None) => {}
+                (
+                    Principal::Connector(ConnectorValue { spec, labels, password, key }),
+                    Some((space, name)),
+                ) => {
+                    let connector = Connector { space, name, labels, spec, password, key, version };
+                    contents.connectors.push(connector);
+                }
+                (Principal::User(_) | Principal::Role(_) | Principal::Connector(_), None) => {}
             }
         }
         Arc::new(UserTable::new(contents, self.generation).with_salts(self.salts))

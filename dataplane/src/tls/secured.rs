@@ -49,6 +49,17 @@ impl Secured {
         Ok(is_over)
     }
 
+    /// Puts what was read and not asked for yet behind `plain`. True when nothing more will come.
+    ///
+    /// # Errors
+    /// When the peer breaks the protocol.
+    pub(crate) fn take_rest(&mut self, plain: &mut BytesMut) -> Result<bool, rustls::Error> {
+        let state = self.tls.process_new_packets()?;
+        let (ready, is_over) = (state.plaintext_bytes_to_read(), state.peer_has_closed());
+        self.take_plain(ready, plain);
+        Ok(is_over)
+    }
+
     fn take_plain(&mut self, ready: usize, plain: &mut BytesMut) {
         plain.reserve(ready);
         let (mut reader, mut left) = (self.tls.reader(), ready);

@@ -51,6 +51,22 @@ impl Session {
         }
     }
 
+    /// TLS that this node has begun and agreed on itself; what came behind that goes behind `plain`.
+    ///
+    /// # Errors
+    /// When what came is no TLS.
+    pub(crate) fn agreed(tls: rustls::Connection, plain: &mut BytesMut) -> io::Result<Self> {
+        // A server's certificate is no client's, and has been looked at.
+        let encryption =
+            Encryption::of(&tls, None).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        let encryption = Encryption { certificate: None, ..encryption };
+        let mut secured = Secured::new(tls);
+        let has_ended =
+            secured.take_rest(plain).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        let session = Self::new(secured, Verifiers::default());
+        Ok(Self { encryption: Some(Arc::new(encryption)), has_ended, ..session })
+    }
+
     /// What was read of the socket already.
     pub(crate) fn with_early(self, early: BytesMut) -> Self {
         Self { early, ..self }

@@ -19,6 +19,7 @@ mod scram;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod connectors;
 mod faults;
 mod fleet;
 mod messages;
