@@ -258,7 +258,8 @@ impl Core {
         let gives_body = !publication.durable && self.broker.memory < self.limits.stored_memory_bytes;
         let body = if gives_body { std::mem::take(&mut publication.body) } else { publication.body.clone() };
         let is_slice = publication.is_slice;
-        match self.place_body(now, key, &publication, body, &keys) {
+        let is_let_in = publication.is_let_in();
+        match self.place_body(now, key, &publication, body, &keys, is_let_in) {
             Ok((entry, Some(id))) => {
                 if is_slice {
                     self.note_slice(key, entry);
@@ -329,7 +330,21 @@ impl Core {
         publication: &Publication,
         keys: &MessageKeys,
     ) -> Result<(EntryKey, Option<QueueId>), NotTaken> {
-        self.place_body(now, key, publication, publication.body.clone(), keys)
+        self.place_body(now, key, publication, publication.body.clone(), keys, publication.is_let_in())
+    }
+
+    /// Gives a message its place in a subscription whose topic has let it in. A durable one does not lose what its
+    /// topic has found room for to what other shards take meanwhile.
+    pub(crate) fn place_in_subscription(
+        &mut self,
+        now: Instant,
+        key: HomeKey,
+        publication: &Publication,
+        keys: &MessageKeys,
+    ) -> Result<(EntryKey, Option<QueueId>), NotTaken> {
+        let is_kept = publication.durable && self.queue_home(key).is_some_and(|home| home.id.is_some());
+        let is_let_in = is_kept || publication.is_let_in();
+        self.place_body(now, key, publication, publication.body.clone(), keys, is_let_in)
     }
 
     fn place_body(
@@ -339,6 +354,7 @@ impl Core {
         publication: &Publication,
         body: Bytes,
         keys: &MessageKeys,
+        is_let_in: bool,
     ) -> Result<(EntryKey, Option<QueueId>), NotTaken> {
         let unix = self.broker.clock.unix(now);
         let owner = self.owned_at(key, publication.owner);
@@ -364,7 +380,7 @@ impl Core {
                 last_value: keys.last_value.clone(),
                 message_id: keys.message_id.clone(),
                 moved: publication.moved.is_some(),
-                forwarded: publication.is_let_in(),
+                let_in: is_let_in,
                 identity: publication.moved.as_ref().and_then(|moved| moved.identity),
                 owner,
             },

@@ -72,7 +72,7 @@ impl Core {
             last_value: meta.last_value,
             message_id: meta.message_id,
             moved: false,
-            forwarded: false,
+            let_in: false,
             identity: meta.identity,
             owner,
         };

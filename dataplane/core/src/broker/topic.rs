@@ -771,7 +771,7 @@ impl Core {
         let mut placed = Vec::with_capacity(wanted.len());
         for one in wanted.drain(..) {
             let keys = self.keys_for(one, publication);
-            match self.place_in_queue(now, one, publication, &keys) {
+            match self.place_in_subscription(now, one, publication, &keys) {
                 Ok((entry, queue)) => placed.push((one, entry, queue)),
                 Err(NotTaken::Duplicate) => {}
                 Err(_) => self.subscription_full(now, one),

@@ -141,7 +141,7 @@ impl Queue {
     /// Sees to it that the message is within the limits of the queue, of its tenant and of its owner.
     fn make_room(&mut self, arrival: &Arrival) -> Result<(), NotTaken> {
         self.make_own_room(arrival)?;
-        if arrival.forwarded {
+        if arrival.let_in {
             return Ok(());
         }
         // The message takes the place of the one with its last-value key.

@@ -73,8 +73,9 @@ pub struct Arrival {
     pub message_id: Option<Bytes>,
     /// The queue has taken it before, elsewhere: it is taken whatever the limits, and is no duplicate.
     pub moved: bool,
-    /// Another queue has let it in before, and has it still: it is taken whatever its tenant and its owner hold.
-    pub forwarded: bool,
+    /// Another queue has let it in before, and has it still, or its topic has: it is taken whatever its tenant and its
+    /// owner hold.
+    pub let_in: bool,
     /// What every node calls it, when that is not by where the store has it.
     pub identity: Option<Reference>,
     /// For whom it counts while it is here, beside its queue's tenant.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::bed::{Bed, C, P, name};
 use super::sessions::{session, topic};
 use super::stored::{bed, queue, with};
+use crate::stock::Holding;
 use crate::*;
 
 /// What a space and its users have on a node.
@@ -295,6 +296,48 @@ fn a_message_counts_once_for_each_subscription_and_is_refused_when_not_all_that_
         assert_eq!(bed.stock(0, user(1)), [3, 6, 0]);
         bed.clear();
     }
+}
+
+/// Takes everything, and meanwhile another shard of the node takes one message of the same space.
+#[derive(Debug)]
+struct Meanwhile(Mutex<Holding>);
+
+impl Filter for Meanwhile {
+    fn matches(&self, _: u32, _: &[u8]) -> bool {
+        self.0.lock().unwrap().add(StockItem::Messages, 1);
+        true
+    }
+
+    fn text(&self) -> &str {
+        "meanwhile"
+    }
+}
+
+#[test]
+fn no_durable_subscription_loses_what_its_topic_has_found_room_for_to_what_another_shard_takes_meanwhile() {
+    let mut bed = bed(2);
+    bed.set("t", topic());
+    bed.stocks[0].space.set_limit(StockItem::Messages, Some(3));
+    let home = bed.home_of("t");
+    let other = u16::from(home == 0);
+    for one in ["s1", "s2"] {
+        let holding = Holding::new(bed.stocks[0].space.clone(), other);
+        let options = ConsumerOptions {
+            filter: Some(Arc::new(Meanwhile(Mutex::new(holding)))),
+            subscription: Some(Box::new(session(one, &["t/#"]))),
+            ..ConsumerOptions::default()
+        };
+        let consumer = bed.consumer_with(home, "t", options, 0).expect("let in");
+        bed.remove_consumer(consumer);
+    }
+    let relay = bed.anonymous(home);
+    let handle = bed.send_durable_to(relay, "t/a", "12");
+    assert_eq!(bed.outcome(relay, handle), Some(Outcome::Accepted));
+    let held = |one: &str| bed.session_named(one).map(|statistics| statistics.queue.messages);
+    assert_eq!((held("s1"), held("s2")), (Some(1), Some(1)), "both have what was accepted");
+    assert_eq!(bed.stocks[0].space.held(StockItem::Messages), 4, "two of them, and two of the other shard");
+    let handle = bed.send_durable_to(relay, "t/a", "34");
+    bed.assert_refused(relay, handle, "the address space may hold 3 messages (maxStoredMessages)");
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl Play {
             last_value: self.sometimes(2, name),
             message_id: self.sometimes(2, |random| Bytes::from(vec![random.u8(..40)])),
             moved: false,
-            forwarded: false,
+            let_in: false,
             identity: None,
             owner: None,
         }
