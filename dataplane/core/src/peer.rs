@@ -654,12 +654,19 @@ impl Core {
         let Some(address) = self.addresses.get_mut(key) else { return false };
         let Some(remote) = address.remotes.get(to) else { return false };
         let (name, epoch) = (remote.address, remote.epoch);
-        if address.traffic.get(to).is_none_or(|traffic| traffic.round.is_none()) {
-            self.begin_round(key, to, 0);
-        }
-        let Some(address) = self.addresses.get_mut(key) else { return false };
         address.turn = to;
-        let Some(traffic) = address.traffic.get_mut(to) else { return false };
+        let is_in_round = |traffic: &&mut Traffic| traffic.round.is_some();
+        let traffic = match address.traffic.get_mut(to).filter(is_in_round) {
+            Some(traffic) => traffic,
+            None => {
+                self.begin_round(key, to, 0);
+                let address = self.addresses.get_mut(key);
+                let Some(traffic) = address.and_then(|address| address.traffic.get_mut(to)) else {
+                    return false;
+                };
+                traffic
+            }
+        };
         traffic.sent += 1;
         if let Some(token) = token {
             traffic.legs.push_back(&mut self.legs, token);

@@ -151,27 +151,14 @@ impl World {
     }
 
     fn send(&mut self, side: usize, length: usize) {
-        let way = self.rng.u32(..3);
-        let count = self.rng.u64(1..4);
+        let is_written = self.rng.bool();
         let end = &mut self.ends[side];
         let Some((session, number)) = &mut end.sending else {
             assert_eq!(end.channel.send(Bytes::from_static(b"early")), Err(SendError::NotOpen));
             return;
         };
-        if way == 2 && length < 20_000 {
-            let mut run = BytesMut::new();
-            for number in *number..*number + count {
-                let (head, body) = message(*session, number, length);
-                run.put_u16((head.len() + length) as u16);
-                run.put(head.chain(body));
-            }
-            if end.channel.send_run(run, count as u32).is_ok() {
-                *number += count;
-            }
-            return;
-        }
         let (head, body) = message(*session, *number, length);
-        let taken = if way == 1 {
+        let taken = if is_written {
             let at = self.rng.usize(..=body.len());
             end.channel.send_with(|out| {
                 out.put(head);
@@ -183,6 +170,25 @@ impl World {
         };
         if taken.is_ok() {
             *number += 1;
+        }
+    }
+
+    /// Sends some small messages together.
+    fn send_run(&mut self, side: usize, count: u64) {
+        let end = &mut self.ends[side];
+        let Some((session, number)) = &mut end.sending else {
+            assert_eq!(end.channel.send_run(BytesMut::new(), 0), Err(SendError::NotOpen));
+            return;
+        };
+        let mut run = BytesMut::new();
+        for number in *number..*number + count {
+            let length = self.rng.usize(..5_000);
+            let (head, body) = message(*session, number, length);
+            run.put_u16((head.len() + length) as u16);
+            run.put(head.chain(body));
+        }
+        if end.channel.send_run(run, count as u32).is_ok() {
+            *number += count;
         }
     }
 
@@ -284,6 +290,10 @@ fn run(seed: u64) -> u64 {
             for _ in 0..world.rng.usize(..12) {
                 let length = length(&mut world.rng);
                 world.send(side, length);
+                if world.rng.u32(..5) == 0 {
+                    let count = world.rng.u64(1..10);
+                    world.send_run(side, count);
+                }
             }
             if world.rng.f64() < restarts {
                 world.restart(side);
