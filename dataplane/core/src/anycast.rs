@@ -203,14 +203,9 @@ impl Core {
     fn send_fresh(&mut self, key: AddressKey, peer: ShardId, arrival: &mut Arrival) -> Option<DeliveryKey> {
         let delivery = (!arrival.settled).then(|| self.insert_delivery(arrival, Some(key), Stage::Going));
         let token = delivery.map(|delivery| self.insert_sent(key, peer, delivery));
-        // The receiving shard puts itself between.
-        let origin = std::mem::replace(&mut arrival.origin, Origin::Nobody);
-        let head = Arrival { chunk: std::mem::take(&mut arrival.chunk), ..*arrival };
-        if let Some(message) = self.peer_deliver(key, peer, head, token) {
-            self.effects.push_back(Effect::Peer { to: peer, message });
-        }
+        self.peer_deliver(key, peer, arrival, token);
         if delivery.is_none() {
-            self.conclude(origin, true, None, false);
+            self.conclude(arrival.origin, true, None, false);
         }
         self.mark_dirty(key);
         delivery
@@ -377,10 +372,9 @@ impl Core {
         let chunk = self.take_first_chunk(key);
         let Some(delivery) = self.deliveries.get(key) else { return };
         let (origin, replenished) = (delivery.origin, delivery.replenished);
-        let (address, head) = (delivery.address, delivery_head(delivery, chunk, false));
-        let message = address.and_then(|address| self.peer_deliver(address, peer, head, None));
-        if let Some(message) = message {
-            self.effects.push_back(Effect::Peer { to: peer, message });
+        let (address, mut head) = (delivery.address, delivery_head(delivery, chunk, false));
+        if let Some(address) = address {
+            self.peer_deliver(address, peer, &mut head, None);
         }
         self.discard_delivery(key);
         self.conclude(origin, true, None, replenished);
@@ -417,11 +411,10 @@ impl Core {
             self.insert_leg(leg)
         });
         let Some(delivery) = self.deliveries.get(key) else { return };
-        let Some(message) = self.peer_deliver(address_key, peer, delivery_head(delivery, chunk, more), token)
-        else {
+        let mut head = delivery_head(delivery, chunk, more);
+        if !self.peer_deliver(address_key, peer, &mut head, token) {
             return;
-        };
-        self.effects.push_back(Effect::Peer { to: peer, message });
+        }
         if let Some(token) = token {
             self.send_rest(key, peer, token);
         }

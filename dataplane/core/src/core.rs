@@ -19,6 +19,7 @@ use crate::producer::Producer;
 use crate::settings::{CoreLimits, ShardId};
 use crate::statistics::Statistics;
 use crate::tokens::Tokens;
+use crate::wire::Runs;
 
 /// The routing core of one shard; see the [crate's documentation](crate) for how to drive it.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub struct Core {
     /// Rounds in which nothing is sent.
     pub(crate) lingering: VecDeque<(AddressKey, ShardId)>,
     pub(crate) effects: VecDeque<Effect>,
+    /// Deliveries to shards of other nodes that leave together.
+    pub(crate) runs: Runs,
     /// Bytes of producers that have left, to be told behind the effects: once for many messages.
     pub(crate) consumed: Vec<(ProducerKey, usize)>,
     /// Settlements that other shards are to hear of.
@@ -100,6 +103,7 @@ impl Core {
             introductions: Introductions::default(),
             lingering: VecDeque::new(),
             effects: VecDeque::new(),
+            runs: Runs::default(),
             consumed: Vec::new(),
             settled: Vec::new(),
             orphaned: 0,
@@ -117,6 +121,9 @@ impl Core {
             if let Some(effect) = self.poll_prompt_effect() {
                 return Some(effect);
             }
+            if let Some(run) = self.take_any_run() {
+                return Some(run);
+            }
             if !self.settled.is_empty() {
                 self.tell_settled();
             } else if !self.due.is_empty() {
@@ -130,10 +137,13 @@ impl Core {
     }
 
     /// The next effect that should not wait for the end of a turn of several calls: all but grants of
-    /// credit and what shards tell each other of limits and settlements, of which one at the end says as much
-    /// as one after each call. The turn ends with [`poll_effect`](Self::poll_effect).
+    /// credit, what shards tell each other of limits and settlements, of which one at the end says as much as one
+    /// after each call, and deliveries to other nodes, which leave together. The turn ends with [`poll_effect`](Self::poll_effect).
     pub fn poll_prompt_effect(&mut self) -> Option<Effect> {
         loop {
+            if let Some(run) = self.run_before_effect() {
+                return Some(run);
+            }
             if let Some(effect) = self.effects.pop_front() {
                 return Some(effect);
             }

@@ -13,6 +13,7 @@ use crate::outcome::{ErrorInfo, Outcome};
 use crate::peer::PeerMessage;
 use crate::settings::ShardId;
 use crate::store::{StoreRequest, TransactionId};
+use crate::wire::Run;
 
 /// Something for the caller of [`Core::poll_effect`](crate::Core::poll_effect) to carry out, in order.
 #[derive(Debug)]
@@ -81,6 +82,9 @@ pub enum Effect {
     Emptied { address: Arc<str> },
     /// Hand the message to the core of another shard: in order, without loss.
     Peer { to: ShardId, message: PeerMessage },
+    /// Hand these messages, which are encoded already, to the core of a shard of another node: in order, without
+    /// loss, and in their place among those of `Peer`.
+    Run { to: ShardId, run: Run },
 }
 
 /// Why the core closes a link.

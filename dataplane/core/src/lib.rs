@@ -9,8 +9,9 @@
 //! [`Core::settle_by_consumer`], ...), then take every [`Effect`] out with [`Core::poll_effect`] and
 //! carry it out; arm a timer from [`Core::poll_timeout`] and call [`Core::handle_timeout`] when it
 //! fires. Effects for other shards ([`Effect::Peer`]) are handed to [`Core::handle_peer`] of that
-//! shard's core, in order and without loss. Shards of other nodes are peers from [`Core::add_peer`] to
-//! [`Core::handle_peer_gone`].
+//! shard's core, in order and without loss; those of other nodes are peers from [`Core::add_peer`] to
+//! [`Core::handle_peer_gone`], and what is for them leaves as bytes, some of it put together already
+//! ([`Effect::Run`]), for [`Core::handle_encoded`].
 //!
 //! Effects name links by key. A key that the caller has removed can still stand in an effect that
 //! was queued before; ignore such an effect. Calls with a key that no longer exists do nothing.
@@ -140,8 +141,8 @@ pub use self::store::{
     TransactionId, UnixMillis,
 };
 pub use self::wire::{
-    FilterCodec, MAX_WIRE_BYTES, MAX_WIRE_HEAD, OLDEST_WIRE_VERSION, ShardNames, WIRE_VERSION, WireContext,
-    WireError, common_version,
+    FilterCodec, MAX_WIRE_BYTES, MAX_WIRE_HEAD, OF_CORE, OLDEST_WIRE_VERSION, Run, ShardNames, WIRE_VERSION,
+    WireContext, WireError, common_version,
 };
 
 #[cfg(test)]

@@ -642,24 +642,31 @@ impl Core {
         best
     }
 
-    /// Counts a delivery to another shard and makes its message; `None` when that shard has no
-    /// address to send to.
+    /// Counts a delivery to another shard and sends it; false when that shard has no address to send to. Its
+    /// chunk is taken, unless it was put into bytes at once.
     pub(crate) fn peer_deliver(
         &mut self,
         key: AddressKey,
         to: ShardId,
-        arrival: Arrival,
+        arrival: &mut Arrival,
         token: Option<LegKey>,
-    ) -> Option<PeerMessage> {
-        let address = self.addresses.get(key)?;
-        let remote = address.remotes.get(to)?;
+    ) -> bool {
+        let Some(address) = self.addresses.get_mut(key) else { return false };
+        let Some(remote) = address.remotes.get(to) else { return false };
         let (name, epoch) = (remote.address, remote.epoch);
-        if address.traffic.get(to).is_none_or(|traffic| traffic.round.is_none()) {
-            self.begin_round(key, to, 0);
-        }
-        let address = self.addresses.get_mut(key)?;
         address.turn = to;
-        let traffic = address.traffic.get_mut(to)?;
+        let is_in_round = |traffic: &&mut Traffic| traffic.round.is_some();
+        let traffic = match address.traffic.get_mut(to).filter(is_in_round) {
+            Some(traffic) => traffic,
+            None => {
+                self.begin_round(key, to, 0);
+                let address = self.addresses.get_mut(key);
+                let Some(traffic) = address.and_then(|address| address.traffic.get_mut(to)) else {
+                    return false;
+                };
+                traffic
+            }
+        };
         traffic.sent += 1;
         if let Some(token) = token {
             traffic.legs.push_back(&mut self.legs, token);
@@ -667,7 +674,14 @@ impl Core {
                 traffic.outstanding += 1;
             }
         }
-        Some(PeerMessage(Message::Deliver { address: name, epoch, token, arrival }))
+        if !self.join_run(to, (name, epoch), arrival, token) {
+            // The receiving shard puts itself between.
+            let chunk = std::mem::take(&mut arrival.chunk);
+            let arrival = Arrival { origin: Origin::Nobody, chunk, ..*arrival };
+            let message = PeerMessage(Message::Deliver { address: name, epoch, token, arrival });
+            self.effects.push_back(Effect::Peer { to, message });
+        }
+        true
     }
 
     /// Takes a leg out of its shard's list.
@@ -712,7 +726,7 @@ impl Core {
             Message::Limit { address, round, limit } => self.handle_limit(now, from, address, round, limit),
             Message::Deliver { address, epoch, token, mut arrival } => {
                 arrival.origin = Origin::Peer { shard: from, token };
-                self.handle_deliver(now, from, address, epoch, arrival);
+                self.handle_deliver(now, from, address, epoch, &mut arrival);
             }
             Message::Append { token, chunk, more } => {
                 if let Some(key) = self.tokens.get(from, token)
@@ -912,7 +926,7 @@ impl Core {
         from: ShardId,
         key: AddressKey,
         epoch: u32,
-        mut arrival: Arrival,
+        arrival: &mut Arrival,
     ) {
         let Origin::Peer { token, .. } = arrival.origin else { return };
         let Some(address) = self.addresses.get_mut(key).filter(|address| !address.members.is_empty()) else {
@@ -927,9 +941,9 @@ impl Core {
         self.mark_dirty(key);
         let charged = token.is_some() && !is_free(arrival.chunk.len(), arrival.more);
         let (_, consumed) = if is_anycast {
-            self.arrive_anycast(now, key, &mut arrival)
+            self.arrive_anycast(now, key, arrival)
         } else {
-            self.arrive_multicast(now, key, &mut arrival)
+            self.arrive_multicast(now, key, arrival)
         };
         if let Some(token) = token.filter(|_| charged && consumed) {
             // It may have been settled already; then the sender ignores this.
@@ -939,14 +953,14 @@ impl Core {
     }
 
     /// Nobody is here to take what another shard sent.
-    fn refuse_from_peer(&mut self, now: Instant, to: ShardId, key: AddressKey, mut arrival: Arrival) {
+    fn refuse_from_peer(&mut self, now: Instant, to: ShardId, key: AddressKey, arrival: &mut Arrival) {
         let Origin::Peer { token, .. } = arrival.origin else { return };
         let known = self.addresses.contains(key);
         let Some(token) = token else {
             // The other shard has forgotten it. It may still go to a third one.
             arrival.origin = Origin::Nobody;
             if known && self.is_anycast(key) {
-                self.arrive_anycast(now, key, &mut arrival);
+                self.arrive_anycast(now, key, arrival);
             } else {
                 self.count_dropped(known.then_some(key), 1);
             }
@@ -955,14 +969,14 @@ impl Core {
         let message = if known && !self.is_anycast(key) {
             if arrival.more {
                 // It takes the rest and ends then, like a delivery whose consumers have left.
-                self.refuse(&arrival, Some(key), Outcome::Released);
+                self.refuse(arrival, Some(key), Outcome::Released);
                 PeerMessage::consumed(token)
             } else {
                 PeerMessage::settle(token, Some(Outcome::Released), true)
             }
         } else {
             let free = is_free(arrival.chunk.len(), arrival.more);
-            PeerMessage(Message::Return { token, chunk: free.then_some(arrival.chunk) })
+            PeerMessage(Message::Return { token, chunk: free.then(|| std::mem::take(&mut arrival.chunk)) })
         };
         self.effects.push_back(Effect::Peer { to, message });
     }
@@ -1044,7 +1058,10 @@ impl Core {
         }
         // What it was to be told must not reach it when it comes back.
         self.settled.retain(|settled| settled.to != peer);
-        self.effects.retain(|effect| !matches!(effect, Effect::Peer { to, .. } if *to == peer));
+        self.effects.retain(
+            |effect| !matches!(effect, Effect::Peer { to, .. } | Effect::Run { to, .. } if *to == peer),
+        );
+        self.take_run(peer);
     }
 
     /// Makes a delivery of another shard this shard's own.

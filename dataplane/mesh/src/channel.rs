@@ -31,7 +31,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use self::incoming::Incoming;
 use self::outgoing::Outgoing;
-use crate::frame::{Segment, SegmentFlags};
+use crate::frame::{MAX_PAYLOAD, Segment, SegmentFlags};
 use crate::identity::{Endpoint, Epoch, Incarnation};
 
 /// Bytes of a message, at most: 32 MiB, and room for what an owner puts in front of its own.
@@ -84,6 +84,21 @@ pub enum ChannelEvent {
     /// What the channel was has ended, and with it all that was under way either way. `Opened` comes
     /// again once both ends have begun anew.
     Reset(Reset),
+}
+
+/// Messages that have come in one segment, in order; each is a slice of that, as of [`ChannelEvent::Message`].
+#[derive(Debug)]
+pub struct Messages(Bytes);
+
+impl Iterator for Messages {
+    type Item = Bytes;
+
+    #[inline]
+    fn next(&mut self) -> Option<Bytes> {
+        // They were looked through when they were handed out.
+        let length = usize::from(self.0.try_get_u16().ok()?);
+        Some(self.0.split_to(length.min(self.0.len())))
+    }
 }
 
 /// Why a channel has ended.
@@ -248,6 +263,26 @@ impl Channel {
         Ok(())
     }
 
+    /// Takes so many messages that are put together already, each behind its length (16 bits, big endian), at most
+    /// [`MAX_PAYLOAD`] bytes of them: they become a segment as they are.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send).
+    pub fn send_run(&mut self, messages: BytesMut, count: u32) -> Result<(), SendError> {
+        self.check_open()?;
+        let length = messages.len();
+        if length > MAX_PAYLOAD {
+            return Err(SendError::TooLarge { length });
+        }
+        if !self.has_room(length) {
+            return Err(SendError::NotOpen);
+        }
+        if length > 0 {
+            self.outgoing.send_run(messages, count);
+        }
+        Ok(())
+    }
+
     /// Takes the message that `write` appends, followed by what it returns: of that, when it is large, slices
     /// are kept. Saves a copy of the rest. `write` must only append; it is not called when the channel is not
     /// open.
@@ -323,6 +358,21 @@ impl Channel {
             State::Open { .. } => self.outgoing.timeout().into_iter().chain(self.incoming.timeout()).min(),
         };
         next.into_iter().chain(self.deaf_until).min()
+    }
+
+    /// The messages that come next and share a segment, as far as they have not been polled as events: what
+    /// [`poll_event`](Self::poll_event) would give one by one. `None` when it has something else, or nothing.
+    pub fn poll_run(&mut self) -> Option<Messages> {
+        if self.ended.is_some() || self.opened.is_some() {
+            return None;
+        }
+        match self.incoming.poll_run(self.now) {
+            Ok(messages) => messages,
+            Err(what) => {
+                self.fail(Reset::Malformed { what });
+                None
+            }
+        }
     }
 
     /// The next segment to send.

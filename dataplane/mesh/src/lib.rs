@@ -33,7 +33,7 @@ pub mod router;
 mod identity;
 mod wire;
 
-pub use channel::{Channel, ChannelEvent, ChannelOptions, ChannelStatistics, Reset, SendError};
+pub use channel::{Channel, ChannelEvent, ChannelOptions, ChannelStatistics, Messages, Reset, SendError};
 pub use frame::{Frame, FrameError, FrameReader, Segment};
 pub use identity::{CONTROL_SHARD, ConnectionKey, Endpoint, Epoch, Incarnation, NodeId};
 pub use router::{

@@ -98,7 +98,14 @@ impl World {
     }
 
     fn drain(&mut self, side: usize) {
-        while let Some(event) = self.ends[side].channel.poll_event() {
+        loop {
+            // One by one, or all of a segment.
+            let run = if self.rng.bool() { self.ends[side].channel.poll_run() } else { None };
+            if let Some(messages) = run {
+                messages.for_each(|message| self.message(side, message));
+                continue;
+            }
+            let Some(event) = self.ends[side].channel.poll_event() else { break };
             match event {
                 ChannelEvent::Opened { remote_incarnation } => self.opened(side, remote_incarnation),
                 ChannelEvent::Reset(_) => {
@@ -163,6 +170,25 @@ impl World {
         };
         if taken.is_ok() {
             *number += 1;
+        }
+    }
+
+    /// Sends some small messages together.
+    fn send_run(&mut self, side: usize, count: u64) {
+        let end = &mut self.ends[side];
+        let Some((session, number)) = &mut end.sending else {
+            assert_eq!(end.channel.send_run(BytesMut::new(), 0), Err(SendError::NotOpen));
+            return;
+        };
+        let mut run = BytesMut::new();
+        for number in *number..*number + count {
+            let length = self.rng.usize(..5_000);
+            let (head, body) = message(*session, number, length);
+            run.put_u16((head.len() + length) as u16);
+            run.put(head.chain(body));
+        }
+        if end.channel.send_run(run, count as u32).is_ok() {
+            *number += count;
         }
     }
 
@@ -264,6 +290,10 @@ fn run(seed: u64) -> u64 {
             for _ in 0..world.rng.usize(..12) {
                 let length = length(&mut world.rng);
                 world.send(side, length);
+                if world.rng.u32(..5) == 0 {
+                    let count = world.rng.u64(1..10);
+                    world.send_run(side, count);
+                }
             }
             if world.rng.f64() < restarts {
                 world.restart(side);
@@ -562,6 +592,53 @@ fn channels_that_meet_at_a_bottleneck_share_it_and_send_little_twice() {
 }
 
 #[test]
+fn messages_that_are_put_together_already_become_a_segment_in_their_place() {
+    let mut world = open();
+    let run = |text: &[u8], times| {
+        let mut run = BytesMut::with_capacity(64 << 10);
+        for _ in 0..times {
+            run.put_u16(text.len() as u16);
+            run.put_slice(text);
+        }
+        run
+    };
+    let channel = &mut world.ends[0].channel;
+    assert_eq!(channel.send(Bytes::from_static(b"before")), Ok(()));
+    let messages = run(&[7; 1_000], 60);
+    let place = messages.as_ptr();
+    assert_eq!(channel.send_run(messages, 60), Ok(()));
+    assert_eq!(channel.send(Bytes::from_static(b"behind")), Ok(()));
+    assert_eq!(channel.send_run(run(b"a few", 2), 2), Ok(()));
+    assert_eq!(channel.statistics().messages_sent, 64);
+    let segments = segments(&mut world, 0);
+    assert_eq!(segments.len(), 2, "what was there before, and what follows");
+    assert_eq!(segments[1].payload.as_ptr(), place, "they are not copied");
+    for segment in segments {
+        world.ends[1].channel.handle_segment(world.now, segment);
+    }
+    let channel = &mut world.ends[1].channel;
+    assert_eq!(channel.poll_event(), Some(ChannelEvent::Message(Bytes::from_static(b"before"))));
+    assert_eq!(channel.poll_event(), Some(ChannelEvent::Message(Bytes::from(vec![7; 1_000]))));
+    let rest: Vec<Bytes> = channel.poll_run().expect("the rest of the segment").collect();
+    assert_eq!(rest.len(), 59 + 1 + 2);
+    assert_eq!(rest[58..], [&[7; 1_000][..], b"behind", b"a few", b"a few"]);
+    assert!(channel.poll_run().is_none() && channel.poll_event().is_none());
+    assert_eq!(channel.statistics().messages_received, 64);
+}
+
+#[test]
+fn messages_put_together_that_do_not_fit_into_a_segment_are_refused() {
+    let mut world = open();
+    let channel = &mut world.ends[0].channel;
+    let (most, more) = (BytesMut::zeroed(64 << 10), BytesMut::zeroed((64 << 10) + 1));
+    assert_eq!(channel.send_run(more, 1), Err(SendError::TooLarge { length: (64 << 10) + 1 }));
+    assert_eq!(channel.send_run(BytesMut::new(), 0), Ok(()));
+    assert_eq!(channel.backlog(), 0);
+    assert_eq!(channel.send_run(most, 32 << 10), Ok(()));
+    assert_eq!(segments(&mut world, 0).len(), 1);
+}
+
+#[test]
 fn the_largest_message_passes_and_a_larger_one_is_refused() {
     let mut world = open();
     let limit = mq_mesh::channel::MAX_MESSAGE;
@@ -627,7 +704,8 @@ fn what_cannot_be_a_message_ends_the_session_and_not_the_process() {
             }
             world.ends[1].channel.handle_segment(world.now, segment);
         }
-        while world.ends[1].channel.poll_event().is_some() {}
-        assert!(world.ends[1].channel.backlog() < 1_000);
+        let channel = &mut world.ends[1].channel;
+        while (rng.bool() && channel.poll_run().is_some()) || channel.poll_event().is_some() {}
+        assert!(channel.backlog() < 1_000);
     }
 }

@@ -857,6 +857,7 @@ impl Shard {
                     messages.push((self.id, message));
                 }
             }
+            Effect::Run { to, run } => self.say_run_to_node(now, to, run),
             Effect::Consumed { producer, bytes } => self.release_held(producer.to_bits(), bytes as u64),
             Effect::Continue { consumer, chunk, more } => {
                 self.on_consumer(consumer, |engine, link| {

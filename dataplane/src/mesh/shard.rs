@@ -16,11 +16,11 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes};
-use mq_core::{Core, NodeShards, PeerMessage, PeerOptions, ShardId};
+use mq_core::{Core, NodeShards, OF_CORE, PeerMessage, PeerOptions, Run, ShardId};
 use mq_mesh::frame::{Frame, Segment};
 use mq_mesh::{
-    CONTROL_SHARD, Channel, ChannelEvent, ChannelOptions, ConnectionKey, Endpoint, Epoch, Incarnation, Node,
-    NodeId,
+    CONTROL_SHARD, Channel, ChannelEvent, ChannelOptions, ConnectionKey, Endpoint, Epoch, Incarnation,
+    Messages, Node, NodeId,
 };
 use tokio::io::AsyncReadExt;
 use tracing::{debug, info, warn};
@@ -37,10 +37,7 @@ const LOOKS: u32 = 4;
 /// Rounds of filling and writing connections in one turn before the others get theirs.
 const ROUNDS_PER_TURN: usize = 8;
 
-/// The first byte of a message between cores.
-const OF_CORE: u8 = 1;
-
-/// The first byte of a message between the ends of tunnels.
+/// The first byte of a message between the ends of tunnels; of one between cores it is [`OF_CORE`].
 const OF_TUNNELS: u8 = 2;
 
 /// A channel to a shard of another node.
@@ -149,6 +146,23 @@ impl ShardMesh {
             warn!(node = %line.channel.remote(), %error, "cannot send to a shard of another node");
             line.channel.reset(now);
         }
+        self.note_said(peer);
+    }
+
+    /// Sends what the core has encoded for a shard of another node.
+    fn say_run(&mut self, now: Instant, peer: ShardId, run: Run) {
+        let Some(line) = self.lines.get_mut(&peer).filter(|line| line.channel.is_open()) else { return };
+        let count = run.messages();
+        if let Err(error) = line.channel.send_run(run.into_bytes(), count) {
+            warn!(node = %line.channel.remote(), %error, "cannot send to a shard of another node");
+            line.channel.reset(now);
+        }
+        self.note_said(peer);
+    }
+
+    /// Something was said to a shard of another node: it is to be sent, or has ended its channel.
+    fn note_said(&mut self, peer: ShardId) {
+        let Some(line) = self.lines.get_mut(&peer) else { return };
         if !line.channel.is_open() {
             self.ended.push(peer);
         }
@@ -656,10 +670,18 @@ impl Shard {
 
     /// Gives the core what a channel has brought.
     fn take_events(&mut self, now: Instant, peer: ShardId) {
-        let next = |shard: &mut Self| shard.mesh.as_deref_mut()?.lines.get_mut(&peer)?.channel.poll_event();
-        while let Some(event) = next(self) {
+        loop {
+            let line = self.mesh.as_deref_mut().and_then(|mesh| mesh.lines.get_mut(&peer));
+            let Some(channel) = line.map(|line| &mut line.channel) else { return };
+            if let Some(messages) = channel.poll_run() {
+                self.take_run(now, peer, messages);
+                continue;
+            }
+            let Some(event) = channel.poll_event() else { return };
             match event {
-                ChannelEvent::Message(message) => self.take_message(now, peer, message),
+                ChannelEvent::Message(message) => {
+                    self.take_message(now, peer, message);
+                }
                 ChannelEvent::Opened { .. } => {
                     let cost = self
                         .mesh
@@ -680,19 +702,38 @@ impl Shard {
         }
     }
 
-    fn take_message(&mut self, now: Instant, peer: ShardId, mut message: Bytes) {
+    /// Takes messages that came together, until one of them, or what follows from it, ends the channel.
+    fn take_run(&mut self, now: Instant, peer: ShardId, messages: Messages) {
+        for message in messages {
+            let is_understood = self.take_message(now, peer, message);
+            self.run_prompt_effects(now);
+            if !is_understood || self.has_just_ended(peer) {
+                break;
+            }
+        }
+    }
+
+    /// Whether the channel to a shard has ended because of what was said to it, and has not begun anew.
+    fn has_just_ended(&self, peer: ShardId) -> bool {
+        let Some(mesh) = self.mesh.as_deref().filter(|mesh| !mesh.ended.is_empty()) else { return false };
+        mesh.lines.get(&peer).is_none_or(|line| !line.channel.is_open())
+    }
+
+    /// Takes a message; false when it cannot be understood, which ends the channel.
+    fn take_message(&mut self, now: Instant, peer: ShardId, mut message: Bytes) -> bool {
         let taken = match message.try_get_u8() {
             Ok(OF_CORE) => self.take_core_message(now, peer, message),
             Ok(OF_TUNNELS) => self.handle_tunnel(now, peer, message).map_err(|error| error.to_string()),
             Ok(kind) => Err(format!("a message is of kind {kind}, which is none")),
             Err(_) => Err("a message is empty".to_owned()),
         };
-        let Err(error) = taken else { return };
-        let Some(mesh) = self.mesh.as_deref_mut() else { return };
-        let Some(line) = mesh.lines.get_mut(&peer) else { return };
+        let Err(error) = taken else { return true };
+        let Some(mesh) = self.mesh.as_deref_mut() else { return false };
+        let Some(line) = mesh.lines.get_mut(&peer) else { return false };
         warn!(node = %line.channel.remote(), %error, "cannot understand a shard of another node");
         line.channel.refuse(now, "something that this node does not understand");
         mesh.mark_line(peer);
+        false
     }
 
     fn take_core_message(&mut self, now: Instant, peer: ShardId, message: Bytes) -> Result<(), String> {
@@ -721,6 +762,13 @@ impl Shard {
     pub(crate) fn say_to_node(&mut self, now: Instant, peer: ShardId, message: &PeerMessage) {
         if let Some(mesh) = self.mesh.as_deref_mut() {
             mesh.say(now, &self.core, peer, message);
+        }
+    }
+
+    /// What the core has encoded for a shard of another node.
+    pub(crate) fn say_run_to_node(&mut self, now: Instant, peer: ShardId, run: Run) {
+        if let Some(mesh) = self.mesh.as_deref_mut() {
+            mesh.say_run(now, peer, run);
         }
     }
 

@@ -845,6 +845,13 @@ impl Bed {
                     self.mail.entry((shard, index)).or_default().push_back(message);
                 }
             }
+            Effect::Run { to, run } => {
+                let index = self.index_of(shard, to);
+                let from = self.id_of(index, shard);
+                for message in wire::messages_of(run, &self.cores[index], self.now, from) {
+                    self.carry_out(shard, Effect::Peer { to, message });
+                }
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::bed::*;
 use super::stored::{fleet_with, queue};
+use crate::wire::messages_of;
 use crate::*;
 
 fn limits() -> CoreLimits {
@@ -65,11 +66,14 @@ impl Two {
     /// What the cores have to say to each other, with the one that is to hear it.
     fn take(&mut self) -> Vec<(usize, PeerMessage)> {
         let mut mail = Vec::new();
-        for (index, core) in self.cores.iter_mut().enumerate() {
-            while let Some(effect) = core.poll_effect() {
-                if let Effect::Peer { message, .. } = effect {
-                    mail.push((1 - index, message));
-                }
+        for index in 0..2 {
+            while let Some(effect) = self.cores[index].poll_effect() {
+                let messages = match effect {
+                    Effect::Peer { message, .. } => vec![message],
+                    Effect::Run { run, .. } => messages_of(run, &self.cores[1 - index], self.now, self.there),
+                    _ => Vec::new(),
+                };
+                mail.extend(messages.into_iter().map(|message| (1 - index, message)));
             }
         }
         mail
@@ -692,4 +696,103 @@ fn what_was_to_be_said_to_a_shard_that_is_gone_is_not_said_when_it_is_back() {
     while let Some(effect) = bed.cores[0].poll_effect() {
         assert!(!matches!(effect, Effect::Peer { .. }), "of before: {effect:?}");
     }
+}
+
+/// Two nodes, a producer on the first and a consumer on the second, of which the first takes no effects from
+/// here on: the test does.
+fn producer_here_and_consumer_there() -> (Bed, P, C) {
+    let mut bed = fleet_with(&[1, 1], &CoreLimits::default());
+    bed.set("a", anycast());
+    let consumer = bed.consumer(1, "a", 200);
+    let producer = bed.producer(0, "a");
+    bed.send_settled(producer, "the first begins the round");
+    assert_eq!(bed.bodies(consumer).len(), 1);
+    (bed, producer, consumer)
+}
+
+fn begin(bed: &mut Bed, producer: P, chunk: impl Into<Bytes>, settled: bool) -> Begun {
+    let incoming = Incoming { chunk: chunk.into(), settled, ..Incoming::default() };
+    bed.cores[0].begin(bed.now, producer.1, incoming)
+}
+
+#[test]
+fn small_deliveries_to_another_node_leave_together_and_before_what_is_said_to_it_later() {
+    let (mut bed, producer, _) = producer_here_and_consumer_there();
+    let core = |bed: &mut Bed| bed.cores[0].poll_prompt_effect();
+    for text in ["1", "2", "3"] {
+        assert!(begin(&mut bed, producer, text, true).consumed);
+        assert!(core(&mut bed).is_none(), "they wait for each other");
+    }
+    // It is not kept as bytes alone: the other shard says when it has taken it.
+    begin(&mut bed, producer, vec![7; PEER_FREE_BYTES + 1], true);
+    let Some(Effect::Run { to, run }) = core(&mut bed) else { panic!("the three first") };
+    let (there, from) = (bed.id_of(0, 1), bed.id_of(1, 0));
+    assert_eq!((to, run.messages()), (there, 3));
+    let messages = messages_of(run, &bed.cores[1], bed.now, from);
+    assert_eq!(messages.len(), 3);
+    assert!(matches!(core(&mut bed), Some(Effect::Peer { to, .. }) if to == there));
+    assert!(core(&mut bed).is_none());
+    // The turn ends: what is left leaves.
+    begin(&mut bed, producer, "5", true);
+    assert!(matches!(bed.cores[0].poll_effect(), Some(Effect::Run { run, .. }) if run.messages() == 1));
+}
+
+#[test]
+fn what_leaves_together_arrives_in_order_with_what_does_not() {
+    let (mut bed, producer, consumer) = producer_here_and_consumer_there();
+    bed.is_mid_turn = true;
+    let large = "l".repeat(PEER_FREE_BYTES + 1);
+    let mut expected = vec!["the first begins the round".to_owned()];
+    for number in 0..40 {
+        let text = if number % 7 == 3 { format!("{number}{large}") } else { number.to_string() };
+        if number % 3 == 0 {
+            bed.send(producer, &text);
+        } else {
+            bed.send_settled(producer, &text);
+        }
+        expected.push(text);
+    }
+    bed.is_mid_turn = false;
+    bed.run();
+    assert_eq!(bed.bodies(consumer), expected);
+    bed.clear();
+}
+
+#[test]
+fn what_leaves_together_fits_into_a_segment() {
+    let (mut bed, producer, consumer) = producer_here_and_consumer_there();
+    bed.credit(consumer, 200, false);
+    let (mut messages, mut runs) = (0, 0);
+    for _ in 0..150 {
+        begin(&mut bed, producer, vec![7; PEER_FREE_BYTES], true);
+        while let Some(effect) = bed.cores[0].poll_prompt_effect() {
+            if let Effect::Run { run, .. } = effect {
+                (messages, runs) = (messages + run.messages(), runs + 1);
+                assert!((60 << 10..64 << 10).contains(&run.into_bytes().len()));
+            }
+        }
+    }
+    assert_eq!(runs, 150 * PEER_FREE_BYTES / (60 << 10));
+    while let Some(effect) = bed.cores[0].poll_effect() {
+        if let Effect::Run { run, .. } = effect {
+            messages += run.messages();
+        }
+    }
+    assert_eq!(messages, 150);
+}
+
+#[test]
+fn what_was_to_leave_together_for_a_node_that_is_gone_does_not_leave_when_it_is_back() {
+    let (mut bed, producer, _) = producer_here_and_consumer_there();
+    let (now, there) = (bed.now, bed.id_of(0, 1));
+    begin(&mut bed, producer, "settled", true);
+    begin(&mut bed, producer, "not settled", false);
+    bed.cores[0].handle_peer_gone(now, there);
+    bed.cores[0].add_peer(now, there, PeerOptions { cost: 1 });
+    let mut released = 0;
+    while let Some(effect) = bed.cores[0].poll_effect() {
+        assert!(!matches!(effect, Effect::Run { .. }), "of before: {effect:?}");
+        released += u32::from(matches!(effect, Effect::UpdateProducer { settled: true, .. }));
+    }
+    assert_eq!(released, 1);
 }

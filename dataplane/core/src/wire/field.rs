@@ -134,6 +134,12 @@ impl<'a> Decoder<'a> {
         if bytes.len() <= COPY_UP_TO { Bytes::copy_from_slice(bytes) } else { self.input.slice_ref(bytes) }
     }
 
+    /// What has not been taken yet.
+    #[inline]
+    pub(super) fn reader(&mut self) -> &mut Reader<'a> {
+        &mut self.reader
+    }
+
     /// All that is left, as a slice of the input whatever its size: for what is not kept long.
     #[inline]
     pub(super) fn rest(&mut self) -> Bytes {

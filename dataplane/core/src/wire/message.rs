@@ -7,14 +7,14 @@ use bytes::{Buf, Bytes};
 
 use super::field::{Decoder, Encoder, put_list, take_list};
 use super::record::{
-    put_deliver, put_last_publication, put_question, put_state, take_arrival, take_last_publication,
+    DeliverHead, put_deliver, put_last_publication, put_question, put_state, take_last_publication,
     take_question, take_state,
 };
-use super::{FilterCodec, ShardNames, WireError};
+use super::{FilterCodec, MAX_WIRE_BYTES, ShardNames, WireError};
 use crate::broker::Wire;
 use crate::core::Core;
-use crate::delivery::{Arrival, Origin};
-use crate::key::{AddressKey, LegKey};
+use crate::delivery::Origin;
+use crate::encoding::Reader;
 use crate::live::LiveWire;
 use crate::peer::{MAX_SETTLED, Message, PeerMessage};
 use crate::settings::ShardId;
@@ -90,7 +90,7 @@ macro_rules! messages {
     };
 }
 
-const DELIVER: u8 = 0x03;
+pub(super) const DELIVER: u8 = 0x03;
 const UPDATE: u8 = 0x06;
 const SETTLE: u8 = 0x07;
 const SETTLE_ALL: u8 = 0x0b;
@@ -107,7 +107,7 @@ messages! {
     }
     put {
         Self::Deliver { address, epoch, token, arrival } => {
-            put_deliver(encoder, DELIVER, (*address, *epoch), arrival, *token);
+            put_deliver(encoder, (*address, *epoch), arrival, *token);
         }
         Self::Update { token, outcome, settled } => {
             encoder.byte(UPDATE);
@@ -130,9 +130,10 @@ messages! {
     }
     take {
         DELIVER => {
-            let (address, epoch, (token, mut arrival)) = take_deliver(decoder)?;
-            arrival.chunk = decoder.rest();
-            Ok(Self::Deliver { address, epoch, token, arrival })
+            decoder.begin("Deliver");
+            let head = DeliverHead::take(decoder.reader())?;
+            let arrival = head.arrival(decoder.context.now, Origin::Nobody, decoder.rest());
+            Ok(Self::Deliver { address: head.address, epoch: head.epoch, token: head.token, arrival })
         }
         UPDATE => {
             decoder.begin("Update");
@@ -157,15 +158,6 @@ messages! {
     }
 }
 
-/// What follows the code of `Deliver`, but for the body: address, epoch, and the delivery behind its token.
-type Deliver = (AddressKey, u32, (Option<LegKey>, Arrival));
-
-#[inline]
-fn take_deliver(from: &mut Decoder<'_>) -> Result<Deliver, WireError> {
-    from.begin("Deliver");
-    Ok((from.field()?, from.field()?, take_arrival(from)?))
-}
-
 impl Core {
     /// Takes a message that the core of another node's shard had for this one, as
     /// [`PeerMessage::encode`] put it into bytes.
@@ -180,22 +172,20 @@ impl Core {
         names: &dyn ShardNames,
         filters: &dyn FilterCodec,
     ) -> Result<(), WireError> {
-        let context = self.wire_context(now, from, names);
-        if input.first() != Some(&DELIVER) {
-            self.handle_peer(now, from, PeerMessage::decode(&input, &context, filters)?);
-            return Ok(());
-        }
         // Most messages are deliveries: those are not put together to be taken apart again, and the body is
         // what is left of the message, not one more reference to it.
-        let mut decoder = PeerMessage::decoder(&input, &context, filters)?;
-        decoder.byte()?;
-        let (address, epoch, (token, mut arrival)) = take_deliver(&mut decoder)?;
-        let head = input.len() - decoder.left();
-        input.advance(head);
-        arrival.chunk = input;
-        arrival.origin = Origin::Peer { shard: from, token };
+        let mut reader = Reader::new(&input);
+        if reader.byte() != Some(DELIVER) || input.len() > MAX_WIRE_BYTES {
+            let message = PeerMessage::decode(&input, &self.wire_context(now, from, names), filters)?;
+            self.handle_peer(now, from, message);
+            return Ok(());
+        }
+        let head = DeliverHead::take(&mut reader)?;
+        let body = input.len() - reader.rest().len();
+        input.advance(body);
+        let mut arrival = head.arrival(now, Origin::Peer { shard: from, token: head.token }, input);
         if self.peers.contains(from) {
-            self.handle_deliver(now, from, address, epoch, arrival);
+            self.handle_deliver(now, from, head.address, head.epoch, &mut arrival);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@
 mod field;
 mod message;
 mod record;
+mod run;
 #[cfg(test)]
 mod tests;
 
@@ -28,8 +29,10 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use self::field::{Decoder, Encoder};
+pub(crate) use self::run::Runs;
+pub use self::run::{OF_CORE, Run};
 #[cfg(test)]
-pub(crate) use self::tests::carry;
+pub(crate) use self::tests::{carry, messages_of};
 use crate::core::Core;
 use crate::format::Filter;
 use crate::peer::PeerMessage;

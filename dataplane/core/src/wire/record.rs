@@ -1,7 +1,7 @@
 //! What messages carry: outcomes, publications, deliveries, options.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes};
 
@@ -9,6 +9,7 @@ use super::field::{
     Decoder, Encoder, Field, Whose, millis_left, put_future, put_left, put_list, put_past, put_shard,
     take_future, take_left, take_list, take_past, take_shard,
 };
+use super::message::DELIVER;
 use super::{MAX_COPIED, MAX_FILTERS, MAX_POSTS, WireError};
 use crate::broker::{
     Asker, CopiedSubscription, CopiedVolatile, Destination, GivenBack, Handout, Handover, Label, MAX_LABELS,
@@ -18,7 +19,7 @@ use crate::broker::{
 use crate::consumer::SubscriptionOptions;
 use crate::delivery::{Arrival, COPY_UP_TO, Origin, Retain};
 use crate::effect::CloseReason;
-use crate::encoding::{LONGEST_NUMBER, put_number};
+use crate::encoding::{LONGEST_NUMBER, Reader, put_number};
 use crate::format::Redelivery;
 use crate::key::{AddressKey, LegKey};
 use crate::live::{LiveMessage, Want};
@@ -259,18 +260,34 @@ const HIGHEST_LEVEL: u8 = 9;
 const WAIT: Duration = Duration::from_millis(1);
 
 /// Bytes of a direct delivery before its body, at most: code, address, epoch, flags, token, format and deadline.
-const DELIVER_HEAD: usize = 1 + 8 + LONGEST_NUMBER + 2 + 8 + LONGEST_NUMBER + LONGEST_NUMBER;
+pub(super) const DELIVER_HEAD: usize = 1 + 8 + LONGEST_NUMBER + 2 + 8 + LONGEST_NUMBER + LONGEST_NUMBER;
 
 /// A direct delivery, but for its origin, to an address in an epoch of it. The body is what is left.
 pub(super) fn put_deliver(
     to: &mut Encoder<'_>,
-    code: u8,
+    place: (AddressKey, u32),
+    arrival: &Arrival,
+    token: Option<LegKey>,
+) {
+    // Put together here, so that the batch makes room for it once.
+    let mut head = [0; DELIVER_HEAD];
+    let mut free = head.as_mut_slice();
+    put_deliver_head(&mut free, to.context.now, place, arrival, token);
+    let used = DELIVER_HEAD - free.len();
+    to.out.extend_from_slice(head.get(..used).unwrap_or(&head));
+    to.rest(&arrival.chunk);
+}
+
+/// What stands before the body, [`DELIVER_HEAD`] bytes of it at most.
+#[inline]
+pub(super) fn put_deliver_head(
+    mut free: &mut &mut [u8],
+    now: Instant,
     (address, epoch): (AddressKey, u32),
     arrival: &Arrival,
     token: Option<LegKey>,
 ) {
-    let waited =
-        arrival.deadline.is_some() && to.context.now.saturating_duration_since(arrival.arrived) >= WAIT;
+    let waited = arrival.deadline.is_some() && now.saturating_duration_since(arrival.arrived) >= WAIT;
     let set = [
         arrival.settled,
         arrival.second,
@@ -281,10 +298,7 @@ pub(super) fn put_deliver(
         waited,
     ];
     let level = u16::from(arrival.level.min(HIGHEST_LEVEL));
-    // Put together here, so that the batch makes room for it once.
-    let mut head = [0; DELIVER_HEAD];
-    let mut free = head.as_mut_slice();
-    free.put_u8(code);
+    free.put_u8(DELIVER);
     free.put_u64_le(address.to_bits());
     put_number(&mut free, epoch.into());
     free.put_u16_le(flags(set) | level << LEVEL_SHIFT);
@@ -295,40 +309,64 @@ pub(super) fn put_deliver(
         put_number(&mut free, arrival.message_format.into());
     }
     if let Some(deadline) = arrival.deadline {
-        put_number(&mut free, millis_left(deadline.saturating_duration_since(to.context.now)));
+        put_number(&mut free, millis_left(deadline.saturating_duration_since(now)));
     }
-    let used = DELIVER_HEAD - free.len();
-    to.out.extend_from_slice(head.get(..used).unwrap_or(&head));
-    to.rest(&arrival.chunk);
 }
 
-/// The same behind the epoch, and but for the body, which is what is left then.
-#[inline]
-pub(super) fn take_arrival(from: &mut Decoder<'_>) -> Result<(Option<LegKey>, Arrival), WireError> {
-    let flags = from.flags()?;
-    let level = (flags >> LEVEL_SHIFT) as u8;
-    let is_odd = flags & UNUSED != 0 || flags & (DEADLINE | WAITED) == WAITED;
-    if level > HIGHEST_LEVEL || is_odd {
-        return from.unknown("a kind of delivery", level);
+/// The same, taken back: all but the code and the body, which is what is left then.
+pub(super) struct DeliverHead {
+    pub(super) address: AddressKey,
+    pub(super) epoch: u32,
+    pub(super) token: Option<LegKey>,
+    flags: u16,
+    message_format: u32,
+    left: Option<Duration>,
+}
+
+impl DeliverHead {
+    #[inline]
+    pub(super) fn take(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        let ends = || WireError::Ends("Deliver");
+        let address = u64::from_le_bytes(from.array().ok_or_else(ends)?);
+        let address = AddressKey::from_bits(address).ok_or(WireError::NoKey("an address"))?;
+        let epoch = from.small_number().ok_or_else(ends)?;
+        let flags = u16::from_le_bytes(from.array().ok_or_else(ends)?);
+        let level = (flags >> LEVEL_SHIFT) as u8;
+        let is_odd = flags & UNUSED != 0 || flags & (DEADLINE | WAITED) == WAITED;
+        if level > HIGHEST_LEVEL || is_odd {
+            return Err(WireError::Unknown { what: "a kind of delivery", number: level.into() });
+        }
+        let mut head = Self { address, epoch, token: None, flags, message_format: 0, left: None };
+        if flags & TOKEN != 0 {
+            let token = u64::from_le_bytes(from.array().ok_or_else(ends)?);
+            head.token = Some(LegKey::from_bits(token).ok_or(WireError::NoKey("a token"))?);
+        }
+        if flags & FORMAT != 0 {
+            head.message_format = from.small_number().ok_or_else(ends)?;
+        }
+        if flags & DEADLINE != 0 {
+            head.left = Some(Duration::from_millis(from.number().ok_or_else(ends)?));
+        }
+        Ok(head)
     }
-    let token = when(flags & TOKEN != 0, from, Decoder::field)?;
-    let message_format = when(flags & FORMAT != 0, from, Decoder::field)?.unwrap_or(0);
-    let left = when(flags & DEADLINE != 0, from, take_left)?;
-    let now = from.context.now;
-    let waited = if flags & WAITED != 0 { WAIT } else { Duration::ZERO };
-    let arrival = Arrival {
-        origin: Origin::Nobody,
-        settled: flags & SETTLED != 0,
-        second: flags & SECOND != 0,
-        level,
-        message_format,
-        arrived: now.checked_sub(waited).unwrap_or(now),
-        // One that is too far away to be counted is none.
-        deadline: left.and_then(|left| now.checked_add(left)),
-        more: flags & MORE != 0,
-        chunk: Bytes::new(),
-    };
-    Ok((token, arrival))
+
+    /// The delivery with its body.
+    #[inline]
+    pub(super) fn arrival(&self, now: Instant, origin: Origin, chunk: Bytes) -> Arrival {
+        let arrived = if self.flags & WAITED != 0 { now.checked_sub(WAIT).unwrap_or(now) } else { now };
+        Arrival {
+            origin,
+            settled: self.flags & SETTLED != 0,
+            second: self.flags & SECOND != 0,
+            level: (self.flags >> LEVEL_SHIFT) as u8,
+            message_format: self.message_format,
+            arrived,
+            // One that is too far away to be counted is none.
+            deadline: self.left.and_then(|left| now.checked_add(left)),
+            more: self.flags & MORE != 0,
+            chunk,
+        }
+    }
 }
 
 // ---- publications -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::*;
 use crate::broker::{
@@ -67,6 +67,22 @@ pub(crate) fn carry(
     let bytes = encode(&cores[sender].wire_context(now, to, sender_names), message);
     let taken = cores[receiver].handle_encoded(now, from, bytes, receiver_names, &Texts);
     taken.expect("it was encoded");
+}
+
+/// The messages of a run, as the core of the shard that they are for understands them.
+pub(crate) fn messages_of(run: Run, receiver: &Core, now: Instant, from: ShardId) -> Vec<PeerMessage> {
+    // Deliveries name no shard.
+    let (context, count) = (receiver.wire_context(now, from, &Alike), run.messages() as usize);
+    let mut bytes = run.into_bytes().freeze();
+    let mut messages = Vec::new();
+    while bytes.has_remaining() {
+        let length = usize::from(bytes.get_u16());
+        let mut message = bytes.split_to(length);
+        assert_eq!(message.get_u8(), OF_CORE);
+        messages.push(PeerMessage::decode(&message, &context, &Texts).expect("it was encoded"));
+    }
+    assert_eq!(messages.len(), count);
+    messages
 }
 
 fn encode(context: &WireContext<'_>, message: &PeerMessage) -> Bytes {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::outgoing::Data;
-use super::{ChannelOptions, MAX_MESSAGE, MAX_RANGES};
+use super::{ChannelOptions, MAX_MESSAGE, MAX_RANGES, Messages};
 use crate::frame::{MAX_PAYLOAD, Segment, SegmentFlags};
 
 /// How much is handed out before it is acknowledged without waiting for company.
@@ -185,6 +185,23 @@ impl Incoming {
         self.unpack().map(Some)
     }
 
+    /// What is left of the messages that share a segment, if they come next.
+    pub(super) fn poll_run(&mut self, now: Instant) -> Result<Option<Messages>, &'static str> {
+        if self.current.is_empty() {
+            let Some(data) = self.ready.pop_front_if(|data| data.kind == SegmentFlags::MESSAGES) else {
+                return Ok(None);
+            };
+            self.count(now, data.cost());
+            if self.assembly.is_some() || data.payload.is_empty() {
+                return Err("no message where one must be");
+            }
+            self.current = data.payload;
+        }
+        let run = std::mem::take(&mut self.current);
+        self.messages += count_messages(&run)?;
+        Ok(Some(Messages(run)))
+    }
+
     /// What is handed out is acknowledged, soon.
     fn count(&mut self, now: Instant, cost: usize) {
         self.unacknowledged += cost;
@@ -257,6 +274,18 @@ impl fmt::Debug for Incoming {
         fields.field("next", &self.next).field("seen", &self.seen).field("ready", &self.ready.len());
         fields.field("ahead", &self.ahead.len()).field("told", &self.told).finish_non_exhaustive()
     }
+}
+
+/// How many messages a segment holds.
+fn count_messages(mut run: &[u8]) -> Result<u64, &'static str> {
+    let mut count = 0;
+    while !run.is_empty() {
+        let (length, rest) = run.split_first_chunk().ok_or("a message without its length")?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        run = rest.get(length..).ok_or("a message longer than its segment")?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 fn kind(flags: SegmentFlags) -> Result<SegmentFlags, &'static str> {

@@ -19,6 +19,9 @@ const MAX_WHOLE: usize = MAX_PAYLOAD - PREFIX;
 /// The buffer that messages are gathered in, at least: little for a channel that says little.
 const BATCH: usize = 16 * 1024;
 
+/// Messages put together elsewhere are copied behind what waits when they have so many bytes at most.
+const COPIED_RUN: usize = 4 * 1024;
+
 /// What may be under way at first.
 const FIRST_WINDOW: usize = 512 * 1024;
 
@@ -164,6 +167,18 @@ impl Outgoing {
             }
         }
         self.messages += 1;
+    }
+
+    /// Takes so many messages as they stand in a segment, into which the caller has checked that they fit.
+    pub(super) fn send_run(&mut self, messages: BytesMut, count: u32) {
+        let fits = self.batch.len() + messages.len() <= MAX_PAYLOAD;
+        if !self.batch.is_empty() && fits && messages.len() <= COPIED_RUN {
+            self.batch.extend_from_slice(&messages);
+        } else {
+            self.seal();
+            self.batch = messages;
+        }
+        self.messages += u64::from(count);
     }
 
     /// Takes the message that `write` appends, and what it returns to follow.

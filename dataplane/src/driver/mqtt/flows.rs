@@ -755,7 +755,7 @@ impl Shard {
                 self.mqtt_live_room();
                 true
             }
-            Effect::Store(_) | Effect::Peer { .. } | Effect::Emptied { .. } => false,
+            Effect::Store(_) | Effect::Peer { .. } | Effect::Run { .. } | Effect::Emptied { .. } => false,
         }
     }
 }
