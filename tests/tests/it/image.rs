@@ -11,7 +11,7 @@ use mq_tests::admin::Admin;
 use mq_tests::containers::Containers;
 use mq_tests::network::within;
 use mq_tests::oci::{Stage, write_image};
-use mq_tests::{Authority, Mq, eventually};
+use mq_tests::{Authority, Mq, eventually, repository};
 use serde_json::Value;
 
 const IMAGE: &str = "registry.test/mq:1";
@@ -125,4 +125,20 @@ fn containers_of_the_image_mesh_and_serve_as_nobody_on_a_root_that_is_not_writte
     for number in 1..=NODES {
         assert_eq!(containers.stop(number), Some(0), "{}", containers.talk(number));
     }
+}
+
+#[test]
+fn programs_for_both_architectures_are_made_alike_and_the_image_has_those() {
+    let read = |name: &str| fs::read_to_string(repository().join(name)).unwrap();
+    let aliases = read(".cargo/config.toml");
+    let of = |architecture: &str| {
+        let (_, rest) = aliases.split_once(&format!("static-{architecture} = [")).expect("an alias");
+        rest.split_once("\n]").expect("the end of it").0.to_owned()
+    };
+    assert_eq!(of("x86_64").replace("x86_64", "aarch64"), of("aarch64"));
+    for flag in ["--locked", "--release", "--package=mq", "--package=mqd", "+crt-static"] {
+        assert!(of("aarch64").contains(flag), "{flag}");
+    }
+    assert!(read("Containerfile").contains("cargo \"static-$machine\""));
+    assert!(read(".dockerignore").lines().any(|line| line == "!.cargo"));
 }
