@@ -275,7 +275,7 @@ impl Fleets {
                 }
             }
         };
-        let object = self.cluster.get(FLEETS, name).await?.unwrap_or(object);
+        let object = self.now(&object).await?;
         match made {
             Ok(nodes) => {
                 let ready = self.ready_nodes(name).await?;
@@ -383,10 +383,17 @@ impl Fleets {
         Ok(set.and_then(|set| set["status"]["readyReplicas"].as_u64()).unwrap_or(0))
     }
 
+    /// The object with what is said of it by now. What it says itself stays what was read before: the next status is
+    /// about that, whatever is wanted meanwhile.
+    async fn now(&self, read: &Value) -> Outcome<Value> {
+        let name = read["metadata"]["name"].as_str().unwrap_or_default();
+        let found = self.cluster.get(FLEETS, name).await?;
+        Ok(found.map_or_else(|| read.clone(), |found| about(read, found)))
+    }
+
     async fn tell_step(&self, object: &Value, fleet: &Fleet, step: &str) -> Outcome {
-        let name = &fleet.metadata.name;
-        let object = self.cluster.get(FLEETS, name).await?.unwrap_or_else(|| object.clone());
-        let ready = self.ready_nodes(name).await?;
+        let object = self.now(object).await?;
+        let ready = self.ready_nodes(&fleet.metadata.name).await?;
         self.tell(&object, &rolling(step), self.fields(fleet, ready, &[])).await
     }
 
@@ -429,6 +436,12 @@ impl Fleets {
         }
         Ok(())
     }
+}
+
+/// The object as it is there now, with the generation that was read before.
+fn about(read: &Value, mut found: Value) -> Value {
+    found["metadata"]["generation"] = read["metadata"]["generation"].clone();
+    found
 }
 
 fn resource_version(object: &Value) -> &str {
@@ -524,6 +537,22 @@ mod tests {
         let mut annotated = object(1, "1", Value::Null);
         annotated["metadata"]["annotations"] = json!({ GIVE_UP: "true" });
         assert_ne!(Seen::of(&annotated), first);
+    }
+
+    #[test]
+    fn a_status_is_about_what_was_read_whatever_is_wanted_by_the_time_it_is_written() {
+        let fleet = Fleet::new("f", FleetSpec { nodes: Some(1), ..FleetSpec::default() });
+        let read = json!({ "metadata": { "name": "f", "generation": 3 } });
+        // While the first node was made, a second one was asked for.
+        let found = json!({ "metadata": { "name": "f", "generation": 4 }, "spec": { "nodes": 2 } });
+        assert_ne!(Seen::of(&read), Seen::of(&found), "the worker looks again");
+        let status =
+            status_with(&about(&read, found), &settled(&fleet, 1), Map::new(), Timestamp::UNIX_EPOCH);
+        let status = status.unwrap();
+        assert_eq!(status["observedGeneration"], 3);
+        for condition in status["conditions"].as_array().unwrap() {
+            assert_eq!(condition["observedGeneration"], 3, "{condition}");
+        }
     }
 
     #[test]
