@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
-use mq_model::config::{DaemonConfig, Mesh, MeshConnect, MeshListener, MeshTls, Where};
 use mq_model::manifest::AddressType;
 use mq_tests::admin::Admin;
-use mq_tests::containers::Containers;
+use mq_tests::containers::{Containers, node_config};
 use mq_tests::network::within;
 use mq_tests::oci::{Stage, write_image};
 use mq_tests::{Authority, Mq, eventually, repository};
@@ -24,29 +23,10 @@ fn furnish(containers: &Containers, authority: &Authority, number: usize, user: 
     for folder in [&etc, &data] {
         fs::create_dir_all(folder).unwrap();
     }
-    let mut config = DaemonConfig::embedded("/var/lib/mq");
-    config.fleet = "tests".into();
-    config.node = format!("node-{number}");
-    config.authentication.anonymous = Where::Everywhere;
-    for listener in [&mut config.listeners.amqp, &mut config.listeners.mqtt, &mut config.listeners.http] {
-        listener.host = "0.0.0.0".into();
-    }
-    let connect = (1..number).map(|lower| MeshConnect {
-        host: containers.network().address(lower).to_string(),
-        port: 7672,
-        cost: None,
-    });
-    authority.issue(&config.node, &etc);
-    let file = |name: &str| format!("/etc/mq/{name}").into();
-    config.mesh = Some(Mesh {
-        listen: MeshListener { host: "0.0.0.0".into(), port: 7672 },
-        connect: connect.collect(),
-        tls: MeshTls { ca: file("ca.pem"), certificate: file("node.pem"), key: file("node.key") },
-        cost: 1,
-        connections: 0,
-        heartbeat_ms: 500,
-        timeout_ms: 5_000,
-    });
+    let node = format!("node-{number}");
+    let lower = (1..number).map(|lower| containers.network().address(lower).to_string());
+    let config = node_config(&node, lower, 5_000, |name| format!("/etc/mq/{name}"));
+    authority.issue(&node, &etc);
     fs::write(etc.join("mqd.yaml"), serde_json::to_string(&config).unwrap()).unwrap();
     give(&own, user);
     [etc, data]
