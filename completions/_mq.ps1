@@ -1519,6 +1519,7 @@ Register-ArgumentCompleter -Native -CommandName 'mq' -ScriptBlock {
             [CompletionResult]::new('rotate-ca', 'rotate-ca', [CompletionResultType]::ParameterValue, 'Put another certificate authority in the place of the fleet''s own')
             [CompletionResult]::new('export', 'export', [CompletionResultType]::ParameterValue, 'Write a fleet into a folder, for another machine to change it from or another place to run in')
             [CompletionResult]::new('import', 'import', [CompletionResultType]::ParameterValue, 'Take over a fleet that `mq fleet export` has written')
+            [CompletionResult]::new('hand-over', 'hand-over', [CompletionResultType]::ParameterValue, 'Give a fleet in a cluster to the operator of fleets there, and print the `Fleet` object that describes it')
             break
         }
         'mq;fleet;graph' {
@@ -1612,6 +1613,25 @@ Register-ArgumentCompleter -Native -CommandName 'mq' -ScriptBlock {
             [CompletionResult]::new('--file', '--file', [CompletionResultType]::ParameterName, 'A YAML or JSON file with the Fleet as it is to be from now on; repeatable; `-` is stdin. Default: as it was')
             [CompletionResult]::new('--mqd', '--mqd', [CompletionResultType]::ParameterName, 'The mqd binary, as of `mq deploy`')
             [CompletionResult]::new('--retain', '--retain', [CompletionResultType]::ParameterName, 'How long what the nodes had in the place before is kept there')
+            [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'The context to use, in place of the current one')
+            [CompletionResult]::new('--url', '--url', [CompletionResultType]::ParameterName, 'The AMQP URL to connect to, in place of the context''s: amqp://[user[:password]@]host[:port]')
+            [CompletionResult]::new('--admin', '--admin', [CompletionResultType]::ParameterName, 'The URL of the admin API, in place of the context''s: http://host:port')
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous')
+            [CompletionResult]::new('--space', '--space', [CompletionResultType]::ParameterName, 'The address space that a command is about, in place of the user''s own or `default`')
+            [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'A file whose first line is the password; `-` is stdin')
+            [CompletionResult]::new('--ca', '--ca', [CompletionResultType]::ParameterName, 'TLS: certificates to trust besides those of this system, as PEM')
+            [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'TLS: the certificate to show, as PEM')
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'TLS: the private key of --cert, as PEM')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour')
+            [CompletionResult]::new('--password-stdin', '--password-stdin', [CompletionResultType]::ParameterName, 'Read the password from the first line of stdin')
+            [CompletionResult]::new('--insecure', '--insecure', [CompletionResultType]::ParameterName, 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on stderr but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'mq;fleet;hand-over' {
+            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'The fleet''s name. Default: that of the context in use, then `default`')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'The context to use, in place of the current one')
             [CompletionResult]::new('--url', '--url', [CompletionResultType]::ParameterName, 'The AMQP URL to connect to, in place of the context''s: amqp://[user[:password]@]host[:port]')
             [CompletionResult]::new('--admin', '--admin', [CompletionResultType]::ParameterName, 'The URL of the admin API, in place of the context''s: http://host:port')

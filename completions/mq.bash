@@ -241,6 +241,9 @@ _mq() {
             mq__subcmd__fleet,graph)
                 cmd="mq__subcmd__fleet__subcmd__graph"
                 ;;
+            mq__subcmd__fleet,hand-over)
+                cmd="mq__subcmd__fleet__subcmd__hand__subcmd__over"
+                ;;
             mq__subcmd__fleet,import)
                 cmd="mq__subcmd__fleet__subcmd__import"
                 ;;
@@ -4120,7 +4123,7 @@ _mq() {
             return 0
             ;;
         mq__subcmd__fleet)
-            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help graph drift rotate-ca export import"
+            opts="-h --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help graph drift rotate-ca export import hand-over"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4318,6 +4321,64 @@ _mq() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json yaml dot" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mq__subcmd__fleet__subcmd__hand__subcmd__over)
+            opts="-h --name --context --url --admin --user --space --password-file --password-stdin --ca --cert --key --insecure --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --context)

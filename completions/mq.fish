@@ -1388,27 +1388,28 @@ complete -c mq -n "__fish_mq_using_subcommand apply" -l password-stdin -d 'Read 
 complete -c mq -n "__fish_mq_using_subcommand apply" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand apply" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l context -d 'The context to use, in place of the current one' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l password-stdin -d 'Read the password from the first line of stdin'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -l quiet -d 'Say nothing on stderr but errors'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -f -a "graph" -d 'Show which nodes are neighbours, what their links cost, and which way leads to each'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -f -a "drift" -d 'Compare the fleet with what was deployed last; exit 1 when something is different'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -f -a "rotate-ca" -d 'Put another certificate authority in the place of the fleet\'s own'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -f -a "export" -d 'Write a fleet into a folder, for another machine to change it from or another place to run in'
-complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import" -f -a "import" -d 'Take over a fleet that `mq fleet export` has written'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -f -a "graph" -d 'Show which nodes are neighbours, what their links cost, and which way leads to each'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -f -a "drift" -d 'Compare the fleet with what was deployed last; exit 1 when something is different'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -f -a "rotate-ca" -d 'Put another certificate authority in the place of the fleet\'s own'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -f -a "export" -d 'Write a fleet into a folder, for another machine to change it from or another place to run in'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -f -a "import" -d 'Take over a fleet that `mq fleet export` has written'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and not __fish_seen_subcommand_from graph drift rotate-ca export import hand-over" -f -a "hand-over" -d 'Give a fleet in a cluster to the operator of fleets there, and print the `Fleet` object that describes it'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -l from -d 'The node whose view it is. Default: one that answers' -r
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from graph" -s o -l output -d 'How to print it' -r -f -a "table\t'A table of the nodes and a table of the links'
 json\t'One JSON document'
@@ -1512,6 +1513,23 @@ complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l name -d 'The fleet\'s name. Default: that of the context in use, then `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand fleet; and __fish_seen_subcommand_from hand-over" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand node; and not __fish_seen_subcommand_from list show cordon uncordon drain undrain" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r

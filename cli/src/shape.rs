@@ -119,23 +119,32 @@ pub fn bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// `850us`, `1.2ms`, `3.4s`.
+/// `850us`, `1.2ms`, `3.4s`, `30s`, and from a minute on an [`uptime`].
 pub fn elapsed(duration: Duration) -> String {
     let micros = duration.as_micros();
     match micros {
         0..1_000 => format!("{micros}us"),
         1_000..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),
-        _ => format!("{:.1}s", duration.as_secs_f64()),
+        // 59.95s would be rounded to a minute.
+        1_000_000..59_950_000 => {
+            let seconds = format!("{:.1}", duration.as_secs_f64());
+            format!("{}s", seconds.trim_end_matches(".0"))
+        }
+        _ => uptime(duration.as_secs_f64().round() as u64),
     }
 }
 
-/// `45s`, `12m`, `3h12m`, `5d4h`.
+/// `45s`, `12m`, `3h12m`, `7d`: whole seconds in the largest unit, and in the next one what is left of it.
 pub fn uptime(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m{}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h{}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    let (of, unit, least, lesser) = match seconds {
+        0..60 => return format!("{seconds}s"),
+        60..3_600 => (60, "m", 1, "s"),
+        3_600..86_400 => (3_600, "h", 60, "m"),
+        _ => (86_400, "d", 3_600, "h"),
+    };
+    match (seconds / of, seconds % of / least) {
+        (whole, 0) => format!("{whole}{unit}"),
+        (whole, rest) => format!("{whole}{unit}{rest}{lesser}"),
     }
 }
 
@@ -215,10 +224,31 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_said_in_the_units_that_people_say_it_in() {
+        let said = [
+            (0, "0us"),
+            (1_200, "1.2ms"),
+            (3_440_000, "3.4s"),
+            (30_000_000, "30s"),
+            (59_960_000, "1m"),
+            (300_000_000, "5m"),
+            (330_400_000, "5m30s"),
+            (11_520_000_000, "3h12m"),
+            (604_800_000_000, "7d"),
+            (612_000_000_000, "7d2h"),
+        ];
+        for (micros, text) in said {
+            assert_eq!(elapsed(Duration::from_micros(micros)), text);
+        }
+        assert_eq!(uptime(0), "0s");
+        assert_eq!(uptime(720), "12m");
+    }
+
+    #[test]
     fn an_age_is_never_negative() {
         let hour = Duration::from_secs(3_600);
         assert_eq!(age(None), "-");
-        assert_eq!(age(Some(Timestamp::now() - hour)), "1h0m");
+        assert_eq!(age(Some(Timestamp::now() - hour)), "1h");
         assert_eq!(age(Some(Timestamp::now() + hour)), "0s");
     }
 

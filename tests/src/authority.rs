@@ -5,11 +5,25 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use mq_model::config::MeshTls;
+use mq_model::config::{MeshTls, Tls, TlsVersion};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType,
 };
+
+/// What a node is told that shows a certificate to its clients, and asks for theirs when there is an authority of those.
+pub fn server_tls(certificate: &Path, key: &Path, client_ca: Option<PathBuf>) -> Tls {
+    Tls {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        client_ca,
+        client_crl: None,
+        fleet_ca: None,
+        client_certificates: None,
+        min_version: TlsVersion::Tls12,
+        names: Vec::new(),
+    }
+}
 
 /// The authority of a fleet, which signs the certificates of its nodes.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use mq_model::config::{DaemonConfig, Mesh, MeshConnect, MeshListener, MeshTls, Where};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -16,6 +17,35 @@ use crate::wait::{PATIENCE, eventually, eventually_within};
 
 /// The containerd namespace of the tests.
 const NAMESPACE: &str = "mq-tests";
+
+/// What the node of a fleet called `tests` reads in a container of its own: it listens at every address, and connects to
+/// the nodes at `others`. `file` says where a file of its certificate is.
+pub fn node_config(
+    node: &str,
+    others: impl Iterator<Item = String>,
+    timeout_ms: u32,
+    file: impl Fn(&str) -> String,
+) -> DaemonConfig {
+    const MESH: u16 = 7672;
+    let mut config = DaemonConfig::embedded("/var/lib/mq");
+    config.fleet = "tests".into();
+    config.node = node.to_owned();
+    config.authentication.anonymous = Where::Everywhere;
+    for listener in [&mut config.listeners.amqp, &mut config.listeners.mqtt, &mut config.listeners.http] {
+        listener.host = "0.0.0.0".into();
+    }
+    let file = |name: &str| file(name).into();
+    config.mesh = Some(Mesh {
+        listen: MeshListener { host: "0.0.0.0".into(), port: MESH },
+        connect: others.map(|host| MeshConnect { host, port: MESH, cost: None }).collect(),
+        tls: MeshTls { ca: file("ca.pem"), certificate: file("node.pem"), key: file("node.key") },
+        cost: 1,
+        connections: 0,
+        heartbeat_ms: 500,
+        timeout_ms,
+    });
+    config
+}
 
 /// A containerd, and a network with a place for each container. Dropping it ends both, and the containers.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ pub mod raw_mqtt;
 pub mod remember;
 mod wait;
 
-pub use self::authority::{Authority, Pair};
+pub use self::authority::{Authority, Pair, server_tls};
 pub use self::command::{Finished, Mq, Running};
 pub use self::daemon::{Daemon, DaemonBuilder, report, run_mqd};
 pub use self::fleet::Fleet;

@@ -14,6 +14,7 @@ pub enum FleetCommand {
     RotateCa(RotateCa),
     Export(Export),
     Import(Import),
+    HandOver(HandOver),
 }
 
 /// Write a fleet into a folder, for another machine to change it from or another place to run in.
@@ -68,6 +69,24 @@ pub struct Import {
     /// How long what the nodes had in the place before is kept there.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = shape::duration)]
     pub retain: Duration,
+}
+
+/// Give a fleet in a cluster to the operator of fleets there, and print the `Fleet` object that describes it.
+///
+/// What this machine knows of the fleet, its authority with the key above all, goes into the Secret `<fleet>-fleet` of the
+/// fleet's namespace. An operator takes the fleet over when the object is applied, and no node is restarted for it; from
+/// then on the object says what the fleet is. Until then `mq deploy` takes the fleet back.
+///
+/// The other way round: an object that has the annotation `mq.messaging/release: "true"` leaves its fleet as it is when
+/// it is deleted, and `mq deploy`, on any machine, goes on with that.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mq fleet hand-over > fleet.yaml
+  mq fleet hand-over --name prod | kubectl apply -f -")]
+pub struct HandOver {
+    /// The fleet's name. Default: that of the context in use, then `default`.
+    #[arg(long, value_name = "FLEET")]
+    pub name: Option<String>,
 }
 
 /// Compare the fleet with what was deployed last; exit 1 when something is different.

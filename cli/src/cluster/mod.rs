@@ -37,6 +37,8 @@ use crate::{
 
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Whose the fields are that a deployment applies.
+const DEPLOYER: &str = "mq";
 /// How long a watch lasts before another one begins: one whose connection is dead is noticed then.
 const WATCH_SECONDS: u32 = 240;
 /// Objects of one part of a list.
@@ -141,7 +143,14 @@ impl Cluster {
             KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
         let config =
             Config::from_custom_kubeconfig(file, &options).await.map_err(|error| unusable(&error))?;
-        Self::new(config, namespace.to_owned(), "mq")
+        Self::new(config, namespace.to_owned(), DEPLOYER)
+    }
+
+    /// The same as whoever deploys by hand: what one of them has applied the other one changes, and takes away, without a
+    /// conflict about whose fields they are.
+    #[must_use]
+    pub fn as_deployer(&self) -> Self {
+        Self { manager: DEPLOYER, ..self.clone() }
     }
 
     fn new(mut config: Config, namespace: String, manager: &'static str) -> Outcome<Self> {

@@ -360,16 +360,8 @@ async fn roll_out_on<B: Backend>(
         plan.lines().iter().try_for_each(|line| output.line(line))?;
     }
     request.fleet.spec.exposures().iter().for_each(|exposure| output.warn(exposure));
-    let deployment = Deployment {
-        request,
-        options,
-        backend,
-        desired: &desired,
-        observed: &observed,
-        store: &store,
-        under_way: Mutex::default(),
-        attention: Attention { on_step: &|_| (), is_superseded: &|| false },
-    };
+    let attention = Attention { on_step: &|_| (), is_superseded: &|| false };
+    let deployment = Deployment::new(backend, (request, options), (&desired, &observed), &store, attention);
     if options.dry_run {
         preflight(backend, &desired, &plan, &observed).await?;
         return deployment.finish(&plan, None, output);
@@ -420,16 +412,7 @@ pub(super) async fn keep<B: Backend>(
     guard(&plan, options, output)?;
     preflight(backend, &desired, &plan, &observed).await?;
     let store = Store::of_user()?;
-    let deployment = Deployment {
-        request,
-        options,
-        backend,
-        desired: &desired,
-        observed: &observed,
-        store: &store,
-        under_way: Mutex::default(),
-        attention,
-    };
+    let deployment = Deployment::new(backend, (request, options), (&desired, &observed), &store, attention);
     Ok(deployment.apply(&plan, &|_| (), output).await?.nodes)
 }
 
@@ -661,7 +644,18 @@ struct Applied {
     probe: Vec<Account>,
 }
 
-impl<B: Backend> Deployment<'_, B> {
+impl<'a, B: Backend> Deployment<'a, B> {
+    fn new(
+        backend: &'a B,
+        (request, options): (&'a Request, &'a RollOptions),
+        (desired, observed): (&'a Desired, &'a Observed),
+        store: &'a Store,
+        attention: Attention<'a>,
+    ) -> Self {
+        let under_way = Mutex::default();
+        Self { request, options, backend, desired, observed, store, under_way, attention }
+    }
+
     /// Applies the plan, and writes down what came of it.
     async fn recorded(&self, plan: &Plan, output: &Output) -> Outcome<Applied> {
         let Request { fleet, addresses, command, .. } = self.request;

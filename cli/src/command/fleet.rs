@@ -22,6 +22,7 @@ pub(super) async fn run(args: &FleetCommand, settings: &Settings, output: &mut O
         FleetCommand::RotateCa(args) => super::rotate::rotate(args, settings, output).await,
         FleetCommand::Export(args) => super::moving::export(args, settings, output).await,
         FleetCommand::Import(args) => super::moving::import(args, output).await,
+        FleetCommand::HandOver(args) => super::moving::hand_over(args, settings, output).await,
         FleetCommand::Drift(args) => super::deploy::drift(args, settings, output).await,
     }
 }

@@ -1,8 +1,10 @@
-//! `mq fleet export` and `mq fleet import`: a fleet to another machine to change it from, or to another place to run in.
+//! `mq fleet export` and `mq fleet import`: a fleet to another machine to change it from, or to another place to run in;
+//! `mq fleet hand-over`: to an operator of its cluster.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use mq_model::{config::DaemonConfig, manifest::Fleet, mesh::node_number};
+use mq_model::{config::DaemonConfig, custom, manifest::Fleet, mesh::node_number};
+use serde_json::{Value, json};
 
 use super::{
     deploy::{fleet_name, name_flag},
@@ -10,7 +12,7 @@ use super::{
     site::{Site, history_of, with_site},
 };
 use crate::{
-    args::fleet::{Export as ExportArgs, Import as ImportArgs},
+    args::fleet::{Export as ExportArgs, HandOver, Import as ImportArgs},
     context::Contexts,
     deploy::{
         Backend,
@@ -25,7 +27,7 @@ use crate::{
     env,
     exit::Exit,
     failure::{Failure, Outcome},
-    output::Output,
+    output::{Output, value},
     settings::Settings,
     shape,
 };
@@ -152,6 +154,38 @@ pub(super) async fn import(args: &ImportArgs, output: &mut Output) -> Outcome<Ex
     Ok(Exit::Ok)
 }
 
+pub(super) async fn hand_over(args: &HandOver, settings: &Settings, output: &mut Output) -> Outcome<Exit> {
+    let name = fleet_name(args.name.as_ref(), settings)?;
+    let Site::Kubernetes(backend) = Site::of_name(&name, output).await? else {
+        return Err(Failure::usage(format!("the nodes of the fleet `{name}` are not in a cluster"))
+            .help("deploy it with `target: {kubernetes: {}}`; `mq fleet export` is for machines"));
+    };
+    backend.hand_over().await?;
+    output.warn(&format!(
+        "the key of the fleet's authority is in the Secret `{name}-fleet`: whoever reads that can be any node"
+    ));
+    output.yaml(&object_of(backend.fleet()))?;
+    output.talk("an operator of fleets has it when this is applied; `mq deploy` takes it back before");
+    Ok(Exit::Ok)
+}
+
+/// The object of a cluster that describes the fleet.
+fn object_of(fleet: &Fleet) -> Value {
+    let mut spec = value(&fleet.spec);
+    if let Some(target) = spec["target"]["kubernetes"].as_object_mut() {
+        // Where it is says the object's own namespace.
+        target.shift_remove("context");
+        target.shift_remove("namespace");
+    }
+    let namespace = fleet.spec.target.kubernetes().map(|target| target.namespace());
+    json!({
+        "apiVersion": format!("{}/{}", custom::GROUP, custom::VERSION),
+        "kind": custom::FLEETS.0,
+        "metadata": { "name": fleet.metadata.name, "namespace": namespace },
+        "spec": spec,
+    })
+}
+
 /// The fleet as the files have it.
 fn wanted(args: &ImportArgs, name: &str) -> Outcome<Fleet> {
     let fleet = files::documents(&args.files)?
@@ -244,4 +278,31 @@ async fn lay_out<B: Backend>(backend: &B, export: &Export, fleet: &Fleet, output
         backend.adopt(node, places, checksum).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_of_a_fleet_describes_the_same_fleet() {
+        let document = json!({
+            "apiVersion": "mq.dev/v1",
+            "kind": "Fleet",
+            "metadata": { "name": "f" },
+            "spec": {
+                "nodes": 3,
+                "listeners": { "amqps": { "host": "0.0.0.0", "port": 5671 } },
+                "target": { "kubernetes": { "context": "c", "namespace": "n", "routers": 2, "image": "mq:1" } },
+            },
+        });
+        let mut fleet: Fleet = serde_json::from_value(document).unwrap();
+        let object = object_of(&fleet);
+        assert_eq!(object["apiVersion"], "mq.messaging/v1");
+        let found = custom::fleet(&object).unwrap();
+        if let mq_model::manifest::Target::Kubernetes(target) = &mut fleet.spec.target {
+            target.context = None;
+        }
+        assert_eq!(found, fleet);
+    }
 }

@@ -48,14 +48,8 @@ async fn rotate_on<B: Backend>(
             "one is made for a fleet of several nodes, or with TLS, and lies where it was deployed from",
         ));
     }
-    let nodes: Vec<DaemonConfig> = backend.kept().await?.into_values().collect();
-    let observed = backend.observe(&nodes).await?;
-    let running = observed.into_iter().filter_map(|node| match node.state {
-        NodeState::Running { runtime, .. } => Some(runtime),
-        _ => None,
-    });
-    let running: Vec<Runtime> = running.collect();
-    let rotation = Rotation { backend, nodes, running, patience: backend.patience(args.wait) };
+    // How far it is stands in the fleet's directory, which is this machine's own.
+    let rotation = Rotation::of_fleet(backend, args.wait, async |_| Ok(())).await?;
     let phase = rotation::phase(directory)?;
     rotation.plan(phase, args).iter().try_for_each(|line| output.line(line))?;
     if args.dry_run {
@@ -75,19 +69,39 @@ async fn rotate_on<B: Backend>(
             return Ok(Exit::Ok);
         }
         output.talk(&format!("{told} trust both authorities"));
-        rotation::promote(directory)?;
     }
-    rotation.issue().await?;
+    rotation.change_over(phase).await?;
     output.talk("every node shows a certificate of the new authority");
-    rotation::finish(directory)?;
-    rotation.issue().await?;
+    rotation.finish().await?;
     output.line("changed: the new authority alone is trusted; what the one before has signed is refused")?;
     Ok(Exit::Ok)
 }
 
+/// Replaces the authority of a fleet with nobody to ask, from wherever that was interrupted. `remember` is called when the
+/// fleet's directory says that the next step is to be taken, and before it is.
+///
+/// # Errors
+///
+/// A node that does not take its files, and what is said where there is no authority. The same call goes on.
+pub(super) async fn replace<B: Backend>(
+    backend: &B,
+    fleet: &str,
+    remember: impl AsyncFn(Phase) -> Outcome,
+) -> Outcome {
+    let phase = rotation::phase(backend.directory())?;
+    let rotation = Rotation::of_fleet(backend, Duration::ZERO, remember).await?;
+    if phase != Phase::Issuing {
+        rotation.trust_both(fleet).await?;
+    }
+    rotation.change_over(phase).await?;
+    rotation.finish().await
+}
+
 /// A rotation under way.
-struct Rotation<'a, B> {
+struct Rotation<'a, B, R> {
     backend: &'a B,
+    /// What is called when the directory has come to another phase, before any node hears of that.
+    remember: R,
     /// Every node that is there, as it was told to run.
     nodes: Vec<DaemonConfig>,
     running: Vec<Runtime>,
@@ -95,7 +109,18 @@ struct Rotation<'a, B> {
     patience: Duration,
 }
 
-impl<B: Backend> Rotation<'_, B> {
+impl<'a, B: Backend, R: AsyncFn(Phase) -> Outcome> Rotation<'a, B, R> {
+    async fn of_fleet(backend: &'a B, wait: Duration, remember: R) -> Outcome<Self> {
+        let nodes: Vec<DaemonConfig> = backend.kept().await?.into_values().collect();
+        let observed = backend.observe(&nodes).await?;
+        let running = observed.into_iter().filter_map(|node| match node.state {
+            NodeState::Running { runtime, .. } => Some(runtime),
+            _ => None,
+        });
+        let running: Vec<Runtime> = running.collect();
+        Ok(Self { backend, remember, nodes, running, patience: backend.patience(wait) })
+    }
+
     /// What is going to be done, a line each.
     fn plan(&self, phase: Phase, args: &RotateCa) -> Vec<String> {
         let count = shape::plural(self.nodes.len() as u64, "node");
@@ -120,6 +145,23 @@ impl<B: Backend> Rotation<'_, B> {
 
     async fn trust_both(&self, fleet: &str) -> Outcome {
         rotation::begin(self.backend.directory(), fleet, jiff::Timestamp::now())?;
+        (self.remember)(Phase::Trusting).await?;
+        self.issue().await
+    }
+
+    /// Has every node show a certificate of the new authority, which signs from now on, unless it does already.
+    async fn change_over(&self, begun: Phase) -> Outcome {
+        if begun != Phase::Issuing {
+            rotation::promote(self.backend.directory())?;
+            (self.remember)(Phase::Issuing).await?;
+        }
+        self.issue().await
+    }
+
+    /// Has every node trust the new authority alone.
+    async fn finish(&self) -> Outcome {
+        rotation::finish(self.backend.directory())?;
+        (self.remember)(Phase::Settled).await?;
         self.issue().await
     }
 

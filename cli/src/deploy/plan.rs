@@ -522,12 +522,7 @@ fn removals(desired: &Desired, observed: &Observed) -> Vec<Step> {
 
 /// Unreachable is not empty: only the node itself can say that it holds nothing.
 fn removal(desired: &Desired, found: &ObservedNode) -> Step {
-    let kept = match desired.retain.as_secs() {
-        seconds if seconds > 0 && seconds % 86_400 == 0 => {
-            format!("its data is kept for {}d", seconds / 86_400)
-        }
-        seconds => format!("its data is kept for {}", shape::uptime(seconds)),
-    };
+    let kept = format!("its data is kept for {}", shape::uptime(desired.retain.as_secs()));
     let mut step = Step::new(Action::Remove, Object::Node, &found.name, "");
     let is_abandoned = desired.abandon.contains(&found.name);
     match (&found.state, &found.holds, found.leaving) {

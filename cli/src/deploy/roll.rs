@@ -809,6 +809,14 @@ mod tests {
     }
 
     fn roll(fake: &Fake, desired: &Desired) -> Outcome<Vec<String>> {
+        roll_unless(fake, desired, &|| false)
+    }
+
+    fn roll_unless(
+        fake: &Fake,
+        desired: &Desired,
+        is_superseded: &(dyn Fn() -> bool + Sync),
+    ) -> Outcome<Vec<String>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let observed = Observed { nodes: fake.observe(&[]).await?, ..Observed::default() };
@@ -820,7 +828,7 @@ mod tests {
                 poll: Duration::from_millis(1),
             };
             let output = Output::new(&Global { quiet: true, ..Global::default() });
-            let watch = Watch { on_ready: &|_| {}, on_step: &|_| {}, is_superseded: &|| false };
+            let watch = Watch { on_ready: &|_| {}, on_step: &|_| {}, is_superseded };
             let mut roll = Roll::new(fake, (desired, &observed), options, &output, watch);
             let nodes = roll.run(&plan).await?;
             Ok(nodes.into_iter().map(|node| node.node).collect())
@@ -837,6 +845,24 @@ mod tests {
         assert_eq!(fake.done(), done);
         assert_eq!(roll(&fake, &Desired { restart: Restart::Nobody, ..desired }).unwrap().len(), 3);
         assert_eq!(fake.done().len(), 6, "nothing is left to do");
+    }
+
+    #[test]
+    fn what_is_wanted_in_the_middle_of_a_roll_counts_after_the_step_that_is_under_way() {
+        let fake = running(3);
+        let first = Desired { restart: Restart::Everybody, ..desired(&fleet(3)) };
+        // Something else is wanted while the first node is being restarted.
+        let failure = roll_unless(&fake, &first, &|| !fake.done().is_empty()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Interrupted);
+        assert_eq!(
+            fake.done(),
+            ["stop node-1", "start node-1"],
+            "the step is ended, and no further one begun"
+        );
+        // The next roll is the one to what is wanted by then: a node less, and nobody restarted.
+        assert_eq!(roll(&fake, &desired(&fleet(2))).unwrap(), ["node-1", "node-2"]);
+        let done = ["cordon node-3", "drain node-3", "stop node-3", "retire node-3"];
+        assert_eq!(fake.done()[2..], done);
     }
 
     #[test]

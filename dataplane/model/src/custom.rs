@@ -343,6 +343,17 @@ fn fleet_definition() -> Value {
         "readyNodes": { "type": "integer", "format": "int64", "description": "Nodes that serve clients." },
         "image": { "type": "string", "description": "The image that the nodes are to run from." },
         "version": { "type": "string", "description": "The version of the daemons, when they were looked at last." },
+        "authority": {
+            "type": "object",
+            "description": "What signs the certificates of the nodes.",
+            "properties": {
+                "expires": { "type": "string", "format": "date-time", "description": "Until when it is good." },
+                "rotated": {
+                    "type": "string",
+                    "description": "The value of the annotation `mq.messaging/rotate-ca` for which it was replaced last.",
+                },
+            },
+        },
     });
     let columns = [
         ("Nodes", "integer", ".status.nodes"),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use mq_model::config::{ListenerConfig, Tls, TlsVersion};
+use mq_model::config::ListenerConfig;
 use mq_model::manifest::AddressType;
 use mq_tests::foreign::{Library, is_skipped};
 use mq_tests::raw::Witness;
-use mq_tests::{Authority, Daemon, PATIENCE, eventually_within, report};
+use mq_tests::{Authority, Daemon, PATIENCE, eventually_within, report, server_tls};
 use serde_json::Value;
 
 /// Connections that a flood has at once.
@@ -62,16 +62,7 @@ fn whoever_is_in_goes_on_while_strangers_begin_tls_and_guess_passwords() {
     let daemon = builder
         .with(|config| {
             config.listeners.amqps = Some(ListenerConfig::loopback(0));
-            config.tls = Some(Tls {
-                certificate: files.certificate.clone(),
-                key: files.key.clone(),
-                client_ca: None,
-                client_crl: None,
-                fleet_ca: None,
-                client_certificates: None,
-                min_version: TlsVersion::Tls12,
-                names: Vec::new(),
-            });
+            config.tls = Some(server_tls(&files.certificate, &files.key, None));
         })
         .start();
     daemon.admin().create("kept", AddressType::Queue);

@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
-use mq_model::config::{DaemonConfig, Mesh, MeshConnect, MeshListener, MeshTls, Where};
 use mq_model::manifest::AddressType;
 use mq_tests::admin::Admin;
-use mq_tests::containers::Containers;
+use mq_tests::containers::{Containers, node_config};
 use mq_tests::network::within;
 use mq_tests::oci::{Stage, write_image};
-use mq_tests::{Authority, Mq, eventually};
+use mq_tests::{Authority, Mq, eventually, repository};
 use serde_json::Value;
 
 const IMAGE: &str = "registry.test/mq:1";
@@ -24,29 +23,10 @@ fn furnish(containers: &Containers, authority: &Authority, number: usize, user: 
     for folder in [&etc, &data] {
         fs::create_dir_all(folder).unwrap();
     }
-    let mut config = DaemonConfig::embedded("/var/lib/mq");
-    config.fleet = "tests".into();
-    config.node = format!("node-{number}");
-    config.authentication.anonymous = Where::Everywhere;
-    for listener in [&mut config.listeners.amqp, &mut config.listeners.mqtt, &mut config.listeners.http] {
-        listener.host = "0.0.0.0".into();
-    }
-    let connect = (1..number).map(|lower| MeshConnect {
-        host: containers.network().address(lower).to_string(),
-        port: 7672,
-        cost: None,
-    });
-    authority.issue(&config.node, &etc);
-    let file = |name: &str| format!("/etc/mq/{name}").into();
-    config.mesh = Some(Mesh {
-        listen: MeshListener { host: "0.0.0.0".into(), port: 7672 },
-        connect: connect.collect(),
-        tls: MeshTls { ca: file("ca.pem"), certificate: file("node.pem"), key: file("node.key") },
-        cost: 1,
-        connections: 0,
-        heartbeat_ms: 500,
-        timeout_ms: 5_000,
-    });
+    let node = format!("node-{number}");
+    let lower = (1..number).map(|lower| containers.network().address(lower).to_string());
+    let config = node_config(&node, lower, 5_000, |name| format!("/etc/mq/{name}"));
+    authority.issue(&node, &etc);
     fs::write(etc.join("mqd.yaml"), serde_json::to_string(&config).unwrap()).unwrap();
     give(&own, user);
     [etc, data]
@@ -125,4 +105,20 @@ fn containers_of_the_image_mesh_and_serve_as_nobody_on_a_root_that_is_not_writte
     for number in 1..=NODES {
         assert_eq!(containers.stop(number), Some(0), "{}", containers.talk(number));
     }
+}
+
+#[test]
+fn programs_for_both_architectures_are_made_alike_and_the_image_has_those() {
+    let read = |name: &str| fs::read_to_string(repository().join(name)).unwrap();
+    let aliases = read(".cargo/config.toml");
+    let of = |architecture: &str| {
+        let (_, rest) = aliases.split_once(&format!("static-{architecture} = [")).expect("an alias");
+        rest.split_once("\n]").expect("the end of it").0.to_owned()
+    };
+    assert_eq!(of("x86_64").replace("x86_64", "aarch64"), of("aarch64"));
+    for flag in ["--locked", "--release", "--package=mq", "--package=mqd", "+crt-static"] {
+        assert!(of("aarch64").contains(flag), "{flag}");
+    }
+    assert!(read("Containerfile").contains("cargo \"static-$machine\""));
+    assert!(read(".dockerignore").lines().any(|line| line == "!.cargo"));
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine;
@@ -214,4 +215,95 @@ fn a_fleet_object_becomes_a_fleet_follows_what_it_says_and_goes_no_sooner_than_i
     let left = site.kubectl(&format!("get {kinds} -l app.kubernetes.io/instance=f -o name")).succeeds();
     assert_eq!(left.stdout, "");
     assert!(kept(1) && kept(2));
+}
+
+/// A user who deploys a fleet called `f` by hand, from a machine of his own.
+struct Hand {
+    mq: Mq,
+    file: PathBuf,
+}
+
+impl Hand {
+    fn new(site: &Site) -> Self {
+        let mq = Mq::new();
+        site.lead_from(mq.home());
+        let document = json!({
+            "apiVersion": "mq.dev/v1",
+            "kind": "Fleet",
+            "metadata": { "name": "f" },
+            "spec": {
+                "nodes": 2,
+                "workers": 1,
+                "drainSeconds": 1,
+                "target": { "kubernetes": { "namespace": site.namespace(), "image": image(), "leaveSeconds": 60 } },
+            },
+        });
+        let file = mq.home().join("fleet.yaml");
+        fs::write(&file, document.to_string()).expect("a file");
+        Self { mq, file }
+    }
+
+    fn mq(&self, words: &str) -> Finished {
+        self.mq.start(words).finish_within(ROLL)
+    }
+
+    fn deploy(&self) -> Finished {
+        self.mq(&format!("deploy -f {}", self.file.display()))
+    }
+}
+
+/// Which pods there are, and whom they believe.
+fn pods_and_authority(operated: &Operated) -> ([Option<Value>; 2], String) {
+    let secret = operated.site.get("secret/f-mesh").expect("a Secret");
+    let authority = secret["data"]["ca.crt"].as_str().expect("an authority").to_owned();
+    (["f-node-1", "f-node-2"].map(|pod| operated.uid(pod)), authority)
+}
+
+#[test]
+fn a_fleet_goes_from_hand_to_an_object_and_back_with_its_pods_its_authority_and_its_messages() {
+    let Some(operated) = Operated::new() else { return };
+    let site = &operated.site;
+    let hand = Hand::new(site);
+    hand.deploy().succeeds();
+    hand.mq("address create orders --type queue").succeeds();
+    hand.mq("send orders --durable -m kept").succeeds();
+    let (pods, authority) = pods_and_authority(&operated);
+
+    // An object of its name changes nothing, and says what to do.
+    let mut claim = operated.fleet("f", 1);
+    claim["spec"]["target"]["kubernetes"] = json!({ "image": image() });
+    operated.apply(&claim).succeeds();
+    let message = operated.wait_for("Ready", "False", "Conflict");
+    assert!(message.contains("`mq fleet hand-over --name f`"), "{message}");
+    assert_eq!(pods_and_authority(&operated), (pods.clone(), authority.clone()));
+
+    // Whoever has the authority gives it away: nobody is restarted, and believes whom he has believed.
+    let described = hand.mq("fleet hand-over --name f").succeeds();
+    site.kubectl_reading("apply -f -", &described.stdout).succeeds();
+    operated.wait_for("Ready", "True", "AsSpecified");
+    assert_eq!(pods_and_authority(&operated), (pods.clone(), authority.clone()));
+    hand.deploy().exits_with(8).says("mq.messaging/release");
+    hand.mq("fleet hand-over --name f").exits_with(8).says("already");
+
+    // Another authority, asked for as a restart is, and nobody is restarted for it.
+    site.kubectl("annotate fleet f mq.messaging/rotate-ca=first").succeeds();
+    eventually_within(ROLL, "another authority", || {
+        let authority = site.get("fleet/f")?["status"]["authority"].clone();
+        (authority["rotated"] == "first" && authority["expires"].is_string()).then_some(())
+    });
+    operated.wait_for("Progressing", "False", "AsSpecified");
+    let (same, rotated) = pods_and_authority(&operated);
+    assert_eq!(same, pods);
+    assert_ne!(rotated, authority);
+
+    // An object that is released leaves what it has made, and another machine goes on with that.
+    site.kubectl("annotate fleet f mq.messaging/release=true").succeeds();
+    site.kubectl("delete fleet f").succeeds();
+    assert_eq!(pods_and_authority(&operated), (pods.clone(), rotated.clone()));
+    let other = Hand::new(site);
+    other.deploy().succeeds();
+    assert_eq!(pods_and_authority(&operated), (pods, rotated));
+    assert!(site.get("secret/f-fleet").is_none(), "the authority is where the fleet is deployed from");
+    let received = other.mq("recv orders -n 1 --wait 20s").succeeds();
+    assert_eq!(received.lines(), ["kept"]);
 }

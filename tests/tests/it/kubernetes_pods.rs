@@ -4,9 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mq_model::config::{DaemonConfig, Mesh, MeshConnect, MeshListener, MeshTls, Where};
 use mq_model::manifest::AddressType;
 use mq_tests::admin::Admin;
+use mq_tests::containers::node_config;
 use mq_tests::foreign::is_skipped;
 use mq_tests::kubernetes::{Cluster, Site, image};
 use mq_tests::{Authority, Mq, eventually_within};
@@ -28,28 +28,9 @@ fn site() -> Option<Site> {
 fn configurations() -> Value {
     let mut files = serde_json::Map::new();
     for number in 0..3 {
-        let mut config = DaemonConfig::embedded("/var/lib/mq");
-        config.fleet = "tests".into();
-        config.node = format!("node-{}", number + 1);
-        config.authentication.anonymous = Where::Everywhere;
-        for listener in [&mut config.listeners.amqp, &mut config.listeners.mqtt, &mut config.listeners.http] {
-            listener.host = "0.0.0.0".into();
-        }
-        let connect = (0..number).map(|lower| MeshConnect {
-            host: format!("mq-{lower}.mq-nodes"),
-            port: 7672,
-            cost: None,
-        });
-        let file = |name: &str| format!("/etc/mq/tls/{}-{name}", config.node).into();
-        config.mesh = Some(Mesh {
-            listen: MeshListener { host: "0.0.0.0".into(), port: 7672 },
-            connect: connect.collect(),
-            tls: MeshTls { ca: file("ca.pem"), certificate: file("node.pem"), key: file("node.key") },
-            cost: 1,
-            connections: 0,
-            heartbeat_ms: 500,
-            timeout_ms: 2_000,
-        });
+        let node = format!("node-{}", number + 1);
+        let lower = (0..number).map(|lower| format!("mq-{lower}.mq-nodes"));
+        let config = node_config(&node, lower, 2_000, |name| format!("/etc/mq/tls/{node}-{name}"));
         files.insert(format!("mq-{number}.yaml"), json!(serde_json::to_string(&config).unwrap()));
     }
     Value::Object(files)

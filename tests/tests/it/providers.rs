@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use mq_amqp::performative::SaslCode;
-use mq_model::config::{ListenerConfig, Tls, TlsVersion};
+use mq_model::config::ListenerConfig;
 use mq_tests::foreign::{Library, Peer, is_skipped, text};
 use mq_tests::mqtt::{Broker, Client, Dialect, is_reference};
 use mq_tests::raw::Raw;
-use mq_tests::{Authority, Daemon, Mq, Running, eventually, report};
+use mq_tests::{Authority, Daemon, Mq, Running, eventually, report, server_tls};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -43,16 +43,7 @@ impl Place {
         }
         let broker = Broker::start_with(builder.with(|config| {
             config.listeners.https = Some(ListenerConfig::loopback(0));
-            config.tls = Some(Tls {
-                certificate: files.certificate.clone(),
-                key: files.key.clone(),
-                client_ca: None,
-                client_crl: None,
-                fleet_ca: None,
-                client_certificates: None,
-                min_version: TlsVersion::Tls12,
-                names: Vec::new(),
-            });
+            config.tls = Some(server_tls(&files.certificate, &files.key, None));
             config.authentication.oidc.push(serde_json::from_value(oidc).expect("it says what it has to"));
         }));
         let role = json!({

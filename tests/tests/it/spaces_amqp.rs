@@ -1,11 +1,11 @@
 //! Address spaces over AMQP, with clients that are not ours: whatever they call things, none finds anything of
 //! another space, nor learns that it is there.
 
-use mq_model::config::{ListenerConfig, Tls, TlsVersion};
+use mq_model::config::ListenerConfig;
 use mq_tests::admin::Admin;
 use mq_tests::foreign::{Library, Peer, is_skipped, text};
 use mq_tests::mqtt::{Broker, Client, Dialect, is_reference};
-use mq_tests::{Authority, Daemon, Fleet, eventually};
+use mq_tests::{Authority, Daemon, Fleet, eventually, server_tls};
 use rcgen::SanType;
 use serde_json::{Value, json};
 
@@ -362,16 +362,7 @@ fn the_server_name_that_tls_is_told_chooses_the_space_also_of_who_shows_a_certif
     let daemon = builder
         .with(|config| {
             config.listeners.amqps = Some(ListenerConfig::loopback(0));
-            config.tls = Some(Tls {
-                certificate: server.certificate,
-                key: server.key,
-                client_ca: Some(client_ca),
-                client_crl: None,
-                fleet_ca: None,
-                client_certificates: None,
-                min_version: TlsVersion::Tls12,
-                names: Vec::new(),
-            });
+            config.tls = Some(server_tls(&server.certificate, &server.key, Some(client_ca)));
         })
         .start();
     furnish(daemon.admin());

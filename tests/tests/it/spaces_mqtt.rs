@@ -74,6 +74,17 @@ fn prepare(admin: Admin) {
     }
 }
 
+/// Two nodes, of which both know all that.
+fn prepared_fleet() -> Fleet {
+    let fleet = Fleet::of(2).start();
+    prepare(fleet.node(1).admin());
+    eventually("the other node to know the users", || {
+        let answer = fleet.node(2).admin().request("GET", &format!("{}/users/ann", path("other")), None);
+        (answer.status == 200).then_some(())
+    });
+    fleet
+}
+
 /// The options of a connection of somebody of a space.
 fn of(space: &str, options: Value) -> Value {
     let user = if space == "default" { "ann".to_owned() } else { format!("ann@{space}") };
@@ -192,12 +203,7 @@ fn a_session_is_taken_over_by_a_client_of_its_space_on_whatever_node() {
     if is_skipped() || is_reference() {
         return;
     }
-    let fleet = Fleet::of(2).start();
-    prepare(fleet.node(1).admin());
-    eventually("the other node to know the users", || {
-        let answer = fleet.node(2).admin().request("GET", &format!("{}/users/ann", path("other")), None);
-        (answer.status == 200).then_some(())
-    });
+    let fleet = prepared_fleet();
     // Each on a node, and then on the other one.
     for (first, second) in [(1, 2), (2, 1)] {
         let at = |dialect: Dialect, node: usize, space: &str| {
@@ -259,12 +265,7 @@ fn fleet_sessions_of_one_name_leave_a_node_that_is_emptied_each_with_what_is_of_
     if is_skipped() || is_reference() {
         return;
     }
-    let fleet = Fleet::of(2).start();
-    prepare(fleet.node(1).admin());
-    eventually("the other node to know the users", || {
-        let answer = fleet.node(2).admin().request("GET", &format!("{}/users/ann", path("other")), None);
-        (answer.status == 200).then_some(())
-    });
+    let fleet = prepared_fleet();
     let at = |node: usize, space: &str, options: Value| {
         let mut client = Client::new(Dialect::PAHO_5);
         let connack = client.try_connect_at(fleet.node(node).mqtt(), of(space, options));

@@ -7,11 +7,11 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use mq_model::config::{ListenerConfig, Tls, TlsVersion};
+use mq_model::config::ListenerConfig;
 use mq_model::manifest::AddressType;
 use mq_tests::foreign::{Library, Peer, is_skipped, text};
 use mq_tests::mqtt::{Broker, Client, Dialect, is_reference, mosquitto_client};
-use mq_tests::{Authority, Daemon, PATIENCE, Pair, Running, report};
+use mq_tests::{Authority, Daemon, PATIENCE, Pair, Running, report, server_tls};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -40,16 +40,7 @@ impl Place {
             config.listeners.amqps = Some(listener.clone());
             config.listeners.mqtts = Some(listener.clone());
             config.listeners.https = Some(listener);
-            config.tls = Some(Tls {
-                certificate: server.certificate.clone(),
-                key: server.key.clone(),
-                client_ca: Some(client_ca),
-                client_crl: None,
-                fleet_ca: None,
-                client_certificates: None,
-                min_version: TlsVersion::Tls12,
-                names: Vec::new(),
-            });
+            config.tls = Some(server_tls(&server.certificate, &server.key, Some(client_ca)));
         });
         let place = Self { broker: Broker::start_with(builder), clients, folder, ca: server.ca };
         place.create("ann", &["send:in", "recv:in", "send:up/#", "recv:up/#"]);

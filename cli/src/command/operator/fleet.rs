@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::{Pin, pin},
     time::Duration,
 };
@@ -22,12 +22,23 @@ use super::{
     PAUSE, RESYNC, RETRY,
     condition::{Fact, reason, status_with},
     finalizers, is_protected,
-    memory::Memory,
 };
 use crate::{
     cluster::{Change, Cluster, FLEETS},
-    command::deploy::{Attention, RETAIN, keep},
-    deploy::{kubernetes::backend, plan::Step, roll::QUOTE},
+    command::{
+        deploy::{Attention, RETAIN, keep},
+        rotate,
+    },
+    deploy::{
+        Backend,
+        authority::{rotation, rotation::Phase, until},
+        kubernetes::{
+            backend::{self, RELEASE},
+            memory::{Memory, ROTATE, Remembered},
+        },
+        plan::Step,
+        roll::QUOTE,
+    },
     env,
     exit::Exit,
     failure::{Failure, Outcome},
@@ -81,6 +92,8 @@ enum Looked {
     Settled(u64),
     /// It is not yet.
     Unsettled,
+    /// It cannot be until somebody else lets go of the fleet.
+    Waiting,
     /// The object is gone.
     Gone,
 }
@@ -193,6 +206,10 @@ impl Fleets {
                     Some(ready)
                 }
                 Ok(Looked::Unsettled) => None,
+                Ok(Looked::Waiting) => {
+                    pause = RETRY;
+                    None
+                }
                 // The object does not say it: the next look may.
                 Err(failure) => {
                     output.warn(&format!("fleet {name}: {failure}"));
@@ -256,30 +273,34 @@ impl Fleets {
         if !is_protected(&object) {
             object = self.cluster.merge(FLEETS, &[name], &finalizers(&object, true)).await?;
         }
-        let (told, mut steps) = watch::channel(None);
+        let (told, mut steps) = watch::channel(Vec::new());
         let attention = Attention {
             on_step: &|step: &Step| {
-                told.send_replace(Some(format!("{} {}", step.action.word(), step.name)));
+                told.send_replace(rolling(&format!("{} {}", step.action.word(), step.name)));
             },
             is_superseded: &|| *seen.borrow() != *now,
         };
-        let mut making = pin!(self.make(&fleet, &memory, attention, output));
+        let rotate = object["metadata"]["annotations"][ROTATE].as_str();
+        let on_phase = |phase| drop(told.send_replace(rotating(phase)));
+        let mut making = pin!(Box::pin(self.make(&fleet, rotate, &memory, (attention, &on_phase), output)));
         let made = loop {
             tokio::select! {
                 made = &mut making => break made,
                 Ok(()) = steps.changed() => {
-                    let step = steps.borrow_and_update().clone().unwrap_or_default();
-                    if let Err(failure) = self.tell_step(&object, &fleet, &step).await {
+                    let facts = steps.borrow_and_update().clone();
+                    if let Err(failure) = self.tell_step(&object, &fleet, &facts).await {
                         output.warn(&format!("fleet {name}: {failure}"));
                     }
                 }
             }
         };
-        let object = self.cluster.get(FLEETS, name).await?.unwrap_or(object);
+        let object = self.now(&object).await?;
         match made {
-            Ok(nodes) => {
+            Ok(made) => {
                 let ready = self.ready_nodes(name).await?;
-                self.tell(&object, &settled(&fleet, ready), self.fields(&fleet, ready, &nodes)).await?;
+                let mut fields = self.fields(&fleet, ready, &made.nodes);
+                fields.insert("authority".into(), made.authority(&memory)?);
+                self.tell(&object, &settled(&fleet, ready), fields).await?;
                 Ok(if ready == u64::from(fleet.spec.nodes()) {
                     Looked::Settled(ready)
                 } else {
@@ -302,35 +323,52 @@ impl Fleets {
         Ok(fleet)
     }
 
-    /// Makes the fleet what is wanted of it, and returns its nodes.
+    /// Makes the fleet what is wanted of it. `rotate` is what the object says of its authority: another value than that for
+    /// which it was replaced last has it replaced.
     async fn make(
         &self,
         fleet: &Fleet,
+        rotate: Option<&str>,
         memory: &Memory,
-        attention: Attention<'_>,
+        (attention, on_phase): (Attention<'_>, &dyn Fn(Phase)),
         output: &Output,
-    ) -> Outcome<Vec<Runtime>> {
-        let mut wanted = match memory.recall().await? {
-            Some(wanted) => wanted,
+    ) -> Outcome<Made> {
+        let mut remembered = match memory.recall().await? {
+            Some(remembered) => remembered,
             None => {
                 self.refuse_foreign(fleet, memory).await?;
-                Vec::new()
+                // There is no authority yet that could be replaced.
+                Remembered { wanted: Vec::new(), rotated: rotate.map(str::to_owned) }
             }
         };
-        let former = wanted.clone();
-        if wanted.last() != Some(fleet) {
-            wanted.push(fleet.clone());
+        let former = remembered.wanted.clone();
+        if remembered.wanted.last() != Some(fleet) {
+            remembered.wanted.push(fleet.clone());
         }
         let backend = backend::Kubernetes::of_object(fleet, former, &self.cluster, memory.directory.clone())?;
         // What signs is written down before anything is there that it has signed.
         backend.equip()?;
-        memory.keep(&wanted).await?;
+        memory.keep(&remembered).await?;
         let nodes = keep(&backend, fleet, attention, output).await?;
-        memory.keep(std::slice::from_ref(fleet)).await?;
-        Ok(nodes)
+        remembered.wanted = vec![fleet.clone()];
+        memory.keep(&remembered).await?;
+        if is_rotation_due(rotate, &remembered, &memory.directory)? {
+            let rotated = rotate.map(str::to_owned).or_else(|| remembered.rotated.clone());
+            let after = Remembered { rotated, ..remembered.clone() };
+            let remember = async |phase| {
+                on_phase(phase);
+                // Once the new authority signs, there is no way but on: how far it is stands in the files.
+                memory.keep(if phase == Phase::Trusting { &remembered } else { &after }).await
+            };
+            let _lock = backend.lock("mq operator").await?;
+            rotate::replace(&backend, &fleet.metadata.name, remember).await?;
+            output.talk(&format!("fleet {}: another authority is in its place", fleet.metadata.name));
+            return Ok(Made { nodes, rotated: after.rotated });
+        }
+        Ok(Made { nodes, rotated: remembered.rotated })
     }
 
-    /// A fleet that somebody has deployed by hand has an authority that is not known here.
+    /// A fleet that somebody has deployed by hand has an authority that is not known here: who has that has to agree.
     async fn refuse_foreign(&self, fleet: &Fleet, memory: &Memory) -> Outcome {
         let directory = memory.directory.clone();
         let backend = backend::Kubernetes::of_object(fleet, Vec::new(), &self.cluster, directory)?;
@@ -338,9 +376,11 @@ impl Fleets {
             return Ok(());
         }
         let name = &fleet.metadata.name;
-        let message = format!("there is a fleet `{name}` already, which was not made for this object");
-        Err(Failure::new(Exit::Conflict, message)
-            .help("give the Fleet another name, or undeploy that fleet where it was deployed"))
+        let message = format!(
+            "there is a fleet `{name}` already, which was deployed by hand: `mq fleet hand-over --name {name}` where that was \
+             done gives it to this object"
+        );
+        Err(Failure::new(Exit::Conflict, message))
     }
 
     /// Takes away what was made for the object, and lets the object go.
@@ -349,7 +389,13 @@ impl Fleets {
         if !is_protected(object) {
             return Ok(Looked::Gone);
         }
-        if let Some(wanted) = memory.recall().await? {
+        if object["metadata"]["annotations"][RELEASE] == "true" {
+            // What is remembered stays for whoever goes on with the fleet.
+            self.cluster.merge(FLEETS, &[name], &finalizers(object, false)).await?;
+            output.talk(&format!("fleet {name} is released: it stays as it is"));
+            return Ok(Looked::Gone);
+        }
+        if let Some(Remembered { wanted, .. }) = memory.recall().await? {
             // What it says last need not be anything that could be made.
             let fleet = self.described(object).ok().or_else(|| wanted.last().cloned());
             if let Some(fleet) = fleet {
@@ -383,11 +429,18 @@ impl Fleets {
         Ok(set.and_then(|set| set["status"]["readyReplicas"].as_u64()).unwrap_or(0))
     }
 
-    async fn tell_step(&self, object: &Value, fleet: &Fleet, step: &str) -> Outcome {
-        let name = &fleet.metadata.name;
-        let object = self.cluster.get(FLEETS, name).await?.unwrap_or_else(|| object.clone());
-        let ready = self.ready_nodes(name).await?;
-        self.tell(&object, &rolling(step), self.fields(fleet, ready, &[])).await
+    /// The object with what is said of it by now. What it says itself stays what was read before: the next status is
+    /// about that, whatever is wanted meanwhile.
+    async fn now(&self, read: &Value) -> Outcome<Value> {
+        let name = read["metadata"]["name"].as_str().unwrap_or_default();
+        let found = self.cluster.get(FLEETS, name).await?;
+        Ok(found.map_or_else(|| read.clone(), |found| about(read, found)))
+    }
+
+    async fn tell_step(&self, object: &Value, fleet: &Fleet, facts: &[Fact]) -> Outcome {
+        let object = self.now(object).await?;
+        let ready = self.ready_nodes(&fleet.metadata.name).await?;
+        self.tell(&object, facts, self.fields(fleet, ready, &[])).await
     }
 
     async fn tell_failure(
@@ -401,7 +454,7 @@ impl Fleets {
             None => Map::new(),
         };
         self.tell(object, &failed(failure), fields).await?;
-        Ok(Looked::Unsettled)
+        Ok(if failure.exit == Exit::Conflict { Looked::Waiting } else { Looked::Unsettled })
     }
 
     fn fields(&self, fleet: &Fleet, ready: u64, nodes: &[Runtime]) -> Map<String, Value> {
@@ -431,6 +484,44 @@ impl Fleets {
     }
 }
 
+/// What came of making a fleet what is wanted of it.
+struct Made {
+    nodes: Vec<Runtime>,
+    /// What the object said of the authority when that was replaced last.
+    rotated: Option<String>,
+}
+
+impl Made {
+    /// What the status says of the authority.
+    fn authority(&self, memory: &Memory) -> Outcome<Value> {
+        let mut said = Map::new();
+        if let Some(expires) = until(&memory.directory)? {
+            said.insert("expires".into(), expires.to_string().into());
+        }
+        if let Some(rotated) = &self.rotated {
+            said.insert("rotated".into(), rotated.as_str().into());
+        }
+        Ok(said.into())
+    }
+}
+
+/// Whether the authority is to be replaced, or that was begun and has no way back.
+fn is_rotation_due(rotate: Option<&str>, remembered: &Remembered, directory: &Path) -> Outcome<bool> {
+    let is_wanted = rotate.is_some() && rotate != remembered.rotated.as_deref();
+    if !directory.join("ca").exists() {
+        let message = "the fleet has no authority of its own that could be replaced: its certificates are made by \
+                       cert-manager";
+        return if is_wanted { Err(Failure::usage(message)) } else { Ok(false) };
+    }
+    Ok(is_wanted || rotation::phase(directory)? == Phase::Issuing)
+}
+
+/// The object as it is there now, with the generation that was read before.
+fn about(read: &Value, mut found: Value) -> Value {
+    found["metadata"]["generation"] = read["metadata"]["generation"].clone();
+    found
+}
+
 fn resource_version(object: &Value) -> &str {
     object["metadata"]["resourceVersion"].as_str().unwrap_or_default()
 }
@@ -454,6 +545,16 @@ fn settled(fleet: &Fleet, ready: u64) -> Vec<Fact> {
 fn rolling(step: &str) -> Vec<Fact> {
     let message = format!("under way: {step}");
     vec![fact("Ready", false, "Rolling", message.clone()), fact("Progressing", true, "Rolling", message)]
+}
+
+/// What is said while the authority is replaced: nobody is restarted, and the fleet serves on.
+fn rotating(phase: Phase) -> Vec<Fact> {
+    let message = match phase {
+        Phase::Trusting => "the nodes learn to trust the next authority beside the one that there is",
+        Phase::Issuing => "the nodes get certificates of the new authority",
+        Phase::Settled => "the nodes learn to trust the new authority alone",
+    };
+    vec![fact("Progressing", true, "RotatingAuthority", message)]
 }
 
 /// What is said when a step has failed.
@@ -524,6 +625,50 @@ mod tests {
         let mut annotated = object(1, "1", Value::Null);
         annotated["metadata"]["annotations"] = json!({ GIVE_UP: "true" });
         assert_ne!(Seen::of(&annotated), first);
+    }
+
+    #[test]
+    fn a_status_is_about_what_was_read_whatever_is_wanted_by_the_time_it_is_written() {
+        let fleet = Fleet::new("f", FleetSpec { nodes: Some(1), ..FleetSpec::default() });
+        let read = json!({ "metadata": { "name": "f", "generation": 3 } });
+        // While the first node was made, a second one was asked for.
+        let found = json!({ "metadata": { "name": "f", "generation": 4 }, "spec": { "nodes": 2 } });
+        assert_ne!(Seen::of(&read), Seen::of(&found), "the worker looks again");
+        let status =
+            status_with(&about(&read, found), &settled(&fleet, 1), Map::new(), Timestamp::UNIX_EPOCH);
+        let status = status.unwrap();
+        assert_eq!(status["observedGeneration"], 3);
+        for condition in status["conditions"].as_array().unwrap() {
+            assert_eq!(condition["observedGeneration"], 3, "{condition}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_replaced_once_for_each_value_and_what_has_no_way_back_goes_on() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path();
+        let remembered =
+            |rotated: Option<&str>| Remembered { wanted: Vec::new(), rotated: rotated.map(str::to_owned) };
+        let is_due = |rotate, rotated| is_rotation_due(rotate, &remembered(rotated), directory);
+        assert!(is_due(Some("1"), None).unwrap_err().message.contains("cert-manager"));
+        assert!(!is_due(None, None).unwrap());
+        let now = Timestamp::now();
+        drop(crate::deploy::authority::Authority::of_fleet(directory, "f", now).unwrap());
+        for (rotate, rotated, due) in [
+            (None, None, false),
+            (Some("1"), None, true),
+            (Some("1"), Some("1"), false),
+            (Some("2"), Some("1"), true),
+            (None, Some("1"), false),
+        ] {
+            assert_eq!(is_due(rotate, rotated).unwrap(), due, "{rotate:?} after {rotated:?}");
+        }
+        rotation::begin(directory, "f", now).unwrap();
+        assert!(!is_due(None, None).unwrap(), "what is not wanted any more is not gone on with");
+        rotation::promote(directory).unwrap();
+        assert!(is_due(None, None).unwrap() && is_due(Some("1"), Some("1")).unwrap());
+        rotation::finish(directory).unwrap();
+        assert!(!is_due(Some("1"), Some("1")).unwrap());
     }
 
     #[test]

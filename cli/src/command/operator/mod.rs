@@ -13,7 +13,6 @@ mod address;
 mod condition;
 mod fleet;
 mod lease;
-mod memory;
 mod role;
 mod space;
 mod user;
@@ -101,7 +100,7 @@ pub(super) async fn run(args: &Arguments, admin: Option<&str>, output: &Output) 
         None => None,
     };
     let fleets = match args.fleets {
-        true => Some(Fleets::new(cluster.clone(), &args.lease)?),
+        true => Some(Fleets::new(cluster.as_deployer(), &args.lease)?),
         false => None,
     };
     let mut lease = Lease::new(cluster, &args.lease, &args.identity);

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use super::{
     explain::{hang, is_ready, is_stuck},
     lease::Lease,
+    memory::{Memory, Remembered},
     objects::{self, Compared, claim_of, claimed_by, name_of},
     secrets,
     tail::Tail,
@@ -73,8 +74,13 @@ const EXCERPT: i64 = 10;
 const REVISION: &str = "controller-revision-hash";
 /// On a pod: how far it is on its way out of the fleet.
 const LEAVING: &str = "mq.messaging/leaving";
+/// Whoever sets this on a Fleet has the fleet stay as it is when the object goes.
+pub const RELEASE: &str = "mq.messaging/release";
 /// On the claim of a volume whose node is no more: until when it is kept.
 const RETAINED: &str = "mq.messaging/retained-until";
+
+/// What others are told who want to change a fleet meanwhile.
+const HAND_OVER: &str = "mq fleet hand-over";
 
 /// The nodes of one fleet in a cluster.
 pub struct Kubernetes {
@@ -88,6 +94,8 @@ pub struct Kubernetes {
     is_forced: bool,
     /// Whether an object of the cluster says what the fleet is, and not whoever runs this.
     is_of_object: bool,
+    /// Whether what the cluster remembers of the fleet is known here, for whoever changes it next to go on with.
+    is_successor: bool,
     /// The ways to the ports of each node, by its name.
     ways: Mutex<BTreeMap<String, Arc<Ways>>>,
     tails: tokio::sync::Mutex<BTreeMap<String, Tail>>,
@@ -143,7 +151,69 @@ impl Kubernetes {
             )));
         }
         let cluster = Cluster::of_user(target.context.as_deref(), target.namespace()).await?;
-        Ok(Self::new(fleet, target, former, (cluster, directory)))
+        let mut backend = Self::new(fleet, target, former, (cluster, directory));
+        backend.catch_up().await?;
+        Ok(backend)
+    }
+
+    /// Puts here what an operator has remembered of the fleet, when there is no object of it: its authority above all. It
+    /// was released, or handed over and not taken yet.
+    async fn catch_up(&mut self) -> Outcome {
+        let memory = self.memory();
+        // Who may not look has nothing to catch up with, and a cluster that does not answer says so to what comes next.
+        let is_remembered = memory.is_there().await.unwrap_or(false);
+        if !is_remembered || !matches!(self.cluster.get(FLEETS, self.names.fleet()).await, Ok(None)) {
+            return Ok(());
+        }
+        create_private(&self.directory)?;
+        let Ok(_lock) = Lock::take(&self.directory, self.names.fleet(), "mq", &env::whoami()) else {
+            // Another command of this machine is at it, and knows it.
+            return Ok(());
+        };
+        if let Some(remembered) = memory.recall().await? {
+            self.former.extend(remembered.wanted.into_iter().rev());
+            self.is_successor = true;
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::of_fleet(&self.cluster, self.names.fleet(), self.directory.clone())
+    }
+
+    /// Gives what this machine knows of the fleet to the cluster, for an operator to go on with.
+    ///
+    /// # Errors
+    ///
+    /// When an operator has the fleet, the fleet is not there, this machine does not have its authority, or somebody else is
+    /// changing it.
+    pub async fn hand_over(&self) -> Outcome {
+        let (name, namespace) = (self.names.fleet(), self.cluster.namespace());
+        let _lock = Lock::take(&self.directory, name, HAND_OVER, &env::whoami())?;
+        let lease = Lease::take(&self.cluster, name, &env::whoami(), HAND_OVER).await?;
+        let is_there = lease.is_some() && self.is_there().await?;
+        if !is_there {
+            let message = format!("there are no nodes of the fleet `{name}` in the namespace {namespace}");
+            return Err(Failure::new(Exit::NotFound, message)
+                .help("an operator makes a fleet from nothing: apply its Fleet"));
+        }
+        let has_object = self.cluster.get(FLEETS, name).await?.is_some();
+        if has_object && self.memory().is_there().await? {
+            let message = format!(
+                "the fleet is that of the object `fleet/{name}` in the namespace {namespace} already"
+            );
+            return Err(Failure::new(Exit::Conflict, message).help("change the object"));
+        }
+        if self.target.tls() == KubernetesTls::Own && !self.directory.join("ca").exists() {
+            let message = format!("the authority of the fleet `{name}` is not on this machine");
+            return Err(Failure::new(Exit::NotFound, message)
+                .help("do it where the fleet was deployed, or `mq fleet import` it from there"));
+        }
+        let mut wanted: Vec<Fleet> = self.former.iter().rev().cloned().collect();
+        if wanted.last() != Some(&self.fleet) {
+            wanted.push(self.fleet.clone());
+        }
+        self.memory().keep(&Remembered { wanted, rotated: None }).await
     }
 
     /// The fleet of an object in the namespace of this pod. Fields that somebody else has changed are changed back.
@@ -179,6 +249,7 @@ impl Kubernetes {
             directory,
             is_forced: false,
             is_of_object: false,
+            is_successor: false,
             ways: Mutex::default(),
             tails: tokio::sync::Mutex::default(),
         }
@@ -188,6 +259,11 @@ impl Kubernetes {
     #[must_use]
     pub fn forced(self, is_forced: bool) -> Self {
         Self { is_forced, ..self }
+    }
+
+    /// The fleet as it is wanted.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     fn pod(&self, node: &str) -> String {
@@ -321,8 +397,10 @@ impl Kubernetes {
             "the object `fleet/{name}` in the namespace {namespace} says what the fleet is, and its operator would take \
              this back"
         );
-        Err(Failure::new(Exit::Conflict, message)
-            .help(format!("change that: `kubectl --namespace {namespace} edit fleets.mq.messaging {name}`")))
+        Err(Failure::new(Exit::Conflict, message).help(format!(
+            "change that: `kubectl --namespace {namespace} edit fleets.mq.messaging {name}`; to deploy by hand again, set its \
+             annotation {RELEASE}=\"true\" and delete it"
+        )))
     }
 
     /// The objects, with as many pods as there are now: the roll changes their number.
@@ -787,6 +865,10 @@ impl Backend for Kubernetes {
         let by = env::whoami();
         let lock = Lock::take(&self.directory, &self.fleet.metadata.name, command, &by)?;
         let lease = Lease::take(&self.cluster, self.names.fleet(), &by, command).await?;
+        if self.is_successor {
+            // From now on the authority may become another one here.
+            self.memory().leave().await?;
+        }
         Ok(lock.beside(lease))
     }
 

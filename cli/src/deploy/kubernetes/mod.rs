@@ -14,6 +14,7 @@ pub mod chart;
 mod explain;
 pub mod fleets;
 pub mod lease;
+pub mod memory;
 mod network;
 mod objects;
 mod observe;

@@ -55,18 +55,27 @@ pub(super) async fn compare(
     objects: Vec<Value>,
     is_forced: bool,
 ) -> Outcome<Vec<Compared>> {
-    let mut namespace = None;
+    let (mut namespace, mut is_namespace_left) = (None, false);
     for object in objects.iter().filter(|object| object["kind"] == "Namespace") {
-        namespace = Some(cluster.there(object).await?);
+        let there = cluster.there(object).await?;
+        is_namespace_left |= there.as_ref().is_some_and(|there| !is_of_same(there, object));
+        namespace = Some(there);
     }
-    let is_foreign = |there: &Value| there["metadata"]["labels"]["app.kubernetes.io/managed-by"] != "mq";
-    let is_namespace_left = namespace.as_ref().is_some_and(|there| there.as_ref().is_some_and(is_foreign));
     // Nothing can be rehearsed in a namespace that is not there.
     let lacks_namespace = namespace.as_ref().is_some_and(Option::is_none);
     let wanted = objects.into_iter().filter(|object| !(is_namespace_left && object["kind"] == "Namespace"));
     let looks = wanted.map(|object| compare_one(cluster, object, lacks_namespace, is_forced));
     let compared: Vec<Outcome<Compared>> = stream::iter(looks).buffered(AT_ONCE).collect().await;
     compared.into_iter().collect()
+}
+
+/// Whether a namespace was made for the fleet that it is wanted for, and not by others or for another fleet.
+fn is_of_same(there: &Value, wanted: &Value) -> bool {
+    ["managed-by", "instance"].iter().all(|name| {
+        let label =
+            |object: &Value| object["metadata"]["labels"][format!("app.kubernetes.io/{name}")].clone();
+        label(there) == label(wanted)
+    })
 }
 
 async fn compare_one(
@@ -196,6 +205,21 @@ fn essence(object: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::fleet, *};
+
+    #[test]
+    fn a_namespace_that_was_made_for_others_is_left_as_it_is() {
+        let namespace = |by: &str, instance: &str| {
+            json!({ "metadata": { "labels": {
+                "app.kubernetes.io/managed-by": by, "app.kubernetes.io/instance": instance,
+            } } })
+        };
+        let wanted = namespace("mq", "f");
+        assert!(is_of_same(&wanted, &wanted));
+        // Those of an operator of fleets, of another fleet, and of somebody else.
+        for there in [namespace("mq", "mq-fleets"), namespace("mq", "g"), namespace("Helm", "f"), json!({})] {
+            assert!(!is_of_same(&there, &wanted), "{there}");
+        }
+    }
 
     #[test]
     fn what_the_cluster_notes_about_an_object_is_no_difference() {

@@ -182,17 +182,7 @@ pub(crate) async fn stage(master: &Master, fleet: &str, releases: &[Release], ho
         let message = format!("{host}: it runs `{}`, and nodes run on Linux", found.system);
         return Err(Failure::failed(message));
     }
-    let architecture = Architecture::of_machine(&found.machine);
-    let release = releases.iter().find(|release| Some(release.architecture) == architecture);
-    let Some(release) = release else {
-        let given: Vec<&str> = releases.iter().map(|release| release.architecture.name()).collect();
-        let message =
-            format!("{host}: it is {}, and there are programs for {}", found.machine, given.join(", "));
-        return Err(Failure::failed(message).help(format!(
-            "give those for {}, too: --mqd FILE, with the `mq` of the same build beside it",
-            found.machine
-        )));
-    };
+    let release = fitting(releases, &found.machine, host)?;
     let is_new = !found.releases.contains(&release.name);
     if is_new {
         let script = format!("{CHECKSUM}{STORE}");
@@ -206,6 +196,23 @@ pub(crate) async fn stage(master: &Master, fleet: &str, releases: &[Release], ho
     }
     let at = format!("{}/releases/{}", found.directory, release.name);
     Ok(Staged { directory: found.directory, release: at, is_new })
+}
+
+/// The release for a host that says of itself to be such a machine.
+fn fitting<'r>(releases: &'r [Release], machine: &str, host: &str) -> Outcome<&'r Release> {
+    let architecture = Architecture::of_machine(machine);
+    if let Some(release) = releases.iter().find(|release| Some(release.architecture) == architecture) {
+        return Ok(release);
+    }
+    let given: Vec<&str> = releases.iter().map(|release| release.architecture.name()).collect();
+    let message = format!("{host}: it is {machine}, and there are programs for {}", given.join(", "));
+    Err(Failure::failed(message).help(match architecture {
+        Some(architecture) => format!(
+            "give those for {}, too: --mqd FILE, with the `mq` of the same build beside it",
+            architecture.name()
+        ),
+        None => "nodes run on x86_64 and aarch64: leave the host out".to_owned(),
+    }))
 }
 
 /// What a probe has said.
@@ -258,6 +265,27 @@ mod tests {
         assert!(failure.message.contains("no `mq` for aarch64"), "{failure}");
         std::fs::write(&path, "#!/bin/sh\nexec something\n").unwrap();
         assert!(Architecture::of_program(&path).unwrap_err().message.contains("not a program"));
+    }
+
+    #[test]
+    fn each_host_gets_the_programs_for_its_machine_and_none_are_those_of_another_one() {
+        let release = |architecture: Architecture| Release {
+            architecture,
+            name: architecture.name().to_owned(),
+            programs: Default::default(),
+        };
+        let (x86, arm) = (release(Architecture::X86), release(Architecture::Arm));
+        let both = [x86.clone(), arm];
+        for (machine, name) in
+            [("x86_64", "x86_64"), ("amd64", "x86_64"), ("aarch64", "aarch64"), ("arm64", "aarch64")]
+        {
+            assert_eq!(fitting(&both, machine, "h").unwrap().name, name);
+        }
+        let failure = fitting(&[x86], "aarch64", "mq@h2").unwrap_err();
+        assert_eq!(failure.message, "mq@h2: it is aarch64, and there are programs for x86_64");
+        assert!(failure.help.unwrap().starts_with("give those for aarch64, too: --mqd FILE"));
+        let failure = fitting(&both, "riscv64", "h").unwrap_err();
+        assert!(failure.help.unwrap().contains("leave the host out"));
     }
 
     #[test]

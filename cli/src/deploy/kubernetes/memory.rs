@@ -1,6 +1,6 @@
-//! What the operator has to remember of a fleet that it makes: the fleet's authority with what that has signed, and what
+//! What an operator has to remember of a fleet that it makes: the fleet's authority with what that has signed, and what
 //! was wanted since the last roll that was ended. It is in a Secret beside the fleet, so that any pod of the operator goes on
-//! where another one was.
+//! where another one was, and a fleet that was deployed by hand is handed over by making the Secret.
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +19,10 @@ use crate::{
     failure::{Failure, Outcome},
 };
 
+/// On a Fleet: whoever gives this another value has the authority of the fleet replaced. On the Secret: the value for which
+/// that was done last.
+pub const ROTATE: &str = "mq.messaging/rotate-ca";
+
 /// The folders of a fleet's directory that are remembered: its authority, and what that has signed.
 const FOLDERS: [&str; 2] = ["ca", "kubernetes"];
 /// The field with what was wanted, the oldest first.
@@ -34,15 +38,26 @@ const MAX_DEPTH: usize = 4;
 const MAX_WANTED: usize = 8;
 
 /// The memory of one fleet.
-pub(super) struct Memory {
+#[derive(Debug)]
+pub struct Memory {
     cluster: Cluster,
     fleet: String,
     /// Where the fleet's files are while this process looks after it.
-    pub(super) directory: PathBuf,
+    pub directory: PathBuf,
+}
+
+/// What is remembered beside the files.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remembered {
+    /// What was wanted since the last roll that was ended, the oldest first.
+    pub wanted: Vec<Fleet>,
+    /// The value of [`ROTATE`] for which the authority was replaced last.
+    pub rotated: Option<String>,
 }
 
 impl Memory {
-    pub(super) fn of_fleet(cluster: &Cluster, fleet: &str, directory: PathBuf) -> Self {
+    /// The memory of the fleet, whose files are below `directory`.
+    pub fn of_fleet(cluster: &Cluster, fleet: &str, directory: PathBuf) -> Self {
         Self { cluster: cluster.clone(), fleet: fleet.to_owned(), directory }
     }
 
@@ -50,28 +65,45 @@ impl Memory {
         format!("{}-fleet", self.fleet)
     }
 
-    /// Puts the files into their places, and returns what was wanted since the last roll that was ended. `None`: there is
-    /// no such fleet.
-    pub(super) async fn recall(&self) -> Outcome<Option<Vec<Fleet>>> {
+    /// Whether anything is remembered of such a fleet.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer, or does not let this be known.
+    pub async fn is_there(&self) -> Outcome<bool> {
+        Ok(self.cluster.get(SECRETS, &self.secret()).await?.is_some())
+    }
+
+    /// Puts the files into their places, and returns the rest. `None`: there is no such fleet.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not answer, or what is there cannot be understood.
+    pub async fn recall(&self) -> Outcome<Option<Remembered>> {
         let Some(secret) = self.cluster.get(SECRETS, &self.secret()).await? else { return Ok(None) };
         let fields = fields(&secret).map_err(|why| self.broken(&why))?;
         let wanted = fields.get(WANTED).ok_or_else(|| self.broken("it does not say what was wanted"))?;
         let wanted = serde_json::from_slice(wanted).map_err(|error| self.broken(&error.to_string()))?;
         put(&self.directory, &fields)?;
-        Ok(Some(wanted))
+        let rotated = secret["metadata"]["annotations"][ROTATE].as_str().map(str::to_owned);
+        Ok(Some(Remembered { wanted, rotated }))
     }
 
-    /// Writes the files down, and what is wanted.
-    pub(super) async fn keep(&self, wanted: &[Fleet]) -> Outcome {
-        let first = wanted.len().saturating_sub(MAX_WANTED);
-        let wanted = serde_json::to_vec(wanted.get(first..).unwrap_or_default())
+    /// Writes the files down, and the rest.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be read, or the cluster does not take them.
+    pub async fn keep(&self, remembered: &Remembered) -> Outcome {
+        let first = remembered.wanted.len().saturating_sub(MAX_WANTED);
+        let wanted = serde_json::to_vec(remembered.wanted.get(first..).unwrap_or_default())
             .map_err(|error| Failure::failed(format!("cannot write down a fleet: {error}")))?;
         let mut data = Map::new();
         data.insert(WANTED.into(), STANDARD.encode(wanted).into());
         for (name, content) in files(&self.directory)? {
             data.insert(name, STANDARD.encode(content).into());
         }
-        let secret = json!({
+        let mut secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {
@@ -86,18 +118,35 @@ impl Memory {
             "type": "Opaque",
             "data": data,
         });
+        if let Some(rotated) = &remembered.rotated {
+            secret["metadata"]["annotations"] = json!({ ROTATE: rotated });
+        }
         // Applying what is there already changes nothing.
         let how = Application { is_rehearsal: false, is_forced: true };
         self.cluster.apply(&secret, how).await.map(drop)
     }
 
     /// Forgets the fleet.
-    pub(super) async fn forget(&self) -> Outcome {
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not let it go, or the files stay.
+    pub async fn forget(&self) -> Outcome {
+        self.leave().await?;
+        remove(&self.directory)
+    }
+
+    /// Has the files alone know of the fleet from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster does not let it go.
+    pub async fn leave(&self) -> Outcome {
         if let Some(secret) = self.cluster.get(SECRETS, &self.secret()).await? {
             let uid = secret["metadata"]["uid"].as_str().unwrap_or_default();
             self.cluster.delete_exactly(SECRETS, &self.secret(), uid).await?;
         }
-        remove(&self.directory)
+        Ok(())
     }
 
     fn broken(&self, why: &str) -> Failure {
