@@ -260,3 +260,162 @@ fn taken(object: &Value) -> Option<(String, Option<String>)> {
     let name = text(&object["spec"]["connector"]).or_else(|| text(&object["metadata"]["name"]))?;
     object["status"]["state"].is_string().then(|| (name, text(&object["spec"]["space"])))
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use mq_model::connector::{ConnectorRoute, ConnectorTls, RouteDirection};
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec() -> ConnectorSpec {
+        ConnectorSpec {
+            urls: vec!["amqps://far".into()],
+            user: Some("shop".into()),
+            send: vec![ConnectorRoute { from: "orders".into(), to: "inbox".into(), selector: None }],
+            ..ConnectorSpec::default()
+        }
+    }
+
+    fn connector(status: ConnectorStatus) -> Connector {
+        let mut connector = Connector::new("bridge", spec());
+        connector.status =
+            Some(ConnectorStatus { node: Some("node-1".into()), url: Some("amqps://far".into()), ..status });
+        connector
+    }
+
+    fn route(attached: bool, error: Option<&str>) -> RouteStatus {
+        let error = error.map(str::to_owned);
+        let (from, to) = ("orders".into(), "inbox".into());
+        RouteStatus { direction: RouteDirection::Send, from, to, attached, messages: 7, error }
+    }
+
+    fn secret(fields: &[(&str, &str)]) -> Value {
+        let data: BTreeMap<_, _> = fields.iter().map(|(name, text)| (*name, STANDARD.encode(text))).collect();
+        json!({ "metadata": { "resourceVersion": "7" }, "data": data })
+    }
+
+    /// The object of the connector with the status that the verdict gives it.
+    fn object(verdict: &Verdict) -> Value {
+        let mut object = json!({ "metadata": { "name": "bridge", "generation": 1 }, "spec": spec() });
+        object["status"] = status_change(&object, verdict, Timestamp::UNIX_EPOCH).unwrap();
+        object
+    }
+
+    /// Whether it is ready, why, and what that says to people.
+    fn said(verdict: &Verdict) -> (bool, String, String) {
+        let condition = object(verdict)["status"]["conditions"][0].clone();
+        let text = |field: &str| condition[field].as_str().unwrap().to_owned();
+        (condition["status"] == "True", text("reason"), text("message"))
+    }
+
+    fn exposed(credentials: Option<ConnectorCredentials>) -> Option<(String, String)> {
+        let text = |secret: Option<Secret>| secret.expect("both are said").expose().to_owned();
+        credentials.map(|given| (text(given.password), text(given.key)))
+    }
+
+    #[test]
+    fn a_secret_has_to_hold_what_the_connector_needs_and_is_asked_for_nothing_else() {
+        let (_, reason, message) = said(&given(None, "far", &spec()).unwrap_err());
+        assert_eq!(reason, "SecretNotFound");
+        assert!(message.contains("`far`"), "{message}");
+        for wanting in [&[][..], &[("password", "")], &[("tls.key", "key")]] {
+            let (_, reason, message) = said(&given(Some(&secret(wanting)), "far", &spec()).unwrap_err());
+            assert_eq!(reason, "SecretIncomplete");
+            assert!(message.contains("`password`") && message.contains("spec.user"), "{message}");
+        }
+        let both = secret(&[("password", "hunter2"), ("tls.key", "key")]);
+        let found = given(Some(&both), "far", &spec()).unwrap();
+        assert_eq!(found.version, "7");
+        assert_eq!(exposed(Some(found.credentials())), Some(("hunter2".into(), String::new())));
+        let tls = ConnectorTls { certificate: Some("PEM".into()), ..ConnectorTls::default() };
+        let by_certificate = ConnectorSpec { user: None, tls, ..spec() };
+        let found = given(Some(&both), "far", &by_certificate).unwrap();
+        assert_eq!(exposed(Some(found.credentials())), Some((String::new(), "key".into())));
+        let (_, _, message) =
+            said(&given(Some(&secret(&[("password", "hunter2")])), "far", &by_certificate).unwrap_err());
+        assert!(message.contains("`tls.key`") && !message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn credentials_are_set_when_the_secret_or_the_connector_has_other_ones() {
+        let found = || given(Some(&secret(&[("password", "hunter2")])), "far", &spec()).ok();
+        let with =
+            |has_password, has_key| ConnectorStatus { has_password, has_key, ..ConnectorStatus::default() };
+        let all = Some(("hunter2".to_owned(), String::new()));
+        assert_eq!(exposed(due(found(), Some("7"), Some(&with(true, false)))), None);
+        assert_eq!(exposed(due(found(), Some("6"), Some(&with(true, false)))), all);
+        assert_eq!(exposed(due(found(), None, Some(&with(true, false)))), all);
+        assert_eq!(exposed(due(found(), Some("7"), Some(&with(false, false)))), all);
+        assert_eq!(exposed(due(found(), Some("7"), Some(&with(true, true)))), all);
+    }
+
+    #[test]
+    fn an_object_without_a_secret_takes_back_what_one_gave_and_nothing_else() {
+        let status = ConnectorStatus { has_password: true, ..ConnectorStatus::default() };
+        assert_eq!(exposed(due(None, None, Some(&status))), None);
+        assert_eq!(exposed(due(None, Some("7"), Some(&status))), Some((String::new(), String::new())));
+    }
+
+    #[test]
+    fn an_object_is_ready_when_messages_can_take_every_route() {
+        let of = |state, routes, error: Option<&str>| {
+            let error = error.map(str::to_owned);
+            said(&verdict(&connector(ConnectorStatus { state, routes, error, ..ConnectorStatus::default() })))
+        };
+        let (is_ready, reason, message) = of(ConnectorState::Connected, vec![route(true, None)], None);
+        assert!(is_ready && reason == "Connected");
+        assert_eq!(message, "node-1 is connected to amqps://far");
+        let (is_ready, reason, message) = of(ConnectorState::Connected, Vec::new(), None);
+        assert!(!is_ready && reason == "Connecting");
+        assert_eq!(message, "0 of 1 routes are attached");
+        let refused = route(false, Some("no such address"));
+        let (is_ready, reason, message) = of(ConnectorState::Connected, vec![refused], None);
+        assert!(!is_ready && reason == "RouteNotAttached");
+        assert_eq!(message, "send from `orders` to `inbox`: no such address");
+        let (is_ready, reason, message) = of(ConnectorState::Connecting, Vec::new(), Some("not let in"));
+        assert!(!is_ready && reason == "NotConnected");
+        assert_eq!(message, "node-1 has no connection to amqps://far: not let in");
+        let (is_ready, reason, _) = of(ConnectorState::Connecting, Vec::new(), None);
+        assert!(!is_ready && reason == "Connecting");
+        let (is_ready, reason, _) = of(ConnectorState::Paused, Vec::new(), None);
+        assert!(is_ready && reason == "Paused");
+    }
+
+    #[test]
+    fn messages_that_flow_change_no_object_and_a_connection_that_is_lost_does() {
+        let routes = vec![route(true, None)];
+        let open = ConnectorStatus { state: ConnectorState::Connected, routes, ..ConnectorStatus::default() };
+        let object = object(&verdict(&connector(open.clone())).with("credentialsVersion", "7"));
+        let mut later = open.clone();
+        later.routes[0].messages = 8;
+        assert!(!says_something_else(&object, &connector(later)));
+        let lost = ConnectorStatus { error: Some("lost".into()), ..ConnectorStatus::default() };
+        assert!(says_something_else(&object, &connector(lost)));
+        let mut elsewhere = connector(open);
+        elsewhere.status.as_mut().unwrap().node = Some("node-2".into());
+        assert!(says_something_else(&object, &elsewhere));
+    }
+
+    #[test]
+    fn what_is_not_known_any_more_goes_from_the_status() {
+        let before = object(&verdict(&connector(ConnectorStatus::default())));
+        assert_eq!(before["status"]["node"], "node-1");
+        let gone = with_state(Verdict::not_ready("SecretNotFound", "it is not there"), None);
+        let after = status_change(&before, &gone, Timestamp::UNIX_EPOCH).unwrap();
+        // As a merge patch takes a field away.
+        assert!(after["node"].is_null() && after.get("node").is_some(), "{after}");
+    }
+
+    #[test]
+    fn a_connector_that_was_taken_goes_with_its_object_whatever_that_says_now() {
+        let mut object = object(&verdict(&connector(ConnectorStatus::default())));
+        assert_eq!(taken(&object), Some(("bridge".into(), None)));
+        object["spec"]["urls"] = json!(["http://far"]);
+        object["spec"]["space"] = "acme".into();
+        assert_eq!(taken(&object), Some(("bridge".into(), Some("acme".into()))));
+        object["status"] = Value::Null;
+        assert_eq!(taken(&object), None);
+    }
+}
