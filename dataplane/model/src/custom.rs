@@ -271,7 +271,8 @@ fn connector_definition() -> Value {
         json!({
             "type": "object",
             "description": "The Secret that holds the password under `password`, and the private key of the certificate \
-                            under `tls.key`. Default: the connector logs in with neither.",
+                            under `tls.key`: what the connector needs of them has to be there. Default: what is set by \
+                            another way.",
             "required": ["name"],
             "properties": { "name": { "type": "string", "minLength": 1, "maxLength": 253 } },
         }),

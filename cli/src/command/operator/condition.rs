@@ -25,6 +25,12 @@ impl Verdict {
         Self { is_ready: true, reason: "Applied", message: message.into(), fields: Map::new() }
     }
 
+    /// Ready for another reason than that the fleet has taken what the object says.
+    #[must_use]
+    pub(super) fn because(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
+    }
+
     pub(super) fn not_ready(reason: &'static str, message: impl Into<String>) -> Self {
         Self { is_ready: false, reason, message: message.into(), fields: Map::new() }
     }

@@ -1,19 +1,21 @@
-//! `mq operator`: keeps the addresses, spaces, profiles, users and roles of a fleet as the objects of its cluster say, and
-//! fleets themselves ([`fleet`]).
+//! `mq operator`: keeps the addresses, spaces, profiles, users, roles and connectors of a fleet as the objects of its cluster
+//! say, and fleets themselves ([`fleet`]).
 //!
 //! One process works at a time: the holder of a lease. It lists the objects of each kind, watches them, and for each makes
 //! the fleet what the object says by the admin API, and the object's status what the fleet says. An object is looked at
 //! when it changes, and every minute, so that what somebody else has done to the fleet is made good again; one that is not
-//! as it is to be, every few seconds.
+//! as it is to be, every few seconds; and a connector when the fleet, asked as often, says something else of it.
 //!
 //! An object gets a finalizer before anything is made for it, so that the cluster forgets it only when the fleet has: an
 //! address that holds messages keeps its object.
 
 mod address;
 mod condition;
+mod connector;
 mod fleet;
 mod lease;
 mod role;
+mod secret;
 mod space;
 mod user;
 
@@ -60,6 +62,7 @@ const FINALIZER: &str = "mq.messaging/fleet";
 const API: &str = "mq.messaging/v1";
 
 const ADDRESSES: Kind = Kind { version: API, plural: "addresses" };
+const CONNECTORS: Kind = Kind { version: API, plural: "connectors" };
 const PROFILES: Kind = Kind { version: API, plural: "profiles" };
 const ROLES: Kind = Kind { version: API, plural: "roles" };
 const SPACES: Kind = Kind { version: API, plural: "addressspaces" };
@@ -190,6 +193,7 @@ impl Operator {
             self.kept(ROLES, output).await?,
             self.kept(USERS, output).await?,
             self.kept(ADDRESSES, output).await?,
+            self.kept(CONNECTORS, output).await?,
         ];
         let mut resync = tokio::time::interval(RESYNC);
         let mut retry = tokio::time::interval(RETRY);
@@ -197,23 +201,27 @@ impl Operator {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
-            let [profiles, spaces, roles, users, addresses] = &mut all;
+            let [profiles, spaces, roles, users, addresses, connectors] = &mut all;
             tokio::select! {
                 change = profiles.next() => self.take(profiles, change?).await?,
                 change = spaces.next() => self.take(spaces, change?).await?,
                 change = roles.next() => self.take(roles, change?).await?,
                 change = users.next() => self.take(users, change?).await?,
                 change = addresses.next() => self.take(addresses, change?).await?,
+                change = connectors.next() => self.take(connectors, change?).await?,
                 _ = resync.tick() => {
                     for kept in all.iter_mut().filter(|kept| kept.watch.is_none()) {
                         *kept = self.kept(kept.kind, output).await?;
                     }
                     all.iter_mut().for_each(Kept::look_at_all);
                 }
-                _ = retry.tick() => all.iter_mut().for_each(Kept::look_at_unsettled),
+                _ = retry.tick() => {
+                    connectors.due.extend(connector::changed(&self.admin, &connectors.objects).await);
+                    all.iter_mut().for_each(Kept::look_at_unsettled);
+                }
             }
             // Those that name what has come, or has gone, have something else to say.
-            let [profiles, spaces, roles, users, _] = &mut all;
+            let [profiles, spaces, roles, users, ..] = &mut all;
             for (named, naming) in [(profiles, spaces), (roles, users)] {
                 if !named.due.is_empty() {
                     naming.look_at_all();
@@ -302,6 +310,7 @@ impl Operator {
             SPACES => space::ensure(&self.admin, object).await,
             ROLES => role::ensure(&self.admin, object).await,
             ADDRESSES => address::ensure(&self.admin, object).await,
+            CONNECTORS => connector::ensure(&self.admin, &self.cluster, object).await,
             _ => user::ensure(&self.admin, &self.cluster, object).await,
         };
         ensured.unwrap_or_else(Verdict::failed)
@@ -317,6 +326,7 @@ impl Operator {
             SPACES => space::forget(&self.admin, object).await,
             ROLES => role::forget(&self.admin, object).await,
             ADDRESSES => address::forget(&self.admin, object).await,
+            CONNECTORS => connector::forget(&self.admin, object).await,
             _ => user::forget(&self.admin, object).await,
         };
         match forgotten.unwrap_or_else(|failure| Some(Verdict::failed(failure))) {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     address::{found, in_space},
     condition::Verdict,
+    secret,
 };
 use crate::{
     client::admin::Admin,
@@ -99,11 +100,9 @@ async fn given(cluster: &Cluster, object: &Value, user: &User, name: &str) -> Ou
         }
     };
     let wrong = |why: &str| Failure::usage(format!("the Secret `{name}` {why}"));
-    let text = secret["data"][PASSWORD].as_str().ok_or_else(|| wrong("holds no `password`"))?;
-    let bytes = STANDARD.decode(text).map_err(|_| wrong("holds a `password` that is not base64"))?;
-    let text = String::from_utf8(bytes).map_err(|_| wrong("holds a `password` that is not UTF-8"))?;
-    let version = secret["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-    Ok(Given { password: Secret::new(text), version })
+    let password = secret::field(&secret, PASSWORD).map_err(|why| wrong(&why))?;
+    let password = password.ok_or_else(|| wrong("holds no `password`"))?;
+    Ok(Given { password, version: secret::version(&secret) })
 }
 
 /// The name that the user logs in with.
