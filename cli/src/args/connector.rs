@@ -12,7 +12,7 @@ use super::{
 
 /// Connect the fleet to other brokers, and carry messages to and fro.
 ///
-/// A connector is a connection that the fleet opens by AMQP 1.0, to another fleet, RabbitMQ, ActiveMQ Artemis, or whatever
+/// A connector is a connection that the fleet opens by AMQP 1.0, to another fleet, RabbitMQ, or whatever else
 /// speaks it. Its routes take messages from an address of one side to one of the other; each is settled where it
 /// came from with what became of it where it went, so nothing is lost when either side ends. One node at a time has
 /// the connection; when that goes, another one takes over.
