@@ -11,6 +11,7 @@ pub mod address;
 pub mod bench;
 pub mod bench_verdict;
 pub mod connection;
+pub mod connector;
 pub mod context;
 pub mod deploy;
 pub mod fleet;
@@ -187,6 +188,8 @@ pub enum Command {
     User(user::UserCommand),
     #[command(subcommand)]
     Role(user::RoleCommand),
+    #[command(subcommand)]
+    Connector(connector::ConnectorCommand),
     #[command(subcommand)]
     Connection(connection::ConnectionCommand),
     #[command(subcommand)]

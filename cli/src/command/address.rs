@@ -10,7 +10,7 @@ use mq_model::{
 };
 use serde_json::json;
 
-use super::{admin, files, space, stored, user, watch};
+use super::{admin, connector, files, space, stored, user, watch};
 use crate::{
     args::{
         Format,
@@ -384,7 +384,7 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
     let documents = files::documents(&args.files)?;
     if let Some(fleet) = documents.fleet {
         return Err(Failure::usage(format!(
-            "the files hold the Fleet `{}`, and apply is for addresses, users, roles, spaces and profiles",
+            "the files hold the Fleet `{}`, and apply is for addresses, users, roles, connectors, spaces and profiles",
             fleet.metadata.name
         ))
         .help("use `mq deploy -f`"));
@@ -392,11 +392,14 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
     let is_empty = documents.addresses.is_empty()
         && documents.users.is_empty()
         && documents.roles.is_empty()
+        && documents.connectors.is_empty()
         && documents.spaces.is_empty()
         && documents.profiles.is_empty();
     if is_empty {
-        return Err(Failure::usage("there is no Address, User, Role, AddressSpace or Profile in the files")
-            .help("see `mq explain Address`, `mq explain User`, `mq explain AddressSpace`"));
+        return Err(Failure::usage(
+            "there is no Address, User, Role, Connector, AddressSpace or Profile in the files",
+        )
+        .help("see `mq explain Address`, `mq explain User`, `mq explain AddressSpace`"));
     }
     let admin = admin(settings)?;
     let documents = in_space(documents, settings)?;
@@ -419,6 +422,7 @@ pub(super) async fn apply(args: &Apply, settings: &Settings, output: &mut Output
         applied.one(step, wanted, args, admin, output).await?;
     }
     principals.add(&user::apply(&documents, args.dry_run, &admin, output).await?);
+    principals.add(&connector::apply(&documents, args.dry_run, &admin, output).await?);
     if args.dry_run {
         output.line("dry run: nothing was changed")?;
     }
@@ -435,7 +439,8 @@ fn in_space(mut documents: Documents, settings: &Settings) -> Outcome<Documents>
     let addresses = documents.addresses.iter_mut().map(|address| &mut address.metadata);
     let users = documents.users.iter_mut().map(|user| &mut user.metadata);
     let roles = documents.roles.iter_mut().map(|role| &mut role.metadata);
-    for metadata in addresses.chain(users).chain(roles) {
+    let connectors = documents.connectors.iter_mut().map(|connector| &mut connector.metadata);
+    for metadata in addresses.chain(users).chain(roles).chain(connectors) {
         metadata.space.get_or_insert_with(|| space.clone());
     }
     Ok(documents)

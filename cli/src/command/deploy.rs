@@ -470,12 +470,13 @@ fn wanted(args: &Deploy) -> Outcome<(Fleet, Vec<Address>)> {
     let is_of_space = |address: &Address| address.metadata.space() != DEFAULT_SPACE;
     let has_others = !documents.users.is_empty()
         || !documents.roles.is_empty()
+        || !documents.connectors.is_empty()
         || !documents.spaces.is_empty()
         || !documents.profiles.is_empty()
         || documents.addresses.iter().any(is_of_space);
     if has_others {
         return Err(Failure::usage(
-            "there are users, roles, profiles, or address spaces with what is of them in the files, and deploy is for \
+            "there are users, roles, connectors, profiles, or address spaces with what is of them in the files, and deploy is for \
              fleets and their own addresses",
         )
         .help("put them into a file of their own, and run `mq apply -f` with it when the fleet runs"));

@@ -16,6 +16,7 @@ mod bench_verdict;
 mod browse;
 mod check;
 mod connection;
+mod connector;
 mod context;
 mod deploy;
 mod files;
@@ -95,6 +96,7 @@ async fn with_fleet(command: Command, settings: &Settings, output: &mut Output) 
         Command::Address(args) => address::run(args, settings, output).await,
         Command::Apply(args) => address::apply(&args, settings, output).await,
         Command::Connection(args) => connection::run(&args, settings, output).await,
+        Command::Connector(args) => connector::run(args, settings, output).await,
         Command::Link(args) => connection::links(&args, settings, output).await,
         Command::Space(args) => space::run(args, settings, output).await,
         Command::Profile(args) => space::profiles(args, settings, output).await,

@@ -21,7 +21,7 @@ use crate::{
             UserName,
         },
     },
-    client::admin::{Admin, Put},
+    client::admin::Admin,
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Column, Listing, Output, Row, value},
@@ -59,7 +59,7 @@ pub(super) async fn run(args: UserCommand, settings: &Settings, output: &mut Out
 }
 
 /// The space of a user or a role that is called `space/name`, and the name there.
-fn of_space<'a>(admin: &Admin, name: &'a str) -> Outcome<(Admin, &'a str)> {
+pub(super) fn of_space<'a>(admin: &Admin, name: &'a str) -> Outcome<(Admin, &'a str)> {
     let Some((space, name)) = name.split_once('/') else { return Ok((admin.clone(), name)) };
     validate_name(space).map_err(Failure::usage)?;
     Ok((admin.in_space(space), name))
@@ -281,7 +281,7 @@ fn spaces_of<'a>(documents: &'a Documents, admin: &Admin) -> Vec<(&'a str, Admin
 }
 
 /// Whether two say the same; `default` need not be said.
-fn is_same(there: &Metadata, wanted: &Metadata) -> bool {
+pub(super) fn is_same(there: &Metadata, wanted: &Metadata) -> bool {
     there.space() == wanted.space() && (&there.name, &there.labels) == (&wanted.name, &wanted.labels)
 }
 
@@ -301,12 +301,12 @@ impl Applied {
     }
 
     /// Carries out one document; `same` says whether what is there is as it is wanted, `None`: nothing is there.
-    pub(super) async fn one(
+    pub(super) async fn one<T>(
         &mut self,
         kind: &str,
         name: &str,
         same: Option<bool>,
-        put: impl Future<Output = Outcome<Option<Put>>>,
+        put: impl Future<Output = Outcome<Option<T>>>,
         output: &mut Output,
     ) -> Outcome {
         let word = match same {

@@ -46,6 +46,7 @@ fn examples_of_manifests_are_valid() {
         ("manifests/examples/rabbitmq.yaml", true, 4),
         ("manifests/examples/users.yaml", false, 0),
         ("manifests/examples/tenants.yaml", false, 3),
+        ("manifests/examples/connector.yaml", false, 3),
     ] {
         let documents = Documents::parse(path, &read(path)).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!((documents.fleet.is_some(), documents.addresses.len()), (has_fleet, addresses), "{path}");
@@ -95,6 +96,7 @@ fn examples_obey_the_published_schemas() {
         ("manifests/examples/queues.yaml", schema::manifest_schema()),
         ("manifests/examples/users.yaml", schema::manifest_schema()),
         ("manifests/examples/tenants.yaml", schema::manifest_schema()),
+        ("manifests/examples/connector.yaml", schema::manifest_schema()),
         ("manifests/ci/bench.yaml", schema::manifest_schema()),
         ("manifests/examples/mqd.yaml", schema::daemon_schema()),
     ] {

@@ -1,6 +1,7 @@
 //! Tests with real processes. One binary: it links once, and its tests share the installed clients.
 
 mod cli;
+mod connectors;
 mod cross;
 mod fleet_config;
 mod fleet_faults;

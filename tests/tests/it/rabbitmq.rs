@@ -8,7 +8,7 @@ use mq_tests::{Mq, eventually, eventually_within, report};
 use serde_json::Value;
 
 /// How long the broker may take to start, or to end, on a busy machine.
-const SLOW: Duration = Duration::from_secs(240);
+pub(crate) const SLOW: Duration = Duration::from_secs(240);
 
 const FLEET: &str = "
 apiVersion: mq.dev/v1
@@ -35,7 +35,7 @@ spec: { type: subscription, subscription: { filter: events/+/paid } }
 ";
 
 /// Whether the tests with RabbitMQ are to be left out; says so.
-fn is_missing() -> bool {
+pub(crate) fn is_missing() -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let is_there = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").is_file()
         || std::env::split_paths(&folders).any(|folder| folder.join("rabbitmq-server").is_file());
@@ -46,7 +46,7 @@ fn is_missing() -> bool {
 }
 
 /// A user with the fleet, and its file.
-fn deployed() -> Mq {
+pub(crate) fn deployed() -> Mq {
     let mq = Mq::new();
     fs::write(mq.home().join("fleet.yaml"), FLEET).expect("a home that can be written");
     deploy(&mq).prints("4 to create").prints("undo: mq undeploy --name rabbit");
