@@ -67,6 +67,7 @@ complete -c mq -n "__fish_mq_needs_command" -f -a "space" -d 'Make address space
 complete -c mq -n "__fish_mq_needs_command" -f -a "profile" -d 'Look at profiles, limits under a name for any number of spaces; `mq apply -f` makes them'
 complete -c mq -n "__fish_mq_needs_command" -f -a "user" -d 'Create users and say what they may do'
 complete -c mq -n "__fish_mq_needs_command" -f -a "role" -d 'Make roles: grants under a name, for any number of users'
+complete -c mq -n "__fish_mq_needs_command" -f -a "connector" -d 'Connect the fleet to other brokers, and carry messages to and fro'
 complete -c mq -n "__fish_mq_needs_command" -f -a "connection" -d 'Look at and close client connections'
 complete -c mq -n "__fish_mq_needs_command" -f -a "link" -d 'Look at links: who sends to and receives from what'
 complete -c mq -n "__fish_mq_needs_command" -f -a "logs" -d 'Print what the nodes of a fleet have said, wherever they run'
@@ -2240,6 +2241,169 @@ complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_f
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
 complete -c mq -n "__fish_mq_using_subcommand role; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -f -a "create" -d 'Create a connector'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -f -a "list" -d 'List the connectors: where they stand, and how much they have carried'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -f -a "show" -d 'Show one connector and its routes. What it logs in with is not to be had'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -f -a "pause" -d 'Close the connection of a connector, until `mq connector resume`'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -f -a "resume" -d 'Let a connector have its connection again'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -f -a "credentials" -d 'Set what a connector logs in with: a password with --password-stdin, a private key with --login-key'
+complete -c mq -n "__fish_mq_using_subcommand connector; and not __fish_seen_subcommand_from create list show pause resume credentials delete" -f -a "delete" -d 'Remove a connector; messages stay where they are'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l receive -d 'Take messages from FROM, an address of the server, to TO, one of the fleet; both are called alike without `=`. Repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l send -d 'Take messages from FROM, an address of the fleet or `TOPIC::SUBSCRIPTION`, to TO, one of the server. Repeatable' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l login -d 'The name to log in to the server with; --password-stdin gives its password' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l virtual-host -d 'The host to ask the server for, such as `vhost:NAME` of RabbitMQ, in place of that in the URL' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l server-ca -d 'TLS: the authorities of the server\'s certificate as PEM, in place of those that each node\'s system trusts' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l server-name -d 'TLS: the name in the server\'s certificate, in place of the host in the URL' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l login-cert -d 'TLS: the certificate that is shown to the server, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l login-key -d 'TLS: the private key of --login-cert, as PEM. The fleet keeps it' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l paused -d 'Create it without a connection; `mq connector resume` gives it one'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the result' -r -f -a "table\t'A table for people'
+wide\t'A table with every column'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'
+yaml\t'YAML'
+name\t'Names only, one per line'"
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l no-headers -d 'Leave out the line of column titles'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from pause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l login-key -d 'The private key of the certificate that it shows, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l no-password -d 'Forget the password'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l no-key -d 'Forget the private key'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from credentials" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l context -d 'The context to use, in place of the current one' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l user -d 'The user that a command is in messaging and in the admin API, `name@space` where he is of another address space than `default`; without one it is anonymous' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l space -d 'The address space that a command is about, in place of the user\'s own or `default`' -r
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l password-file -d 'A file whose first line is the password; `-` is stdin' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l ca -d 'TLS: certificates to trust besides those of this system, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l cert -d 'TLS: the certificate to show, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l key -d 'TLS: the private key of --cert, as PEM' -r -F
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l color -d 'When to use colour' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -s y -l yes -d 'Do not ask'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l ignore-not-found -d 'Succeed when there is none of that name'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l password-stdin -d 'Read the password from the first line of stdin'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l insecure -d 'TLS: believe whoever answers, whatever certificate is shown. Passwords may go to anybody'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -l quiet -d 'Say nothing on stderr but errors'
+complete -c mq -n "__fish_mq_using_subcommand connector; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l context -d 'The context to use, in place of the current one' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l url -d 'The AMQP URL to connect to, in place of the context\'s: amqp://[user[:password]@]host[:port]' -r
 complete -c mq -n "__fish_mq_using_subcommand connection; and not __fish_seen_subcommand_from list show close" -l admin -d 'The URL of the admin API, in place of the context\'s: http://host:port' -r
