@@ -213,6 +213,31 @@ fn objects_stand_for_what_the_fleet_has_whichever_operator_works_and_none_goes_b
     // The password is in a Secret and nowhere else; the role gives the right to send.
     let shop = fleet.credentials("shop-mq");
     assert_eq!(shop.user, "shop");
+    // A connector takes messages on as the user of its Secret, once that is there, and ends with its object.
+    let ca = fs::read_to_string(fleet.authority("ca.pem")).expect("the authority of the fleet");
+    let to_itself = |secret: &str| {
+        let spec = json!({
+            "urls": ["amqps://127.0.0.1:5671"],
+            "user": "shop",
+            "tls": { "ca": ca, "serverName": fleet.node.to_string() },
+            "send": [{ "from": "orders", "to": "orders/dead" }],
+            "credentialsSecret": { "name": secret },
+        });
+        object("Connector", "on", spec)
+    };
+    fleet.site.kubectl_reading("apply -f -", &to_itself("nobodies")).succeeds();
+    fleet.wait_for("connector.mq.messaging/on", "False", "SecretNotFound");
+    fleet.as_admin(&["connector", "show", "on"]).exits_with(7);
+    fleet.site.kubectl_reading("apply -f -", &to_itself("shop-mq")).succeeds();
+    fleet.wait_for("connector.mq.messaging/on", "True", "Connected");
+    fleet.as_user(&shop, &["send", "orders", "-m", "taken on"]).succeeds();
+    eventually_within(ROLL, "the message at the other address", || {
+        let shown = fleet.as_admin(&["address", "show", "orders/dead", "-o", "json"]).succeeds().json();
+        (shown.pointer("/status/queue/messages").and_then(Value::as_u64) == Some(1)).then_some(())
+    });
+    fleet.site.kubectl("delete connector.mq.messaging on --timeout 60s").succeeds();
+    fleet.as_admin(&["connector", "show", "on"]).exits_with(7);
+
     fleet.as_user(&shop, &["send", "orders", "-m", "kept"]).succeeds();
 
     // A change is one of the next generation; what cannot be said is refused by the cluster.

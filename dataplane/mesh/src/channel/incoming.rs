@@ -188,9 +188,8 @@ impl Incoming {
     /// What is left of the messages that share a segment, if they come next.
     pub(super) fn poll_run(&mut self, now: Instant) -> Result<Option<Messages>, &'static str> {
         if self.current.is_empty() {
-            let Some(data) = self.ready.pop_front_if(|data| data.kind == SegmentFlags::MESSAGES) else {
-                return Ok(None);
-            };
+            let is_run = self.ready.front().is_some_and(|data| data.kind == SegmentFlags::MESSAGES);
+            let Some(data) = is_run.then(|| self.ready.pop_front()).flatten() else { return Ok(None) };
             self.count(now, data.cost());
             if self.assembly.is_some() || data.payload.is_empty() {
                 return Err("no message where one must be");
