@@ -172,27 +172,28 @@ pub(crate) async fn run(node: Arc<Node>) {
     loop {
         let table = users.borrow_and_update().clone();
         let wanted = wanted(&node, &table);
-        let left: Vec<(Key, Running)> = {
+        let left: BTreeMap<Key, Running> = {
             let mut running = node.connectors.lock();
-            let is_left = |key: &Key, running: &mut Running| {
+            let is_left = |(key, running): &(Key, Running)| {
                 !wanted.get(key).is_some_and(|(space, connector)| {
                     Arc::ptr_eq(space, &running.space) && Arc::ptr_eq(connector, &running.connector)
                         || is_same(connector, &running.connector)
                             && space.is_enabled() == running.space.is_enabled()
                 })
             };
-            running.extract_if(.., is_left).collect()
+            let (left, kept) = std::mem::take(&mut *running).into_iter().partition(is_left);
+            *running = kept;
+            left
         };
-        for (_, running) in &left {
+        for running in left.values() {
             running.stop(&node);
         }
-        let changed: Vec<Key> = left.into_iter().map(|(key, _)| key).collect();
         for (key, (space, connector)) in wanted {
             if node.connectors.lock().contains_key(&key) {
                 continue;
             }
             // Its predecessor was here, or nobody had any before.
-            let is_at_once = is_first || changed.contains(&key) || !has_others(&node);
+            let is_at_once = is_first || left.contains_key(&key) || !has_others(&node);
             let wait = if is_at_once { Duration::ZERO } else { HANDOVER };
             let standing = Arc::new(Mutex::new(Standing::default()));
             lock(&standing).set(ConnectorState::Connecting);

@@ -29,7 +29,7 @@ pub fn node_config(
     const MESH: u16 = 7672;
     let mut config = DaemonConfig::embedded("/var/lib/mq");
     config.fleet = "tests".into();
-    config.node = node.to_owned();
+    node.clone_into(&mut config.node);
     config.authentication.anonymous = Where::Everywhere;
     for listener in [&mut config.listeners.amqp, &mut config.listeners.mqtt, &mut config.listeners.http] {
         listener.host = "0.0.0.0".into();

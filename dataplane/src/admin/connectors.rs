@@ -210,7 +210,7 @@ fn document(api: &Api, space: &Space, connector: &users::Connector) -> Connector
     document.metadata.set_space(space.name());
     let told = api.node.connectors.status(space.name(), &connector.name, &api.node.config.node);
     let state = if connector.spec.paused { ConnectorState::Paused } else { ConnectorState::Connecting };
-    let status = told.unwrap_or(ConnectorStatus { state, ..ConnectorStatus::default() });
+    let status = told.unwrap_or_else(|| ConnectorStatus { state, ..ConnectorStatus::default() });
     document.status = Some(ConnectorStatus {
         has_password: !connector.password.is_empty(),
         has_key: !connector.key.is_empty(),

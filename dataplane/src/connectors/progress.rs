@@ -116,7 +116,7 @@ impl Progress {
 
     /// Why the connection is about to end. The first word counts.
     pub(crate) fn fail(&self, error: impl Into<String>) {
-        self.lock().error.get_or_insert(error.into());
+        self.lock().error.get_or_insert_with(|| error.into());
     }
 
     /// The connection is gone.
