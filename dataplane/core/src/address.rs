@@ -448,6 +448,12 @@ impl Core {
         topic(&space::catch_all_of(name)).map_or(exact, Ok)
     }
 
+    /// The name of what serves links of this name on this shard, if anything does.
+    pub fn serving(&self, name: &str) -> Option<&Arc<str>> {
+        let key = self.resolve_name(name).ok()?;
+        self.addresses.get(key).map(|address| &address.name)
+    }
+
     /// The kind of what serves links of this name on this shard, if anything does.
     pub fn kind(&self, name: &str) -> Option<AddressKind> {
         let key = self.resolve_name(name).ok()?;

@@ -74,6 +74,8 @@ pub(super) struct Outward {
 struct Route {
     way: Way,
     link: Option<LinkKey>,
+    /// With a link: what serves the address here.
+    serving: Option<Arc<str>>,
     /// Without a link: when it is tried again.
     retry_at: Option<Instant>,
     failures: u32,
@@ -118,8 +120,14 @@ pub(crate) fn connect(handle: &Handle, outgoing: Outgoing) {
         None => Unserved::Tcp(stream),
     };
     let name = progress.connector().clone();
-    let routes =
-        ways.into_iter().map(|way| Route { way, link: None, retry_at: None, failures: 0, error: None });
+    let routes = ways.into_iter().map(|way| Route {
+        way,
+        link: None,
+        serving: None,
+        retry_at: None,
+        failures: 0,
+        error: None,
+    });
     let outward = Outward { session: None, routes: routes.collect(), progress: progress.clone() };
     let client = Client { outward: Some(Box::new(outward)), ..Client::with_engine(engine) };
     let arrival = Arrival {
@@ -291,6 +299,7 @@ impl Shard {
         let way = route.way.clone();
         let address: Arc<str> = self.inside(key, &way.local).into();
         let kind = self.core.kind(&address);
+        let serving = self.core.serving(&address).cloned();
         let bits = match way.direction {
             RouteDirection::Receive => {
                 let options =
@@ -319,6 +328,9 @@ impl Shard {
                 bits
             }
         };
+        if let Some(route) = self.outward_mut(key).and_then(|outward| outward.routes.get_mut(index)) {
+            route.serving = serving;
+        }
         let named = self.connections.amqp_mut(key).map(|client| client.engine.name_link(link, bits));
         debug_assert!(matches!(named, Some(Ok(()))), "the link has just been answered");
         Ok(())
@@ -357,6 +369,7 @@ impl Shard {
         let wait = FIRST.saturating_mul(1 << route.failures.min(5)).min(LONGEST);
         route.failures = route.failures.saturating_add(1);
         (route.link, route.retry_at, route.error) = (None, Some(now + wait), Some(error));
+        route.serving = None;
         self.tell_routes(key);
     }
 
@@ -376,10 +389,39 @@ impl Shard {
             .is_some_and(|client| client.engine.is_open() && !client.engine.is_done())
         {
             self.begin_outward(key);
+            self.leave_replaced(now, key);
             self.attach_routes(now, key);
         }
         self.tell_routes(key);
         self.finish_turn(now);
+    }
+
+    /// Detaches the routes whose address here is served by another one by now, such as a queue that was created for
+    /// a name which the topic for all names had served. They are attached to that soon.
+    fn leave_replaced(&mut self, now: Instant, key: usize) {
+        let Some(client) = self.connections.amqp(key) else { return };
+        let Some(outward) = &client.outward else { return };
+        let is_replaced = |route: &Route| {
+            let name = self.inside(key, &route.way.local);
+            route.serving.is_some() && self.core.serving(&name) != route.serving.as_ref()
+        };
+        let links: Vec<LinkKey> =
+            outward.routes.iter().filter(|route| is_replaced(route)).filter_map(|route| route.link).collect();
+        let ends: Vec<(LinkKey, Role, u64)> = client
+            .engine
+            .links()
+            .filter(|link| link.token != NO_TOKEN && links.contains(&link.key))
+            .map(|link| (link.key, link.role, link.token))
+            .collect();
+        for (link, role, token) in ends {
+            let error = refusal(condition::DETACH_FORCED, "another address serves this name from now on");
+            self.note_route_end(key, link, &error);
+            if let Some(client) = self.connections.amqp_mut(key) {
+                let _ = client.engine.detach(link, true, Some(error));
+            }
+            self.remove_link(now, role, token);
+        }
+        self.mark_dirty(key);
     }
 
     /// Ends a connection that nobody wants any more.

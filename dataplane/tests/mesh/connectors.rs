@@ -210,6 +210,25 @@ fn a_route_whose_address_is_deleted_waits_for_the_next_one_of_its_name() {
 }
 
 #[test]
+fn a_route_takes_messages_to_the_queue_that_is_created_for_its_name_later() {
+    let (here, there) = (Fleet::of(1), Fleet::of(1));
+    there.create("far", AddressType::Queue);
+    let spec = json!({ "urls": [url(there.node(0).amqp)], "receive": [{ "from": "far", "to": "late" }] });
+    create(here.node(0), "plant", &spec);
+    wait_attached(here.node(0), "plant", 1);
+    here.create("late", AddressType::Queue);
+    wait_for("the route to have a link to the queue", || {
+        let links = get(here.node(0).http, "/api/v1/addresses/late").json();
+        (links["status"]["producers"] == 1).then_some(())
+    });
+    let (mut sender, mut receiver) = (there.client(0), here.client(0));
+    let link = sender.producer("far");
+    sender.send_text(link, "kept");
+    receiver.consumer("late", 10);
+    assert_eq!(receiver.receive(1).text(), "kept");
+}
+
+#[test]
 fn a_connector_that_is_paused_or_removed_has_no_connection() {
     let (here, there) = (Fleet::of(1), Fleet::of(1));
     let spec = json!({ "urls": [url(there.node(0).amqp)], "send": [{ "from": "a", "to": "b" }] });
