@@ -20,6 +20,7 @@ pub mod oidc;
 pub mod output;
 pub mod plane;
 pub mod record;
+pub mod relay;
 pub mod settings;
 pub mod shape;
 pub mod template;

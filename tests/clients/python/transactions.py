@@ -1,7 +1,10 @@
 """Local transactions as a Qpid Proton program uses them.
 
 Sends in a transaction that it aborts and in one that it commits; then takes a message and sends it on in one
-transaction, twice: committed, and aborted. Says every end of a transaction.
+transaction, twice: committed, and aborted. Says every end of a transaction, and every message that is refused.
+
+Proton keeps back what is sent without credit, but not the end of the transaction: that would overtake the messages.
+So a transaction begins once there is credit for all that is sent in it.
 """
 
 import argparse
@@ -9,6 +12,9 @@ import argparse
 from proton import Message
 from proton.handlers import MessagingHandler, TransactionHandler
 from proton.reactor import Container
+
+# The most messages that are sent in one transaction.
+MOST = 2
 
 
 class Transactions(MessagingHandler, TransactionHandler):
@@ -24,18 +30,22 @@ class Transactions(MessagingHandler, TransactionHandler):
         self.connection = event.container.connect(self.url)
         self.receiver = event.container.create_receiver(self.connection, self.addresses[0])
         self.sender = event.container.create_sender(self.connection, self.addresses[1])
-        self.waiting = {self.receiver, self.sender}
+        self.is_declaring = True
 
-    def on_link_opened(self, event):
-        self.waiting.discard(event.link)
-        if not self.waiting and event.link in (self.receiver, self.sender):
+    def on_sendable(self, event):
+        if self.is_declaring:
             self.declare()
 
     def declare(self):
-        if self.steps:
-            self.container.declare_transaction(self.connection, handler=self)
-        else:
+        self.is_declaring = True
+        if not self.steps:
             self.connection.close()
+        elif self.sender.credit >= MOST:
+            self.is_declaring = False
+            self.container.declare_transaction(self.connection, handler=self)
+
+    def on_rejected(self, event):
+        print("rejected", event.delivery.remote.condition, flush=True)
 
     def on_transaction_declared(self, event):
         self.steps.pop(0)(event.transaction)

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use mq_tests::hosts::{Hosts, LOGIN, ROLL};
 use mq_tests::{Finished, Mq, eventually, eventually_within, mqd_path};
+use rustix::process::Signal;
 
 /// A fleet on these machines, one node on each, with a queue. All listen on the loopback of their machine: what these
 /// tests say to them goes through `ssh`.
@@ -339,6 +340,36 @@ fn every_problem_of_every_host_is_said_at_once() {
     hosts.network().join(1, 2);
     hosts.on(1, "systemctl stop other.socket").succeeds();
     deploy(&hosts, &mq, &manifest, &["--dry-run"]).succeeds();
+}
+
+/// The processes of `ssh` that one of these commands has started for itself.
+fn connections(mq: &Mq) -> Vec<String> {
+    let sockets = mq.home().join("run").display().to_string();
+    let processes = fs::read_dir("/proc").expect("the processes").flatten();
+    let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
+    lines.filter(|line| line.starts_with("ssh\0") && line.contains(&sockets)).collect()
+}
+
+#[test]
+fn what_a_user_forwards_is_in_no_ones_way_and_a_command_that_is_killed_leaves_no_connection() {
+    let Some(hosts) = Hosts::new_or_say_why(2) else { return };
+    let mq = Mq::new();
+    let manifest = manifest(&hosts, 2, "root", mq.home());
+    // Whoever logs in there would have this port, and only one can.
+    hosts.configure("LocalForward 127.0.0.1:17077 127.0.0.1:22");
+    deploy(&hosts, &mq, &manifest, &[]).succeeds();
+    hosts.run(&mq, &["send", "orders", "--durable", "hello"]).succeeds();
+    assert_eq!(connections(&mq), [""; 0]);
+
+    let receiver = hosts.start(&mq, &["recv", "orders", "--count", "2"]);
+    eventually("the one message is taken", || {
+        let taken = hosts.run(&mq, &["address", "show", "orders", "-o", "json"]).json();
+        (taken["status"]["queue"]["messages"] == 0).then_some(())
+    });
+    assert!(!connections(&mq).is_empty());
+    receiver.signal(Signal::KILL);
+    eventually("the connections are closed", || connections(&mq).is_empty().then_some(()));
+    hosts.run(&mq, &["undeploy", "--purge", "--yes"]).succeeds();
 }
 
 #[test]

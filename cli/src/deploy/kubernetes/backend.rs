@@ -40,7 +40,7 @@ use crate::{
     cluster::{
         Application, CONFIG_MAPS, CONTROLLER_REVISIONS, Change, Cluster, DEPLOYMENTS, EVENTS, FLEETS, LEASES,
         PODS, STATEFUL_SETS, VOLUME_CLAIMS,
-        forward::{Forward, PodPlace},
+        forward::{PodPlace, forward},
     },
     context::Context,
     deploy::{
@@ -56,6 +56,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::Output,
+    relay::Relay,
     settings::{http_url, place},
     shape,
 };
@@ -103,7 +104,7 @@ pub struct Kubernetes {
 
 /// The ways to the ports of a node.
 struct Ways {
-    forward: Forward,
+    relay: Relay,
     /// The ports of the pod, in the order in which those of this machine are.
     ports: Vec<u16>,
 }
@@ -111,7 +112,7 @@ struct Ways {
 impl Ways {
     fn to(&self, port: u16) -> Option<u16> {
         let at = self.ports.iter().position(|known| *known == port)?;
-        self.forward.ports.get(at).copied()
+        self.relay.ports.get(at).copied()
     }
 }
 
@@ -574,8 +575,8 @@ impl Kubernetes {
         }
         let config = DaemonConfig::from_fleet(&self.fleet, node, mounts::STATE);
         let ports: Vec<u16> = config.listeners.named().iter().map(|(_, listener)| listener.port).collect();
-        let forward = Forward::open(&self.cluster, &self.pod(node), &ports).await?;
-        let opened = Arc::new(Ways { forward, ports });
+        let relay = forward(&self.cluster, &self.pod(node), &ports).await?;
+        let opened = Arc::new(Ways { relay, ports });
         let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(ways.entry(node.to_owned()).or_insert(opened)))
     }
@@ -987,8 +988,8 @@ impl Backend for Kubernetes {
             }
             let config = DaemonConfig { node: name.to_owned(), ..DaemonConfig::of_router(&self.fleet) };
             let port = config.listeners.http.port;
-            let forward = Forward::open(&self.cluster, name, &[port]).await?;
-            let ways = Arc::new(Ways { forward, ports: vec![port] });
+            let relay = forward(&self.cluster, name, &[port]).await?;
+            let ways = Arc::new(Ways { relay, ports: vec![port] });
             let Some(local) = ways.to(port) else { continue };
             self.ways.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), ways);
             others.push((config, Admin::new(http_url(&format!("http://127.0.0.1:{local}"))?)?));

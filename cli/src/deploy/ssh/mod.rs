@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future;
 use jiff::Timestamp;
 use mq_model::{
     admin::{Listener, NodeDrain, Protocol, Runtime},
@@ -29,7 +30,7 @@ use tokio::{io::AsyncReadExt, process::Child, task::JoinSet};
 pub use self::transport::Tunnel;
 use self::{
     release::{AGENT, Release, stage},
-    transport::{Master, Sockets, how, last_line},
+    transport::{Master, Sockets, Ways, how, last_line},
 };
 use super::{
     Backend, Order, Stopped,
@@ -145,7 +146,7 @@ impl Host {
 #[derive(Debug)]
 struct Way {
     port: u16,
-    _tunnel: Arc<Tunnel>,
+    _ways: Arc<Ways>,
 }
 
 /// What to connect to, and with what.
@@ -376,27 +377,23 @@ impl Ssh {
 
     /// Makes ways to what nodes have on loopback there, all at once.
     async fn reach(&self, runtimes: &[&Runtime]) -> Outcome {
-        let mut opening = Vec::new();
-        for runtime in runtimes {
-            let ask = Ask::Entry { node: runtime.node.clone() };
-            let entry: Entry = self.host(&runtime.node)?.agent.ask(ask).await?;
-            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-            entries.insert(runtime.node.clone(), entry);
-            drop(entries);
-            let closed = self.closed(runtime)?;
-            if !closed.is_empty() {
-                let (machine, places) = (self.host(&runtime.node)?.host.clone(), closed.clone());
-                let opened = tokio::task::spawn_blocking(move || Tunnel::open(&machine, &places, None));
-                opening.push((runtime.node.clone(), closed, opened));
-            }
+        let opening = runtimes.iter().map(|runtime| self.reach_one(runtime));
+        future::try_join_all(opening).await?;
+        Ok(())
+    }
+
+    async fn reach_one(&self, runtime: &Runtime) -> Outcome {
+        let host = self.host(&runtime.node)?;
+        let entry: Entry = host.agent.ask(Ask::Entry { node: runtime.node.clone() }).await?;
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(runtime.node.clone(), entry);
+        let closed = self.closed(runtime)?;
+        if closed.is_empty() {
+            return Ok(());
         }
-        for (node, closed, opened) in opening {
-            let opened = opened.await.map_err(|error| Failure::failed(format!("cannot make a way: {error}")));
-            let tunnel = Arc::new(opened??);
-            let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
-            for ((_, there), port) in closed.into_iter().zip(tunnel.ports.clone()) {
-                ways.insert((node.clone(), there), Way { port, _tunnel: Arc::clone(&tunnel) });
-            }
+        let opened = Arc::new(host.master.forward(&closed).await?);
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((_, there), port) in closed.into_iter().zip(opened.relay.ports.clone()) {
+            ways.insert((runtime.node.clone(), there), Way { port, _ways: Arc::clone(&opened) });
         }
         Ok(())
     }

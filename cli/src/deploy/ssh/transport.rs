@@ -6,8 +6,6 @@
 
 use std::{
     fs::{self, DirBuilder, File},
-    io::{BufRead, Read},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::Stdio,
@@ -17,6 +15,7 @@ use std::{
 use mq_model::{Secret, manifest::SshHost};
 use tokio::{
     io::AsyncReadExt,
+    net::{TcpStream, UnixStream},
     process::{Child, Command},
 };
 
@@ -24,7 +23,8 @@ use crate::{
     deploy::entry::bearable,
     env,
     exit::Exit,
-    failure::{Failure, Outcome, reason},
+    failure::{Failure, Outcome},
+    relay::{self, Kept, Relay},
 };
 
 /// How long a connection may take to be there.
@@ -94,10 +94,12 @@ impl Master {
             found.map(|(_, value)| value.to_owned()).filter(|value| value != "none")
         };
         let mut process = ssh(host)
-            .args(["-M", "-N", "-o", "ControlPersist=no", "-S"])
+            .args(["-T", "-M", "-o", "ControlPersist=no", "-S"])
             .arg(socket)
             .args(destination(host))
-            .stdin(Stdio::null())
+            // What runs there ends with its input, which ends with this process, however that ends.
+            .arg("exec cat")
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -156,6 +158,32 @@ impl Master {
         let exit = if status.code() == Some(LOST) { Exit::Unreachable } else { Exit::Failed };
         Err(failed(&self.host, exit, &why))
     }
+
+    /// Opens ways to `places` as seen from the host. Nothing is asked of a place before somebody connects.
+    ///
+    /// # Errors
+    ///
+    /// The connection is lost, or there is no room for the ways here.
+    pub(crate) async fn forward(&self, places: &[(String, u16)]) -> Outcome<Ways> {
+        let sockets = Sockets::new()?;
+        let mut relay = Relay::default();
+        // The configuration of the user has been taken for the connection: what it forwards is not for this.
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-o", "LogLevel=ERROR", "-O", "forward", "-S"]).arg(&self.socket);
+        for (number, (to, there)) in places.iter().enumerate() {
+            let to = if to.contains(':') { format!("[{to}]") } else { to.clone() };
+            let socket = sockets.path().join(number.to_string());
+            ssh.arg("-L").arg(format!("{}:{to}:{there}", socket.display()));
+            relay.add(move |stream| pass_on(stream, socket.clone())).await?;
+        }
+        ssh.args(destination(&self.host)).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        // It ends once `ssh` listens on all of them.
+        let ended = ssh.output().await.map_err(|error| no_ssh(&error))?;
+        if ended.status.success() {
+            return Ok(Ways { relay, _sockets: sockets });
+        }
+        Err(unreachable(&self.host, &String::from_utf8_lossy(&ended.stderr)))
+    }
 }
 
 /// What a host is told to run a script.
@@ -180,99 +208,64 @@ fn failed(host: &SshHost, exit: Exit, why: &str) -> Failure {
     ))
 }
 
-/// Says the token of the node `$2` of the fleet `$1`, an empty line when there is none, and stays until its input
-/// ends.
+/// Says the token of the node `$2` of the fleet `$1`, or nothing when there is none.
 const OWNER: &str = r#"
 if [ "$(id -u)" = 0 ]; then base=/var/lib/mq; else base=${XDG_STATE_HOME:-$HOME/.local/state}/mq; fi
-cat "$base/$1/$2/state/owner.token" 2>/dev/null
-echo
-exec cat
+cat "$base/$1/$2/state/owner.token" 2>/dev/null || :
 "#;
 
-/// The first line that comes, unless it takes too long.
-fn first_line(from: impl Read + Send + 'static) -> Option<String> {
-    let (said, heard) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let read = std::io::BufReader::new(from.take(MAX_SAID)).read_line(&mut line);
-        // Whoever waits for it may have given up.
-        let _ = said.send(read.ok().map(|_| line));
-    });
-    heard.recv_timeout(CONNECT).ok().flatten()
+/// Ways from ports of this machine's loopback to places that a host can connect to. They end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Ways {
+    /// The ports here, in the order in which the places were given.
+    pub(crate) relay: Relay,
+    /// What `ssh` listens on for each of them.
+    _sockets: Sockets,
 }
 
-/// Ways from ports of this machine's loopback to ports that a host can connect to. They end when this is
-/// dropped.
+/// The same for commands that wait for nothing else meanwhile, with a connection of its own.
 #[derive(Debug)]
 pub struct Tunnel {
-    process: std::process::Child,
     /// The ports here, in the order in which the others were given.
     pub ports: Vec<u16>,
     /// What the owner of the node gets in with, where that was asked for and is there.
     pub owner: Option<Secret>,
+    _kept: Kept,
 }
 
 impl Tunnel {
     /// Opens ways to `places` as seen from `host`, and reads the token of a node there: `node` are the names of
     /// its fleet and its own.
+    ///
+    /// # Errors
+    ///
+    /// Why `ssh` does not get there, and what to do about it.
     pub fn open(host: &SshHost, places: &[(String, u16)], node: Option<(&str, &str)>) -> Outcome<Self> {
-        let ports: Outcome<Vec<u16>> = places.iter().map(|_| unused_port()).collect();
-        let ports = ports?;
-        let mut command = ssh(host).into_std();
-        if node.is_none() {
-            command.arg("-N");
-        }
-        command.args(["-T", "-S", "none", "-o", "ControlMaster=no", "-o", "ExitOnForwardFailure=yes"]);
-        for (port, (to, there)) in ports.iter().zip(places) {
-            let to = if to.contains(':') { format!("[{to}]") } else { to.clone() };
-            command.arg("-L").arg(format!("127.0.0.1:{port}:{to}:{there}"));
-        }
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.args(destination(host)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        if let Some((fleet, node)) = node {
-            // What runs there ends with its input, which ends with this.
-            command.arg(remote(host, OWNER, &[fleet, node])).stdin(Stdio::piped()).stdout(Stdio::piped());
-        }
-        let process = command.spawn().map_err(|error| no_ssh(&error))?;
-        let mut tunnel = Self { process, ports, owner: None };
-        let end = Instant::now() + CONNECT;
-        while !tunnel.is_open() {
-            let ended = tunnel.process.try_wait().map_err(|error| no_ssh(&error))?;
-            if ended.is_some() || Instant::now() >= end {
-                let _ = tunnel.process.kill();
-                let mut said = String::new();
-                if let Some(errors) = &mut tunnel.process.stderr {
-                    // What cannot be read explains nothing; the failure stands without it.
-                    let _ = errors.take(MAX_SAID).read_to_string(&mut said);
-                }
-                return Err(unreachable(host, &said));
-            }
-            std::thread::sleep(POLL);
-        }
-        tunnel.owner = tunnel.process.stdout.take().and_then(first_line).as_deref().and_then(bearable);
-        Ok(tunnel)
-    }
-
-    fn is_open(&self) -> bool {
-        self.ports
-            .iter()
-            .all(|port| TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok())
+        // The connection is given up by itself at `CONNECT`, with the reason.
+        let late = unreachable(host, "");
+        let (host, places) = (host.clone(), places.to_vec());
+        let node = node.map(|(fleet, node)| (fleet.to_owned(), node.to_owned()));
+        let ((ports, owner), kept) = Kept::open(2 * CONNECT, late, move || async move {
+            let sockets = Sockets::new()?;
+            let master = Master::connect(&host, &sockets.path().join("master")).await?;
+            let ways = master.forward(&places).await?;
+            let owner = match &node {
+                // Without it there are other ways to say who one is.
+                Some((fleet, node)) => master.run(OWNER, &[fleet, node], None).await.ok(),
+                None => None,
+            };
+            let owner = owner.as_deref().and_then(bearable);
+            Ok(((ways.relay.ports.clone(), owner), (ways, master, sockets)))
+        })?;
+        Ok(Self { ports, owner, _kept: kept })
     }
 }
 
-impl Drop for Tunnel {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+async fn pass_on(stream: TcpStream, socket: PathBuf) {
+    // Whoever connected sees that the connection ends: nothing better can be said in a protocol that is not known here.
+    if let Ok(far) = UnixStream::connect(&socket).await {
+        relay::join(stream, far).await;
     }
-}
-
-fn unused_port() -> Outcome<u16> {
-    let found = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    found
-        .map(|address| address.port())
-        .map_err(|error| Failure::failed(format!("there is no free port on loopback: {}", reason(&error))))
 }
 
 /// `ssh` with what holds for every use of it.
@@ -286,6 +279,7 @@ fn ssh(host: &SshHost) -> Command {
         "ConnectTimeout=10",
         "ServerAliveInterval=5",
         "ServerAliveCountMax=3",
+        "ClearAllForwardings=yes",
         "EscapeChar=none",
         "ForwardAgent=no",
         "ForwardX11=no",
