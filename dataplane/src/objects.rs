@@ -199,7 +199,7 @@ pub enum ChangeError {
     BuiltInSpace(Arc<str>),
     #[error(
         "space `{name}` still has {addresses} addresses, {users} users, roles and connectors; remove them, or ask for \
-         all of it with cascade=true"
+         all of it with cascade=true (`mq space delete {name} --cascade`)"
     )]
     SpaceInUse { name: Arc<str>, addresses: usize, users: usize },
     #[error("clients choose the space `{1}` by the name `{0}`; give this one another name")]

@@ -131,6 +131,36 @@ pub fn connector(object: &Value) -> Result<Connector, String> {
     Ok(connector)
 }
 
+/// The name of what one of these objects of [`KINDS`] stands for, and its space, whatever else it says; `None`: it has none.
+pub fn named<'a>(plural: &str, object: &'a Value) -> Option<(&'a str, Option<&'a str>)> {
+    let spec = &object["spec"];
+    let own = match plural {
+        "addresses" => &spec["address"],
+        "users" => &spec["user"],
+        "roles" => &spec["role"],
+        "connectors" => &spec["connector"],
+        _ => return Some((object["metadata"]["name"].as_str()?, None)),
+    };
+    Some((own.as_str().or_else(|| object["metadata"]["name"].as_str())?, spec["space"].as_str()))
+}
+
+/// Whether a fleet would take one of these objects of [`KINDS`].
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with the object.
+pub fn check(plural: &str, object: &Value) -> Result<(), String> {
+    match plural {
+        "addresses" => address(object).map(drop),
+        "addressspaces" => space(object).map(drop),
+        "users" => user(object).map(drop),
+        "profiles" => profile(object).map(drop),
+        "roles" => role(object).map(drop),
+        "connectors" => connector(object).map(drop),
+        _ => Err(format!("a fleet has no {plural}")),
+    }
+}
+
 /// The fleet that an object stands for, in the namespace of the object.
 ///
 /// # Errors
@@ -448,6 +478,10 @@ fn definition(
         },
     });
     let mut known = status;
+    if kind != FLEET_KIND {
+        let description = "What the fleet has for the object, by its name there.";
+        add_field(&mut known, "name", json!({ "type": "string", "description": description }));
+    }
     add_field(
         &mut known,
         "conditions",
@@ -769,6 +803,24 @@ mod tests {
         assert!(address(&wrong).expect_err("no such field").contains("typ"));
         let wrong = json!({ "metadata": { "name": "viewer" }, "spec": { "grants": ["fly:#"] } });
         assert!(role(&wrong).expect_err("no such grant").contains("fly"));
+        assert_eq!(check("roles", &wrong), role(&wrong).map(drop));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_object_does_not_hide_what_it_stands_for() {
+        let object = |spec: Value| json!({ "metadata": { "name": "one" }, "spec": spec });
+        for (kind, field) in
+            [("addresses", "address"), ("users", "user"), ("roles", "role"), ("connectors", "connector")]
+        {
+            let plain = object(json!({ "wrong": 1 }));
+            assert!(check(kind, &plain).is_err(), "{kind}");
+            assert_eq!(named(kind, &plain), Some(("one", None)));
+            let named_so = object(json!({ "wrong": 1, (field): "other", "space": "acme" }));
+            assert_eq!(named(kind, &named_so), Some(("other", Some("acme"))));
+        }
+        for kind in ["addressspaces", "profiles"] {
+            assert_eq!(named(kind, &object(json!({ "wrong": 1 }))), Some(("one", None)));
+        }
     }
 
     #[test]

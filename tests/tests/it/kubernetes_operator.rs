@@ -256,6 +256,17 @@ fn objects_stand_for_what_the_fleet_has_whichever_operator_works_and_none_goes_b
     let lost = object("User", "lost", json!({ "roles": ["nobodies"] }));
     fleet.site.kubectl_reading("apply -f -", &lost).succeeds();
     fleet.wait_for("user.mq.messaging/lost", "False", "UnknownRole");
+    // Whom the fleet has taken goes with his object, also when it would not take what that says by then.
+    let flying = r#"{"spec":{"grants":["fly:#"]}}"#;
+    let flying = fleet
+        .site
+        .start("patch user.mq.messaging lost --type merge --patch-file /dev/stdin", flying)
+        .finish();
+    flying.succeeds();
+    fleet.wait_for("user.mq.messaging/lost", "False", "Invalid");
+    fleet.as_admin(&["user", "show", "lost"]).succeeds();
+    fleet.site.kubectl("delete user.mq.messaging lost --timeout 60s").succeeds();
+    fleet.as_admin(&["user", "show", "lost"]).exits_with(7);
 
     // Without a word to anybody the operator that works is gone; the other one goes on when the lease has run out.
     let leader = fleet.leader().expect("an operator works");

@@ -16,7 +16,7 @@ const GIVE_UP: &str = "mq.messaging/drop-messages";
 
 /// Makes the address what the object says, and returns how it is.
 pub(super) async fn ensure(admin: &Admin, object: &Value) -> Outcome<Verdict> {
-    let wanted = wanted(object)?;
+    let wanted = custom::address(object).map_err(Failure::usage)?;
     let admin = &in_space(admin, wanted.metadata.space.as_deref());
     let there = found(admin.address(&wanted.metadata.name).await)?;
     let address = match there {
@@ -33,10 +33,6 @@ pub(super) async fn ensure(admin: &Admin, object: &Value) -> Outcome<Verdict> {
         _ => admin.put_address(&wanted, false).await?.1,
     };
     Ok(verdict(&address))
-}
-
-fn wanted(object: &Value) -> Outcome<Address> {
-    custom::address(object).map_err(Failure::usage)
 }
 
 fn verdict(address: &Address) -> Verdict {
@@ -58,12 +54,9 @@ fn verdict(address: &Address) -> Verdict {
     }
 }
 
-/// Removes the address; a verdict says why that cannot be done now.
-pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
-    // What the fleet never took is nothing to remove.
-    let Ok(wanted) = wanted(object) else { return Ok(None) };
-    let admin = &in_space(admin, wanted.metadata.space.as_deref());
-    let Some(there) = found(admin.address(&wanted.metadata.name).await)? else { return Ok(None) };
+/// Removes the address of the object; a verdict says why that cannot be done now.
+pub(super) async fn forget(admin: &Admin, name: &str, object: &Value) -> Outcome<Option<Verdict>> {
+    let Some(there) = found(admin.address(name).await)? else { return Ok(None) };
     let is_given_up = object["metadata"]["annotations"][GIVE_UP] == "true";
     let held = holds(&there);
     if held > 0 && !is_given_up {
@@ -73,10 +66,8 @@ pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verd
         );
         return Ok(Some(Verdict::not_ready("HoldsMessages", message).with("messages", held)));
     }
-    match admin.delete_address(&wanted.metadata.name, is_given_up).await {
-        Err(failure) if failure.exit != Exit::NotFound => Err(failure),
-        _ => Ok(None),
-    }
+    found(admin.delete_address(name, is_given_up).await)?;
+    Ok(None)
 }
 
 /// Messages that go with the address.

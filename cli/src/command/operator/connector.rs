@@ -24,7 +24,6 @@ use super::{
 use crate::{
     client::admin::Admin,
     cluster::{Cluster, SECRETS},
-    exit::Exit,
     failure::{Failure, Outcome},
 };
 
@@ -241,26 +240,6 @@ fn says_something_else(object: &Value, connector: &Connector) -> bool {
     status_change(object, &verdict(connector), Timestamp::now()).is_some()
 }
 
-/// Removes the connector, and with it its connection.
-pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
-    let Some((name, space)) = taken(object) else { return Ok(None) };
-    match in_space(admin, space.as_deref()).delete_connector(&name).await {
-        Err(failure) if failure.exit != Exit::NotFound => Err(failure),
-        _ => Ok(None),
-    }
-}
-
-/// Name and space of the connector that the object stands for; `None`: the fleet never took what it said. One that it
-/// took, and would not take any more, goes as well: else it would carry messages for nobody.
-fn taken(object: &Value) -> Option<(String, Option<String>)> {
-    if let Ok(wanted) = custom::connector(object) {
-        return Some((wanted.metadata.name, wanted.metadata.space));
-    }
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let name = text(&object["spec"]["connector"]).or_else(|| text(&object["metadata"]["name"]))?;
-    object["status"]["state"].is_string().then(|| (name, text(&object["spec"]["space"])))
-}
-
 #[cfg(test)]
 mod tests {
     use base64::{Engine, engine::general_purpose::STANDARD};
@@ -406,16 +385,5 @@ mod tests {
         let after = status_change(&before, &gone, Timestamp::UNIX_EPOCH).unwrap();
         // As a merge patch takes a field away.
         assert!(after["node"].is_null() && after.get("node").is_some(), "{after}");
-    }
-
-    #[test]
-    fn a_connector_that_was_taken_goes_with_its_object_whatever_that_says_now() {
-        let mut object = object(&verdict(&connector(ConnectorStatus::default())));
-        assert_eq!(taken(&object), Some(("bridge".into(), None)));
-        object["spec"]["urls"] = json!(["http://far"]);
-        object["spec"]["space"] = "acme".into();
-        assert_eq!(taken(&object), Some(("bridge".into(), Some("acme".into()))));
-        object["status"] = Value::Null;
-        assert_eq!(taken(&object), None);
     }
 }

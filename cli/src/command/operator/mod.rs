@@ -26,7 +26,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use mq_model::custom::{GROUP, VERSION};
+use mq_model::custom::{self, GROUP, VERSION};
 use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
@@ -313,7 +313,11 @@ impl Operator {
             CONNECTORS => connector::ensure(&self.admin, &self.cluster, object).await,
             _ => user::ensure(&self.admin, &self.cluster, object).await,
         };
-        ensured.unwrap_or_else(Verdict::failed)
+        match (ensured, custom::named(kind.plural, object)) {
+            (Ok(verdict), Some((name, _))) => verdict.with("name", name),
+            (Ok(verdict), None) => verdict,
+            (Err(failure), _) => Verdict::failed(failure),
+        }
     }
 
     /// Takes from the fleet what the object stood for, and lets the object go.
@@ -321,14 +325,7 @@ impl Operator {
         if !is_protected(object) {
             return Ok(None);
         }
-        let forgotten = match kind {
-            PROFILES => space::forget_profile(&self.admin, object).await,
-            SPACES => space::forget(&self.admin, object).await,
-            ROLES => role::forget(&self.admin, object).await,
-            ADDRESSES => address::forget(&self.admin, object).await,
-            CONNECTORS => connector::forget(&self.admin, object).await,
-            _ => user::forget(&self.admin, object).await,
-        };
+        let forgotten = self.remove(kind, object).await;
         match forgotten.unwrap_or_else(|failure| Some(Verdict::failed(failure))) {
             Some(verdict) => self.tell(kind, name, object.clone(), &verdict).await.map(Some),
             None => {
@@ -336,6 +333,22 @@ impl Operator {
                 Ok(None)
             }
         }
+    }
+
+    /// Takes it from the fleet. A verdict says why that cannot be done now; what the fleet refuses, it says itself.
+    async fn remove(&self, kind: Kind, object: &Value) -> Outcome<Option<Verdict>> {
+        let Some((name, space)) = taken(kind, object) else { return Ok(None) };
+        let admin = address::in_space(&self.admin, space);
+        let removed = match kind {
+            PROFILES => admin.delete_profile(name).await,
+            SPACES => admin.delete_space(name, false, false).await,
+            ROLES => admin.delete_role(name).await,
+            ADDRESSES => return address::forget(&admin, name, object).await,
+            CONNECTORS => admin.delete_connector(name).await,
+            _ => admin.delete_user(name).await,
+        };
+        address::found(removed)?;
+        Ok(None)
     }
 
     /// Writes the status, when it is another one than before.
@@ -396,6 +409,13 @@ impl Kept {
     }
 }
 
+/// Name and space of what the fleet has for the object; `None`: it has never taken what the object says. What it took,
+/// and would not take any more as the object says it now, is there nevertheless.
+fn taken(kind: Kind, object: &Value) -> Option<(&str, Option<&str>)> {
+    let is_taken = object["status"]["name"].is_string() || custom::check(kind.plural, object).is_ok();
+    custom::named(kind.plural, object).filter(|_| is_taken)
+}
+
 fn is_protected(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|all| all.iter().any(|one| one == FINALIZER))
 }
@@ -418,6 +438,19 @@ fn finalizers(object: &Value, is_wanted: bool) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_fleet_has_taken_goes_with_its_object_whatever_that_says_now() {
+        for kind in [USERS, ROLES] {
+            let mut object = json!({ "metadata": { "name": "one" }, "spec": { "grants": ["fly:#"] } });
+            assert_eq!(taken(kind, &object), None, "it may be of somebody else");
+            object["status"] = json!({ "name": "one" });
+            assert_eq!(taken(kind, &object), Some(("one", None)));
+            object["spec"] = json!({ "grants": [], "space": "acme" });
+            object["status"] = json!({});
+            assert_eq!(taken(kind, &object), Some(("one", Some("acme"))), "what is good may have been taken");
+        }
+    }
 
     #[test]
     fn the_finalizers_of_others_stay() {

@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     client::admin::Admin,
-    exit::Exit,
     failure::{Failure, Outcome},
 };
 
@@ -27,14 +26,4 @@ pub(super) async fn ensure(admin: &Admin, object: &Value) -> Outcome<Verdict> {
     };
     let verdict = Verdict::ready("the fleet has the role");
     Ok(verdict.with("users", role.status.unwrap_or_default().users))
-}
-
-/// Removes the role: users that name it say so in their conditions.
-pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
-    let Ok(wanted) = custom::role(object) else { return Ok(None) };
-    let admin = &in_space(admin, wanted.metadata.space.as_deref());
-    match admin.delete_role(&wanted.metadata.name).await {
-        Err(failure) if failure.exit != Exit::NotFound => Err(failure),
-        _ => Ok(None),
-    }
 }

@@ -6,7 +6,6 @@ use serde_json::Value;
 use super::{address::found, condition::Verdict};
 use crate::{
     client::admin::Admin,
-    exit::Exit,
     failure::{Failure, Outcome},
 };
 
@@ -33,15 +32,6 @@ pub(super) async fn ensure(admin: &Admin, object: &Value) -> Outcome<Verdict> {
     Ok(verdict.with("addresses", status.addresses).with("users", status.users))
 }
 
-/// Removes the space. One that is not empty is refused by the fleet, whose words are the verdict.
-pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
-    let Ok(wanted) = custom::space(object) else { return Ok(None) };
-    match admin.delete_space(&wanted.metadata.name, false, false).await {
-        Err(failure) if failure.exit != Exit::NotFound => Err(failure),
-        _ => Ok(None),
-    }
-}
-
 /// Makes the profile what the object says.
 pub(super) async fn ensure_profile(admin: &Admin, object: &Value) -> Outcome<Verdict> {
     let wanted = custom::profile(object).map_err(Failure::usage)?;
@@ -55,13 +45,4 @@ pub(super) async fn ensure_profile(admin: &Admin, object: &Value) -> Outcome<Ver
     };
     let verdict = Verdict::ready("the fleet has the profile");
     Ok(verdict.with("spaces", profile.status.unwrap_or_default().spaces))
-}
-
-/// Removes the profile: spaces that name it say so in their conditions.
-pub(super) async fn forget_profile(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
-    let Ok(wanted) = custom::profile(object) else { return Ok(None) };
-    match admin.delete_profile(&wanted.metadata.name).await {
-        Err(failure) if failure.exit != Exit::NotFound => Err(failure),
-        _ => Ok(None),
-    }
 }

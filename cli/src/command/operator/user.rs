@@ -17,7 +17,6 @@ use super::{
 use crate::{
     client::admin::Admin,
     cluster::{Cluster, SECRETS, owned_by},
-    exit::Exit,
     failure::{Failure, Outcome},
 };
 
@@ -121,16 +120,6 @@ fn password() -> Outcome<Secret> {
         .and_then(|mut source| source.read_exact(&mut bytes))
         .map_err(|error| Failure::file("read", SOURCE.as_ref(), &error))?;
     Ok(Secret::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)))
-}
-
-/// Removes the user.
-pub(super) async fn forget(admin: &Admin, object: &Value) -> Outcome<Option<Verdict>> {
-    let Ok(wanted) = wanted(object) else { return Ok(None) };
-    let admin = &in_space(admin, wanted.metadata.space.as_deref());
-    match admin.delete_user(&wanted.metadata.name).await {
-        Err(failure) if failure.exit != Exit::NotFound => Err(failure),
-        _ => Ok(None),
-    }
 }
 
 #[cfg(test)]
