@@ -46,7 +46,15 @@ impl Hosts {
     /// # Panics
     /// When a machine does not boot.
     pub fn new_or_say_why(count: usize) -> Option<Self> {
-        match Self::new(count) {
+        Self::with_or_say_why(count, None)
+    }
+
+    /// The same with a package of Debian on each of them, which nothing has started.
+    ///
+    /// # Panics
+    /// When a machine does not boot.
+    pub fn with_or_say_why(count: usize, package: Option<&str>) -> Option<Self> {
+        match Self::new(count, package) {
             Ok(hosts) => Some(hosts),
             Err(reason) => {
                 report(&format!("left out: no machines for tests here: {reason}"));
@@ -55,18 +63,21 @@ impl Hosts {
         }
     }
 
-    fn new(count: usize) -> Result<Self, String> {
+    fn new(count: usize, package: Option<&str>) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("that takes root".into());
         }
         run("systemd-nspawn", &["--version"])?;
-        let system = system()?;
+        let mut layers = vec![system()?];
+        if let Some(package) = package {
+            layers.insert(0, layer(&layers[0], package)?);
+        }
         let network = Network::new(count)?;
         let folder = TempDir::with_prefix("mq-hosts-").map_err(|error| error.to_string())?;
         let mut hosts = Self { network, folder, machines: (0..count).map(|_| None).collect() };
         hosts.make_key()?;
         for number in 1..=count {
-            hosts.install(number, &system)?;
+            hosts.install(number, &layers)?;
         }
         for number in 1..=count {
             hosts.boot(number);
@@ -123,18 +134,13 @@ impl Hosts {
     }
 
     /// A machine's own layer over what all of them boot from.
-    fn install(&self, number: usize, system: &Path) -> Result<(), String> {
+    fn install(&self, number: usize, system: &[PathBuf]) -> Result<(), String> {
         let folder = self.folder.path().join(format!("host{number}"));
         for name in ["upper", "work", "root"] {
             fs::create_dir_all(folder.join(name)).map_err(|error| error.to_string())?;
         }
-        let layers = format!(
-            "lowerdir={},upperdir={folder}/upper,workdir={folder}/work",
-            system.display(),
-            folder = folder.display()
-        );
         let root = self.root(number);
-        run("mount", &["-t", "overlay", "overlay", "-o", &layers, &root.display().to_string()])?;
+        mount(system, &folder, &root)?;
         let name = format!("h{number}");
         let public =
             fs::read_to_string(self.folder.path().join("id.pub")).map_err(|error| error.to_string())?;
@@ -297,6 +303,53 @@ fn system() -> Result<PathBuf, String> {
     fs::write(new.join("etc/machine-id"), "").map_err(|error| error.to_string())?;
     fs::rename(&new, &system).map_err(|error| error.to_string())?;
     Ok(system)
+}
+
+/// What a package and all that it needs put over the system, made once.
+fn layer(system: &Path, package: &str) -> Result<PathBuf, String> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = repository().join("tests/.env").join(format!("system-{package}"));
+    let upper = folder.join("upper");
+    if folder.join("made").exists() {
+        return Ok(upper);
+    }
+    report(&format!("putting {package} on the machines of tests, which takes a minute"));
+    let _ = fs::remove_dir_all(&folder);
+    let root = folder.join("root");
+    for path in [&upper, &folder.join("work"), &root] {
+        fs::create_dir_all(path).map_err(|error| error.to_string())?;
+    }
+    mount(&[system.to_owned()], &folder, &root)?;
+    let made = install(&root, package);
+    run("umount", &[&root.display().to_string()])?;
+    made?;
+    fs::write(folder.join("made"), "").map_err(|error| error.to_string())?;
+    Ok(upper)
+}
+
+fn install(root: &Path, package: &str) -> Result<(), String> {
+    let path = root.display().to_string();
+    // The names of others are asked for where this machine asks.
+    let _ = fs::remove_file(root.join("etc/resolv.conf"));
+    fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf")).map_err(|error| error.to_string())?;
+    run("chroot", &[&path, "apt-get", "-q", "update"])?;
+    // Nothing is started, neither now nor when a machine boots.
+    let script = "printf 'exit 101' > /usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d && \
+                  DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install \"$1\" && apt-get clean && \
+                  systemctl mask \"$1.service\"";
+    run("chroot", &[&path, "sh", "-c", script, "install", package])
+}
+
+/// Mounts layers, the topmost first, below one of the folder's own.
+fn mount(layers: &[PathBuf], folder: &Path, root: &Path) -> Result<(), String> {
+    let layers: Vec<String> = layers.iter().map(|layer| layer.display().to_string()).collect();
+    let options = format!(
+        "lowerdir={},upperdir={folder}/upper,workdir={folder}/work",
+        layers.join(":"),
+        folder = folder.display()
+    );
+    run("mount", &["-t", "overlay", "overlay", "-o", &options, &root.display().to_string()])
 }
 
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {

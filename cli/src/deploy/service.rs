@@ -92,6 +92,7 @@ StandardOutput=append:{log}
 StandardError=inherit
 Restart=on-failure
 RestartSec=1
+KillMode=mixed
 TimeoutStartSec=120
 TimeoutStopSec={stop}
 WatchdogSec={WATCHDOG}

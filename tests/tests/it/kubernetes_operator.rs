@@ -257,7 +257,7 @@ fn objects_stand_for_what_the_fleet_has_whichever_operator_works_and_none_goes_b
     fleet.site.kubectl_reading("apply -f -", &lost).succeeds();
     fleet.wait_for("user.mq.messaging/lost", "False", "UnknownRole");
     // Whom the fleet has taken goes with his object, also when it would not take what that says by then.
-    let flying = r#"{"spec":{"grants":["fly:#"]}}"#;
+    let flying = r##"{"spec":{"grants":["send:orders/#/more"]}}"##;
     let flying = fleet
         .site
         .start("patch user.mq.messaging lost --type merge --patch-file /dev/stdin", flying)

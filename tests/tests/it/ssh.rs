@@ -509,3 +509,30 @@ fn the_authority_of_a_fleet_far_away_is_changed_without_a_restart() {
     assert_eq!(running(&hosts, &mq), ["node-1", "node-2"]);
     hosts.run(&mq, &["undeploy", "--purge", "--yes"]).succeeds();
 }
+
+#[test]
+fn rabbitmq_on_another_machine_is_deployed_used_and_undeployed() {
+    let Some(hosts) = Hosts::with_or_say_why(1, Some("rabbitmq-server")) else { return };
+    let mq = Mq::new();
+    let manifest = manifest(&hosts, 1, "root", mq.home());
+    let text = fs::read_to_string(&manifest).expect("the manifest");
+    let text = text.replace("  workers: 1\n  drainSeconds: 1\n", "  dataplane: rabbitmq\n");
+    fs::write(&manifest, text).expect("the manifest can be written");
+
+    deploy(&hosts, &mq, &manifest, &["--wait", "2m"]).succeeds().prints("changed");
+    deploy(&hosts, &mq, &manifest, &[]).succeeds().prints("unchanged");
+    assert_eq!(running(&hosts, &mq), ["node-1"]);
+    hosts.run(&mq, &["address", "create", "jobs", "--type", "queue"]).succeeds();
+    for address in ["orders", "jobs"] {
+        hosts.run(&mq, &["send", address, "--durable", "--count", "3", "kept"]).succeeds();
+    }
+    hosts.on(1, "pkill -KILL -x mq").succeeds();
+    eventually_within(ROLL, "the node is back", || {
+        let received = hosts.run(&mq, &["recv", "orders", "-n", "1"]);
+        (received.code == Some(0)).then_some(())
+    });
+    assert_eq!(hosts.run(&mq, &["recv", "jobs", "--until-empty"]).succeeds().lines(), ["kept"; 3]);
+    hosts.run(&mq, &["undeploy", "--purge", "--yes"]).succeeds();
+    hosts.on(1, "ls /var/lib/mq").exits_with(2);
+    hosts.on(1, "pgrep beam").exits_with(1);
+}
