@@ -72,6 +72,25 @@ fn load(fleet: &Fleet, qos: u8) -> Load {
     Load::copied(vec![publisher.qos(qos).rate(100).start()], subscribers)
 }
 
+#[test]
+fn a_session_that_has_moved_gets_its_messages_also_where_nobody_has_heard_yet_that_it_has_left() {
+    let fleet = Fleet::of(3).with_proxies().start();
+    fleet.create(1, "sensors", AddressType::Topic);
+    fleet.move_home("sensors", 1);
+    let (mut client, _) = connect(fleet.node(LEAVER).mqtt(), "client");
+    client.send(&packet(0x82, &[&[0, 1][..], &string("sensors/#"), &[1]].concat()));
+    assert_eq!(client.expect(0x90).body, [0, 1, 1]);
+    // There is one node to go to, which the home hears of sooner than of the one that is left.
+    order(&fleet, 1, "cordon");
+    fleet.link(1, LEAVER).delay(Duration::from_secs(1));
+    order(&fleet, LEAVER, "drain");
+    eventually("the session to be gone", || (holds(&fleet, LEAVER).sessions == 0).then_some(()));
+    let (mut client, is_present) = connect(fleet.node(2).mqtt(), "client");
+    assert!(is_present);
+    publish(&fleet, 2, "news");
+    assert!(client.expect(0x32).body.ends_with(b"news"));
+}
+
 /// Clients that are away, whose sessions move.
 const CLIENTS: usize = 100;
 
@@ -98,7 +117,7 @@ fn every_session_is_on_one_node_whoever_is_killed_while_they_move() {
         eventually("some sessions to have left", || (holds(&fleet, giver).sessions < sessions).then_some(()));
         fleet.kill(killed);
         let text = format!("round {round}");
-        publish(&fleet, &text);
+        publish(&fleet, 3, &text);
         published.push(text);
         fleet.start_again(killed);
         fleet.wait_until_whole();
@@ -142,8 +161,8 @@ fn connect(server: SocketAddr, name: &str) -> (RawMqtt, bool) {
     (client, answer[0] == 1)
 }
 
-fn publish(fleet: &Fleet, text: &str) {
-    let mut publisher = RawMqtt::connect_3(fleet.node(3).mqtt(), "publisher");
+fn publish(fleet: &Fleet, at: usize, text: &str) {
+    let mut publisher = RawMqtt::connect_3(fleet.node(at).mqtt(), "publisher");
     publisher.send(&packet(0x32, &[&string("sensors/x")[..], &[0, 7], text.as_bytes()].concat()));
     assert_eq!(publisher.expect(0x40).body, [0, 7]);
 }

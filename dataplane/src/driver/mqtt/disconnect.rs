@@ -136,6 +136,12 @@ impl Shard {
         }
     }
 
+    /// Has a session look again in a moment where its messages of a topic come from.
+    pub(super) fn begin_again_soon(&mut self, now: Instant, session: SessionKey, topic: Arc<str>) {
+        self.mqtt.occupied.push((session, topic));
+        self.mqtt.resume_at.get_or_insert(now + WHILE_OCCUPIED);
+    }
+
     /// Goes on with the first address that has changed, for so many sessions as one turn has time for.
     fn look_at_addresses(&mut self, now: Instant) {
         let Some((address, from)) = self.mqtt.errands.front_mut() else { return };
@@ -165,6 +171,9 @@ impl Shard {
         self.mqtt.resume_at = None;
         self.publish_postponed(now);
         self.look_at_addresses(now);
+        for (session, topic) in std::mem::take(&mut self.mqtt.occupied) {
+            self.topic_changed(now, session, &topic);
+        }
         let unix = self.core.unix(now);
         for _ in 0..ENDS_PER_TURN {
             let Some(key) = self.mqtt.sessions.due(unix) else { break };
@@ -193,3 +202,5 @@ const ENDS_PER_TURN: usize = 256;
 
 /// How long the other connections of a shard have before it goes on.
 const BREATH: Duration = Duration::from_millis(1);
+/// How long a session waits before it asks again for a subscription of its own that has another consumer.
+const WHILE_OCCUPIED: Duration = Duration::from_millis(20);

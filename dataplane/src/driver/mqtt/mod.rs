@@ -98,6 +98,9 @@ pub(super) struct Mqtt {
     errands: VecDeque<(Arc<str>, usize)>,
     /// Addresses that sessions want something of, and whose homes could not be reached.
     out_of_reach: BTreeSet<Arc<str>>,
+    /// Sessions whose own subscription at a topic has a consumer already: the one of the node that they have left, of
+    /// whose end the topic's home has not heard yet.
+    occupied: Vec<(SessionKey, Arc<str>)>,
     /// When a turn goes on that had no time for everything that was due.
     resume_at: Option<Instant>,
     /// Objects of sessions that have ended, which a transaction is about to write.
@@ -141,6 +144,7 @@ impl Mqtt {
             recovered: store::Recovered::default(),
             errands: VecDeque::new(),
             out_of_reach: BTreeSet::new(),
+            occupied: Vec::new(),
             resume_at: None,
             late: HashMap::new(),
             counters: Counters::default(),

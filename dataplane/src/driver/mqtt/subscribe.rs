@@ -700,6 +700,7 @@ impl Shard {
                     session.flights.get_or_insert().topics.insert(topic);
                 }
             }
+            Err(Refused::Home(CloseReason::SubscriptionInUse)) => self.begin_again_soon(now, token, topic),
             Err(refused) => self.own_feed_failed(now, key, token, &topic, reason_of(&refused)),
         }
     }
@@ -822,6 +823,13 @@ impl Shard {
             state.topics.remove(topic);
         }
         let Some(key) = key else { return true };
+        if let (Source::Own { topic, .. }, CloseReason::SubscriptionInUse) = (&feed.source, reason) {
+            // It is this session's alone: whoever has it is about to go.
+            self.begin_again_soon(now, token, topic.clone());
+            self.forget_missing(now, token);
+            self.advance_request(now, key);
+            return true;
+        }
         let is_answered = self.connections.mqtt(key).is_none_or(|client| client.intake.requests.is_idle());
         if feed.awaited > 0 || !is_answered {
             let reason = reason_of_close(reason);
