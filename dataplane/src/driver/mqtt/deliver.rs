@@ -782,7 +782,8 @@ impl Shard {
         let is_returning = |feed: &super::flows::Feed| {
             matches!(feed.source, Source::Own { .. }) && feed.stage != Stage::Open
         };
-        if state.each_feed().any(|(_, feed)| is_returning(feed)) {
+        let is_waiting = self.mqtt.occupied.iter().any(|(session, _)| *session == token);
+        if is_waiting || state.each_feed().any(|(_, feed)| is_returning(feed)) {
             return;
         }
         let missing = state.known.values().filter(|known| !known.is_released).map(|known| known.packet_id);
@@ -1014,15 +1015,16 @@ impl Shard {
     /// That a client has a message is on disk: PUBREL may say so, on this connection or the next one.
     fn release_in_session(&mut self, token: SessionKey, packet_id: PacketId) {
         let Some(session) = self.mqtt.sessions.get_mut(token) else { return };
-        match session.connection() {
-            Some(key) => self.release_sent(key, packet_id),
-            None => session.flights.release(packet_id),
+        // A connection that waits to be let in goes on with what the session knows by then.
+        session.flights.release(packet_id);
+        if let Some(key) = session.connection() {
+            self.release_sent(key, packet_id);
         }
     }
 
     fn release_sent(&mut self, key: usize, packet_id: PacketId) {
         if let Some(client) = self.connections.mqtt_mut(key) {
-            // Gone with a connection that has ended.
+            // Gone with a connection that has ended, or not known yet to one that has not been let in.
             let _ = client.engine.release(packet_id);
         }
         self.mark_dirty(key);

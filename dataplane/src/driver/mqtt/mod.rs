@@ -100,7 +100,7 @@ pub(super) struct Mqtt {
     out_of_reach: BTreeSet<Arc<str>>,
     /// Sessions whose own subscription at a topic has a consumer already: the one of the node that they have left, of
     /// whose end the topic's home has not heard yet.
-    occupied: Vec<(SessionKey, Arc<str>)>,
+    pub(super) occupied: Vec<(SessionKey, Arc<str>)>,
     /// When a turn goes on that had no time for everything that was due.
     resume_at: Option<Instant>,
     /// Objects of sessions that have ended, which a transaction is about to write.

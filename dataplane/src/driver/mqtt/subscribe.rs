@@ -826,7 +826,6 @@ impl Shard {
         if let (Source::Own { topic, .. }, CloseReason::SubscriptionInUse) = (&feed.source, reason) {
             // It is this session's alone: whoever has it is about to go.
             self.begin_again_soon(now, token, topic.clone());
-            self.forget_missing(now, token);
             self.advance_request(now, key);
             return true;
         }
