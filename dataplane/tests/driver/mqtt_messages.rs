@@ -1123,6 +1123,30 @@ fn a_session_follows_its_topics_to_a_new_address_and_loses_nothing() {
     }
 }
 
+#[test]
+fn messages_of_qos_2_that_a_client_has_are_released_whenever_it_connects_again() {
+    let node = Node::start();
+    let mut publisher = client(&node, "p", 1);
+    let mut subscriber = lasting(&node, 0);
+    assert_eq!(subscriber.subscribe("t/a", Qos::ExactlyOnce), ReasonCode::GrantedQos2);
+    for round in 0..50 {
+        subscriber.acknowledges = false;
+        for number in 0..8 {
+            publisher.publish("t/a", &format!("{round}: {number}"), Qos::ExactlyOnce);
+        }
+        let got: Vec<_> = (0..8).map(|_| subscriber.receive()).collect();
+        for got in &got {
+            subscriber.acknowledge(got, ReasonCode::Success);
+        }
+        subscriber.write();
+        // It does not wait for what becomes of that.
+        let mut state = Some(subscriber.engine.session_state());
+        drop(subscriber);
+        subscriber = lasting_again(&node, &mut state);
+        subscriber.until("every message to be released", |it| it.engine.session_state().incoming.is_empty());
+    }
+}
+
 /// The same client again, with what it holds.
 fn lasting_again(node: &Node, state: &mut Option<SessionState>) -> Mqtt {
     let state = state.take().unwrap_or_default();
